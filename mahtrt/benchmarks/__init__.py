@@ -1,0 +1,1 @@
+"""Sessions to numbers to a report: accuracy, timing, and the table that holds both."""

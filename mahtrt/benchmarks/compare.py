@@ -1,0 +1,332 @@
+"""Open sessions, side by side: the same images, in one process.
+
+First accuracy: all images go once through every session, a few at a time. Then timing: both
+scopes of every session, interleaved round by round. A session prepares and decodes for the
+reference exactly as for an engine, so that ``end_to_end`` differs by the network alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.benchmarks.accuracy import Accuracy, Annotations, Gate, LandmarkSet, judge, measure
+from mahtrt.benchmarks.conditions import describe_conditions, find_warnings
+from mahtrt.benchmarks.machine import describe_machine, load_average, package_versions
+from mahtrt.benchmarks.report import SCOPES, BenchReport, Row, Scope
+from mahtrt.benchmarks.timing import Progress, Timings, interleave, speedup
+from mahtrt.data.preprocess import preprocess
+from mahtrt.errors import DataError, ModelError
+from mahtrt.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from mahtrt.data.sample import Dataset, Sample
+
+Image = NDArray[np.generic]
+
+DEFAULT_IMAGES = 64
+# Kept prepared in memory while timing; a network's time does not depend on what it looks at.
+TIMED_IMAGES = 8
+
+
+class Runner(Protocol):
+    """What bench needs of a session."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+    def run(self, image: Image) -> Any: ...
+    def run_batch(self, images: Sequence[Image]) -> list[Any]: ...
+    def infer(self, tensor: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A session that takes part.
+
+    Attributes:
+        name: Unique among the contenders.
+        batch: Images per call that the engine was built for.
+    """
+
+    name: str
+    backend: str
+    precision: str
+    batch: int
+    session: Runner
+    is_reference: bool = False
+    is_default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """How to measure.
+
+    Attributes:
+        images: How many of the data set's images to use.
+        rounds: Timed rounds; fewer when ``max_seconds`` is over, more until ``min_seconds``.
+        rest: See :func:`mahtrt.benchmarks.timing.interleave`.
+        seed: Of the order and of the bootstrap.
+    """
+
+    images: int = DEFAULT_IMAGES
+    rounds: int = 100
+    warmup: int = 3
+    min_seconds: float = 0.0
+    max_seconds: float = 120.0
+    latency_budget_ms: float = 100.0
+    gate: Gate = field(default_factory=Gate)
+    seed: int = 0
+    rest: Callable[[], bool] | None = None
+
+
+def compare(
+    contenders: Sequence[Contender],
+    dataset: Dataset,
+    options: BenchOptions,
+    *,
+    reference: str,
+    model: Mapping[str, Any] | None = None,
+    threads: int | None = None,
+    warnings: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> BenchReport:
+    """Measure open sessions against the one of them that is the reference.
+
+    Args:
+        contenders: Exactly one with ``is_reference``.
+        dataset: The images, with annotations and spacing where it has them.
+        reference: What the reference is, for the report.
+        model: What the network is, for the report.
+        threads: What the sessions were opened with, None for their default.
+        warnings: Of the caller, put first.
+        progress: Called with (done, expected) images and rounds together.
+
+    Raises:
+        DataError: An empty data set, or annotations of another number of landmarks.
+        ModelError: The network gives no landmarks.
+    """
+    spec = contenders[0].session.spec
+    if not spec.landmarks:
+        raise ModelError(
+            f"bench of {spec.family}",
+            got="a network without landmarks",
+            expected="landmarks to compare",
+        )
+    images = min(options.images, len(dataset))
+    if images < 1:
+        raise DataError(
+            "bench", got=f"{images} images", expected="at least one", fix="Give --data."
+        )
+    total = images + options.rounds
+    load = load_average()
+    accuracies = _accuracy_pass(
+        contenders, dataset, images, options.seed, lambda done: _tell(progress, done, total)
+    )
+    timings = _timing_pass(
+        contenders,
+        [dataset[i].image for i in range(min(images, TIMED_IMAGES))],
+        options,
+        lambda done, rounds: _tell(progress, images + done, images + rounds),
+    )
+    rows = _rows(contenders, accuracies, timings, options.gate)
+    return BenchReport(
+        machine=describe_machine().to_dict(),
+        versions=package_versions(),
+        model=_model(spec) | dict(model or {}),
+        conditions=describe_conditions(
+            rows,
+            options,
+            data=dataset.source,
+            images=images,
+            timed_images=min(images, TIMED_IMAGES),
+            reference=reference,
+            threads=threads,
+            load=load,
+        ),
+        rows=rows,
+        latency_budget_ms=options.latency_budget_ms,
+        warnings=(*warnings, *find_warnings(rows, threads=threads, load=load)),
+    )
+
+
+def _tell(progress: Progress | None, done: int, total: int) -> None:
+    if progress:
+        progress(done, total)
+
+
+def _accuracy_pass(
+    contenders: Sequence[Contender],
+    dataset: Dataset,
+    images: int,
+    seed: int,
+    progress: Callable[[int], None],
+) -> dict[str, Accuracy]:
+    """Every contender's landmarks on every image, held against the reference's."""
+    spec = contenders[0].session.spec
+    step = max(contender.batch for contender in contenders)
+    found: dict[str, list[LandmarkSet]] = {contender.name: [] for contender in contenders}
+    truths: list[Annotations] = []
+    for first in range(0, images, step):
+        samples = [dataset[i] for i in range(first, min(first + step, images))]
+        truths.append(_annotations(samples, spec.num_landmarks, dataset.source))
+        for contender in contenders:
+            found[contender.name].append(_landmarks(contender, samples))
+        progress(first + len(samples))
+    joined = {name: _join(parts) for name, parts in found.items()}
+    truth = Annotations(
+        np.concatenate([part.points_px for part in truths]),
+        np.concatenate([part.spacing_mm for part in truths]),
+    )
+    reference = joined[_reference(contenders).name]
+    return {
+        name: measure(points, reference, spec.landmarks, truth, seed=seed)
+        for name, points in joined.items()
+    }
+
+
+def _landmarks(contender: Contender, samples: Sequence[Sample]) -> LandmarkSet:
+    """Landmarks of a few images through the session, as its users get them."""
+    images = [sample.image for sample in samples]
+    session = contender.session
+    # An engine is judged at the batch size it was built for.
+    found = session.run_batch(images) if contender.batch > 1 else [session.run(i) for i in images]
+    points = np.stack([landmarks.points for landmarks in found])  # (n, K, 2)
+    placements = [preprocess(image, session.spec.input)[1] for image in images]
+    network = [p.network_from_image(each) for p, each in zip(placements, points, strict=True)]
+    return LandmarkSet(network_px=np.stack(network), image_px=points)
+
+
+def _annotations(samples: Sequence[Sample], num_landmarks: int, source: str) -> Annotations:
+    points = np.full((len(samples), num_landmarks, 2), np.nan)
+    spacing = np.full((len(samples), 2), np.nan)
+    for i, sample in enumerate(samples):
+        if sample.points_px is not None:
+            if len(sample.points_px) != num_landmarks:
+                raise DataError(
+                    f"{source}: {sample.name}",
+                    got=f"{len(sample.points_px)} annotated points",
+                    expected=f"the network's {num_landmarks}",
+                    fix="Choose them by index with --points, or use images without annotations.",
+                )
+            points[i] = sample.points_px
+        if sample.spacing_mm is not None:
+            spacing[i] = sample.spacing_mm
+    return Annotations(points, spacing)
+
+
+def _join(parts: Sequence[LandmarkSet]) -> LandmarkSet:
+    return LandmarkSet(
+        np.concatenate([part.network_px for part in parts]),
+        np.concatenate([part.image_px for part in parts]),
+    )
+
+
+def _timing_pass(
+    contenders: Sequence[Contender],
+    images: Sequence[Image],
+    options: BenchOptions,
+    progress: Progress,
+) -> dict[tuple[str, Scope], Timings]:
+    """Both scopes of every contender, in one interleaving."""
+    spec = contenders[0].session.spec
+    tensors = [preprocess(image, spec.input)[0] for image in images]  # (C, H, W) each
+    calls: dict[str, Callable[[], object]] = {}
+    keys: dict[str, tuple[str, Scope]] = {}
+    for contender in contenders:
+        makers = {
+            "engine": _engine_call(contender, tensors),
+            "end_to_end": _whole_call(contender, images),
+        }
+        for scope in SCOPES:
+            keys[f"{contender.name} {scope}"] = (contender.name, scope)
+            calls[f"{contender.name} {scope}"] = makers[scope]
+    timings = interleave(
+        calls,
+        warmup=options.warmup,
+        rounds=options.rounds,
+        min_seconds=options.min_seconds,
+        max_seconds=options.max_seconds,
+        rest=options.rest,
+        seed=options.seed,
+        progress=progress,
+    )
+    return {keys[name]: found for name, found in timings.items()}
+
+
+def _engine_call(
+    contender: Contender, tensors: Sequence[NDArray[np.float32]]
+) -> Callable[[], object]:
+    groups = [np.stack(group) for group in _groups(tensors, contender.batch)]  # (B, C, H, W)
+    turn = itertools.cycle(groups)
+    return lambda: contender.session.infer(next(turn))
+
+
+def _whole_call(contender: Contender, images: Sequence[Image]) -> Callable[[], object]:
+    if contender.batch == 1:
+        one = itertools.cycle(images)
+        return lambda: contender.session.run(next(one))
+    many = itertools.cycle(list(_groups(images, contender.batch)))
+    return lambda: contender.session.run_batch(next(many))
+
+
+def _groups(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    """As many groups of ``size`` as there are items, wrapping around."""
+    for first in range(len(items)):
+        yield [items[(first * size + k) % len(items)] for k in range(size)]
+
+
+def _rows(
+    contenders: Sequence[Contender],
+    accuracies: Mapping[str, Accuracy],
+    timings: Mapping[tuple[str, Scope], Timings],
+    gate: Gate,
+) -> tuple[Row, ...]:
+    reference = _reference(contenders)
+    rows = []
+    for contender in sorted(contenders, key=lambda c: not c.is_reference):
+        accuracy = accuracies[contender.name]
+        verdict = None if contender.is_reference else judge(accuracy, gate, contender.precision)
+        for scope in SCOPES:
+            times = timings[contender.name, scope]
+            ratio = None
+            if not contender.is_reference:
+                per_call = speedup(timings[reference.name, scope], times)
+                ratio = per_call * contender.batch / reference.batch
+            rows.append(
+                Row(
+                    name=contender.name,
+                    backend=contender.backend,
+                    precision=contender.precision,
+                    batch=contender.batch,
+                    scope=scope,
+                    timings=times,
+                    accuracy=accuracy,
+                    speedup_vs_reference=ratio,
+                    speedup_vs_torch=ratio if reference.backend == "pytorch" else None,
+                    gate=verdict,
+                    is_reference=contender.is_reference,
+                    is_default=contender.is_default,
+                )
+            )
+    return tuple(rows)
+
+
+def _reference(contenders: Sequence[Contender]) -> Contender:
+    (reference,) = (contender for contender in contenders if contender.is_reference)
+    return reference
+
+
+def _model(spec: ModelSpec) -> dict[str, Any]:
+    return {
+        "family": spec.family,
+        "input_size": list(spec.input.size),
+        "channels": spec.input.channels,
+        "landmarks": list(spec.landmarks),
+        "decode": spec.decode.method,
+    }

@@ -1,0 +1,86 @@
+"""Under which conditions a bench ran, and what a reader of its numbers has to know."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mahtrt.benchmarks.machine import usable_cores
+from mahtrt.benchmarks.report import Row
+
+if TYPE_CHECKING:
+    from mahtrt.benchmarks.compare import BenchOptions
+
+BUSY_LOAD = 0.5  # of the usable cores, over the minute before
+
+Load = tuple[float, float, float]
+
+
+def describe_conditions(
+    rows: Sequence[Row],
+    options: BenchOptions,
+    *,
+    data: str,
+    images: int,
+    timed_images: int,
+    reference: str,
+    threads: int | None,
+    load: Load | None,
+) -> dict[str, Any]:
+    """The ``conditions`` of the report.
+
+    Args:
+        data: The source of the images.
+        images: How many the accuracy rests on.
+        timed_images: How many of them the timing went through, in turn.
+        reference: What the reference is.
+        threads: What the sessions were opened with, None for their default.
+        load: Before the bench began.
+    """
+    batches = sorted({row.batch for row in rows})
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "reference": reference,
+        "data": data,
+        "images": images,
+        "timed_images": timed_images,
+        "batch": batches[0] if len(batches) == 1 else batches,
+        "threads": threads or usable_cores(),
+        "torch_threads": _torch_threads(),
+        "rounds": rows[0].timings.runs,
+        "warmup_rounds": options.warmup,
+        "interleaved": True,
+        "waits_until_idle": options.rest is None,
+        "copies_included": True,
+        "engine_outputs": "all",
+        "seed": options.seed,
+        "load_average": None if load is None else list(load),
+    }
+
+
+def find_warnings(rows: Sequence[Row], *, threads: int | None, load: Load | None) -> list[str]:
+    """Reasons to read the rows with care, one sentence each."""
+    found, cores, torch_threads = [], usable_cores(), _torch_threads()
+    if load and load[0] > BUSY_LOAD * cores:
+        found.append(f"the machine was busy before the bench: load {load[0]} on {cores} cores")
+    has_torch = any(row.backend == "pytorch" for row in rows)
+    if has_torch and torch_threads not in (None, threads or cores):
+        found.append(f"PyTorch ran on {torch_threads} threads, the engines on {threads or cores}")
+    if len({row.batch for row in rows}) > 1:
+        found.append("batch sizes differ: compare images/s and ratios, not times per call")
+    by_text: dict[str, list[str]] = {}
+    for row in rows:
+        for warning in row.timings.warnings():
+            by_text.setdefault(warning, []).append(f"{row.name} {row.scope}")
+    # What is true of every row is said once.
+    return found + [
+        text if len(names) == len(rows) else f"{', '.join(names)}: {text}"
+        for text, names in by_text.items()
+    ]
+
+
+def _torch_threads() -> int | None:
+    torch = sys.modules.get("torch")  # never imported for this
+    return None if torch is None else int(torch.get_num_threads())

@@ -1,0 +1,224 @@
+"""Facts about the machine and the installed packages, for reports and for doctor.
+
+Reads ``/proc``, package metadata and the CUDA driver's C interface: nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+# What the CPU flags of Linux mean for a network: flag -> the name reports use.
+_X86_FLAGS = {
+    "avx2": "avx2",
+    "avx512f": "avx512",
+    "avx_vnni": "vnni",
+    "avx512_vnni": "vnni",
+    "avx512_bf16": "bf16",
+    "avx512_fp16": "fp16",
+    "amx_tile": "amx",
+    "amx_int8": "amx-int8",
+    "amx_bf16": "amx-bf16",
+    "amx_fp16": "amx-fp16",
+}
+_ARM_FLAGS = {
+    "asimd": "neon",
+    "asimddp": "dotprod",
+    "i8mm": "i8mm",
+    "bf16": "bf16",
+    "asimdhp": "fp16",
+    "sve": "sve",
+    "sve2": "sve2",
+}
+ISA_FLAGS = _X86_FLAGS | _ARM_FLAGS
+
+REPORTED_PACKAGES = (
+    "mahtrt",
+    "numpy",
+    "opencv-python-headless",
+    "openvino",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnx",
+    "torch",
+    "timm",
+    "transformers",
+    "tensorrt",
+    "tensorrt-rtx-cu13-bindings",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The computer a number was measured on.
+
+    Attributes:
+        cpu: Model name as the CPU gives it.
+        architecture: ``x86_64``, ``aarch64``, …
+        isa: Instruction sets that decide how fast a network runs, in the order of ISA_FLAGS.
+        cores_usable: Logical CPUs this process may use.
+        cpu_quota: CPUs' worth of time the container allows, None without a limit.
+        memory_gib: Main memory, or the container's limit where that is lower; None if unknown.
+    """
+
+    cpu: str
+    architecture: str
+    isa: tuple[str, ...]
+    cores_usable: int
+    cpu_quota: float | None
+    memory_gib: float | None
+    system: str
+    python: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"isa": list(self.isa)}
+
+
+@dataclass(frozen=True, slots=True)
+class CudaProbe:
+    """What the CUDA driver says.
+
+    Attributes:
+        version: Of CUDA that the driver supports, "13.0"; "" without a driver.
+        devices: Name and compute capability, "NVIDIA H100 80GB HBM3 (SM 9.0)".
+        problem: Why there is no device to use, "" if there is one.
+    """
+
+    version: str = ""
+    devices: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def describe_machine(root: Path = Path("/")) -> Machine:
+    """The machine this process runs on.
+
+    Args:
+        root: Where ``proc`` and ``sys`` are found; for tests.
+    """
+    cpuinfo = _read(root / "proc/cpuinfo")
+    return Machine(
+        cpu=_cpu_name(cpuinfo),
+        architecture=platform.machine(),
+        isa=_isa(cpuinfo),
+        cores_usable=usable_cores(),
+        cpu_quota=_cpu_quota(_read(root / "sys/fs/cgroup/cpu.max")),
+        memory_gib=_memory_gib(
+            _read(root / "proc/meminfo"), _read(root / "sys/fs/cgroup/memory.max")
+        ),
+        system=_system(),
+        python=platform.python_version(),
+    )
+
+
+def probe_cuda(load: Callable[[str], Any] = ctypes.CDLL) -> CudaProbe:
+    """Ask the CUDA driver for its devices, through its C interface and nothing else."""
+    try:
+        driver = load("libcuda.so.1")
+    except OSError:
+        return CudaProbe(problem="no NVIDIA driver (libcuda.so.1 cannot be loaded)")
+    code = driver.cuInit(0)
+    number = ctypes.c_int(0)
+    driver.cuDriverGetVersion(ctypes.byref(number))
+    version = f"{number.value // 1000}.{number.value % 1000 // 10}"
+    if code != 0:
+        return CudaProbe(version, problem=f"the driver is there, but cuInit fails with {code}")
+    count = ctypes.c_int(0)
+    driver.cuDeviceGetCount(ctypes.byref(count))
+    devices = tuple(_device(driver, index) for index in range(count.value))
+    return CudaProbe(version, devices, "" if devices else "the driver sees no device")
+
+
+def _device(driver: Any, index: int) -> str:
+    handle, name = ctypes.c_int(0), ctypes.create_string_buffer(256)
+    driver.cuDeviceGet(ctypes.byref(handle), index)
+    driver.cuDeviceGetName(name, len(name), handle)
+    capability = []
+    for attribute in (75, 76):  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
+        value = ctypes.c_int(0)
+        driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, handle)
+        capability.append(str(value.value))
+    return f"{name.value.decode(errors='replace')} (SM {'.'.join(capability)})"
+
+
+def usable_cores() -> int:
+    """Logical CPUs this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load_average() -> tuple[float, float, float] | None:
+    """Load over 1, 5 and 15 minutes, or None where the system has none."""
+    try:
+        one, five, fifteen = os.getloadavg()
+    except (AttributeError, OSError):
+        return None
+    return round(one, 2), round(five, 2), round(fifteen, 2)
+
+
+def package_version(distribution: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def package_versions(distributions: Iterable[str] = REPORTED_PACKAGES) -> dict[str, str]:
+    """Versions of those distributions that are installed, and of Python."""
+    found = {name: package_version(name) for name in distributions}
+    installed = {name: version for name, version in found.items() if version is not None}
+    return {"python": platform.python_version(), **installed}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _field(text: str, *names: str) -> str:
+    """The value of the first ``name : value`` line with one of the names."""
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and key.strip() in names:
+            return value.strip()
+    return ""
+
+
+def _system() -> str:
+    # Without the build suffix of the kernel, which names whoever built it.
+    release = ".".join(platform.release().split("-")[0].split(".")[:2])
+    libc = " ".join(platform.libc_ver())
+    return ", ".join(part for part in (f"{platform.system()} {release}", libc.strip()) if part)
+
+
+def _cpu_name(cpuinfo: str) -> str:
+    return _field(cpuinfo, "model name", "Hardware") or platform.processor() or platform.machine()
+
+
+def _isa(cpuinfo: str) -> tuple[str, ...]:
+    flags = set(_field(cpuinfo, "flags", "Features").split())
+    return tuple(dict.fromkeys(name for flag, name in ISA_FLAGS.items() if flag in flags))
+
+
+def _cpu_quota(cpu_max: str) -> float | None:
+    quota, _, period = cpu_max.strip().partition(" ")
+    if not quota.isdigit() or not period.isdigit():  # "max 100000", or no such file
+        return None
+    return round(int(quota) / int(period), 2)
+
+
+def _memory_gib(meminfo: str, limit: str) -> float | None:
+    total = _field(meminfo, "MemTotal").split()
+    known = [int(total[0]) * 1024] if total and total[0].isdigit() else []
+    if limit.strip().isdigit():
+        known.append(int(limit))
+    return round(min(known) / 2**30, 1) if known else None

@@ -1,0 +1,221 @@
+"""Interleaved timing: every callable once per round, in a new order each round.
+
+Machines drift (temperature, other processes, memory). Timed one after the other, two callables
+see two machines; interleaved, they see the same one, and a ratio per round cancels what both
+shared. Percentiles are nearest-rank: with fewer than 100 runs p99 *is* the maximum.
+
+Runtimes leave threads spinning after a call (PyTorch for some ms, ONNX Runtime by default for
+more than 50 ms, on a core each). They would steal from whatever is timed next, so each timed call
+waits until the process is at rest.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+Progress = Callable[[int, int], None]
+
+NOISY_RATIO = 1.5
+DRIFT_RATIO = 1.2
+RUNS_FOR_P99 = 100
+IDLE_STEP_S = 0.002
+IDLE_LIMIT_S = 0.1
+IDLE_SHARE = 0.25  # of one core, over a step
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """How long one callable took, round by round.
+
+    Attributes:
+        samples_ms: One duration per round, in the order of the rounds.
+        restless: After how many calls its threads did not come to rest.
+    """
+
+    samples_ms: tuple[float, ...]
+    restless: int = 0
+
+    @property
+    def runs(self) -> int:
+        return len(self.samples_ms)
+
+    @property
+    def mean_ms(self) -> float:
+        return statistics.fmean(self.samples_ms)
+
+    @property
+    def max_ms(self) -> float:
+        return max(self.samples_ms)
+
+    @property
+    def p50_ms(self) -> float:
+        return self.percentile_ms(50)
+
+    @property
+    def p90_ms(self) -> float:
+        return self.percentile_ms(90)
+
+    @property
+    def p95_ms(self) -> float:
+        return self.percentile_ms(95)
+
+    @property
+    def p99_ms(self) -> float:
+        return self.percentile_ms(99)
+
+    def percentile_ms(self, percent: int) -> float:
+        """The smallest sample that at least ``percent`` of the samples do not exceed."""
+        rank = -(-percent * self.runs // 100)  # ceiling, exact in integers
+        return sorted(self.samples_ms)[max(rank, 1) - 1]
+
+    def warnings(self) -> list[str]:
+        """What a reader of these numbers has to know, as sentences without a subject."""
+        found = []
+        if self.runs < RUNS_FOR_P99:
+            found.append(f"only {self.runs} runs: p99 is the maximum")
+        if self.p90_ms > NOISY_RATIO * self.p50_ms:
+            ratio = self.p90_ms / self.p50_ms
+            found.append(f"noisy: p90 is {ratio:.1f} times p50, other work shares the machine")
+        if 2 * self.restless > self.runs:
+            found.append("its threads stay busy after a call, which slows what is timed next")
+        third = self.runs // 3
+        if third >= 5:
+            first = statistics.median(self.samples_ms[:third])
+            last = statistics.median(self.samples_ms[-third:])
+            if max(first, last) > DRIFT_RATIO * min(first, last):
+                found.append(f"drifts: p50 went from {first:.3g} to {last:.3g} ms during the run")
+        return found
+
+
+def speedup(reference: Timings, candidate: Timings) -> float:
+    """How many times faster the candidate is: the median of the ratios of each round.
+
+    Args:
+        reference, candidate: From the same :func:`interleave`, so that rounds correspond.
+    """
+    pairs = zip(reference.samples_ms, candidate.samples_ms, strict=True)
+    return statistics.median(theirs / ours for theirs, ours in pairs)
+
+
+def interleave(
+    callables: Mapping[str, Callable[[], object]],
+    *,
+    warmup: int = 3,
+    rounds: int = 100,
+    min_seconds: float = 0.0,
+    max_seconds: float = 120.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+    clock: Callable[[], int] = time.perf_counter_ns,
+    rest: Callable[[], bool] | None = None,
+) -> dict[str, Timings]:
+    """Time every callable once per round, shuffled anew each round.
+
+    Args:
+        callables: What to time, by name. Each is called ``warmup`` + runs times.
+        warmup: Untimed rounds before.
+        rounds: Timed rounds; more follow until ``min_seconds`` have passed.
+        max_seconds: No new round starts after it, but one is always made. Warm-up included.
+        seed: Of the order.
+        progress: Called after each timed round with (done, expected) rounds.
+        clock: Nanoseconds, monotonic.
+        rest: Called before each timed call, and says whether the process came to rest; None is
+            :func:`wait_until_idle`.
+
+    Returns:
+        Timings by name, all with the same number of runs.
+
+    Raises:
+        ValueError: Nothing to time, or ``rounds`` below 1.
+    """
+    if not callables or rounds < 1:
+        raise ValueError(f"interleave: got {len(callables)} callables, {rounds} rounds")
+    samples: dict[str, list[float]] = {name: [] for name in callables}
+    restless = dict.fromkeys(callables, 0)
+    order, rng, rest = list(callables), random.Random(seed), rest or wait_until_idle
+    with _collector_off():
+        begun = clock()
+        previous = _warm_up(callables, warmup, begun + max_seconds * 1e9, clock)
+        for done in itertools.count(1):
+            rng.shuffle(order)
+            for name in order:
+                if not rest() and previous is not None:
+                    restless[previous] += 1
+                samples[name].append(_timed_ms(callables[name], clock))
+                previous = name
+            passed = (clock() - begun) / 1e9
+            finished = passed >= max_seconds or (done >= rounds and passed >= min_seconds)
+            if progress:
+                progress(done, done if finished else max(rounds, done + 1))
+            if finished:
+                break
+    return {name: Timings(tuple(samples[name]), restless[name]) for name in callables}
+
+
+def wait_until_idle(
+    *,
+    step_s: float = IDLE_STEP_S,
+    limit_s: float = IDLE_LIMIT_S,
+    cpu_clock: Callable[[], int] = time.process_time_ns,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bool:
+    """Sleep until the threads of this process rest.
+
+    Args:
+        step_s: Slept at least once.
+        limit_s: Slept at most, in all.
+        cpu_clock: CPU time of all threads of the process, in nanoseconds.
+
+    Returns:
+        Whether they rest: a step went by with less than a quarter of a core used.
+    """
+    for _ in range(max(1, round(limit_s / step_s))):
+        before = cpu_clock()
+        sleep(step_s)
+        if (cpu_clock() - before) / 1e9 < IDLE_SHARE * step_s:
+            return True
+    return False
+
+
+def _warm_up(
+    callables: Mapping[str, Callable[[], object]],
+    rounds: int,
+    deadline_ns: float,
+    clock: Callable[[], int],
+) -> str | None:
+    """Untimed rounds, and the name of the last callable of them."""
+    if rounds < 1:
+        return None
+    for _ in range(rounds):
+        for call in callables.values():
+            call()
+        if clock() >= deadline_ns:
+            break
+    return list(callables)[-1]
+
+
+def _timed_ms(call: Callable[[], object], clock: Callable[[], int]) -> float:
+    start = clock()
+    result = call()
+    end = clock()
+    del result  # freed here, outside the timed region
+    return (end - start) / 1e6
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

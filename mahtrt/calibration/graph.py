@@ -1,0 +1,161 @@
+"""A read-only index over an ONNX graph: who makes a tensor, who reads it, what is constant.
+
+Calibration, the plan and the Q/DQ placement all ask the same few questions of a graph; they ask
+them here. Only the top level is looked at: tensors inside If and Loop bodies are never quantised.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper, shape_inference
+
+from mahtrt.errors import ModelError
+
+SCOPE_KEY = "mahtrt.scope"
+
+# Initializers up to this many elements keep their data for shape inference (Reshape targets,
+# Slice bounds); larger ones are weights, of which only the shape matters.
+_SHAPE_DATA_ELEMENTS = 1024
+_QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul")
+
+
+class GraphIndex:
+    """Lookups over the top-level graph of a model, which must not change meanwhile.
+
+    Args:
+        model: A model with static shapes.
+
+    Raises:
+        ModelError: The model is quantised already.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.nodes: list[onnx.NodeProto] = list(model.graph.node)
+        quantizer = next((n.op_type for n in self.nodes if n.op_type in _QUANTIZERS), None)
+        if quantizer:
+            raise ModelError(
+                "ONNX graph",
+                got=f"a {quantizer} node",
+                expected="a floating-point model",
+                fix="Give the model as it was before it was quantised.",
+            )
+        self.initializers = {t.name: t for t in model.graph.initializer}
+        self.outputs = {o.name for o in model.graph.output}
+        self.inputs = [i.name for i in model.graph.input if i.name not in self.initializers]
+        self.producer: dict[str, int] = {}
+        self.consumers: dict[str, list[int]] = {}
+        for position, node in enumerate(self.nodes):
+            for name in node.output:
+                self.producer[name] = position
+            for name in dict.fromkeys(filter(None, node.input)):
+                self.consumers.setdefault(name, []).append(position)
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """A unique name per node: its own, or its first output where that is missing or taken."""
+        names = Counter(node.name for node in self.nodes)
+        return [n.name if n.name and names[n.name] == 1 else n.output[0] for n in self.nodes]
+
+    @cached_property
+    def position_of(self) -> dict[str, int]:
+        """Place of each node in the graph, by its key."""
+        return {key: position for position, key in enumerate(self.keys)}
+
+    @cached_property
+    def _types(self) -> dict[str, onnx.TypeProto.Tensor]:
+        inferred = shape_inference.infer_shapes(_without_weights(self.model), data_prop=True)
+        infos = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
+        return {info.name: info.type.tensor_type for info in infos}
+
+    def shape(self, tensor: str) -> tuple[int, ...] | None:
+        """The static shape of a tensor, None where it is unknown or dynamic."""
+        if tensor in self.initializers:
+            return tuple(self.initializers[tensor].dims)
+        found = self._types.get(tensor)
+        if found is None or not found.HasField("shape"):
+            return None
+        dims = found.shape.dim
+        return tuple(d.dim_value for d in dims) if all(d.dim_value > 0 for d in dims) else None
+
+    def element_type(self, tensor: str) -> int:
+        """The ONNX element type of a tensor, FLOAT where it is unknown."""
+        if tensor in self.initializers:
+            return int(self.initializers[tensor].data_type)
+        found = self._types.get(tensor)
+        return int(found.elem_type) if found and found.elem_type else onnx.TensorProto.FLOAT
+
+    def is_constant(self, tensor: str) -> bool:
+        """Whether a tensor is an initializer or made of one by Identity, Transpose, Constant."""
+        if tensor in self.initializers:
+            return True
+        maker = self.maker(tensor)
+        if maker is None or maker.op_type not in ("Constant", "Identity", "Transpose"):
+            return False
+        return maker.op_type == "Constant" or self.is_constant(maker.input[0])
+
+    def constant(self, tensor: str) -> NDArray[np.generic]:
+        """The value of a tensor for which :meth:`is_constant` holds."""
+        if tensor in self.initializers:
+            return numpy_helper.to_array(self.initializers[tensor])
+        maker = self.maker(tensor)
+        assert maker is not None
+        if maker.op_type == "Constant":
+            return numpy_helper.to_array(attribute(maker, "value"))
+        value = self.constant(maker.input[0])
+        return value if maker.op_type == "Identity" else value.transpose(attribute(maker, "perm"))
+
+    def maker(self, tensor: str) -> onnx.NodeProto | None:
+        """The node that makes a tensor, None for inputs and initializers."""
+        position = self.producer.get(tensor)
+        return None if position is None else self.nodes[position]
+
+    def makers(self, position: int) -> Iterator[int]:
+        """Positions of the nodes whose outputs a node reads."""
+        for name in self.nodes[position].input:
+            if name in self.producer:
+                yield self.producer[name]
+
+
+def attribute(node: onnx.NodeProto, name: str, default: object = None) -> object:
+    """The value of a node's attribute, or a default."""
+    found = next((a for a in node.attribute if a.name == name), None)
+    return default if found is None else onnx.helper.get_attribute_value(found)
+
+
+def scope_of(node: onnx.NodeProto) -> str:
+    """The dotted module path that made a node, "" where the exporter left none."""
+    return next((p.value for p in node.metadata_props if p.key == SCOPE_KEY), "")
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of the standard operator set that a model uses."""
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy for shape inference in which weights are inputs: a few kilobytes, not the model."""
+    graph = model.graph
+    light = onnx.ModelProto(ir_version=model.ir_version)
+    light.opset_import.extend(model.opset_import)
+    light.functions.extend(model.functions)
+    light.graph.name = graph.name
+    light.graph.node.extend(graph.node)
+    light.graph.input.extend(graph.input)
+    light.graph.output.extend(graph.output)
+    light.graph.value_info.extend(graph.value_info)
+    named = {i.name for i in graph.input}
+    for tensor in graph.initializer:
+        if int(np.prod(tensor.dims)) <= _SHAPE_DATA_ELEMENTS:
+            light.graph.initializer.append(tensor)
+        elif tensor.name not in named:
+            light.graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+    return light

@@ -1,0 +1,226 @@
+"""The plan: which blocks of a network run in INT8, which stay in floating point, and why.
+
+A plan is a small JSON document meant to be read, edited and given back. Its blocks cover every
+convolution and matrix product of the graph; everything else is floating point anyway. To keep a
+block in floating point, set its ``precision`` to ``float``; to force a single product, move its
+name between ``nodes`` (which follow the block's precision) and ``float_nodes`` (which do not).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import onnx
+
+from mahtrt.calibration.graph import GraphIndex
+from mahtrt.calibration.records import check_table, parse_json, read_text, write_text
+from mahtrt.calibration.rules import reason_for_float
+from mahtrt.calibration.sites import Site, find_sites, is_weighted
+from mahtrt.errors import SpecError
+from mahtrt.spec import ModelSpec, check_schema
+
+SCHEMA = "mahtrt.plan/1"
+
+Precision = Literal["int8", "float"]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A part of the network that is decided about as one.
+
+    Attributes:
+        name: Dotted module path, or the node's name where the exporter left no scopes.
+        precision: Of ``nodes``.
+        reason: Why, in words.
+        flops_share: Share of the graph's arithmetic, ``float_nodes`` included.
+        nodes: The products that follow ``precision``.
+        float_nodes: Products of an ``int8`` block that stay in floating point -> why.
+    """
+
+    name: str
+    precision: Precision
+    reason: str
+    flops_share: float
+    nodes: tuple[str, ...]
+    float_nodes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The precision of every block.
+
+    Attributes:
+        blocks: In the order of the graph.
+        quantize_residuals: Also quantise the other operand of an Add that directly follows an
+            INT8 convolution, so that the two run as one kernel.
+    """
+
+    blocks: tuple[Block, ...]
+    quantize_residuals: bool = True
+    schema: str = SCHEMA
+
+    @property
+    def int8_nodes(self) -> tuple[str, ...]:
+        """Names of the products that run in INT8."""
+        return tuple(n for block in self.blocks if block.precision == "int8" for n in block.nodes)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": self.schema,
+            "quantize_residuals": self.quantize_residuals,
+            "blocks": [_block_table(block) for block in self.blocks],
+        }
+
+    def to_json(self) -> str:
+        """The plan as indented JSON: equal plans give equal text."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+
+def default_plan(model: onnx.ModelProto, spec: ModelSpec) -> Plan:
+    """The plan that the rules of :mod:`mahtrt.calibration.rules` give.
+
+    Args:
+        model: A floating-point model with static shapes.
+        spec: Gives the scopes that the family keeps in floating point.
+
+    Raises:
+        ModelError: The model is quantised already.
+    """
+    sites = find_sites(GraphIndex(model))
+    groups: dict[str, list[Site]] = {}
+    for site, name in zip(sites, block_names([s.scope for s in sites]), strict=True):
+        groups.setdefault(name, []).append(site)
+    exclude = spec.quantize.exclude
+    return Plan(tuple(_block(name, members, exclude) for name, members in groups.items()))
+
+
+def plan_from_json(text: str, *, where: str = "plan") -> Plan:
+    """Read the text of :meth:`Plan.to_json`, edited or not.
+
+    Raises:
+        SpecError: Unknown or missing fields, wrong values, or a block named twice.
+        IntegrityError: The schema is newer than this version reads.
+    """
+    data = parse_json(text, where=where, what="a plan")
+    fields = {"schema": str, "quantize_residuals": bool, "blocks": list}
+    check_table(data, where, fields, optional=("schema", "quantize_residuals"))
+    check_schema(data.get("schema", SCHEMA), SCHEMA, where)
+    blocks = tuple(
+        _block_from_table(b, f"{where}: blocks[{i}]") for i, b in enumerate(data["blocks"])
+    )
+    _refuse_repeats([b.name for b in blocks], f"{where}: blocks", "block")
+    _refuse_repeats([n for b in blocks for n in (*b.nodes, *b.float_nodes)], where, "node")
+    return Plan(blocks, data.get("quantize_residuals", True))
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a plan from a JSON file; raises as :func:`plan_from_json` does."""
+    return plan_from_json(read_text(path, "a plan"), where=str(path))
+
+
+def save_plan(plan: Plan, path: Path) -> None:
+    """Write a plan to a JSON file, whole or not at all."""
+    write_text(path, plan.to_json())
+
+
+def check_plan(plan: Plan, graph: GraphIndex) -> None:
+    """Refuse a plan that does not fit a graph.
+
+    Raises:
+        SpecError: It names nodes that the graph lacks, or wants INT8 where no constant weights are.
+    """
+    for block in plan.blocks:
+        where = f"plan: block {block.name!r}"
+        lacking = [n for n in (*block.nodes, *block.float_nodes) if n not in graph.position_of]
+        if lacking:
+            raise SpecError(
+                where,
+                got=f"{len(lacking)} node(s) that the graph lacks: {', '.join(lacking[:3])}",
+                expected="nodes of this ONNX graph",
+                fix="Make the plan again from this model.",
+            )
+        wrong = [n for n in block.nodes if not is_weighted(graph, graph.position_of[n])]
+        if wrong and block.precision == "int8":
+            raise SpecError(
+                where,
+                got=f"precision int8 for {wrong[0]}, which has no constant weights",
+                expected="products of an activation with constant weights",
+                fix="Move it to float_nodes, or set the block's precision to float.",
+            )
+
+
+def block_names(scopes: Sequence[str]) -> list[str]:
+    """The block of each product, from the dotted scopes of all of them.
+
+    A block ends at the first list index of the path that is not its end (``decoder.blocks.3``);
+    without one it has two parts (``transformer.input``). One part more is kept where several
+    products share it (``transformer.layers.2.attention``, next to ``transformer.layers.2``).
+    """
+    parts = [scope.split(".") for scope in scopes]
+    bases = [_base_length(p) for p in parts]
+    longer = [".".join(p[: base + 1]) for p, base in zip(parts, bases, strict=True)]
+    bases_text = [".".join(p[:base]) for p, base in zip(parts, bases, strict=True)]
+    names = []
+    for path, base, wide, narrow in zip(parts, bases, bases_text, longer, strict=True):
+        has_index = path[base - 1].isdigit()
+        shared = len(path) > base + 1 and longer.count(narrow) > 1
+        names.append(narrow if has_index and shared else wide)
+    return names
+
+
+def _base_length(path: Sequence[str]) -> int:
+    index = next((i for i, part in enumerate(path[:-1]) if part.isdigit()), None)
+    return min(2, len(path)) if index is None else index + 1
+
+
+def _block(name: str, sites: Sequence[Site], exclude: Sequence[str]) -> Block:
+    reasons = {site.key: reason_for_float(site, exclude) for site in sites}
+    float_nodes = {key: reason for key, reason in reasons.items() if reason}
+    share = round(sum(site.flops_share for site in sites), 6)
+    if len(float_nodes) == len(sites):
+        reason = "; ".join(dict.fromkeys(float_nodes.values()))
+        return Block(name, "float", reason, share, tuple(reasons))
+    nodes = tuple(key for key in reasons if key not in float_nodes)
+    return Block(name, "int8", "every rule for INT8 holds", share, nodes, float_nodes)
+
+
+def _block_table(block: Block) -> dict[str, Any]:
+    table = asdict(block)
+    table["nodes"] = list(block.nodes)
+    if not block.float_nodes:
+        del table["float_nodes"]
+    return table
+
+
+def _block_from_table(data: Any, where: str) -> Block:
+    fields: dict[str, type | tuple[type, ...]] = {
+        "name": str,
+        "precision": str,
+        "reason": str,
+        "flops_share": (int, float),
+        "nodes": list,
+        "float_nodes": dict,
+    }
+    check_table(data, where, fields, optional=("reason", "flops_share", "float_nodes"))
+    if data["precision"] not in ("int8", "float"):
+        raise SpecError(
+            f"{where}: precision", got=repr(data["precision"]), expected="int8 or float"
+        )
+    return Block(
+        name=data["name"],
+        precision=data["precision"],
+        reason=data.get("reason", ""),
+        flops_share=float(data.get("flops_share", 0.0)),
+        nodes=tuple(map(str, data["nodes"])),
+        float_nodes={str(k): str(v) for k, v in data.get("float_nodes", {}).items()},
+    )
+
+
+def _refuse_repeats(names: Sequence[str], where: str, what: str) -> None:
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise SpecError(where, got=f"{what} {repeated!r} twice", expected=f"each {what} once")

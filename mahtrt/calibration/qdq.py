@@ -1,0 +1,212 @@
+"""Ranges and a plan into a Q/DQ graph: the one INT8 file that every target compiles.
+
+What is placed, and why it is accepted by TensorRT, ONNX Runtime and OpenVINO alike:
+
+- Each planned product reads its activation through QuantizeLinear and DequantizeLinear, per
+  tensor, symmetric INT8 with zero point 0. A tensor has *one* pair, which all its INT8 consumers
+  share, so it is quantised once; consumers in floating point read the original tensor.
+- Its weights are stored as INT8 with a DequantizeLinear per output channel (Conv axis 0,
+  ConvTranspose axis 1, MatMul axis 1, Gemm by ``transB``), one per consumer. Biases stay float:
+  TensorRT adds them after the product and refuses Int32 ones.
+- A Concat that feeds a product is quantised at its output. That gives all its inputs one scale,
+  which lets a compiler move the quantisation before the Concat.
+- Where an INT8 convolution feeds an Add directly, the Add's other operand gets its pair too, so
+  that convolution and Add become one INT8 kernel (``Plan.quantize_residuals``). If both operands
+  are such convolutions, the later one stays fusible.
+
+The same model, ranges and plan give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from mahtrt.calibration.graph import GraphIndex, opset_of
+from mahtrt.calibration.methods import METHODS, Method
+from mahtrt.calibration.plan import Plan, check_plan
+from mahtrt.calibration.ranges import Ranges
+from mahtrt.calibration.rewrite import GraphRewriter
+from mahtrt.calibration.sites import weight_axis
+from mahtrt.calibration.weights import quantize_weight, scale_from_amax
+from mahtrt.errors import ModelError, SpecError, UsageError
+
+METADATA_KEY = "mahtrt.quantization"
+_MIN_OPSET = 13  # per-channel DequantizeLinear
+_MIN_OPSET_FP16 = 19  # scales in FP16
+
+
+def tensors_to_calibrate(model: onnx.ModelProto, plan: Plan) -> list[str]:
+    """The activations whose ranges :func:`quantize` needs, in the order of the graph.
+
+    Raises:
+        SpecError: The plan does not fit the model.
+        ModelError: The model is quantised already.
+    """
+    graph = GraphIndex(model)
+    check_plan(plan, graph)
+    return list(dict.fromkeys(tensor for _, _, tensor in _quantized_inputs(graph, plan)))
+
+
+def quantize(
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    plan: Plan,
+    *,
+    method: Method = "percentile",
+    weight_bits: int = 8,
+) -> onnx.ModelProto:
+    """A copy of a model in which the plan's blocks are INT8 by Q/DQ nodes.
+
+    Args:
+        model: The floating-point model.
+        ranges: Of at least the tensors of :func:`tensors_to_calibrate`.
+        plan: Which blocks.
+        method: Which of the ranges' methods gives the scales.
+        weight_bits: 8, or 7 for CPUs without VNNI (:mod:`mahtrt.calibration.weights`).
+
+    Raises:
+        UsageError: An unknown method, or other weight bits.
+        SpecError: The plan does not fit the model, or the ranges lack one of its tensors.
+        ModelError: A model that is quantised already, or of too old an opset.
+    """
+    _check_options(model, method, weight_bits)
+    graph = GraphIndex(model)
+    check_plan(plan, graph)
+    writer = _QdqWriter(graph, ranges, method, weight_bits)
+    for position, slot, tensor in _quantized_inputs(graph, plan):
+        writer.quantize_activation(position, slot, tensor)
+    for position in _int8_positions(graph, plan):
+        writer.quantize_weights(position)
+    result = writer.rewriter.finish()
+    entry = result.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, _record(ranges, plan, method, weight_bits)
+    return result
+
+
+def _check_options(model: onnx.ModelProto, method: str, weight_bits: int) -> None:
+    if method not in METHODS:
+        raise UsageError("calibration method", got=repr(method), expected=" or ".join(METHODS))
+    if weight_bits not in (7, 8):
+        raise UsageError("weight bits", got=str(weight_bits), expected="7 or 8")
+    if opset_of(model) < _MIN_OPSET:
+        raise ModelError(
+            "ONNX graph",
+            got=f"opset {opset_of(model)}",
+            expected=f"at least {_MIN_OPSET} for INT8 weights per channel",
+            fix="Export the model again with a newer opset.",
+        )
+
+
+def _record(ranges: Ranges, plan: Plan, method: str, weight_bits: int) -> str:
+    """How the graph was quantised, for whoever finds the file."""
+    record = {
+        "method": method,
+        "percentile": ranges.percentile,
+        "weight_bits": weight_bits,
+        "images": ranges.images,
+        "calibration_digest": ranges.digest,
+        "preprocess_version": ranges.preprocess_version,
+        "plan_sha256": hashlib.sha256(plan.to_json().encode()).hexdigest(),
+    }
+    return json.dumps(record, sort_keys=True)
+
+
+def _int8_positions(graph: GraphIndex, plan: Plan) -> list[int]:
+    return sorted(graph.position_of[name] for name in plan.int8_nodes)
+
+
+def _quantized_inputs(graph: GraphIndex, plan: Plan) -> list[tuple[int, int, str]]:
+    """(node position, input slot, tensor) of each activation that is read through a Q/DQ pair."""
+    products = _int8_positions(graph, plan)
+    found = [(position, 0, graph.nodes[position].input[0]) for position in products]
+    if plan.quantize_residuals:
+        found += _residuals(graph, products)
+    return sorted(found)
+
+
+def _residuals(graph: GraphIndex, products: Sequence[int]) -> list[tuple[int, int, str]]:
+    """The operand beside an INT8 convolution of each Add that directly follows one."""
+    convolutions = {p for p in products if graph.nodes[p].op_type in ("Conv", "ConvTranspose")}
+    found = []
+    for position, node in enumerate(graph.nodes):
+        if node.op_type != "Add" or any(graph.is_constant(name) for name in node.input):
+            continue
+        makers = [graph.producer.get(name, -1) for name in node.input]
+        fusible = [m for m in makers if m in convolutions and _feeds_only(graph, m, position)]
+        if not fusible or makers[0] == makers[1]:
+            continue
+        slot = 1 - makers.index(max(fusible))
+        if graph.shape(node.input[slot]) == graph.shape(node.input[1 - slot]):
+            found.append((position, slot, node.input[slot]))
+    return found
+
+
+def _feeds_only(graph: GraphIndex, maker: int, reader: int) -> bool:
+    name = graph.nodes[maker].output[0]
+    return graph.consumers.get(name) == [reader] and name not in graph.outputs
+
+
+class _QdqWriter:
+    """Writes Q/DQ pairs and INT8 weights, each once."""
+
+    def __init__(self, graph: GraphIndex, ranges: Ranges, method: Method, weight_bits: int) -> None:
+        self.graph, self.ranges, self.method, self.bits = graph, ranges, method, weight_bits
+        self.rewriter = GraphRewriter(graph)
+        self.zero_point = self.rewriter.store("mahtrt_zero_point", np.zeros((), np.int8))
+        self.pairs: dict[str, str] = {}
+        self.weights: dict[tuple[str, int], list[str]] = {}
+
+    def quantize_activation(self, position: int, slot: int, tensor: str) -> None:
+        """Let one input of a node read a tensor through its Q/DQ pair, made where it is new."""
+        if tensor not in self.pairs:
+            write, scale = self.rewriter, np.asarray(self._scale(tensor), self._dtype(tensor))
+            tail = [write.store(f"{tensor}_scale", scale), self.zero_point]
+            codes = write.insert(position, "QuantizeLinear", [tensor, *tail], f"{tensor}_int8")
+            pair = write.insert(position, "DequantizeLinear", [codes, *tail], f"{tensor}_dq")
+            self.pairs[tensor] = pair
+        self.rewriter.replace_input(position, slot, self.pairs[tensor])
+
+    def quantize_weights(self, position: int) -> None:
+        """Let a product read its weights as INT8, through a DequantizeLinear of its own."""
+        name, axis = self.graph.nodes[position].input[1], weight_axis(self.graph, position)
+        write = self.rewriter
+        if (name, axis) not in self.weights:
+            value = self.graph.constant(name)
+            weight = quantize_weight(value, axis, self.bits, self._dtype(name))
+            self.weights[name, axis] = [
+                write.store(f"{name}_int8", weight.values),
+                write.store(f"{name}_scale", weight.scales),
+                write.store(f"{name}_zero_point", np.zeros(len(weight.scales), np.int8)),
+            ]
+        inputs = self.weights[name, axis]
+        output = write.insert(position, "DequantizeLinear", inputs, f"{name}_dq", axis=axis)
+        write.replace_input(position, 1, output)
+
+    def _scale(self, tensor: str) -> float:
+        found = self.ranges.tensors.get(tensor)
+        if found is None:
+            raise SpecError(
+                "calibration ranges",
+                got=f"no range of tensor {tensor!r}",
+                expected="the tensors that the plan quantises",
+                fix="Calibrate again with this model and plan.",
+            )
+        return scale_from_amax(found.amax[self.method])
+
+    def _dtype(self, tensor: str) -> type[np.floating]:
+        """FP16 scales where the graph is FP16: others would drag the graph to FP32."""
+        half = self.graph.element_type(tensor) == TensorProto.FLOAT16
+        if half and opset_of(self.graph.model) < _MIN_OPSET_FP16:
+            raise ModelError(
+                "ONNX graph",
+                got=f"FP16 tensor {tensor!r} at opset {opset_of(self.graph.model)}",
+                expected=f"at least opset {_MIN_OPSET_FP16} for FP16 scales",
+                fix="Export the model again with a newer opset.",
+            )
+        return np.float16 if half else np.float32

@@ -1,0 +1,1 @@
+"""Images and landmarks: reading, preparing, and phantoms to try things on."""

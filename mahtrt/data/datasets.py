@@ -1,0 +1,182 @@
+"""Data sets: what ``--data``, ``--calib`` and ``--eval`` name, as samples decoded on use."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mahtrt.data.file_dataset import Entry, FileDataset, Spacing, keep_readable, select_points
+from mahtrt.data.readers import is_isbi_tree, read_coco, read_csv, read_folder, read_isbi
+from mahtrt.data.sample import Dataset, Sample
+from mahtrt.data.screening import refuse_unreal_images
+from mahtrt.errors import DataError
+
+__all__ = ["Dataset", "Sample", "dataset_digest", "open_dataset", "refuse_unreal_images"]
+
+SPACING_FILE = "spacing.json"
+_PHANTOM = re.compile(r"phantom(?::(\d+)(?:@(\d+))?)?")
+_PHANTOM_COUNT = 64
+
+
+def open_dataset(
+    source: str | Path,
+    *,
+    points: Sequence[int] | None = None,
+    spacing_mm: float | None = None,
+    skip_bad: bool = False,
+    limit: int | None = None,
+) -> Dataset:
+    """Open a data set.
+
+    Args:
+        source: A folder of images, a CSV, an ISBI-2015 style tree, COCO keypoints JSON, or
+            ``phantom``, ``phantom:N``, ``phantom:N@SEED``.
+        points: Indices of the annotated points to give, in this order; all where None.
+        spacing_mm: Millimetres per pixel of every image. Otherwise a ``spacing.json`` beside the
+            images says (:func:`read_spacing_file`), or the data set, or the DICOM file itself.
+        skip_bad: Decode every image once and leave out those that cannot be read; their names
+            are the ``skipped`` of the data set. Otherwise such an image fails when it is used.
+        limit: At most this many, the first in order.
+
+    Raises:
+        DataError: Missing, empty, of no known kind, or with annotations that cannot be used.
+    """
+    if limit is not None and limit < 1:
+        raise DataError("limit", got=str(limit), expected="at least 1")
+    if spacing_mm is not None and not 0 < spacing_mm < float("inf"):
+        raise DataError("spacing_mm", got=str(spacing_mm), expected="millimetres per pixel above 0")
+    match = _PHANTOM.fullmatch(str(source))
+    if match:
+        count, seed = int(match[1] or _PHANTOM_COUNT), int(match[2] or 0)
+        if spacing_mm is not None:
+            raise DataError(str(source), got="a spacing", expected="none: phantoms know theirs")
+        return _phantoms(count if limit is None else min(count, limit), seed, points)
+    path = Path(source)
+    entries = _with_spacing(_read_entries(path), path, spacing_mm)
+    if points is not None:
+        selected = select_points(entries, points, str(path))
+        entries = [
+            dataclasses.replace(entry, points_px=chosen)
+            for entry, chosen in zip(entries, selected, strict=True)
+        ]
+    return _file_dataset(str(source), entries, skip_bad=skip_bad, limit=limit)
+
+
+def dataset_digest(dataset: Dataset) -> str:
+    """SHA-256 (hex) over the names, shapes, dtypes and pixels of a data set, one at a time."""
+    digest = hashlib.sha256()
+    for sample in dataset:
+        image = sample.image
+        digest.update(f"{sample.name}\0{image.shape}\0{image.dtype.name}\0".encode())
+        digest.update(image.tobytes())
+    return digest.hexdigest()
+
+
+def read_spacing_file(path: Path) -> tuple[Spacing | None, dict[str, Spacing]]:
+    """The spacing sidecar: ``{"spacing_mm": S, "images": {"name": S, …}}``, both optional.
+
+    S is millimetres per pixel, or [row, column].
+
+    Returns:
+        The spacing of all images, and that of single ones by sample name.
+
+    Raises:
+        DataError: Unreadable, or not of this form.
+    """
+    form = '{"spacing_mm": 0.1, "images": {"name": 0.1}}, or [row, column] for a number'
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(str(path), got=str(error), expected=form) from error
+    if not isinstance(document, Mapping) or set(document) - {"spacing_mm", "images"}:
+        raise DataError(str(path), got="JSON of another form", expected=form)
+    images = document.get("images", {})
+    if not isinstance(images, Mapping):
+        raise DataError(str(path), got="'images' of another form", expected=form)
+    common = document.get("spacing_mm")
+    return (
+        None if common is None else _spacing_from_json(common, path),
+        {str(name): _spacing_from_json(value, path) for name, value in images.items()},
+    )
+
+
+def _read_entries(path: Path) -> list[Entry]:
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        return read_isbi(path) if is_isbi_tree(path) else read_folder(path)
+    if not path.exists():
+        raise DataError(
+            str(path),
+            got="nothing there",
+            expected="a folder of images, a CSV, COCO keypoints JSON, or phantom[:N[@SEED]]",
+            fix="Check the path.",
+        )
+    if suffix in (".csv", ".tsv"):
+        return read_csv(path)
+    if suffix == ".json":
+        return read_coco(path)
+    raise DataError(
+        str(path),
+        got=f"a file ending in {suffix!r}",
+        expected="a folder of images, a CSV, or COCO keypoints JSON",
+    )
+
+
+def _with_spacing(entries: list[Entry], path: Path, spacing_mm: float | None) -> list[Entry]:
+    if spacing_mm is not None:
+        every = (float(spacing_mm), float(spacing_mm))
+        return [dataclasses.replace(entry, spacing_mm=every) for entry in entries]
+    sidecar = (path if path.is_dir() else path.parent) / SPACING_FILE
+    if not sidecar.exists():
+        return entries
+    common, by_name = read_spacing_file(sidecar)
+    return [
+        dataclasses.replace(entry, spacing_mm=by_name.get(entry.name) or common or entry.spacing_mm)
+        for entry in entries
+    ]
+
+
+def _file_dataset(
+    source: str, entries: list[Entry], *, skip_bad: bool, limit: int | None
+) -> FileDataset:
+    if skip_bad:
+        good, skipped = keep_readable(entries, limit)
+        if not good:
+            raise DataError(
+                source,
+                got=f"{len(skipped)} images of which none can be read",
+                expected="at least one readable image",
+            )
+        return FileDataset(source, good, skipped=skipped)
+    kept = entries[:limit]
+    missing = [entry for entry in kept if not entry.path.is_file()]
+    if missing:
+        raise DataError(
+            source,
+            got=f"no image {missing[0].name} ({len(missing)} of {len(kept)} missing)",
+            expected=f"the file at {missing[0].path}, or in a folder beside it named "
+            "like the annotation file or 'images'",
+            fix="Put the images there, or leave missing ones out with skip_bad.",
+        )
+    return FileDataset(source, kept)
+
+
+def _spacing_from_json(value: Any, path: Path) -> Spacing:
+    pair = value if isinstance(value, list) else [value, value]
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in pair)
+    if len(pair) != 2 or not numbers or min(pair) <= 0:
+        raise DataError(
+            str(path), got=repr(value), expected="mm per pixel above 0, or [row, column]"
+        )
+    return float(pair[0]), float(pair[1])
+
+
+def _phantoms(count: int, seed: int, points: Sequence[int] | None) -> Dataset:
+    from mahtrt.data.phantom import PhantomDataset
+
+    return PhantomDataset(count, seed, points)

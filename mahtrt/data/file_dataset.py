@@ -1,0 +1,121 @@
+"""A data set of image files: entries that a reader listed, decoded one at a time on use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.data.images import read_image_and_spacing
+from mahtrt.data.sample import Sample
+from mahtrt.errors import DataError, ImageError
+
+Spacing = tuple[float, float]  # (row, column) in mm per pixel
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An image that a reader found.
+
+    Attributes:
+        name: Of the sample.
+        path: The file.
+        points_px: (K, 2) with NaN where missing, None without annotations.
+        spacing_mm: What the data set says, None where only the file could know.
+    """
+
+    name: str
+    path: Path
+    points_px: NDArray[np.float32] | None = None
+    spacing_mm: Spacing | None = None
+
+
+class FileDataset:
+    """Entries as samples; an image lives in memory only while its caller holds it.
+
+    Attributes:
+        source: What the user gave.
+        skipped: Names of images that could not be read and were left out on request.
+    """
+
+    def __init__(
+        self, source: str, entries: Sequence[Entry], *, skipped: tuple[str, ...] = ()
+    ) -> None:
+        self.source, self.skipped = source, skipped
+        self._entries = tuple(entries)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int, /) -> Sample:
+        """Decode one image.
+
+        Raises:
+            ImageError: It cannot be read.
+        """
+        entry = self._entries[index]
+        image, own_spacing = read_image_and_spacing(entry.path)
+        return Sample(entry.name, image, entry.points_px, entry.spacing_mm or own_spacing)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+
+def keep_readable(
+    entries: Sequence[Entry], limit: int | None = None
+) -> tuple[list[Entry], tuple[str, ...]]:
+    """Decode every entry once; give those that can be read (at most ``limit``) and the others."""
+    good: list[Entry] = []
+    skipped: list[str] = []
+    for entry in entries:
+        if limit is not None and len(good) == limit:
+            break
+        try:
+            read_image_and_spacing(entry.path)
+        except ImageError:
+            skipped.append(entry.name)
+        else:
+            good.append(entry)
+    return good, tuple(skipped)
+
+
+def select_points(
+    entries: Sequence[Entry], points: Sequence[int], source: str
+) -> list[NDArray[np.float32]]:
+    """The annotated points of every entry, by index and in the order of ``points``.
+
+    Raises:
+        DataError: No annotations, or no such point.
+    """
+    selected = []
+    for entry in entries:
+        if entry.points_px is None:
+            raise DataError(
+                source, got="no annotations", expected="points to select", fix="Leave points out."
+            )
+        count = len(entry.points_px)
+        wrong = [index for index in points if not 0 <= index < count]
+        if wrong or not points:
+            raise DataError(
+                source,
+                got=f"point {wrong[0]}" if wrong else "an empty selection of points",
+                expected=f"indices from 0 to {count - 1}",
+            )
+        selected.append(entry.points_px[list(points)])
+    return selected
+
+
+def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
+    """Sorts ``2.png`` before ``10.png``, and the same on every file system."""
+    pieces = re.split(r"([0-9]+)", name)
+    # The odd pieces are the numbers; the name itself decides between "1.png" and "01.png".
+    keys = ((0, int(p), "") if i % 2 else (1, 0, p.casefold()) for i, p in enumerate(pieces))
+    return tuple(keys), name

@@ -1,0 +1,185 @@
+"""Image to network tensor, and landmarks back: the only place where geometry lives.
+
+Training, calibration, runtime and bench all go through :func:`preprocess`, so a network sees in
+production what it saw in training. Pixel centres are at integers in every frame:
+``x_network = (x_image + 0.5) * scale - 0.5 + offset``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.errors import ImageError
+from mahtrt.spec import InputSpec, ModelSpec
+
+# Named in every calibration card: two mahtrt versions with the same value prepare images alike.
+PREPROCESS_VERSION = 1
+
+MIN_SIDE_PX = 2
+_DTYPES = {"uint8": 255.0, "uint16": 65535.0}
+_CV_INTERPOLATION = {
+    "area": cv2.INTER_AREA,
+    "linear": cv2.INTER_LINEAR,
+    "cubic": cv2.INTER_CUBIC,
+    "nearest": cv2.INTER_NEAREST_EXACT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the source image lies on the network's input.
+
+    Attributes:
+        scale: (x, y) network pixels per image pixel.
+        offset: (x, y) in network pixels, negative where the image was cropped.
+    """
+
+    scale: tuple[float, float]
+    offset: tuple[float, float]
+
+    def network_from_image(self, points_px: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Points (…, 2) in the image's pixels, in the network's input pixels."""
+        points = (np.asarray(points_px, np.float64) + 0.5) * self.scale - 0.5 + self.offset
+        return points.astype(np.float32)
+
+    def image_from_network(self, points_px: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Points (…, 2) in the network's input pixels, in the image's pixels."""
+        points = (np.asarray(points_px, np.float64) - self.offset + 0.5) / self.scale - 0.5
+        return points.astype(np.float32)
+
+    def image_length_from_network(self, length_px: NDArray[np.floating]) -> NDArray[np.float32]:
+        """A length (such as spread) in network pixels, in image pixels (mean of the two axes)."""
+        mean_scale = float(np.sqrt(self.scale[0] * self.scale[1]))
+        return (np.asarray(length_px, np.float64) / mean_scale).astype(np.float32)
+
+
+def preprocess(
+    image: NDArray[np.generic], spec: InputSpec
+) -> tuple[NDArray[np.float32], Placement]:
+    """Fit an image to the network's input and normalise it.
+
+    Args:
+        image: (H, W), (H, W, 1) or (H, W, 3), uint8 or uint16, RGB where it has colours.
+        spec: What the network wants.
+
+    Returns:
+        The tensor (C, h, w), float32, C-contiguous, and where the image lies on it.
+
+    Raises:
+        ImageError: Wrong rank, dtype, channel count or size.
+    """
+    check_image(image)
+    # OpenCV reads the bytes of a foreign byte order as they are, without a word.
+    image = image.astype(image.dtype.newbyteorder("="), copy=False)
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if image.ndim == 3 and spec.channels == 1:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    fitted, placement = _fit(image, spec)
+    return _normalise(fitted, spec), placement
+
+
+def check_image(image: NDArray[np.generic], subject: str = "image") -> None:
+    """Refuse what :func:`preprocess` cannot use.
+
+    Raises:
+        ImageError: Wrong rank, dtype, channel count or size.
+    """
+    expected = "(H, W), (H, W, 1) or (H, W, 3) of uint8 or uint16"
+    if not isinstance(image, np.ndarray):
+        raise ImageError(
+            subject, got=f"a {type(image).__name__}", expected=f"a numpy array {expected}"
+        )
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
+        raise ImageError(
+            subject,
+            got=f"shape {image.shape}",
+            expected=expected,
+            fix="Give one image at a time, channels last; drop an alpha channel first.",
+        )
+    if image.dtype.name not in _DTYPES:
+        raise ImageError(
+            subject,
+            got=f"dtype {image.dtype}",
+            expected=expected,
+            fix="Scale to the full range of uint8 or uint16.",
+        )
+    if min(image.shape[:2]) < MIN_SIDE_PX:
+        raise ImageError(
+            subject,
+            got=f"{image.shape[1]}x{image.shape[0]} pixels",
+            expected=f"at least {MIN_SIDE_PX} pixels on each side",
+        )
+
+
+def network_from_output(
+    points: NDArray[np.floating], frame: str, spec: ModelSpec
+) -> NDArray[np.float32]:
+    """Landmarks (…, 2) as the network gave them, in its input pixels.
+
+    Args:
+        points: x, y in ``frame``.
+        frame: ``network``, ``heatmap`` or ``normalized``.
+        spec: Gives the sizes of the frames.
+    """
+    height, width = spec.input.size
+    points = np.asarray(points, np.float32)
+    if frame == "normalized":
+        return points * np.array([width, height], np.float32) - np.float32(0.5)
+    if frame == "heatmap":
+        assert spec.decode.heatmap_size is not None
+        rows, columns = spec.decode.heatmap_size
+        scale = np.array([width / columns, height / rows], np.float32)
+        return (points + np.float32(0.5)) * scale - np.float32(0.5)
+    return points
+
+
+def _fit(image: NDArray[np.generic], spec: InputSpec) -> tuple[NDArray[np.generic], Placement]:
+    (height, width), (target_h, target_w) = image.shape[:2], spec.size
+    if spec.resize == "stretch":
+        new_h, new_w = target_h, target_w
+    else:
+        choose = min if spec.resize == "letterbox" else max
+        scale = choose(target_h / height, target_w / width)
+        new_h, new_w = max(1, round(height * scale)), max(1, round(width * scale))
+    resized = _resize(image, new_h, new_w, spec)
+    top, left = (target_h - new_h) // 2, (target_w - new_w) // 2
+    placement = Placement(scale=(new_w / width, new_h / height), offset=(float(left), float(top)))
+    if (new_h, new_w) == (target_h, target_w):
+        return resized, placement
+    if spec.resize == "center_crop":
+        return resized[-top : -top + target_h, -left : -left + target_w], placement
+    pad = round(spec.pad_value * _DTYPES[image.dtype.name])
+    canvas = np.full((target_h, target_w, *image.shape[2:]), pad, image.dtype)
+    canvas[top : top + new_h, left : left + new_w] = resized
+    return canvas, placement
+
+
+def _resize(
+    image: NDArray[np.generic], height: int, width: int, spec: InputSpec
+) -> NDArray[np.generic]:
+    if image.shape[:2] == (height, width):
+        return image
+    how = spec.interpolation
+    enlarges = height > image.shape[0] or width > image.shape[1]
+    # OpenCV's area mode falls back to nearest-like blocks when it enlarges.
+    flag = cv2.INTER_LINEAR if how == "area" and enlarges else _CV_INTERPOLATION[how]
+    return cv2.resize(image, (width, height), interpolation=flag)
+
+
+def _normalise(image: NDArray[np.generic], spec: InputSpec) -> NDArray[np.float32]:
+    # x / range, minus mean, over std, folded into one multiply and one add per channel.
+    std = np.array(spec.std, np.float64)
+    gain = (1.0 / (_DTYPES[image.dtype.name] * std)).astype(np.float32)
+    shift = (-np.array(spec.mean, np.float64) / std).astype(np.float32)
+    tensor = np.empty((spec.channels, *image.shape[:2]), np.float32)
+    for channel in range(spec.channels):
+        source = channel if spec.color_order != "bgr" else spec.channels - 1 - channel
+        plane = image if image.ndim == 2 else image[:, :, source]
+        np.multiply(plane, gain[channel], out=tensor[channel], casting="unsafe")
+        tensor[channel] += shift[channel]
+    return tensor

@@ -1,0 +1,368 @@
+"""What this machine can do with mahtrt, and what to install for the rest.
+
+Cheap on purpose: package metadata, ``/proc`` and the CUDA driver's C interface. PyTorch is never
+imported, and no TensorRT object is made: on a machine without a driver its runtime can crash
+the process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from mahtrt.benchmarks.machine import (
+    CudaProbe,
+    Machine,
+    describe_machine,
+    package_version,
+    probe_cuda,
+)
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+SCHEMA = "mahtrt.doctor/1"
+EXIT_CORE_BROKEN = 6
+
+Status = Literal["ok", "warn", "missing", "error"]
+Group = Literal["machine", "package", "capability"]
+Lookup = Callable[[str], str | None]
+
+# Distribution -> lowest version; test_doctor holds this against pyproject.toml.
+CORE = {
+    "numpy": "1.26",
+    "opencv-python-headless": "4.10",
+    "openvino": "2025.4",
+    "pillow": "11",
+    "rich": "13",
+    "typer": "0.15",
+}
+EXTRAS = {
+    "cpu": {"onnxruntime": "1.22"},
+    "export": {
+        "onnx": "1.18",
+        "onnxscript": "0.5",
+        "safetensors": "0.5",
+        "timm": "1.0.20",
+        "torch": "2.9",
+        "transformers": "4.57",
+    },
+    "dicom": {"pydicom": "3"},
+    "gpu": {"onnxruntime-gpu": "1.22", "pycuda": "2025.1"},
+    "tensorrt": {"tensorrt": "10.12"},
+    "tensorrt-rtx": {"tensorrt-rtx-cu13-libs": "1.2", "tensorrt-rtx-cu13-bindings": "1.2"},
+}
+TENSORRT_BELOW = "12"
+# The core packages whose import proves that their shared libraries load.
+_CORE_MODULES = {"numpy": "numpy", "opencv-python-headless": "cv2", "openvino": "openvino"}
+# Other distributions that bring the same import package.
+_STANDS_FOR = {
+    "opencv-python-headless": (
+        "opencv-python",
+        "opencv-contrib-python-headless",
+        "opencv-contrib-python",
+    ),
+    "onnxruntime": ("onnxruntime-gpu",),
+    "tensorrt": ("tensorrt-cu13", "tensorrt-cu12"),
+}
+_NO_DRIVER = "Needs a machine with an NVIDIA GPU and its driver; no package can bring it."
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What, in a few words.
+        status: ``ok``; ``warn`` works, but worse than it could; ``missing`` is not there;
+            ``error`` is there and broken.
+        detail: What was found.
+        fix: What the user can do: a command or a sentence; "" where nothing is to do.
+        core: Without it mahtrt cannot run at all.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    fix: str = ""
+    group: Group = "capability"
+    core: bool = False
+
+
+def diagnose(
+    *,
+    machine: Machine | None = None,
+    version_of: Lookup = package_version,
+    has_module: Callable[[str], bool] | None = None,
+    import_module: Callable[[str], object] = importlib.import_module,
+    cuda: CudaProbe | None = None,
+) -> list[Check]:
+    """Look at CPU, packages, CUDA and TensorRT. The arguments replace the real machine in tests."""
+    machine = machine or describe_machine()
+    cuda = cuda or probe_cuda()
+    packages = [*_core_checks(version_of, import_module), *_extra_checks(version_of)]
+    usable = {check.name for check in packages if check.status == "ok"}
+    return [
+        *_cpu_checks(machine),
+        _cuda_check(cuda),
+        *packages,
+        *_onnxruntime_conflict(version_of),
+        *_capabilities(machine, usable, version_of),
+        *_tensorrt_capabilities(cuda, version_of, has_module or _has_module),
+    ]
+
+
+def exit_code(checks: Sequence[Check]) -> int:
+    """6 when the core runtime is broken, else 0: what is merely absent is no failure."""
+    broken = any(check.core and check.status in ("missing", "error") for check in checks)
+    return EXIT_CORE_BROKEN if broken else 0
+
+
+def to_dict(checks: Sequence[Check]) -> dict[str, Any]:
+    """The JSON document of ``mahtrt doctor --json``."""
+    return {
+        "schema": SCHEMA,
+        "ok": exit_code(checks) == 0,
+        "checks": [asdict(check) for check in checks],
+    }
+
+
+def to_table(checks: Sequence[Check]) -> RenderableType:
+    """The checks by group, for a terminal."""
+    from rich.console import Group as Renderables
+    from rich.table import Table
+    from rich.text import Text
+
+    titles = {"machine": "Machine", "package": "Packages", "capability": "What it can do"}
+    colours = {"ok": "green", "warn": "yellow", "missing": "bright_black", "error": "red"}
+    tables = []
+    for group, title in titles.items():
+        table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+        for column in ("", "status", "found", "what to do"):
+            table.add_column(column, overflow="fold")
+        for check in checks:
+            if check.group == group:
+                status = Text(check.status, style=colours[check.status])
+                table.add_row(Text(check.name), status, Text(check.detail), Text(check.fix))
+        tables.append(table)
+    return Renderables(*tables)
+
+
+def to_text(checks: Sequence[Check], *, width: int = 120) -> str:
+    """:func:`to_table` as plain text."""
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
+    console.print(to_table(checks))
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+
+
+def _cpu_checks(machine: Machine) -> list[Check]:
+    quota = f", limited to {machine.cpu_quota:g} CPUs' time" if machine.cpu_quota else ""
+    memory = f", {machine.memory_gib:g} GiB" if machine.memory_gib else ""
+    what = f"{machine.cpu}, {machine.cores_usable} usable cores{quota}{memory}"
+    isa = set(machine.isa)
+    return [
+        Check("cpu", "ok", what, group="machine"),
+        Check("python", "ok", f"{machine.python} on {machine.system}", group="machine"),
+        _int8_check(isa, machine.architecture),
+        _bf16_check(isa),
+    ]
+
+
+def _int8_check(isa: set[str], architecture: str) -> Check:
+    name = "int8 instructions"
+    if "amx-int8" in isa:
+        return Check(name, "ok", "AMX: tile products, the fastest INT8 on a CPU", group="machine")
+    if "vnni" in isa:
+        return Check(name, "ok", "VNNI: INT8 several times faster than FP32", group="machine")
+    if isa & {"i8mm", "dotprod"}:
+        return Check(name, "ok", "ARM dot product: INT8 faster than FP32", group="machine")
+    why = "no VNNI or AMX: INT8 runs, but gains less over FP32"
+    if architecture in ("x86_64", "AMD64"):
+        why += "; its 16-bit sums can saturate, so accuracy may differ from other CPUs"
+    fix = "Let `mahtrt bench` decide between int8 and fp32 on this machine."
+    return Check(name, "warn", why, fix, group="machine")
+
+
+def _bf16_check(isa: set[str]) -> Check:
+    name = "bf16 instructions"
+    if "amx-bf16" in isa:
+        return Check(name, "ok", "AMX: about four times as fast as FP32", group="machine")
+    if "bf16" in isa:
+        return Check(name, "ok", "native BF16 products", group="machine")
+    return Check(
+        name,
+        "warn",
+        "none: a BF16 engine runs in FP32 or slower",
+        "Prefer int8 or fp32 engines on this machine.",
+        group="machine",
+    )
+
+
+def _cuda_check(cuda: CudaProbe) -> Check:
+    if cuda.problem:
+        known = f" (CUDA {cuda.version})" if cuda.version else ""
+        return Check("cuda driver", "missing", cuda.problem + known, _NO_DRIVER, group="machine")
+    devices = ", ".join(cuda.devices)
+    return Check("cuda driver", "ok", f"CUDA {cuda.version}: {devices}", group="machine")
+
+
+def _core_checks(version_of: Lookup, import_module: Callable[[str], object]) -> list[Check]:
+    checks = []
+    for name, lowest in CORE.items():
+        check = _package_check(name, lowest, "runtime", version_of, core=True)
+        if check.status == "ok" and name in _CORE_MODULES:
+            try:
+                import_module(_CORE_MODULES[name])
+            except Exception as error:  # whatever a broken binary package raises
+                fix = f"Reinstall it: pip install --force-reinstall {name}"
+                detail = f"{check.detail} is installed, but its import fails: {error}"
+                check = Check(name, "error", detail, fix, group="package", core=True)
+        checks.append(check)
+    return checks
+
+
+def _extra_checks(version_of: Lookup) -> list[Check]:
+    return [
+        _package_check(name, lowest, extra, version_of)
+        for extra, packages in EXTRAS.items()
+        if extra != "tensorrt"  # its range has an upper end: _enterprise_package
+        for name, lowest in packages.items()
+    ] + [_enterprise_package(version_of)]
+
+
+def _package_check(
+    name: str, lowest: str, role: str, version_of: Lookup, *, core: bool = False
+) -> Check:
+    install = "pip install mahtrt" if core else f"pip install 'mahtrt[{role}]'"
+    version = _version(name, version_of)
+    if version is None:
+        if name == "onnxruntime-gpu" and version_of("onnxruntime"):
+            install = f"pip uninstall -y onnxruntime && {install}"  # they share their files
+        detail = f"not installed ({role})"
+        return Check(name, "missing", detail, install, group="package", core=core)
+    if _parts(version) < _parts(lowest):
+        detail = f"{version} ({role}), older than {lowest}"
+        status: Status = "error" if core else "warn"
+        return Check(name, status, detail, f"{install} --upgrade", group="package", core=core)
+    return Check(name, "ok", f"{version} ({role})", group="package", core=core)
+
+
+def _enterprise_package(version_of: Lookup) -> Check:
+    lowest = EXTRAS["tensorrt"]["tensorrt"]
+    version = _version("tensorrt", version_of)
+    if version is not None and _parts(version) >= _parts(TENSORRT_BELOW):
+        return Check(
+            "tensorrt",
+            "warn",
+            f"{version} (tensorrt), newer than mahtrt knows ({lowest} to 11.x)",
+            f"pip install 'tensorrt>={lowest},<{TENSORRT_BELOW}'",
+            group="package",
+        )
+    return _package_check("tensorrt", lowest, "tensorrt", version_of)
+
+
+def _onnxruntime_conflict(version_of: Lookup) -> list[Check]:
+    if not (version_of("onnxruntime") and version_of("onnxruntime-gpu")):
+        return []
+    return [
+        Check(
+            "onnxruntime twice",
+            "error",
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files",
+            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'mahtrt[cpu]' "
+            "(or 'mahtrt[gpu]')",
+            group="package",
+        )
+    ]
+
+
+def _capabilities(machine: Machine, usable: set[str], version_of: Lookup) -> list[Check]:
+    int8_status = _int8_check(set(machine.isa), machine.architecture).status
+    runtime: set[str] = set(CORE)
+    export = set(EXTRAS["export"])
+    ort = {"onnxruntime"}
+    able = [
+        _able("run openvino fp32", runtime, usable, ""),
+        _able("run openvino int8", runtime, usable, "", status=int8_status),
+        _able("run onnxruntime", runtime | ort, usable, "cpu"),
+        _able("export a checkpoint", runtime | export, usable, "export"),
+        _able("build int8 from onnx", runtime | ort | {"onnx"}, usable, "cpu,export"),
+        _able("bench against pytorch", runtime | export, usable, "export"),
+        _able("read dicom", {"pydicom"}, usable, "dicom"),
+    ]
+    if version_of("onnxruntime") and version_of("onnxruntime-gpu"):
+        able = [_doubtful(check) if "onnx" in check.name else check for check in able]
+    return able
+
+
+def _doubtful(check: Check) -> Check:
+    if check.status not in ("ok", "warn"):
+        return check
+    return Check(check.name, "warn", "unreliable: onnxruntime is installed twice", "See above.")
+
+
+def _able(
+    name: str, needs: set[str], usable: set[str], extra: str, *, status: Status = "ok"
+) -> Check:
+    missing = sorted(needs - usable)
+    if not missing:
+        detail = "yes" if status == "ok" else "yes, gains less on this CPU"
+        return Check(name, status, detail)
+    install = f"pip install 'mahtrt[{extra}]'" if extra else "pip install mahtrt"
+    return Check(name, "missing", f"no: {', '.join(missing)} cannot be used", install)
+
+
+def _tensorrt_capabilities(
+    cuda: CudaProbe, version_of: Lookup, has_module: Callable[[str], bool]
+) -> list[Check]:
+    enterprise = has_module("tensorrt") and _enterprise_package(version_of).status == "ok"
+    rtx = has_module("tensorrt_rtx_bindings") and all(
+        _package_check(name, lowest, "tensorrt-rtx", version_of).status == "ok"
+        for name, lowest in EXTRAS["tensorrt-rtx"].items()
+    )
+    install = "pip install 'mahtrt[{}]'"
+    no_gpu = f"no: {cuda.problem}"
+    checks = []
+    if not rtx:
+        text = "no: the packages are missing or too old; needs neither GPU nor driver"
+        checks.append(Check("build tensorrt-rtx", "missing", text, install.format("tensorrt-rtx")))
+    else:
+        checks.append(Check("build tensorrt-rtx", "ok", "yes, for RTX GPUs, without one"))
+    for name, there, extra in (
+        ("run tensorrt-rtx", rtx, "tensorrt-rtx"),
+        ("build and run tensorrt", enterprise, "tensorrt"),
+    ):
+        if cuda.problem:
+            checks.append(Check(name, "missing", no_gpu, _NO_DRIVER))
+        elif not there:
+            text = "no: the packages are missing or outside the range mahtrt knows"
+            checks.append(Check(name, "missing", text, install.format(extra)))
+        else:
+            checks.append(Check(name, "ok", f"yes, on {', '.join(cuda.devices)}"))
+    return checks
+
+
+def _has_module(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def _version(name: str, version_of: Lookup) -> str | None:
+    names = (name, *_STANDS_FOR.get(name, ()))
+    return next((version for each in names if (version := version_of(each))), None)
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    """The release numbers of a version, without trailing zeros: "2.9.0rc1" -> (2, 9)."""
+    release = re.match(r"\d+(?:\.\d+)*", version)
+    numbers = [int(part) for part in release.group().split(".")] if release else []
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)

@@ -1,0 +1,1 @@
+"""ONNX to engine, one builder per target, and the bundle that holds the result."""

@@ -1,0 +1,314 @@
+"""The ``.mahtrt`` bundle: a folder that exists whole or not at all, and knows its own digests.
+
+Writing goes into a hidden sibling that is renamed at the end; reading checks before it trusts.
+Opening one engine hashes only that engine's files; :func:`verify_bundle` hashes everything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mahtrt.atomic import naming_full_disk, temporary_sibling
+from mahtrt.digest import sha256_of_file
+from mahtrt.engine.manifest import (
+    MANIFEST_NAME,
+    REBUILD,
+    SCHEMA,
+    EngineRecord,
+    FileRecord,
+    GoldenInfo,
+    Manifest,
+    Precision,
+    check_manifest,
+    check_relative,
+    manifest_from_bytes,
+    text_of_manifest,
+)
+from mahtrt.errors import DataError, IntegrityError, UsageError
+from mahtrt.spec import ModelSpec
+
+__all__ = [
+    "MANIFEST_NAME",
+    "SCHEMA",
+    "Bundle",
+    "BundleWriter",
+    "EngineRecord",
+    "FileRecord",
+    "GoldenInfo",
+    "Manifest",
+    "Precision",
+    "check_replaceable",
+    "read_bundle",
+    "verify_bundle",
+    "write_bundle",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle on disk whose manifest has been read and checked."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.manifest.spec
+
+    def file(self, relative: str) -> Path:
+        """The place of one of the bundle's files."""
+        check_relative(relative, str(self.path))
+        return self.path / relative
+
+    def engine(self, name: str | None = None) -> EngineRecord:
+        """An engine by its name, by its target, or the default one.
+
+        Args:
+            name: ``openvino-int8``; or ``openvino``: the default engine if it is of that target,
+                else the one of the precision the bundle was built for; or None.
+
+        Raises:
+            UsageError: The bundle has no such engine.
+        """
+        manifest = self.manifest
+        named = {engine.name: engine for engine in manifest.engines}
+        default = named[manifest.default_engine]
+        if name is None:
+            return default
+        if name in named:
+            return named[name]
+        same_target = [engine for engine in manifest.engines if engine.target == name]
+        if not same_target:
+            raise UsageError(
+                f"engine {name!r}", got="no such engine", expected=f"one of {', '.join(named)}"
+            )
+        if default in same_target:
+            return default
+        asked = (engine for engine in same_target if engine.precision == manifest.precision)
+        return next(asked, same_target[0])
+
+    def engine_files(self, engine: EngineRecord) -> dict[str, Path]:
+        """Role to place of an engine's files."""
+        return {role: self.file(relative) for role, relative in engine.files.items()}
+
+    def check(self, relatives: Iterable[str]) -> None:
+        """Hash some of the bundle's files.
+
+        Raises:
+            IntegrityError: One is missing or changed.
+        """
+        records = {record.path: record for record in self.manifest.files}
+        for relative in dict.fromkeys(relatives):
+            _check_file(self.path, records[relative])
+
+
+class BundleWriter:
+    """What :func:`write_bundle` gives: a folder to fill, then :meth:`finish`."""
+
+    def __init__(self, root: Path, path: Path) -> None:
+        self.root, self.path = root, path
+        self.manifest: Manifest | None = None
+
+    def place(self, relative: str) -> Path:
+        """Where to write one file; its folder is made.
+
+        Raises:
+            IntegrityError: The path leads out of the bundle.
+        """
+        check_relative(relative, str(self.path))
+        place = self.root / relative
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def relative(self, place: Path) -> str:
+        """The manifest's name of a file written under :attr:`root`."""
+        return place.relative_to(self.root).as_posix()
+
+    def finish(self, manifest: Manifest) -> Manifest:
+        """Digest every file and write the manifest.
+
+        Args:
+            manifest: Without ``files``, which are filled in.
+
+        Returns:
+            The manifest as written.
+
+        Raises:
+            IntegrityError: It names a file that was not written.
+        """
+        files = tuple(
+            FileRecord(relative, sha256_of_file(place), place.stat().st_size)
+            for relative, place in _files_of(self.root)
+            if relative != MANIFEST_NAME
+        )
+        manifest = replace(manifest, files=files)
+        check_manifest(manifest, str(self.path))
+        text = text_of_manifest(manifest)
+        (self.root / MANIFEST_NAME).write_text(text, encoding="utf-8", newline="\n")
+        self.manifest = manifest
+        return manifest
+
+
+@contextlib.contextmanager
+def write_bundle(path: Path) -> Iterator[BundleWriter]:
+    """Write a bundle that appears at ``path`` only when the block ends well.
+
+    A bundle already there is replaced then; anything else there is refused at once. An exception
+    or Ctrl-C in the block leaves what was there, and nothing else.
+
+    Raises:
+        UsageError: Something that is not a bundle is at ``path``.
+        BuildError: The disk is full, or the place cannot be written.
+    """
+    path = Path(path).resolve()
+    check_replaceable(path)
+    with temporary_sibling(path) as root:
+        root.mkdir()
+        writer = BundleWriter(root, path)
+        yield writer
+        assert writer.manifest is not None, "write_bundle ended without finish()"
+        check_replaceable(path)
+        with naming_full_disk(path):
+            _move_into_place(root, path)
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse a place that holds something other than a bundle or an empty folder.
+
+    Worth calling before long work.
+
+    Raises:
+        UsageError: It does.
+    """
+    if not path.exists() and not path.is_symlink():
+        return
+    if path.is_dir() and (_claims_to_be_bundle(path) or not any(path.iterdir())):
+        return
+    raise UsageError(
+        str(path),
+        got="something that is not a mahtrt bundle" if path.is_dir() else "a file",
+        expected="a free name, or a bundle to replace",
+        fix="Choose another --out.",
+    )
+
+
+def read_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
+    """Read a bundle's manifest.
+
+    Args:
+        path: The ``.mahtrt`` folder.
+        verify: Also hash every file (see :func:`verify_bundle`).
+
+    Raises:
+        DataError: There is no bundle.
+        IntegrityError: It was changed, or is newer than this version reads.
+    """
+    path = Path(path)
+    place = path / MANIFEST_NAME
+    try:
+        raw = place.read_bytes()
+    except OSError as error:
+        if path.is_dir() and any(path.iterdir()):
+            raise IntegrityError(
+                str(path), got=f"no {MANIFEST_NAME}", expected="a mahtrt bundle", fix=REBUILD
+            ) from error
+        raise DataError(
+            str(path),
+            got="a file" if path.is_file() else "an empty folder" if path.exists() else "nothing",
+            expected="a mahtrt bundle (a folder)",
+            fix="Make one with: mahtrt build MODEL.onnx --out NAME.mahtrt",
+        ) from error
+    bundle = Bundle(path, manifest_from_bytes(raw, str(place)))
+    if verify:
+        verify_bundle(bundle)
+    return bundle
+
+
+def verify_bundle(bundle: Bundle | str | Path) -> Bundle:
+    """Hash every file of a bundle and look for files that do not belong to it.
+
+    Raises:
+        DataError: There is no bundle.
+        IntegrityError: A file is missing, changed or extra; the message names it.
+    """
+    if not isinstance(bundle, Bundle):
+        bundle = read_bundle(bundle, verify=False)
+    bundle.check(record.path for record in bundle.manifest.files)
+    known = {record.path for record in bundle.manifest.files} | {MANIFEST_NAME}
+    for relative, place in _files_of(bundle.path):
+        if relative not in known:
+            raise IntegrityError(
+                str(place),
+                got="a file the manifest does not list",
+                expected="only what was built",
+                fix="Move it out of the bundle.",
+            )
+    return bundle
+
+
+def _check_file(root: Path, record: FileRecord) -> None:
+    place = root / record.path
+    if not place.is_file() or not place.resolve().is_relative_to(root.resolve()):
+        got = "a link that leads out of the bundle" if place.is_file() else "no such file"
+        raise IntegrityError(str(place), got=got, expected=f"{record.size} bytes", fix=REBUILD)
+    size = place.stat().st_size
+    if size != record.size:
+        raise IntegrityError(
+            str(place), got=f"{size} bytes", expected=f"{record.size} bytes", fix=REBUILD
+        )
+    digest = sha256_of_file(place)
+    if digest != record.sha256:
+        raise IntegrityError(
+            str(place), got=f"SHA-256 {digest}", expected=record.sha256, fix=REBUILD
+        )
+
+
+def _files_of(root: Path) -> list[tuple[str, Path]]:
+    """Every file under ``root``, sorted by its relative path."""
+    places = (place for place in root.rglob("*") if place.is_symlink() or not place.is_dir())
+    return sorted((place.relative_to(root).as_posix(), place) for place in places)
+
+
+def _claims_to_be_bundle(path: Path) -> bool:
+    """Whether a manifest there has a bundle's schema, whatever its version or state."""
+    try:
+        data = json.loads((path / MANIFEST_NAME).read_bytes())
+    except (OSError, ValueError):
+        return False
+    schema = data.get("schema") if isinstance(data, dict) else None
+    return str(schema).startswith(SCHEMA.partition("/")[0] + "/")
+
+
+def _move_into_place(root: Path, path: Path) -> None:
+    """Rename ``root`` to ``path``; a bundle that was there ends up at ``root`` instead."""
+    if not path.exists() or not any(path.iterdir()):
+        os.replace(root, path)
+        return
+    if _exchange(root, path):
+        return
+    # Without an exchange in the kernel there is a moment with no bundle, never with half of one.
+    old = root.with_name(root.name + ".old")
+    os.replace(path, old)
+    try:
+        os.replace(root, path)
+    except BaseException:
+        os.replace(old, path)
+        raise
+    os.replace(old, root)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two names in one step, where the system can (Linux)."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    if renameat2 is None:
+        return False
+    at_fdcwd, rename_exchange = -100, 2
+    names = (os.fsencode(first), os.fsencode(second))
+    return renameat2(at_fdcwd, names[0], at_fdcwd, names[1], rename_exchange) == 0

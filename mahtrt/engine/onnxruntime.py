@@ -1,0 +1,48 @@
+"""ONNX to ONNX Runtime: the engine is the ONNX file, opened once to see that it runs here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mahtrt.benchmarks.machine import describe_machine
+from mahtrt.engine.artifact import EngineArtifact
+from mahtrt.errors import BuildError, require
+from mahtrt.runtime.onnxruntime import CPU_PROVIDER, batch_of, open_onnx
+
+
+def build_engine(
+    onnx_path: Path, precision: str, out_dir: Path, *, threads: int | None = None
+) -> EngineArtifact:
+    """Open an ONNX with ONNX Runtime on the CPU.
+
+    Args:
+        onnx_path: Static shapes. The graph holds its precision: Q/DQ, or rounding to BF16.
+        precision: ``fp32``, ``int8`` or ``bf16``.
+        out_dir: Not used: the engine is the ONNX itself, optimised when it is opened.
+        threads: Of the trial; None means one per physical core.
+
+    Raises:
+        BuildError: ONNX Runtime refuses the graph, or its shapes are not static.
+        MissingComponentError: ONNX Runtime is not installed.
+    """
+    ort = require("onnxruntime", extra="cpu", needed_for="target onnxruntime")
+    try:
+        session = open_onnx(onnx_path, threads=threads)
+    except Exception as error:  # its exceptions derive from Exception and have no public names
+        raise BuildError(
+            str(onnx_path),
+            got=str(error).partition("\n")[0],
+            expected="a graph that ONNX Runtime opens",
+        ) from error
+    note = "ONNX Runtime rounds to BF16 by casts: the speed is not BF16's."
+    return EngineArtifact(
+        files={"onnx": onnx_path},
+        batch=batch_of(session, str(onnx_path)),
+        device={
+            "name": describe_machine().cpu,
+            "provider": CPU_PROVIDER,
+            "inference_precision": "f32",
+        },
+        versions={"onnxruntime": ort.__version__},
+        notes=(note,) if precision == "bf16" else (),
+    )

@@ -1,0 +1,125 @@
+"""Every error mahtrt raises on purpose, and the exit code each one ends a command with.
+
+    MahtrtError                   1  failed
+    ├── InputError                1  something the user gave cannot be used
+    │   ├── ImageError               an image: unreadable, wrong rank, dtype or size
+    │   ├── CheckpointError          a checkpoint: needs code, keys that do not match
+    │   ├── DataError                a data set: missing, empty, random, no annotations
+    │   ├── ModelError               a network or ONNX graph that cannot be used
+    │   └── SpecError                a model spec or plan: unknown field, wrong value
+    ├── BuildError                1  an engine could not be built
+    ├── UsageError                2  options that contradict each other
+    ├── GateError                 3  parity or accuracy over its budget
+    ├── LatencyError              4  slower than the latency budget
+    ├── IntegrityError            5  an artefact changed, or is newer than this mahtrt
+    └── MissingComponentError     6  a package, device or CPU feature is missing
+
+A message is one line: ``subject: got …; expected …. fix``. Ctrl-C ends a command with 130.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class MahtrtError(Exception):
+    """Base of every deliberate error.
+
+    Args:
+        subject: What the message is about (a path, a field, an option).
+        got: What was found.
+        expected: What would have been right.
+        fix: What the user can do, as a full sentence.
+    """
+
+    exit_code = 1
+
+    def __init__(self, subject: str, *, got: str = "", expected: str = "", fix: str = "") -> None:
+        self.subject, self.got, self.expected, self.fix = subject, got, expected, fix
+        facts = "; ".join(
+            part for part in (got and f"got {got}", expected and f"expected {expected}") if part
+        )
+        message = f"{subject}: {facts}" if facts else subject
+        super().__init__(f"{message}. {fix}" if fix else message)
+
+
+class InputError(MahtrtError):
+    """Something the user gave cannot be used."""
+
+
+class ImageError(InputError):
+    """An image that cannot be read, or has a rank, dtype or size that cannot be used."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint that cannot be loaded into the network."""
+
+
+class DataError(InputError):
+    """A data set that is missing, empty, random, or lacks the annotations needed."""
+
+
+class ModelError(InputError):
+    """A network or ONNX graph that cannot be used."""
+
+
+class SpecError(InputError):
+    """A model spec or plan with an unknown field or a wrong value."""
+
+
+class BuildError(MahtrtError):
+    """An engine could not be built."""
+
+
+class UsageError(MahtrtError):
+    """Options that contradict each other or name something unknown."""
+
+    exit_code = 2
+
+
+class GateError(MahtrtError):
+    """Parity or accuracy is over its budget."""
+
+    exit_code = 3
+
+
+class LatencyError(MahtrtError):
+    """Slower than the latency budget."""
+
+    exit_code = 4
+
+
+class IntegrityError(MahtrtError):
+    """An artefact was changed after it was written, or is newer than this mahtrt."""
+
+    exit_code = 5
+
+
+class MissingComponentError(MahtrtError):
+    """A package, device or CPU feature that is needed is not there."""
+
+    exit_code = 6
+
+
+def require(module: str, *, extra: str, needed_for: str) -> ModuleType:
+    """Import an optional package, or say which extra installs it.
+
+    Args:
+        module: Import name, e.g. ``"torch"``.
+        extra: The extra of mahtrt that brings it, e.g. ``"export"``; "" if none does.
+        needed_for: What the package is wanted for, for the message.
+
+    Raises:
+        MissingComponentError: The package, or something it imports, is not installed.
+            Any other failure of the import is passed on unchanged.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        fix = f"Install it: pip install 'mahtrt[{extra}]'" if extra else "Install it with pip"
+        missing = error.name or module
+        what = f"{module} (which needs {missing})" if missing.split(".")[0] != module.split(".")[0] else module
+        raise MissingComponentError(
+            needed_for, got=f"no Python package {what}", expected="it to be installed", fix=fix + "."
+        ) from error

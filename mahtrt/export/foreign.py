@@ -1,0 +1,296 @@
+"""Networks that mahtrt does not know: loaded by reference, fitted to a spec.
+
+A reference is code that is run: give only references you trust.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import importlib.util
+import itertools
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mahtrt.errors import ModelError, UsageError
+from mahtrt.export.outputs import check_outputs, named_outputs
+from mahtrt.export.passes.assign_scopes import WRAPPED
+from mahtrt.export.tracing import device_of, evaluating
+from mahtrt.models.soft_argmax import SoftArgmax2d
+from mahtrt.spec import ModelSpec, OutputSpec
+
+_numbers = itertools.count()
+
+_DECODED = (
+    OutputSpec("landmarks", "landmarks", frame="network"),
+    OutputSpec("confidence", "confidence"),
+    OutputSpec("spread", "spread", frame="network"),
+)
+
+
+class AdaptedModule(nn.Module):
+    """A foreign network that returns the spec's outputs by name, decoded where the spec says so.
+
+    Attributes:
+        spec: Complete: with heatmap size, and with the outputs that decoding adds.
+    """
+
+    def __init__(self, module: nn.Module, declared: ModelSpec, spec: ModelSpec) -> None:
+        super().__init__()
+        setattr(self, WRAPPED, module)
+        self.spec, self._declared = spec, declared
+        self.soft_argmax: SoftArgmax2d | None = None
+        if _wants_decoding(declared):
+            assert spec.decode.heatmap_size is not None
+            self.soft_argmax = SoftArgmax2d(
+                spec.decode.temperature, spec.decode.heatmap_size, spec.input.size
+            )
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """(B, C, H, W) to the outputs of ``spec`` by name."""
+        outputs = named_outputs(getattr(self, WRAPPED)(image), self._declared)
+        if self.soft_argmax is None:
+            return outputs
+        heatmaps = self._declared.output("heatmaps")
+        assert heatmaps is not None
+        decoded = self.soft_argmax(outputs[heatmaps.name])
+        by_name = zip((output.name for output in _DECODED), decoded, strict=True)
+        return {**dict(by_name), **outputs}  # what the network gives itself is kept
+
+
+def adapt(module: nn.Module, spec: ModelSpec) -> AdaptedModule:
+    """Fit a network to its spec, after one forward pass on an empty image.
+
+    Args:
+        module: Returns a tensor, tuple, list or dict; with its checkpoint already loaded.
+        spec: What its user wrote. ``decode.heatmap_size`` may be left out. With
+            ``decode.method = "soft_argmax"`` and heatmaps but no landmarks among the outputs,
+            landmarks, confidence and spread are computed from the heatmaps, logits or not.
+
+    Returns:
+        A module like mahtrt's own: ``.spec``, and a dict from forward.
+
+    Raises:
+        ModelError: The network fails, or its outputs do not fit the spec.
+    """
+    outputs = _dry_run(module, spec)
+    check_outputs(outputs, spec, batch=1)
+    heatmaps = spec.output("heatmaps")
+    size = None
+    if heatmaps is not None:
+        rows, columns = outputs[heatmaps.name].shape[2:]
+        size = (rows, columns)
+    return AdaptedModule(module, spec, complete_spec(spec, size))
+
+
+def complete_spec(spec: ModelSpec, heatmap_size: tuple[int, int] | None) -> ModelSpec:
+    """The spec with the heatmap size filled in and the outputs that decoding adds.
+
+    Args:
+        spec: As its user wrote it.
+        heatmap_size: (h, w) as measured, None where there are no heatmaps.
+
+    Raises:
+        ModelError: An output already has a name that decoding needs.
+    """
+    decode = dataclasses.replace(spec.decode, heatmap_size=heatmap_size or spec.decode.heatmap_size)
+    outputs = spec.outputs
+    if _wants_decoding(spec):
+        added = [output for output in _DECODED if spec.output(output.kind) is None]
+        taken = {output.name: output for output in spec.outputs}
+        for output in added:
+            if output.name in taken:
+                raise ModelError(
+                    f"output {output.name!r}",
+                    got=f"kind {taken[output.name].kind}",
+                    expected=f"another name, since soft-argmax adds {output.name}",
+                )
+        outputs = (*outputs, *added)
+    return dataclasses.replace(spec, decode=decode, outputs=outputs)
+
+
+def load_foreign(reference: str, kwargs: Mapping[str, Any]) -> nn.Module:
+    """The network that a factory outside of mahtrt makes.
+
+    Args:
+        reference: ``path/file.py:factory`` or ``package.module:factory``; the factory is a
+            function, or an ``nn.Module`` class.
+        kwargs: Given to the factory.
+
+    Raises:
+        UsageError: Not a reference.
+        ModelError: The file, module or factory is missing, fails, or makes something else.
+    """
+    location, _, attribute = reference.rpartition(":")
+    if not location or not attribute.isidentifier():
+        raise UsageError(
+            f"model {reference!r}",
+            got="no factory",
+            expected="package.module:factory or path/file.py:factory",
+        )
+    is_file = location.endswith(".py") or "/" in location or "\\" in location
+    folder = Path(location).resolve().parent if is_file else Path.cwd()
+    with _on_path(folder, forget=is_file):
+        code = _import_file(Path(location)) if is_file else _import_module(location)
+        factory = _factory(code, attribute, reference)
+        return _made(factory, kwargs, reference)
+
+
+def parse_kwargs(texts: Sequence[str]) -> dict[str, Any]:
+    """Keyword arguments from ``key=value`` texts; values are Python literals, else strings.
+
+    Raises:
+        UsageError: No ``=``, a key that is no name, or a key twice.
+    """
+    kwargs: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not key.isidentifier():
+            raise UsageError("--kwarg", got=repr(text), expected="key=value")
+        if key in kwargs:
+            raise UsageError("--kwarg", got=f"{key!r} twice", expected="each key once")
+        try:
+            kwargs[key] = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            kwargs[key] = value
+    return kwargs
+
+
+def _wants_decoding(spec: ModelSpec) -> bool:
+    """Whether landmarks are to be read from heatmaps that the network leaves as they are."""
+    return (
+        spec.decode.method == "soft_argmax"
+        and spec.output("heatmaps") is not None
+        and spec.output("landmarks") is None
+    )
+
+
+def _dry_run(module: nn.Module, spec: ModelSpec) -> dict[str, Tensor]:
+    image = torch.zeros(1, spec.input.channels, *spec.input.size, device=device_of(module))
+    with evaluating(module), torch.no_grad():
+        try:
+            returned = module(image)
+        except Exception as error:
+            raise ModelError(
+                f"network {spec.family}",
+                got=f"{type(error).__name__}: {error}",
+                expected=f"a forward pass on an input of shape {tuple(image.shape)}",
+                fix="Check input.size and input.channels of the spec.",
+            ) from error
+    return named_outputs(returned, spec)
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ModelError(str(path), got="no such file", expected="a Python file with a factory")
+    # A name of its own per load: two files called model.py do not meet.
+    name = f"mahtrt_foreign_{next(_numbers)}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ModelError(str(path), got="a file of another type", expected="a Python file (.py)")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise _import_failed(str(path), error) from error
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise _import_failed(name, error) from error
+
+
+def _import_failed(subject: str, error: BaseException) -> ModelError:
+    return ModelError(
+        subject,
+        got=f"{type(error).__name__}: {error}",
+        expected="code that can be imported",
+        fix="Run it with Python on its own, and install what it needs.",
+    )
+
+
+def _factory(code: ModuleType, attribute: str, reference: str) -> Any:
+    try:
+        return getattr(code, attribute)
+    except AttributeError as error:
+        own = [
+            name
+            for name, value in vars(code).items()
+            if not name.startswith("_")
+            and (callable(value) or isinstance(value, nn.Module))
+            and getattr(value, "__module__", None) == code.__name__
+        ]
+        raise ModelError(
+            f"model {reference}",
+            got=f"no {attribute!r} there",
+            expected=f"one of {', '.join(own)}" if own else "a function or nn.Module class",
+        ) from error
+
+
+def _made(factory: Any, kwargs: Mapping[str, Any], reference: str) -> nn.Module:
+    if isinstance(factory, nn.Module):
+        made: Any = factory
+    else:
+        try:
+            made = factory(**kwargs)
+        except (Exception, SystemExit) as error:
+            raise ModelError(
+                f"model {reference}",
+                got=f"{type(error).__name__}: {error}",
+                expected="a network",
+                fix="Give the factory's arguments as --kwarg key=value.",
+            ) from error
+    if not isinstance(made, nn.Module):
+        raise ModelError(
+            f"model {reference}",
+            got=f"a {type(made).__name__}",
+            expected="a torch.nn.Module",
+            fix="Name a function that returns the network, or its class.",
+        )
+    return made
+
+
+@contextmanager
+def _on_path(folder: Path, *, forget: bool) -> Iterator[None]:
+    """The folder first on ``sys.path``.
+
+    With ``forget``, modules that were found in it are forgotten afterwards: two networks in two
+    folders may both have a ``layers.py`` beside them.
+    """
+    before = set(sys.modules)
+    entry = str(folder)
+    sys.path.insert(0, entry)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(entry)
+        if forget:
+            new = set(sys.modules) - before
+            tops = {name for name in new if "." not in name and _lies_in(folder, sys.modules[name])}
+            for name in new:
+                if name.partition(".")[0] in tops:
+                    del sys.modules[name]
+
+
+def _lies_in(folder: Path, module: ModuleType) -> bool:
+    """Whether a module is a file or package directly in the folder."""
+    if module.__name__.startswith("mahtrt_foreign_") or not getattr(module, "__file__", None):
+        return False
+    file = Path(str(module.__file__))
+    place = file.parent.parent if file.name == "__init__.py" else file.parent
+    return place == folder

@@ -1,0 +1,180 @@
+"""A PyTorch network to ``model.onnx``: traced, rewritten, checked against PyTorch, written.
+
+The file exists only if everything before it succeeded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+from torch import nn
+
+from mahtrt.atomic import atomic_path
+from mahtrt.digest import sha256_of_bytes
+from mahtrt.errors import DataError, ModelError, UsageError
+from mahtrt.export.parity import (
+    ParityError,
+    ParityTable,
+    compare,
+    onnx_outputs,
+    reference_outputs,
+)
+from mahtrt.export.passes.pipeline import export_passes, run_passes
+from mahtrt.export.tracing import OPSETS, check_size, check_weights, trace
+from mahtrt.spec import ModelSpec
+
+SPEC_KEY, SOURCE_KEY, PARITY_KEY = "mahtrt.spec", "mahtrt.source", "mahtrt.parity"
+
+_STAGES = 5  # reference, trace, passes, parity, write
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """What was written, and how near it is to PyTorch.
+
+    Attributes:
+        path: The ONNX file.
+        sha256: Of its bytes.
+        spec: As it is inside the file.
+        parity: Per output.
+        changes: How many places each graph pass changed.
+    """
+
+    path: Path
+    sha256: str
+    spec: ModelSpec
+    parity: ParityTable
+    changes: Mapping[str, int]
+
+
+def export_onnx(
+    module: nn.Module,
+    spec: ModelSpec,
+    out: Path,
+    *,
+    opset: int = 20,
+    batch: int = 1,
+    images: Sequence[NDArray[np.float32]],
+    source: Mapping[str, Any],
+    progress: Callable[[int, int], None] | None = None,
+) -> ExportResult:
+    """Export a network, and prove that the file computes what PyTorch computes.
+
+    Args:
+        module: Takes (B, C, H, W) float32; returns the spec's outputs as a dict, or a tensor,
+            tuple or list in their order. Run in eval mode; its own mode is put back.
+        spec: Embedded in the file.
+        out: Where the file goes; replaced when it exists. Its folder is made when missing.
+        opset: ONNX opset.
+        batch: Batch size of the graph, static.
+        images: Preprocessed images (C, H, W) for parity, at least one; real ones.
+        source: Provenance, embedded as JSON: model reference, checkpoint and its SHA-256, ….
+        progress: Called with (stages done, stages in all).
+
+    Raises:
+        UsageError: An opset, batch or path that cannot be.
+        DataError: No image, or one of another shape.
+        ModelError: The network cannot be run, traced or written, or does not fit the spec.
+        ParityError: The graph's outputs are too far from PyTorch's (exit 3).
+    """
+    done = _stage_counter(progress)
+    _check_arguments(spec, out, opset, batch, images)
+    check_weights(module)
+    reference = reference_outputs(module, spec, images, batch)
+    done()
+    graph = trace(module, spec, batch=batch, opset=opset)
+    done()
+    changes = run_passes(graph, export_passes())
+    proto = _proto(graph, spec, source)
+    data = _to_bytes(proto)
+    _check_graph(data, spec)
+    done()
+    got, runtime = onnx_outputs(data, spec, images, batch)
+    parity = compare(reference, got, spec, runtime=runtime)
+    if not parity.passed:
+        raise ParityError(spec.family, parity)
+    done()
+    _set_metadata(proto, PARITY_KEY, parity.to_dict())
+    data = _to_bytes(proto)
+    with atomic_path(out) as sibling:
+        sibling.write_bytes(data)
+    done()
+    return ExportResult(out, sha256_of_bytes(data), spec, parity, changes)
+
+
+def _stage_counter(progress: Callable[[int, int], None] | None) -> Callable[[], None]:
+    count = 0
+
+    def done() -> None:
+        nonlocal count
+        count += 1
+        if progress is not None:
+            progress(count, _STAGES)
+
+    return done
+
+
+def _check_arguments(
+    spec: ModelSpec, out: Path, opset: int, batch: int, images: Sequence[NDArray[np.float32]]
+) -> None:
+    """Refuse what would only fail after minutes of work."""
+    if opset not in OPSETS:
+        raise UsageError("opset", got=str(opset), expected=f"{OPSETS[0]} to {OPSETS[-1]}")
+    if batch < 1:
+        raise UsageError("batch", got=str(batch), expected="at least 1")
+    if out.is_dir():
+        raise UsageError(str(out), got="a directory", expected="a path for the ONNX file")
+    if not images:
+        raise DataError(
+            "images for parity", got="none", expected="at least one", fix="Give --data with images."
+        )
+    shape = (spec.input.channels, *spec.input.size)
+    for index, image in enumerate(images):
+        if image.shape != shape or image.dtype != np.float32:
+            raise DataError(
+                f"parity image {index}",
+                got=f"shape {image.shape} of {image.dtype}",
+                expected=f"shape {shape} of float32, as mahtrt.data.preprocess gives",
+            )
+
+
+def _proto(graph: ir.Model, spec: ModelSpec, source: Mapping[str, Any]) -> onnx.ModelProto:
+    """The graph as protobuf, with spec and provenance inside."""
+    constants = (value.const_value for value in graph.graph.initializers.values())
+    check_size(sum(constant.nbytes for constant in constants if constant is not None))
+    proto = ir.to_proto(graph)
+    _set_metadata(proto, SPEC_KEY, spec.to_dict())
+    _set_metadata(proto, SOURCE_KEY, source)
+    return proto
+
+
+def _check_graph(data: bytes, spec: ModelSpec) -> None:
+    """Refuse a graph that is not valid in the strictest sense, shape inference included."""
+    try:
+        # Bytes, not the message: that one would be serialized again, weights and all.
+        onnx.checker.check_model(data, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(
+            f"exported graph of {spec.family}",
+            got=str(error).strip().splitlines()[0],
+            expected="a graph that passes onnx.checker",
+            fix="This is a defect of mahtrt: please report it with the model.",
+        ) from error
+
+
+def _set_metadata(proto: onnx.ModelProto, key: str, value: Mapping[str, Any]) -> None:
+    entry = proto.metadata_props.add()
+    entry.key = key
+    entry.value = json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _to_bytes(proto: onnx.ModelProto) -> bytes:
+    return bytes(proto.SerializeToString(deterministic=True))

@@ -1,0 +1,226 @@
+"""The ONNX graph against the PyTorch network, per output, on real images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mahtrt.data.preprocess import network_from_output
+from mahtrt.errors import GateError, MissingComponentError, ModelError, require
+from mahtrt.export.outputs import check_outputs, named_outputs
+from mahtrt.export.tracing import device_of, evaluating
+from mahtrt.spec import ModelSpec, OutputSpec
+
+Array = NDArray[np.float32]
+
+LANDMARK_TOLERANCE_PX = 0.01
+RELATIVE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class ParityRow:
+    """One output compared.
+
+    Attributes:
+        output, kind: From the spec.
+        unit: ``px`` of the network's input for landmarks; ``relative`` to the largest magnitude
+            PyTorch gave for this output, for the rest.
+        max_abs, mean_abs: Absolute differences: in px for landmarks, in the output's own unit
+            for the rest.
+        error: What is held against the tolerance, in ``unit``.
+        tolerance: The largest error allowed.
+    """
+
+    output: str
+    kind: str
+    unit: Literal["px", "relative"]
+    max_abs: float
+    mean_abs: float
+    error: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        return self.error <= self.tolerance  # False for NaN
+
+
+@dataclass(frozen=True, slots=True)
+class ParityTable:
+    """All outputs compared, and with what."""
+
+    rows: tuple[ParityRow, ...]
+    images: int
+    runtime: str
+
+    @property
+    def passed(self) -> bool:
+        return all(row.passed for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        rows = [{**asdict(row), "passed": row.passed} for row in self.rows]
+        return {"rows": rows, "images": self.images, "runtime": self.runtime, "passed": self.passed}
+
+    def to_text(self) -> str:
+        """The table as text, a line per output."""
+        head = ("output", "kind", "max abs", "mean abs", "error", "tolerance", "")
+        lines = [head, *(_cells(row) for row in self.rows)]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+        text = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        ]
+        return "\n".join([*text, f"{self.images} image(s), {self.runtime} against PyTorch"])
+
+
+class ParityError(GateError):
+    """The ONNX graph does not compute what the PyTorch network does; ``table`` says how far."""
+
+    def __init__(self, family: str, table: ParityTable) -> None:
+        worst = max(
+            (row for row in table.rows if not row.passed),
+            key=lambda row: row.error / row.tolerance if row.error == row.error else np.inf,
+        )
+        super().__init__(
+            f"parity of {family}, output {worst.output!r}",
+            got=f"an error of {worst.error:.3g} {worst.unit}",
+            expected=f"at most {worst.tolerance:g} {worst.unit}",
+            fix="No file was written.",
+        )
+        self.table = table
+
+
+def batches_of(images: Sequence[Array], batch: int) -> Iterator[tuple[Array, int]]:
+    """Images (C, H, W) as tensors (batch, C, H, W), with how many of each are real.
+
+    The last one is filled up with its last image.
+    """
+    for start in range(0, len(images), batch):
+        part = list(images[start : start + batch])
+        filled = part + [part[-1]] * (batch - len(part))
+        yield np.stack(filled).astype(np.float32, copy=False), len(part)
+
+
+def reference_outputs(
+    module: nn.Module, spec: ModelSpec, images: Sequence[Array], batch: int
+) -> dict[str, Array]:
+    """What PyTorch eager gives for the images, by output.
+
+    Raises:
+        ModelError: The network fails on the spec's input, or its outputs do not fit the spec.
+    """
+    parts: list[dict[str, Array]] = []
+    device = device_of(module)
+    with evaluating(module), torch.no_grad():
+        for tensor, real in batches_of(images, batch):
+            try:
+                returned = module(torch.from_numpy(tensor).to(device))
+            except Exception as error:
+                raise ModelError(
+                    f"network {spec.family}",
+                    got=f"{type(error).__name__}: {_first_line(error)}",
+                    expected=f"a forward pass on an input of shape {tensor.shape}",
+                    fix="Check input.size and input.channels of the spec.",
+                ) from error
+            outputs = named_outputs(returned, spec)
+            check_outputs(outputs, spec, batch)
+            parts.append({name: out[:real].cpu().numpy() for name, out in outputs.items()})
+    return _joined(parts)
+
+
+def onnx_outputs(
+    model: bytes, spec: ModelSpec, images: Sequence[Array], batch: int
+) -> tuple[dict[str, Array], str]:
+    """What the ONNX graph gives in FP32 on the CPU, by output, and the runtime's name."""
+    run, runtime = _open(model, spec)
+    parts = [
+        {name: out[:real] for name, out in run(tensor).items()}
+        for tensor, real in batches_of(images, batch)
+    ]
+    return _joined(parts), runtime
+
+
+def compare(
+    reference: dict[str, Array], got: dict[str, Array], spec: ModelSpec, *, runtime: str
+) -> ParityTable:
+    """Compare two sets of outputs, by the kinds of the spec.
+
+    Raises:
+        ModelError: An output has another shape.
+    """
+    rows = [_row(output, reference[output.name], got[output.name], spec) for output in spec.outputs]
+    return ParityTable(tuple(rows), len(next(iter(reference.values()))), runtime)
+
+
+def _row(output: OutputSpec, reference: Array, got: Array, spec: ModelSpec) -> ParityRow:
+    if reference.shape != got.shape:
+        raise ModelError(
+            f"output {output.name!r} of the ONNX graph",
+            got=f"shape {got.shape}",
+            expected=f"shape {reference.shape}, as PyTorch gives",
+        )
+    if output.kind == "landmarks":
+        reference = network_from_output(reference, output.frame, spec)
+        got = network_from_output(got, output.frame, spec)
+    difference = np.abs(got.astype(np.float64) - reference)
+    worst, mean = float(difference.max(initial=0.0)), float(difference.mean())
+    if output.kind == "landmarks":
+        return ParityRow(output.name, output.kind, "px", worst, mean, worst, LANDMARK_TOLERANCE_PX)
+    magnitude = float(np.abs(reference).max(initial=0.0)) or 1.0
+    return ParityRow(
+        output.name, output.kind, "relative", worst, mean, worst / magnitude, RELATIVE_TOLERANCE
+    )
+
+
+def _open(model: bytes, spec: ModelSpec) -> tuple[Any, str]:
+    """A function from tensor to outputs by name, and the name of what runs it."""
+    try:
+        runtime = require("onnxruntime", extra="cpu", needed_for="parity")
+    except MissingComponentError:
+        return _open_openvino(model)
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(tensor: Array) -> dict[str, Array]:
+        return dict(zip(names, session.run(names, {spec.input.name: tensor}), strict=True))
+
+    return run, f"onnxruntime {runtime.__version__}"
+
+
+def _open_openvino(model: bytes) -> tuple[Any, str]:
+    openvino = require("openvino", extra="", needed_for="parity")
+    compiled = openvino.Core().compile_model(model, b"", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(tensor: Array) -> dict[str, Array]:
+        results = compiled(tensor)
+        return {port.any_name: np.array(results[port]) for port in compiled.outputs}
+
+    return run, f"openvino {openvino.__version__.split('-')[0]}"
+
+
+def _joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _cells(row: ParityRow) -> tuple[str, ...]:
+    unit = " px" if row.unit == "px" else ""
+    return (
+        row.output,
+        row.kind,
+        f"{row.max_abs:.2e}{unit}",
+        f"{row.mean_abs:.2e}{unit}",
+        f"{row.error:.2e} {row.unit}",
+        f"{row.tolerance:g}",
+        "pass" if row.passed else "FAIL",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), "no message").strip()

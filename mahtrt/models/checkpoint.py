@@ -1,0 +1,157 @@
+"""Checkpoints: safetensors with the spec inside, or PyTorch files that hold nothing but tensors."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from mahtrt.atomic import atomic_path
+from mahtrt.digest import sha256_of_file
+from mahtrt.errors import CheckpointError
+from mahtrt.spec import ModelSpec, spec_from_json
+
+SPEC_KEY = "mahtrt.spec"
+# Where training scripts commonly put the weights inside a dict.
+STATE_KEYS = ("model_state_dict", "state_dict", "model")
+SHOWN_KEYS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Weights in memory (FP32) and where they came from."""
+
+    state: Mapping[str, Tensor]
+    spec: ModelSpec | None
+    path: Path
+    sha256: str
+    notes: Mapping[str, str]
+
+
+def save_checkpoint(
+    path: Path,
+    state: Mapping[str, Tensor],
+    spec: ModelSpec,
+    *,
+    half: bool = False,
+    notes: Mapping[str, str] | None = None,
+) -> None:
+    """Write weights and spec as safetensors, whole or not at all.
+
+    Args:
+        path: The file, ``.safetensors``.
+        state: A state dict.
+        spec: Of the network the weights belong to.
+        half: Store floating-point weights as FP16.
+        notes: More metadata, e.g. how the weights were trained.
+    """
+    tensors = {
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in state.items()
+    }
+    metadata = {**(notes or {}), SPEC_KEY: spec.to_json()}
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata=metadata))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read weights from safetensors, or from a PyTorch file without running code from it.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or a pickle that needs code to load.
+    """
+    if not path.is_file():
+        raise CheckpointError(str(path), got="no such file", expected="a checkpoint")
+    read = _read_safetensors if path.suffix == ".safetensors" else _read_torch
+    state, metadata = read(path)
+    spec = spec_from_json(metadata[SPEC_KEY], where=str(path)) if SPEC_KEY in metadata else None
+    state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    notes = {k: v for k, v in metadata.items() if k != SPEC_KEY}
+    return Checkpoint(state, spec, path, sha256_of_file(path), notes)
+
+
+def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
+    """Copy a checkpoint's weights into a network; every key has to match.
+
+    Raises:
+        CheckpointError: Keys are missing, unexpected or of another shape (the first few named).
+    """
+    own = module.state_dict()
+    state = _without_prefix(checkpoint.state, own)
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
+    misshapen = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    problems = [
+        f"{len(keys)} {what} ({', '.join(keys[:SHOWN_KEYS])}{', …' if len(keys) > SHOWN_KEYS else ''})"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+        if keys
+    ]
+    if problems:
+        raise CheckpointError(
+            str(checkpoint.path),
+            got=f"keys that do not match: {'; '.join(problems)}",
+            expected=f"the {len(own)} keys of {type(module).__name__}",
+            fix="Name the variant and settings that the checkpoint was trained with.",
+        )
+    module.load_state_dict(dict(state))
+
+
+def _without_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """DataParallel and torch.compile put a prefix before every key."""
+    for prefix in ("module.", "_orig_mod."):
+        if state and all(key.startswith(prefix) for key in state) and not set(state) & set(own):
+            return {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return state, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            str(path), got=f"a damaged file ({error})", expected="safetensors"
+        ) from error
+
+
+def _read_torch(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).split("WeightsUnpickler error:")[-1].strip().split("\n")[0]
+        raise CheckpointError(
+            str(path),
+            got=f"a pickle that needs code to load ({reason or 'unsupported content'})",
+            expected="safetensors, or a state dict of tensors",
+            fix="Save it again with torch.save(model.state_dict(), path).",
+        ) from error
+    except Exception as error:
+        raise CheckpointError(
+            str(path), got=f"a file that PyTorch cannot read ({error})", expected="a state dict"
+        ) from error
+    return _state_dict(loaded, path), {}
+
+
+def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
+    for key in STATE_KEYS:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+    if isinstance(loaded, Mapping) and loaded and all(isinstance(v, Tensor) for v in loaded.values()):
+        return dict(loaded)
+    raise CheckpointError(
+        str(path),
+        got=f"a {type(loaded).__name__} that is not a mapping of names to tensors",
+        expected=f"a state dict, or a dict with one under {', '.join(map(repr, STATE_KEYS))}",
+    )

@@ -1,0 +1,154 @@
+"""MahtNetConfig and the five variants of MAHT-Net."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mahtrt.errors import ModelError
+
+CEPHALOMETRIC_LANDMARKS = (
+    "sella",
+    "nasion",
+    "a_point",
+    "b_point",
+    "pogonion",
+    "menton",
+    "gnathion",
+)
+
+Encoder = Literal["efficientnet_b0", "efficientnet_b1", "efficientnet_b3", "resnet34", "resnet50"]
+Transformer = Literal["vit", "swin"]
+
+ENCODER_STRIDE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class MahtNetConfig:
+    """Everything that decides the shape of a MAHT-Net.
+
+    Attributes:
+        encoder: timm name of the CNN encoder.
+        transformer: Global attention over all tokens (``vit``) or windows of them (``swin``).
+        input_size: (height, width) in pixels, multiples of 32; the token grid is static.
+        landmarks: One name per landmark.
+        hidden_dim, num_layers, num_heads: The transformer's.
+        window_size: Tokens on a side of a Swin window.
+        decoder_dims: Channels of the fused pyramid, then of each of the four decoder blocks.
+        head_dims: Channels of the two convolutions before the heatmaps.
+        heatmap_stride: Network pixels per heatmap cell.
+        temperature: Of the soft-argmax. Over sigmoid heatmaps in [0, 1] a temperature of 1 gives
+            the map's centre whatever the image, so new checkpoints use a sharp one.
+        dropout: In the transformer and the auxiliary head, while training.
+        mean, std: Input normalisation, of intensities in [0, 1].
+    """
+
+    encoder: Encoder = "efficientnet_b3"
+    transformer: Transformer = "vit"
+    input_size: tuple[int, int] = (512, 512)
+    landmarks: tuple[str, ...] = CEPHALOMETRIC_LANDMARKS
+    hidden_dim: int = 768
+    num_layers: int = 6
+    num_heads: int = 12
+    window_size: int = 8
+    decoder_dims: tuple[int, ...] = (256, 128, 64, 32, 16)
+    head_dims: tuple[int, int] = (64, 32)
+    heatmap_stride: int = 4
+    temperature: float = 0.05
+    dropout: float = 0.1
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if any(side % ENCODER_STRIDE or side < ENCODER_STRIDE for side in self.input_size):
+            raise ModelError(
+                "input size",
+                got=f"{self.input_size[0]}x{self.input_size[1]}",
+                expected=f"multiples of {ENCODER_STRIDE}",
+                fix=f"The encoder halves the image five times; choose e.g. {self._next_size()}.",
+            )
+        if self.hidden_dim % (4 * self.num_heads):
+            raise ModelError(
+                "hidden_dim",
+                got=f"{self.hidden_dim} for {self.num_heads} heads",
+                expected="a multiple of 4 * num_heads",
+            )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, columns) of the token grid."""
+        return self.input_size[0] // ENCODER_STRIDE, self.input_size[1] // ENCODER_STRIDE
+
+    @property
+    def heatmap_size(self) -> tuple[int, int]:
+        """(height, width) of the heatmaps."""
+        return self.input_size[0] // self.heatmap_stride, self.input_size[1] // self.heatmap_stride
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def _next_size(self) -> str:
+        return "x".join(str(max(1, round(s / ENCODER_STRIDE)) * ENCODER_STRIDE) for s in self.input_size)
+
+
+VARIANTS: Mapping[str, MahtNetConfig] = {
+    "nano": MahtNetConfig(
+        encoder="efficientnet_b0",
+        input_size=(256, 256),
+        hidden_dim=192,
+        num_layers=4,
+        num_heads=3,
+        decoder_dims=(32, 32, 32, 32, 16),
+        head_dims=(32, 32),
+    ),
+    "small": MahtNetConfig(
+        encoder="efficientnet_b1",
+        hidden_dim=384,
+        num_layers=4,
+        num_heads=6,
+        decoder_dims=(128, 64, 32, 32, 16),
+    ),
+    "base": MahtNetConfig(),
+    "large": MahtNetConfig(
+        encoder="resnet50",
+        hidden_dim=1024,
+        num_layers=8,
+        num_heads=16,
+        decoder_dims=(320, 160, 96, 64, 32),
+    ),
+    "efficient": MahtNetConfig(
+        encoder="efficientnet_b0",
+        hidden_dim=256,
+        num_layers=3,
+        num_heads=4,
+        decoder_dims=(96, 64, 32, 32, 16),
+        head_dims=(32, 32),
+    ),
+}
+
+
+def variant_config(variant: str, overrides: Mapping[str, Any]) -> MahtNetConfig:
+    """The config of a variant with some fields replaced.
+
+    Raises:
+        ModelError: An unknown variant or field, or values that cannot be combined.
+    """
+    if variant not in VARIANTS:
+        raise ModelError(
+            f"maht-net/{variant}", got="an unknown variant", expected=f"one of {', '.join(VARIANTS)}"
+        )
+    fields = {f.name for f in dataclasses.fields(MahtNetConfig)}
+    unknown = sorted(set(overrides) - fields)
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], fields, 1)
+        raise ModelError(
+            f"maht-net/{variant}",
+            got=f"unknown setting {', '.join(map(repr, unknown))}",
+            expected=f"settings of MahtNetConfig ({', '.join(sorted(fields))})",
+            fix=f"Did you mean {close[0]!r}?" if close else "",
+        )
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()}
+    return dataclasses.replace(VARIANTS[variant], **values)

@@ -1,0 +1,35 @@
+"""CNN encoders through timm: an image to five feature maps of strides 2, 4, 8, 16 and 32."""
+
+from __future__ import annotations
+
+import timm
+from torch import Tensor, nn
+
+from mahtrt.errors import ModelError
+
+ENCODERS = ("efficientnet_b0", "efficientnet_b1", "efficientnet_b3", "resnet34", "resnet50")
+STRIDES = (2, 4, 8, 16, 32)
+
+
+class Encoder(nn.Module):
+    """A timm backbone cut into its five levels.
+
+    Args:
+        name: One of :data:`ENCODERS`.
+
+    Attributes:
+        dims: Channels of each level, shallow to deep.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        if name not in ENCODERS:
+            raise ModelError("encoder", got=repr(name), expected=f"one of {', '.join(ENCODERS)}")
+        # Weights come from a checkpoint, never from a hub at construction.
+        self.backbone = timm.create_model(name, pretrained=False, features_only=True)
+        assert tuple(self.backbone.feature_info.reduction()) == STRIDES
+        self.dims: tuple[int, ...] = tuple(self.backbone.feature_info.channels())
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) to five maps (B, dims[i], H / 2**(i+1), W / 2**(i+1))."""
+        return self.backbone(x)

@@ -1,0 +1,94 @@
+"""MAHT-Net: CNN encoder, transformer bottleneck, attention-gated decoder, landmark heatmaps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from mahtrt.models.bottleneck import TransformerBottleneck
+from mahtrt.models.config import VARIANTS, MahtNetConfig, variant_config
+from mahtrt.models.decoder import AttentionGatedDecoder
+from mahtrt.models.encoders import Encoder
+from mahtrt.models.head import HeatmapHead
+from mahtrt.models.soft_argmax import SoftArgmax2d
+from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec, QuantizeSpec
+
+FAMILY = "maht-net"
+DEFAULT_VARIANT = "base"
+
+
+class MahtNet(nn.Module):
+    """The whole network.
+
+    Args:
+        config: Its shape.
+
+    Attributes:
+        spec: What goes in and comes out.
+    """
+
+    def __init__(self, config: MahtNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.spec = spec_from_config(config)
+        self.encoder = Encoder(config.encoder)
+        self.transformer = TransformerBottleneck(self.encoder.dims[-1], config)
+        self.decoder = AttentionGatedDecoder(self.encoder.dims, config.decoder_dims)
+        self.head = HeatmapHead(
+            config.decoder_dims[-1],
+            config.head_dims,
+            len(config.landmarks),
+            config.heatmap_size,
+            config.dropout,
+        )
+        self.soft_argmax = SoftArgmax2d(config.temperature, config.heatmap_size, config.input_size)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) to the spec's outputs.
+
+        Returns:
+            ``landmarks`` (B, K, 2) and ``spread`` (B, K) in network pixels, ``confidence`` (B, K),
+            ``heatmaps`` (B, K, h, w); while training also ``auxiliary`` (B, K, 2) in [0, 1].
+        """
+        features = self.encoder(x)
+        heatmaps, auxiliary = self.head(self.decoder(features, self.transformer(features[-1])))
+        landmarks, confidence, spread = self.soft_argmax(heatmaps)
+        outputs = {
+            "landmarks": landmarks,
+            "confidence": confidence,
+            "spread": spread,
+            "heatmaps": heatmaps,
+        }
+        if auxiliary is not None:
+            outputs["auxiliary"] = auxiliary
+        return outputs
+
+
+def spec_from_config(config: MahtNetConfig) -> ModelSpec:
+    """The spec of the network that a config describes."""
+    return ModelSpec(
+        family=FAMILY,
+        config=config.to_dict(),
+        input=InputSpec(size=config.input_size, mean=config.mean, std=config.std),
+        outputs=(
+            OutputSpec("landmarks", "landmarks", frame="network"),
+            OutputSpec("confidence", "confidence"),
+            OutputSpec("spread", "spread", frame="network"),
+            OutputSpec("heatmaps", "heatmaps"),
+        ),
+        landmarks=config.landmarks,
+        decode=DecodeSpec("soft_argmax", config.temperature, config.heatmap_size),
+        # Where INT8 costs landmarks pixels: docs/log.md, "Where INT8 hurts".
+        quantize=QuantizeSpec(exclude=("encoder",)),
+    )
+
+
+def build(variant: str, overrides: Mapping[str, Any]) -> MahtNet:
+    """A MAHT-Net with random weights. See :func:`mahtrt.models.build_model`."""
+    return MahtNet(variant_config(variant or DEFAULT_VARIANT, overrides))
+
+
+def variants() -> tuple[str, ...]:
+    return tuple(VARIANTS)

@@ -1,0 +1,75 @@
+"""The seam between a session and what runs the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.errors import ModelError
+from mahtrt.spec import ModelSpec
+
+Tensor = NDArray[np.float32]
+
+
+class Backend(Protocol):
+    """Runs a network on preprocessed tensors.
+
+    Attributes:
+        name: What reports call it, e.g. ``openvino-int8``.
+        batch: Images per inference; :meth:`infer` takes exactly so many.
+        notes: What the user should know about how this one was opened.
+    """
+
+    name: str
+    batch: int
+    notes: tuple[str, ...]
+
+    def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Run the network. Safe to call from several threads at once.
+
+        Args:
+            tensor: (batch, C, H, W) float32, C-contiguous.
+            outputs: Names of the outputs wanted; None means all.
+
+        Returns:
+            Output name to array, owned by the caller.
+        """
+
+    def close(self) -> None:
+        """Release what the backend holds; calls under way end well."""
+
+
+def check_interface(
+    subject: str,
+    spec: ModelSpec,
+    inputs: Mapping[str, Sequence[int]],
+    outputs: Sequence[str],
+) -> int:
+    """Compare an opened network with its spec.
+
+    Args:
+        inputs: Input name to shape.
+        outputs: Names of the outputs.
+
+    Returns:
+        The batch size.
+
+    Raises:
+        ModelError: Another input, or an output of the spec that is missing.
+    """
+    name, wanted = spec.input.name, (spec.input.channels, *spec.input.size)
+    if list(inputs) != [name] or tuple(inputs[name][1:]) != wanted:
+        found = ", ".join(f"{key} {tuple(shape)}" for key, shape in inputs.items())
+        expected = f"{name} (batch, {', '.join(map(str, wanted))})"
+        raise ModelError(subject, got=f"input {found}", expected=expected)
+    missing = [output.name for output in spec.outputs if output.name not in outputs]
+    if missing:
+        raise ModelError(
+            subject,
+            got=f"outputs {', '.join(outputs)}",
+            expected=f"also {', '.join(missing)}, as the spec says",
+        )
+    return int(inputs[name][0])

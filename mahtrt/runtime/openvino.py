@@ -1,0 +1,177 @@
+"""Runs an engine with OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mahtrt.engine.manifest import EngineRecord
+from mahtrt.errors import BuildError, ModelError, require
+from mahtrt.runtime.backend import Tensor, check_interface
+from mahtrt.spec import ModelSpec
+
+
+class OpenVinoBackend:
+    """A compiled network with as many infer requests as threads use it at once."""
+
+    def __init__(
+        self, compiled: Any, spec: ModelSpec, name: str, notes: Sequence[str] = ()
+    ) -> None:
+        self.name, self.notes = name, tuple(notes)
+        inputs = {port.any_name: list(port.shape) for port in compiled.inputs}
+        names = [name for port in compiled.outputs for name in port.names]
+        self.batch = check_interface(name, spec, inputs, names)
+        self._compiled = compiled
+        self._ports = {output.name: compiled.output(output.name) for output in spec.outputs}
+        # Threads take a request and put it back. A deque's append and pop are atomic.
+        self._free: deque[Any] = deque()
+
+    @staticmethod
+    def roles(engine: EngineRecord) -> tuple[str, ...]:
+        """The engine's files that :meth:`open` reads here.
+
+        The IR where this OpenVINO is the one that wrote it, else the ONNX.
+        """
+        return ("ir", "weights") if _wrote_ir(engine) else ("onnx",)
+
+    @classmethod
+    def open(
+        cls,
+        engine: EngineRecord,
+        files: Mapping[str, Path],
+        spec: ModelSpec,
+        *,
+        threads: int | None = None,
+    ) -> OpenVinoBackend:
+        """Open an engine of a bundle.
+
+        Raises:
+            BuildError: OpenVINO can open neither the engine nor the ONNX it was made from.
+            MissingComponentError: OpenVINO is not installed.
+        """
+        require("openvino", extra="", needed_for=f"engine {engine.name}")
+        source, notes = files[cls.roles(engine)[0]], notes_on_opening(engine)
+        wanted = str(engine.device.get("inference_precision", "f32"))
+        if wanted == "bf16" and not has_native_bf16():
+            notes.append("Built for native BF16, which this CPU lacks: it runs in FP32 here.")
+            wanted = "f32"
+        try:
+            compiled = compile_model(source, inference_precision=wanted, threads=threads)
+        except RuntimeError as error:
+            raise BuildError(
+                f"engine {engine.name}",
+                got=reason_of(error),
+                expected=f"{source.name} to compile here",
+                fix="Build the bundle again on this machine.",
+            ) from error
+        return cls(compiled, spec, engine.name, notes)
+
+    def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """See :class:`mahtrt.runtime.backend.Backend`."""
+        try:
+            request = self._free.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        try:
+            request.infer([tensor], share_inputs=True, share_outputs=True)
+            # The request's own memory is used again by the next call, so copy what is wanted.
+            return {
+                name: np.array(request.get_tensor(self._ports[name]).data, np.float32)
+                for name in (self._ports if outputs is None else outputs)
+            }
+        finally:
+            self._free.append(request)
+
+    def close(self) -> None:
+        """See :class:`mahtrt.runtime.backend.Backend`."""
+        self._free.clear()
+
+
+def notes_on_opening(engine: EngineRecord) -> list[str]:
+    """What differs between here and where the engine was built."""
+    notes = []
+    built_for, here = engine.device.get("name"), cpu_device()["name"]
+    if built_for and built_for != here:
+        notes.append(f"Built and measured on {built_for}; this is {here}.")
+    if not _wrote_ir(engine):
+        built_with = engine.versions.get("openvino", "another version")
+        notes.append(
+            f"Built with OpenVINO {built_with}, this is {openvino_version()}: "
+            "compiled again from the ONNX."
+        )
+    return notes
+
+
+def _wrote_ir(engine: EngineRecord) -> bool:
+    return "ir" in engine.files and engine.versions.get("openvino") == openvino_version()
+
+
+def compile_model(path: Path, *, inference_precision: str, threads: int | None) -> Any:
+    """Compile an ONNX or IR for the CPU, for latency.
+
+    Raises:
+        RuntimeError: OpenVINO's own error.
+    """
+    config: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": inference_precision,
+    }
+    if threads is not None:
+        config["INFERENCE_NUM_THREADS"] = threads
+    return shared_core().compile_model(path, "CPU", config)
+
+
+def batch_of(compiled: Any, subject: str) -> int:
+    """The static batch size of a compiled network.
+
+    Raises:
+        ModelError: Its shapes are not static.
+    """
+    shapes = [port.partial_shape for port in (*compiled.inputs, *compiled.outputs)]
+    if any(shape.is_dynamic for shape in shapes):
+        raise ModelError(
+            subject,
+            got=f"shapes {', '.join(map(str, shapes))}",
+            expected="static shapes",
+            fix="Export with mahtrt export, or fix the batch size in the graph.",
+        )
+    return int(shapes[0].to_shape()[0])
+
+
+@functools.cache
+def shared_core() -> Any:
+    """One OpenVINO core for the process: it is thread-safe, and loads its plugin once."""
+    return require("openvino", extra="", needed_for="target openvino").Core()
+
+
+@functools.cache
+def cpu_device() -> dict[str, Any]:
+    """The CPU as OpenVINO sees it: ``name`` and ``capabilities``."""
+    core = shared_core()
+    return {
+        "name": str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),
+        "capabilities": list(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
+    }
+
+
+def has_native_bf16() -> bool:
+    """Whether this CPU computes in BF16, and not only rounds to it."""
+    return "BF16" in cpu_device()["capabilities"]
+
+
+def openvino_version() -> str:
+    """Release and build, e.g. ``2026.4.1-22982-…``: an IR is reused only by the same."""
+    version: str = require("openvino", extra="", needed_for="target openvino").__version__
+    return version
+
+
+def reason_of(error: Exception) -> str:
+    """OpenVINO's message in one line, without the places in its source."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    noise = ("Exception from", "Check '")
+    return " ".join(line for line in lines if line and not line.startswith(noise))

@@ -1,0 +1,154 @@
+"""Landmarks drawn on their image: a cross at the point, its name, an ellipse of its spread."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from mahtrt.atomic import atomic_path
+from mahtrt.runtime.landmarks import Landmarks
+
+MIN_LONG_SIDE_PX = 512
+_MARK, _SPREAD, _TEXT, _OUTLINE = (255, 214, 10), (90, 200, 250), (255, 255, 255), (0, 0, 0)
+
+Box = tuple[float, float, float, float]
+
+
+def write_overlay(path: Path, image: NDArray[Any], landmarks: Landmarks) -> None:
+    """Draw an overlay into a picture file; the suffix of ``path`` gives its kind.
+
+    Raises:
+        BuildError: The place cannot be written.
+    """
+    picture = draw_overlay(image, landmarks)
+    with atomic_path(path) as sibling:
+        picture.save(sibling)
+
+
+def draw_overlay(image: NDArray[Any], landmarks: Landmarks) -> Image.Image:
+    """Draw landmarks on a copy of the image.
+
+    Args:
+        image: (H, W), (H, W, 1) or (H, W, 3), uint8 or uint16, the one that was run. 16-bit
+            images are shown over the range of values they use.
+        landmarks: In the image's pixels. Points that are not finite are left out.
+
+    Returns:
+        An RGB picture; a small image is enlarged by a whole factor so that names can be read.
+    """
+    picture = Image.fromarray(_rgb8(image))
+    zoom = math.ceil(MIN_LONG_SIDE_PX / max(picture.size))
+    if zoom > 1:
+        size = (picture.width * zoom, picture.height * zoom)
+        picture = picture.resize(size, Image.Resampling.NEAREST)
+    draw = ImageDraw.Draw(picture)
+    line = max(1, round(max(picture.size) / 700))
+    seen = [i for i in range(len(landmarks.names)) if np.isfinite(landmarks.points[i]).all()]
+    # The middle of pixel x lies at (x + 0.5) * zoom from the edge of the enlarged picture.
+    centres = {i: (landmarks.points[i].astype(float) + 0.5) * zoom - 0.5 for i in seen}
+    for i in seen:
+        _draw_spread(draw, centres[i], _radii(landmarks, i) * zoom, line)
+    marks = [_draw_cross(draw, centres[i], line) for i in seen]
+    _draw_names(draw, picture.size, [(landmarks.names[i], centres[i]) for i in seen], marks)
+    return picture
+
+
+def _rgb8(image: NDArray[Any]) -> NDArray[np.uint8]:
+    image = image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
+    if image.dtype != np.uint8:
+        low, high = int(image.min()), int(image.max())
+        image = (image.astype(np.float32) - low) * (255.0 / max(1, high - low))
+        image = np.round(image).astype(np.uint8)
+    return np.stack([image] * 3, axis=-1) if image.ndim == 2 else np.ascontiguousarray(image)
+
+
+def _radii(landmarks: Landmarks, i: int) -> NDArray[np.floating]:
+    """Half axes (x, y) of the spread in image pixels."""
+    if landmarks.spread_xy is not None:
+        return landmarks.spread_xy[i].astype(float)
+    return np.full(2, landmarks.spread[i], float)
+
+
+def _draw_spread(
+    draw: ImageDraw.ImageDraw, centre: NDArray[Any], radii: NDArray[Any], line: int
+) -> None:
+    if not np.isfinite(radii).all() or radii.min() <= 0:
+        return
+    # Nothing larger than the picture is worth drawing, and Pillow's time grows with it.
+    radii = np.minimum(radii, 2 * max(draw.im.size))
+    box = (*(centre - radii), *(centre + radii))
+    draw.ellipse(box, outline=_SPREAD, width=line)
+
+
+def _draw_cross(draw: ImageDraw.ImageDraw, centre: NDArray[Any], line: int) -> Box:
+    """A cross with a dark edge; returns the box it takes."""
+    arm = 5 * line
+    x, y = map(float, centre)
+    for colour, width in ((_OUTLINE, 3 * line), (_MARK, line)):
+        draw.line((x - arm, y, x + arm, y), fill=colour, width=width)
+        draw.line((x, y - arm, x, y + arm), fill=colour, width=width)
+    return (x - arm, y - arm, x + arm, y + arm)
+
+
+def _draw_names(
+    draw: ImageDraw.ImageDraw,
+    size: tuple[int, int],
+    names: Iterable[tuple[str, NDArray[Any]]],
+    marks: list[Box],
+) -> None:
+    height = max(12.0, max(size) / 45)
+    font = ImageFont.load_default(height)
+    stroke = max(1, round(height / 10))
+    taken = list(marks)
+    for name, centre in names:
+        left, top, right, bottom = draw.textbbox((0, 0), name, font=font, stroke_width=stroke)
+        box = _free_box(centre, (right - left, bottom - top), size, taken, gap=height * 0.6)
+        taken.append(box)
+        draw.text(
+            (box[0] - left, box[1] - top),
+            name,
+            font=font,
+            fill=_TEXT,
+            stroke_width=stroke,
+            stroke_fill=_OUTLINE,
+        )
+
+
+def _free_box(
+    centre: NDArray[Any],
+    text: tuple[float, float],
+    size: tuple[int, int],
+    taken: list[Box],
+    *,
+    gap: float,
+) -> Box:
+    """The place beside ``centre`` that covers the least of what is taken, inside the picture."""
+    (x, y), (width, height) = map(float, centre), text
+    places = (
+        (x + gap, y - height / 2),
+        (x - gap - width, y - height / 2),
+        (x + gap, y - gap - height),
+        (x + gap, y + gap),
+        (x - gap - width, y - gap - height),
+        (x - gap - width, y + gap),
+        (x - width / 2, y - gap - height),
+        (x - width / 2, y + gap),
+    )
+    boxes = []
+    for left, top in places:
+        left = min(max(left, 0.0), max(0.0, size[0] - width))
+        top = min(max(top, 0.0), max(0.0, size[1] - height))
+        boxes.append((left, top, left + width, top + height))
+    return min(boxes, key=lambda box: sum(_overlap(box, other) for other in taken))
+
+
+def _overlap(a: Box, b: Box) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    return max(0.0, width) * max(0.0, height)

@@ -1,0 +1,234 @@
+"""An open network: images in, landmarks out, whatever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.data.preprocess import Placement, check_image, preprocess
+from mahtrt.engine.bundle import read_bundle
+from mahtrt.engine.manifest import EngineRecord
+from mahtrt.engine.targets import find_target
+from mahtrt.errors import InputError, MahtrtError
+from mahtrt.runtime.backend import Backend, Tensor
+from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs, needed_outputs
+from mahtrt.spec import ModelSpec
+
+Spacing = tuple[float, float]
+
+
+def open_session(
+    bundle: str | Path,
+    *,
+    engine: str | None = None,
+    threads: int | None = None,
+    verify: bool = True,
+) -> Session:
+    """Open an engine of a bundle.
+
+    Args:
+        bundle: The ``.mahtrt`` folder.
+        engine: ``openvino-int8``, or a target such as ``openvino``; None is the bundle's default.
+        threads: Of one inference; None leaves it to the runtime.
+        verify: Hash the files that are about to be opened.
+
+    Raises:
+        DataError: There is no bundle.
+        IntegrityError: It was changed, or is newer than this version reads.
+        UsageError: It has no such engine.
+        MissingComponentError: The package that runs the engine is not installed.
+        BuildError: The runtime refuses the engine.
+    """
+    opened = read_bundle(bundle, verify=False)
+    record = opened.engine(engine)
+    backend_class = find_target(record.target).load_backend()
+    if verify:
+        opened.check(record.files[role] for role in backend_class.roles(record))
+    backend: Backend = backend_class.open(
+        record, opened.engine_files(record), opened.spec, threads=threads
+    )
+    return Session(backend, opened.spec, record)
+
+
+class Session:
+    """Runs images through a backend. Safe to use from several threads.
+
+    Also useful without a bundle: ``Session(TorchBackend(module, spec), spec)`` runs PyTorch
+    through the same preprocessing and decoding.
+
+    Attributes:
+        spec: What the network wants and gives.
+        engine: The bundle's record of the engine, None without a bundle.
+        batch: Images per inference.
+        engine_notes: What differs from where the engine was built, one sentence each.
+    """
+
+    def __init__(
+        self, backend: Backend, spec: ModelSpec, engine: EngineRecord | None = None
+    ) -> None:
+        self.spec, self.engine, self.batch = spec, engine, backend.batch
+        self.engine_notes = (*(engine.notes if engine else ()), *backend.notes)
+        self._backend: Backend | None = backend
+        self._needed = needed_outputs(spec)
+
+    @property
+    def name(self) -> str:
+        """What reports call what runs here, e.g. ``openvino-int8``."""
+        return self._open_backend().name
+
+    def run(
+        self,
+        image: NDArray[Any],
+        *,
+        spacing_mm: Spacing | None = None,
+        outputs: bool = False,
+    ) -> Landmarks:
+        """Find the landmarks of one image.
+
+        Args:
+            image: (H, W), (H, W, 1) or (H, W, 3) RGB, uint8 or uint16, of any size.
+            spacing_mm: (row, column) mm per pixel of the image, where known.
+            outputs: Also hand out the network's own outputs, such as heatmaps.
+
+        Returns:
+            Landmarks in the image's pixels.
+
+        Raises:
+            ImageError: The image cannot be used.
+        """
+        return next(self._run([image], [spacing_mm], outputs))
+
+    def run_batch(
+        self,
+        images: Sequence[NDArray[Any]],
+        *,
+        spacing_mm: Sequence[Spacing | None] | None = None,
+        outputs: bool = False,
+    ) -> list[Landmarks]:
+        """Find the landmarks of several images, of whatever sizes.
+
+        Args:
+            images: As for :meth:`run`.
+            spacing_mm: One per image, or None.
+            outputs: As for :meth:`run`.
+
+        Raises:
+            ImageError: An image cannot be used; the message gives its number.
+            InputError: Not one spacing per image.
+        """
+        spacings = [None] * len(images) if spacing_mm is None else list(spacing_mm)
+        if len(spacings) != len(images):
+            expected = f"{len(images)}, one per image"
+            raise InputError("spacing_mm", got=f"{len(spacings)} values", expected=expected)
+        for i, image in enumerate(images):
+            check_image(image, f"image {i}")
+        return list(self._run(images, spacings, outputs))
+
+    def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Run preprocessed images.
+
+        Args:
+            tensor: (N, C, H, W) float32 for any N; run in chunks of :attr:`batch`.
+            outputs: Names of the outputs wanted; None means all.
+
+        Returns:
+            Output name to array, N first.
+
+        Raises:
+            InputError: Wrong rank, dtype or size, or an output the network does not have.
+        """
+        backend = self._open_backend()
+        self._check_tensor(tensor)
+        known = [output.name for output in self.spec.outputs]
+        unknown = [name for name in outputs or () if name not in known]
+        if unknown:
+            raise InputError(f"output {unknown[0]!r}", expected=f"one of {', '.join(known)}")
+        tensor = np.ascontiguousarray(tensor)
+        if len(tensor) == self.batch:
+            return backend.infer(tensor, outputs)
+        chunks = [
+            self._infer_padded(backend, tensor[start : start + self.batch], outputs)
+            for start in range(0, len(tensor), self.batch)
+        ]
+        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+    def close(self) -> None:
+        """Release the engine. Calls under way end well; later ones are refused."""
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            backend.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(
+        self, images: Sequence[NDArray[Any]], spacings: Sequence[Spacing | None], outputs: bool
+    ) -> Iterator[Landmarks]:
+        backend = self._open_backend()
+        wanted = None if outputs else self._needed
+        for start in range(0, len(images), self.batch):
+            chunk = images[start : start + self.batch]
+            tensor, placements = self._prepare(chunk)
+            arrays = backend.infer(tensor, wanted)
+            for i, placement in enumerate(placements):
+                yield landmarks_from_outputs(
+                    arrays,
+                    i,
+                    self.spec,
+                    placement,
+                    spacing_mm=spacings[start + i],
+                    keep_outputs=outputs,
+                )
+
+    def _prepare(self, images: Sequence[NDArray[Any]]) -> tuple[Tensor, list[Placement]]:
+        """A full batch (B, C, H, W); places without an image are zero."""
+        if self.batch == 1:
+            tensor, placement = preprocess(images[0], self.spec.input)
+            return tensor[None], [placement]
+        batch = np.zeros((self.batch, self.spec.input.channels, *self.spec.input.size), np.float32)
+        placements = []
+        for i, image in enumerate(images):
+            batch[i], placement = preprocess(image, self.spec.input)
+            placements.append(placement)
+        return batch, placements
+
+    def _infer_padded(
+        self, backend: Backend, tensor: Tensor, outputs: Sequence[str] | None
+    ) -> dict[str, Tensor]:
+        count = len(tensor)
+        if count < self.batch:
+            padding = np.zeros((self.batch - count, *tensor.shape[1:]), np.float32)
+            tensor = np.concatenate([tensor, padding])
+        return {name: array[:count] for name, array in backend.infer(tensor, outputs).items()}
+
+    def _check_tensor(self, tensor: Tensor) -> None:
+        wanted = (self.spec.input.channels, *self.spec.input.size)
+        expected = f"float32 (N, {', '.join(map(str, wanted))}) with N of at least 1"
+        if not isinstance(tensor, np.ndarray):
+            raise InputError("tensor", got=f"a {type(tensor).__name__}", expected=expected)
+        wrong_shape = tensor.ndim != 4 or tensor.shape[1:] != wanted or not len(tensor)
+        if wrong_shape or tensor.dtype != np.float32:
+            raise InputError("tensor", got=f"{tensor.dtype} {tensor.shape}", expected=expected)
+
+    def _open_backend(self) -> Backend:
+        if self._backend is None:
+            raise MahtrtError(
+                "session",
+                got="a call after close()",
+                expected="an open session",
+                fix="Open the bundle again.",
+            )
+        return self._backend

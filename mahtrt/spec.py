@@ -1,0 +1,214 @@
+"""ModelSpec: what goes into a network, what comes out, and how landmarks are read from it.
+
+The spec travels inside every artefact (checkpoint, ONNX, bundle), so that export, calibration,
+runtime and bench need to know nothing about a family. It is plain data: frozen dataclasses that
+go to JSON and back, and can be written by hand as TOML for networks that mahtrt does not know.
+
+Frames. Pixel centres are at integers. ``network`` is the pixel grid of the network's input,
+``heatmap`` the grid of its heatmaps, ``normalized`` is [0, 1] over the input
+(``x_network = x * width - 0.5``). ``x_network = (x_heatmap + 0.5) * width / heatmap_width - 0.5``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mahtrt.errors import SpecError
+from mahtrt.schema import check_schema, dataclass_from
+
+SCHEMA = "mahtrt.spec/1"
+
+ColorOrder = Literal["rgb", "bgr", "gray"]
+Resize = Literal["letterbox", "stretch", "center_crop"]
+Interpolation = Literal["area", "linear", "cubic", "nearest"]
+OutputKind = Literal["heatmaps", "landmarks", "confidence", "spread", "map", "logits", "visibility"]
+Frame = Literal["network", "heatmap", "normalized", "none"]
+DecodeMethod = Literal["soft_argmax", "regression", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The network's image input.
+
+    Attributes:
+        name: Name of the ONNX input.
+        size: (height, width) in pixels.
+        channels: Channels of the tensor; a gray image is repeated over them.
+        color_order: Order of the channels the network was trained with.
+        mean, std: Per channel, of intensities scaled to [0, 1] by the image's dtype range.
+        resize: How an image of another size is fitted.
+        interpolation: ``area`` averages when it shrinks and is linear when it enlarges.
+        pad_value: Intensity in [0, 1] of what letterboxing adds.
+    """
+
+    size: tuple[int, int]
+    name: str = "image"
+    channels: int = 3
+    color_order: ColorOrder = "rgb"
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.25, 0.25, 0.25)
+    resize: Resize = "letterbox"
+    interpolation: Interpolation = "area"
+    pad_value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """One output of the network, in the order of the graph's outputs.
+
+    Attributes:
+        name: Name of the ONNX output (for a dict output, also its key).
+        kind: What it holds: heatmaps (B, K, h, w), landmarks (B, K, 2) as x, y,
+            confidence (B, K), spread (B, K), map (B, C, h, w), logits, visibility (B, K).
+        frame: The coordinate frame of landmarks and spread, ``none`` for the rest.
+    """
+
+    name: str
+    kind: OutputKind
+    frame: Frame = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeSpec:
+    """How landmarks are read from the network's outputs.
+
+    Attributes:
+        method: ``soft_argmax`` of the heatmaps, ``regression`` (the network gives coordinates),
+            or ``none`` (the outputs are the result).
+        temperature: Soft-argmax divides the heatmaps by it before the softmax.
+        heatmap_size: (height, width) of the heatmaps, None where there are none.
+    """
+
+    method: DecodeMethod = "soft_argmax"
+    temperature: float = 0.05
+    heatmap_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeSpec:
+    """What a family knows about its own INT8 behaviour.
+
+    Attributes:
+        exclude: Prefixes of node scopes (dotted module paths) that stay floating point.
+    """
+
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Everything the toolchain has to know about a network."""
+
+    family: str
+    input: InputSpec
+    outputs: tuple[OutputSpec, ...]
+    landmarks: tuple[str, ...] = ()
+    decode: DecodeSpec = field(default_factory=DecodeSpec)
+    quantize: QuantizeSpec = field(default_factory=QuantizeSpec)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    schema: str = SCHEMA
+
+    @property
+    def num_landmarks(self) -> int:
+        return len(self.landmarks)
+
+    def output(self, kind: OutputKind) -> OutputSpec | None:
+        """The first output of a kind, or None."""
+        return next((output for output in self.outputs if output.kind == kind), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """The spec as one line of JSON with sorted keys: equal specs give equal text."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+
+
+def spec_from_dict(data: Mapping[str, Any], *, where: str = "spec") -> ModelSpec:
+    """Build a spec from plain data, refusing what it does not know.
+
+    Args:
+        data: The mapping that JSON or TOML gave.
+        where: Where the data came from, for messages.
+
+    Raises:
+        SpecError: An unknown field, a missing one, or a wrong value.
+        IntegrityError: The schema is newer than this version reads.
+    """
+    if not isinstance(data, Mapping):
+        raise SpecError(where, got=f"a {type(data).__name__}", expected="a table with the fields")
+    check_schema(str(data.get("schema", SCHEMA)), SCHEMA, where)
+    spec = dataclass_from(ModelSpec, data, where)
+    _check_values(spec, where)
+    return spec
+
+
+def spec_from_json(text: str, *, where: str = "spec") -> ModelSpec:
+    """Build a spec from the JSON text of :meth:`ModelSpec.to_json`."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SpecError(where, got=f"text that is not JSON ({error})", expected="a spec") from error
+    return spec_from_dict(data, where=where)
+
+
+def load_spec(path: Path) -> ModelSpec:
+    """Read a spec from a TOML (or JSON) file.
+
+    Raises:
+        SpecError: The file cannot be read, or does not hold a spec.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise SpecError(str(path), got=str(error), expected="a spec as TOML or JSON") from error
+    return spec_from_dict(data, where=str(path))
+
+
+def _check_values(spec: ModelSpec, where: str) -> None:
+    def refuse(name: str, got: Any, expected: str) -> typing.NoReturn:
+        raise SpecError(f"{where}: {name}", got=repr(got), expected=expected)
+
+    image = spec.input
+    if min(image.size) < 1:
+        refuse("input.size", image.size, "height and width of at least 1")
+    if image.channels not in (1, 3):
+        refuse("input.channels", image.channels, "1 or 3")
+    if (image.color_order == "gray") != (image.channels == 1):
+        refuse("input.color_order", image.color_order, f"an order for {image.channels} channel(s)")
+    for name, values in (("input.mean", image.mean), ("input.std", image.std)):
+        if len(values) != image.channels:
+            refuse(name, values, f"{image.channels} value(s), one per channel")
+        if not all(map(math.isfinite, values)):
+            refuse(name, values, "finite numbers")
+    if min(image.std) <= 0:
+        refuse("input.std", image.std, "values above 0")
+    if not spec.outputs:
+        refuse("outputs", spec.outputs, "at least one output")
+    names = [output.name for output in spec.outputs]
+    if len(set(names)) != len(names):
+        refuse("outputs", names, "names that differ")
+    if not 0 < spec.decode.temperature < math.inf:
+        refuse("decode.temperature", spec.decode.temperature, "a finite value above 0")
+    if spec.decode.method == "soft_argmax" and not (
+        spec.output("heatmaps") or spec.output("landmarks")
+    ):
+        refuse("outputs", names, "one of kind heatmaps or landmarks for decode.method soft_argmax")
+    if spec.decode.method == "regression" and not spec.output("landmarks"):
+        refuse("outputs", names, "one of kind landmarks for decode.method regression")
+    if spec.decode.method != "none" and not spec.landmarks:
+        refuse("landmarks", spec.landmarks, "a name per landmark")
+    landmarks = spec.output("landmarks")
+    if landmarks and landmarks.frame == "none":
+        refuse("outputs", landmarks.name, "a frame (network, heatmap or normalized) for landmarks")
+    if landmarks and landmarks.frame == "heatmap" and spec.decode.heatmap_size is None:
+        refuse("decode.heatmap_size", None, "a size, since landmarks are in the heatmap frame")

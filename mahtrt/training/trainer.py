@@ -1,0 +1,306 @@
+"""A small trainer: AdamW with warm-up and cosine decay, seeded, resumable.
+
+It exists to make the demo checkpoint and to try the toolchain on the user's own images; it does
+not compete with training frameworks.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mahtrt.atomic import atomic_path
+from mahtrt.data.datasets import Dataset, open_dataset
+from mahtrt.data.preprocess import preprocess
+from mahtrt.errors import CheckpointError, DataError, UsageError
+from mahtrt.models import build_model
+from mahtrt.models.checkpoint import load_checkpoint, load_into, save_checkpoint
+from mahtrt.spec import ModelSpec
+from mahtrt.training.batches import BatchPlan, TrainingSamples, training_batches
+from mahtrt.training.targets import landmark_loss
+
+WARMUP_SHARE = 0.05
+WEIGHT_DECAY = 0.02
+MAX_GRADIENT_NORM = 5.0
+STATE_EVERY = 100
+# Training phantoms come from seeds that no "phantom:N@SEED" of calibration or evaluation uses.
+PHANTOM_TRAINING_SEED = 1_000_000
+PHANTOM_TRAINING_COUNT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What to train, on what, and where the result goes.
+
+    Attributes:
+        model: ``family/variant``.
+        data: DATA, or ``phantom``.
+        out: The checkpoint to write, ``.safetensors``.
+        steps: Optimiser steps; 0 keeps the random weights.
+        settle: Batches run before training without gradients, so that batch-norm statistics
+            describe real images.
+        init: A checkpoint to start from; it may have been trained at another input size.
+        overrides: Settings of the model's config.
+        half: Write FP16 weights.
+    """
+
+    model: str
+    data: str
+    out: Path
+    steps: int
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    seed: int = 0
+    workers: int = 2
+    settle: int = 0
+    init: Path | None = None
+    resume: bool = False
+    half: bool = False
+    points: tuple[int, ...] | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What a progress display shows after a step."""
+
+    step: int
+    steps: int
+    loss: float
+    coordinate_loss: float
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C; the state up to the last finished step is at ``state_path``."""
+
+    def __init__(self, state_path: Path, step: int) -> None:
+        super().__init__(f"training stopped after step {step}; state kept in {state_path}")
+        self.state_path, self.step = state_path, step
+
+
+def train(
+    options: TrainOptions, progress: Callable[[StepReport], None] | None = None
+) -> ModelSpec:
+    """Train a network and write its checkpoint.
+
+    Returns:
+        The spec of the network, as written into the checkpoint.
+
+    Raises:
+        DataError: The data set has no annotations, or of another number of landmarks.
+        CheckpointError: ``init`` or the state to resume from does not fit.
+        TrainingInterrupted: Ctrl-C; training can be resumed.
+    """
+    torch.manual_seed(options.seed)
+    module = build_model(options.model, **options.overrides)
+    spec: ModelSpec = module.spec  # type: ignore[assignment]
+    dataset = open_training_data(options, spec)
+    if options.init is not None:
+        load_into(module, load_checkpoint(options.init))
+    run = _Run(options, module, spec, dataset)
+    first_step = run.restore() if options.resume else 0
+    if first_step == 0:
+        run.settle()
+    run.loop(first_step, progress)
+    notes = {"mahtrt.training": repr(_described(options))}
+    save_checkpoint(options.out, module.state_dict(), spec, half=options.half, notes=notes)
+    run.state_path.unlink(missing_ok=True)
+    return spec
+
+
+def open_training_data(options: TrainOptions, spec: ModelSpec) -> Dataset:
+    """The data set of the options, checked for annotations of the right number."""
+    source = options.data
+    if source == "phantom":
+        source = f"phantom:{PHANTOM_TRAINING_COUNT}@{PHANTOM_TRAINING_SEED + options.seed}"
+    dataset = open_dataset(source, points=options.points)
+    points = dataset[0].points_px
+    if points is None:
+        raise DataError(options.data, got="images without landmarks", expected="annotated images")
+    if len(points) != spec.num_landmarks:
+        raise DataError(
+            options.data,
+            got=f"{len(points)} landmarks per image",
+            expected=f"{spec.num_landmarks}, as {options.model} has",
+            fix="Choose them with --points, or name the model's own with --landmarks.",
+        )
+    return dataset
+
+
+def autocast_dtype() -> torch.dtype | None:
+    """BF16 where this CPU multiplies it natively; elsewhere it would only be slower."""
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return torch.bfloat16 if native else None
+
+
+def learning_rate_at(step: int, steps: int, peak: float) -> float:
+    """Linear warm-up, then half a cosine down to 1% of the peak."""
+    warmup = max(1, round(steps * WARMUP_SHARE))
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    share = (step - warmup) / max(1, steps - warmup)
+    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+class _Run:
+    """One training run: the things its steps share."""
+
+    def __init__(
+        self, options: TrainOptions, module: nn.Module, spec: ModelSpec, dataset: Dataset
+    ) -> None:
+        self.options, self.spec = options, spec
+        self.module = module.to(memory_format=torch.channels_last)
+        self.samples = TrainingSamples(
+            dataset, spec.input, augment=not options.data.startswith("phantom"), seed=options.seed
+        )
+        self.num_samples = len(dataset)
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(module), lr=options.learning_rate, weight_decay=WEIGHT_DECAY
+        )
+        self.state_path = options.out.with_name(options.out.name + ".state.pt")
+
+    def settle(self) -> None:
+        """Run images through the network in training mode, so that batch norms know them."""
+        plan = BatchPlan(
+            self.num_samples, self.options.batch_size, 0, self.options.settle, self.options.seed
+        )
+        self.module.train()
+        with torch.no_grad():
+            for images, _ in training_batches(self.samples, plan, workers=0):
+                self.module(images)
+
+    def loop(self, first_step: int, progress: Callable[[StepReport], None] | None) -> None:
+        options = self.options
+        plan = BatchPlan(
+            self.num_samples, options.batch_size, first_step, options.steps, options.seed
+        )
+        interrupted = _InterruptFlag()
+        with interrupted:
+            batches = training_batches(self.samples, plan, workers=options.workers)
+            for step, (images, points) in enumerate(batches, start=first_step):
+                torch.manual_seed(hash((options.seed, step)) % 2**31)  # dropout, on resume too
+                loss, coordinate = self._step(images, points, step)
+                if progress:
+                    progress(StepReport(step + 1, options.steps, loss, coordinate))
+                if interrupted.raised or (step + 1) % STATE_EVERY == 0:
+                    self._save_state(step + 1)
+                if interrupted.raised:
+                    raise TrainingInterrupted(self.state_path, step + 1)
+
+    def _step(self, images: torch.Tensor, points: torch.Tensor, step: int) -> tuple[float, float]:
+        rate = learning_rate_at(step, self.options.steps, self.options.learning_rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.module.train()
+        dtype = autocast_dtype()
+        with torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+            outputs = self.module(images.contiguous(memory_format=torch.channels_last))
+        terms = landmark_loss(outputs, points, self.spec)
+        self.optimizer.zero_grad(set_to_none=True)
+        terms.total.backward()
+        nn.utils.clip_grad_norm_(self.module.parameters(), MAX_GRADIENT_NORM)
+        self.optimizer.step()
+        return terms.total.item(), terms.coordinate.item()
+
+    def _save_state(self, step: int) -> None:
+        state = {
+            "step": step,
+            "run": repr(_described(self.options)),
+            "model": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with atomic_path(self.state_path) as temporary:
+            torch.save(state, temporary)
+
+    def restore(self) -> int:
+        """Load the state of an interrupted run; the step to go on with."""
+        if not self.state_path.is_file():
+            raise CheckpointError(
+                str(self.state_path), got="no state of an interrupted run", expected="one to resume",
+                fix="Start without --resume.",
+            )
+        state = torch.load(self.state_path, weights_only=True)
+        if state["run"] != repr(_described(self.options)):
+            raise UsageError(
+                "--resume",
+                got=f"options {_described(self.options)}",
+                expected=f"those of the interrupted run, {state['run']}",
+            )
+        self.module.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        return int(state["step"])
+
+
+class _InterruptFlag:
+    """Ctrl-C ends the run after the step under way instead of in its middle."""
+
+    def __init__(self) -> None:
+        self.raised = False
+        self._before: Any = None
+
+    def __enter__(self) -> None:
+        try:
+            self._before = signal.signal(signal.SIGINT, self._set)
+        except ValueError:  # not the main thread: the caller handles signals
+            self._before = None
+
+    def __exit__(self, *exception: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _set(self, *_signal: object) -> None:
+        self.raised = True
+
+
+def _parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
+    """Weight decay on matrices and kernels, none on biases and normalisation."""
+    decayed = [p for p in module.parameters() if p.ndim > 1]
+    rest = [p for p in module.parameters() if p.ndim <= 1]
+    return [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
+
+
+def _described(options: TrainOptions) -> dict[str, Any]:
+    """The options that decide the result, as they go into checkpoint and state."""
+    return {
+        "model": options.model,
+        "data": options.data if options.data.startswith("phantom") else Path(options.data).name,
+        "steps": options.steps,
+        "batch_size": options.batch_size,
+        "learning_rate": options.learning_rate,
+        "seed": options.seed,
+        "settle": options.settle,
+        "init": options.init.name if options.init else None,
+        "points": options.points,
+        "overrides": dict(options.overrides),
+    }
+
+
+def mean_radial_error(
+    module: nn.Module, spec: ModelSpec, dataset: Dataset
+) -> tuple[float, float | None]:
+    """Mean distance of the network's landmarks to the annotated ones.
+
+    Returns:
+        (image pixels, millimetres); millimetres None where the spacing is not known.
+    """
+    module.eval()
+    errors_px, errors_mm = [], []
+    with torch.inference_mode():
+        for index in range(len(dataset)):
+            sample = dataset[index]
+            tensor, placement = preprocess(sample.image, spec.input)
+            found = module(torch.from_numpy(tensor).unsqueeze(0))["landmarks"][0].numpy()
+            off = placement.image_from_network(found) - sample.points_px
+            errors_px.append(np.hypot(off[:, 0], off[:, 1]))
+            if sample.spacing_mm:
+                row, column = sample.spacing_mm
+                errors_mm.append(np.hypot(off[:, 0] * column, off[:, 1] * row))
+    return float(np.nanmean(errors_px)), float(np.nanmean(errors_mm)) if errors_mm else None

@@ -1,0 +1,72 @@
+"""Fakes for the bench: a data set and sessions whose landmarks are known exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from mahtrt.spec import InputSpec, ModelSpec, OutputSpec
+
+LANDMARKS = ("sella", "nasion", "menton")
+
+
+def make_spec(landmarks: Sequence[str] = LANDMARKS) -> ModelSpec:
+    return ModelSpec(
+        family="fake",
+        input=InputSpec(size=(32, 32), channels=1, color_order="gray", mean=(0.5,), std=(0.25,)),
+        outputs=(OutputSpec("landmarks", "landmarks", "network"),),
+        landmarks=tuple(landmarks),
+    )
+
+
+@dataclass
+class FakeDataset:
+    """Images of 64x64 pixels (two image pixels per network pixel) filled with their index."""
+
+    count: int = 5
+    annotated: bool = True
+    spacing_mm: tuple[float, float] | None = (0.5, 0.5)
+    source: str = "fake:5"
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Any:
+        points = np.float32([[10, 20], [30, 40], [50, 60]]) + index
+        return SimpleNamespace(
+            name=f"{index}.png",
+            image=np.full((64, 64), index, np.uint8),
+            points_px=points if self.annotated else None,
+            spacing_mm=self.spacing_mm,
+        )
+
+
+@dataclass
+class FakeSession:
+    """Finds the annotation, off by a fixed number of image pixels in x."""
+
+    off_px: float = 0.0
+    spec: ModelSpec = field(default_factory=make_spec)
+    seen: list[int] = field(default_factory=list)
+    batches: list[tuple[int, ...]] = field(default_factory=list)
+    closed: bool = False
+
+    def run(self, image: np.ndarray) -> Any:
+        self.seen.append(int(image[0, 0]))
+        points = np.float32([[10, 20], [30, 40], [50, 60]]) + int(image[0, 0])
+        return SimpleNamespace(points=points + np.float32([self.off_px, 0]))
+
+    def run_batch(self, images: Sequence[np.ndarray]) -> list[Any]:
+        self.batches.append((len(images),))
+        return [self.run(image) for image in images]
+
+    def infer(self, tensor: np.ndarray) -> dict[str, np.ndarray]:
+        self.batches.append(tensor.shape)
+        return {"landmarks": np.zeros((len(tensor), 3, 2), np.float32)}
+
+    def close(self) -> None:
+        self.closed = True

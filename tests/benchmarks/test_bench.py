@@ -1,0 +1,245 @@
+"""bench() on a real bundle of tiny ONNX graphs, through the real runtimes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from bench_fakes import FakeDataset, make_spec
+from onnx import TensorProto, helper, numpy_helper
+
+from mahtrt.benchmarks import bench as bench_module
+from mahtrt.benchmarks.bench import bench
+from mahtrt.engine.bundle import EngineRecord, GoldenInfo, Manifest, write_bundle
+from mahtrt.engine.golden import GoldenVector, write_golden
+from mahtrt.errors import DataError, IntegrityError, MissingComponentError, UsageError
+
+SPEC = make_spec()
+QUICK: dict[str, Any] = {"rounds": 2, "images": 3}
+
+
+def write_onnx(path: Path, off_px: float, batch: int = 1) -> None:
+    """Landmarks that follow the image's mean, all off by the same network pixels in x."""
+    weight = np.full((32 * 32, 6), 1e-3, np.float32)
+    bias = np.float32([5, 10, 15, 20, 25, 30]) + np.float32([off_px, 0] * 3)
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weight", "bias"], ["points"]),
+        helper.make_node("Reshape", ["points", "shape"], ["landmarks"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, (batch, 1, 32, 32))],
+        [helper.make_tensor_value_info("landmarks", TensorProto.FLOAT, (batch, 3, 2))],
+        [
+            numpy_helper.from_array(weight, "weight"),
+            numpy_helper.from_array(bias, "bias"),
+            numpy_helper.from_array(np.int64([batch, 3, 2]), "shape"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString())
+
+
+def write_tiny(
+    path: Path, *, off_px: float = 0.1, batch: int = 1, fp32: bool = True, golden: bool = True
+) -> Path:
+    models = {"int8": "model.int8.onnx"} | ({"fp32": "model.onnx"} if fp32 else {})
+    engines = tuple(
+        EngineRecord(f"{target}-{precision}", target, precision, {"onnx": name}, batch)  # type: ignore[arg-type]
+        for target in ("openvino", "onnxruntime")
+        for precision, name in models.items()
+    )
+    with write_bundle(path) as writer:
+        write_onnx(writer.place("model.int8.onnx"), off_px, batch)
+        if fp32:
+            write_onnx(writer.place("model.onnx"), 0.0, batch)
+        if golden:
+            image = np.full((50, 40), 100, np.uint8)
+            vectors = [GoldenVector(f"{i}", image + i, np.zeros((3, 2))) for i in range(2)]
+            write_golden(writer.place("golden.npz"), vectors)
+        writer.finish(
+            Manifest(
+                spec=SPEC,
+                precision="int8",
+                models=models,
+                engines=engines,
+                default_engine="openvino-int8",
+                golden=GoldenInfo("torch", 2) if golden else None,
+            )
+        )
+    return path
+
+
+class FakeTorch:
+    """A backend that answers like the FP32 graph."""
+
+    name, batch, notes = "torch-fp32", 1, ()
+    closed = False
+
+    def infer(self, tensor: np.ndarray, outputs: Any = None) -> dict[str, np.ndarray]:
+        points = np.float32([[5, 10], [15, 20], [25, 30]]) + np.float32(1e-3) * tensor.sum()
+        return {"landmarks": points[None]}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_every_engine_against_pytorch(tmp_path: Path, dataset: FakeDataset) -> None:
+    backend = FakeTorch()
+    report = bench(
+        write_tiny(tmp_path / "tiny.mahtrt"),
+        reference=backend,
+        reference_description="tiny.safetensors",
+        dataset=dataset,
+        threads=1,
+        **QUICK,
+    )
+    assert [row.name for row in report.rows[::2]] == [
+        "pytorch",
+        "openvino-int8",
+        "openvino-fp32",
+        "onnxruntime-int8",
+        "onnxruntime-fp32",
+    ]
+    moved = {row.name: row.accuracy.mean_px for row in report.rows}
+    assert moved["openvino-fp32"] < 1e-3
+    assert moved["onnxruntime-fp32"] < 1e-3
+    assert moved["openvino-int8"] == pytest.approx(0.1, abs=1e-3)
+    assert report.judged_row.name == "openvino-int8"
+    assert report.exit_code == 0
+    assert report.rows[-1].speedup_vs_torch is not None
+    assert report.conditions["reference"].endswith("eager fp32 (tiny.safetensors)")
+    assert report.conditions["threads"] == 1
+    assert report.model["bundle"] == "tiny.mahtrt"
+    assert not backend.closed  # it is the caller's
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_without_pytorch_the_bundles_own_fp32_is_the_reference(
+    tmp_path: Path, dataset: FakeDataset
+) -> None:
+    report = bench(write_tiny(tmp_path / "b", off_px=0.5), dataset=dataset, **QUICK)
+    assert (report.rows[0].name, report.rows[0].is_reference) == ("onnxruntime", True)
+    assert "FP32 ONNX, ONNX Runtime" in report.conditions["reference"]
+    assert {row.speedup_vs_torch for row in report.rows} == {None}
+    assert report.exit_code == 3
+
+
+def test_without_data_the_golden_images_serve(tmp_path: Path) -> None:
+    report = bench(write_tiny(tmp_path / "b"), rounds=2)
+    assert report.conditions["images"] == 2
+    assert report.rows[-1].accuracy.mre_px is None
+    assert any("2 golden images" in warning for warning in report.warnings)
+
+
+def test_a_folder_name_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: FakeDataset
+) -> None:
+    monkeypatch.setattr("mahtrt.data.datasets.open_dataset", lambda source: dataset)
+    report = bench(write_tiny(tmp_path / "b"), dataset="somewhere", **QUICK)
+    assert report.conditions["data"] == "fake:5"
+
+
+def test_batches(tmp_path: Path, dataset: FakeDataset) -> None:
+    bundle = write_tiny(tmp_path / "b", batch=2)
+    report = bench(bundle, dataset=dataset, batch=2, **QUICK)
+    assert {row.batch for row in report.rows} == {2}
+    assert report.rows[-1].accuracy.images == 3  # not a multiple of the batch
+    with pytest.raises(UsageError, match=r"batch 4: .* openvino-int8 \(batch 2\)"):
+        bench(bundle, dataset=dataset, batch=4)
+
+
+def test_engines_by_name_and_target(tmp_path: Path, dataset: FakeDataset) -> None:
+    bundle = write_tiny(tmp_path / "b")
+    report = bench(bundle, dataset=dataset, engines=["onnxruntime", "openvino-fp32"], **QUICK)
+    assert [row.name for row in report.rows[2::2]] == ["openvino-fp32", "onnxruntime-int8"]
+    assert report.judged_row.name == "openvino-fp32"
+    with pytest.raises(UsageError, match="no such engine"):
+        bench(bundle, dataset=dataset, engines=["tensorrt"])
+
+
+def test_an_engine_that_cannot_be_opened_is_left_out_loudly(
+    tmp_path: Path, dataset: FakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, real = write_tiny(tmp_path / "b"), bench_module.open_session
+
+    def refuse(path: Path, *, engine: str, **more: Any) -> Any:
+        if engine.startswith(missing):
+            raise MissingComponentError(f"engine {engine}", got="no Python package")
+        return real(path, engine=engine, **more)
+
+    monkeypatch.setattr(bench_module, "open_session", refuse)
+    missing = "onnxruntime"
+    report = bench(bundle, dataset=dataset, **QUICK)
+    assert [row.name for row in report.rows[2::2]] == ["openvino-int8", "openvino-fp32"]
+    assert sum("is left out" in warning for warning in report.warnings) == 2
+    with pytest.raises(MissingComponentError):
+        bench(bundle, dataset=dataset, engines=["onnxruntime-int8"], **QUICK)
+    missing = "openvino"  # the default engine
+    with pytest.raises(MissingComponentError):
+        bench(bundle, dataset=dataset, **QUICK)
+
+
+def test_sessions_are_closed_even_after_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, real = [], bench_module.open_session
+
+    def remember(*args: Any, **more: Any) -> Any:
+        opened.append(real(*args, **more))
+        return opened[-1]
+
+    monkeypatch.setattr(bench_module, "open_session", remember)
+    with pytest.raises(DataError, match="at least one"):
+        bench(write_tiny(tmp_path / "b"), dataset=FakeDataset(count=0))
+    assert len(opened) == 4
+    for session in opened:
+        with pytest.raises(Exception, match=r"close\(\)"):
+            session.run(np.zeros((8, 8), np.uint8))
+
+
+def test_nothing_to_compare_with_is_said(tmp_path: Path, dataset: FakeDataset) -> None:
+    bundle = write_tiny(tmp_path / "b", fp32=False, golden=False)
+    with pytest.raises(UsageError, match="--reference CHECKPOINT"):
+        bench(bundle, dataset=dataset)
+    with pytest.raises(DataError, match="--data"):
+        bench(bundle, reference=FakeTorch())
+
+
+def test_a_changed_bundle_is_refused_before_anything_runs(
+    tmp_path: Path, dataset: FakeDataset
+) -> None:
+    bundle = write_tiny(tmp_path / "b")
+    with (bundle / "model.onnx").open("r+b") as file:
+        file.write(b"\xff")
+    with pytest.raises(IntegrityError, match=r"model\.onnx"):
+        bench(bundle, dataset=dataset)
+
+
+def test_notes_of_an_engine_become_warnings(
+    tmp_path: Path, dataset: FakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = bench_module.open_session
+
+    def with_note(*args: Any, **more: Any) -> Any:
+        session = real(*args, **more)
+        session.engine_notes = ("Built elsewhere.",)
+        return session
+
+    monkeypatch.setattr(bench_module, "open_session", with_note)
+    report = bench(write_tiny(tmp_path / "b"), dataset=dataset, **QUICK)
+    assert "openvino-int8: Built elsewhere." in report.warnings
+
+
+def test_gate_is_the_callers(tmp_path: Path, dataset: FakeDataset) -> None:
+    bundle = write_tiny(tmp_path / "b", off_px=0.5)
+    gate = replace(bench_module.Gate(), budget_px=0.6)
+    assert bench(bundle, dataset=dataset, gate=gate, **QUICK).exit_code == 0

@@ -1,0 +1,192 @@
+"""The report from fixed numbers: its text against a golden file, its JSON against the schema.
+
+After a wanted change: MAHTRT_WRITE_GOLDEN=1 pytest tests/benchmarks/test_report.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mahtrt.benchmarks.accuracy import Accuracy, Annotations, Gate, LandmarkSet, judge, measure
+from mahtrt.benchmarks.report import LEGEND, BenchReport, Row
+from mahtrt.benchmarks.timing import Timings
+
+GOLDEN = Path(__file__).with_name("golden_report.txt")
+NAMES = ("sella", "nasion", "menton")
+REFERENCE = Timings(tuple(400.0 + i for i in range(100)))
+
+NUMBER, TEXT, FLAG = (int, float), (str,), (bool,)
+OPTIONAL = (int, float, type(None))
+# "mahtrt.bench/1": what a reader of the JSON may rely on. Fields may be added, none renamed.
+DOCUMENT: dict[str, Any] = {
+    "schema": TEXT,
+    "machine": {"cpu": TEXT, "cores_usable": NUMBER},
+    "versions": {"python": TEXT},
+    "model": {"family": TEXT},
+    "conditions": {"reference": TEXT, "threads": NUMBER},
+    "rows": [
+        {
+            "backend": TEXT,
+            "precision": TEXT,
+            "batch": NUMBER,
+            "scope": TEXT,
+            "p50_ms": NUMBER,
+            "p90_ms": NUMBER,
+            "p95_ms": NUMBER,
+            "p99_ms": NUMBER,
+            "max_ms": NUMBER,
+            "runs": NUMBER,
+            "images_per_s": NUMBER,
+            "speedup_vs_torch": OPTIONAL,
+            "accuracy": {
+                "mean_px": OPTIONAL,
+                "max_px": OPTIONAL,
+                "delta_mre_px": OPTIONAL,
+                "delta_mre_mm": OPTIONAL,
+                "per_landmark": [{"name": TEXT, "mean_px": OPTIONAL, "max_px": OPTIONAL}],
+            },
+        }
+    ],
+    "verdict": {
+        "latency_budget_ms": NUMBER,
+        "accuracy_pass": FLAG,
+        "latency_pass": FLAG,
+        "pass": FLAG,
+    },
+}
+
+
+def mismatches(document: Any, schema: Any, where: str = "$") -> list[str]:
+    """Where a document lacks a field of the schema, or holds another type."""
+    if isinstance(schema, tuple):
+        right = isinstance(document, schema) and (schema == FLAG or not isinstance(document, bool))
+        return [] if right else [f"{where}: {document!r}"]
+    if isinstance(schema, list):
+        items = enumerate(document)
+        return [m for i, each in items for m in mismatches(each, schema[0], f"{where}[{i}]")]
+    absent = [f"{where}: no {name}" for name in schema if name not in document]
+    return absent + [
+        m
+        for name, part in schema.items()
+        if name in document
+        for m in mismatches(document[name], part, f"{where}.{name}")
+    ]
+
+
+def accuracy(off_px: float) -> Accuracy:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(100, 900, (20, 3, 2))
+    reference = truth + rng.normal(0, 4, truth.shape)
+    candidate = reference + off_px * np.array([[1.0, 0], [0, 1], [2, 0]])
+    return measure(
+        LandmarkSet(candidate / 2, candidate),
+        LandmarkSet(reference / 2, reference),
+        NAMES,
+        Annotations(truth, np.full((20, 2), 0.1)),
+    )
+
+
+def rows(name: str, precision: str, off_px: float, ms: float, **more: Any) -> list[Row]:
+    found = accuracy(off_px)
+    return [
+        Row(
+            name=name,
+            backend=name.split("-")[0],
+            precision=precision,
+            batch=1,
+            scope=scope,  # type: ignore[arg-type]
+            timings=Timings(tuple(extra + ms + ms * i / 500 for i in range(100))),
+            accuracy=found,
+            **{"gate": judge(found, Gate(), precision)} | more,
+        )
+        for scope, extra in (("engine", 0.0), ("end_to_end", 6.5))
+    ]
+
+
+def ratio(value: float) -> dict[str, float]:
+    return {"speedup_vs_reference": value, "speedup_vs_torch": value}
+
+
+@pytest.fixture
+def report() -> BenchReport:
+    return BenchReport(
+        machine={"cpu": "a CPU", "cores_usable": 2},
+        versions={"python": "3.11.9"},
+        model={"family": "maht-net"},
+        conditions={"reference": "PyTorch 2.9.0 eager fp32", "threads": 2},
+        rows=(
+            *rows("pytorch", "fp32", 0.0, 840.0, gate=None, is_reference=True),
+            *rows("openvino-fp32", "fp32", 0.002, 480.0, **ratio(1.75)),
+            *rows("openvino-int8", "int8", 0.2, 94.25, is_default=True, **ratio(8.91)),
+            *rows("onnxruntime-int8", "int8", 0.6, 900.0, **ratio(0.933)),
+        ),
+        latency_budget_ms=100.0,
+        warnings=("the machine was busy before the bench: load 1.9 on 2 cores",),
+    )
+
+
+def test_text_is_the_golden_one(report: BenchReport) -> None:
+    if os.environ.get("MAHTRT_WRITE_GOLDEN"):
+        GOLDEN.write_text(report.to_text(), encoding="utf-8")
+    assert report.to_text() == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_text_is_not_cut_and_explains_itself(report: BenchReport) -> None:
+    text = report.to_text()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 110
+    for line in LEGEND:
+        assert line in text
+
+
+def test_json_has_the_fields_of_the_schema(report: BenchReport) -> None:
+    document = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert document["schema"] == "mahtrt.bench/1"
+    assert mismatches(document, DOCUMENT) == []
+    assert {row["scope"] for row in document["rows"]} == {"engine", "end_to_end"}
+
+
+def test_the_check_of_the_schema_finds_what_is_wrong(report: BenchReport) -> None:
+    document = report.to_dict()
+    del document["rows"][2]["p99_ms"]
+    document["verdict"]["pass"] = 1
+    document["rows"][0]["batch"] = True
+    assert mismatches(document, DOCUMENT) == [
+        "$.rows[0].batch: True",
+        "$.rows[2]: no p99_ms",
+        "$.verdict.pass: 1",
+    ]
+
+
+def test_verdict(report: BenchReport) -> None:
+    # int8 of onnxruntime moves by 0.4 px, and openvino's p99 is 119.4 ms.
+    assert (report.accuracy_pass, report.latency_pass, report.passed) == (False, False, False)
+    assert report.exit_code == 3
+    assert len(report.reasons) == 2
+    fewer = replace(report, rows=report.rows[:-2])
+    assert (fewer.accuracy_pass, fewer.exit_code) == (True, 4)
+    assert replace(fewer, latency_budget_ms=200).exit_code == 0
+
+
+def test_without_the_default_engine_the_first_one_is_judged(report: BenchReport) -> None:
+    some = replace(report, rows=report.rows[:4])
+    assert (some.judged_row.name, some.judged_row.scope) == ("openvino-fp32", "end_to_end")
+    assert some.to_dict()["verdict"]["latency_engine"] == "openvino-fp32"
+
+
+def test_without_annotations_the_columns_stay_empty(report: BenchReport) -> None:
+    bare = measure(
+        LandmarkSet(np.zeros((2, 3, 2)), np.zeros((2, 3, 2))),
+        LandmarkSet(np.zeros((2, 3, 2)), np.zeros((2, 3, 2))),
+        NAMES,
+    )
+    text = replace(report, rows=tuple(replace(row, accuracy=bare) for row in report.rows)).to_text()
+    assert "None" not in text
+    assert "nan" not in text

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from mahtrt.calibration.histogram import StreamingHistogram
+
+VALUES = hnp.arrays(
+    np.float32, st.integers(1, 60), elements=st.floats(-1e4, 1e4, width=32, allow_nan=False)
+)
+
+
+@given(st.lists(VALUES, min_size=1, max_size=6))
+def test_equals_numpy_over_everything_at_once(parts: list[np.ndarray]) -> None:
+    histogram = StreamingHistogram(64)
+    for part in parts:
+        histogram.add(part)
+    everything = np.abs(np.concatenate(parts))
+    if histogram.limit:
+        expected, _ = np.histogram(everything, bins=64, range=(0, histogram.limit))
+        np.testing.assert_array_equal(histogram.counts, expected)
+    assert histogram.total == everything.size
+    assert histogram.zeros == np.count_nonzero(everything == 0)
+
+
+def test_range_doublings_merge_bins_in_pairs() -> None:
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(0, 2.0**k, 5000).astype(np.float32) for k in range(-3, 6)]
+    histogram = StreamingHistogram()
+    limits = []
+    for part in parts:
+        histogram.add(part)
+        limits.append(histogram.limit)
+    assert limits == sorted(limits)
+    assert limits[-1] >= 32 * limits[0]
+    expected, _ = np.histogram(np.abs(np.concatenate(parts)), 2048, (0, histogram.limit))
+    np.testing.assert_array_equal(histogram.counts, expected)
+
+
+def test_order_does_not_matter() -> None:
+    rng = np.random.default_rng(1)
+    parts = [rng.standard_cauchy(1000) for _ in range(5)]
+    forth, back = StreamingHistogram(), StreamingHistogram()
+    for part in parts:
+        forth.add(part)
+    for part in reversed(parts):
+        back.add(part)
+    assert forth.limit == back.limit
+    np.testing.assert_array_equal(forth.counts, back.counts)
+
+
+@pytest.mark.parametrize("largest", [1.0, 0.75, 2.0**-130, 3e38, 1e-45])
+def test_the_largest_value_is_inside(largest: float) -> None:
+    histogram = StreamingHistogram()
+    histogram.add(np.array([largest, -largest / 2, 0.0]))
+    assert histogram.total == 3
+    assert histogram.limit >= largest
+    assert histogram.zeros == 1
+
+
+def test_zeros_only_have_no_range() -> None:
+    histogram = StreamingHistogram()
+    histogram.add(np.zeros(7))
+    histogram.add(np.zeros(0))
+    assert (histogram.limit, histogram.total, histogram.zeros) == (0.0, 7, 7)
+    assert histogram.fraction_above(0.5) == 0.0
+
+
+def test_fraction_above() -> None:
+    histogram = StreamingHistogram()
+    histogram.add(np.linspace(0, 1, 100_001))
+    assert histogram.fraction_above(0.9) == pytest.approx(0.1, abs=1e-4)
+    assert histogram.fraction_above(0.0) == 1.0
+    assert histogram.fraction_above(2.0) == 0.0

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mahtrt.calibration.histogram import StreamingHistogram
+from mahtrt.calibration.methods import amax_by_method, amax_entropy, amax_percentile
+
+
+def histogram_of(values: np.ndarray, bins: int = 2048) -> StreamingHistogram:
+    histogram = StreamingHistogram(bins)
+    histogram.add(values)
+    return histogram
+
+
+def entropy_by_the_book(histogram: StreamingHistogram, levels: int) -> float:
+    """The published search, one threshold after another."""
+    counts = histogram.counts.astype(float)
+    counts[0] -= histogram.zeros
+    used = np.flatnonzero(counts)[-1] + 1
+    best, best_cut = np.inf, used
+    for cut in range(levels, used + 1):
+        p = counts[:cut].copy()
+        outside = counts[cut:].sum()
+        if p[-1] == 0 or p.sum() == 0:
+            continue
+        q = np.zeros(cut)
+        group = np.arange(cut) * levels // cut
+        for level in range(levels):
+            members = (group == level) & (p > 0)
+            if members.any():
+                q[members] = p[group == level].sum() / members.sum()
+        p[-1] += outside
+        p, q = p / p.sum(), q / q.sum()
+        inside = p > 0
+        divergence = float((p[inside] * np.log(p[inside] / q[inside])).sum())
+        if divergence < best - 1e-12:
+            best, best_cut = divergence, cut
+    return float((best_cut - 0.5) * histogram.width)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_entropy_is_the_published_search(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.standard_t(2 + seed, 3000)
+    values[::3] = 0
+    histogram = histogram_of(values, 256)
+    assert amax_entropy(histogram, 16) == pytest.approx(entropy_by_the_book(histogram, 16))
+
+
+def test_entropy_of_heavy_tails_clips_the_tail_only() -> None:
+    values = np.random.default_rng(0).laplace(0, 1, 400_000)
+    values[:20] *= 8
+    amax = amax_entropy(histogram_of(values))
+    magnitudes = np.abs(values)
+    assert np.percentile(magnitudes, 99) < amax < 0.8 * magnitudes.max()
+
+
+def test_entropy_keeps_a_uniform_range_whole() -> None:
+    values = np.random.default_rng(0).uniform(-1, 1, 200_000)
+    assert amax_entropy(histogram_of(values)) > 0.98
+
+
+def test_zeros_do_not_sway_entropy() -> None:
+    values = np.random.default_rng(0).laplace(0, 1, 100_000)
+    with_zeros = np.concatenate([values, np.zeros(900_000)])
+    assert amax_entropy(histogram_of(with_zeros)) == amax_entropy(histogram_of(values))
+
+
+@given(
+    st.integers(0, 1000),
+    st.sampled_from([50.0, 90.0, 99.0, 99.9, 99.99, 100.0]),
+    st.sampled_from(["normal", "laplace", "uniform"]),
+)
+def test_percentile_is_within_one_bin(seed: int, percentile: float, kind: str) -> None:
+    values = getattr(np.random.default_rng(seed), kind)(size=5000)
+    histogram = histogram_of(values)
+    exact = np.percentile(np.abs(values), percentile, method="inverted_cdf")
+    assert amax_percentile(histogram, percentile) == pytest.approx(exact, abs=histogram.width)
+
+
+def test_percentile_among_zeros_falls_back_to_the_maximum() -> None:
+    values = np.zeros(100_000)
+    values[0] = 3.0
+    histogram = histogram_of(values)
+    assert amax_percentile(histogram, 99.9) == 0.0
+    assert amax_by_method(histogram, 3.0, 99.9)["percentile"] == 3.0
+
+
+def test_methods_never_exceed_the_maximum_and_zero_stays_zero() -> None:
+    values = np.random.default_rng(0).normal(size=1000)
+    largest = float(np.abs(values).max())
+    assert max(amax_by_method(histogram_of(values), largest).values()) <= largest
+    zeros = amax_by_method(histogram_of(np.zeros(10)), 0.0)
+    assert zeros == {"minmax": 0.0, "percentile": 0.0, "entropy": 0.0}
+
+
+def test_sixty_tensors_take_seconds() -> None:
+    rng = np.random.default_rng(0)
+    histograms = [histogram_of(rng.laplace(0, 1, 20_000)) for _ in range(6)]
+    start = time.perf_counter()
+    for histogram in histograms:
+        amax_entropy(histogram)
+    assert time.perf_counter() - start < 1.0  # 60 tensors: 10 s

@@ -1,0 +1,20 @@
+"""Fixtures that several packages' tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_network import build_bundle
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the tiny network, batch 1. Not to be changed: copy it first."""
+    return build_bundle(tmp_path_factory.mktemp("tiny") / "tiny.mahtrt")
+
+
+@pytest.fixture(scope="session")
+def tiny_batch_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with batch 4."""
+    return build_bundle(tmp_path_factory.mktemp("tiny4") / "tiny.mahtrt", batch=4)

@@ -1,0 +1,188 @@
+"""Builders, the table of targets, and what opening says when this is not the build machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import tiny_network as tiny
+
+import mahtrt.runtime.openvino as ov_runtime
+from mahtrt.engine import openvino as ov_builder
+from mahtrt.engine.bundle import EngineRecord
+from mahtrt.engine.targets import TARGETS, find_target
+from mahtrt.errors import BuildError, ModelError, UsageError
+from mahtrt.runtime.backend import check_interface
+
+
+@pytest.fixture(params=tiny.TARGETS)
+def target(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def save(model: onnx.ModelProto, folder: Path) -> Path:
+    onnx.save(model, folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+def test_an_engine_says_what_it_is(target: str, tmp_path: Path) -> None:
+    path = save(tiny.make_model(batch=2), tmp_path)
+    artifact = find_target(target).load_builder()(path, "fp32", tmp_path / "out", threads=1)
+    assert artifact.batch == 2
+    assert artifact.files["onnx"] == path
+    assert all(place.is_file() for place in artifact.files.values())
+    assert artifact.device["name"]
+    assert artifact.device["inference_precision"] == "f32"
+    assert list(artifact.versions) == [target]
+    assert artifact.notes == ()
+
+
+def test_a_graph_that_cannot_be_compiled(target: str, tmp_path: Path) -> None:
+    model = tiny.make_model()
+    model.graph.node[0].op_type = "Convolve"
+    with pytest.raises(BuildError, match="expected a graph that") as caught:
+        find_target(target).load_builder()(save(model, tmp_path), "fp32", tmp_path / "out")
+    assert "Convolve" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_onnx(target: str, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"\xff" * 100)
+    with pytest.raises(BuildError):
+        find_target(target).load_builder()(tmp_path / "model.onnx", "fp32", tmp_path / "out")
+
+
+def test_dynamic_shapes_are_refused(target: str, tmp_path: Path) -> None:
+    value = onnx.helper.make_tensor_value_info
+    nodes = [onnx.helper.make_node("Relu", ["image"], ["map"])]
+    float32 = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        nodes, "g", [value("image", float32, ["n", 3, 4, 4])], [value("map", float32, None)]
+    )
+    opset = [onnx.helper.make_opsetid("", 20)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
+    with pytest.raises(ModelError, match="expected static shapes"):
+        find_target(target).load_builder()(save(model, tmp_path), "fp32", tmp_path / "out")
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bf16_is_asked_for_only_where_it_is_native(
+    tmp_path: Path, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ov_builder, "has_native_bf16", lambda: native)
+    path = save(tiny.make_model(), tmp_path)
+    artifact = ov_builder.build_engine(path, "bf16", tmp_path / "out", threads=1)
+    assert artifact.device["inference_precision"] == ("bf16" if native else "f32")
+    assert bool(artifact.notes) is not native
+    int8 = ov_builder.build_engine(path, "int8", tmp_path / "out", threads=1)
+    assert int8.device["inference_precision"] == "f32"
+
+
+def openvino_engine(folder: Path) -> tuple[EngineRecord, dict[str, Path]]:
+    path = save(tiny.make_model(), folder)
+    artifact = ov_builder.build_engine(path, "fp32", folder / "out", threads=1)
+    record = EngineRecord(
+        name="openvino-fp32",
+        target="openvino",
+        precision="fp32",
+        files={role: place.name for role, place in artifact.files.items()},
+        device=artifact.device,
+        versions=artifact.versions,
+    )
+    return record, dict(artifact.files)
+
+
+def test_the_ir_is_used_where_it_was_written(tmp_path: Path) -> None:
+    record, files = openvino_engine(tmp_path)
+    files["onnx"].unlink()
+    assert ov_runtime.OpenVinoBackend.roles(record) == ("ir", "weights")
+    backend = ov_runtime.OpenVinoBackend.open(record, files, tiny.SPEC, threads=1)
+    assert backend.notes == ()
+
+
+def test_another_openvino_compiles_the_onnx_again(tmp_path: Path) -> None:
+    record, files = openvino_engine(tmp_path)
+    tensor = np.random.default_rng(0).random((1, 3, *tiny.SIZE), np.float32)
+    first = ov_runtime.OpenVinoBackend.open(record, files, tiny.SPEC, threads=1).infer(tensor)
+    files["ir"].unlink()
+    record = replace(record, versions={"openvino": "2020.1"})
+    assert ov_runtime.OpenVinoBackend.roles(record) == ("onnx",)
+    backend = ov_runtime.OpenVinoBackend.open(record, files, tiny.SPEC, threads=1)
+    assert len(backend.notes) == 1
+    assert "compiled again from the ONNX" in backend.notes[0]
+    for name, array in backend.infer(tensor).items():
+        np.testing.assert_array_equal(array, first[name])
+
+
+def test_another_cpu_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record, files = openvino_engine(tmp_path)
+    device = {**record.device, "name": "Other CPU", "inference_precision": "bf16"}
+    monkeypatch.setattr(ov_runtime, "has_native_bf16", lambda: False)
+    record = replace(record, device=device)
+    notes = ov_runtime.OpenVinoBackend.open(record, files, tiny.SPEC, threads=1).notes
+    assert "Built and measured on Other CPU" in notes[0]
+    assert "runs in FP32 here" in notes[1]
+
+
+def test_has_native_bf16_is_what_openvino_says() -> None:
+    assert ov_builder.has_native_bf16() is ("BF16" in ov_runtime.cpu_device()["capabilities"])
+
+
+def test_unknown_targets_list_the_known() -> None:
+    assert list(TARGETS) == ["openvino", "onnxruntime"]
+    assert all(entry.installed for entry in TARGETS.values())
+    with pytest.raises(UsageError, match="expected one of openvino, onnxruntime"):
+        find_target("coreml")
+
+
+def test_the_network_must_be_the_spec_s() -> None:
+    inputs = {"image": (2, 3, 32, 48)}
+    names = [output.name for output in tiny.SPEC.outputs]
+    assert check_interface("x", tiny.SPEC, inputs, names) == 2
+    with pytest.raises(ModelError, match="expected also heatmaps"):
+        check_interface("x", tiny.SPEC, inputs, names[:3])
+    for wrong in ({"x": (1, 3, 32, 48)}, {"image": (1, 3, 8, 8)}, {**inputs, "mask": (1,)}):
+        with pytest.raises(ModelError, match=r"expected image \(batch, 3, 32, 48\)"):
+            check_interface("x", tiny.SPEC, wrong, names)
+
+
+TORCH_FREE = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "onnx", "pycuda", "tensorrt", "pydicom", "timm"}:
+            raise ModuleNotFoundError(f"blocked {name}", name=name)
+
+sys.meta_path.insert(0, Blocker())
+import numpy as np
+from mahtrt.runtime import open_session
+from mahtrt.engine.bundle import verify_bundle
+from mahtrt.engine.golden import read_golden
+
+bundle = verify_bundle(sys.argv[1])
+for engine in ("openvino", "onnxruntime"):
+    with open_session(sys.argv[1], engine=engine, threads=1) as session:
+        for vector in read_golden(bundle.file("golden.npz")):
+            points = session.run(vector.image).points
+            assert np.abs(points - vector.points_px).max() < 2e-3
+assert not {"torch", "onnx", "pycuda"} & set(sys.modules)
+print("ran")
+"""
+
+
+def test_a_deployment_host_needs_no_torch(tiny_bundle: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", TORCH_FREE, str(tiny_bundle)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.stdout == "ran\n", result.stderr
+    assert result.stderr == ""

@@ -1,0 +1,52 @@
+"""Predictions as text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+
+from mahtrt.runtime.landmarks import Landmarks
+from mahtrt.runtime.results import Prediction, csv_from_predictions, json_from_predictions
+
+KNOWN = Prediction(
+    "a.png",
+    Landmarks(
+        np.float32([[1.25, 2], [3, 4]]),
+        np.float32([0.9, 0.8]),
+        np.float32([1, 2]),
+        ("sella", "point, A"),
+        spacing_mm=(0.1, 0.1),
+    ),
+    {"overlay": "out/a.png"},
+)
+UNKNOWN = Prediction(
+    "b ä.png",
+    Landmarks(np.float32([[np.nan, 5]]), np.float32([np.nan]), np.float32([np.nan]), ("sella",)),
+)
+
+
+def test_json_is_one_document() -> None:
+    text = json_from_predictions([KNOWN, UNKNOWN], about={"bundle": "m.mahtrt"})
+    document = json.loads(text)
+    assert list(document) == ["schema", "bundle", "images"]
+    assert document["schema"] == "mahtrt.predict/1"
+    first, second = document["images"]
+    assert first["overlay"] == "out/a.png"
+    assert first["landmarks"][0]["x_mm"] == 0.125
+    assert second["image"] == "b ä.png"
+    assert second["landmarks"][0]["x"] is None
+    assert "NaN" not in text
+
+
+def test_csv_has_a_row_per_landmark() -> None:
+    text = csv_from_predictions([KNOWN, UNKNOWN])
+    assert text.splitlines()[:2] == [
+        "image,landmark,x,y,confidence,spread_px,x_mm,y_mm",
+        "a.png,sella,1.2500,2.0000,0.9000,1.0000,0.1250,0.2000",
+    ]
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["landmark"] for row in rows] == ["sella", "point, A", "sella"]
+    assert (rows[2]["x"], rows[2]["y"], rows[2]["x_mm"]) == ("", "5.0000", "")

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mahtrt import doctor
+from mahtrt.benchmarks.machine import CudaProbe, Machine
+from mahtrt.doctor import Check, diagnose, exit_code, to_dict, to_text
+
+PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
+EVERYTHING = {
+    "numpy": "2.1.0",
+    "opencv-python-headless": "4.11.0.86",
+    "openvino": "2026.4.1",
+    "pillow": "12.0.0",
+    "rich": "15.0.0",
+    "typer": "0.29.2",
+    "onnxruntime": "1.31.1",
+    "onnx": "1.23.2",
+    "onnxscript": "0.7",
+    "safetensors": "0.8.0",
+    "timm": "1.0.31",
+    "torch": "2.15.0+cpu",
+    "transformers": "5.1",
+    "pydicom": "3.0.2",
+    "tensorrt-rtx-cu13-libs": "1.3",
+    "tensorrt-rtx-cu13-bindings": "1.3",
+}
+NO_CUDA = CudaProbe(problem="no NVIDIA driver (libcuda.so.1 cannot be loaded)")
+H100 = CudaProbe("13.0", ("NVIDIA H100 (SM 9.0)",))
+
+
+def machine(*isa: str) -> Machine:
+    return Machine("a CPU", "x86_64", isa, 2, None, 16.0, "Linux 6.1", "3.11.9")
+
+
+def look(
+    packages: dict[str, str] | None = None,
+    *,
+    isa: tuple[str, ...] = ("avx2", "avx512", "vnni", "bf16", "amx", "amx-int8", "amx-bf16"),
+    cuda: CudaProbe = NO_CUDA,
+    modules: tuple[str, ...] = ("tensorrt", "tensorrt_rtx_bindings"),
+    import_module: Any = lambda name: None,
+) -> dict[str, Check]:
+    checks = diagnose(
+        machine=machine(*isa),
+        version_of=(EVERYTHING if packages is None else packages).get,
+        has_module=modules.__contains__,
+        import_module=import_module,
+        cuda=cuda,
+    )
+    return {check.name: check for check in checks}
+
+
+def code(found: dict[str, Check]) -> int:
+    return exit_code(list(found.values()))
+
+
+def without(*names: str) -> dict[str, str]:
+    return {name: version for name, version in EVERYTHING.items() if name not in names}
+
+
+def test_everything_a_cpu_machine_can_have() -> None:
+    found = look()
+    assert code(found) == 0
+    for name in ("run openvino int8", "run onnxruntime", "export a checkpoint", "read dicom"):
+        assert (found[name].status, found[name].fix) == ("ok", "")
+    assert found["build tensorrt-rtx"].status == "ok"
+    for name in ("cuda driver", "run tensorrt-rtx", "build and run tensorrt"):
+        assert found[name].status == "missing"
+        assert "driver" in found[name].detail
+
+
+def test_a_deployment_host_is_healthy_and_told_what_export_needs() -> None:
+    found = look({name: EVERYTHING[name] for name in doctor.CORE})
+    assert code(found) == 0
+    assert found["run openvino fp32"].status == "ok"
+    export = found["export a checkpoint"]
+    assert export.status == "missing"
+    assert "torch" in export.detail
+    assert export.fix == "pip install 'mahtrt[export]'"
+    assert found["build int8 from onnx"].fix == "pip install 'mahtrt[cpu,export]'"
+
+
+@pytest.mark.parametrize("name", doctor.CORE)
+def test_a_missing_core_package_is_exit_6(name: str) -> None:
+    found = look(without(name))
+    assert found[name].status == "missing"
+    assert found[name].fix == "pip install mahtrt"
+    assert found["run openvino fp32"].status == "missing"
+    assert code(found) == 6
+
+
+def test_an_old_core_package_is_exit_6() -> None:
+    found = look(EVERYTHING | {"openvino": "2025.3.0"})
+    assert found["openvino"].status == "error"
+    assert "older than 2025.4" in found["openvino"].detail
+    assert code(found) == 6
+
+
+def test_a_core_package_that_does_not_load_is_exit_6() -> None:
+    def fail(name: str) -> None:
+        if name == "cv2":
+            raise ImportError("libGL.so.1: cannot open shared object file")
+
+    found = look(import_module=fail)
+    assert found["opencv-python-headless"].status == "error"
+    assert "libGL.so.1" in found["opencv-python-headless"].detail
+    assert code(found) == 6
+
+
+def test_torch_is_never_imported() -> None:
+    imported: list[str] = []
+    look(import_module=imported.append)
+    assert set(imported) == {"numpy", "cv2", "openvino"}
+    program = (
+        "import sys, mahtrt.doctor as d; d.diagnose(); print({'torch', 'onnx'} & {*sys.modules})"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stdout.strip() == "set()"
+
+
+def test_both_builds_of_onnxruntime_are_an_error_with_a_fix() -> None:
+    found = look(EVERYTHING | {"onnxruntime-gpu": "1.31.1"})
+    conflict = found["onnxruntime twice"]
+    assert conflict.status == "error"
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu" in conflict.fix
+    assert found["run onnxruntime"].status == "warn"
+    assert code(found) == 0  # the core runtime is not touched
+
+
+def test_the_gpu_build_of_onnxruntime_serves_alone() -> None:
+    packages = without("onnxruntime") | {"onnxruntime-gpu": "1.31.1"}
+    found = look(packages)
+    assert "onnxruntime twice" not in found
+    assert found["run onnxruntime"].status == "ok"
+
+
+def test_the_gpu_build_is_not_advised_on_top_of_the_other() -> None:
+    fix = look()["onnxruntime-gpu"].fix
+    assert fix == "pip uninstall -y onnxruntime && pip install 'mahtrt[gpu]'"
+
+
+def test_what_the_cpu_means_for_int8_and_bf16() -> None:
+    plain = look(isa=("avx2",))
+    assert plain["int8 instructions"].status == "warn"
+    assert "saturate" in plain["int8 instructions"].detail
+    assert plain["bf16 instructions"].status == "warn"
+    assert plain["run openvino int8"].status == "warn"
+    assert "VNNI" in look(isa=("avx2", "vnni"))["int8 instructions"].detail
+    assert "AMX" in look()["int8 instructions"].detail
+    assert look(isa=("neon", "i8mm", "bf16"))["bf16 instructions"].status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [("10.11.0", "warn"), ("10.12.0.36", "ok"), ("11.4.1", "ok"), ("12.0", "warn")],
+)
+def test_range_of_tensorrt(version: str, status: str) -> None:
+    found = look(EVERYTHING | {"tensorrt": version}, cuda=H100)
+    assert found["tensorrt"].status == status
+    assert found["build and run tensorrt"].status == ("ok" if status == "ok" else "missing")
+
+
+def test_tensorrt_under_its_cuda_name() -> None:
+    found = look(EVERYTHING | {"tensorrt-cu13": "11.4"}, cuda=H100)
+    assert found["build and run tensorrt"].detail == "yes, on NVIDIA H100 (SM 9.0)"
+
+
+def test_packages_whose_module_is_missing_do_not_count() -> None:
+    found = look(EVERYTHING | {"tensorrt": "11.4"}, cuda=H100, modules=())
+    assert found["build and run tensorrt"].fix == "pip install 'mahtrt[tensorrt]'"
+    assert found["build tensorrt-rtx"].fix == "pip install 'mahtrt[tensorrt-rtx]'"
+
+
+def test_tables_of_packages_agree_with_pyproject() -> None:
+    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    assert {f"{name}>={low}" for name, low in doctor.CORE.items()} == set(project["dependencies"])
+    for extra, packages in doctor.EXTRAS.items():
+        top = f",<{doctor.TENSORRT_BELOW}" if extra == "tensorrt" else ""
+        wanted = {f"{name}>={low}{top}" for name, low in packages.items()}
+        assert wanted == set(project["optional-dependencies"][extra]), extra
+
+
+def test_every_check_that_is_not_ok_says_what_to_do() -> None:
+    for check in look({}, isa=()).values():
+        assert check.detail
+        assert (check.status == "ok") == (check.fix == ""), check
+
+
+def test_text_and_json_hold_every_check() -> None:
+    checks = list(look(EVERYTHING | {"onnxruntime-gpu": "1.31.1"}).values())
+    text = to_text(checks, width=160)
+    document = json.loads(json.dumps(to_dict(checks)))
+    assert document["schema"] == "mahtrt.doctor/1"
+    assert document["ok"] is True
+    assert len(document["checks"]) == len(checks)
+    for check in checks:
+        assert check.name in text
+    assert "pip install 'mahtrt[tensorrt]'" in text  # brackets are not markup

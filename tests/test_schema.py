@@ -1,0 +1,68 @@
+"""Plain data to dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import pytest
+
+from mahtrt.errors import IntegrityError, SpecError
+from mahtrt.schema import check_schema, dataclass_from
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    size: tuple[int, int]
+    rate: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outer:
+    kind: Literal["a", "b"]
+    inner: Inner
+    many: tuple[Inner, ...] = ()
+    text: str | None = None
+    words: Mapping[str, str] = field(default_factory=dict)
+    free: Mapping[str, Any] = field(default_factory=dict)
+
+
+def test_there_and_back() -> None:
+    outer = Outer("b", Inner((1, 2), 2), (Inner((3, 4)),), "x", {"k": "v"}, {"n": [1, {"m": None}]})
+    assert dataclass_from(Outer, asdict(outer), "here") == outer
+    assert isinstance(dataclass_from(Outer, asdict(outer), "here").inner.rate, float)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": 1}, "here: got unknown field 'colour'; expected fields kind, inner"),
+        ({"kind": "c"}, "here: kind: got 'c'; expected one of a, b"),
+        ({"inner": {}}, "here: inner: got no field 'size'"),
+        ({"inner": 3}, "here: inner: got int; expected a table for Inner"),
+        ({"inner": {"size": [1]}}, "here: inner: size: got 1 values; expected 2 values"),
+        ({"inner": {"size": [1, True]}}, r"size\[1\]: got True; expected a value of type int"),
+        ({"inner": {"size": [1, 2], "rate": "1"}}, "rate: got '1'; expected a value of type float"),
+        ({"many": {}}, "here: many: got {}; expected a list"),
+        ({"many": [{"size": 1}]}, r"here: many\[0\]: size: got 1; expected a list"),
+        ({"text": 1}, "here: text: got 1; expected a value of type str"),
+        ({"words": []}, r"here: words: got \[\]; expected a table"),
+        ({"words": {"k": 1}}, r"here: words\.k: got 1; expected a value of type str"),
+    ],
+)
+def test_wrong_data_names_the_field(change: dict[str, Any], message: str) -> None:
+    data = {"kind": "a", "inner": {"size": [1, 2]}, **change}
+    for error in (SpecError, IntegrityError):
+        with pytest.raises(error, match=message):
+            dataclass_from(Outer, data, "here", error=error)
+
+
+def test_schemas() -> None:
+    check_schema("x/1", "x/1", "here")
+    check_schema("x/1", "x/3", "here")
+    for got in ("x/2", "y/1", "x", "", "x/0", "x/-1", "x/²", "None"):
+        with pytest.raises(IntegrityError, match="expected x/1"):
+            check_schema(got, "x/1", "here")
+    with pytest.raises(IntegrityError, match="expected x/1 to x/3"):
+        check_schema("x/4", "x/3", "here")

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mahtrt.errors import IntegrityError, SpecError
+from mahtrt.schema import check_schema
+from mahtrt.spec import (
+    SCHEMA,
+    DecodeSpec,
+    InputSpec,
+    ModelSpec,
+    OutputSpec,
+    QuantizeSpec,
+    load_spec,
+    spec_from_dict,
+    spec_from_json,
+)
+
+SPEC = ModelSpec(
+    family="maht-net",
+    input=InputSpec(size=(256, 192)),
+    outputs=(
+        OutputSpec("landmarks", "landmarks", "network"),
+        OutputSpec("heatmaps", "heatmaps", "heatmap"),
+    ),
+    landmarks=("sella", "nasion"),
+    decode=DecodeSpec(heatmap_size=(64, 48)),
+    quantize=QuantizeSpec(exclude=("head",)),
+    config={"width": 3, "dims": [1, 2]},
+)
+
+
+def plain(**changes: Any) -> dict[str, Any]:
+    return {**json.loads(SPEC.to_json()), **changes}
+
+
+def test_json_round_trip_and_stable_text() -> None:
+    again = spec_from_json(SPEC.to_json())
+    assert again == SPEC
+    assert again.to_json() == SPEC.to_json()
+    assert "\n" not in SPEC.to_json()
+    assert again.input.size == (256, 192)
+
+
+finite = st.floats(-10, 10)
+
+
+@given(
+    size=st.tuples(st.integers(1, 4096), st.integers(1, 4096)),
+    mean=st.tuples(finite, finite, finite),
+    std=st.tuples(*[st.floats(1e-3, 10)] * 3),
+    resize=st.sampled_from(["letterbox", "stretch", "center_crop"]),
+    names=st.lists(st.text(min_size=1), min_size=1, max_size=5, unique=True),
+    temperature=st.floats(1e-4, 100),
+)
+def test_any_valid_spec_survives_json(
+    size: Any, mean: Any, std: Any, resize: Any, names: list[str], temperature: float
+) -> None:
+    spec = ModelSpec(
+        family="f",
+        input=InputSpec(size=size, mean=mean, std=std, resize=resize),
+        outputs=(OutputSpec("out", "heatmaps"),),
+        landmarks=tuple(names),
+        decode=DecodeSpec(temperature=temperature),
+    )
+    assert spec_from_json(spec.to_json()) == spec
+
+
+def test_properties() -> None:
+    assert SPEC.num_landmarks == 2
+    assert SPEC.output("heatmaps") == SPEC.outputs[1]
+    assert SPEC.output("logits") is None
+
+
+def test_toml(tmp_path: Path) -> None:
+    path = tmp_path / "spec.toml"
+    path.write_text(
+        """
+        family = "mine"
+        landmarks = ["a", "b"]
+        outputs = [{name = "maps", kind = "heatmaps", frame = "heatmap"}]
+        [input]
+        size = [128, 128]
+        mean = [0, 0, 0]
+        std = [1, 1, 1]
+        [decode]
+        temperature = 1
+        heatmap_size = [32, 32]
+        """
+    )
+    spec = load_spec(path)
+    assert spec.input.mean == (0.0, 0.0, 0.0)
+    assert isinstance(spec.input.std[0], float)
+    assert spec.decode == DecodeSpec(temperature=1.0, heatmap_size=(32, 32))
+    json_path = tmp_path / "spec.json"
+    json_path.write_text(spec.to_json())
+    assert load_spec(json_path) == spec
+
+
+@pytest.mark.parametrize("content", [b"family = ", b"\xff\xfe"])
+def test_unreadable_file_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "spec.toml").write_bytes(content)
+    with pytest.raises(SpecError, match=r"spec\.toml"):
+        load_spec(tmp_path / "spec.toml")
+    with pytest.raises(SpecError, match=r"none\.toml"):
+        load_spec(tmp_path / "none.toml")
+
+
+INPUT = plain()["input"]
+OUTPUT = {"name": "o", "kind": "heatmaps"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colour": 1}, "unknown field 'colour'.*expected fields family"),
+        ({"input": {**INPUT, "sized": 1}}, "spec: input: got unknown field 'sized'"),
+        ({"input": {"name": "x"}}, "no field 'size'"),
+        ({"input": 3}, "a table for InputSpec"),
+        ({"input": {**INPUT, "size": [1, 2, 3]}}, "3 values; expected 2"),
+        ({"input": {**INPUT, "size": 256}}, "expected a list"),
+        ({"input": {**INPUT, "size": [0, 4]}}, "at least 1"),
+        ({"input": {**INPUT, "size": ["a", 4]}}, r"size\[0\]: got 'a'"),
+        ({"input": {**INPUT, "channels": True}}, "type int"),
+        ({"input": {**INPUT, "channels": 2}}, "1 or 3"),
+        ({"input": {**INPUT, "channels": 1}}, "color_order"),
+        ({"input": {**INPUT, "mean": [0.5]}}, "3 value"),
+        ({"input": {**INPUT, "std": [0, 1, 1]}}, "above 0"),
+        ({"input": {**INPUT, "resize": "squash"}}, "one of letterbox, stretch, center_crop"),
+        ({"outputs": []}, "at least one output"),
+        ({"outputs": [OUTPUT, OUTPUT]}, "names that differ"),
+        ({"outputs": [{**OUTPUT, "kind": "maps"}]}, "one of heatmaps"),
+        ({"outputs": [{**OUTPUT, "kind": "logits"}]}, "heatmaps or landmarks"),
+        ({"outputs": [{**OUTPUT, "kind": "landmarks"}]}, "frame"),
+        ({"decode": {"method": "regression"}, "outputs": [OUTPUT]}, "kind landmarks"),
+        ({"decode": {"temperature": 0}}, "above 0"),
+        ({"decode": {"temperature": "hot"}}, "type float"),
+        ({"decode": {"temperature": float("nan")}}, "a finite value above 0"),
+        ({"input": {**INPUT, "mean": [0, 0, float("inf")]}}, "finite numbers"),
+        ({"landmarks": []}, "a name per landmark"),
+        ({"config": 3}, "expected a table"),
+        (
+            {
+                "outputs": [{"name": "o", "kind": "landmarks", "frame": "heatmap"}],
+                "decode": {"method": "regression"},
+            },
+            "heatmap_size",
+        ),
+    ],
+)
+def test_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        spec_from_dict(plain(**changes))
+
+
+def test_what_is_no_spec_at_all() -> None:
+    with pytest.raises(SpecError, match="not JSON"):
+        spec_from_json("{")
+    for text in ("[]", "3", "null"):
+        with pytest.raises(SpecError):
+            spec_from_json(text)
+
+
+def test_schema() -> None:
+    check_schema(SCHEMA, SCHEMA, "x")
+    check_schema("mahtrt.bundle/1", "mahtrt.bundle/3", "x")
+    for other in ("mahtrt.spec/2", "mahtrt.other/1", "mahtrt.spec/", "", "mahtrt.spec/x"):
+        with pytest.raises(IntegrityError, match="Upgrade mahtrt"):
+            check_schema(other, SCHEMA, "x")
+    with pytest.raises(IntegrityError, match=r"mahtrt\.spec/9"):
+        spec_from_dict(plain(schema="mahtrt.spec/9"))
