@@ -119,7 +119,14 @@ def require(module: str, *, extra: str, needed_for: str) -> ModuleType:
     except ModuleNotFoundError as error:
         fix = f"Install it: pip install 'mahtrt[{extra}]'" if extra else "Install it with pip"
         missing = error.name or module
-        what = f"{module} (which needs {missing})" if missing.split(".")[0] != module.split(".")[0] else module
+        what = (
+            f"{module} (which needs {missing})"
+            if missing.split(".")[0] != module.split(".")[0]
+            else module
+        )
         raise MissingComponentError(
-            needed_for, got=f"no Python package {what}", expected="it to be installed", fix=fix + "."
+            needed_for,
+            got=f"no Python package {what}",
+            expected="it to be installed",
+            fix=fix + ".",
         ) from error

@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tiny_network import build_bundle
+
+# How long an example takes says more about the machine's load than about the code.
+settings.register_profile("mahtrt", deadline=None)
+settings.load_profile("mahtrt")
 
 
 @pytest.fixture(scope="session")

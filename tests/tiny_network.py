@@ -105,6 +105,39 @@ def make_model(batch: int = 1) -> onnx.ModelProto:
     return model
 
 
+def make_int8_model(batch: int = 1) -> onnx.ModelProto:
+    """The network with its convolution in INT8: Q/DQ on the image, DQ on an int8 kernel."""
+    model = make_model(batch)
+    graph, conv = model.graph, model.graph.node[0]
+    kernel = next(tensor for tensor in graph.initializer if tensor.name == "kernel")
+    values = numpy_helper.to_array(kernel)
+    graph.initializer.remove(kernel)
+    constants = {
+        "kernel": np.round(values * 127 / 0.25).astype(np.int8),
+        "kernel_scale": np.full(3, 0.25 / 127, np.float32),
+        "kernel_zero": np.zeros(3, np.int8),
+        "image_scale": np.float32(1 / 127),
+        "image_zero": np.int8(0),
+    }
+    graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()
+    )
+    node = helper.make_node
+    conv.input[:] = ["image_dq", "kernel_dq"]
+    for at, new in enumerate(
+        (
+            node("QuantizeLinear", ["image", "image_scale", "image_zero"], ["image_q"]),
+            node("DequantizeLinear", ["image_q", "image_scale", "image_zero"], ["image_dq"]),
+            node(
+                "DequantizeLinear", ["kernel", "kernel_scale", "kernel_zero"], ["kernel_dq"], axis=0
+            ),
+        )
+    ):
+        graph.node.insert(at, new)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
 def make_image(seed: int, *, zoom: int = 1, margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """An image with one block per colour, and the landmarks (3, 2) in its pixels.
 

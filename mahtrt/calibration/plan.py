@@ -167,7 +167,7 @@ def block_names(scopes: Sequence[str]) -> list[str]:
     names = []
     for path, base, wide, narrow in zip(parts, bases, bases_text, longer, strict=True):
         has_index = path[base - 1].isdigit()
-        shared = len(path) > base + 1 and longer.count(narrow) > 1
+        shared = len(path) > base and longer.count(narrow) > 1
         names.append(narrow if has_index and shared else wide)
     return names
 

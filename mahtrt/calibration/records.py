@@ -78,8 +78,8 @@ def check_table(
             where, got=f"no field {', '.join(map(repr, missing))}", expected="it to be set"
         )
     for name, value in data.items():
-        kinds = fields[name] if isinstance(fields[name], tuple) else (fields[name],)
-        assert isinstance(kinds, tuple)
+        wanted = fields[name]
+        kinds = wanted if isinstance(wanted, tuple) else (wanted,)
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             names = " or ".join(kind.__name__ for kind in kinds)
             raise SpecError(

@@ -217,7 +217,7 @@ def _channels(graph: GraphIndex, position: int) -> tuple[int, int, int]:
     shape = graph.shape(node.input[1])
     if shape is None or len(shape) < 2:
         return 0, 0, 0
-    groups = int(attribute(node, "group", 1))  # type: ignore[call-overload]
+    groups = int(attribute(node, "group", 1))
     if node.op_type == "Conv":
         return 0, shape[1] * groups, shape[0]
     if node.op_type == "ConvTranspose":
@@ -243,7 +243,7 @@ def _site(graph: GraphIndex, position: int, share: float, stem: bool, head: bool
         weight_axis=axis,
         inner=inner,
         outer=outer,
-        groups=int(attribute(node, "group", 1)),  # type: ignore[call-overload]
+        groups=int(attribute(node, "group", 1)),
         positions=prod(data[2:] if convolution else data[:-1]) // (1 if convolution else batch),
         flops_share=share,
         is_stem=stem,

@@ -8,9 +8,12 @@ no machine code, is tied to one OpenVINO version and CPU, and is no smaller.
 
 from __future__ import annotations
 
+import errno
+import shutil
 from pathlib import Path
 from typing import Any
 
+from mahtrt.atomic import naming_full_disk
 from mahtrt.engine.artifact import EngineArtifact
 from mahtrt.errors import BuildError, require
 from mahtrt.runtime.openvino import (
@@ -19,8 +22,8 @@ from mahtrt.runtime.openvino import (
     cpu_device,
     has_native_bf16,
     openvino_version,
+    read_model,
     reason_of,
-    shared_core,
 )
 
 __all__ = ["build_engine", "has_native_bf16"]
@@ -41,20 +44,21 @@ def build_engine(
         BuildError: OpenVINO refuses the graph, or its shapes are not static.
         MissingComponentError: OpenVINO is not installed.
     """
-    ov: Any = require("openvino", extra="", needed_for="target openvino")
     native_bf16 = has_native_bf16()
-    inference_precision = "bf16" if precision == "bf16" and native_bf16 else "f32"
+    # What an INT8 graph leaves in floating point is BF16 where the CPU multiplies that natively.
+    inference_precision = "bf16" if precision != "fp32" and native_bf16 else "f32"
     notes = []
     if precision == "bf16" and not native_bf16:
         notes.append(
             "This CPU has no native BF16: values are rounded as BF16 rounds them, "
             "the speed is that of FP32."
         )
-    out_dir.mkdir(parents=True, exist_ok=True)
     ir = out_dir / "model.xml"
     try:
-        model = shared_core().read_model(onnx_path)
-        ov.save_model(model, ir, compress_to_fp16=False)
+        model = read_model(onnx_path)
+        with naming_full_disk(ir):
+            out_dir.mkdir(parents=True, exist_ok=True)
+            _save_ir(model, ir)
         # From the file, so that what was written is what was compiled.
         compiled = compile_model(ir, inference_precision=inference_precision, threads=threads)
     except RuntimeError as error:
@@ -68,3 +72,15 @@ def build_engine(
         versions={"openvino": openvino_version()},
         notes=tuple(notes),
     )
+
+
+def _save_ir(model: Any, ir: Path) -> None:
+    """Write model.xml and model.bin; a full disk is an OSError as from any other writer."""
+    ov: Any = require("openvino", extra="", needed_for="target openvino")
+    try:
+        ov.save_model(model, ir, compress_to_fp16=False)
+    except RuntimeError as error:
+        # OpenVINO only says "iostream error"; it stops short of the last block.
+        if shutil.disk_usage(ir.parent).free < 2**20:
+            raise OSError(errno.ENOSPC, "No space left on device", str(ir)) from error
+        raise

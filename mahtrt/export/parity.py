@@ -196,7 +196,9 @@ def _open(model: bytes, spec: ModelSpec) -> tuple[Any, str]:
 
 def _open_openvino(model: bytes) -> tuple[Any, str]:
     openvino = require("openvino", extra="", needed_for="parity")
-    compiled = openvino.Core().compile_model(model, b"", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    core = openvino.Core()
+    hint = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(core.read_model(model, b""), "CPU", hint)
 
     def run(tensor: Array) -> dict[str, Array]:
         results = compiled(tensor)

@@ -47,10 +47,10 @@ class TransformerBottleneck(nn.Module):
 
 
 def sine_position_table(rows: int, columns: int, dim: int) -> Tensor:
-    """2-D sine positions: (1, rows * columns, dim), channels interleaved sin y, cos y, sin x, cos x.
+    """2-D sine positions (1, rows * columns, dim).
 
-    Frequencies fall geometrically from 1 to 1/10000 as in Vaswani et al. 2017, section 3.5, with
-    half of the channels for each axis.
+    Channels are interleaved: sin y, cos y, sin x, cos x. Frequencies fall geometrically from 1 to
+    1/10000 as in Vaswani et al. 2017, section 3.5, with half of the channels for each axis.
     """
     frequencies = torch.exp(torch.arange(0, dim // 2, 2) * (-math.log(10000.0) / (dim // 2)))
     y = torch.arange(rows).unsqueeze(1) * frequencies  # (rows, dim/4)

@@ -93,8 +93,12 @@ def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
         if key in state and state[key].shape != own[key].shape
     ]
     problems = [
-        f"{len(keys)} {what} ({', '.join(keys[:SHOWN_KEYS])}{', …' if len(keys) > SHOWN_KEYS else ''})"
-        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+        _listed(what, keys)
+        for what, keys in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", misshapen),
+        )
         if keys
     ]
     if problems:
@@ -105,6 +109,11 @@ def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
             fix="Name the variant and settings that the checkpoint was trained with.",
         )
     module.load_state_dict(dict(state))
+
+
+def _listed(what: str, keys: list[str]) -> str:
+    more = ", …" if len(keys) > SHOWN_KEYS else ""
+    return f"{len(keys)} {what} ({', '.join(keys[:SHOWN_KEYS])}{more})"
 
 
 def _without_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -148,7 +157,11 @@ def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
     for key in STATE_KEYS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
-    if isinstance(loaded, Mapping) and loaded and all(isinstance(v, Tensor) for v in loaded.values()):
+    if (
+        isinstance(loaded, Mapping)
+        and loaded
+        and all(isinstance(v, Tensor) for v in loaded.values())
+    ):
         return dict(loaded)
     raise CheckpointError(
         str(path),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from mahtrt.errors import ModelError
+from mahtrt.schema import dataclass_from
 
 CEPHALOMETRIC_LANDMARKS = (
     "sella",
@@ -91,7 +91,9 @@ class MahtNetConfig:
         return dataclasses.asdict(self)
 
     def _next_size(self) -> str:
-        return "x".join(str(max(1, round(s / ENCODER_STRIDE)) * ENCODER_STRIDE) for s in self.input_size)
+        return "x".join(
+            str(max(1, round(s / ENCODER_STRIDE)) * ENCODER_STRIDE) for s in self.input_size
+        )
 
 
 VARIANTS: Mapping[str, MahtNetConfig] = {
@@ -138,17 +140,9 @@ def variant_config(variant: str, overrides: Mapping[str, Any]) -> MahtNetConfig:
     """
     if variant not in VARIANTS:
         raise ModelError(
-            f"maht-net/{variant}", got="an unknown variant", expected=f"one of {', '.join(VARIANTS)}"
-        )
-    fields = {f.name for f in dataclasses.fields(MahtNetConfig)}
-    unknown = sorted(set(overrides) - fields)
-    if unknown:
-        close = difflib.get_close_matches(unknown[0], fields, 1)
-        raise ModelError(
             f"maht-net/{variant}",
-            got=f"unknown setting {', '.join(map(repr, unknown))}",
-            expected=f"settings of MahtNetConfig ({', '.join(sorted(fields))})",
-            fix=f"Did you mean {close[0]!r}?" if close else "",
+            got="an unknown variant",
+            expected=f"one of {', '.join(VARIANTS)}",
         )
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()}
-    return dataclasses.replace(VARIANTS[variant], **values)
+    values = {**VARIANTS[variant].to_dict(), **overrides}
+    return dataclass_from(MahtNetConfig, values, f"maht-net/{variant}", error=ModelError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -87,8 +88,7 @@ class AttentionGatedDecoder(nn.Module):
         self.fusion = MultiScaleFusion(encoder_dims, skip)
         self.gates = nn.ModuleList(AttentionGate(dim, skip) for dim in decoder_dims[:-1])
         self.blocks = nn.ModuleList(
-            DecoderBlock(before + skip, after)
-            for before, after in zip(decoder_dims[:-1], decoder_dims[1:], strict=True)
+            DecoderBlock(before + skip, after) for before, after in pairwise(decoder_dims)
         )
 
     def forward(self, features: Sequence[Tensor], bottleneck: Tensor) -> Tensor:

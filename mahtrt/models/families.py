@@ -48,7 +48,9 @@ def model_from_spec(spec: ModelSpec) -> nn.Module:
 
 def model_names() -> tuple[str, ...]:
     """Every ``family/variant``."""
-    return tuple(f"{family}/{variant}" for family in FAMILIES for variant in _family(family).variants())
+    return tuple(
+        f"{family}/{variant}" for family in FAMILIES for variant in _family(family).variants()
+    )
 
 
 def is_known(name: str) -> bool:
@@ -61,7 +63,7 @@ def _family(name: str) -> ModuleType:
         raise ModelError(
             name,
             got="an unknown model family",
-            expected=f"one of {', '.join(FAMILIES)}, package.module:factory or path/file.py:factory",
+            expected=f"{', '.join(FAMILIES)}, package.module:factory or path/file.py:factory",
         )
     for module in ("torch", "timm", "transformers"):
         require(module, extra="export", needed_for=f"building {name}")

@@ -13,6 +13,7 @@ import numpy as np
 from mahtrt.engine.manifest import EngineRecord
 from mahtrt.errors import BuildError, ModelError, require
 from mahtrt.runtime.backend import Tensor, check_interface
+from mahtrt.runtime.openvino_guard import keep_concats_float
 from mahtrt.spec import ModelSpec
 
 
@@ -111,6 +112,18 @@ def _wrote_ir(engine: EngineRecord) -> bool:
     return "ir" in engine.files and engine.versions.get("openvino") == openvino_version()
 
 
+def read_model(path: Path) -> Any:
+    """An ONNX or IR as an OpenVINO model that computes what the file says.
+
+    Raises:
+        RuntimeError: OpenVINO's own error.
+    """
+    model = shared_core().read_model(path)
+    if path.suffix == ".onnx":  # an IR of mahtrt went through it before it was saved
+        keep_concats_float(model)
+    return model
+
+
 def compile_model(path: Path, *, inference_precision: str, threads: int | None) -> Any:
     """Compile an ONNX or IR for the CPU, for latency.
 
@@ -123,7 +136,7 @@ def compile_model(path: Path, *, inference_precision: str, threads: int | None) 
     }
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads
-    return shared_core().compile_model(path, "CPU", config)
+    return shared_core().compile_model(read_model(path), "CPU", config)
 
 
 def batch_of(compiled: Any, subject: str) -> int:

@@ -111,7 +111,7 @@ def _draw_names(
         box = _free_box(centre, (right - left, bottom - top), size, taken, gap=height * 0.6)
         taken.append(box)
         draw.text(
-            (box[0] - left, box[1] - top),
+            (round(box[0] - left), round(box[1] - top)),  # Pillow clips at fractions below 0
             name,
             font=font,
             fill=_TEXT,

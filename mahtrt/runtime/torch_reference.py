@@ -29,7 +29,8 @@ class TorchBackend:
 
     def __init__(self, module: nn.Module, spec: ModelSpec, batch: int = 1) -> None:
         self._torch: Any = require("torch", extra="export", needed_for="the PyTorch reference")
-        self.batch, self.notes = batch, ()
+        self.batch = batch
+        self.notes: tuple[str, ...] = ()
         self._names = [output.name for output in spec.outputs]
         self._module = module.eval()
         parameter = next(module.parameters(), None)

@@ -109,7 +109,7 @@ def training_batches(
     """Batches (B, C, H, W) and (B, K, 2), one per step of the plan."""
     return DataLoader(
         samples,
-        batch_sampler=plan,  # type: ignore[arg-type]
+        batch_sampler=plan,
         num_workers=workers,
         worker_init_fn=_one_thread,
         # A forked child inherits OpenCV's thread pool without its threads, and hangs.

@@ -65,7 +65,9 @@ def landmark_loss(outputs: dict[str, Tensor], points: Tensor, spec: ModelSpec) -
     heatmap = (entropy.sum((2, 3)) * known).sum() / count
 
     error = (outputs["landmarks"].float() - points).nan_to_num(0.0) * scale
-    coordinate = (F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none").sum(-1)).sum() / count
+    coordinate = (
+        F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none").sum(-1)
+    ).sum() / count
 
     normalised = (points + 0.5) / torch.tensor([width, height])
     off = (outputs["auxiliary"].float() - normalised).nan_to_num(0.0)

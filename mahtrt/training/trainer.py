@@ -86,9 +86,7 @@ class TrainingInterrupted(KeyboardInterrupt):
         self.state_path, self.step = state_path, step
 
 
-def train(
-    options: TrainOptions, progress: Callable[[StepReport], None] | None = None
-) -> ModelSpec:
+def train(options: TrainOptions, progress: Callable[[StepReport], None] | None = None) -> ModelSpec:
     """Train a network and write its checkpoint.
 
     Returns:
@@ -101,7 +99,7 @@ def train(
     """
     torch.manual_seed(options.seed)
     module = build_model(options.model, **options.overrides)
-    spec: ModelSpec = module.spec  # type: ignore[assignment]
+    spec: ModelSpec = module.spec
     dataset = open_training_data(options, spec)
     if options.init is not None:
         load_into(module, load_checkpoint(options.init))
@@ -224,7 +222,9 @@ class _Run:
         """Load the state of an interrupted run; the step to go on with."""
         if not self.state_path.is_file():
             raise CheckpointError(
-                str(self.state_path), got="no state of an interrupted run", expected="one to resume",
+                str(self.state_path),
+                got="no state of an interrupted run",
+                expected="one to resume",
                 fix="Start without --resume.",
             )
         state = torch.load(self.state_path, weights_only=True)
@@ -296,6 +296,7 @@ def mean_radial_error(
     with torch.inference_mode():
         for index in range(len(dataset)):
             sample = dataset[index]
+            assert sample.points_px is not None
             tensor, placement = preprocess(sample.image, spec.input)
             found = module(torch.from_numpy(tensor).unsqueeze(0))["landmarks"][0].numpy()
             off = placement.image_from_network(found) - sample.points_px

@@ -58,7 +58,7 @@ def run_openvino() -> Callable[..., list[NDArray[np.float32]]]:
     """Runs a model as mahtrt gives it to OpenVINO."""
     import openvino as ov
 
-    from mahtrt.calibration.openvino_guard import keep_concats_float
+    from mahtrt.runtime.openvino_guard import keep_concats_float
 
     core = ov.Core()
 

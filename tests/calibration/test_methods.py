@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mahtrt.calibration.histogram import StreamingHistogram
@@ -71,6 +71,7 @@ def test_zeros_do_not_sway_entropy() -> None:
     assert amax_entropy(histogram_of(with_zeros)) == amax_entropy(histogram_of(values))
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 1000),
     st.sampled_from([50.0, 90.0, 99.0, 99.9, 99.99, 100.0]),
@@ -102,7 +103,7 @@ def test_methods_never_exceed_the_maximum_and_zero_stays_zero() -> None:
 def test_sixty_tensors_take_seconds() -> None:
     rng = np.random.default_rng(0)
     histograms = [histogram_of(rng.laplace(0, 1, 20_000)) for _ in range(6)]
-    start = time.perf_counter()
+    start = time.process_time()
     for histogram in histograms:
         amax_entropy(histogram)
-    assert time.perf_counter() - start < 1.0  # 60 tensors: 10 s
+    assert time.process_time() - start < 1.0  # 60 tensors: 10 s

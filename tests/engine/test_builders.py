@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from mahtrt.engine import openvino as ov_builder
 from mahtrt.engine.bundle import EngineRecord
 from mahtrt.engine.targets import TARGETS, find_target
 from mahtrt.errors import BuildError, ModelError, UsageError
+from mahtrt.runtime import Session
 from mahtrt.runtime.backend import check_interface
 
 
@@ -42,6 +45,33 @@ def test_an_engine_says_what_it_is(target: str, tmp_path: Path) -> None:
     assert artifact.notes == ()
 
 
+def test_int8_graphs_find_the_same_landmarks(target: str, tmp_path: Path) -> None:
+    path = save(tiny.make_int8_model(), tmp_path)
+    artifact = find_target(target).load_builder()(path, "int8", tmp_path / "out", threads=1)
+    files = {role: place.name for role, place in artifact.files.items()}
+    record = EngineRecord("int8", target, "int8", files, versions=artifact.versions)
+    backend = find_target(target).load_backend().open(record, artifact.files, tiny.SPEC, threads=1)
+    with Session(backend, tiny.SPEC) as session:
+        for seed in range(4):
+            image, points = tiny.make_image(seed, zoom=2)
+            np.testing.assert_allclose(session.run(image).points, points, atol=5e-3)
+
+
+@pytest.mark.parametrize("make", [tiny.make_model, tiny.make_int8_model])
+def test_the_ir_computes_what_the_onnx_computes(
+    tmp_path: Path, make: Callable[[], onnx.ModelProto]
+) -> None:
+    path = save(make(), tmp_path)
+    ir = ov_builder.build_engine(path, "int8", tmp_path / "out", threads=1).files["ir"]
+    tensor = np.random.default_rng(0).random((1, 3, *tiny.SIZE), np.float32)
+    results = []
+    for source in (path, ir):
+        compiled = ov_runtime.compile_model(source, inference_precision="f32", threads=1)
+        results.append(ov_runtime.OpenVinoBackend(compiled, tiny.SPEC, "x").infer(tensor))
+    for name, array in results[0].items():
+        np.testing.assert_array_equal(array, results[1][name])
+
+
 def test_a_graph_that_cannot_be_compiled(target: str, tmp_path: Path) -> None:
     model = tiny.make_model()
     model.graph.node[0].op_type = "Convolve"
@@ -55,6 +85,20 @@ def test_a_file_that_is_no_onnx(target: str, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"\xff" * 100)
     with pytest.raises(BuildError):
         find_target(target).load_builder()(tmp_path / "model.onnx", "fp32", tmp_path / "out")
+
+
+@pytest.mark.parametrize("free", [0, 2**30])
+def test_a_full_disk_is_told_from_other_failures(
+    tmp_path: Path, free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr("openvino.save_model", fail)
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)
+    with pytest.raises(BuildError, match="full disk" if free == 0 else "iostream error"):
+        ov_builder.build_engine(save(tiny.make_model(), tmp_path), "fp32", tmp_path / "out")
 
 
 def test_dynamic_shapes_are_refused(target: str, tmp_path: Path) -> None:

@@ -113,15 +113,15 @@ def test_every_node_has_a_readable_unique_name_and_scope(unet: ExportResult) -> 
 
 def test_no_path_of_this_machine_stays(unet: ExportResult) -> None:
     data = unet.path.read_bytes()
-    places = (os.getcwd(), os.path.dirname(torch.__file__), os.path.dirname(__file__), ".py\"")
+    places = (os.getcwd(), os.path.dirname(torch.__file__), os.path.dirname(__file__), '.py"')
     assert not [place for place in places if place.encode() in data]
     assert b"stack_trace" not in data
 
 
 def test_same_network_same_bytes(tmp_path: Path) -> None:
-    spec = spec_for(MAP)
-    first = export(Siamese(), spec, tmp_path / "a.onnx")
-    second = export(Siamese(), spec, tmp_path / "b.onnx")
+    module, spec = Siamese(), spec_for(MAP)
+    first = export(module, spec, tmp_path / "a.onnx")
+    second = export(module, spec, tmp_path / "b.onnx")
     assert first.sha256 == second.sha256
 
 
@@ -219,14 +219,14 @@ class Branching(nn.Module):
 
 
 def test_a_network_that_cannot_be_traced_is_told_so(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="network test-net: got .*; expected a forward pass"):
+    with pytest.raises(ModelError, match=r"network test-net: got .*; expected a forward pass"):
         export(Branching(), spec_for(MAP), tmp_path / "out.onnx")
     assert not list(tmp_path.iterdir())
 
 
 def test_weights_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracing, "MAX_WEIGHT_BYTES", 100)
-    with pytest.raises(ModelError, match="weights: got 0.00 GB"):
+    with pytest.raises(ModelError, match=r"weights: got 0.00 GB"):
         export(Siamese(), spec_for(MAP), tmp_path / "out.onnx")
 
 
@@ -263,6 +263,6 @@ def test_an_invalid_graph_is_not_written(tmp_path: Path, monkeypatch: pytest.Mon
         return {}
 
     monkeypatch.setattr(export_module, "run_passes", breaking)
-    with pytest.raises(ModelError, match="exported graph of test-net: got .*NoSuchOp"):
+    with pytest.raises(ModelError, match=r"exported graph of test-net: got .*NoSuchOp"):
         export(Siamese(), spec_for(MAP), tmp_path / "out.onnx")
     assert not list(tmp_path.iterdir())

@@ -17,9 +17,7 @@ def one_hot(rows: int, columns: int, row: int, column: int) -> torch.Tensor:
     return heatmaps
 
 
-@given(
-    st.integers(2, 40), st.integers(2, 40), st.integers(1, 5), st.integers(1, 5), st.randoms()
-)
+@given(st.integers(2, 40), st.integers(2, 40), st.integers(1, 5), st.integers(1, 5), st.randoms())
 @settings(max_examples=40, deadline=None)
 def test_a_single_cell_is_found_in_the_network_frame(
     rows: int, columns: int, scale_y: int, scale_x: int, random: object
@@ -50,8 +48,7 @@ def test_mean_and_spread_are_the_moments_of_the_softmax() -> None:
     mean_x = (weights * x).sum((2, 3))
     mean_y = (weights * y[:, None]).sum((2, 3))
     variance = (
-        weights
-        * ((x - mean_x[..., None, None]) ** 2 + (y[:, None] - mean_y[..., None, None]) ** 2)
+        weights * ((x - mean_x[..., None, None]) ** 2 + (y[:, None] - mean_y[..., None, None]) ** 2)
     ).sum((2, 3))
     torch.testing.assert_close(
         landmarks.double(), torch.stack((mean_x, mean_y), -1), atol=1e-4, rtol=0

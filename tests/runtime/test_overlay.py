@@ -90,6 +90,15 @@ def test_names_keep_apart_and_inside() -> None:
     assert corner[2] <= 200
 
 
+def test_a_name_at_the_edge_is_not_cut() -> None:
+    inner, edge = (
+        draw_overlay(np.zeros((600, 800), np.uint8), landmarks([point], spread=0))
+        for point in ([790.0, 300.0], [790.0, 1.0])
+    )
+    white = [len(where(picture, (255, 255, 255))) for picture in (inner, edge)]
+    assert white[0] == white[1] > 50
+
+
 def test_it_is_written_whole(tmp_path: Path) -> None:
     for name in ("a.png", "new/b.jpg"):
         write_overlay(tmp_path / name, np.zeros((60, 80), np.uint8), landmarks([[10, 10]]))

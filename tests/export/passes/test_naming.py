@@ -91,7 +91,7 @@ def test_the_whole_chain_counts_and_keeps_results() -> None:
         return sum(counts.values())
 
     apply(passes, model)
-    assert list(counts)[0] == "FoldConstantsPass"
+    assert next(iter(counts)) == "FoldConstantsPass"
     assert list(counts)[-1] == "StripMetadataPass"
     assert op_counts(model)["Add"] == 1
 

@@ -1,0 +1,132 @@
+"""What the command line shows: results on stdout, talk and progress on stderr, errors in a line."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import typer
+
+from mahtrt.errors import MahtrtError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+INTERRUPTED = 130
+
+
+def say(text: str = "") -> None:
+    """Talk: a line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def show(renderable: RenderableType, *, to_stderr: bool = False) -> None:
+    """A table or text in rich's markup, as wide as the terminal."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 120
+    Console(stderr=to_stderr, width=width, highlight=False).print(renderable)
+
+
+def write_json(document: Mapping[str, Any], target: str) -> None:
+    """Write a document to a file, or to stdout where ``target`` is ``-``."""
+    from mahtrt.atomic import write_text_atomic
+
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+    else:
+        write_text_atomic(Path(target), text)
+
+
+def ends_well(command: Callable[P, T]) -> Callable[P, T]:
+    """Turn mahtrt's errors and Ctrl-C into a line on stderr and the right exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except MahtrtError as error:
+            say(f"error: {error}")
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            say(
+                f"interrupted: {error}"
+                if str(error)
+                else "interrupted: nothing half-written is left"
+            )
+            raise typer.Exit(INTERRUPTED) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            say(f"error: {error.filename or 'writing'}: got a full disk; free some space")
+            raise typer.Exit(1) from error
+
+    return wrapped
+
+
+class StageDisplay:
+    """Draws progress on stderr, only when it is told of some.
+
+    It has no refresh thread of its own, which would disturb what is being timed. Where stderr is
+    no terminal, every stage is one line.
+    """
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._stage = ""
+        self._live = sys.stderr.isatty()
+        self._progress: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> StageDisplay:
+        if self._live:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+            from rich.progress import TimeElapsedColumn as Elapsed
+
+            self._progress = Progress(
+                TextColumn("{task.description:<28}"),
+                BarColumn(30),
+                MofNCompleteColumn(),
+                Elapsed(),
+                console=Console(stderr=True),
+                auto_refresh=False,
+            )
+            self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._progress is not None:
+            self._progress.refresh()
+            self._progress.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show how far a stage is; a total of 0 means that it is not known."""
+        if stage != self._stage:
+            self._begin(stage)
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, total=total or None)
+            self._progress.refresh()
+
+    def of(self, stage: str) -> Callable[[int, int], None]:
+        """The callback of one stage."""
+        return functools.partial(self.__call__, stage)
+
+    def _begin(self, stage: str) -> None:
+        if self._progress is not None:
+            if self._task is not None:
+                self._progress.stop_task(self._task)
+            self._task = self._progress.add_task(stage, total=None)
+        else:
+            say(f"[{time.monotonic() - self._begun:6.1f} s] {stage}")
+        self._stage = stage

@@ -1,0 +1,85 @@
+"""Reading an exported ONNX: the graph, its spec, where it came from, how near PyTorch it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mahtrt.digest import sha256_of_file
+from mahtrt.errors import ModelError, require
+from mahtrt.spec import ModelSpec, spec_from_json
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GraphFile:
+    """An ONNX file that ``mahtrt export`` wrote.
+
+    Attributes:
+        proto: The graph (``onnx.ModelProto``).
+        source: Provenance; empty where the file does not say.
+        parity: The parity table of its export.
+        batch: Images per inference, static.
+    """
+
+    path: Path
+    proto: Any
+    spec: ModelSpec
+    source: Mapping[str, Any]
+    parity: Mapping[str, Any]
+    sha256: str
+    batch: int
+
+
+def read_graph(path: Path) -> GraphFile:
+    """Read an exported graph.
+
+    Raises:
+        ModelError: Not an ONNX file, no spec inside, quantised already, or shapes not static.
+        SpecError: The spec inside is damaged.
+        MissingComponentError: The onnx package is not installed.
+    """
+    onnx: Any = require("onnx", extra="export", needed_for="reading ONNX files")
+    if not path.is_file():
+        raise ModelError(str(path), got="no such file", expected="an ONNX file of mahtrt export")
+    try:
+        proto = onnx.load(str(path))
+    except Exception as error:  # protobuf's DecodeError and onnx's own have no common base
+        raise ModelError(
+            str(path), got=f"a file that is not ONNX ({error})", expected="an ONNX file"
+        ) from error
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    if "mahtrt.spec" not in metadata:
+        raise ModelError(
+            str(path),
+            got="an ONNX file without a spec",
+            expected="one that mahtrt export wrote",
+            fix="Export the network with mahtrt export; --spec describes foreign ones.",
+        )
+    if "mahtrt.quantization" in metadata:
+        raise ModelError(
+            str(path), got="a graph that is quantised already", expected="the FP32 export"
+        )
+    return GraphFile(
+        path=path,
+        proto=proto,
+        spec=spec_from_json(metadata["mahtrt.spec"], where=f"{path}: spec"),
+        source=json.loads(metadata.get("mahtrt.source", "{}")),
+        parity=json.loads(metadata.get("mahtrt.parity", "{}")),
+        sha256=sha256_of_file(path),
+        batch=_batch(proto, path),
+    )
+
+
+def _batch(proto: Any, path: Path) -> int:
+    dims = proto.graph.input[0].type.tensor_type.shape.dim if proto.graph.input else []
+    if not dims or not all(dim.HasField("dim_value") and dim.dim_value > 0 for dim in dims):
+        raise ModelError(
+            str(path),
+            got="an input without static shape",
+            expected="static shapes",
+            fix="Export again with mahtrt export --batch N.",
+        )
+    return int(dims[0].dim_value)

@@ -1,0 +1,57 @@
+"""What a build is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mahtrt.benchmarks.accuracy import Gate
+from mahtrt.models.reference import ModelSource
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """What to build from an exported ONNX.
+
+    Attributes:
+        onnx: The FP32 export.
+        out: The bundle to write.
+        precisions: Any of ``fp32``, ``bf16``, ``int8``.
+        targets: Targets by name, or ``auto``: all that are installed. Whichever, the fastest
+            engine that passes its gate becomes the bundle's default.
+        calib: DATA to calibrate INT8 on.
+        eval: DATA to check engines on; None holds back some of ``calib``, and takes phantoms
+            where there is none.
+        points: Which annotated points of DATA are the network's landmarks.
+        method: ``minmax``, ``percentile`` or ``entropy``.
+        percentile: What ``percentile`` keeps.
+        plan: A plan file instead of the default plan.
+        weight_bits: 8, 7, or None: 7 where this CPU's INT8 sums could saturate.
+        check_images: How many images engines are checked on.
+        skip_bad: Leave unreadable images out instead of refusing the data set.
+        reference: Checkpoint of the PyTorch reference, where it is not found by itself.
+        model: A foreign network's code, for the reference.
+        keep_failed: Write the bundle although an engine failed its gate.
+        threads: Of one inference.
+    """
+
+    onnx: Path
+    out: Path
+    precisions: tuple[str, ...]
+    targets: tuple[str, ...] = (AUTO,)
+    calib: str | None = None
+    eval: str | None = None
+    points: tuple[int, ...] | None = None
+    method: str = "percentile"
+    percentile: float | None = None
+    plan: Path | None = None
+    weight_bits: int | None = None
+    check_images: int = 32
+    skip_bad: bool = False
+    reference: Path | None = None
+    model: ModelSource | None = None
+    gate: Gate = field(default_factory=Gate)
+    keep_failed: bool = False
+    threads: int | None = None

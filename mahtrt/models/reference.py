@@ -1,0 +1,213 @@
+"""The PyTorch reference of an exported network: the same weights, run eagerly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mahtrt.digest import sha256_of_file
+from mahtrt.errors import CheckpointError, UsageError, require
+from mahtrt.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mahtrt.runtime.torch_reference import TorchBackend
+
+DEMO_CHECKPOINT = "maht-net-nano-phantom.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where a network comes from.
+
+    Attributes:
+        model: A family of mahtrt, ``path/file.py:factory`` or ``package.module:factory``.
+        checkpoint: Its weights, None for seeded random ones.
+        kwargs: For a foreign factory, or settings of a family's config.
+        spec: Spec file of a foreign network.
+        seed: Of random weights.
+    """
+
+    model: str
+    checkpoint: Path | None = None
+    kwargs: Mapping[str, Any] | None = None
+    spec: Path | None = None
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Provenance for the ONNX: names and digests, no folders."""
+        checkpoint = self.checkpoint
+        return {
+            "model": _file_name_only(self.model),
+            "kwargs": {name: repr(value) for name, value in (self.kwargs or {}).items()},
+            "checkpoint": checkpoint.name if checkpoint else None,
+            "checkpoint_sha256": sha256_of_file(checkpoint) if checkpoint else None,
+            "seed": None if checkpoint else self.seed,
+        }
+
+
+def demo_checkpoint() -> Path:
+    """The checkpoint that mahtrt ships."""
+    return Path(str(files("mahtrt") / "assets" / DEMO_CHECKPOINT))
+
+
+def load_model(source: ModelSource) -> tuple[nn.Module, ModelSpec]:
+    """Build a network and load its weights.
+
+    Returns:
+        The network in eval mode, giving the spec's outputs as a dict, and its spec.
+
+    Raises:
+        ModelError: The network cannot be built, or does not do what its spec says.
+        CheckpointError: The checkpoint cannot be read, or does not fit.
+        UsageError: A foreign network without a spec.
+    """
+    torch: Any = require("torch", extra="export", needed_for=f"building {source.model}")
+    from mahtrt.models.families import is_known
+
+    torch.manual_seed(source.seed)
+    return _known(source) if is_known(source.model) else _foreign(source)
+
+
+def find_reference(
+    spec: ModelSpec,
+    provenance: Mapping[str, Any],
+    *,
+    checkpoint: Path | None = None,
+    model: ModelSource | None = None,
+    folders: Sequence[Path] = (),
+    batch: int = 1,
+) -> tuple[TorchBackend, str] | None:
+    """The PyTorch network that an exported graph came from, where it can be had.
+
+    A network of mahtrt is rebuilt from the spec. Its weights are the checkpoint given, or a file
+    of the recorded name *and* digest in one of ``folders`` or among those mahtrt ships. A foreign
+    network is code, and code is only run when the caller names it.
+
+    Args:
+        spec: Of the exported graph.
+        provenance: ``mahtrt.source`` of the exported graph.
+        checkpoint: Given by the user.
+        model: A foreign network, given by the user.
+        folders: Where to look for the recorded checkpoint.
+        batch: Images per inference.
+
+    Returns:
+        The backend and its description, or None where weights or code are not at hand.
+
+    Raises:
+        CheckpointError: The checkpoint given has another digest than the exported one.
+    """
+    from mahtrt.models.families import FAMILIES
+
+    if model is None and spec.family not in FAMILIES:
+        if checkpoint is None:
+            return None
+        raise UsageError(
+            "--reference",
+            got=f"a checkpoint for {spec.family}, whose code mahtrt does not have",
+            expected="the code beside it",
+            fix="Add --model path/file.py:factory and its --spec.",
+        )
+    recorded = provenance.get("checkpoint_sha256")
+    if checkpoint is not None:
+        _check_digest(checkpoint, recorded)
+    elif recorded is not None:
+        checkpoint = _find(str(provenance.get("checkpoint")), recorded, folders)
+        if checkpoint is None:
+            return None
+    module = _rebuilt(spec, provenance, checkpoint, model)
+    from mahtrt.runtime.torch_reference import TorchBackend
+
+    weights = checkpoint.name if checkpoint else f"random weights, seed {provenance.get('seed')}"
+    return TorchBackend(module, spec, batch), weights
+
+
+def _known(source: ModelSource) -> tuple[nn.Module, ModelSpec]:
+    from mahtrt.models import build_model
+    from mahtrt.models.checkpoint import load_checkpoint, load_into
+
+    overrides = dict(source.kwargs or {})
+    name = source.model
+    checkpoint = load_checkpoint(source.checkpoint) if source.checkpoint else None
+    if checkpoint and checkpoint.spec:
+        family = name.partition("/")[0]
+        if checkpoint.spec.family != family:
+            raise CheckpointError(
+                str(checkpoint.path), got=f"weights of {checkpoint.spec.family}", expected=family
+            )
+        overrides = {**checkpoint.spec.config, **overrides}
+    module: Any = build_model(name, **overrides)
+    if checkpoint:
+        load_into(module, checkpoint)
+    return module.eval(), module.spec
+
+
+def _foreign(source: ModelSource) -> tuple[nn.Module, ModelSpec]:
+    from mahtrt.export.foreign import adapt, load_foreign
+    from mahtrt.models.checkpoint import load_checkpoint, load_into
+    from mahtrt.spec import load_spec
+
+    if source.spec is None:
+        raise UsageError(
+            source.model,
+            got="a network that mahtrt does not know, without a spec",
+            expected="--spec spec.toml",
+            fix="It says what goes in and what comes out; see docs/foreign-models.md.",
+        )
+    spec = load_spec(source.spec)
+    module = load_foreign(source.model, source.kwargs or {})
+    if source.checkpoint:
+        load_into(module, load_checkpoint(source.checkpoint))
+    adapted = adapt(module.eval(), spec)
+    return adapted, adapted.spec
+
+
+def _rebuilt(
+    spec: ModelSpec,
+    provenance: Mapping[str, Any],
+    checkpoint: Path | None,
+    model: ModelSource | None,
+) -> nn.Module:
+    from mahtrt.models import model_from_spec
+    from mahtrt.models.checkpoint import load_checkpoint, load_into
+
+    torch: Any = require("torch", extra="export", needed_for="the PyTorch reference")
+    if model is not None:
+        return load_model(model)[0]
+    torch.manual_seed(int(provenance.get("seed") or 0))
+    module = model_from_spec(spec)
+    if checkpoint:
+        load_into(module, load_checkpoint(checkpoint))
+    return module.eval()
+
+
+def _find(name: str, digest: str, folders: Sequence[Path]) -> Path | None:
+    for folder in (*folders, demo_checkpoint().parent):
+        place = folder / name
+        if place.is_file() and sha256_of_file(place) == digest:
+            return place
+    return None
+
+
+def _check_digest(checkpoint: Path, recorded: str | None) -> None:
+    if not checkpoint.is_file():
+        raise CheckpointError(str(checkpoint), got="no such file", expected="a checkpoint")
+    got = sha256_of_file(checkpoint)
+    if recorded is not None and got != recorded:
+        raise CheckpointError(
+            str(checkpoint),
+            got=f"SHA-256 {got[:16]}…",
+            expected=f"{recorded[:16]}…, the checkpoint that was exported",
+            fix="Give the checkpoint that this graph was exported from.",
+        )
+
+
+def _file_name_only(reference: str) -> str:
+    """``/home/me/net.py:make`` as ``net.py:make``: folders are nobody else's business."""
+    place, colon, attribute = reference.rpartition(":")
+    return f"{Path(place).name}:{attribute}" if colon and place.endswith(".py") else reference

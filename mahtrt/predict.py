@@ -1,0 +1,129 @@
+"""Landmarks of image files: what ``mahtrt predict`` does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mahtrt.atomic import write_text_atomic
+from mahtrt.data.images import read_image_and_spacing
+from mahtrt.errors import DataError, InputError
+from mahtrt.runtime.overlay import write_overlay
+from mahtrt.runtime.results import Prediction, csv_from_predictions, json_from_predictions
+from mahtrt.runtime.session import open_session
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOptions:
+    """How to predict.
+
+    Attributes:
+        engine: An engine of the bundle, None for its default.
+        overlay: A folder for pictures.
+        spacing_mm: Of every image; else what the files say (DICOM).
+        skip_bad: Leave out images that cannot be read.
+        threads: Of one inference.
+    """
+
+    engine: str | None = None
+    overlay: Path | None = None
+    spacing_mm: float | None = None
+    skip_bad: bool = False
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PredictResult:
+    """What was found, and what the user should know about it."""
+
+    bundle: str
+    engine: str
+    predictions: tuple[Prediction, ...]
+    notes: tuple[str, ...]
+
+
+def predict_files(bundle: Path, images: Sequence[Path], options: PredictOptions) -> PredictResult:
+    """Find the landmarks of image files, one image in memory at a time.
+
+    Raises:
+        ImageError: An image cannot be read (unless they are skipped).
+        DataError: No image is left.
+        IntegrityError, UsageError, MissingComponentError: As ``open_session`` raises them.
+    """
+    predictions, skipped = [], []
+    pictures = _overlay_places(images, options.overlay)
+    with open_session(bundle, engine=options.engine, threads=options.threads) as session:
+        for path, picture in zip(images, pictures, strict=True):
+            try:
+                image, spacing = read_image_and_spacing(path)
+                if options.spacing_mm is not None:
+                    spacing = (options.spacing_mm, options.spacing_mm)
+                found = session.run(image, spacing_mm=spacing)
+            except InputError as error:
+                if not options.skip_bad:
+                    raise
+                skipped.append(f"left out: {error}")
+                continue
+            if picture is not None:
+                write_overlay(picture, image, found)
+            extra = {"overlay": str(picture)} if picture else {}
+            predictions.append(Prediction(str(path), found, extra))
+        name, notes = session.name, session.engine_notes
+    if not predictions:
+        raise DataError("predict", got="no image that can be used", expected="at least one")
+    return PredictResult(bundle.name, name, tuple(predictions), (*notes, *skipped))
+
+
+def write_results(result: PredictResult, *, json: str | None, csv: str | None) -> None:
+    """Write the results as asked; ``-`` is stdout."""
+    if json is not None:
+        about = {"bundle": result.bundle, "engine": result.engine}
+        _write(json_from_predictions(result.predictions, about=about), json)
+    if csv is not None:
+        _write(csv_from_predictions(result.predictions), csv)
+
+
+def results_table(result: PredictResult) -> Table:
+    """The results for a terminal: a row per image and landmark."""
+    from rich.table import Table
+
+    table = Table(title=f"{result.bundle} · {result.engine}", title_justify="left")
+    for column in ("image", "landmark"):
+        table.add_column(column)
+    for column in ("x px", "y px", "confidence", "spread px"):
+        table.add_column(column, justify="right")
+    for prediction in result.predictions:
+        for index, row in enumerate(prediction.landmarks.to_dict()["landmarks"]):
+            numbers = (row["x"], row["y"], row["confidence"], row["spread_px"])
+            table.add_row(
+                prediction.image if index == 0 else "",
+                row["name"],
+                *("" if number is None else f"{number:.2f}" for number in numbers),
+            )
+    return table
+
+
+def _write(text: str, target: str) -> None:
+    if target == "-":
+        sys.stdout.write(text)
+    else:
+        write_text_atomic(Path(target), text)
+
+
+def _overlay_places(images: Sequence[Path], folder: Path | None) -> list[Path | None]:
+    """A picture per image; images of the same name in different folders get a number."""
+    if folder is None:
+        return [None] * len(images)
+    taken: dict[str, int] = {}
+    places: list[Path | None] = []
+    for image in images:
+        count = taken[image.stem] = taken.get(image.stem, 0) + 1
+        number = f"-{count}" if count > 1 else ""
+        places.append(folder / f"{image.stem}{number}.overlay.png")
+    return places

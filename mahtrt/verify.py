@@ -1,0 +1,67 @@
+"""Is a bundle whole, and do its engines still find the golden landmarks on this machine?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mahtrt.data.preprocess import preprocess
+from mahtrt.engine.bundle import Bundle, verify_bundle
+from mahtrt.engine.golden import read_golden
+from mahtrt.engine.targets import find_target
+from mahtrt.errors import GateError
+from mahtrt.runtime.session import open_session
+
+
+def verify_and_replay(
+    path: Path, progress: Callable[[str, int, int], None] | None = None
+) -> list[str]:
+    """Hash every file, then run the golden images through every engine that can run here.
+
+    Returns:
+        A line per thing checked.
+
+    Raises:
+        IntegrityError: A file is missing, changed or extra.
+        GateError: An engine moves a golden landmark further than the build's gate allows.
+    """
+    tell = progress or (lambda *_: None)
+    tell("hashing", 0, 0)
+    bundle = verify_bundle(path)
+    lines = [f"{len(bundle.manifest.files)} files whole"]
+    if bundle.manifest.golden is None:
+        return [*lines, "no golden images to replay"]
+    budgets = bundle.manifest.gate.get("budgets", {})
+    for record in bundle.manifest.engines:
+        if not find_target(record.target).installed:
+            lines.append(f"{record.name}: not run, {record.target} is not installed")
+            continue
+        tell(f"replaying {record.name}", 0, 0)
+        moved = _displacement_px(bundle, record.name)
+        key = "fp32_px" if record.precision == "fp32" else "worst_landmark_px"
+        budget = float(budgets.get(key, 1.0))
+        if not moved <= budget:
+            raise GateError(
+                f"{record.name} on golden images",
+                got=f"a landmark moved by {moved:.3f} network px on average",
+                expected=f"at most {budget} px",
+                fix="Build the bundle again on this machine.",
+            )
+        lines.append(f"{record.name}: golden landmarks within {moved:.4f} px")
+    return lines
+
+
+def _displacement_px(bundle: Bundle, engine: str) -> float:
+    """The largest mean displacement of a landmark over the golden images, network pixels."""
+    golden = bundle.manifest.golden
+    assert golden is not None
+    moved = []
+    with open_session(bundle.path, engine=engine, verify=False) as session:
+        for vector in read_golden(bundle.file(golden.file)):
+            _, placement = preprocess(vector.image, bundle.spec.input)
+            found = placement.network_from_image(session.run(vector.image).points)
+            wanted = placement.network_from_image(vector.points_px)
+            moved.append(np.linalg.norm(found - wanted, axis=1))
+    return float(np.mean(moved, axis=0).max())

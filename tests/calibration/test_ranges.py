@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from tiny_graphs import SIZE, Builder, smooth_images
+
+from mahtrt.calibration.methods import METHODS
+from mahtrt.calibration.ranges import (
+    Ranges,
+    TensorRange,
+    collect_ranges,
+    load_ranges,
+    ranges_from_json,
+    save_ranges,
+)
+from mahtrt.data.preprocess import PREPROCESS_VERSION
+from mahtrt.errors import DataError, ModelError, SpecError, UsageError
+
+TENSOR = "stem_relu_out"
+
+
+def small_model(path: Path, *, batch: int = 1) -> Path:
+    b = Builder()
+    x = b.op("Relu", [b.conv("image", "stem", 3, 32)], "stem_relu")
+    onnx.save(b.model({"y": b.conv(x, "last", 32, 32)}, batch=batch), path)
+    return path
+
+
+def test_ranges_are_those_of_the_activations(
+    tmp_path: Path, run_ort: Callable[..., list[np.ndarray]]
+) -> None:
+    path, images = small_model(tmp_path / "m.onnx"), smooth_images(4)
+    ranges = collect_ranges(path, ["image", TENSOR], images, threads=1)
+    full = onnx.load(path)
+    full.graph.output.append(onnx.helper.make_tensor_value_info(TENSOR, 1, None))
+    values = np.stack([run_ort(full, image=image[None])[-1] for image in images])
+
+    found = ranges.tensors[TENSOR]
+    assert found.minimum == 0.0
+    assert found.maximum == pytest.approx(float(values.max()), rel=1e-5)
+    assert found.amax["minmax"] == found.maximum
+    assert found.amax["percentile"] == pytest.approx(np.percentile(values, 99.99), rel=0.01)
+    assert 0 < found.amax["entropy"] <= found.maximum
+    assert found.values == found.sampled == values.size  # a small tensor is sampled whole
+    for method in METHODS:
+        above = float((values > found.amax[method]).mean())
+        assert found.saturation[method] == pytest.approx(above, abs=5e-4)
+    assert (ranges.images, ranges.preprocess_version) == (4, PREPROCESS_VERSION)
+    assert ranges.tensors["image"].minimum == pytest.approx(float(np.min(images)))
+
+
+def test_images_are_streamed_and_progress_is_told(tmp_path: Path) -> None:
+    alive: list[int] = []
+    told: list[tuple[int, int]] = []
+
+    def stream() -> Iterator[np.ndarray]:
+        for number, image in enumerate(smooth_images(5)):
+            alive.append(number - len(told))
+            yield image
+
+    path = small_model(tmp_path / "m.onnx")
+    collect_ranges(
+        path, [TENSOR], stream(), progress=lambda done, total: told.append((done, total))
+    )
+    assert told == [(n, 0) for n in range(1, 6)]
+    assert set(alive) == {0}  # each image is used before the next is asked for
+
+
+def test_order_of_images_changes_only_the_digest(tmp_path: Path) -> None:
+    path, images = small_model(tmp_path / "m.onnx"), smooth_images(5)
+    forth = collect_ranges(path, [TENSOR], images, threads=1)
+    back = collect_ranges(path, [TENSOR], images[::-1], threads=1)
+    assert forth.tensors == back.tensors
+    assert forth.digest != back.digest
+    assert collect_ranges(path, [TENSOR], images, threads=1) == forth
+
+
+def test_a_batch_is_filled_with_its_own_images(tmp_path: Path) -> None:
+    images = smooth_images(3)
+    one = collect_ranges(small_model(tmp_path / "1.onnx"), [TENSOR], images, threads=1)
+    two = collect_ranges(small_model(tmp_path / "2.onnx", batch=2), [TENSOR], images, threads=1)
+    assert two.images == 3
+    assert two.digest == one.digest
+    assert two.tensors[TENSOR].maximum == pytest.approx(one.tensors[TENSOR].maximum)
+
+
+def test_activations_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    b = Builder()
+    x = b.op("Log", [b.op("Relu", [b.conv("image", "stem", 3, 32)], "relu")], "log")
+    path = tmp_path / "m.onnx"
+    onnx.save(b.model({"y": b.conv(x, "last", 32, 32)}), path)
+    with pytest.raises(
+        DataError, match="image 0: got values that are not finite in tensor 'log_out'"
+    ):
+        collect_ranges(path, ["stem_out", "log_out"], smooth_images(1), threads=1)
+
+
+def test_a_single_nan_is_found(tmp_path: Path) -> None:
+    image = smooth_images(1)[0]
+    image[1, 7, 9] = np.nan
+    with pytest.raises(DataError, match="not finite in tensor"):
+        collect_ranges(small_model(tmp_path / "m.onnx"), [TENSOR, "image"], [image], threads=1)
+
+
+def test_what_cannot_be_calibrated_is_refused_in_words(tmp_path: Path) -> None:
+    path = small_model(tmp_path / "m.onnx")
+    with pytest.raises(DataError, match="calibration images: got none"):
+        collect_ranges(path, [TENSOR], [])
+    with pytest.raises(DataError, match=rf"image 1: got shape \(3, 8, 8\); expected \(3, {SIZE}"):
+        collect_ranges(path, [TENSOR], [smooth_images(1)[0], np.zeros((3, 8, 8), np.float32)])
+    with pytest.raises(ModelError, match="tensor 'nowhere'"):
+        collect_ranges(path, ["nowhere"], smooth_images(1))
+    with pytest.raises(UsageError, match="percentile: got 0"):
+        collect_ranges(path, [TENSOR], smooth_images(1), percentile=0.0)
+    junk = tmp_path / "junk.onnx"
+    junk.write_bytes(b"not a model")
+    with pytest.raises(ModelError, match=r"junk\.onnx: got"):
+        collect_ranges(junk, [TENSOR], smooth_images(1))
+
+
+RANGES = Ranges(
+    tensors={
+        "t": TensorRange(
+            minimum=-1.0,
+            maximum=2.0,
+            amax={"minmax": 2.0, "percentile": 1.5, "entropy": 1.25},
+            saturation={"minmax": 0.0, "percentile": 0.0001, "entropy": 0.5},
+            values=10,
+            sampled=5,
+        )
+    },
+    images=2,
+    digest="ab",
+    preprocess_version=1,
+)
+
+
+def test_json_round_trip(tmp_path: Path, ranges: Ranges) -> None:
+    save_ranges(ranges, tmp_path / "ranges.json")
+    assert load_ranges(tmp_path / "ranges.json") == ranges
+
+
+def test_golden_text() -> None:
+    assert RANGES.to_json() == (
+        """{
+ "tensors": {
+  "t": {
+   "minimum": -1.0,
+   "maximum": 2.0,
+   "amax": {
+    "minmax": 2.0,
+    "percentile": 1.5,
+    "entropy": 1.25
+   },
+   "saturation": {
+    "minmax": 0.0,
+    "percentile": 0.0001,
+    "entropy": 0.5
+   },
+   "values": 10,
+   "sampled": 5
+  }
+ },
+ "images": 2,
+ "digest": "ab",
+ "preprocess_version": 1,
+ "percentile": 99.99,
+ "schema": "mahtrt.ranges/1"
+}
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image": 3}, "unknown field 'image'"),
+        ({"images": "3"}, "images: got '3'; expected a value of type int"),
+        ({"tensors": {"t": {"minimum": 0}}}, "ranges: t: got no field"),
+    ],
+)
+def test_wrong_ranges_are_refused(change: dict[str, object], message: str) -> None:
+    text = json.dumps(json.loads(RANGES.to_json()) | change)
+    with pytest.raises(SpecError, match=message):
+        ranges_from_json(text)
+
+
+def test_negative_or_missing_amax_is_refused() -> None:
+    for amax in ({"minmax": 1.0}, {"minmax": -1.0, "percentile": 1.0, "entropy": 1.0}):
+        wrong = replace(RANGES, tensors={"t": replace(RANGES.tensors["t"], amax=amax)})
+        with pytest.raises(SpecError, match="t: amax"):
+            ranges_from_json(wrong.to_json())
