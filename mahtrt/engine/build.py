@@ -228,7 +228,7 @@ def _engine(
     name = f"{target}-{precision}"
     onnx_path = writer.root / graphs.models[_graph_for(precision, target)]
     artifact = find_target(target).load_builder()(
-        onnx_path, precision, writer.place(f"engines/{name}/.").parent, threads=options.threads
+        onnx_path, precision, writer.root / "engines" / name, threads=options.threads
     )
     record = EngineRecord(
         name=name,
