@@ -56,7 +56,7 @@ def ends_well(command: Callable[P, T]) -> Callable[P, T]:
         try:
             return command(*args, **kwargs)
         except MahtrtError as error:
-            say(f"error: {error}")
+            say(f"error: {_one_line(error)}")
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             say(
@@ -66,12 +66,26 @@ def ends_well(command: Callable[P, T]) -> Callable[P, T]:
             )
             raise typer.Exit(INTERRUPTED) from error
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            # What the system refuses has a number; a library's own OSError may be a defect.
+            # A reader that closed the pipe (``| head``) is click's business.
+            if error.errno in (None, errno.EPIPE):
                 raise
-            say(f"error: {error.filename or 'writing'}: got a full disk; free some space")
+            place = error.filename or "writing"
+            say(f"error: {place}: got {error.strerror or _one_line(error)}. {_advice(error)}")
             raise typer.Exit(1) from error
 
     return wrapped
+
+
+def _one_line(error: BaseException) -> str:
+    """An error's message in one line; other libraries' messages, quoted in it, may have more."""
+    return " ".join(str(error).split())
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "Free some space, or choose another place."
+    return "Check the place, and that you may read and write there."
 
 
 class StageDisplay:

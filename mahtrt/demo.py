@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from mahtrt.atomic import write_text_atomic
+from mahtrt.atomic import atomic_path, write_text_atomic
 from mahtrt.benchmarks.bench import bench
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.data.datasets import open_dataset
@@ -100,13 +100,13 @@ def _claim(out: Path) -> None:
 def _write_images(folder: Path, progress: StageProgress) -> list[Path]:
     """A few phantoms as PNG with their pixel spacing, to try commands on."""
     dataset = open_dataset(BENCH, limit=SHOWN_IMAGES)
-    folder.mkdir(parents=True, exist_ok=True)
     places, spacing = [], {}
     for index in range(len(dataset)):
         progress("making phantoms", index, len(dataset))
         sample = dataset[index]
         place = folder / f"phantom-{index}.png"
-        Image.fromarray(sample.image).save(place)
+        with atomic_path(place) as sibling:
+            Image.fromarray(sample.image).save(sibling)
         places.append(place)
         assert sample.spacing_mm is not None
         spacing[place.name] = list(sample.spacing_mm)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mahtrt.atomic import write_text_atomic
+from mahtrt.atomic import temporary_sibling, write_text_atomic
 from mahtrt.data.images import read_image_and_spacing
 from mahtrt.errors import DataError, InputError
 from mahtrt.runtime.overlay import write_overlay
@@ -58,7 +60,10 @@ def predict_files(bundle: Path, images: Sequence[Path], options: PredictOptions)
     """
     predictions, skipped = [], []
     pictures = _overlay_places(images, options.overlay)
-    with open_session(bundle, engine=options.engine, threads=options.threads) as session:
+    with (
+        open_session(bundle, engine=options.engine, threads=options.threads) as session,
+        _pictures_together(options.overlay) as drawn,
+    ):
         for path, picture in zip(images, pictures, strict=True):
             try:
                 image, spacing = read_image_and_spacing(path)
@@ -70,13 +75,17 @@ def predict_files(bundle: Path, images: Sequence[Path], options: PredictOptions)
                     raise
                 skipped.append(f"left out: {error}")
                 continue
-            if picture is not None:
-                write_overlay(picture, image, found)
+            if picture is not None and drawn is not None:
+                write_overlay(drawn / picture.name, image, found)
             extra = {"overlay": str(picture)} if picture else {}
             predictions.append(Prediction(str(path), found, extra))
         name, notes = session.name, session.engine_notes
-    if not predictions:
-        raise DataError("predict", got="no image that can be used", expected="at least one")
+        if not predictions:
+            raise DataError(
+                "predict",
+                got=f"{len(skipped)} image(s) of which none can be used ({skipped[0]})",
+                expected="at least one",
+            )
     return PredictResult(bundle.name, name, tuple(predictions), (*notes, *skipped))
 
 
@@ -92,8 +101,10 @@ def write_results(result: PredictResult, *, json: str | None, csv: str | None) -
 def results_table(result: PredictResult) -> Table:
     """The results for a terminal: a row per image and landmark."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=f"{result.bundle} · {result.engine}", title_justify="left")
+    # Text and not str: brackets in a file's name are no markup.
+    table = Table(title=Text(f"{result.bundle} · {result.engine}"), title_justify="left")
     for column in ("image", "landmark"):
         table.add_column(column)
     for column in ("x px", "y px", "confidence", "spread px"):
@@ -102,8 +113,8 @@ def results_table(result: PredictResult) -> Table:
         for index, row in enumerate(prediction.landmarks.to_dict()["landmarks"]):
             numbers = (row["x"], row["y"], row["confidence"], row["spread_px"])
             table.add_row(
-                prediction.image if index == 0 else "",
-                row["name"],
+                Text(prediction.image if index == 0 else ""),
+                Text(row["name"]),
                 *("" if number is None else f"{number:.2f}" for number in numbers),
             )
     return table
@@ -114,6 +125,20 @@ def _write(text: str, target: str) -> None:
         sys.stdout.write(text)
     else:
         write_text_atomic(Path(target), text)
+
+
+@contextlib.contextmanager
+def _pictures_together(folder: Path | None) -> Iterator[Path | None]:
+    """A place for pictures, which reach ``folder`` all together or, after an error, not at all."""
+    if folder is None:
+        yield None
+        return
+    with temporary_sibling(folder) as place:
+        place.mkdir()
+        yield place
+        folder.mkdir(exist_ok=True)
+        for picture in place.iterdir():
+            os.replace(picture, folder / picture.name)
 
 
 def _overlay_places(images: Sequence[Path], folder: Path | None) -> list[Path | None]:

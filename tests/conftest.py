@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from foreign_network import ForeignNetwork, make_network
 from hypothesis import settings
 from tiny_network import build_bundle
 
@@ -23,3 +24,9 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_batch_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with batch 4."""
     return build_bundle(tmp_path_factory.mktemp("tiny4") / "tiny.mahtrt", batch=4)
+
+
+@pytest.fixture(scope="session")
+def foreign_network(tmp_path_factory: pytest.TempPathFactory) -> ForeignNetwork:
+    """A U-Net outside the package, exported through the command line. Not to be changed."""
+    return make_network(tmp_path_factory.mktemp("foreign"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,11 +15,16 @@ from mahtrt.spec import InputSpec
 
 
 class Subset:
-    """Some samples of a data set, in the order of ``indices``."""
+    """Some samples of a data set, in the order of ``indices``.
+
+    Attributes:
+        skipped: What the whole data set left out because it cannot be read.
+    """
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
         self._dataset, self._indices = dataset, tuple(indices)
         self.source = dataset.source
+        self.skipped: tuple[str, ...] = getattr(dataset, "skipped", ())
         self.names = tuple(dataset.names[index] for index in self._indices)
 
     def __len__(self) -> int:
@@ -26,6 +32,22 @@ class Subset:
 
     def __getitem__(self, index: int) -> Sample:
         return self._dataset[self._indices[index]]
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+
+class Unannotated:
+    """A data set without its annotations: stand-in images for a network of other landmarks."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset, self.source, self.names = dataset, dataset.source, tuple(dataset.names)
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        return dataclasses.replace(self._dataset[index], points_px=None)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))

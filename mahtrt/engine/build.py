@@ -16,10 +16,11 @@ from mahtrt.benchmarks.accuracy import Verdict, judge
 from mahtrt.benchmarks.compare import BenchOptions, Contender, compare
 from mahtrt.benchmarks.machine import describe_machine, package_versions
 from mahtrt.benchmarks.report import BenchReport
+from mahtrt.calibration.methods import METHODS
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Dataset
 from mahtrt.data.screening import refuse_unreal_images
-from mahtrt.data.subset import Subset, hold_back
+from mahtrt.data.subset import Subset, Unannotated, hold_back
 from mahtrt.engine.bundle import BundleWriter, check_replaceable, write_bundle
 from mahtrt.engine.golden import GoldenVector, write_golden
 from mahtrt.engine.graph_file import GraphFile, read_graph
@@ -108,21 +109,22 @@ def build(options: BuildOptions, progress: StageProgress | None = None) -> Build
         if failed and not options.keep_failed:
             raise AccuracyError(failed, report)
         tell("writing", 0, 0)
-        _write_golden(writer, reference.session, evaluation)
+        golden = _write_golden(writer, reference.session, evaluation)
         writer.place("report.json").write_text(
             json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8"
         )
         manifest = writer.finish(
-            _manifest(options, graph, graphs, records, report, verdicts, described)
+            _manifest(options, graph, graphs, records, report, verdicts, described, golden)
         )
     return BuildResult(options.out, manifest, report, verdicts)
 
 
 def _targets(options: BuildOptions) -> list[str]:
+    named = [name for name in dict.fromkeys(options.targets) if name != AUTO]
+    for name in named:
+        find_target(name).require()
     if AUTO not in options.targets:
-        for name in options.targets:
-            find_target(name).require()
-        return list(dict.fromkeys(options.targets))
+        return named
     found = [name for name, target in TARGETS.items() if target.installed]
     if not found:
         raise MissingComponentError(
@@ -147,6 +149,12 @@ def _check_options(options: BuildOptions) -> None:
         raise UsageError(
             "precision", got=", ".join(unknown) or "none", expected=" or ".join(PRECISIONS)
         )
+    if options.method not in METHODS:
+        raise UsageError("--method", got=repr(options.method), expected=" or ".join(METHODS))
+    if options.percentile is not None and not 0 < options.percentile <= 100:
+        raise UsageError(
+            "--percentile", got=str(options.percentile), expected="more than 0, at most 100"
+        )
     if "int8" in options.precisions and options.calib is None:
         raise UsageError(
             "--int8",
@@ -165,7 +173,7 @@ def _data(options: BuildOptions) -> tuple[Subset | Dataset | None, Dataset]:
     if options.eval is not None:
         return calib, open_dataset(options.eval, points=options.points, skip_bad=options.skip_bad)
     if calib is None:
-        return None, open_dataset(DEFAULT_EVAL)
+        return None, Unannotated(open_dataset(DEFAULT_EVAL))
     return hold_back(calib, min(options.check_images, max(1, len(calib) // 4)))
 
 
@@ -310,13 +318,14 @@ def _default_engine(report: BenchReport, verdicts: Mapping[str, Verdict]) -> str
     return min(passed, key=lambda row: row.timings.p50_ms / row.batch).name
 
 
-def _write_golden(writer: BundleWriter, reference: Any, evaluation: Dataset) -> None:
+def _write_golden(writer: BundleWriter, reference: Any, evaluation: Dataset) -> int:
     vectors = []
     for index in range(min(GOLDEN_IMAGES, len(evaluation))):
         sample = evaluation[index]
         found = reference.run(sample.image)
         vectors.append(GoldenVector(sample.name, sample.image, found.points, sample.spacing_mm))
     write_golden(writer.place("golden.npz"), vectors)
+    return len(vectors)
 
 
 def _manifest(
@@ -327,6 +336,7 @@ def _manifest(
     report: BenchReport,
     verdicts: Mapping[str, Verdict],
     described: str,
+    golden: int,
 ) -> Manifest:
     rows = {row.name: row for row in report.rows if row.scope == "engine"}
     engines = tuple(
@@ -360,7 +370,5 @@ def _manifest(
             "passed": all(verdict.passed for verdict in verdicts.values()),
             "engines": {name: dataclasses.asdict(verdict) for name, verdict in verdicts.items()},
         },
-        golden=GoldenInfo(
-            reference=described, images=min(GOLDEN_IMAGES, report.conditions["images"])
-        ),
+        golden=GoldenInfo(reference=described, images=golden),
     )

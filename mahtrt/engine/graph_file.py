@@ -66,11 +66,24 @@ def read_graph(path: Path) -> GraphFile:
         path=path,
         proto=proto,
         spec=spec_from_json(metadata["mahtrt.spec"], where=f"{path}: spec"),
-        source=json.loads(metadata.get("mahtrt.source", "{}")),
-        parity=json.loads(metadata.get("mahtrt.parity", "{}")),
+        source=_table(metadata, "mahtrt.source", path),
+        parity=_table(metadata, "mahtrt.parity", path),
         sha256=sha256_of_file(path),
         batch=_batch(proto, path),
     )
+
+
+def _table(metadata: Mapping[str, str], key: str, path: Path) -> Mapping[str, Any]:
+    """One of the JSON tables of an export, empty where the file has none."""
+    try:
+        value = json.loads(metadata.get(key, "{}"))
+    except ValueError as error:
+        raise ModelError(
+            f"{path}: {key}", got=f"text that is not JSON ({error})", expected="a table"
+        ) from error
+    if not isinstance(value, Mapping):
+        raise ModelError(f"{path}: {key}", got=type(value).__name__, expected="a table")
+    return value
 
 
 def _batch(proto: Any, path: Path) -> int:

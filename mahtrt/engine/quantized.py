@@ -97,7 +97,7 @@ def _quantized(
         graph.path,
         tensors,
         NetworkTensors(calib, graph.spec.input),
-        percentile=options.percentile or DEFAULT_PERCENTILE,
+        percentile=DEFAULT_PERCENTILE if options.percentile is None else options.percentile,
         progress=progress,
         threads=options.threads,
     )
@@ -109,6 +109,7 @@ def _quantized(
     graphs.calibration = {
         "data": calib.source.rstrip("/").rpartition("/")[2],
         "images": ranges.images,
+        "skipped": list(getattr(calib, "skipped", ())),
         "digest": ranges.digest,
         "images_digest": dataset_digest(calib),
         "method": options.method,

@@ -49,12 +49,12 @@ def save_checkpoint(
         path: The file, ``.safetensors``.
         state: A state dict.
         spec: Of the network the weights belong to.
-        half: Store floating-point weights as FP16.
+        half: Store floating-point weights as FP16; a tensor with values beyond FP16's range
+            stays as it is.
         notes: More metadata, e.g. how the weights were trained.
     """
     tensors = {
-        name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in state.items()
+        name: (_halved(tensor) if half else tensor).contiguous() for name, tensor in state.items()
     }
     metadata = {**(notes or {}), SPEC_KEY: spec.to_json()}
     with atomic_path(path) as temporary:
@@ -109,6 +109,13 @@ def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
             fix="Name the variant and settings that the checkpoint was trained with.",
         )
     module.load_state_dict(dict(state))
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    halved = tensor.half()
+    return tensor if bool((halved.isinf() & tensor.isfinite()).any()) else halved
 
 
 def _listed(what: str, keys: list[str]) -> str:

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mahtrt.data.phantom import PHANTOM_LANDMARKS
 from mahtrt.errors import ModelError
 from mahtrt.schema import dataclass_from
-
-CEPHALOMETRIC_LANDMARKS = (
-    "sella",
-    "nasion",
-    "a_point",
-    "b_point",
-    "pogonion",
-    "menton",
-    "gnathion",
-)
 
 Encoder = Literal["efficientnet_b0", "efficientnet_b1", "efficientnet_b3", "resnet34", "resnet50"]
 Transformer = Literal["vit", "swin"]
 
 ENCODER_STRIDE = 32
+PYRAMID_LEVELS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +42,7 @@ class MahtNetConfig:
     encoder: Encoder = "efficientnet_b3"
     transformer: Transformer = "vit"
     input_size: tuple[int, int] = (512, 512)
-    landmarks: tuple[str, ...] = CEPHALOMETRIC_LANDMARKS
+    landmarks: tuple[str, ...] = PHANTOM_LANDMARKS
     hidden_dim: int = 768
     num_layers: int = 6
     num_heads: int = 12
@@ -63,6 +56,7 @@ class MahtNetConfig:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
+        self._check_ranges()
         if any(side % ENCODER_STRIDE or side < ENCODER_STRIDE for side in self.input_size):
             raise ModelError(
                 "input size",
@@ -89,6 +83,33 @@ class MahtNetConfig:
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+    def _check_ranges(self) -> None:
+        dims = self.decoder_dims
+        for name, holds, expected in (
+            ("landmarks", self.landmarks, "at least one name"),
+            ("num_layers", self.num_layers >= 1, "at least 1"),
+            ("num_heads", self.num_heads >= 1, "at least 1"),
+            ("hidden_dim", self.hidden_dim >= 1, "at least 1"),
+            ("window_size", self.window_size >= 1, "at least 1"),
+            # Attention gates work on half of the channels.
+            (
+                "decoder_dims",
+                len(dims) == PYRAMID_LEVELS and min(dims) >= 2,
+                f"{PYRAMID_LEVELS} numbers of channels, at least 2 each",
+            ),
+            ("head_dims", min(self.head_dims) >= 1, "at least 1 each"),
+            (
+                "heatmap_stride",
+                1 <= self.heatmap_stride <= ENCODER_STRIDE,
+                f"1 to {ENCODER_STRIDE}",
+            ),
+            ("temperature", 0 < self.temperature < math.inf, "a finite value above 0"),
+            ("dropout", 0 <= self.dropout < 1, "a value from 0 to below 1"),
+            ("std", min(self.std) > 0, "values above 0"),
+        ):
+            if not holds:
+                raise ModelError(name, got=repr(getattr(self, name)), expected=expected)
 
     def _next_size(self) -> str:
         return "x".join(

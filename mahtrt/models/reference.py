@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +86,8 @@ def find_reference(
 
     A network of mahtrt is rebuilt from the spec. Its weights are the checkpoint given, or a file
     of the recorded name *and* digest in one of ``folders`` or among those mahtrt ships. A foreign
-    network is code, and code is only run when the caller names it.
+    network is code, and code is only run when the caller names it; its weights are found likewise.
+    A graph that says neither checkpoint nor seed has weights that nobody can make again.
 
     Args:
         spec: Of the exported graph.
@@ -113,17 +114,20 @@ def find_reference(
             expected="the code beside it",
             fix="Add --model path/file.py:factory and its --spec.",
         )
-    recorded = provenance.get("checkpoint_sha256")
+    recorded, seed = provenance.get("checkpoint_sha256"), provenance.get("seed")
+    checkpoint = checkpoint or (model.checkpoint if model else None)
     if checkpoint is not None:
         _check_digest(checkpoint, recorded)
     elif recorded is not None:
         checkpoint = _find(str(provenance.get("checkpoint")), recorded, folders)
         if checkpoint is None:
             return None
-    module = _rebuilt(spec, provenance, checkpoint, model)
+    elif seed is None:
+        return None
+    module = _rebuilt(spec, int(seed or 0), checkpoint, model)
     from mahtrt.runtime.torch_reference import TorchBackend
 
-    weights = checkpoint.name if checkpoint else f"random weights, seed {provenance.get('seed')}"
+    weights = checkpoint.name if checkpoint else f"random weights, seed {seed}"
     return TorchBackend(module, spec, batch), weights
 
 
@@ -138,7 +142,10 @@ def _known(source: ModelSource) -> tuple[nn.Module, ModelSpec]:
         family = name.partition("/")[0]
         if checkpoint.spec.family != family:
             raise CheckpointError(
-                str(checkpoint.path), got=f"weights of {checkpoint.spec.family}", expected=family
+                str(checkpoint.path),
+                got=f"weights of {checkpoint.spec.family}",
+                expected=family,
+                fix="Name the network that the checkpoint belongs to.",
             )
         overrides = {**checkpoint.spec.config, **overrides}
     module: Any = build_model(name, **overrides)
@@ -168,18 +175,15 @@ def _foreign(source: ModelSource) -> tuple[nn.Module, ModelSpec]:
 
 
 def _rebuilt(
-    spec: ModelSpec,
-    provenance: Mapping[str, Any],
-    checkpoint: Path | None,
-    model: ModelSource | None,
+    spec: ModelSpec, seed: int, checkpoint: Path | None, model: ModelSource | None
 ) -> nn.Module:
     from mahtrt.models import model_from_spec
     from mahtrt.models.checkpoint import load_checkpoint, load_into
 
     torch: Any = require("torch", extra="export", needed_for="the PyTorch reference")
     if model is not None:
-        return load_model(model)[0]
-    torch.manual_seed(int(provenance.get("seed") or 0))
+        return load_model(replace(model, checkpoint=checkpoint, seed=seed))[0]
+    torch.manual_seed(seed)
     module = model_from_spec(spec)
     if checkpoint:
         load_into(module, load_checkpoint(checkpoint))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -111,12 +112,14 @@ def training_batches(
         samples,
         batch_sampler=plan,
         num_workers=workers,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_start_worker,
         # A forked child inherits OpenCV's thread pool without its threads, and hangs.
         multiprocessing_context="spawn" if workers else None,
     )
 
 
-def _one_thread(_worker: int) -> None:
+def _start_worker(_worker: int) -> None:
+    # Ctrl-C reaches every process of the terminal; the trainer still needs its current batches.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mahtrt.data.datasets import open_dataset
+import torch
+
+from mahtrt.data.datasets import Dataset, open_dataset
 from mahtrt.models import build_model
 from mahtrt.models.checkpoint import load_checkpoint, load_into
-from mahtrt.training.trainer import StepReport, TrainOptions, mean_radial_error, train
+from mahtrt.training.trainer import (
+    StepReport,
+    TrainOptions,
+    check_annotations,
+    mean_radial_error,
+    train,
+)
 
 SMOOTHING = 0.05
 
@@ -26,7 +34,7 @@ def train_and_report(
         As :func:`mahtrt.training.trainer.train`, and DataError for the evaluation data.
     """
     tell = progress or (lambda *_: None)
-    held_out = open_dataset(evaluation, points=options.points) if evaluation else None
+    held_out = _open_held_out(evaluation, options) if evaluation else None
     smoothed: list[float] = []
 
     def on_step(report: StepReport) -> None:
@@ -47,3 +55,12 @@ def train_and_report(
         mm = f", {error_mm:.3f} mm" if error_mm is not None else ""
         lines.append(f"MRE on {evaluation} ({len(held_out)} images): {error_px:.3f} px{mm}")
     return lines
+
+
+def _open_held_out(source: str, options: TrainOptions) -> Dataset:
+    """The evaluation data, judged before training instead of after it."""
+    dataset = open_dataset(source, points=options.points)
+    with torch.device("meta"):  # only its spec is wanted
+        module = build_model(options.model, **options.overrides)
+    check_annotations(dataset, options, module.spec)
+    return dataset

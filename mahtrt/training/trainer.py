@@ -95,8 +95,11 @@ def train(options: TrainOptions, progress: Callable[[StepReport], None] | None =
     Raises:
         DataError: The data set has no annotations, or of another number of landmarks.
         CheckpointError: ``init`` or the state to resume from does not fit.
+        UsageError: The run to resume had other options, or ``out`` is no safetensors file.
         TrainingInterrupted: Ctrl-C; training can be resumed.
     """
+    if options.out.suffix != ".safetensors":
+        raise UsageError("--out", got=options.out.name, expected="a name ending in .safetensors")
     torch.manual_seed(options.seed)
     module = build_model(options.model, **options.overrides)
     spec: ModelSpec = module.spec
@@ -120,17 +123,26 @@ def open_training_data(options: TrainOptions, spec: ModelSpec) -> Dataset:
     if source == "phantom":
         source = f"phantom:{PHANTOM_TRAINING_COUNT}@{PHANTOM_TRAINING_SEED + options.seed}"
     dataset = open_dataset(source, points=options.points)
+    check_annotations(dataset, options, spec)
+    return dataset
+
+
+def check_annotations(dataset: Dataset, options: TrainOptions, spec: ModelSpec) -> None:
+    """Refuse a data set that cannot train or judge the network.
+
+    Raises:
+        DataError: It has no annotations, or of another number of landmarks.
+    """
     points = dataset[0].points_px
     if points is None:
-        raise DataError(options.data, got="images without landmarks", expected="annotated images")
+        raise DataError(dataset.source, got="images without landmarks", expected="annotated images")
     if len(points) != spec.num_landmarks:
         raise DataError(
-            options.data,
+            dataset.source,
             got=f"{len(points)} landmarks per image",
             expected=f"{spec.num_landmarks}, as {options.model} has",
             fix="Choose them with --points, or name the model's own with --landmarks.",
         )
-    return dataset
 
 
 def autocast_dtype() -> torch.dtype | None:
@@ -227,7 +239,7 @@ class _Run:
                 expected="one to resume",
                 fix="Start without --resume.",
             )
-        state = torch.load(self.state_path, weights_only=True)
+        state = self._load_state()
         if state["run"] != repr(_described(self.options)):
             raise UsageError(
                 "--resume",
@@ -237,6 +249,17 @@ class _Run:
         self.module.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         return int(state["step"])
+
+    def _load_state(self) -> Any:
+        try:
+            return torch.load(self.state_path, weights_only=True)
+        except Exception as error:
+            raise CheckpointError(
+                str(self.state_path),
+                got="a damaged file",
+                expected="the state of an interrupted run",
+                fix="Start without --resume.",
+            ) from error
 
 
 class _InterruptFlag:

@@ -1,0 +1,28 @@
+"""A MAHT-Net whose arithmetic takes milliseconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from mahtrt.models import build_model
+from mahtrt.models.maht_net import MahtNet
+
+SMALL: dict[str, Any] = {
+    "encoder": "efficientnet_b0",
+    "input_size": (64, 96),
+    "hidden_dim": 24,
+    "num_layers": 2,
+    "num_heads": 2,
+    "decoder_dims": (8, 8, 8, 8, 4),
+    "head_dims": (8, 8),
+}
+
+
+def small_net(seed: int = 0, **overrides: Any) -> MahtNet:
+    """Seeded random weights, in training mode."""
+    torch.manual_seed(seed)
+    module = build_model("maht-net/nano", **{**SMALL, **overrides})
+    assert isinstance(module, MahtNet)
+    return module

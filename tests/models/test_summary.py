@@ -1,0 +1,54 @@
+"""What ``mahtrt models`` lists."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from mahtrt.models import build_model, model_names
+from mahtrt.models.summary import summaries, summarize, summary_table
+
+
+def test_every_variant_has_a_row() -> None:
+    calls: list[tuple[int, int]] = []
+    rows = summaries(lambda done, total: calls.append((done, total)))
+    assert tuple(row.name for row in rows) == model_names()
+    assert calls == [(i, len(rows)) for i in range(len(rows))]
+    by_name = {row.name.partition("/")[2]: row for row in rows}
+    assert by_name["nano"].input_size == (256, 256)
+    # Less than the 57.9 M of a fusion with a convolution at the level nobody reads.
+    assert by_name["base"].parameters == 57_320_921
+    assert by_name["base"].gflops == pytest.approx(162, rel=0.02)
+    parameters = [by_name[name].parameters for name in ("nano", "small", "base", "large")]
+    assert parameters == sorted(parameters)
+    assert json.loads(json.dumps(rows[0].to_dict()))["encoder"] == rows[0].encoder
+
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(summary_table(rows))
+    text = console.export_text()
+    for row in rows:
+        assert row.name in text
+        assert f"{row.parameters / 1e6:.1f} M" in text
+    assert "256x256" in text
+
+
+def test_a_multiply_add_counts_as_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Linear(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.spec = spec
+            self.conv = nn.Conv2d(3, 5, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(x)
+
+    with torch.device("meta"):
+        spec = build_model("maht-net/nano").spec
+    monkeypatch.setattr("mahtrt.models.summary.build_model", lambda _name: Linear())
+    row = summarize("any")
+    assert row.parameters == 3 * 5 + 5
+    assert row.gflops == round(2 * 3 * 5 * 256 * 256 / 1e9, 2)
