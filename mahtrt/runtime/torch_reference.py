@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mahtrt.errors import ModelError, require
+from mahtrt.errors import require
 from mahtrt.runtime.backend import Tensor
 from mahtrt.spec import ModelSpec
 
@@ -31,7 +31,10 @@ class TorchBackend:
         self._torch: Any = require("torch", extra="export", needed_for="the PyTorch reference")
         self.batch = batch
         self.notes: tuple[str, ...] = ()
-        self._names = [output.name for output in spec.outputs]
+        from mahtrt.export.outputs import named_outputs  # imports torch
+
+        self._named_outputs = named_outputs
+        self._spec = spec
         self._module = module.eval()
         parameter = next(module.parameters(), None)
         self._device = "cpu" if parameter is None else parameter.device
@@ -45,35 +48,9 @@ class TorchBackend:
         # Inference mode belongs to the thread, so it is entered anew in every call.
         with self._torch.inference_mode():
             result = self._module(self._torch.from_numpy(tensor).to(self._device))
-        named = named_outputs(result, self._names)
-        wanted = self._names if outputs is None else outputs
+        named = self._named_outputs(result, self._spec)
+        wanted = list(named) if outputs is None else outputs
         return {name: np.array(named[name].float().cpu().numpy()) for name in wanted}
 
     def close(self) -> None:
         """See :class:`mahtrt.runtime.backend.Backend`."""
-
-
-def named_outputs(result: Any, names: Sequence[str]) -> dict[str, Any]:
-    """What a module returned, by the spec's names: dicts by key, the rest by order.
-
-    Raises:
-        ModelError: A key is missing, or there are too few tensors.
-    """
-    if isinstance(result, Mapping):
-        missing = [name for name in names if name not in result]
-        if missing:
-            raise ModelError(
-                "the module's result",
-                got=f"keys {', '.join(map(str, result))}",
-                expected=f"also {', '.join(missing)}, as the spec says",
-            )
-        return {name: result[name] for name in names}
-    tensors = list(result) if isinstance(result, (list, tuple)) else [result]
-    if len(tensors) < len(names) or not all(hasattr(item, "shape") for item in tensors):
-        kinds = ", ".join(type(item).__name__ for item in tensors)
-        raise ModelError(
-            "the module's result",
-            got=kinds or "nothing",
-            expected=f"{len(names)} tensor(s) for {', '.join(names)}",
-        )
-    return dict(zip(names, tensors, strict=False))

@@ -1,8 +1,6 @@
-"""The PyTorch reference: what a module may return, and its modes."""
+"""The PyTorch reference: its modes, and a module that returns something else."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,46 +8,7 @@ import tiny_network as tiny
 import torch
 
 from mahtrt.errors import ModelError
-from mahtrt.runtime.torch_reference import TorchBackend, named_outputs
-
-NAMES = ["landmarks", "heatmaps"]
-ONE, TWO = torch.ones(1), torch.zeros(1)
-
-
-@pytest.mark.parametrize(
-    "result",
-    [
-        {"heatmaps": TWO, "landmarks": ONE, "auxiliary": ONE},
-        (ONE, TWO),
-        [ONE, TWO],
-        (ONE, TWO, ONE),
-    ],
-    ids=["dict", "tuple", "list", "longer"],
-)
-def test_results_are_named(result: Any) -> None:
-    named = named_outputs(result, NAMES)
-    assert list(named) == NAMES
-    assert named["landmarks"] is ONE
-    assert named["heatmaps"] is TWO
-
-
-def test_a_tensor_is_the_only_output() -> None:
-    assert named_outputs(ONE, ["heatmaps"])["heatmaps"] is ONE
-
-
-@pytest.mark.parametrize(
-    ("result", "message"),
-    [
-        ({"landmarks": ONE}, "expected also heatmaps"),
-        (ONE, "got Tensor; expected 2 tensor"),
-        ((), "got nothing"),
-        ((ONE, [TWO]), "got Tensor, list"),
-        (None, "got NoneType"),
-    ],
-)
-def test_other_results_are_refused(result: Any, message: str) -> None:
-    with pytest.raises(ModelError, match=message):
-        named_outputs(result, NAMES)
+from mahtrt.runtime.torch_reference import TorchBackend
 
 
 def test_it_runs_in_eval_and_inference_mode() -> None:
@@ -71,3 +30,9 @@ def test_it_runs_in_eval_and_inference_mode() -> None:
     assert outputs["spread"].dtype == np.float32
     outputs["spread"][:] = 0  # the caller's own
     backend.close()
+
+
+def test_a_module_that_returns_too_little_is_refused() -> None:
+    backend = TorchBackend(torch.nn.Identity(), tiny.SPEC)
+    with pytest.raises(ModelError, match="got 1 value"):
+        backend.infer(np.ones((1, 3, 4, 4), np.float32))
