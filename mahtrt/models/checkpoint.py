@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,8 @@ SPEC_KEY = "mahtrt.spec"
 # Where training scripts commonly put the weights inside a dict.
 STATE_KEYS = ("model_state_dict", "state_dict", "model")
 SHOWN_KEYS = 3
+# What PyTorch's restricted unpickler says it would have had to import.
+NEEDED_CODE = re.compile(r"GLOBAL (\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,18 +148,26 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _read_torch(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # about pickles of other protocols, which it then refuses
+            warnings.simplefilter("ignore")
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).split("WeightsUnpickler error:")[-1].strip().split("\n")[0]
+        # The rest of PyTorch's message says how to run that code after all.
+        code = NEEDED_CODE.search(str(error))
         raise CheckpointError(
             str(path),
-            got=f"a pickle that needs code to load ({reason or 'unsupported content'})",
+            got=f"a pickle that needs code to load ({code[1]})"
+            if code
+            else "a pickle of another kind",
             expected="safetensors, or a state dict of tensors",
             fix="Save it again with torch.save(model.state_dict(), path).",
         ) from error
     except Exception as error:
+        reason = str(error).partition("\n")[0]
         raise CheckpointError(
-            str(path), got=f"a file that PyTorch cannot read ({error})", expected="a state dict"
+            str(path),
+            got=f"a file that PyTorch cannot read ({type(error).__name__}: {reason})",
+            expected="a state dict",
         ) from error
     return _state_dict(loaded, path), {}
 

@@ -240,9 +240,7 @@ def test_the_deepest_fused_level_has_no_output_convolution() -> None:
             (1, 16, 32 >> i, 64 >> i) for i in range(4)
         ]
         maps[-1] = maps[-1] + 1.0  # the deepest level feeds every one of them
-        assert not any(
-            torch.equal(old, new) for old, new in zip(fused, fusion(maps), strict=True)
-        )
+        assert not any(torch.equal(old, new) for old, new in zip(fused, fusion(maps), strict=True))
 
 
 def test_a_decoder_block_projects_its_residual_only_where_channels_change() -> None:
