@@ -165,7 +165,7 @@ def build(
         list[str] | None, typer.Option(help="auto, openvino, onnxruntime. May be repeated.")
     ] = None,
     plan: Annotated[Path | None, typer.Option(help="A plan.json to follow.")] = None,
-    method: Annotated[str, typer.Option(help="minmax, percentile or entropy.")] = "percentile",
+    method: Annotated[str, typer.Option(help="minmax, percentile or entropy.")] = "minmax",
     percentile: Annotated[float | None, typer.Option(help="What percentile keeps, in %.")] = None,
     weight_bits: Annotated[
         int | None, typer.Option(min=7, max=8, help="INT8 weight range; else by this CPU.")

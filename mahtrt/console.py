@@ -22,6 +22,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 INTERRUPTED = 130
+SECONDS_BETWEEN_LINES = 30.0
 
 
 def say(text: str = "") -> None:
@@ -92,11 +93,11 @@ class StageDisplay:
     """Draws progress on stderr, only when it is told of some.
 
     It has no refresh thread of its own, which would disturb what is being timed. Where stderr is
-    no terminal, every stage is one line.
+    no terminal, every stage is one line, and a long one tells of itself now and then.
     """
 
     def __init__(self) -> None:
-        self._begun = time.monotonic()
+        self._begun = self._told = time.monotonic()
         self._stage = ""
         self._live = sys.stderr.isatty()
         self._progress: Any = None
@@ -131,6 +132,8 @@ class StageDisplay:
         if self._progress is not None:
             self._progress.update(self._task, completed=done, total=total or None)
             self._progress.refresh()
+        elif done and time.monotonic() - self._told > SECONDS_BETWEEN_LINES:
+            self._line(f"{stage} {done}/{total or '?'}")
 
     def of(self, stage: str) -> Callable[[int, int], None]:
         """The callback of one stage."""
@@ -142,5 +145,9 @@ class StageDisplay:
                 self._progress.stop_task(self._task)
             self._task = self._progress.add_task(stage, total=None)
         else:
-            say(f"[{time.monotonic() - self._begun:6.1f} s] {stage}")
+            self._line(stage)
         self._stage = stage
+
+    def _line(self, text: str) -> None:
+        self._told = time.monotonic()
+        say(f"[{self._told - self._begun:6.1f} s] {text}")

@@ -58,7 +58,7 @@ def quantize(
     ranges: Ranges,
     plan: Plan,
     *,
-    method: Method = "percentile",
+    method: Method = "minmax",
     weight_bits: int = 8,
 ) -> onnx.ModelProto:
     """A copy of a model in which the plan's blocks are INT8 by Q/DQ nodes.

@@ -44,7 +44,7 @@ class BuildOptions:
     calib: str | None = None
     eval: str | None = None
     points: tuple[int, ...] | None = None
-    method: str = "percentile"
+    method: str = "minmax"
     percentile: float | None = None
     plan: Path | None = None
     weight_bits: int | None = None

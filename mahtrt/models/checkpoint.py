@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import warnings
@@ -62,7 +63,7 @@ def save_checkpoint(
     }
     metadata = {**(notes or {}), SPEC_KEY: spec.to_json()}
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata=metadata))
+        temporary.write_bytes(_in_order(save(tensors, metadata=metadata)))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -113,6 +114,20 @@ def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
             fix="Name the variant and settings that the checkpoint was trained with.",
         )
     module.load_state_dict(dict(state))
+
+
+def _in_order(file: bytes) -> bytes:
+    """A safetensors file with its metadata sorted, so that equal content makes equal bytes.
+
+    The file is the header's length (8 bytes, little endian), a JSON header padded with spaces to
+    a multiple of 8 bytes, then the tensors. The library writes metadata in a random order.
+    """
+    start = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + file[start:]
 
 
 def _halved(tensor: Tensor) -> Tensor:

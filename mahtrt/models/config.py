@@ -82,7 +82,11 @@ class MahtNetConfig:
         return self.input_size[0] // self.heatmap_stride, self.input_size[1] // self.heatmap_stride
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Plain data, as JSON gives it back: a spec that was read equals the one written."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
 
     def _check_ranges(self) -> None:
         dims = self.decoder_dims
