@@ -50,7 +50,7 @@ EXTRAS = {
         "safetensors": "0.5",
         "timm": "1.0.20",
         "torch": "2.9",
-        "transformers": "4.57",
+        "transformers": "5.14",
     },
     "dicom": {"pydicom": "3"},
     "gpu": {"onnxruntime-gpu": "1.22", "pycuda": "2025.1"},

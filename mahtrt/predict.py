@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mahtrt.atomic import temporary_sibling, write_text_atomic
+from mahtrt.data.datasets import SPACING_FILE, read_spacing_file
 from mahtrt.data.images import read_image_and_spacing
 from mahtrt.errors import DataError, InputError
 from mahtrt.runtime.overlay import write_overlay
@@ -28,7 +29,7 @@ class PredictOptions:
     Attributes:
         engine: An engine of the bundle, None for its default.
         overlay: A folder for pictures.
-        spacing_mm: Of every image; else what the files say (DICOM).
+        spacing_mm: Of every image; else what a spacing.json beside them or the files (DICOM) say.
         skip_bad: Leave out images that cannot be read.
         threads: Of one inference.
     """
@@ -67,8 +68,7 @@ def predict_files(bundle: Path, images: Sequence[Path], options: PredictOptions)
         for path, picture in zip(images, pictures, strict=True):
             try:
                 image, spacing = read_image_and_spacing(path)
-                if options.spacing_mm is not None:
-                    spacing = (options.spacing_mm, options.spacing_mm)
+                spacing = _spacing(path, spacing, options.spacing_mm)
                 found = session.run(image, spacing_mm=spacing)
             except InputError as error:
                 if not options.skip_bad:
@@ -118,6 +118,19 @@ def results_table(result: PredictResult) -> Table:
                 *("" if number is None else f"{number:.2f}" for number in numbers),
             )
     return table
+
+
+def _spacing(
+    path: Path, in_file: tuple[float, float] | None, given: float | None
+) -> tuple[float, float] | None:
+    """What the user gave, else the sidecar's, else the file's own, as data sets do it."""
+    if given is not None:
+        return given, given
+    sidecar = path.parent / SPACING_FILE
+    if not sidecar.is_file():
+        return in_file
+    common, by_name = read_spacing_file(sidecar)
+    return by_name.get(path.name) or common or in_file
 
 
 def _write(text: str, target: str) -> None:

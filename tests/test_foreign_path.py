@@ -78,9 +78,12 @@ def test_export_completes_the_spec_and_holds_parity(foreign_network: ForeignNetw
 
 def test_the_concat_blocks_are_int8(built: Built) -> None:
     plan = json.loads((built.bundle / "plan.json").read_text())
-    precision = {block["name"]: block["precision"] for block in plan["blocks"]}
-    # The stem, the head and the stage before it stay; between them everything is INT8.
-    assert {name for name, p in precision.items() if p == "float"} == {"down.0", "join.2", "head"}
+    blocks = {block["name"]: block for block in plan["blocks"]}
+    assert blocks["join.0"]["precision"] == blocks["join.1"]["precision"] == "int8"
+    # The stem, the head and the stage before it stay, and what is too small to pay.
+    kept = {name: b["reason"] for name, b in blocks.items() if b["precision"] == "float"}
+    assert set(kept) == {"down.0", "down.3", "up.0", "join.2", "head"}
+    assert all("does not pay" in kept[name] for name in ("down.3", "up.0"))
     graph = onnx.load(built.bundle / "model.int8.onnx").graph
     maker = {name: node for node in graph.node for name in node.output}
     joins = [node for node in graph.node if node.name in ("join.0.0.Conv", "join.1.0.Conv")]

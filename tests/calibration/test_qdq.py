@@ -154,7 +154,7 @@ def test_valid_named_once_with_metadata_kept(
     assert properties["mahtrt.spec"] == "{}"
     record = json.loads(properties[METADATA_KEY])
     assert record["calibration_digest"] == ranges.digest
-    assert (record["method"], record["weight_bits"]) == ("percentile", 8)
+    assert (record["method"], record["weight_bits"]) == ("minmax", 8)
     # The float weights are gone, so that the file shrinks.
     stored = {t.name for t in quantized.graph.initializer}
     assert "decoder.fusion.weight" not in stored

@@ -31,6 +31,7 @@ def test_every_variant_has_the_seven_landmarks_and_a_sharp_temperature() -> None
 def test_a_config_survives_json() -> None:
     for name, config in VARIANTS.items():
         data = json.loads(json.dumps(config.to_dict()))
+        assert data == config.to_dict()
         assert variant_config("base", data) == config, name
 
 

@@ -1,0 +1,61 @@
+"""What ``mahtrt train`` does around the trainer."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mahtrt.errors import DataError
+from mahtrt.training.command import train_and_report
+from mahtrt.training.trainer import TrainOptions
+
+SMALL: dict[str, Any] = {
+    "input_size": (64, 64),
+    "hidden_dim": 24,
+    "num_layers": 1,
+    "num_heads": 2,
+    "decoder_dims": (8, 8, 8, 8, 8),
+    "head_dims": (8, 8),
+}
+
+
+def options_for(folder: Path, steps: int, **changes: Any) -> TrainOptions:
+    values: dict[str, Any] = {"batch_size": 2, "workers": 0, "overrides": SMALL, **changes}
+    return TrainOptions("maht-net/nano", "phantom:3", folder / "net.safetensors", steps, **values)
+
+
+def test_it_tells_the_loss_and_the_error_on_other_images(tmp_path: Path) -> None:
+    calls: list[tuple[str, int, int]] = []
+    lines = train_and_report(options_for(tmp_path, 2), "phantom:2@7", lambda *c: calls.append(c))
+    assert calls == [
+        ("training", 0, 2),
+        ("training", 1, 2),
+        ("training", 2, 2),
+        ("evaluating", 0, 0),
+    ]
+    assert lines[0] == str(tmp_path / "net.safetensors")
+    assert re.fullmatch(r"loss \d+\.\d{4} after 2 steps", lines[1])
+    assert re.fullmatch(r"MRE on phantom:2@7 \(2 images\): \d+\.\d{3} px, \d+\.\d{3} mm", lines[2])
+
+
+def test_without_steps_or_evaluation_there_is_only_the_file(tmp_path: Path) -> None:
+    out = tmp_path / "net.safetensors"
+    assert train_and_report(options_for(tmp_path, 0), None) == [str(out)]
+    assert out.is_file()
+
+
+def test_evaluation_data_is_judged_before_training(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(images / "a.png")
+    with pytest.raises(DataError, match="images without landmarks"):
+        train_and_report(options_for(tmp_path, 0), str(images))
+    (tmp_path / "two.csv").write_text("images/a.png,1,2,3,4\n")
+    with pytest.raises(DataError, match="got 2 landmarks per image; expected 7"):
+        train_and_report(options_for(tmp_path, 0), str(tmp_path / "two.csv"))
+    assert not (tmp_path / "net.safetensors").exists()
