@@ -27,7 +27,7 @@ EVERYTHING = {
     "safetensors": "0.8.0",
     "timm": "1.0.31",
     "torch": "2.15.0+cpu",
-    "transformers": "5.1",
+    "transformers": "5.23",
     "pydicom": "3.0.2",
     "tensorrt-rtx-cu13-libs": "1.3",
     "tensorrt-rtx-cu13-bindings": "1.3",
