@@ -593,7 +593,7 @@ def test_an_interrupted_build_leaves_the_bundle_that_was_there(
     bundle = world.bundle()
     before = (bundle / "manifest.json").read_bytes()
     interrupt_at(monkeypatch, "writing")
-    check_interrupted(run(*world.build("--fp32"), f"--out={bundle}"))
+    check_interrupted(run(*world.build("--fp32", "--check-images=1"), f"--out={bundle}"))
     assert (bundle / "manifest.json").read_bytes() == before
     assert left_in(bundle) == left_in(world.tiny)
     assert [place.name for place in world.given.iterdir()] == [bundle.name]
@@ -612,6 +612,16 @@ def test_interrupted_predict(world: World, monkeypatch: pytest.MonkeyPatch) -> N
     check_interrupted(run(*world.predict(world.picture("a.png"), world.picture("b.png"))))
     assert len(drawn) == 2
     assert left_in(world.out) == []
+
+
+def test_interrupted_demo(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has made so far is whole, and a second run takes the folder over."""
+    interrupt_at(monkeypatch, "exporting")
+    folder = world.out / "demo"
+    for _ in range(2):
+        check_interrupted(run("demo", f"--out={folder}"))
+        assert not [place for place in left_in(folder) if ".tmp" in place]
+        assert len(list((folder / "images").glob("*.png"))) == 4
 
 
 SIGNALLED = """

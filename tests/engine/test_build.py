@@ -1,0 +1,359 @@
+"""Build through its Python function: what it writes, decides and refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from foreign_network import SEED, ForeignNetwork
+
+import mahtrt.engine.build
+import mahtrt.engine.openvino
+from mahtrt.benchmarks.accuracy import Gate, judge
+from mahtrt.benchmarks.machine import package_versions
+from mahtrt.calibration.ranges import ranges_from_json
+from mahtrt.data.datasets import dataset_digest
+from mahtrt.data.phantom import PhantomDataset
+from mahtrt.data.subset import hold_back
+from mahtrt.digest import sha256_of_file
+from mahtrt.engine.build import AccuracyError, BuildResult, build
+from mahtrt.engine.bundle import read_bundle
+from mahtrt.engine.golden import read_golden
+from mahtrt.engine.options import BuildOptions
+from mahtrt.engine.targets import TARGETS
+from mahtrt.errors import MissingComponentError, UsageError
+from mahtrt.models.reference import ModelSource
+
+CALIB, POINTS = "phantom:6@1", (0, 1, 2)
+PRECISIONS = ("fp32", "bf16", "int8")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    result: BuildResult
+    stages: tuple[str, ...]
+
+    @property
+    def path(self) -> Path:
+        return self.result.path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mahtrt.engine.build, "TIMED_ROUNDS", 1)
+        yield
+
+
+def options(network: ForeignNetwork, out: Path, **changed: Any) -> BuildOptions:
+    asked = BuildOptions(
+        network.onnx,
+        out,
+        ("int8",),
+        targets=("onnxruntime",),
+        calib=CALIB,
+        points=POINTS,
+        threads=1,
+    )
+    return dataclasses.replace(asked, **changed)
+
+
+def in_pytorch(network: ForeignNetwork) -> dict[str, Any]:
+    source = ModelSource(f"{network.code}:make", network.checkpoint, {}, network.spec)
+    return {"model": source, "reference": network.checkpoint}
+
+
+@pytest.fixture(scope="module")
+def built(foreign_network: ForeignNetwork, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """All precisions for both targets, without PyTorch weights at hand."""
+    stages: list[str] = []
+    out = tmp_path_factory.mktemp("build") / "net.mahtrt"
+    asked = options(foreign_network, out, precisions=PRECISIONS, targets=("auto",))
+    result = build(asked, lambda stage, done, of: stages.append(stage))
+    return Built(result, tuple(dict.fromkeys(stages)))
+
+
+def test_every_stage_is_told(built: Built) -> None:
+    assert built.stages[:3] == ("reading", "calibrating", "opening the reference")
+    assert built.stages[-2:] == ("checking engines", "writing")
+    assert {f"building {target}-{p}" for target in TARGETS for p in PRECISIONS} <= {*built.stages}
+
+
+def test_what_the_bundle_holds(built: Built) -> None:
+    names = {place.name for place in built.path.iterdir()}
+    assert names == {
+        "engines",
+        "golden.npz",
+        "manifest.json",
+        "model.bf16.onnx",
+        "model.int8.onnx",
+        "model.onnx",
+        "plan.json",
+        "ranges.json",
+        "report.json",
+    }
+    read_bundle(built.path)  # hashes everything
+    report = json.loads((built.path / "report.json").read_text())
+    assert report == json.loads(json.dumps(built.result.report.to_dict()))
+
+
+def test_the_manifest(built: Built, foreign_network: ForeignNetwork) -> None:
+    manifest = read_bundle(built.path).manifest
+    assert manifest.files == built.result.manifest.files
+    assert [engine.name for engine in manifest.engines] == [
+        f"{target}-{precision}" for precision in PRECISIONS for target in TARGETS
+    ]
+    assert manifest.precision == "int8"
+    assert manifest.spec.family == "my-unet"
+    assert manifest.provenance["onnx_sha256"] == sha256_of_file(foreign_network.onnx)
+    assert manifest.provenance["checkpoint"] == "weights.pt"
+    assert manifest.provenance["parity"]["passed"] is True
+    assert manifest.versions["mahtrt"] == mahtrt.__version__
+    assert {"python", "numpy"} <= set(manifest.versions)
+    assert manifest.host["architecture"]
+    assert manifest.plan == json.loads((built.path / "plan.json").read_text())
+    assert manifest.created.endswith("+00:00")
+    for engine in manifest.engines:
+        assert engine.accuracy["images"] == 1
+        assert engine.latency_ms["p50"] > 0
+    assert str(foreign_network.folder) not in (built.path / "manifest.json").read_text()
+
+
+def test_the_gate_is_written_down(built: Built) -> None:
+    gate = built.result.manifest.gate
+    assert gate["passed"] is True
+    assert gate["budgets"] == dataclasses.asdict(Gate())
+    assert set(gate["engines"]) == {engine.name for engine in built.result.manifest.engines}
+
+
+def test_images_are_held_back_from_calibration(built: Built) -> None:
+    calibrated, held = hold_back(PhantomDataset(6, 1), 1)
+    card = built.result.manifest.calibration
+    assert card["images"] == len(calibrated) == 5
+    assert card["images_digest"] == dataset_digest(calibrated)
+    assert ranges_from_json((built.path / "ranges.json").read_text()).images == 5
+    (golden,) = read_golden(built.path / "golden.npz")
+    assert golden.name == held.names[0]
+    np.testing.assert_array_equal(golden.image, held[0].image)
+
+
+def test_golden_landmarks_are_the_references(built: Built) -> None:
+    info = built.result.manifest.golden
+    vectors = read_golden(built.path / "golden.npz")
+    assert info is not None
+    assert info.images == len(vectors)
+    with mahtrt.open(built.path, engine="onnxruntime-fp32") as session:
+        for vector in vectors:
+            found = session.run(vector.image).points
+            np.testing.assert_allclose(found, vector.points_px, atol=0.01)
+
+
+def test_all_held_back_images_are_golden_even_if_fewer_are_checked(
+    foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    asked = options(
+        foreign_network, tmp_path / "b", precisions=("fp32",), eval="phantom:5@3", check_images=1
+    )
+    result = build(asked)
+    assert result.report.conditions["images"] == 1
+    assert result.manifest.golden is not None
+    golden = read_golden(result.path / "golden.npz")
+    assert result.manifest.golden.images == len(golden) == 3
+
+
+def test_the_export_is_the_reference_where_pytorch_is_not_at_hand(built: Built) -> None:
+    described = built.result.manifest.gate["reference"]
+    assert described.startswith("the FP32 export through onnxruntime")
+    assert "px from PyTorch at export" in described
+    assert described.endswith("PyTorch weights were not at hand")
+
+
+def test_pytorch_is_the_reference_where_it_is(
+    foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    asked = options(
+        foreign_network, tmp_path / "b", precisions=("fp32",), **in_pytorch(foreign_network)
+    )
+    result = build(asked)
+    torch = package_versions()["torch"]
+    assert result.manifest.gate["reference"] == f"PyTorch {torch} eager fp32 (weights.pt)"
+    assert result.verdicts["onnxruntime-fp32"].passed
+
+
+def test_the_code_alone_finds_the_weights_beside_the_onnx(
+    foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    """By recorded name and digest; not the random weights that the code would make."""
+    source = ModelSource(f"{foreign_network.code}:make", None, {}, foreign_network.spec)
+    result = build(options(foreign_network, tmp_path / "b", precisions=("fp32",), model=source))
+    assert "(weights.pt)" in result.manifest.gate["reference"]
+    assert result.verdicts["onnxruntime-fp32"].passed
+
+
+def test_the_default_engine_is_the_fastest_that_passed(
+    built: Built, foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    rows = {
+        row.name: row.timings.p50_ms
+        for row in built.result.report.rows
+        if row.scope == "engine" and not row.is_reference
+    }
+    assert built.result.manifest.default_engine == min(rows, key=lambda name: rows[name])
+    report = built.result.report
+    slowest = max(rows, key=lambda name: rows[name])
+    verdicts = {
+        row.name: judge(row.accuracy, Gate(budget_px=-1, fp32_px=-1), row.precision)
+        for row in report.rows
+        if not row.is_reference
+    }
+    assert not any(verdict.passed for verdict in verdicts.values())
+    verdicts[slowest] = built.result.verdicts[slowest]
+    assert mahtrt.engine.build._default_engine(report, verdicts) == slowest
+
+
+IMPOSSIBLE = Gate(budget_px=0.0)
+
+
+def test_an_engine_over_budget_leaves_no_bundle(
+    foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    with pytest.raises(AccuracyError) as caught:
+        build(options(foreign_network, tmp_path / "b", gate=IMPOSSIBLE))
+    assert caught.value.exit_code == 3
+    assert "onnxruntime-int8: mean displacement" in str(caught.value)
+    assert caught.value.report.rows
+    assert not list(tmp_path.iterdir())
+
+
+def test_keep_failed_writes_it_and_says_that_it_failed(
+    foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    asked = options(foreign_network, tmp_path / "b", gate=IMPOSSIBLE, keep_failed=True)
+    result = build(asked)
+    assert not result.verdicts["onnxruntime-int8"].passed
+    gate = read_bundle(result.path).manifest.gate
+    assert gate["passed"] is False
+    assert gate["engines"]["onnxruntime-int8"]["passed"] is False
+    assert gate["engines"]["onnxruntime-int8"]["reasons"]
+
+
+def test_same_inputs_give_the_same_graph(
+    built: Built, foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    again = build(options(foreign_network, tmp_path / "b"))
+    for name in ("model.int8.onnx", "plan.json", "ranges.json"):
+        assert (again.path / name).read_bytes() == (built.path / name).read_bytes(), name
+    first, second = (read_golden(p / "golden.npz") for p in (again.path, built.path))
+    np.testing.assert_array_equal(first[0].points_px, second[0].points_px)
+
+
+def test_an_own_plan_is_honoured(
+    built: Built, foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    plan = json.loads((built.path / "plan.json").read_text())
+    for block in plan["blocks"]:
+        if block["name"] != "join.1":
+            block["precision"] = "float"
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    result = build(options(foreign_network, tmp_path / "b", plan=tmp_path / "plan.json"))
+    assert result.manifest.plan == plan
+    nodes = onnx.load(result.path / "model.int8.onnx").graph.node
+    assert [node.op_type for node in nodes].count("QuantizeLinear") == 1
+
+
+@pytest.mark.parametrize(("native", "graph"), [(False, "bf16"), (True, "fp32")])
+def test_bf16_is_rounded_in_the_graph_unless_the_cpu_computes_it(
+    native: bool, graph: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mahtrt.engine.openvino, "has_native_bf16", lambda: native)
+    chosen = mahtrt.engine.build._graph_for
+    assert chosen("bf16", "openvino") == graph
+    assert chosen("bf16", "onnxruntime") == "bf16"
+    assert (chosen("fp32", "openvino"), chosen("int8", "openvino")) == ("fp32", "int8")
+
+
+def test_bf16_engines_are_made_of_the_right_graph(built: Built) -> None:
+    files = {engine.name: engine.files["onnx"] for engine in built.result.manifest.engines}
+    native = mahtrt.engine.openvino.has_native_bf16()
+    assert files["openvino-bf16"] == ("model.onnx" if native else "model.bf16.onnx")
+    assert files["onnxruntime-bf16"] == "model.bf16.onnx"
+    (engine,) = (e for e in built.result.manifest.engines if e.name == "openvino-bf16")
+    assert bool(engine.notes) is not native
+
+
+def test_fp32_needs_no_images_whatever_the_landmarks(
+    foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    """Three landmarks, although the phantoms that stand in have seven points."""
+    asked = options(
+        foreign_network,
+        tmp_path / "b",
+        precisions=("fp32",),
+        calib=None,
+        points=None,
+        check_images=2,
+    )
+    result = build(asked)
+    accuracy = result.manifest.engines[0].accuracy
+    assert accuracy["images"] == 2
+    assert accuracy["mre_px"] is None
+
+
+def test_an_export_with_random_weights_is_made_again_by_its_seed(
+    foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    proto = onnx.load(foreign_network.onnx)
+    entry = next(e for e in proto.metadata_props if e.key == "mahtrt.source")
+    source = {**json.loads(entry.value), "checkpoint": None, "checkpoint_sha256": None}
+    entry.value = json.dumps({**source, "seed": SEED})
+    onnx.save(proto, tmp_path / "net.onnx")
+    model = ModelSource(f"{foreign_network.code}:make", None, {}, foreign_network.spec)
+    asked = options(foreign_network, tmp_path / "b", precisions=("fp32",), model=model)
+    result = build(dataclasses.replace(asked, onnx=tmp_path / "net.onnx"))
+    assert f"random weights, seed {SEED}" in result.manifest.gate["reference"]
+    assert result.verdicts["onnxruntime-fp32"].passed
+
+
+def test_without_any_target_it_says_so(
+    foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mahtrt.engine.build, "TARGETS", {})
+    with pytest.raises(MissingComponentError, match="mahtrt doctor"):
+        build(options(foreign_network, tmp_path / "b", targets=("auto",)))
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "says"),
+    [
+        ({"precisions": ("fp16",)}, MissingComponentError, "FP16"),
+        ({"precisions": ("fp8",)}, UsageError, "fp8"),
+        ({"precisions": ()}, UsageError, "none"),
+        ({"calib": None}, UsageError, "--calib"),
+        ({"targets": ("abacus",)}, UsageError, "abacus"),
+        ({"targets": ("auto", "abacus")}, UsageError, "abacus"),
+        ({"method": "magic"}, UsageError, "magic"),
+        ({"percentile": 101.0}, UsageError, "101"),
+    ],
+)
+def test_options_are_judged_before_the_work(
+    foreign_network: ForeignNetwork,
+    tmp_path: Path,
+    changed: dict[str, Any],
+    error: type[Exception],
+    says: str,
+) -> None:
+    told: list[str] = []
+    with pytest.raises(error, match=says):
+        build(
+            options(foreign_network, tmp_path / "b", **changed),
+            lambda stage, *_: told.append(stage),
+        )
+    assert told == []
+    assert not list(tmp_path.iterdir())

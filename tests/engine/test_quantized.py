@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+from foreign_network import ForeignNetwork
+
+import mahtrt.engine.quantized
+from mahtrt.benchmarks.machine import describe_machine
+from mahtrt.calibration.plan import load_plan
+from mahtrt.calibration.ranges import ranges_from_json
+from mahtrt.data.phantom import PhantomDataset
+from mahtrt.engine.bundle import BundleWriter
+from mahtrt.engine.graph_file import GraphFile, read_graph
+from mahtrt.engine.options import BuildOptions
+from mahtrt.engine.quantized import Graphs, weight_bits_here, write_graphs
+from mahtrt.errors import ModelError, UsageError
+
+
+@pytest.fixture(scope="module")
+def graph(foreign_network: ForeignNetwork) -> GraphFile:
+    return read_graph(foreign_network.onnx)
+
+
+def write(root: Path, graph: GraphFile, **options: object) -> tuple[Graphs, list[tuple[int, int]]]:
+    root.mkdir(exist_ok=True)
+    told: list[tuple[int, int]] = []
+    asked = BuildOptions(graph.path, root, ("fp32", "int8"), calib="phantom", threads=1)
+    graphs = write_graphs(
+        dataclasses.replace(asked, **options),  # type: ignore[arg-type]
+        graph,
+        PhantomDataset(3, 1),
+        BundleWriter(root, root),
+        lambda done, of: told.append((done, of)),
+    )
+    return graphs, told
+
+
+def test_what_is_written(tmp_path: Path, graph: GraphFile) -> None:
+    graphs, told = write(tmp_path, graph, precisions=("fp32", "bf16", "int8"))
+    assert graphs.models == {
+        "fp32": "model.onnx",
+        "bf16": "model.bf16.onnx",
+        "int8": "model.int8.onnx",
+    }
+    assert (tmp_path / "model.onnx").read_bytes() == graph.path.read_bytes()
+    assert told[-1] == (3, 3)
+    for relative in graphs.models.values():
+        onnx.checker.check_model(onnx.load(tmp_path / relative), full_check=True)
+    plan = load_plan(tmp_path / "plan.json")
+    assert plan.to_dict() == graphs.plan
+    ranges = ranges_from_json((tmp_path / "ranges.json").read_text())
+    card = graphs.calibration
+    assert (ranges.images, ranges.digest) == (card["images"], card["digest"]) == (3, ranges.digest)
+    assert card["method"] == "minmax"
+    assert card["percentile"] is None
+    assert card["skipped"] == []
+    quantized = {node.op_type for node in onnx.load(tmp_path / graphs.models["int8"]).graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= quantized
+
+
+def test_same_inputs_give_the_same_bytes(tmp_path: Path, graph: GraphFile) -> None:
+    write(tmp_path / "a", graph)
+    write(tmp_path / "b", graph)
+    for name in ("model.int8.onnx", "plan.json", "ranges.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_without_int8_nothing_is_calibrated(tmp_path: Path, graph: GraphFile) -> None:
+    graphs, told = write(tmp_path, graph, precisions=("fp32",))
+    assert not told
+    assert (graphs.plan, graphs.calibration) == ({}, {})
+    assert [place.name for place in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_an_own_plan_is_honoured(tmp_path: Path, graph: GraphFile) -> None:
+    graphs, _ = write(tmp_path / "default", graph)
+    plan = json.loads(json.dumps(graphs.plan))
+    kept = next(block for block in plan["blocks"] if block["name"] == "join.0")
+    assert kept["precision"] == "int8"
+    kept["precision"], kept["reason"] = "float", "the test says so"
+    (tmp_path / "own.json").write_text(json.dumps(plan))
+    own, _ = write(tmp_path / "own", graph, plan=tmp_path / "own.json")
+    assert own.plan == plan
+    before, after = (
+        int8_products(tmp_path / folder / "model.int8.onnx") for folder in ("default", "own")
+    )
+    assert before - after == {"join.0.0.Conv"}
+    assert after < before
+
+
+def int8_products(path: Path) -> set[str]:
+    graph = onnx.load(path).graph
+    dequantized = {
+        name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output
+    }
+    return {
+        node.name
+        for node in graph.node
+        if node.op_type in ("Conv", "ConvTranspose") and set(node.input[:2]) <= dequantized
+    }
+
+
+def test_method_and_percentile_reach_the_ranges(tmp_path: Path, graph: GraphFile) -> None:
+    graphs, _ = write(tmp_path, graph, method="percentile", percentile=90.0, weight_bits=7)
+    assert graphs.calibration["percentile"] == 90.0
+    assert graphs.calibration["weight_bits"] == 7
+    ranges = ranges_from_json((tmp_path / "ranges.json").read_text())
+    assert ranges.percentile == 90.0
+    assert any(part.amax["percentile"] < part.amax["minmax"] for part in ranges.tensors.values())
+
+
+def test_a_plan_without_int8_is_refused(tmp_path: Path, graph: GraphFile) -> None:
+    (tmp_path / "plan.json").write_text('{"blocks": []}')
+    with pytest.raises(UsageError, match="without any INT8 block"):
+        write(tmp_path / "out", graph, plan=tmp_path / "plan.json")
+
+
+@pytest.mark.parametrize(
+    ("isa", "bits"),
+    [
+        (("sse4_2", "avx2"), 7),
+        (("avx512f",), 7),
+        (("avx2", "avx_vnni"), 8),
+        (("avx512f", "avx512_vnni"), 8),
+        (("avx2", "amx_int8"), 8),
+        (("asimd", "i8mm"), 8),
+        ((), 8),
+    ],
+)
+def test_weight_bits_follow_the_cpu(isa: tuple[str, ...], bits: int) -> None:
+    assert weight_bits_here(isa) == bits
+
+
+def test_weight_bits_of_this_cpu_are_used(
+    tmp_path: Path, graph: GraphFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for isa, bits in ((("avx2",), 7), (("avx2", "avx_vnni"), 8)):
+        here = dataclasses.replace(describe_machine(), isa=isa)
+        monkeypatch.setattr(mahtrt.engine.quantized, "describe_machine", lambda here=here: here)
+        graphs, _ = write(tmp_path / str(bits), graph)
+        assert graphs.calibration["weight_bits"] == bits
+
+
+def test_a_quantised_graph_is_no_export(tmp_path: Path, graph: GraphFile) -> None:
+    write(tmp_path, graph)
+    with pytest.raises(ModelError, match="quantised already"):
+        read_graph(tmp_path / "model.int8.onnx")
+
+
+@pytest.mark.parametrize("text", ["{no json", "[]"])
+def test_damaged_provenance_is_refused(tmp_path: Path, graph: GraphFile, text: str) -> None:
+    proto = onnx.ModelProto()
+    proto.CopyFrom(graph.proto)
+    next(e for e in proto.metadata_props if e.key == "mahtrt.source").value = text
+    onnx.save(proto, tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match=r"mahtrt\.source"):
+        read_graph(tmp_path / "net.onnx")
+
+
+def test_a_graph_of_unknown_batch_is_refused(tmp_path: Path, graph: GraphFile) -> None:
+    proto = onnx.ModelProto()
+    proto.CopyFrom(graph.proto)
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+    onnx.save(proto, tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match="static shapes"):
+        read_graph(tmp_path / "net.onnx")

@@ -1,0 +1,87 @@
+"""What importing mahtrt and asking for help cost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+# Nothing of these is loaded until a command needs it.
+HEAVY = {
+    "cv2",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "openvino",
+    "PIL",
+    "pydicom",
+    "rich.progress",
+    "rich.table",
+    "safetensors",
+    "tensorrt",
+    "timm",
+    "torch",
+    "transformers",
+}
+RUNTIME_MODULES = (
+    "mahtrt.runtime",
+    "mahtrt.runtime.session",
+    "mahtrt.data.preprocess",
+    "mahtrt.spec",
+    "mahtrt.engine.bundle",
+    "mahtrt.predict",
+    "mahtrt.verify",
+)
+HELP = """
+import sys
+sys.argv = ["mahtrt", "--help"]
+from mahtrt.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0, end.code
+"""
+REPORT = """
+import resource
+used = resource.getrusage(resource.RUSAGE_SELF)
+print("\\n@@", used.ru_utime + used.ru_stime, *sorted(sys.modules))
+"""
+
+
+def run_child(code: str) -> tuple[float, set[str]]:
+    """CPU seconds that a child used, and the modules that it loaded."""
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\n{REPORT}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    seconds, *modules = ended.stdout.rpartition("@@")[2].split()
+    return float(seconds), set(modules)
+
+
+@pytest.mark.parametrize("code", ["import mahtrt", HELP], ids=["import", "help"])
+def test_import_and_help_are_light(code: str) -> None:
+    # CPU time of the child and not the clock: a busy machine must not fail this. The best of
+    # several, since caches have to be warm; the limit is the wall-clock bar of 0.3 s.
+    runs = [run_child(code) for _ in range(3)]
+    assert runs[0][1] & HEAVY == set()
+    assert min(seconds for seconds, _ in runs) < 0.3
+
+
+def test_the_runtime_needs_no_torch_and_no_onnx() -> None:
+    _, modules = run_child("\n".join(f"import {name}" for name in RUNTIME_MODULES))
+    assert modules & {"torch", "onnx", "tensorrt", "pycuda", "transformers", "timm"} == set()
+
+
+def test_public_names_resolve() -> None:
+    import mahtrt
+
+    for name in mahtrt.__all__:
+        assert getattr(mahtrt, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = mahtrt.nothing  # type: ignore[attr-defined]
