@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from mahtrt.atomic import atomic_path, write_text_atomic
+from mahtrt.benchmarks.accuracy import Gate
 from mahtrt.benchmarks.bench import bench
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.data.datasets import open_dataset
@@ -23,6 +24,7 @@ from mahtrt.predict import PredictOptions, predict_files, write_results
 PARITY, CALIBRATION, CHECK, BENCH = "phantom:4@3", "phantom:64@11", "phantom:32@12", "phantom:64@13"
 SHOWN_IMAGES = 4
 BENCH_SECONDS = 60.0
+GATE = Gate(delta_mre_mm=0.02)
 MARKER = ".mahtrt-demo"
 
 StageProgress = Callable[[str, int, int], None]
@@ -65,7 +67,9 @@ def run_demo(out: Path, progress: StageProgress) -> DemoResult:
     )
     bundle = out / "model.mahtrt"
     build(
-        BuildOptions(exported.path, bundle, ("fp32", "int8"), calib=CALIBRATION, eval=CHECK),
+        BuildOptions(
+            exported.path, bundle, ("fp32", "int8"), calib=CALIBRATION, eval=CHECK, gate=GATE
+        ),
         progress,
     )
     found = find_reference(spec, source.to_dict())
@@ -76,6 +80,7 @@ def run_demo(out: Path, progress: StageProgress) -> DemoResult:
         reference_description=found[1],
         dataset=open_dataset(BENCH),
         max_seconds=BENCH_SECONDS,
+        gate=GATE,
         progress=lambda done, of: progress("measuring", done, of),
     )
     write_text_atomic(out / "report.json", json.dumps(report.to_dict(), indent=2) + "\n")

@@ -114,8 +114,11 @@ def require(module: str, *, extra: str, needed_for: str) -> ModuleType:
         MissingComponentError: The package, or something it imports, is not installed.
             Any other failure of the import is passed on unchanged.
     """
+    from mahtrt.interrupt import interrupt_later
+
     try:
-        return importlib.import_module(module)
+        with interrupt_later():  # some native modules abort the process when interrupted here
+            return importlib.import_module(module)
     except ModuleNotFoundError as error:
         fix = f"Install it: pip install 'mahtrt[{extra}]'" if extra else "Install it with pip"
         missing = error.name or module

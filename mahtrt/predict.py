@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mahtrt.atomic import temporary_sibling, write_text_atomic
-from mahtrt.data.datasets import SPACING_FILE, read_spacing_file
+from mahtrt.data.datasets import SPACING_FILE, check_spacing, read_spacing_file
 from mahtrt.data.images import read_image_and_spacing
-from mahtrt.errors import DataError, InputError
+from mahtrt.errors import DataError, ImageError
 from mahtrt.runtime.overlay import write_overlay
 from mahtrt.runtime.results import Prediction, csv_from_predictions, json_from_predictions
 from mahtrt.runtime.session import open_session
@@ -59,6 +60,8 @@ def predict_files(bundle: Path, images: Sequence[Path], options: PredictOptions)
         DataError: No image is left.
         IntegrityError, UsageError, MissingComponentError: As ``open_session`` raises them.
     """
+    if options.spacing_mm is not None:
+        check_spacing(options.spacing_mm)
     predictions, skipped = [], []
     pictures = _overlay_places(images, options.overlay)
     with (
@@ -70,7 +73,7 @@ def predict_files(bundle: Path, images: Sequence[Path], options: PredictOptions)
                 image, spacing = read_image_and_spacing(path)
                 spacing = _spacing(path, spacing, options.spacing_mm)
                 found = session.run(image, spacing_mm=spacing)
-            except InputError as error:
+            except ImageError as error:
                 if not options.skip_bad:
                     raise
                 skipped.append(f"left out: {error}")
@@ -158,10 +161,10 @@ def _overlay_places(images: Sequence[Path], folder: Path | None) -> list[Path | 
     """A picture per image; images of the same name in different folders get a number."""
     if folder is None:
         return [None] * len(images)
-    taken: dict[str, int] = {}
     places: list[Path | None] = []
     for image in images:
-        count = taken[image.stem] = taken.get(image.stem, 0) + 1
-        number = f"-{count}" if count > 1 else ""
-        places.append(folder / f"{image.stem}{number}.overlay.png")
+        numbered = (f"{image.stem}-{count}" for count in itertools.count(2))
+        names = itertools.chain((image.stem,), numbered)
+        tries = (folder / f"{name}.overlay.png" for name in names)
+        places.append(next(place for place in tries if place not in places))
     return places

@@ -192,6 +192,8 @@ def _check_values(spec: ModelSpec, where: str) -> None:
             refuse(name, values, "finite numbers")
     if min(image.std) <= 0:
         refuse("input.std", image.std, "values above 0")
+    if not 0 <= image.pad_value <= 1:
+        refuse("input.pad_value", image.pad_value, "an intensity from 0 to 1")
     if not spec.outputs:
         refuse("outputs", spec.outputs, "at least one output")
     names = [output.name for output in spec.outputs]

@@ -27,8 +27,6 @@ from mahtrt.runtime.session import Session, open_session
 if TYPE_CHECKING:
     from mahtrt.runtime.backend import Backend
 
-REFERENCE_TARGET = "onnxruntime"
-
 
 def bench(
     bundle: str | Path,
@@ -157,12 +155,15 @@ def _reference(
         name, text = "pytorch", f"PyTorch {package_version('torch')} eager fp32"
     else:
         session = _onnx_reference(bundle, threads)
-        text = (
-            f"the bundle's FP32 ONNX, ONNX Runtime {package_version('onnxruntime') or ''}".strip()
-        )
-        name = REFERENCE_TARGET
+        name = reference_target()
+        text = f"the bundle's FP32 ONNX, {name} {package_version(name) or ''}".strip()
     contender = Contender(name, name, "fp32", session.batch, session, is_reference=True)
     return contender, f"{text} ({description})" if description else text
+
+
+def reference_target() -> str:
+    """What runs the FP32 export as a reference: ONNX Runtime, or OpenVINO where it is missing."""
+    return "onnxruntime" if find_target("onnxruntime").installed else "openvino"
 
 
 def _onnx_reference(bundle: Bundle, threads: int | None) -> Session:
@@ -175,10 +176,10 @@ def _onnx_reference(bundle: Bundle, threads: int | None) -> Session:
             fix="Give --reference CHECKPOINT.",
         )
     record = EngineRecord(
-        name="reference", target=REFERENCE_TARGET, precision="fp32", files={"onnx": relative}
+        name="reference", target=reference_target(), precision="fp32", files={"onnx": relative}
     )
     backend = (
-        find_target(REFERENCE_TARGET)
+        find_target(record.target)
         .load_backend()
         .open(record, bundle.engine_files(record), bundle.spec, threads=threads)
     )

@@ -79,7 +79,7 @@ class BenchOptions:
     warmup: int = 3
     min_seconds: float = 0.0
     max_seconds: float = 120.0
-    latency_budget_ms: float = 100.0
+    latency_budget_ms: float | None = 100.0
     gate: Gate = field(default_factory=Gate)
     seed: int = 0
     rest: Callable[[], bool] | None = None

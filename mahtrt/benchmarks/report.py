@@ -94,7 +94,7 @@ class BenchReport:
 
     Attributes:
         rows: The reference first, then the bundle's engines, each in both scopes.
-        latency_budget_ms: For the p99 of :attr:`judged_row`.
+        latency_budget_ms: For the p99 of :attr:`judged_row`; None judges no latency.
         warnings: What a reader of the numbers has to know, one sentence each.
     """
 
@@ -103,7 +103,7 @@ class BenchReport:
     model: Mapping[str, Any]
     conditions: Mapping[str, Any]
     rows: tuple[Row, ...]
-    latency_budget_ms: float
+    latency_budget_ms: float | None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -115,7 +115,8 @@ class BenchReport:
 
     @property
     def latency_pass(self) -> bool:
-        return self.judged_row.timings.p99_ms <= self.latency_budget_ms
+        budget = self.latency_budget_ms
+        return budget is None or self.judged_row.timings.p99_ms <= budget
 
     @property
     def accuracy_pass(self) -> bool:
@@ -163,7 +164,7 @@ class BenchReport:
                 "latency_engine": self.judged_row.name,
                 "latency_p99_ms": self.judged_row.timings.p99_ms,
                 "accuracy_pass": self.accuracy_pass,
-                "latency_pass": self.latency_pass,
+                "latency_pass": None if self.latency_budget_ms is None else self.latency_pass,
                 "pass": self.passed,
                 "reasons": list(self.reasons),
             },
@@ -196,10 +197,12 @@ class BenchReport:
 
         row = self.judged_row
         verdict = Text("PASS" if self.passed else "FAIL", style="green" if self.passed else "red")
-        verdict.append(
-            f"  {row.name} end_to_end p99 {row.timings.p99_ms:.4g} ms of "
-            f"{self.latency_budget_ms:g} ms; reference: {self.conditions.get('reference', '')}"
-        )
+        if self.latency_budget_ms is not None:
+            verdict.append(
+                f"  {row.name} end_to_end p99 {row.timings.p99_ms:.4g} ms of "
+                f"{self.latency_budget_ms:g} ms;"
+            )
+        verdict.append(f" reference: {self.conditions.get('reference', '')}")
         return [verdict, *(Text(f"  {reason}", style="red") for reason in self.reasons)]
 
 

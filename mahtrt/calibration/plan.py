@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 import onnx
 
+from mahtrt.atomic import write_text_atomic
 from mahtrt.calibration.graph import GraphIndex
-from mahtrt.calibration.records import check_table, parse_json, read_text, write_text
+from mahtrt.calibration.records import check_table, parse_json, read_text
 from mahtrt.calibration.rules import reason_for_float
 from mahtrt.calibration.sites import Site, find_sites, is_weighted
 from mahtrt.errors import SpecError
@@ -124,7 +125,7 @@ def load_plan(path: Path) -> Plan:
 
 def save_plan(plan: Plan, path: Path) -> None:
     """Write a plan to a JSON file, whole or not at all."""
-    write_text(path, plan.to_json())
+    write_text_atomic(path, plan.to_json())
 
 
 def check_plan(plan: Plan, graph: GraphIndex) -> None:

@@ -20,9 +20,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from mahtrt.atomic import write_text_atomic
 from mahtrt.calibration.histogram import StreamingHistogram
 from mahtrt.calibration.methods import DEFAULT_PERCENTILE, METHODS, amax_by_method
-from mahtrt.calibration.records import check_table, parse_json, read_text, write_text
+from mahtrt.calibration.records import check_table, parse_json, read_text
 from mahtrt.calibration.taps import STATISTICS, tap
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.errors import DataError, ModelError, SpecError, UsageError, require
@@ -156,7 +157,7 @@ def load_ranges(path: Path) -> Ranges:
 
 def save_ranges(ranges: Ranges, path: Path) -> None:
     """Write ranges to a JSON file, whole or not at all."""
-    write_text(path, ranges.to_json())
+    write_text_atomic(path, ranges.to_json())
 
 
 def _range(data: Any, where: str) -> TensorRange:

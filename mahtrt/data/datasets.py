@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from mahtrt.data.file_dataset import Entry, FileDataset, Spacing, keep_readable,
 from mahtrt.data.readers import is_isbi_tree, read_coco, read_csv, read_folder, read_isbi
 from mahtrt.data.sample import Dataset, Sample
 from mahtrt.data.screening import refuse_unreal_images
-from mahtrt.errors import DataError
+from mahtrt.errors import DataError, UsageError
 
 __all__ = ["Dataset", "Sample", "dataset_digest", "open_dataset", "refuse_unreal_images"]
 
@@ -67,6 +68,11 @@ def open_dataset(
     return _file_dataset(str(source), entries, skip_bad=skip_bad, limit=limit)
 
 
+def is_phantom(source: str | Path) -> bool:
+    """Whether a DATA names phantoms and not files."""
+    return _PHANTOM.fullmatch(str(source)) is not None
+
+
 def dataset_digest(dataset: Dataset) -> str:
     """SHA-256 (hex) over the names, shapes, dtypes and pixels of a data set, one at a time."""
     digest = hashlib.sha256()
@@ -105,6 +111,16 @@ def read_spacing_file(path: Path) -> tuple[Spacing | None, dict[str, Spacing]]:
     )
 
 
+def check_spacing(spacing_mm: float) -> None:
+    """Refuse millimetres per pixel that cannot be.
+
+    Raises:
+        UsageError: Not a finite number above 0.
+    """
+    if not 0 < spacing_mm < math.inf:
+        raise UsageError("spacing in mm", got=str(spacing_mm), expected="a number above 0")
+
+
 def _read_entries(path: Path) -> list[Entry]:
     suffix = path.suffix.lower()
     if path.is_dir():
@@ -129,6 +145,7 @@ def _read_entries(path: Path) -> list[Entry]:
 
 def _with_spacing(entries: list[Entry], path: Path, spacing_mm: float | None) -> list[Entry]:
     if spacing_mm is not None:
+        check_spacing(spacing_mm)
         every = (float(spacing_mm), float(spacing_mm))
         return [dataclasses.replace(entry, spacing_mm=every) for entry in entries]
     sidecar = (path if path.is_dir() else path.parent) / SPACING_FILE
@@ -161,7 +178,7 @@ def _file_dataset(
             got=f"no image {missing[0].name} ({len(missing)} of {len(kept)} missing)",
             expected=f"the file at {missing[0].path}, or in a folder beside it named "
             "like the annotation file or 'images'",
-            fix="Put the images there, or leave missing ones out with skip_bad.",
+            fix="Put the images there, or leave missing ones out with --skip-bad.",
         )
     return FileDataset(source, kept)
 
@@ -169,7 +186,7 @@ def _file_dataset(
 def _spacing_from_json(value: Any, path: Path) -> Spacing:
     pair = value if isinstance(value, list) else [value, value]
     numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in pair)
-    if len(pair) != 2 or not numbers or min(pair) <= 0:
+    if len(pair) != 2 or not numbers or not all(0 < v < math.inf for v in pair):
         raise DataError(
             str(path), got=repr(value), expected="mm per pixel above 0, or [row, column]"
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 import mahtrt
 from mahtrt.benchmarks.accuracy import Verdict, judge
+from mahtrt.benchmarks.bench import reference_target
 from mahtrt.benchmarks.compare import BenchOptions, Contender, compare
 from mahtrt.benchmarks.machine import describe_machine, package_versions
 from mahtrt.benchmarks.report import BenchReport
@@ -49,12 +50,14 @@ class BuildResult:
         path: The bundle.
         report: Accuracy and a first latency of every engine against the reference.
         verdicts: Engine name to verdict of its accuracy gate.
+        skipped: Images that were left out because they cannot be read.
     """
 
     path: Path
     manifest: Manifest
     report: BenchReport
     verdicts: Mapping[str, Verdict]
+    skipped: tuple[str, ...] = ()
 
 
 class AccuracyError(GateError):
@@ -105,18 +108,20 @@ def build(options: BuildOptions, progress: StageProgress | None = None) -> Build
             contenders.append(Contender(record.name, target, precision, record.batch, session))
         report = _measure(options, contenders, evaluation, described, tell)
         verdicts = _verdicts(report, options)
+        report = _with_default(report, _default_engine(report, verdicts))
         failed = {name: v.reasons for name, v in verdicts.items() if not v.passed}
         if failed and not options.keep_failed:
             raise AccuracyError(failed, report)
         tell("writing", 0, 0)
-        golden = _write_golden(writer, reference.session, evaluation)
+        golden = _write_golden(writer, reference.session, evaluation) if options.golden else 0
         writer.place("report.json").write_text(
             json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8"
         )
         manifest = writer.finish(
             _manifest(options, graph, graphs, records, report, verdicts, described, golden)
         )
-    return BuildResult(options.out, manifest, report, verdicts)
+    skipped = [name for data in (calib, evaluation) for name in getattr(data, "skipped", ())]
+    return BuildResult(options.out, manifest, report, verdicts, tuple(dict.fromkeys(skipped)))
 
 
 def _targets(options: BuildOptions) -> list[str]:
@@ -199,14 +204,16 @@ def _reference(
         found = None
     if found is not None:
         backend, weights = found
+        if options.threads is not None:
+            import torch
+
+            torch.set_num_threads(options.threads)
         session = Session(backend, graph.spec)
         versions = package_versions()
         described = f"PyTorch {versions.get('torch', '')} eager fp32 ({weights})"
         return _as_reference("pytorch", session), described
-    target = "onnxruntime" if TARGETS["onnxruntime"].installed else "openvino"
-    record = EngineRecord(
-        "reference", target, "fp32", _fp32_files(graph, writer, target), graph.batch
-    )
+    target = reference_target()
+    record = EngineRecord("reference", target, "fp32", {"onnx": "model.onnx"}, graph.batch)
     parity = graph.parity.get("rows", [])
     worst = max(
         (row.get("max_abs", 0.0) for row in parity if row["kind"] == "landmarks"), default=None
@@ -215,10 +222,6 @@ def _reference(
     return _as_reference(target, _open(record, writer, graph, options)), (
         f"the FP32 export through {target}{known}; PyTorch weights were not at hand"
     )
-
-
-def _fp32_files(graph: GraphFile, writer: BundleWriter, target: str) -> dict[str, str]:
-    return {"onnx": writer.relative(writer.place("model.onnx"))}
 
 
 def _as_reference(backend: str, session: Session) -> Contender:
@@ -291,6 +294,7 @@ def _measure(
         images=min(options.check_images, len(evaluation)),
         rounds=TIMED_ROUNDS,
         max_seconds=TIMED_SECONDS,
+        latency_budget_ms=None,  # bench judges latency
         gate=options.gate,
     )
     return compare(
@@ -316,6 +320,11 @@ def _default_engine(report: BenchReport, verdicts: Mapping[str, Verdict]) -> str
     rows = [row for row in report.rows if row.scope == "engine" and not row.is_reference]
     passed = [row for row in rows if verdicts[row.name].passed] or rows
     return min(passed, key=lambda row: row.timings.p50_ms / row.batch).name
+
+
+def _with_default(report: BenchReport, name: str) -> BenchReport:
+    rows = tuple(dataclasses.replace(row, is_default=row.name == name) for row in report.rows)
+    return dataclasses.replace(report, rows=rows)
 
 
 def _write_golden(writer: BundleWriter, reference: Any, evaluation: Dataset) -> int:
@@ -357,7 +366,7 @@ def _manifest(
         precision=options.precisions[-1],  # type: ignore[arg-type]
         models=graphs.models,
         engines=engines,
-        default_engine=_default_engine(report, verdicts),
+        default_engine=next(row.name for row in report.rows if row.is_default),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         versions={"mahtrt": mahtrt.__version__, **package_versions()},
         host=describe_machine().to_dict(),
@@ -370,5 +379,5 @@ def _manifest(
             "passed": all(verdict.passed for verdict in verdicts.values()),
             "engines": {name: dataclasses.asdict(verdict) for name, verdict in verdicts.items()},
         },
-        golden=GoldenInfo(reference=described, images=golden),
+        golden=GoldenInfo(reference=described, images=golden) if golden else None,
     )

@@ -29,10 +29,12 @@ class BuildOptions:
         percentile: What ``percentile`` keeps.
         plan: A plan file instead of the default plan.
         weight_bits: 8, 7, or None: 7 where this CPU's INT8 sums could saturate.
-        check_images: How many images engines are checked on.
+        check_images: How many images engines are checked on; of ``calib``, at most a quarter is
+            held back.
         skip_bad: Leave unreadable images out instead of refusing the data set.
         reference: Checkpoint of the PyTorch reference, where it is not found by itself.
         model: A foreign network's code, for the reference.
+        golden: Keep a few of the checked images in the bundle, with the reference's landmarks.
         keep_failed: Write the bundle although an engine failed its gate.
         threads: Of one inference.
     """
@@ -53,5 +55,6 @@ class BuildOptions:
     reference: Path | None = None
     model: ModelSource | None = None
     gate: Gate = field(default_factory=Gate)
+    golden: bool = True
     keep_failed: bool = False
     threads: int | None = None

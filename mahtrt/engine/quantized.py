@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mahtrt.benchmarks.machine import describe_machine
+from mahtrt.benchmarks.machine import Machine, describe_machine
 from mahtrt.data.datasets import dataset_digest
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.data.sample import Dataset
@@ -61,14 +61,15 @@ def write_graphs(
     return graphs
 
 
-def weight_bits_here(isa: tuple[str, ...]) -> int:
+def weight_bits_here(machine: Machine) -> int:
     """How many bits of INT8 weights this CPU multiplies without saturating.
 
     Without VNNI, x86 adds two products of 8-bit numbers in 16 bits, which overflow for full-range
     weights (Intel's oneDNN documentation, "Nuances of int8 computations").
     """
-    x86 = any(flag.startswith(("avx", "sse")) for flag in isa)
-    return 8 if not x86 or any("vnni" in flag or "amx_int8" in flag for flag in isa) else 7
+    if machine.architecture.lower() not in ("x86_64", "amd64", "i686", "x86"):
+        return 8
+    return 8 if {"vnni", "amx-int8"} & set(machine.isa) else 7
 
 
 def _quantized(
@@ -91,7 +92,7 @@ def _quantized(
             "--int8",
             got="a plan without any INT8 block",
             expected="at least one",
-            fix="See the reasons in the plan (mahtrt inspect), or build --fp32.",
+            fix="Build --fp32, or give a plan of your own with --plan.",
         )
     ranges = collect_ranges(
         graph.path,
@@ -101,8 +102,7 @@ def _quantized(
         progress=progress,
         threads=options.threads,
     )
-    isa = describe_machine().isa
-    bits = options.weight_bits or weight_bits_here(isa)
+    bits = options.weight_bits or weight_bits_here(describe_machine())
     writer.place("ranges.json").write_text(ranges.to_json(), encoding="utf-8")
     writer.place("plan.json").write_text(plan.to_json(), encoding="utf-8")
     graphs.plan = plan.to_dict()

@@ -1,7 +1,7 @@
 """The table of network families, resolved on use.
 
-A family is a module with ``build(variant, overrides) -> nn.Module`` (the module has ``.spec``) and
-``variants() -> tuple[str, ...]``.
+A family is a module with ``build(variant, overrides) -> nn.Module`` (the module has ``.spec``),
+``variants() -> tuple[str, ...]``, and ``FREE_SETTINGS``, the settings that change no weight.
 """
 
 from __future__ import annotations
@@ -51,6 +51,17 @@ def model_names() -> tuple[str, ...]:
     return tuple(
         f"{family}/{variant}" for family in FAMILIES for variant in _family(family).variants()
     )
+
+
+def settings_from_checkpoint(name: str, spec: ModelSpec) -> dict[str, Any]:
+    """What a checkpoint's spec decides about the network of a name.
+
+    For a bare family that is everything. A variant fixes what the weights look like, so that a
+    checkpoint of another variant is found out by its keys.
+    """
+    family, _, variant = name.partition("/")
+    free = _family(family).FREE_SETTINGS
+    return {key: value for key, value in spec.config.items() if not variant or key in free}
 
 
 def is_known(name: str) -> bool:

@@ -17,6 +17,16 @@ from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec, QuantizeSp
 
 FAMILY = "maht-net"
 DEFAULT_VARIANT = "base"
+# Settings that change no weight's name or shape: a checkpoint decides them whatever the variant.
+FREE_SETTINGS = (
+    "input_size",
+    "landmarks",
+    "heatmap_stride",
+    "temperature",
+    "dropout",
+    "mean",
+    "std",
+)
 
 
 class MahtNet(nn.Module):
@@ -80,7 +90,7 @@ def spec_from_config(config: MahtNetConfig) -> ModelSpec:
         ),
         landmarks=config.landmarks,
         decode=DecodeSpec("soft_argmax", config.temperature, config.heatmap_size),
-        # Where INT8 costs landmarks pixels: docs/log.md, "Where INT8 hurts".
+        # Where INT8 costs landmarks pixels: docs/decisions.md, "INT8".
         quantize=QuantizeSpec(exclude=("encoder",)),
     )
 

@@ -43,7 +43,7 @@ class ModelSource:
         checkpoint = self.checkpoint
         return {
             "model": _file_name_only(self.model),
-            "kwargs": {name: repr(value) for name, value in (self.kwargs or {}).items()},
+            "kwargs": {name: _without_folder(value) for name, value in (self.kwargs or {}).items()},
             "checkpoint": checkpoint.name if checkpoint else None,
             "checkpoint_sha256": sha256_of_file(checkpoint) if checkpoint else None,
             "seed": None if checkpoint else self.seed,
@@ -134,6 +134,7 @@ def find_reference(
 def _known(source: ModelSource) -> tuple[nn.Module, ModelSpec]:
     from mahtrt.models import build_model
     from mahtrt.models.checkpoint import load_checkpoint, load_into
+    from mahtrt.models.families import settings_from_checkpoint
 
     overrides = dict(source.kwargs or {})
     name = source.model
@@ -147,7 +148,7 @@ def _known(source: ModelSource) -> tuple[nn.Module, ModelSpec]:
                 expected=family,
                 fix="Name the network that the checkpoint belongs to.",
             )
-        overrides = {**checkpoint.spec.config, **overrides}
+        overrides = {**settings_from_checkpoint(name, checkpoint.spec), **overrides}
     module: Any = build_model(name, **overrides)
     if checkpoint:
         load_into(module, checkpoint)
@@ -177,10 +178,10 @@ def _foreign(source: ModelSource) -> tuple[nn.Module, ModelSpec]:
 def _rebuilt(
     spec: ModelSpec, seed: int, checkpoint: Path | None, model: ModelSource | None
 ) -> nn.Module:
+    torch: Any = require("torch", extra="export", needed_for="the PyTorch reference")
     from mahtrt.models import model_from_spec
     from mahtrt.models.checkpoint import load_checkpoint, load_into
 
-    torch: Any = require("torch", extra="export", needed_for="the PyTorch reference")
     if model is not None:
         return load_model(replace(model, checkpoint=checkpoint, seed=seed))[0]
     torch.manual_seed(seed)
@@ -209,6 +210,11 @@ def _check_digest(checkpoint: Path, recorded: str | None) -> None:
             expected=f"{recorded[:16]}…, the checkpoint that was exported",
             fix="Give the checkpoint that this graph was exported from.",
         )
+
+
+def _without_folder(value: Any) -> str:
+    """A setting as text; of a path only its name."""
+    return repr(Path(value).name if isinstance(value, str) and "/" in value else value)
 
 
 def _file_name_only(reference: str) -> str:

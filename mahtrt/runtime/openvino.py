@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mahtrt.benchmarks.machine import describe_machine
 from mahtrt.engine.manifest import EngineRecord
 from mahtrt.errors import BuildError, ModelError, require
 from mahtrt.runtime.backend import Tensor, check_interface
@@ -173,8 +174,12 @@ def cpu_device() -> dict[str, Any]:
 
 
 def has_native_bf16() -> bool:
-    """Whether this CPU computes in BF16, and not only rounds to it."""
-    return "BF16" in cpu_device()["capabilities"]
+    """Whether this CPU multiplies BF16 itself.
+
+    OpenVINO names the capability on CPUs that only emulate it, so the CPU's flags are asked too.
+    """
+    native = {"bf16", "amx-bf16"} & set(describe_machine().isa)
+    return bool(native) and "BF16" in cpu_device()["capabilities"]
 
 
 def openvino_version() -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.data.preprocess import Placement, check_image, preprocess
-from mahtrt.engine.bundle import read_bundle
+from mahtrt.engine.bundle import Bundle, read_bundle
 from mahtrt.engine.manifest import EngineRecord
 from mahtrt.engine.targets import find_target
 from mahtrt.errors import InputError, MahtrtError
@@ -33,7 +33,9 @@ def open_session(
 
     Args:
         bundle: The ``.mahtrt`` folder.
-        engine: ``openvino-int8``, or a target such as ``openvino``; None is the bundle's default.
+        engine: ``openvino-int8``, or a target such as ``openvino``; None is the bundle's default,
+            or, where its package is missing, the fastest engine that can run (see
+            ``Session.engine_notes``).
         threads: Of one inference; None leaves it to the runtime.
         verify: Hash the files that are about to be opened.
 
@@ -45,14 +47,33 @@ def open_session(
         BuildError: The runtime refuses the engine.
     """
     opened = read_bundle(bundle, verify=False)
-    record = opened.engine(engine)
+    record, note = opened.engine(engine), None
+    if engine is None and not find_target(record.target).installed:
+        record, note = _stand_in(opened, record)
     backend_class = find_target(record.target).load_backend()
     if verify:
         opened.check(record.files[role] for role in backend_class.roles(record))
     backend: Backend = backend_class.open(
         record, opened.engine_files(record), opened.spec, threads=threads
     )
-    return Session(backend, opened.spec, record)
+    session = Session(backend, opened.spec, record)
+    if note:
+        session.engine_notes = (note, *session.engine_notes)
+    return session
+
+
+def _stand_in(bundle: Bundle, default: EngineRecord) -> tuple[EngineRecord, str | None]:
+    """The fastest engine that passed its gate among those this machine has the package for."""
+    verdicts = bundle.manifest.gate.get("engines", {})
+    able = [
+        record
+        for record in bundle.manifest.engines
+        if find_target(record.target).installed and verdicts.get(record.name, {}).get("passed")
+    ]
+    if not able:
+        return default, None  # opening it says what to install
+    found = min(able, key=lambda r: r.latency_ms.get("p50", float("inf")) / r.batch)
+    return found, f"The default, {default.name}, needs {default.target}: {found.name} runs instead."
 
 
 class Session:

@@ -18,9 +18,10 @@ import torch
 from torch import nn
 
 from mahtrt.atomic import atomic_path
-from mahtrt.data.datasets import Dataset, open_dataset
+from mahtrt.data.datasets import Dataset, is_phantom, open_dataset
 from mahtrt.data.preprocess import preprocess
 from mahtrt.errors import CheckpointError, DataError, UsageError
+from mahtrt.interrupt import interrupt_later
 from mahtrt.models import build_model
 from mahtrt.models.checkpoint import load_checkpoint, load_into, save_checkpoint
 from mahtrt.spec import ModelSpec
@@ -82,7 +83,10 @@ class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C; the state up to the last finished step is at ``state_path``."""
 
     def __init__(self, state_path: Path, step: int) -> None:
-        super().__init__(f"training stopped after step {step}; state kept in {state_path}")
+        super().__init__(
+            f"training stopped after step {step}; state kept in {state_path}, "
+            "go on with the same command and --resume"
+        )
         self.state_path, self.step = state_path, step
 
 
@@ -169,7 +173,7 @@ class _Run:
         self.options, self.spec = options, spec
         self.module = module.to(memory_format=torch.channels_last)
         self.samples = TrainingSamples(
-            dataset, spec.input, augment=not options.data.startswith("phantom"), seed=options.seed
+            dataset, spec.input, augment=not is_phantom(options.data), seed=options.seed
         )
         self.num_samples = len(dataset)
         self.optimizer = torch.optim.AdamW(
@@ -194,7 +198,8 @@ class _Run:
         )
         interrupted = _InterruptFlag()
         with interrupted:
-            batches = training_batches(self.samples, plan, workers=options.workers)
+            with interrupt_later():  # workers are started, and must outlive a Ctrl-C
+                batches = iter(training_batches(self.samples, plan, workers=options.workers))
             for step, (images, points) in enumerate(batches, start=first_step):
                 torch.manual_seed(hash((options.seed, step)) % 2**31)  # dropout, on resume too
                 loss, coordinate = self._step(images, points, step)
@@ -214,6 +219,13 @@ class _Run:
         with torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
             outputs = self.module(images.contiguous(memory_format=torch.channels_last))
         terms = landmark_loss(outputs, points, self.spec)
+        if not torch.isfinite(terms.total):
+            raise DataError(
+                f"training step {step + 1}",
+                got=f"a loss of {terms.total.item()}",
+                expected="a finite one",
+                fix="Lower --lr, or look for wrong annotations.",
+            )
         self.optimizer.zero_grad(set_to_none=True)
         terms.total.backward()
         nn.utils.clip_grad_norm_(self.module.parameters(), MAX_GRADIENT_NORM)
@@ -294,7 +306,7 @@ def _described(options: TrainOptions) -> dict[str, Any]:
     """The options that decide the result, as they go into checkpoint and state."""
     return {
         "model": options.model,
-        "data": options.data if options.data.startswith("phantom") else Path(options.data).name,
+        "data": options.data if is_phantom(options.data) else Path(options.data).name,
         "steps": options.steps,
         "batch_size": options.batch_size,
         "learning_rate": options.learning_rate,

@@ -128,7 +128,7 @@ def test_without_pytorch_the_bundles_own_fp32_is_the_reference(
 ) -> None:
     report = bench(write_tiny(tmp_path / "b", off_px=0.5), dataset=dataset, **QUICK)
     assert (report.rows[0].name, report.rows[0].is_reference) == ("onnxruntime", True)
-    assert "FP32 ONNX, ONNX Runtime" in report.conditions["reference"]
+    assert "FP32 ONNX, onnxruntime" in report.conditions["reference"]
     assert {row.speedup_vs_torch for row in report.rows} == {None}
     assert report.exit_code == 3
 

@@ -140,10 +140,11 @@ def test_a_wide_budget_widens_that_of_the_worst_landmark() -> None:
     from mahtrt.benchmarks.accuracy import Gate
     from mahtrt.cli import _gate
 
-    assert _gate(0.25, None) == Gate()
-    assert _gate(0.1, None).worst_landmark_px == 1.0
-    assert _gate(2.0, None).worst_landmark_px == 8.0
-    assert _gate(0.25, 0.1).budget_mm == 0.1
+    assert _gate(0.25, None, None) == Gate()
+    assert _gate(0.1, None, None).worst_landmark_px == 1.0
+    assert _gate(2.0, None, None).worst_landmark_px == 8.0
+    assert _gate(0.25, 0.1, None).budget_mm == 0.1
+    assert _gate(0.25, None, 0.02).delta_mre_mm == 0.02
 
 
 def bench(bundle: Path, *options: str) -> Result:

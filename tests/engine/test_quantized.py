@@ -9,7 +9,7 @@ import pytest
 from foreign_network import ForeignNetwork
 
 import mahtrt.engine.quantized
-from mahtrt.benchmarks.machine import describe_machine
+from mahtrt.benchmarks.machine import ISA_FLAGS, describe_machine
 from mahtrt.calibration.plan import load_plan
 from mahtrt.calibration.ranges import ranges_from_json
 from mahtrt.data.phantom import PhantomDataset
@@ -120,26 +120,28 @@ def test_a_plan_without_int8_is_refused(tmp_path: Path, graph: GraphFile) -> Non
 
 
 @pytest.mark.parametrize(
-    ("isa", "bits"),
+    ("architecture", "isa", "bits"),
     [
-        (("sse4_2", "avx2"), 7),
-        (("avx512f",), 7),
-        (("avx2", "avx_vnni"), 8),
-        (("avx512f", "avx512_vnni"), 8),
-        (("avx2", "amx_int8"), 8),
-        (("asimd", "i8mm"), 8),
-        ((), 8),
+        ("x86_64", ("avx2",), 7),
+        ("x86_64", ("avx2", "avx512"), 7),
+        ("x86_64", ("avx2", "vnni"), 8),
+        ("x86_64", ("avx2", "amx-int8"), 8),
+        ("AMD64", (), 7),  # Windows does not tell its flags
+        ("aarch64", ("neon", "i8mm"), 8),
+        ("arm64", (), 8),
     ],
 )
-def test_weight_bits_follow_the_cpu(isa: tuple[str, ...], bits: int) -> None:
-    assert weight_bits_here(isa) == bits
+def test_weight_bits_follow_the_cpu(architecture: str, isa: tuple[str, ...], bits: int) -> None:
+    assert set(isa) <= set(ISA_FLAGS.values())
+    machine = dataclasses.replace(describe_machine(), architecture=architecture, isa=isa)
+    assert weight_bits_here(machine) == bits
 
 
 def test_weight_bits_of_this_cpu_are_used(
     tmp_path: Path, graph: GraphFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for isa, bits in ((("avx2",), 7), (("avx2", "avx_vnni"), 8)):
-        here = dataclasses.replace(describe_machine(), isa=isa)
+    for isa, bits in ((("avx2",), 7), (("avx2", "vnni"), 8)):
+        here = dataclasses.replace(describe_machine(), architecture="x86_64", isa=isa)
         monkeypatch.setattr(mahtrt.engine.quantized, "describe_machine", lambda here=here: here)
         graphs, _ = write(tmp_path / str(bits), graph)
         assert graphs.calibration["weight_bits"] == bits

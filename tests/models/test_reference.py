@@ -102,13 +102,19 @@ def test_random_weights_follow_the_seed() -> None:
 
 def test_a_checkpoint_brings_its_own_settings(tmp_path: Path) -> None:
     path = saved(tmp_path / "net.safetensors", 3)
-    module, spec = load_model(ModelSource("maht-net/base", path))
+    module, spec = load_model(ModelSource("maht-net", path))
     assert spec == small_net(3).spec
     np.testing.assert_array_equal(heatmaps(module), heatmaps(small_net(3).eval()))
-    wide, wide_spec = load_model(ModelSource(MODEL, path, {"input_size": (96, 96)}))
+    wide, wide_spec = load_model(ModelSource("maht-net", path, {"input_size": (96, 96)}))
     assert wide_spec.input.size == (96, 96)
     with torch.inference_mode():
         assert wide(torch.zeros(1, 3, 96, 96))["heatmaps"].shape[2:] == (24, 24)
+
+
+def test_a_checkpoint_of_another_variant_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "net.safetensors", 3)
+    with pytest.raises(CheckpointError, match=r"keys that do not match: \d+ missing"):
+        load_model(ModelSource("maht-net/base", path))
 
 
 def test_a_checkpoint_of_another_family_is_refused(tmp_path: Path) -> None:
@@ -145,7 +151,7 @@ def test_random_weights_are_made_again_from_the_recorded_seed() -> None:
 
 
 def test_the_recorded_checkpoint_is_found_by_name_and_digest(tmp_path: Path) -> None:
-    source = ModelSource(MODEL, saved(tmp_path / "net.safetensors", 3))
+    source = ModelSource("maht-net", saved(tmp_path / "net.safetensors", 3))
     module, spec = load_model(source)
     provenance = source.to_dict()
     empty, other = tmp_path / "empty", tmp_path / "other"

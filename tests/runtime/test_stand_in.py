@@ -1,0 +1,62 @@
+"""A default engine whose package is missing here, and a host without PyTorch."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mahtrt.engine.bundle import read_bundle
+from mahtrt.engine.targets import TARGETS
+from mahtrt.errors import MissingComponentError
+from mahtrt.runtime import session as session_module
+from mahtrt.runtime.session import _stand_in
+
+
+def bundle_with_default(tiny_bundle: Path, passed: dict[str, bool]):  # type: ignore[no-untyped-def]
+    bundle = read_bundle(tiny_bundle)
+    gate = {"engines": {name: {"passed": verdict} for name, verdict in passed.items()}}
+    manifest = dataclasses.replace(bundle.manifest, gate=gate)
+    return dataclasses.replace(bundle, manifest=manifest)
+
+
+def without(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = session_module.find_target
+    missing = dataclasses.replace(TARGETS[target], package="a_package_nobody_has")
+    monkeypatch.setattr(
+        session_module, "find_target", lambda name: missing if name == target else real(name)
+    )
+
+
+def test_an_engine_that_passed_stands_in(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines = {e.name: True for e in read_bundle(tiny_bundle).manifest.engines}
+    bundle = bundle_with_default(tiny_bundle, engines)
+    default = bundle.engine()
+    without(default.target, monkeypatch)
+    found, note = _stand_in(bundle, default)
+    assert found.target != default.target
+    assert note is not None
+    assert default.name in note
+    assert found.name in note
+
+
+def test_an_engine_that_failed_its_gate_does_not(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines = {e.name: False for e in read_bundle(tiny_bundle).manifest.engines}
+    bundle = bundle_with_default(tiny_bundle, engines)
+    without(bundle.engine().target, monkeypatch)
+    assert _stand_in(bundle, bundle.engine()) == (bundle.engine(), None)
+
+
+def test_an_engine_asked_for_by_name_has_no_stand_in(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = read_bundle(tiny_bundle).engine().name
+    without(read_bundle(tiny_bundle).engine().target, monkeypatch)
+    with pytest.raises(MissingComponentError):
+        session_module.open_session(tiny_bundle, engine=name).run(np.zeros((8, 8), np.uint8))
