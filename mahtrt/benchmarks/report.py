@@ -197,12 +197,14 @@ class BenchReport:
 
         row = self.judged_row
         verdict = Text("PASS" if self.passed else "FAIL", style="green" if self.passed else "red")
+        facts = [f"reference: {self.conditions.get('reference', '')}"]
         if self.latency_budget_ms is not None:
-            verdict.append(
-                f"  {row.name} end_to_end p99 {row.timings.p99_ms:.4g} ms of "
-                f"{self.latency_budget_ms:g} ms;"
+            facts.insert(
+                0,
+                f"{row.name} end_to_end p99 {row.timings.p99_ms:.4g} ms of "
+                f"{self.latency_budget_ms:g} ms",
             )
-        verdict.append(f" reference: {self.conditions.get('reference', '')}")
+        verdict.append("  " + "; ".join(facts))
         return [verdict, *(Text(f"  {reason}", style="red") for reason in self.reasons)]
 
 

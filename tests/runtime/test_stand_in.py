@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +62,21 @@ def test_an_engine_asked_for_by_name_has_no_stand_in(
     without(read_bundle(tiny_bundle).engine().target, monkeypatch)
     with pytest.raises(MissingComponentError):
         session_module.open_session(tiny_bundle, engine=name).run(np.zeros((8, 8), np.uint8))
+
+
+@pytest.mark.parametrize("verb", ["bench", "verify"])
+def test_a_host_without_pytorch_measures_and_verifies(tiny_bundle: Path, verb: str) -> None:
+    options = {"bench": ["--rounds", "3", "--latency-budget-ms", "100000"], "verify": []}
+    code = (
+        "import sys; sys.modules.update(torch=None, onnx=None, timm=None)\n"
+        "from mahtrt.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, verb, str(tiny_bundle), *options[verb]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "openvino" in done.stdout
