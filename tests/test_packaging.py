@@ -162,3 +162,9 @@ def test_documented_commands_exist(name: str) -> None:
 def test_the_makefile_runs_what_the_readme_says() -> None:
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     assert {"demo", "test"} <= set(targets)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/log.md", "docs/decisions.md"])
+def test_no_placeholder_is_left(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert not re.search(r"@[A-Z_]{4,}@", text)

@@ -10,6 +10,7 @@ import math
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,9 @@ class _Run:
         )
         interrupted = _InterruptFlag()
         with interrupted:
+            # Starting multiprocessing's tracker unblocks Ctrl-C, so it is started before.
+            if options.workers:
+                resource_tracker.ensure_running()
             with interrupt_later():  # workers are started, and must outlive a Ctrl-C
                 batches = iter(training_batches(self.samples, plan, workers=options.workers))
             for step, (images, points) in enumerate(batches, start=first_step):
