@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import mahtrt
-from mahtrt.benchmarks.accuracy import Verdict, judge
+from mahtrt.benchmarks.accuracy import Verdict
 from mahtrt.benchmarks.bench import reference_target
 from mahtrt.benchmarks.compare import BenchOptions, Contender, compare
 from mahtrt.benchmarks.machine import describe_machine, package_versions
@@ -29,7 +29,7 @@ from mahtrt.engine.manifest import EngineRecord, GoldenInfo, Manifest
 from mahtrt.engine.options import AUTO, BuildOptions
 from mahtrt.engine.quantized import Graphs, write_graphs
 from mahtrt.engine.targets import TARGETS, find_target
-from mahtrt.errors import GateError, MahtrtError, MissingComponentError, UsageError
+from mahtrt.errors import GateError, MissingComponentError, ModelError, UsageError
 from mahtrt.runtime.session import Session
 
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -91,6 +91,12 @@ def build(options: BuildOptions, progress: StageProgress | None = None) -> Build
     check_replaceable(options.out.resolve())
     tell("reading", 0, 0)
     graph = read_graph(options.onnx)
+    if not graph.spec.landmarks:
+        raise ModelError(
+            str(options.onnx),
+            got="a network without landmarks",
+            expected="landmarks to check engines by",
+        )
     calib, evaluation = _data(options)
     with write_bundle(options.out) as writer, ExitStack() as stack:
         graphs = write_graphs(
@@ -107,7 +113,7 @@ def build(options: BuildOptions, progress: StageProgress | None = None) -> Build
             records.append(record)
             contenders.append(Contender(record.name, target, precision, record.batch, session))
         report = _measure(options, contenders, evaluation, described, tell)
-        verdicts = _verdicts(report, options)
+        verdicts = _verdicts(report)
         report = _with_default(report, _default_engine(report, verdicts))
         failed = {name: v.reasons for name, v in verdicts.items() if not v.passed}
         if failed and not options.keep_failed:
@@ -286,10 +292,6 @@ def _measure(
     described: str,
     tell: StageProgress,
 ) -> BenchReport:
-    if not contenders[0].session.spec.landmarks:
-        raise MahtrtError(
-            "build", got="a network without landmarks", expected="landmarks to check engines by"
-        )
     bench_options = BenchOptions(
         images=min(options.check_images, len(evaluation)),
         rounds=TIMED_ROUNDS,
@@ -307,12 +309,8 @@ def _measure(
     )
 
 
-def _verdicts(report: BenchReport, options: BuildOptions) -> dict[str, Verdict]:
-    return {
-        row.name: judge(row.accuracy, options.gate, row.precision)
-        for row in report.rows
-        if row.scope == "engine" and not row.is_reference
-    }
+def _verdicts(report: BenchReport) -> dict[str, Verdict]:
+    return {row.name: row.gate for row in report.rows if row.gate is not None}
 
 
 def _default_engine(report: BenchReport, verdicts: Mapping[str, Verdict]) -> str:
