@@ -13,7 +13,7 @@ import typer
 
 from mahtrt import __version__
 from mahtrt.console import StageDisplay, ends_well, say, show, write_json
-from mahtrt.errors import UsageError
+from mahtrt.errors import GateError, UsageError
 
 app = typer.Typer(
     name="mahtrt",
@@ -39,11 +39,13 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that
 SpecFile = Annotated[
     Path | None, typer.Option("--spec", help="Spec (TOML) of a network that mahtrt does not know.")
 ]
+ModelCode = Annotated[
+    str | None, typer.Option("--model", help="Code of a foreign network, as given to export.")
+]
 BudgetPx = Annotated[
     float, typer.Option(help="Mean displacement an engine may cause, network pixels.")
 ]
 BudgetMm = Annotated[float | None, typer.Option(help="The same in mm; replaces --budget-px.")]
-
 BudgetMreMm = Annotated[
     float | None, typer.Option(help="How much the MRE may grow, mm; needs annotations.")
 ]
@@ -194,9 +196,7 @@ def build(
     points: Points = None,
     skip_bad: SkipBad = False,
     reference: Annotated[Path | None, typer.Option(help="The exported checkpoint.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Code of a foreign network, as given to export.")
-    ] = None,
+    model: ModelCode = None,
     kwarg: Kwargs = None,
     spec: SpecFile = None,
     golden: Annotated[
@@ -248,7 +248,7 @@ def build(
     print(f"{result.path}  default engine {result.manifest.default_engine}")
     if failed:
         say(f"warning: kept although over budget: {', '.join(failed)}")
-        raise typer.Exit(3)
+        raise typer.Exit(GateError.exit_code)
 
 
 @app.command()
@@ -275,9 +275,7 @@ def bench(
     spacing_mm: Annotated[
         float | None, typer.Option(help="Millimetres per image pixel of --data.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Code of a foreign network, as given to export.")
-    ] = None,
+    model: ModelCode = None,
     kwarg: Kwargs = None,
     spec: SpecFile = None,
     threads: Threads = None,

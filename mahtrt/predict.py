@@ -22,6 +22,9 @@ from mahtrt.runtime.session import open_session
 if TYPE_CHECKING:
     from rich.table import Table
 
+_Spacing = tuple[float, float]
+_Sidecar = tuple[_Spacing | None, dict[str, _Spacing]]
+
 
 @dataclass(frozen=True, slots=True)
 class PredictOptions:
@@ -63,6 +66,8 @@ def predict_files(bundle: Path, images: Sequence[Path], options: PredictOptions)
     if options.spacing_mm is not None:
         check_spacing(options.spacing_mm)
     predictions, skipped = [], []
+    given = None if options.spacing_mm is None else (options.spacing_mm, options.spacing_mm)
+    sidecars = {} if given else _read_sidecars(images)
     pictures = _overlay_places(images, options.overlay)
     with (
         open_session(bundle, engine=options.engine, threads=options.threads) as session,
@@ -71,7 +76,9 @@ def predict_files(bundle: Path, images: Sequence[Path], options: PredictOptions)
         for path, picture in zip(images, pictures, strict=True):
             try:
                 image, spacing = read_image_and_spacing(path)
-                spacing = _spacing(path, spacing, options.spacing_mm)
+                common, by_name = sidecars.get(path.parent, (None, {}))
+                # As data sets do it: the user, the sidecar, the file itself.
+                spacing = given or by_name.get(path.name) or common or spacing
                 found = session.run(image, spacing_mm=spacing)
             except ImageError as error:
                 if not options.skip_bad:
@@ -123,17 +130,11 @@ def results_table(result: PredictResult) -> Table:
     return table
 
 
-def _spacing(
-    path: Path, in_file: tuple[float, float] | None, given: float | None
-) -> tuple[float, float] | None:
-    """What the user gave, else the sidecar's, else the file's own, as data sets do it."""
-    if given is not None:
-        return given, given
-    sidecar = path.parent / SPACING_FILE
-    if not sidecar.is_file():
-        return in_file
-    common, by_name = read_spacing_file(sidecar)
-    return by_name.get(path.name) or common or in_file
+def _read_sidecars(images: Sequence[Path]) -> dict[Path, _Sidecar]:
+    """Folder to what the spacing.json in it says, each read once."""
+    folders = dict.fromkeys(image.parent for image in images)
+    found = (folder / SPACING_FILE for folder in folders)
+    return {place.parent: read_spacing_file(place) for place in found if place.is_file()}
 
 
 def _write(text: str, target: str) -> None:

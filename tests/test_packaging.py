@@ -107,8 +107,7 @@ def test_declared_ranges_are_wider_than_the_pins() -> None:
 
 def test_the_shipped_checkpoint_is_small() -> None:
     places = [p for p in (ROOT / "mahtrt" / "assets").glob("*") if p.suffix == ".safetensors"]
-    if not places:
-        pytest.skip("no checkpoint in this checkout")
+    assert places, "the demo needs its checkpoint"
     assert sum(place.stat().st_size for place in places) <= MAX_CHECKPOINT_BYTES
 
 
@@ -147,8 +146,6 @@ def commands_in(document: Path) -> list[list[str]]:
 @pytest.mark.parametrize("name", ["README.md", "docs/foreign-models.md"])
 def test_documented_commands_exist(name: str) -> None:
     document = ROOT / name
-    if not document.exists():
-        pytest.skip(f"no {name} in this checkout")
     group: Any = typer.main.get_command(app)
     commands = commands_in(document)
     assert commands

@@ -9,19 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from small_training import SMALL
 
 from mahtrt.errors import DataError
 from mahtrt.training.command import train_and_report
 from mahtrt.training.trainer import TrainOptions
-
-SMALL: dict[str, Any] = {
-    "input_size": (64, 64),
-    "hidden_dim": 24,
-    "num_layers": 1,
-    "num_heads": 2,
-    "decoder_dims": (8, 8, 8, 8, 8),
-    "head_dims": (8, 8),
-}
 
 
 def options_for(folder: Path, steps: int, **changes: Any) -> TrainOptions:

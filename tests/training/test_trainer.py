@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_training import SMALL
 from torch import Tensor, nn
 
 from mahtrt.data.datasets import open_dataset
@@ -30,15 +31,6 @@ from mahtrt.training.trainer import (
     open_training_data,
     train,
 )
-
-SMALL: dict[str, Any] = {
-    "input_size": (64, 64),
-    "hidden_dim": 24,
-    "num_layers": 1,
-    "num_heads": 2,
-    "decoder_dims": (8, 8, 8, 8, 8),
-    "head_dims": (8, 8),
-}
 
 
 def options_for(folder: Path, steps: int, **changes: Any) -> TrainOptions:
