@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import onnx_ir as ir
 
-from mahtrt.errors import ModelError
+from mahtrt.errors import ModelError, UsageError
 from mahtrt.export.passes.assign_scopes import AssignScopesPass
 from mahtrt.export.passes.fold_batch_norm import FoldBatchNormPass
 from mahtrt.export.passes.fold_constants import FoldConstantsPass
@@ -18,6 +18,7 @@ from mahtrt.export.passes.name_nodes import NameNodesPass
 from mahtrt.export.passes.remove_no_ops import RemoveNoOpsPass
 from mahtrt.export.passes.remove_unused import RemoveUnusedPass
 from mahtrt.export.passes.simplify import SimplifyPass
+from mahtrt.export.passes.split_pyramid_conv import SplitPyramidConvPass
 from mahtrt.export.passes.strip_metadata import StripMetadataPass
 
 
@@ -29,8 +30,30 @@ class GraphPass(Protocol):
         ...
 
 
-def export_passes() -> tuple[GraphPass, ...]:
-    """What every exported graph goes through, in order."""
+def optimization_passes() -> Mapping[str, GraphPass]:
+    """The rewrites that make a graph cheaper and may be left out, by name, in order.
+
+    Each gives what the graph gave before, to the rounding of FP32.
+    """
+    return {
+        "merge-sibling-convs": MergeSiblingConvsPass(),
+        "split-pyramid-conv": SplitPyramidConvPass(),
+    }
+
+
+def export_passes(skip: Collection[str] = ()) -> tuple[GraphPass, ...]:
+    """What every exported graph goes through, in order.
+
+    Args:
+        skip: Names of :func:`optimization_passes` to leave out.
+
+    Raises:
+        UsageError: A name that is none of them.
+    """
+    optimizations = optimization_passes()
+    for name in skip:
+        if name not in optimizations:
+            raise UsageError("graph pass", got=repr(name), expected=" or ".join(optimizations))
     return (
         FoldConstantsPass(),
         FoldBatchNormPass(),  # before onnxscript's own rule, which leaves shared weights alone
@@ -38,8 +61,8 @@ def export_passes() -> tuple[GraphPass, ...]:
         RemoveNoOpsPass(),
         FuseLayerNormPass(),
         FuseGeluPass(),
-        AssignScopesPass(),  # before merging, which joins the scopes of what it merges
-        MergeSiblingConvsPass(),
+        AssignScopesPass(),  # before the optimizations, which keep the scopes of what they rewrite
+        *(graph_pass for name, graph_pass in optimizations.items() if name not in skip),
         RemoveUnusedPass(),
         NameNodesPass(),
         StripMetadataPass(),  # last: the passes above read the exporter's metadata
