@@ -1,0 +1,292 @@
+"""Fusing the soft-argmax of exported graphs, and its standard-operator twin."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from mahtrt.calibration.half import to_half
+from mahtrt.errors import ModelError
+from mahtrt.export.passes.fuse_soft_argmax import DOMAIN, OP_TYPE, fuse_soft_argmax
+from mahtrt.export.passes.soft_argmax_twin import soft_argmax_twin, with_twin
+from mahtrt.models.soft_argmax import SoftArgmax2d
+
+Array = NDArray[np.float32]
+
+MAPS = (2, 3, 12, 20)  # (B, K, h, w)
+IMAGE = (48, 60)
+OUTPUTS = ("landmarks", "confidence", "spread")
+
+
+def make_model(
+    *,
+    temperature: float = 0.05,
+    from_half: bool = False,
+    minimum: float = 1e-12,
+    shift_px: float = 0.0,
+    outputs: tuple[str, ...] = OUTPUTS,
+    negative_axes: bool = False,
+    swapped: bool = False,
+    image: tuple[int, int] = IMAGE,
+) -> onnx.ModelProto:
+    """The graph that the export makes of ``SoftArgmax2d``, after a product with two."""
+    images, maps, rows, columns = MAPS
+    cells = [images, maps, rows * columns]
+
+    def pair(first: str, second: str) -> list[str]:
+        return [second, first] if swapped else [first, second]
+
+    def moments(name: str) -> list[onnx.NodeProto]:
+        return [
+            helper.make_node(
+                "ReduceSum", ["maps", f"{name}_axis"], [f"{name}_marginal"], keepdims=0
+            ),
+            helper.make_node("Mul", pair(f"{name}_marginal", f"{name}_px"), [f"{name}_weighted"]),
+            helper.make_node(
+                "ReduceSum", [f"{name}_weighted", "last"], [f"{name}_sum"], keepdims=0
+            ),
+            helper.make_node("Unsqueeze", [f"{name}_sum", "last"], [f"{name}_mean"]),
+            helper.make_node("Sub", [f"{name}_px", f"{name}_mean"], [f"{name}_offset"]),
+            helper.make_node("Mul", pair(f"{name}_marginal", f"{name}_offset"), [f"{name}_once"]),
+            helper.make_node("Mul", pair(f"{name}_once", f"{name}_offset"), [f"{name}_twice"]),
+            helper.make_node("ReduceSum", [f"{name}_twice", "last"], [f"{name}_var"], keepdims=0),
+        ]
+
+    source = "heatmaps"
+    nodes = [helper.make_node("Mul", ["x", "two"], ["heatmaps"], name="logits")]
+    if from_half:
+        nodes.append(helper.make_node("Cast", ["heatmaps"], ["float"], to=TensorProto.FLOAT))
+        source = "float"
+    nodes += [
+        helper.make_node("Reshape", [source, "flat_shape"], ["flat"]),
+        helper.make_node("ReduceMax", ["flat", "last"], ["confidence"], keepdims=0),
+        helper.make_node("Div", ["flat", "temperature"], ["cold"]),
+        helper.make_node("Softmax", ["cold"], ["weights"], axis=-1),
+        helper.make_node("Reshape", ["weights", "shape"], ["maps"]),
+        *moments("x"),
+        *moments("y"),
+        helper.make_node("Add", ["x_var", "y_var"], ["variance"]),
+        helper.make_node("Clip", ["variance", "minimum"], ["kept"]),
+        helper.make_node("Sqrt", ["kept"], ["spread"]),
+        helper.make_node("Concat", ["x_mean", "y_mean"], ["landmarks"], axis=-1),
+    ]
+    kind = np.float16 if from_half else np.float32
+    module = SoftArgmax2d(temperature, (rows, columns), image)
+    constants = {
+        "two": np.asarray(2, kind),
+        "flat_shape": np.int64(cells),
+        "shape": np.int64(MAPS),
+        "last": np.int64([-1]),
+        "x_axis": np.int64([-2 if negative_axes else 2]),
+        "y_axis": np.int64([-1 if negative_axes else 3]),
+        "x_px": module.x_px.numpy() + np.float32(shift_px),
+        "y_px": module.y_px.numpy(),
+        "temperature": np.float32(temperature),
+        "minimum": np.float32(minimum),
+    }
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    shapes = {"landmarks": (images, maps, 2), "maps": MAPS}
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", element, MAPS)],
+        [
+            helper.make_tensor_value_info(o, TensorProto.FLOAT, shapes.get(o, (images, maps)))
+            for o in outputs
+        ],
+        [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return onnx.shape_inference.infer_shapes(proto, strict_mode=True)
+
+
+def make_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    onnx.checker.check_model(model, full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def run(session: onnxruntime.InferenceSession, image: NDArray[np.generic]) -> list[Array]:
+    return [np.asarray(output) for output in session.run(list(OUTPUTS), {"x": image})]
+
+
+def op_types(model: onnx.ModelProto) -> list[str]:
+    return [node.op_type for node in model.graph.node]
+
+
+@pytest.mark.parametrize("variant", [{}, {"negative_axes": True}, {"swapped": True}])
+def test_soft_argmax_becomes_one_node(variant: dict[str, bool]) -> None:
+    model = make_model(**variant)  # type: ignore[arg-type]
+    before = model.SerializeToString()
+    fused = fuse_soft_argmax(model)
+    assert model.SerializeToString() == before
+    assert op_types(fused) == ["Mul", OP_TYPE]
+    node = fused.graph.node[1]
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    assert (node.domain, list(node.input), list(node.output)) == (DOMAIN, ["heatmaps"], [*OUTPUTS])
+    assert attributes == {
+        "temperature": pytest.approx(0.05),
+        "input_size": list(IMAGE),
+        "plugin_namespace": b"mahtrt",
+        "plugin_version": b"1",
+        "aot": 1,
+    }
+    assert {o.domain: o.version for o in fused.opset_import} == {"": 20, DOMAIN: 1}
+    assert [t.name for t in fused.graph.initializer] == ["two"]
+    assert [o.SerializeToString() for o in fused.graph.output] == [
+        o.SerializeToString() for o in model.graph.output
+    ]
+
+
+@pytest.fixture(scope="module", params=[0.01, 0.05, 1.0, 100.0], ids="T={}".format)
+def sessions(
+    request: pytest.FixtureRequest,
+) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]:
+    model = make_model(temperature=request.param)
+    return make_session(model), make_session(with_twin(fuse_soft_argmax(model)))
+
+
+FLOATS = st.floats(-8, 8, width=32)
+
+
+@settings(max_examples=40)
+@given(heatmaps=hnp.arrays(np.float32, MAPS, elements=FLOATS, fill=FLOATS))
+def test_twin_is_the_original(
+    sessions: tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession],
+    heatmaps: Array,
+) -> None:
+    """The original divides before it subtracts the peak, which costs it digits where T is small."""
+    original, twin = sessions
+    for wanted, got in zip(run(original, heatmaps), run(twin, heatmaps), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=0.02, rtol=1e-5)
+    flat = np.clip(heatmaps, 0, 0.5)  # sigmoid maps, as the network gives
+    for wanted, got in zip(run(original, flat), run(twin, flat), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=2e-3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1e-38, 1e-30, 1e30, 3e38])
+def test_twin_does_not_overflow(temperature: float) -> None:
+    heatmaps = np.random.default_rng(0).normal(size=MAPS).astype(np.float32)
+    heatmaps[:, :, 4, 9] = 30.0
+    twin = make_session(with_twin(fuse_soft_argmax(make_model(temperature=temperature))))
+    landmarks, confidence, spread = run(twin, heatmaps)
+    peak = [9.5 * 3 - 0.5, 4.5 * 4 - 0.5]
+    middle = [(IMAGE[1] - 1) / 2, (IMAGE[0] - 1) / 2]
+    wanted = np.full((2, 3, 2), peak if temperature < 1 else middle)
+    np.testing.assert_allclose(landmarks, wanted, atol=1e-4)
+    assert (confidence == 60).all()
+    assert np.isfinite(spread).all()
+
+
+def test_cast_from_half_precision_falls_away() -> None:
+    model = make_model(from_half=True)
+    fused = fuse_soft_argmax(model)
+    assert op_types(fused) == ["Mul", OP_TYPE]
+    heatmaps = np.random.default_rng(1).random(MAPS).astype(np.float16)
+    wanted = run(make_session(model), heatmaps)
+    for a, b in zip(run(make_session(with_twin(fused)), heatmaps), wanted, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-3, rtol=1e-5)
+
+
+def test_cast_that_is_an_output_as_well_stays() -> None:
+    model = make_model(from_half=True)
+    model.graph.output.append(helper.make_tensor_value_info("float", TensorProto.FLOAT, MAPS))
+    fused = fuse_soft_argmax(model)
+    assert sorted(op_types(fused)) == ["Cast", "Mul", OP_TYPE]
+    assert next(n for n in fused.graph.node if n.op_type == OP_TYPE).input[0] == "heatmaps"
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"minimum": 1e-6},  # the kernel has its own
+        {"shift_px": 0.25},  # no cell centres
+        {"temperature": -1.0},
+        {"outputs": (*OUTPUTS, "maps")},  # something else reads the weights
+    ],
+    ids=str,
+)
+def test_what_the_kernel_would_not_give_stays(variant: dict[str, object]) -> None:
+    with pytest.raises(ModelError, match="without a soft-argmax"):
+        fuse_soft_argmax(make_model(**variant))  # type: ignore[arg-type]
+
+
+def test_other_softmaxes_are_left_alone() -> None:
+    node = helper.make_node("Softmax", ["x"], ["y"])
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, 5]) for n in "xy"]
+    graph = helper.make_graph([node], "test", infos[:1], infos[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    with pytest.raises(ModelError, match=r"--fuse-soft-argmax"):
+        fuse_soft_argmax(model)
+
+
+def test_two_in_one_graph_get_names_of_their_own() -> None:
+    model = make_model()
+    second = onnx.compose.add_prefix(model, "b_", rename_inputs=False)
+    model.graph.node.extend(n for n in second.graph.node)
+    model.graph.initializer.extend(second.graph.initializer)
+    model.graph.value_info.extend(second.graph.value_info)
+    model.graph.output.extend(second.graph.output)
+    fused = fuse_soft_argmax(model)
+    assert sorted(op_types(fused)) == ["Mul", "Mul", OP_TYPE, OP_TYPE]
+    assert len({node.name for node in fused.graph.node}) == 4
+
+
+def test_twin_needs_axes_as_inputs() -> None:
+    with pytest.raises(ModelError, match="opset 17"):
+        soft_argmax_twin(17)
+
+
+def traced_network() -> onnx.ModelProto:
+    """A convolution and the real soft-argmax, through the export's tracing and passes."""
+    import onnx_ir as ir
+
+    from mahtrt.export.passes.pipeline import export_passes, run_passes
+
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, 3, stride=2, padding=1)
+            self.soft_argmax = SoftArgmax2d(0.1, (16, 24), (32, 48))
+
+        def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return self.soft_argmax(torch.sigmoid(self.conv(image)))
+
+    torch.manual_seed(0)
+    exported = torch.onnx.export(
+        Network().eval(),
+        (torch.zeros(1, 3, 32, 48),),
+        input_names=["x"],
+        output_names=list(OUTPUTS),
+        dynamo=True,
+        opset_version=20,
+        verbose=False,
+    )
+    assert exported is not None
+    run_passes(exported.model, export_passes())
+    return ir.to_proto(exported.model)
+
+
+def test_exported_module_fuses_in_every_precision() -> None:
+    model = traced_network()
+    image = np.random.default_rng(2).normal(size=(1, 3, 32, 48)).astype(np.float32)
+    for graph in (model, to_half(model, "fp16")):
+        fused = fuse_soft_argmax(graph)
+        assert op_types(fused).count(OP_TYPE) == 1
+        assert not {"Softmax", "ReduceSum", "ReduceMax", "Concat"} & {*op_types(fused)}
+        wanted = run(make_session(graph), image)
+        for a, b in zip(run(make_session(with_twin(fused)), image), wanted, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-5)
+    assert op_types(fuse_soft_argmax(to_half(model, "bf16"))).count(OP_TYPE) == 1  # no CPU kernels
