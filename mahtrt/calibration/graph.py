@@ -31,16 +31,17 @@ class GraphIndex:
 
     Args:
         model: A model with static shapes.
+        allow_quantized: Also take a model that is quantised, to look at it.
 
     Raises:
         ModelError: The model is quantised already.
     """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, *, allow_quantized: bool = False) -> None:
         self.model = model
         self.nodes: list[onnx.NodeProto] = list(model.graph.node)
         quantizer = next((n.op_type for n in self.nodes if n.op_type in _QUANTIZERS), None)
-        if quantizer:
+        if quantizer and not allow_quantized:
             raise ModelError(
                 "ONNX graph",
                 got=f"a {quantizer} node",
@@ -91,6 +92,11 @@ class GraphIndex:
             return int(self.initializers[tensor].data_type)
         found = self._types.get(tensor)
         return int(found.elem_type) if found and found.elem_type else onnx.TensorProto.FLOAT
+
+    def has_type(self, tensor: str) -> bool:
+        """Whether the element type of a tensor is known."""
+        found = self._types.get(tensor)
+        return tensor in self.initializers or bool(found is not None and found.elem_type)
 
     def is_constant(self, tensor: str) -> bool:
         """Whether a tensor is an initializer or made of one by Identity, Transpose, Constant."""

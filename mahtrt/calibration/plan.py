@@ -28,6 +28,9 @@ SCHEMA = "mahtrt.plan/1"
 
 Precision = Literal["int8", "float"]
 
+# What a planner adds to a block; a plan made by rules alone does not have them.
+_MEASURED = ("gain_ms", "cost_px")
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -40,6 +43,10 @@ class Block:
         flops_share: Share of the graph's arithmetic, ``float_nodes`` included.
         nodes: The products that follow ``precision``.
         float_nodes: Products of an ``int8`` block that stay in floating point -> why.
+        gain_ms: What INT8 saves on the target that the plan was made for, per inference, by that
+            target's own layer times; negative where it costs time, None where not measured.
+        cost_px: Mean displacement of the landmarks, in network pixels, when only this block is
+            INT8; None where not measured.
     """
 
     name: str
@@ -48,6 +55,8 @@ class Block:
     flops_share: float
     nodes: tuple[str, ...]
     float_nodes: Mapping[str, str] = field(default_factory=dict)
+    gain_ms: float | None = None
+    cost_px: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +203,9 @@ def _block_table(block: Block) -> dict[str, Any]:
     table["nodes"] = list(block.nodes)
     if not block.float_nodes:
         del table["float_nodes"]
+    for name in _MEASURED:
+        if table[name] is None:
+            del table[name]
     return table
 
 
@@ -205,8 +217,10 @@ def _block_from_table(data: Any, where: str) -> Block:
         "flops_share": (int, float),
         "nodes": list,
         "float_nodes": dict,
+        **dict.fromkeys(_MEASURED, (int, float)),
     }
-    check_table(data, where, fields, optional=("reason", "flops_share", "float_nodes"))
+    optional = ("reason", "flops_share", "float_nodes", *_MEASURED)
+    check_table(data, where, fields, optional=optional)
     if data["precision"] not in ("int8", "float"):
         raise SpecError(
             f"{where}: precision", got=repr(data["precision"]), expected="int8 or float"
@@ -218,7 +232,13 @@ def _block_from_table(data: Any, where: str) -> Block:
         flops_share=float(data.get("flops_share", 0.0)),
         nodes=tuple(map(str, data["nodes"])),
         float_nodes={str(k): str(v) for k, v in data.get("float_nodes", {}).items()},
+        gain_ms=_measured(data, "gain_ms"),
+        cost_px=_measured(data, "cost_px"),
     )
+
+
+def _measured(data: Mapping[str, Any], name: str) -> float | None:
+    return float(data[name]) if name in data else None
 
 
 def _refuse_repeats(names: Sequence[str], where: str, what: str) -> None:

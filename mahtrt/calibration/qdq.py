@@ -21,24 +21,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import ml_dtypes
 import numpy as np
 import onnx
 from onnx import TensorProto
 
 from mahtrt.calibration.graph import GraphIndex, opset_of
-from mahtrt.calibration.methods import METHODS, Method
+from mahtrt.calibration.half_types import fp32_name
+from mahtrt.calibration.methods import DEFAULT_METHOD, METHODS, Method
 from mahtrt.calibration.plan import Plan, check_plan
 from mahtrt.calibration.ranges import Ranges
 from mahtrt.calibration.rewrite import GraphRewriter
 from mahtrt.calibration.sites import weight_axis
-from mahtrt.calibration.weights import quantize_weight, scale_from_amax
+from mahtrt.calibration.weights import quantize_weight, scale_from_amax, scale_of_type
 from mahtrt.errors import ModelError, SpecError, UsageError
 
 METADATA_KEY = "mahtrt.quantization"
 _MIN_OPSET = 13  # per-channel DequantizeLinear
-_MIN_OPSET_FP16 = 19  # scales in FP16
+_MIN_OPSET_HALF = 19  # scales in FP16 and BF16
+_HALF_SCALES: Mapping[int, type[np.floating]] = {
+    TensorProto.FLOAT16: np.float16,
+    TensorProto.BFLOAT16: ml_dtypes.bfloat16,
+}
 
 
 def tensors_to_calibrate(model: onnx.ModelProto, plan: Plan) -> list[str]:
@@ -50,7 +56,7 @@ def tensors_to_calibrate(model: onnx.ModelProto, plan: Plan) -> list[str]:
     """
     graph = GraphIndex(model)
     check_plan(plan, graph)
-    return list(dict.fromkeys(tensor for _, _, tensor in _quantized_inputs(graph, plan)))
+    return list(dict.fromkeys(tensor for _, _, tensor in quantized_inputs(graph, plan)))
 
 
 def quantize(
@@ -58,7 +64,7 @@ def quantize(
     ranges: Ranges,
     plan: Plan,
     *,
-    method: Method = "minmax",
+    method: Method | Mapping[str, Method] = DEFAULT_METHOD,
     weight_bits: int = 8,
 ) -> onnx.ModelProto:
     """A copy of a model in which the plan's blocks are INT8 by Q/DQ nodes.
@@ -67,7 +73,8 @@ def quantize(
         model: The floating-point model.
         ranges: Of at least the tensors of :func:`tensors_to_calibrate`.
         plan: Which blocks.
-        method: Which of the ranges' methods gives the scales.
+        method: Which of the ranges' methods gives the scales: one for all tensors, or tensor ->
+            method, ``minmax`` for those that it does not name.
         weight_bits: 8, or 7 for CPUs without VNNI (:mod:`mahtrt.calibration.weights`).
 
     Raises:
@@ -79,19 +86,28 @@ def quantize(
     graph = GraphIndex(model)
     check_plan(plan, graph)
     writer = _QdqWriter(graph, ranges, method, weight_bits)
-    for position, slot, tensor in _quantized_inputs(graph, plan):
+    for position, slot, tensor in quantized_inputs(graph, plan):
         writer.quantize_activation(position, slot, tensor)
     for position in _int8_positions(graph, plan):
         writer.quantize_weights(position)
     result = writer.rewriter.finish()
     entry = result.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, _record(ranges, plan, method, weight_bits)
+    entry.key = METADATA_KEY
+    entry.value = _record(ranges, plan, method, list(writer.pairs), weight_bits)
     return result
 
 
-def _check_options(model: onnx.ModelProto, method: str, weight_bits: int) -> None:
-    if method not in METHODS:
-        raise UsageError("calibration method", got=repr(method), expected=" or ".join(METHODS))
+def method_of(method: Method | Mapping[str, Method], tensor: str) -> Method:
+    """The method of one tensor, from what :func:`quantize` takes as ``method``."""
+    return method.get(tensor, DEFAULT_METHOD) if isinstance(method, Mapping) else method
+
+
+def _check_options(
+    model: onnx.ModelProto, method: Method | Mapping[str, Method], weight_bits: int
+) -> None:
+    for name in method.values() if isinstance(method, Mapping) else [method]:
+        if name not in METHODS:
+            raise UsageError("calibration method", got=repr(name), expected=" or ".join(METHODS))
     if weight_bits not in (7, 8):
         raise UsageError("weight bits", got=str(weight_bits), expected="7 or 8")
     if opset_of(model) < _MIN_OPSET:
@@ -103,10 +119,21 @@ def _check_options(model: onnx.ModelProto, method: str, weight_bits: int) -> Non
         )
 
 
-def _record(ranges: Ranges, plan: Plan, method: str, weight_bits: int) -> str:
-    """How the graph was quantised, for whoever finds the file."""
+def _record(
+    ranges: Ranges,
+    plan: Plan,
+    method: Method | Mapping[str, Method],
+    tensors: Sequence[str],
+    weight_bits: int,
+) -> str:
+    """How the graph was quantised, for whoever finds the file.
+
+    ``method`` is a name, or a table of the tensors that have another one than ``minmax``.
+    """
     record = {
-        "method": method,
+        "method": {t: m for t in tensors if (m := method_of(method, t)) != DEFAULT_METHOD}
+        if isinstance(method, Mapping)
+        else method,
         "percentile": ranges.percentile,
         "weight_bits": weight_bits,
         "images": ranges.images,
@@ -121,8 +148,8 @@ def _int8_positions(graph: GraphIndex, plan: Plan) -> list[int]:
     return sorted(graph.position_of[name] for name in plan.int8_nodes)
 
 
-def _quantized_inputs(graph: GraphIndex, plan: Plan) -> list[tuple[int, int, str]]:
-    """(node position, input slot, tensor) of each activation that is read through a Q/DQ pair."""
+def quantized_inputs(graph: GraphIndex, plan: Plan) -> list[tuple[int, int, str]]:
+    """Node position, input slot and tensor of each activation that is read through a Q/DQ pair."""
     products = _int8_positions(graph, plan)
     found = [(position, 0, graph.nodes[position].input[0]) for position in products]
     if plan.quantize_residuals:
@@ -155,7 +182,13 @@ def _feeds_only(graph: GraphIndex, maker: int, reader: int) -> bool:
 class _QdqWriter:
     """Writes Q/DQ pairs and INT8 weights, each once."""
 
-    def __init__(self, graph: GraphIndex, ranges: Ranges, method: Method, weight_bits: int) -> None:
+    def __init__(
+        self,
+        graph: GraphIndex,
+        ranges: Ranges,
+        method: Method | Mapping[str, Method],
+        weight_bits: int,
+    ) -> None:
         self.graph, self.ranges, self.method, self.bits = graph, ranges, method, weight_bits
         self.rewriter = GraphRewriter(graph)
         self.zero_point = self.rewriter.store("mahtrt_zero_point", np.zeros((), np.int8))
@@ -165,7 +198,7 @@ class _QdqWriter:
     def quantize_activation(self, position: int, slot: int, tensor: str) -> None:
         """Let one input of a node read a tensor through its Q/DQ pair, made where it is new."""
         if tensor not in self.pairs:
-            write, scale = self.rewriter, np.asarray(self._scale(tensor), self._dtype(tensor))
+            write, scale = self.rewriter, scale_of_type(self._scale(tensor), self._dtype(tensor))
             tail = [write.store(f"{tensor}_scale", scale), self.zero_point]
             codes = write.insert(position, "QuantizeLinear", [tensor, *tail], f"{tensor}_int8")
             pair = write.insert(position, "DequantizeLinear", [codes, *tail], f"{tensor}_dq")
@@ -189,7 +222,8 @@ class _QdqWriter:
         write.replace_input(position, 1, output)
 
     def _scale(self, tensor: str) -> float:
-        found = self.ranges.tensors.get(tensor)
+        ranges, original = self.ranges.tensors, fp32_name(self.graph, tensor)
+        found = ranges.get(tensor, ranges.get(original))
         if found is None:
             raise SpecError(
                 "calibration ranges",
@@ -197,16 +231,24 @@ class _QdqWriter:
                 expected="the tensors that the plan quantises",
                 fix="Calibrate again with this model and plan.",
             )
-        return scale_from_amax(found.amax[self.method])
+        method = method_of(self.method, tensor)
+        if method not in found.amax:
+            raise SpecError(
+                f"calibration ranges: {tensor}",
+                got=f"amax by {', '.join(found.amax)}",
+                expected=f"one by {method}",
+                fix="Calibrate again: these ranges are of an earlier version.",
+            )
+        return scale_from_amax(found.amax[method])
 
     def _dtype(self, tensor: str) -> type[np.floating]:
-        """FP16 scales where the graph is FP16: others would drag the graph to FP32."""
-        half = self.graph.element_type(tensor) == TensorProto.FLOAT16
-        if half and opset_of(self.graph.model) < _MIN_OPSET_FP16:
+        """Half scales where the graph is half: others would drag the graph to FP32."""
+        dtype = _HALF_SCALES.get(self.graph.element_type(tensor))
+        if dtype and opset_of(self.graph.model) < _MIN_OPSET_HALF:
             raise ModelError(
                 "ONNX graph",
-                got=f"FP16 tensor {tensor!r} at opset {opset_of(self.graph.model)}",
-                expected=f"at least opset {_MIN_OPSET_FP16} for FP16 scales",
+                got=f"FP16 or BF16 tensor {tensor!r} at opset {opset_of(self.graph.model)}",
+                expected=f"at least opset {_MIN_OPSET_HALF} for scales of that type",
                 fix="Export the model again with a newer opset.",
             )
-        return np.float16 if half else np.float32
+        return dtype or np.float32

@@ -3,6 +3,10 @@
 Images are streamed through ONNX Runtime once. Only the taps of the tensors leave the graph
 (:mod:`mahtrt.calibration.taps`), and go into one histogram per tensor, so memory does not depend
 on the number of images, nor on the size of the tensors beyond what inference itself needs.
+
+The same pass gives the largest magnitude of each channel of some tensors, for scaling across layers
+(:mod:`mahtrt.calibration.equalize`), and what the ranges were after a part of the images, for the
+calibration card (:mod:`mahtrt.calibration.card`): a snapshot is a copy of the histograms.
 """
 
 from __future__ import annotations
@@ -10,26 +14,33 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import asdict, dataclass
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from mahtrt.atomic import write_text_atomic
 from mahtrt.calibration.histogram import StreamingHistogram
 from mahtrt.calibration.methods import DEFAULT_PERCENTILE, METHODS, amax_by_method
 from mahtrt.calibration.records import check_table, parse_json, read_text
+from mahtrt.calibration.runner import ImageRunner, load_model
 from mahtrt.calibration.taps import STATISTICS, tap
 from mahtrt.data.preprocess import PREPROCESS_VERSION
-from mahtrt.errors import DataError, ModelError, SpecError, UsageError, require
+from mahtrt.errors import DataError, SpecError, UsageError
 from mahtrt.spec import check_schema
 
 SCHEMA = "mahtrt.ranges/1"
+
+# Where the ranges are noted on the way: these shares of the images, of at least SNAPSHOT_IMAGES.
+# Where their number is not known beforehand, after 1, 2, 4, 8 ... of them.
+SNAPSHOT_SHARES = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))
+SNAPSHOT_IMAGES = 8
+
+_LATER_METHODS = ("mse",)  # missing in ranges that were made before there was one
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,7 @@ class TensorRange:
         saturation: Method -> share of the sampled values beyond its ``amax``.
         values: How many values ``minimum`` and ``maximum`` are of.
         sampled: How many of them went into the histogram behind ``amax``.
+        history: Method -> its ``amax`` after each of ``Ranges.snapshots`` images.
     """
 
     minimum: float
@@ -50,6 +62,7 @@ class TensorRange:
     saturation: Mapping[str, float]
     values: int
     sampled: int
+    history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +75,8 @@ class Ranges:
         percentile: What the method ``percentile`` means.
         digest: SHA-256 over the preprocessed images, in their order.
         preprocess_version: ``PREPROCESS_VERSION`` of the preprocessing that made them.
+        snapshots: Numbers of images after which the ranges were noted on the way.
+        channel_amax: Tensor -> largest magnitude of each of its channels, where asked for.
     """
 
     tensors: Mapping[str, TensorRange]
@@ -70,10 +85,14 @@ class Ranges:
     preprocess_version: int
     percentile: float = DEFAULT_PERCENTILE
     schema: str = SCHEMA
+    snapshots: tuple[int, ...] = ()
+    channel_amax: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """The ranges as indented JSON: equal ranges give equal text."""
-        return json.dumps(asdict(self), indent=1) + "\n"
+        """The ranges as indented JSON: equal ranges give equal text. What is empty is left out."""
+        table = _without(asdict(self), "snapshots", "channel_amax")
+        table["tensors"] = {k: _without(t, "history") for k, t in table["tensors"].items()}
+        return json.dumps(table, indent=1) + "\n"
 
 
 def collect_ranges(
@@ -84,6 +103,7 @@ def collect_ranges(
     percentile: float = DEFAULT_PERCENTILE,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
+    channel_axes: Mapping[str, int] | None = None,
 ) -> Ranges:
     """Run images through a model and note the range of some tensors.
 
@@ -95,6 +115,8 @@ def collect_ranges(
         percentile: What the method ``percentile`` keeps, in (0, 100].
         progress: Called with the images done and their number, 0 if that is unknown.
         threads: For ONNX Runtime; None lets it choose.
+        channel_axes: Tensors of which the largest magnitude per channel is noted as well, and
+            the axis of their channels.
 
     Raises:
         DataError: No images, an image of the wrong shape, or activations that are not finite.
@@ -103,28 +125,22 @@ def collect_ranges(
     if not 0 < percentile <= 100:
         raise UsageError("percentile", got=str(percentile), expected="more than 0, at most 100")
     total = len(batches) if isinstance(batches, Sized) else 0
-    runner = _TapRunner(model_path, tensors, threads)
-    seen = {name: _Seen() for name in runner.values}
+    channels = dict(channel_axes or {})
+    tapped, values = tap(load_model(model_path), tensors, channels)
+    runner = ImageRunner(tapped, str(model_path), threads)
+    del tapped  # as large as the weights
+    seen = _AllSeen(values, channels, percentile, total)
     digest, done = hashlib.sha256(), 0
-    images = iter(batches)
-    while group := list(islice(images, runner.batch)):
-        for offset, image in enumerate(group):
-            runner.check(image, done + offset)
+    for group in runner.groups(batches):
+        for image in group:
             digest.update(np.ascontiguousarray(image, np.float32).tobytes())
-        for name, tapped in runner.run(group):
-            seen[name].add(tapped, name, done, runner.values[name])
+        seen.add(runner.run(group), done, done + len(group))
         done += len(group)
         if progress:
             progress(done, total)
     if not done:
         raise DataError("calibration images", got="none", expected="at least one image")
-    return Ranges(
-        tensors={name: part.result(percentile) for name, part in seen.items()},
-        images=done,
-        digest=digest.hexdigest(),
-        preprocess_version=PREPROCESS_VERSION,
-        percentile=percentile,
-    )
+    return seen.result(done, digest.hexdigest())
 
 
 def ranges_from_json(text: str, *, where: str = "ranges") -> Ranges:
@@ -143,11 +159,27 @@ def ranges_from_json(text: str, *, where: str = "ranges") -> Ranges:
         "preprocess_version": int,
         "percentile": number,
         "schema": str,
+        "snapshots": list,
+        "channel_amax": dict,
     }
-    check_table(data, where, fields)
+    check_table(data, where, fields, optional=("snapshots", "channel_amax"))
     check_schema(data["schema"], SCHEMA, where)
-    tensors = {name: _range(table, f"{where}: {name}") for name, table in data["tensors"].items()}
-    return Ranges(**{**data, "tensors": tensors})
+    snapshots = _numbers(data.get("snapshots", []), f"{where}: snapshots")
+    channels = data.get("channel_amax", {})
+    return Ranges(
+        **{
+            **data,
+            "tensors": {
+                name: _range(table, f"{where}: {name}", len(snapshots))
+                for name, table in data["tensors"].items()
+            },
+            "snapshots": tuple(map(int, snapshots)),
+            "channel_amax": {
+                name: _numbers(values, f"{where}: channel_amax: {name}")
+                for name, values in channels.items()
+            },
+        }
+    )
 
 
 def load_ranges(path: Path) -> Ranges:
@@ -160,7 +192,7 @@ def save_ranges(ranges: Ranges, path: Path) -> None:
     write_text_atomic(path, ranges.to_json())
 
 
-def _range(data: Any, where: str) -> TensorRange:
+def _range(data: Any, where: str, snapshots: int) -> TensorRange:
     number = (int, float)
     fields: dict[str, type | tuple[type, ...]] = {
         "minimum": number,
@@ -169,13 +201,82 @@ def _range(data: Any, where: str) -> TensorRange:
         "saturation": dict,
         "values": int,
         "sampled": int,
+        "history": dict,
     }
-    check_table(data, where, fields)
+    check_table(data, where, fields, optional=("history",))
     for name in ("amax", "saturation"):
-        check_table(data[name], f"{where}: {name}", dict.fromkeys(METHODS, number))
+        methods: dict[str, type | tuple[type, ...]] = dict.fromkeys(METHODS, number)
+        check_table(data[name], f"{where}: {name}", methods, optional=_LATER_METHODS)
         if any(not value >= 0 for value in data[name].values()):
             raise SpecError(f"{where}: {name}", got=f"{data[name]}", expected="values of 0 or more")
-    return TensorRange(**data)
+    table = data.get("history", {})
+    check_table(table, f"{where}: history", dict.fromkeys(METHODS, list), optional=METHODS)
+    history = {k: _numbers(v, f"{where}: history: {k}", snapshots) for k, v in table.items()}
+    return TensorRange(**{**data, "history": history})
+
+
+def _numbers(values: Any, where: str, count: int | None = None) -> tuple[float, ...]:
+    """A list of numbers of 0 or more, ``count`` of them."""
+    right = isinstance(values, list) and all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) and v >= 0 for v in values
+    )
+    if not right or count not in (None, len(values)):
+        many = "" if count is None else f"{count} "
+        raise SpecError(where, got=repr(values), expected=f"a list of {many}numbers of 0 or more")
+    return tuple(values)
+
+
+def _without(table: dict[str, Any], *names: str) -> dict[str, Any]:
+    """A table without those of the named fields that are empty."""
+    return {key: value for key, value in table.items() if value or key not in names}
+
+
+class _AllSeen:
+    """What was seen of all tensors so far, and what had been seen on the way."""
+
+    def __init__(
+        self, values: Mapping[str, int], channels: Iterable[str], percentile: float, total: int
+    ) -> None:
+        self.values, self.percentile = values, percentile
+        self.tensors = {name: _Seen() for name in values}
+        self.channels = {name: np.zeros(0, np.float32) for name in channels}
+        self.snapshots: dict[int, dict[str, tuple[StreamingHistogram, float]]] = {}
+        shares = SNAPSHOT_SHARES if total >= SNAPSHOT_IMAGES else ()
+        self._due = [int(share * total) for share in shares] if total else [1]
+        self._doubles = not total
+
+    def add(self, tapped: Sequence[NDArray[np.float32]], image: int, done: int) -> None:
+        """Note taps, of tensors and then of channels, of the images ``image`` to ``done - 1``."""
+        split = len(self.tensors)
+        for (name, seen), part in zip(self.tensors.items(), tapped[:split], strict=True):
+            seen.add(part, name, image, self.values[name])
+        for (name, largest), part in zip(self.channels.items(), tapped[split:], strict=True):
+            self.channels[name] = np.maximum(largest, part) if largest.size else part
+        if self._due and done >= self._due[0]:
+            self.snapshots[done] = {
+                k: (s.histogram.copy(), s.largest) for k, s in self.tensors.items()
+            }
+            self._due = [n for n in self._due if n > done] or [2 * done] * self._doubles
+
+    def result(self, images: int, digest: str) -> Ranges:
+        # A batch may have carried a snapshot to the end; of doublings only the last few tell.
+        first = images / 8 if self._doubles else 0
+        wanted = images >= SNAPSHOT_IMAGES
+        before = {n: s for n, s in self.snapshots.items() if wanted and first <= n < images}
+        return Ranges(
+            tensors={
+                name: seen.result(self.percentile, [parts[name] for parts in before.values()])
+                for name, seen in self.tensors.items()
+            },
+            images=images,
+            digest=digest,
+            preprocess_version=PREPROCESS_VERSION,
+            percentile=self.percentile,
+            snapshots=tuple(before),
+            channel_amax={
+                name: tuple(float(v) for v in values) for name, values in self.channels.items()
+            },
+        )
 
 
 class _Seen:
@@ -184,6 +285,11 @@ class _Seen:
     def __init__(self) -> None:
         self.histogram = StreamingHistogram()
         self.minimum, self.maximum, self.values = math.inf, -math.inf, 0
+
+    @property
+    def largest(self) -> float:
+        """The largest magnitude of all values."""
+        return max(abs(self.minimum), abs(self.maximum))
 
     def add(self, tapped: NDArray[np.float32], name: str, image: int, values: int) -> None:
         low, high, magnitude = (float(v) for v in tapped[:STATISTICS])
@@ -199,72 +305,22 @@ class _Seen:
         self.values += values
         self.histogram.add(tapped[STATISTICS:])
 
-    def result(self, percentile: float) -> TensorRange:
-        largest = max(abs(self.minimum), abs(self.maximum))
-        amax = amax_by_method(self.histogram, largest, percentile)
+    def result(
+        self, percentile: float, before: Sequence[tuple[StreamingHistogram, float]]
+    ) -> TensorRange:
+        """The range, with its history from histograms and largest magnitudes of before."""
+        amax = amax_by_method(self.histogram, self.largest, percentile)
+        past = [amax_by_method(*part, percentile) for part in before]
         return TensorRange(
             minimum=self.minimum,
             maximum=self.maximum,
             amax=amax,
-            saturation={m: round(self.histogram.fraction_above(a), 9) for m, a in amax.items()},
+            saturation={method: self._saturation(a) for method, a in amax.items()},
             values=self.values,
             sampled=self.histogram.total,
+            history={method: tuple(p[method] for p in past) for method in amax} if past else {},
         )
 
-
-class _TapRunner:
-    """ONNX Runtime over a tapped model.
-
-    Attributes:
-        batch: Images per run.
-        values: Tensor -> how many values it has per run.
-    """
-
-    def __init__(self, model_path: Path, tensors: Sequence[str], threads: int | None) -> None:
-        ort = require("onnxruntime", extra="cpu", needed_for="calibration")
-        try:
-            model = onnx.load(model_path)
-        except Exception as error:  # protobuf's DecodeError has no common base with OSError
-            raise ModelError(str(model_path), got=str(error), expected="an ONNX model") from error
-        tapped, self.values = tap(model, tensors)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads or 0
-        text = tapped.SerializeToString()
-        del model, tapped  # each is as large as the weights
-        try:
-            self.session = ort.InferenceSession(text, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's errors have no base of their own
-            raise ModelError(
-                str(model_path), got=str(error), expected="a model that ONNX Runtime runs"
-            ) from error
-        inputs = self.session.get_inputs()
-        if len(inputs) != 1 or len(inputs[0].shape) != 4:
-            raise ModelError(
-                str(model_path),
-                got=f"inputs {', '.join(f'{i.name} {i.shape}' for i in inputs)}",
-                expected="one image input (B, C, H, W)",
-            )
-        self.name, self.shape = inputs[0].name, tuple(inputs[0].shape)
-        self.dtype = np.float16 if "float16" in inputs[0].type else np.float32
-
-    @property
-    def batch(self) -> int:
-        return int(self.shape[0])
-
-    def check(self, image: NDArray[np.float32], number: int) -> None:
-        """Refuse an image that is not the graph's (C, H, W)."""
-        if np.shape(image) != self.shape[1:]:
-            raise DataError(
-                f"calibration image {number}",
-                got=f"shape {np.shape(image)}",
-                expected=f"{self.shape[1:]}, a preprocessed image",
-            )
-
-    def run(
-        self, images: Sequence[NDArray[np.float32]]
-    ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        """The taps of up to ``batch`` images, one tensor after another."""
-        filled = [images[i % len(images)] for i in range(self.batch)]
-        feed = {self.name: np.stack(filled).astype(self.dtype, copy=False)}
-        yield from zip(self.values, self.session.run(None, feed), strict=True)
+    def _saturation(self, amax: float) -> float:
+        # Within its last bin the histogram does not know that nothing is above the maximum.
+        return 0.0 if amax >= self.largest else round(self.histogram.fraction_above(amax), 9)

@@ -3,24 +3,28 @@
 A tap of tensor ``t`` is one vector: minimum, maximum and sum of magnitudes of all its values
 (exact), then every ``step``-th of them, at most ``SAMPLE_LIMIT``. The step shares no factor with
 the number of values, so the sample walks through every column, row and channel alike.
+
+A channel tap of a tensor is the largest magnitude of each of its channels, exact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import gcd, prod
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from mahtrt.calibration.graph import GraphIndex
+from mahtrt.calibration.graph import GraphIndex, opset_of
 from mahtrt.errors import ModelError
 
 SAMPLE_LIMIT = 65_536
 TAP_PREFIX = "mahtrt_tap_"
 STATISTICS = 3  # minimum, maximum, sum of magnitudes
 
+_AXES_ARE_INPUTS = 18  # of ReduceMax and ReduceMean, since this opset
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
 
@@ -32,7 +36,9 @@ def sample_step(values: int, limit: int = SAMPLE_LIMIT) -> int:
     return step
 
 
-def tap(model: onnx.ModelProto, tensors: Sequence[str]) -> tuple[onnx.ModelProto, dict[str, int]]:
+def tap(
+    model: onnx.ModelProto, tensors: Sequence[str], channel_axes: Mapping[str, int] | None = None
+) -> tuple[onnx.ModelProto, dict[str, int]]:
     """A copy of a model whose only outputs are the taps of some tensors, in their order.
 
     What the tensors do not depend on is left out.
@@ -40,6 +46,8 @@ def tap(model: onnx.ModelProto, tensors: Sequence[str]) -> tuple[onnx.ModelProto
     Args:
         model: A floating-point model with static shapes.
         tensors: Names of tensors of its top-level graph.
+        channel_axes: Tensors that also get a channel tap, and the axis of their channels (0 or
+            more). These taps come last, in this order.
 
     Returns:
         The tapped model, and for each tensor how many values it has.
@@ -51,9 +59,11 @@ def tap(model: onnx.ModelProto, tensors: Sequence[str]) -> tuple[onnx.ModelProto
     values = {name: prod(_shape(graph, name)) for name in tensors}
     tapped = onnx.ModelProto()
     tapped.CopyFrom(model)
-    needed = _needed(graph, tensors)
+    axes = dict(channel_axes or {})
+    shapes = {name: _shape(graph, name) for name in axes}
+    needed = needed_nodes(model, [*tensors, *axes])
     del tapped.graph.node[:]
-    tapped.graph.node.extend(node for i, node in enumerate(graph.nodes) if i in needed)
+    tapped.graph.node.extend(needed)
     del tapped.graph.output[:]
     tapped.graph.initializer.append(_int64(f"{TAP_PREFIX}flat", -1))
     tapped.graph.initializer.append(_int64(f"{TAP_PREFIX}zero", 0))
@@ -65,7 +75,34 @@ def tap(model: onnx.ModelProto, tensors: Sequence[str]) -> tuple[onnx.ModelProto
         tapped.graph.output.append(
             helper.make_tensor_value_info(f"{TAP_PREFIX}{number}", TensorProto.FLOAT, [count])
         )
+    for number, (name, axis) in enumerate(axes.items()):
+        output = f"{TAP_PREFIX}channels_{number}"
+        _add_channel_tap(tapped, output, name, np.delete(np.arange(len(shapes[name])), axis))
+        tapped.graph.output.append(
+            helper.make_tensor_value_info(output, TensorProto.FLOAT, [shapes[name][axis]])
+        )
     return tapped, values
+
+
+def _add_channel_tap(
+    model: onnx.ModelProto, output: str, tensor: str, reduced: NDArray[np.int64]
+) -> None:
+    magnitude, as_float = f"{output}_magnitude", f"{output}_float"
+    nodes = model.graph.node
+    nodes.append(helper.make_node("Cast", [tensor], [as_float], to=TensorProto.FLOAT))
+    nodes.append(helper.make_node("Abs", [as_float], [magnitude]))
+    nodes.append(reduce_node(model, "ReduceMax", magnitude, output, reduced))
+
+
+def reduce_node(
+    model: onnx.ModelProto, op: str, tensor: str, output: str, axes: NDArray[np.int64]
+) -> onnx.NodeProto:
+    """A reduction over some axes, which are dropped; the axes become an initializer."""
+    if opset_of(model) < _AXES_ARE_INPUTS:
+        return helper.make_node(op, [tensor], [output], keepdims=0, axes=axes.tolist())
+    stored = numpy_helper.from_array(axes.astype(np.int64), f"{output}_axes")
+    model.graph.initializer.append(stored)
+    return helper.make_node(op, [tensor, stored.name], [output], keepdims=0)
 
 
 def _add_tap(graph: onnx.GraphProto, output: str, tensor: str, step: int) -> None:
@@ -106,15 +143,18 @@ def _shape(graph: GraphIndex, tensor: str) -> tuple[int, ...]:
     return shape
 
 
-def _needed(graph: GraphIndex, tensors: Sequence[str]) -> set[int]:
-    """Positions of the nodes that some tensors depend on."""
-    if any(a.type in (a.GRAPH, a.GRAPHS) for node in graph.nodes for a in node.attribute):
-        return set(range(len(graph.nodes)))  # a body may read tensors that are not node inputs
-    stack = [graph.producer[name] for name in tensors if name in graph.producer]
-    seen: set[int] = set()
-    while stack:
-        position = stack.pop()
-        if position not in seen:
-            seen.add(position)
-            stack.extend(graph.makers(position))
-    return seen
+def needed_nodes(model: onnx.ModelProto, tensors: Sequence[str]) -> list[onnx.NodeProto]:
+    """Copies of the nodes that some tensors depend on, in their order."""
+    nodes = list(model.graph.node)
+    producer = {name: place for place, node in enumerate(nodes) for name in node.output}
+    if any(a.type in (a.GRAPH, a.GRAPHS) for node in nodes for a in node.attribute):
+        keep = set(range(len(nodes)))  # a body may read tensors that are not node inputs
+    else:
+        keep = set()
+        stack = [producer[name] for name in tensors if name in producer]
+        while stack:
+            place = stack.pop()
+            if place not in keep:
+                keep.add(place)
+                stack.extend(producer[name] for name in nodes[place].input if name in producer)
+    return [onnx.NodeProto.FromString(nodes[place].SerializeToString()) for place in sorted(keep)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,6 +43,14 @@ def scale_from_amax(amax: float) -> float:
     return (amax if amax > _DEAD else 1.0) / ACTIVATION_MAX
 
 
+def scale_of_type(
+    scale: float | NDArray[np.floating], dtype: type[np.floating]
+) -> NDArray[np.floating]:
+    """Scales rounded to the type of the tensors they are for; never zero, as FP16 might be."""
+    rounded = np.asarray(scale).astype(dtype)
+    return np.maximum(rounded, ml_dtypes.finfo(dtype).smallest_subnormal.astype(dtype))
+
+
 def quantize_weight(
     weight: NDArray[np.generic],
     axis: int,
@@ -60,13 +69,12 @@ def quantize_weight(
         weight: Any shape, floating point.
         axis: The axis of the output channels.
         bits: 7 or 8.
-        scale_dtype: float32, or float16 for an FP16 graph; codes are of the rounded scale.
+        scale_dtype: float32, or the type of a half-precision graph; codes are of the rounded scale.
     """
     value = weight.astype(np.float32)
     largest = np.abs(value).max(axis=tuple(i for i in range(value.ndim) if i != axis))
     limit = largest_code(bits)
-    scales = (np.where(largest > _DEAD, largest, 1.0) / limit).astype(scale_dtype)
-    scales = np.maximum(scales, np.finfo(scale_dtype).smallest_subnormal)
+    scales = scale_of_type(np.where(largest > _DEAD, largest, 1.0) / limit, scale_dtype)
     shape = [-1 if i == axis else 1 for i in range(value.ndim)]
     codes = np.rint(value / scales.astype(np.float32).reshape(shape))
     return QuantizedWeight(np.clip(codes, -limit, limit).astype(np.int8), scales, axis)

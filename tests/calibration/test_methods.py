@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mahtrt.calibration.histogram import StreamingHistogram
-from mahtrt.calibration.methods import amax_by_method, amax_entropy, amax_percentile
+from mahtrt.calibration.methods import (
+    METHODS,
+    amax_by_method,
+    amax_entropy,
+    amax_mse,
+    amax_percentile,
+    expected_squared_error,
+)
 
 
 def histogram_of(values: np.ndarray, bins: int = 2048) -> StreamingHistogram:
@@ -97,7 +104,7 @@ def test_methods_never_exceed_the_maximum_and_zero_stays_zero() -> None:
     largest = float(np.abs(values).max())
     assert max(amax_by_method(histogram_of(values), largest).values()) <= largest
     zeros = amax_by_method(histogram_of(np.zeros(10)), 0.0)
-    assert zeros == {"minmax": 0.0, "percentile": 0.0, "entropy": 0.0}
+    assert zeros == dict.fromkeys(METHODS, 0.0)
 
 
 def test_sixty_tensors_take_seconds() -> None:
@@ -107,3 +114,62 @@ def test_sixty_tensors_take_seconds() -> None:
     for histogram in histograms:
         amax_entropy(histogram)
     assert time.process_time() - start < 1.0  # 60 tensors: 10 s
+
+
+def squared_error_by_the_book(histogram: StreamingHistogram, threshold: float) -> float:
+    """Quantises many values of every bin, one bin after another."""
+    total, points = 0.0, (np.arange(400) + 0.5) / 400
+    counts = histogram.counts.astype(float)
+    counts[0] -= histogram.zeros
+    for place in np.flatnonzero(counts):
+        values = (place + points) * histogram.width
+        step = threshold / 127
+        restored = np.clip(np.rint(values / step), -127, 127) * step
+        total += counts[place] * float(((values - restored) ** 2).mean())
+    return total / histogram.total
+
+
+@pytest.mark.parametrize("kind", ["normal", "laplace", "uniform", "relu"])
+def test_expected_squared_error_is_that_of_quantised_values(kind: str) -> None:
+    rng = np.random.default_rng(1)
+    values = (
+        np.maximum(rng.normal(size=5000), 0) if kind == "relu" else getattr(rng, kind)(size=5000)
+    )
+    histogram = histogram_of(values, 256)
+    thresholds = np.array([0.6, 0.9, 1.0]) * histogram.limit
+    expected = [squared_error_by_the_book(histogram, float(t)) for t in thresholds]
+    np.testing.assert_allclose(expected_squared_error(histogram, thresholds), expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mse_is_the_best_of_all_thresholds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.standard_t(2 + 2 * seed, 20_000)
+    values[::3] = 0
+    histogram = histogram_of(values)
+    every = np.arange(128, 2049) * histogram.width
+    errors = expected_squared_error(histogram, every)
+    found = expected_squared_error(histogram, np.array([amax_mse(histogram)]))[0]
+    assert found <= errors.min() * 1.001
+    restored = [
+        np.clip(np.rint(values * 127 / t), -127, 127) * t / 127
+        for t in (amax_mse(histogram), np.abs(values).max())
+    ]
+    clipped, whole = (float(((values - r) ** 2).mean()) for r in restored)
+    assert clipped <= whole * 1.01  # never worse than minmax on the values themselves
+
+
+def test_mse_clips_an_outlier_only_where_that_pays() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=200_000)
+    values[0] = 60.0
+    assert amax_mse(histogram_of(values)) < 40
+    # A hundred times as many such values are no outliers.
+    values[:20_000] = 60.0
+    assert amax_mse(histogram_of(values)) > 55
+
+
+def test_mse_of_few_bins_or_nothing_keeps_all() -> None:
+    assert amax_mse(histogram_of(np.zeros(10))) == 0.0
+    narrow = histogram_of(np.array([1e-3, 1.0]), 128)
+    assert amax_mse(narrow) == pytest.approx(1.0)

@@ -299,8 +299,36 @@ def test_half_precision_graphs_get_half_precision_scales() -> None:
     assert {wiring.values[s].data_type for s in scales} == {TensorProto.FLOAT16}
 
 
+def test_a_method_for_each_tensor(model: onnx.ModelProto, ranges: Ranges, plan: Plan) -> None:
+    tensors = tensors_to_calibrate(model, plan)
+    int8 = quantize(model, ranges, plan, method={tensors[0]: "mse", "elsewhere": "entropy"})
+    values = {t.name: t for t in int8.graph.initializer}
+    for tensor in tensors:
+        method = "mse" if tensor == tensors[0] else "minmax"
+        scale = float(numpy_helper.to_array(values[f"{tensor}_scale"]))
+        assert scale == pytest.approx(ranges.tensors[tensor].amax[method] / 127)
+    record = json.loads(next(p.value for p in int8.metadata_props if p.key == METADATA_KEY))
+    assert record["method"] == {tensors[0]: "mse"}
+    same = quantize(model, ranges, plan, method=dict.fromkeys(tensors, "minmax"))
+    assert list(same.graph.initializer) == list(quantize(model, ranges, plan).graph.initializer)
+
+
+def test_ranges_of_before_there_was_a_method_are_refused_for_it(
+    model: onnx.ModelProto, ranges: Ranges, plan: Plan
+) -> None:
+    old = {
+        name: replace(seen, amax={k: v for k, v in seen.amax.items() if k != "mse"})
+        for name, seen in ranges.tensors.items()
+    }
+    quantize(model, replace(ranges, tensors=old), plan)
+    with pytest.raises(SpecError, match="expected one by mse"):
+        quantize(model, replace(ranges, tensors=old), plan, method="mse")
+    with pytest.raises(UsageError, match="got 'max'"):
+        quantize(model, ranges, plan, method={"t": "max"})  # type: ignore[dict-item]
+
+
 def test_wrong_options_are_refused(model: onnx.ModelProto, ranges: Ranges, plan: Plan) -> None:
-    with pytest.raises(UsageError, match="expected minmax or percentile or entropy"):
+    with pytest.raises(UsageError, match="expected minmax or percentile or entropy or mse"):
         quantize(model, ranges, plan, method="max")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="weight bits: got 4"):
         quantize(model, ranges, plan, weight_bits=4)

@@ -191,6 +191,50 @@ def test_wrong_ranges_are_refused(change: dict[str, object], message: str) -> No
         ranges_from_json(text)
 
 
+def test_what_was_seen_on_the_way_is_what_fewer_images_give(tmp_path: Path) -> None:
+    path, images = small_model(tmp_path / "m.onnx"), smooth_images(12)
+    whole = collect_ranges(path, [TENSOR], images, threads=1)
+    assert whole.snapshots == (1, 3, 6, 9)
+    for place, count in enumerate(whole.snapshots):
+        part = collect_ranges(path, [TENSOR], images[:count], threads=1)
+        past = {m: h[place] for m, h in whole.tensors[TENSOR].history.items()}
+        assert past == part.tensors[TENSOR].amax
+    assert collect_ranges(path, [TENSOR], images[:7], threads=1).snapshots == ()
+
+
+def test_snapshots_double_where_the_number_of_images_is_unknown(tmp_path: Path) -> None:
+    path, images = small_model(tmp_path / "m.onnx"), smooth_images(11)
+    ranges = collect_ranges(path, [TENSOR], iter(images), threads=1)
+    assert ranges.snapshots == (2, 4, 8)
+    assert len(ranges.tensors[TENSOR].history["mse"]) == 3
+
+
+def test_channels_are_noted_in_the_same_pass(
+    tmp_path: Path, run_ort: Callable[..., list[np.ndarray]]
+) -> None:
+    path, images = small_model(tmp_path / "m.onnx"), smooth_images(4)
+    axes = {TENSOR: 1, "stem_out": 1}
+    ranges = collect_ranges(path, [TENSOR], images, threads=1, channel_axes=axes)
+    full = onnx.load(path)
+    full.graph.output.append(onnx.helper.make_tensor_value_info("stem_out", 1, None))
+    values = np.concatenate([run_ort(full, image=image[None])[-1] for image in images])
+    expected = np.abs(values).max(axis=(0, 2, 3))
+    np.testing.assert_allclose(ranges.channel_amax["stem_out"], expected, rtol=1e-5)
+    assert list(ranges.tensors) == [TENSOR]
+    assert max(ranges.channel_amax[TENSOR]) == ranges.tensors[TENSOR].maximum
+    assert ranges_from_json(ranges.to_json()) == ranges
+
+
+def test_history_and_channels_survive_json(tmp_path: Path) -> None:
+    path = small_model(tmp_path / "m.onnx")
+    ranges = collect_ranges(path, [TENSOR], smooth_images(8), channel_axes={TENSOR: 1}, threads=1)
+    assert ranges_from_json(ranges.to_json()) == ranges
+    for name, wrong in (("snapshots", [1, 2]), ("snapshots", "x"), ("channel_amax", {"t": [-1]})):
+        text = json.dumps(json.loads(ranges.to_json()) | {name: wrong})
+        with pytest.raises(SpecError, match=r"numbers of 0 or more|type list"):
+            ranges_from_json(text)
+
+
 def test_negative_or_missing_amax_is_refused() -> None:
     for amax in ({"minmax": 1.0}, {"minmax": -1.0, "percentile": 1.0, "entropy": 1.0}):
         wrong = replace(RANGES, tensors={"t": replace(RANGES.tensors["t"], amax=amax)})

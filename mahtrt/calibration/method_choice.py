@@ -1,0 +1,219 @@
+"""Which calibration method each class of tensors gets, decided by the landmarks themselves.
+
+No method is best for every tensor: clipping what is rare pays where large values are noise, and
+costs landmarks where they are the peaks of a map. Nor does the error of a tensor tell, since not
+every error reaches the landmarks. So the tensors are put into a few classes, by what reads and
+makes them, and one class after another tries the methods while the others stay (coordinate
+descent); each trial is a quantised graph whose landmarks are compared with FP32's.
+
+``minmax`` is left only for a gain beyond the margin, because differences of a few percent on a few
+images are noise. The same inputs give the same choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+
+from mahtrt.calibration.graph import SCOPE_KEY, GraphIndex, scope_of
+from mahtrt.calibration.methods import DEFAULT_METHOD, METHODS, Method
+from mahtrt.calibration.plan import Plan, check_plan
+from mahtrt.calibration.qdq import quantize, quantized_inputs
+from mahtrt.calibration.ranges import Ranges
+from mahtrt.errors import UsageError
+
+DEFAULT_MARGIN = 0.05
+DEFAULT_SWEEPS = 2
+DEFAULT_EVALUATIONS = 64
+
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+# Shape and element-wise nodes between a Concat and what reads its channels.
+_TRANSPARENT = ("Identity", "Relu", "Reshape", "Transpose")
+
+
+@dataclass(frozen=True, slots=True)
+class MethodChoice:
+    """What :func:`choose_methods` found.
+
+    Attributes:
+        methods: Class -> method.
+        error_px: Landmark error of this choice, as ``evaluate`` gave it.
+        uniform_px: Landmark error with ``minmax`` everywhere.
+        evaluations: How many graphs were evaluated.
+        complete: Whether every trial fitted into the bound on evaluations.
+    """
+
+    methods: Mapping[str, Method]
+    error_px: float
+    uniform_px: float
+    evaluations: int
+    complete: bool
+
+
+def tensor_classes(model: onnx.ModelProto, plan: Plan) -> dict[str, str]:
+    """The class of each tensor that a plan quantises.
+
+    A class is the reader's part of the network (first component of its scope, nothing where the
+    exporter left no scopes) and what the tensor is: ``concat`` if a Concat made it, ``residual``
+    if only an Add reads it through INT8, else ``convolution input`` or ``linear input``.
+
+    Raises:
+        SpecError: The plan does not fit the model.
+        ModelError: The model is quantised already.
+    """
+    graph = GraphIndex(model)
+    check_plan(plan, graph)
+    classes: dict[str, str] = {}
+    for position, _, tensor in quantized_inputs(graph, plan):
+        kind = _kind(graph, graph.nodes[position].op_type, tensor)
+        part = _part(graph.nodes[position])
+        known = classes.get(tensor, "")
+        # The same tensor beside an Add is what the product that reads it too says.
+        if not known or known.endswith("residual"):
+            classes[tensor] = f"{part} {kind}".strip()
+    return classes
+
+
+def methods_by_tensor(
+    classes: Mapping[str, str], methods: Mapping[str, Method]
+) -> dict[str, Method]:
+    """Tensor -> method, as :func:`mahtrt.calibration.qdq.quantize` takes it."""
+    return {tensor: methods.get(name, DEFAULT_METHOD) for tensor, name in classes.items()}
+
+
+def choose_methods(
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    plan: Plan,
+    evaluate: Callable[[onnx.ModelProto], float],
+    *,
+    candidates: Sequence[Method] = METHODS,
+    weight_bits: int = 8,
+    margin: float = DEFAULT_MARGIN,
+    sweeps: int = DEFAULT_SWEEPS,
+    max_evaluations: int = DEFAULT_EVALUATIONS,
+    progress: Callable[[int, int], None] | None = None,
+) -> MethodChoice:
+    """Choose a method for each class of tensors by measured landmark error.
+
+    Args:
+        model: The floating-point model.
+        ranges: Of the plan's tensors.
+        plan: Which blocks are INT8.
+        evaluate: A quantised graph -> its landmark error in pixels, mean displacement against
+            FP32 over some images (not those that will judge the result).
+        candidates: Methods to try beside ``minmax``.
+        weight_bits: As the result will be built with.
+        margin: Share by which another method must lower the error.
+        sweeps: How often all classes are gone through; fewer when nothing changes any more.
+        max_evaluations: Stop after as many graphs, 1 or more.
+        progress: Called with the evaluations done and the most there can be.
+
+    Raises:
+        UsageError: No evaluation is allowed, or the margin is negative.
+        SpecError: Plan, ranges and model do not fit each other.
+    """
+    if max_evaluations < 1 or margin < 0:
+        raise UsageError(
+            "method choice",
+            got=f"max_evaluations {max_evaluations}, margin {margin}",
+            expected="at least 1 evaluation, and a margin of 0 or more",
+        )
+    search = _Search(model, ranges, plan, evaluate, weight_bits, max_evaluations, progress)
+    order = list(dict.fromkeys(search.classes.values()))
+    tried = [m for m in METHODS if m in candidates and m != DEFAULT_METHOD]
+    search.most = min(max_evaluations, 1 + sweeps * len(order) * len(tried))
+    best: dict[str, Method] = dict.fromkeys(order, DEFAULT_METHOD)
+    uniform = search.error(best)
+    assert uniform is not None
+    error = uniform
+    for _ in range(sweeps):
+        before = dict(best)
+        for name in order:
+            best, error = _best_for_class(search, best, error, name, tried, margin)
+        if best == before:
+            break
+    return MethodChoice(best, error, uniform, search.evaluations, search.complete)
+
+
+def _best_for_class(
+    search: _Search,
+    current: dict[str, Method],
+    error: float,
+    name: str,
+    tried: Sequence[Method],
+    margin: float,
+) -> tuple[dict[str, Method], float]:
+    """The best method of one class while the others stay, ``minmax`` unless another is better."""
+    plain = search.error({**current, name: DEFAULT_METHOD})
+    if plain is None:
+        return current, error
+    trials = [
+        ({**current, name: method}, search.error({**current, name: method})) for method in tried
+    ]
+    known = [(methods, e) for methods, e in trials if e is not None]
+    best = min(known, key=lambda pair: pair[1], default=(current, plain))
+    if best[1] < plain * (1 - margin):
+        return best
+    return {**current, name: DEFAULT_METHOD}, plain
+
+
+class _Search:
+    """Quantises and evaluates, each distinct set of scales once, up to a bound."""
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        ranges: Ranges,
+        plan: Plan,
+        evaluate: Callable[[onnx.ModelProto], float],
+        weight_bits: int,
+        most: int,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.model, self.ranges, self.plan, self.evaluate = model, ranges, plan, evaluate
+        self.bits, self.most, self.progress = weight_bits, most, progress
+        self.classes = tensor_classes(model, plan)
+        self.known: dict[tuple[float, ...], float] = {}
+        self.complete = True
+
+    @property
+    def evaluations(self) -> int:
+        return len(self.known)
+
+    def error(self, methods: Mapping[str, Method]) -> float | None:
+        """The landmark error with a method per class; None where it would be one too many."""
+        chosen = methods_by_tensor(self.classes, methods)
+        seen = self.ranges.tensors
+        # Methods that give the same scales are the same graph.
+        key = tuple(seen[t].amax.get(m, -1.0) for t, m in chosen.items() if t in seen)
+        if key not in self.known:
+            if self.evaluations >= self.most:
+                self.complete = False
+                return None
+            int8 = quantize(
+                self.model, self.ranges, self.plan, method=chosen, weight_bits=self.bits
+            )
+            error = float(self.evaluate(int8))
+            self.known[key] = error if error == error else float("inf")  # NaN never wins
+            if self.progress:
+                self.progress(self.evaluations, self.most)
+        return self.known[key]
+
+
+def _kind(graph: GraphIndex, reader: str, tensor: str) -> str:
+    if reader == "Add":
+        return "residual"
+    maker = graph.maker(tensor)
+    while maker is not None and maker.op_type in _TRANSPARENT:
+        maker = graph.maker(maker.input[0])
+    if maker is not None and maker.op_type == "Concat":
+        return "concat"
+    return "convolution input" if reader in _CONVOLUTIONS else "linear input"
+
+
+def _part(node: onnx.NodeProto) -> str:
+    scoped = any(entry.key == SCOPE_KEY for entry in node.metadata_props)
+    return scope_of(node).partition(".")[0] if scoped else ""

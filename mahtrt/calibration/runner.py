@@ -1,0 +1,104 @@
+"""ONNX Runtime over a graph of one image input, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from mahtrt.errors import DataError, ModelError, require
+
+_ERRORS_ONLY = 3
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file.
+
+    Raises:
+        ModelError: It cannot be read, or is no ONNX model.
+    """
+    try:
+        return onnx.load(path)
+    except Exception as error:  # protobuf's DecodeError has no common base with OSError
+        raise ModelError(str(path), got=str(error), expected="an ONNX model") from error
+
+
+class ImageRunner:
+    """A session that takes preprocessed images and gives the graph's outputs.
+
+    Args:
+        model: Static shapes, one input (B, C, H, W).
+        where: What errors are about: a path, or which graph it is.
+        threads: For ONNX Runtime; None lets it choose.
+        literal: Run the nodes as they stand. Otherwise ONNX Runtime rewrites the graph; for Q/DQ
+            that may mean other kernels, whose sums saturate on some CPUs.
+
+    Raises:
+        ModelError: ONNX Runtime cannot run the model, or its inputs are others.
+        MissingComponentError: ONNX Runtime is not installed.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        where: str,
+        threads: int | None = None,
+        *,
+        literal: bool = False,
+    ) -> None:
+        ort = require("onnxruntime", extra="cpu", needed_for="calibration")
+        options = ort.SessionOptions()
+        options.log_severity_level = _ERRORS_ONLY
+        options.intra_op_num_threads = threads or 0
+        if literal:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        text, providers = model.SerializeToString(), ["CPUExecutionProvider"]
+        try:
+            self._session = ort.InferenceSession(text, options, providers=providers)
+        except Exception as error:  # ONNX Runtime's errors have no base of their own
+            raise ModelError(
+                where, got=str(error), expected="a model that ONNX Runtime runs"
+            ) from error
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or len(inputs[0].shape) != 4:
+            raise ModelError(
+                where,
+                got=f"inputs {', '.join(f'{i.name} {i.shape}' for i in inputs)}",
+                expected="one image input (B, C, H, W)",
+            )
+        self._name, self._shape = inputs[0].name, tuple(inputs[0].shape)
+        self._dtype = np.float16 if "float16" in inputs[0].type else np.float32
+
+    @property
+    def batch(self) -> int:
+        """Images per run."""
+        return int(self._shape[0])
+
+    def groups(self, images: Iterable[NDArray[np.float32]]) -> Iterator[list[NDArray[np.float32]]]:
+        """The images in lists of at most ``batch``, each checked; the next ones are asked for late.
+
+        Raises:
+            DataError: An image that is not the graph's (C, H, W).
+        """
+        remaining, done = iter(images), 0
+        while group := list(islice(remaining, self.batch)):
+            for offset, image in enumerate(group):
+                if np.shape(image) != self._shape[1:]:
+                    raise DataError(
+                        f"calibration image {done + offset}",
+                        got=f"shape {np.shape(image)}",
+                        expected=f"{self._shape[1:]}, a preprocessed image",
+                    )
+            yield group
+            done += len(group)
+
+    def run(self, group: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """The outputs for up to ``batch`` images; a short group is filled up with its own."""
+        filled = [group[i % len(group)] for i in range(self.batch)]
+        feed = {self._name: np.stack(filled).astype(self._dtype, copy=False)}
+        outputs: list[NDArray[np.float32]] = self._session.run(None, feed)
+        return outputs
