@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ class EngineArtifact:
         device: What it was compiled for, as the manifest records it.
         versions: Of the libraries that compiled it.
         notes: What the user should know, one sentence each.
+        build: How it was built: cache key, seconds, memory, as the manifest records it.
     """
 
     files: Mapping[str, Path]
@@ -25,3 +26,4 @@ class EngineArtifact:
     device: Mapping[str, Any]
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    build: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,298 @@
+"""Engines and kernel timings of earlier builds.
+
+An engine is reused when every field of its :class:`EngineKey` is the same; the fields are readable
+in the cache and in a bundle's manifest, so that a rebuild can be explained. The folder holds
+
+    engines/<digest of the key>.json   the key, its files' digests, how long the build took
+    files/<digest>                     plans and layer reports; the oldest in use go first
+    timing/<readable name>.bin         kernel timings, led by their SHA-256
+
+Every file is written whole or not at all, and read back against its SHA-256, so concurrent builds
+do not disturb each other and a damaged file is as good as none. Plans are executable code: who can
+write the folder decides what runs, so it is made for the user alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mahtrt.atomic import atomic_path, write_text_atomic
+from mahtrt.digest import sha256_of_bytes, sha256_of_file
+from mahtrt.errors import InputError, IntegrityError, MahtrtError
+from mahtrt.schema import check_schema, dataclass_from
+
+KEY_SCHEMA = "mahtrt.engine-key/1"
+ENTRY_SCHEMA = "mahtrt.cached-engine/1"
+# Some thirty FP32 engines of the largest network.
+LIMIT_BYTES = 8 * 2**30
+# Entries are a few kilobytes and outlive their plans: they know how long a build takes.
+LIMIT_ENTRIES = 1000
+ENVIRONMENT = "MAHTRT_CACHE_DIR"
+
+Outcome = Literal["taken", "gone", "damaged"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKey:
+    """Everything that decides what an engine is.
+
+    Attributes:
+        onnx_sha256: Of the graph as it was given.
+        tensorrt: Version of the flavour's package.
+        platform: ``linux_x86_64``.
+        gpu: The card whose kernels were timed, "" where none was.
+        cuda_driver: CUDA version of the driver, "" where none was used.
+        plugin_sha256: Of the kernel of the fused soft-argmax, "" without it.
+    """
+
+    onnx_sha256: str
+    precision: str
+    flavour: str
+    tensorrt: str
+    platform: str
+    gpu: str
+    compute_capabilities: tuple[str, ...]
+    cuda_driver: str
+    workspace_mib: int | None
+    optimization_level: int | None
+    hardware_compatibility: str
+    plugin_sha256: str = ""
+    schema: str = KEY_SCHEMA
+
+    def to_dict(self) -> dict[str, Any]:
+        data = dataclasses.asdict(self)
+        return data | {"compute_capabilities": list(self.compute_capabilities)}
+
+    @property
+    def sha256(self) -> str:
+        """Digest over the fields by name."""
+        return sha256_of_bytes(json.dumps(self.to_dict(), sort_keys=True).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class CachedEngine:
+    """What the cache knows about an engine.
+
+    Attributes:
+        files: Role (``plan``, ``layers``) to SHA-256.
+        seconds: How long the build took.
+        facts: What the build found out, as :class:`mahtrt.engine.artifact.EngineArtifact` has it.
+    """
+
+    key: EngineKey
+    files: Mapping[str, str]
+    seconds: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    schema: str = ENTRY_SCHEMA
+
+
+def explain_difference(wanted: EngineKey, found: EngineKey) -> tuple[str, ...]:
+    """Each field in which two keys differ: ``optimization_level (5 wanted, 3 cached)``."""
+    ours, theirs = wanted.to_dict(), found.to_dict()
+    return tuple(
+        f"{name} ({_shown(ours[name])} wanted, {_shown(theirs[name])} cached)"
+        for name in ours
+        if ours[name] != theirs[name]
+    )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(value) or "none"
+    return "default" if value is None else str(value) or "none"
+
+
+class EngineCache:
+    """A folder of engines.
+
+    Args:
+        folder: Made if missing.
+        limit_bytes: More than this is not kept.
+
+    Raises:
+        OSError: It cannot be made or written.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.folder, self.limit_bytes = folder, limit_bytes
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in ("engines", "files", "timing"):
+            (folder / name).mkdir(exist_ok=True, mode=0o700)
+        if not os.access(folder / "files", os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied", str(folder / "files"))
+
+    def find(self, key: EngineKey) -> CachedEngine | None:
+        """What is known of the engine with exactly this key."""
+        entry = self._read(self._entry_place(key))
+        return entry if entry is not None and entry.key == key else None
+
+    def nearest(self, key: EngineKey) -> CachedEngine | None:
+        """The engine of the same ONNX and flavour whose key differs in the fewest fields."""
+        others = [
+            entry
+            for entry in self._entries()
+            if entry.key != key
+            and (entry.key.onnx_sha256, entry.key.flavour) == (key.onnx_sha256, key.flavour)
+        ]
+        return min(others, key=lambda e: len(explain_difference(key, e.key)), default=None)
+
+    def take(self, entry: CachedEngine, places: Mapping[str, Path]) -> Outcome:
+        """Copy an engine's files out, and see that they are what was stored.
+
+        Args:
+            places: Role to where it goes.
+
+        Returns:
+            Unless it is ``taken``, nothing is at ``places``.
+
+        Raises:
+            BuildError: A place cannot be written.
+        """
+        outcome: Outcome = "taken"
+        for role, digest in entry.files.items():
+            try:
+                with atomic_path(places[role]) as sibling:
+                    self._copy_checked(digest, sibling)
+            except FileNotFoundError:
+                outcome = "gone"
+            except IntegrityError:
+                outcome = "damaged"
+                self._file_place(digest).unlink(missing_ok=True)
+        if outcome != "taken":
+            for role in entry.files:
+                places[role].unlink(missing_ok=True)
+        return outcome
+
+    def store(self, entry: CachedEngine, files: Mapping[str, Path]) -> None:
+        """Keep an engine, and let the oldest go where there are too many.
+
+        Raises:
+            BuildError: The disk is full, or the folder cannot be written.
+            OSError: Any other failure of the file system.
+        """
+        for role, digest in entry.files.items():
+            place = self._file_place(digest)
+            if not place.is_file():
+                with atomic_path(place) as sibling:
+                    shutil.copyfile(files[role], sibling)
+        data = dataclasses.asdict(entry) | {"key": entry.key.to_dict()}
+        write_text_atomic(self._entry_place(entry.key), json.dumps(data, indent=2) + "\n")
+        self._evict(keep=set(entry.files.values()))
+
+    def timing_place(self, key: EngineKey) -> Path:
+        """Where the kernel timings for this GPU, driver and version of TensorRT are."""
+        parts = (key.flavour, key.tensorrt, key.platform, key.gpu, *key.compute_capabilities)
+        name = "-".join((*parts, f"cuda{key.cuda_driver}"))
+        return self.folder / "timing" / (re.sub(r"[^\w.-]+", "_", name) + ".bin")
+
+    def _entry_place(self, key: EngineKey) -> Path:
+        return self.folder / "engines" / f"{key.sha256}.json"
+
+    def _file_place(self, digest: str) -> Path:
+        return self.folder / "files" / digest
+
+    def _entries(self) -> Iterator[CachedEngine]:
+        """Every readable entry, newest first."""
+        places = sorted((self.folder / "engines").glob("[!.]*.json"), key=_age)
+        yield from (entry for place in places if (entry := self._read(place)) is not None)
+
+    def _read(self, place: Path) -> CachedEngine | None:
+        """An entry; None where there is none, or none that this version reads."""
+        try:
+            data = json.loads(place.read_bytes())
+            check_schema(str(data.get("schema")), ENTRY_SCHEMA, str(place))
+            entry = dataclass_from(CachedEngine, data, str(place))
+        except (OSError, ValueError, AttributeError, MahtrtError):
+            return None
+        plain = all(re.fullmatch("[0-9a-f]{64}", digest) for digest in entry.files.values())
+        return entry if plain and entry.key.schema == KEY_SCHEMA else None
+
+    def _copy_checked(self, digest: str, place: Path) -> None:
+        source = self._file_place(digest)
+        shutil.copyfile(source, place)
+        if sha256_of_file(place) != digest:
+            raise IntegrityError(str(source), got="another SHA-256", expected=digest)
+        with contextlib.suppress(OSError):  # a read-only cache is a cache still
+            os.utime(source)
+
+    def _evict(self, keep: set[str]) -> None:
+        """Remove files that were not used for longest, until the rest is within the limit."""
+        total = 0
+        for place in sorted((self.folder / "files").glob("[!.]*"), key=_age):
+            with contextlib.suppress(OSError):
+                total += place.stat().st_size
+                if total > self.limit_bytes and place.name not in keep:
+                    total -= place.stat().st_size
+                    place.unlink()
+        for place in sorted((self.folder / "engines").glob("[!.]*"), key=_age)[LIMIT_ENTRIES:]:
+            place.unlink(missing_ok=True)
+
+
+def _age(place: Path) -> float:
+    """Sorts the newest first; what vanished meanwhile counts as oldest."""
+    try:
+        return -place.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def cache_folder(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder: as given, else $MAHTRT_CACHE_DIR, $XDG_CACHE_HOME/mahtrt, ~/.cache/mahtrt."""
+    if given is not None:
+        return given
+    if environment.get(ENVIRONMENT):
+        return Path(environment[ENVIRONMENT])
+    base = environment.get("XDG_CACHE_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "mahtrt"
+
+
+def open_cache(
+    given: Path | None, environment: Mapping[str, str] = os.environ
+) -> tuple[EngineCache | None, str]:
+    """The cache and "", or None and why there is none.
+
+    Raises:
+        InputError: A folder was asked for, here or by $MAHTRT_CACHE_DIR, and cannot be used.
+    """
+    try:
+        folder = cache_folder(given, environment)
+        return EngineCache(folder), ""
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+        if given is None and not environment.get(ENVIRONMENT):
+            return None, f"No engine cache: {error}."
+        raise InputError(
+            "cache_dir" if given is not None else f"${ENVIRONMENT}",
+            got=str(error),
+            expected="a folder that can be made and written",
+            fix="Name another, or build without a cache.",
+        ) from error
+
+
+def read_timing_cache(place: Path) -> bytes:
+    """Kernel timings; empty where there are none or the file is damaged."""
+    try:
+        data = place.read_bytes()
+    except OSError:
+        return b""
+    head, body = data[:32], data[32:]
+    return body if hashlib.sha256(body).digest() == head else b""
+
+
+def write_timing_cache(place: Path, data: bytes) -> None:
+    """Write what :func:`read_timing_cache` reads.
+
+    Raises:
+        BuildError: The disk is full, or the place cannot be written.
+    """
+    with atomic_path(place) as sibling:
+        sibling.write_bytes(hashlib.sha256(data).digest() + data)

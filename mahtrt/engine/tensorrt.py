@@ -1,0 +1,322 @@
+"""ONNX to a TensorRT plan, with the enterprise TensorRT or with TensorRT-RTX.
+
+One path for both (:mod:`mahtrt.engine.tensorrt_flavours` says where they differ): a strongly typed
+network, so precision is what the ONNX says; the native builder in a process of its own; and an
+engine of the same ONNX, options, versions and device taken from the cache instead.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from mahtrt.atomic import temporary_sibling
+from mahtrt.benchmarks.machine import probe_cuda
+from mahtrt.digest import sha256_of_bytes, sha256_of_file
+from mahtrt.engine.artifact import EngineArtifact
+from mahtrt.engine.cache import (
+    CachedEngine,
+    EngineCache,
+    EngineKey,
+    explain_difference,
+    open_cache,
+)
+from mahtrt.engine.onnx_head import read_head
+from mahtrt.engine.tensorrt_child import Request
+from mahtrt.engine.tensorrt_device import BuildDevice, build_platform, choose_device
+from mahtrt.engine.tensorrt_flavours import Flavour, FlavourName, find_flavour, load_flavour
+from mahtrt.engine.tensorrt_messages import build_error, cleaned, parse_error
+from mahtrt.engine.tensorrt_options import (
+    TensorRtOptions,
+    check_options,
+    ignored_options,
+)
+from mahtrt.engine.tensorrt_process import run_child, shown_progress
+from mahtrt.errors import BuildError, ModelError, require
+
+DEFAULT_OPTIONS = TensorRtOptions()
+PLAN_NAME, LAYERS_NAME = "model.plan", "layers.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One build, after everything about it was decided."""
+
+    onnx: Path
+    out_dir: Path
+    flavour: Flavour
+    version: str
+    device: BuildDevice
+    options: TensorRtOptions
+    key: EngineKey
+    threads: int | None
+
+    @property
+    def places(self) -> dict[str, Path]:
+        """Where each file may go; which there are is up to the device."""
+        return {"plan": self.out_dir / PLAN_NAME, "layers": self.out_dir / LAYERS_NAME}
+
+
+def build_engine(
+    onnx_path: Path,
+    precision: str,
+    out_dir: Path,
+    *,
+    flavour: FlavourName,
+    threads: int | None = None,
+    options: TensorRtOptions = DEFAULT_OPTIONS,
+    progress: Callable[[str], None] | None = None,
+) -> EngineArtifact:
+    """Build a plan, or take the same one from the cache.
+
+    Args:
+        onnx_path: Static shapes, weights inside. Its types are the engine's: FP16 by casts, INT8
+            by Q/DQ.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``; what the graph holds.
+        out_dir: Gets model.plan and, where an engine may be inspected, layers.json.
+        threads: Of the builder; None leaves it to TensorRT.
+        progress: Takes one line about once a second.
+
+    Raises:
+        BuildError: TensorRT refuses the graph (the message names the node), crashed, or took too
+            long. Nothing is left in ``out_dir``.
+        ModelError: The file is no whole ONNX, or its shapes are not static.
+        UsageError: Options that contradict each other.
+        InputError: A cache folder was asked for and cannot be used.
+        MissingComponentError: The package or the GPU is missing, or the version is unknown.
+    """
+    kind = find_flavour(flavour)
+    check_options(options, kind)
+    trt = load_flavour(kind)
+    device = choose_device(kind, options, trt, probe_cuda())
+    _check_plugin(trt, options)
+    _check_opset(onnx_path, kind, trt.__version__)
+    key = _key(onnx_path, precision, kind, trt.__version__, device, options)
+    job = _Job(onnx_path, out_dir, kind, trt.__version__, device, options, key, threads)
+    cache, notes = None, [*device.notes, *ignored_options(options, kind)]
+    if options.cache:
+        cache, problem = open_cache(options.cache_dir)
+        notes += [problem] if problem else []
+    return _from_cache(job, cache, notes) or _built(job, cache, notes, progress)
+
+
+def _check_opset(onnx: Path, flavour: Flavour, version: str) -> None:
+    """Refuse what the parser would silently read as something else.
+
+    Raises:
+        ModelError: The file breaks off, or is newer than the parser knows.
+    """
+    opset = read_head(onnx).opsets.get("", 0)
+    limit = flavour.opset_limit(version)
+    if opset > limit:
+        raise ModelError(
+            str(onnx),
+            got=f"opset {opset} of domain ai.onnx",
+            expected=f"at most {limit}, the newest that {flavour.title} {version} knows",
+            fix=f"Export the model again with mahtrt export, or with opset {limit} or older.",
+        )
+
+
+def _check_plugin(trt: Any, options: TensorRtOptions) -> None:
+    if options.fuse_soft_argmax:
+        from mahtrt.engine.soft_argmax_plugin import check_support
+
+        check_support(trt)
+
+
+def _key(
+    onnx: Path,
+    precision: str,
+    flavour: Flavour,
+    version: str,
+    device: BuildDevice,
+    options: TensorRtOptions,
+) -> EngineKey:
+    timed = not flavour.chooses_capabilities
+    return EngineKey(
+        onnx_sha256=sha256_of_file(onnx),
+        precision=precision,
+        flavour=flavour.name,
+        tensorrt=version,
+        platform=build_platform(),
+        gpu=(device.gpu or "") if timed else "",
+        compute_capabilities=device.capabilities,
+        cuda_driver=device.driver,
+        workspace_mib=options.workspace_mib,
+        optimization_level=options.optimization_level,
+        hardware_compatibility=options.hardware_compatibility,
+        plugin_sha256=_plugin_digest() if options.fuse_soft_argmax else "",
+    )
+
+
+def _plugin_digest() -> str:
+    kernel = resources.files("mahtrt").joinpath("assets", "soft_argmax.ptx")
+    return sha256_of_bytes(kernel.read_bytes())
+
+
+def _from_cache(job: _Job, cache: EngineCache | None, notes: list[str]) -> EngineArtifact | None:
+    """The engine of an earlier build; None, and often a note on why, where none can be used."""
+    if cache is None:
+        return None
+    entry = cache.find(job.key)
+    if entry is not None:
+        outcome = cache.take(entry, job.places)
+        if outcome == "taken":
+            return _artifact(job, entry, notes, cached=True)
+        if outcome == "damaged":
+            notes.append("The cached engine was damaged: built again.")
+        return None
+    near = cache.nearest(job.key)
+    if near is not None:
+        differing = ", ".join(explain_difference(job.key, near.key))
+        notes.append(f"A cached engine of this ONNX was not used, it differs in: {differing}.")
+    return None
+
+
+def _built(
+    job: _Job,
+    cache: EngineCache | None,
+    notes: list[str],
+    progress: Callable[[str], None] | None,
+) -> EngineArtifact:
+    """Build, move the files into place, and keep a copy in the cache."""
+    tell = shown_progress(progress, _earlier(job, cache))
+    started = time.monotonic()
+    with temporary_sibling(job.out_dir / "build") as scratch:
+        scratch.mkdir()
+        request = _request(job, cache, scratch)
+        result = run_child(
+            request, str(job.onnx), job.flavour.title, tell, timeout_s=job.options.timeout_s
+        )
+        _check_result(job, result)
+        files = {role: scratch / place.name for role, place in job.places.items()}
+        files = {role: place for role, place in files.items() if place.is_file()}
+        digests = {role: sha256_of_file(place) for role, place in files.items()}
+        if digests.get("plan") != result["plan_sha256"]:
+            raise BuildError(str(job.onnx), got="a plan that changed on the way to the disk")
+        for role, place in files.items():
+            os.replace(place, job.places[role])
+    seconds = round(time.monotonic() - started, 3)
+    entry = CachedEngine(job.key, digests, seconds, _facts(result))
+    if cache is not None:
+        try:
+            cache.store(entry, job.places)
+        except (BuildError, OSError) as error:
+            notes.append(f"The engine was not kept in the cache: {error}")
+    return _artifact(job, entry, notes, cached=False)
+
+
+def _request(job: _Job, cache: EngineCache | None, scratch: Path) -> Request:
+    flavour, options, device = job.flavour, job.options, job.device
+    # An engine can be deserialized, and so inspected, only on the card it is for.
+    layers = str(scratch / LAYERS_NAME) if device.gpu is not None else None
+    timing = cache.timing_place(job.key) if cache and flavour.has_timing_cache else None
+    return Request(
+        flavour=flavour.name,
+        onnx=str(_fused(job.onnx, scratch) if options.fuse_soft_argmax else job.onnx),
+        plan=str(scratch / PLAN_NAME),
+        layers=layers,
+        capabilities=device.capabilities if flavour.chooses_capabilities else (),
+        workspace_mib=options.workspace_mib,
+        optimization_level=options.optimization_level,
+        hardware_compatibility=options.hardware_compatibility,
+        timing_cache=str(timing) if timing else None,
+        threads=job.threads,
+        fuse_soft_argmax=options.fuse_soft_argmax,
+    )
+
+
+def _check_result(job: _Job, result: Mapping[str, Any]) -> None:
+    """Turn everything but a built plan into an error."""
+    subject, title, status = str(job.onnx), job.flavour.title, result["status"]
+    if status == "parse":
+        raise parse_error(subject, title, result["errors"], result["log"])
+    if status == "build":
+        raise build_error(subject, title, result["log"])
+    if status == "dynamic":
+        raise ModelError(
+            subject,
+            got=", ".join(f"{port['name']} {_shape(port)}" for port in result["inputs"]),
+            expected="static shapes",
+            fix="Export the model again with mahtrt export.",
+        )
+    if status != "built":
+        raise BuildError(subject, got=f"a build that was {status}", expected="an engine")
+
+
+def _shape(port: Mapping[str, Any]) -> str:
+    return f"({', '.join('?' if size < 0 else str(size) for size in port['shape'])})"
+
+
+def _facts(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the child's result the manifest and the cache keep."""
+    facts = {name: value for name, value in result.items() if name != "status"}
+    return facts | {"warnings": cleaned(result["warnings"])}
+
+
+def _earlier(job: _Job, cache: EngineCache | None) -> dict[str, float]:
+    """How long builds like this one took, for the progress line."""
+    same = cache.find(job.key) if cache else None
+    if same is not None:
+        return {"the last build of this engine": same.seconds}
+    near = cache.nearest(job.key) if cache else None
+    return {"an earlier build of this ONNX": near.seconds} if near is not None else {}
+
+
+def _artifact(job: _Job, entry: CachedEngine, notes: list[str], *, cached: bool) -> EngineArtifact:
+    flavour, device = job.flavour, job.device
+    versions: dict[str, str] = {flavour.name: job.version}
+    if device.driver:
+        versions["cuda_driver"] = device.driver
+    return EngineArtifact(
+        files={"onnx": job.onnx, **{role: job.places[role] for role in entry.files}},
+        batch=_batch(job, entry.facts["inputs"]),
+        device={
+            "flavour": flavour.name,
+            "platform": job.key.platform,
+            "gpu": device.gpu,
+            "compute_capabilities": list(device.capabilities),
+            "hardware_compatibility": job.options.hardware_compatibility,
+        },
+        versions=versions,
+        notes=tuple(notes),
+        build={
+            "key": job.key.to_dict(),
+            "key_sha256": job.key.sha256,
+            "cached": cached,
+            "seconds": entry.seconds,
+            **entry.facts,
+        },
+    )
+
+
+def _batch(job: _Job, inputs: list[Mapping[str, Any]]) -> int:
+    """Images per inference: the first size of the only input."""
+    if len(inputs) != 1 or not inputs[0]["shape"]:
+        raise ModelError(
+            str(job.onnx),
+            got=f"inputs {', '.join(port['name'] for port in inputs) or 'none'}",
+            expected="one input, an image batch",
+        )
+    return int(inputs[0]["shape"][0])
+
+
+def _fused(onnx: Path, scratch: Path) -> Path:
+    """The graph with its soft-argmax as one plugin node, in a file of its own.
+
+    Raises:
+        MissingComponentError: The packages that edit graphs are not installed.
+        ModelError: It has no soft-argmax of ours.
+    """
+    model_format: Any = require("onnx", extra="export", needed_for="fuse_soft_argmax")
+    require("onnx_ir", extra="export", needed_for="fuse_soft_argmax")
+    from mahtrt.export.passes.fuse_soft_argmax import fuse_soft_argmax
+
+    place = scratch / "fused.onnx"
+    model_format.save(fuse_soft_argmax(model_format.load(onnx)), place)
+    return place

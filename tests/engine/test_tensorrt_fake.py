@@ -1,0 +1,395 @@
+"""The builder's path with a stand-in for the enterprise TensorRT, 10.16-like and 11.4-like.
+
+The stand-in has the API that both share and nothing else, so what passes here uses no more. The
+parent's half and the child's half run in one process and still talk JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import tiny_network as tiny
+from fake_tensorrt import make_fake
+
+from mahtrt.benchmarks.machine import CudaProbe
+from mahtrt.engine import tensorrt as builder
+from mahtrt.engine.artifact import EngineArtifact
+from mahtrt.engine.tensorrt_child import Request, request_from_json, run_request
+from mahtrt.engine.tensorrt_flavours import FLAVOURS
+from mahtrt.engine.tensorrt_options import TensorRtOptions
+from mahtrt.errors import BuildError, MissingComponentError, ModelError, UsageError
+
+A10 = CudaProbe("13.0", ("NVIDIA A10 (SM 8.6)",), names=("NVIDIA A10",), capabilities=("SM86",))
+H100 = CudaProbe("13.0", ("NVIDIA H100 (SM 9.0)",), names=("NVIDIA H100",), capabilities=("SM90",))
+NO_DRIVER = CudaProbe(problem="no NVIDIA driver (libcuda.so.1 cannot be loaded)")
+
+Build = Callable[..., EngineArtifact]
+
+
+@pytest.fixture(params=["10.16.1", "11.4.0"])
+def fake(request: pytest.FixtureRequest) -> Any:
+    return make_fake(str(request.param))
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    onnx.save(tiny.make_int8_model(), tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+@pytest.fixture
+def build(fake: Any, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
+    return make_build(fake, graph, tmp_path, monkeypatch)
+
+
+def make_build(
+    fake: Any,
+    graph: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    flavour: str = "tensorrt",
+    probe: CudaProbe = A10,
+) -> Build:
+    """``build_engine`` with the fake in place of the package, the driver and the child."""
+
+    def run_here(
+        request: Request, subject: str, title: str, tell: Callable[[str, float], None], **_: Any
+    ) -> dict[str, Any]:
+        text = request.to_json()
+        no_integers(json.loads(text), allowed={"workspace_mib", "optimization_level", "threads"})
+        again = request_from_json(text, "request")
+        assert again == request
+        result = run_request(fake, again, lambda event: tell(str(event["text"]), 0.0))
+        return dict(json.loads(json.dumps({**result, "peak_memory_mib": 7})))
+
+    monkeypatch.setattr(builder, "load_flavour", lambda flavour: fake)
+    monkeypatch.setattr(builder, "probe_cuda", lambda: probe)
+    monkeypatch.setattr(builder, "run_child", run_here)
+
+    def build(onnx_path: Path = graph, out: str = "out", **options: Any) -> EngineArtifact:
+        told: list[str] = options.pop("told", [])
+        return builder.build_engine(
+            onnx_path,
+            "int8",
+            folder / out,
+            flavour=flavour,  # type: ignore[arg-type]
+            threads=options.pop("threads", None),
+            options=TensorRtOptions(cache_dir=folder / "cache", **options),
+            progress=told.append,
+        )
+
+    return build
+
+
+def no_integers(data: Mapping[str, Any], allowed: set[str]) -> None:
+    """No number but those that count something: an enumeration's would be one."""
+    for name, value in data.items():
+        if isinstance(value, Mapping):
+            no_integers(value, allowed)
+        elif name not in allowed:
+            assert isinstance(value, bool) or not isinstance(value, int), (name, value)
+
+
+def test_the_network_is_strongly_typed(fake: Any, build: Build) -> None:
+    artifact = build()
+    plan = json.loads(artifact.files["plan"].read_bytes().removeprefix(b"FAKEPLAN"))
+    assert plan["strongly_typed"] is True
+    assert plan["verbosity"] == "DETAILED"
+    assert fake.state.called("IBuilderConfig.set_memory_pool_limit") == []
+
+
+def test_an_engine_says_what_it_is(build: Build, fake: Any, graph: Path, tmp_path: Path) -> None:
+    artifact = build()
+    assert artifact.files == {
+        "onnx": graph,
+        "plan": tmp_path / "out" / "model.plan",
+        "layers": tmp_path / "out" / "layers.json",
+    }
+    assert artifact.batch == 1
+    assert artifact.device == {
+        "flavour": "tensorrt",
+        "platform": artifact.build["key"]["platform"],
+        "gpu": "NVIDIA A10",
+        "compute_capabilities": ["SM86"],
+        "hardware_compatibility": "none",
+    }
+    assert artifact.versions == {"tensorrt": fake.__version__, "cuda_driver": "13.0"}
+    assert artifact.notes == ()
+    assert {k: artifact.build[k] for k in ("cached", "timing_cache", "peak_memory_mib")} == {
+        "cached": False,
+        "timing_cache": "miss",
+        "peak_memory_mib": 7,
+    }
+    assert artifact.build["plan_bytes"] == artifact.files["plan"].stat().st_size
+    assert artifact.build["layers"]["QUANTIZE"] == 1
+    assert artifact.build["inputs"] == [
+        {"name": "image", "shape": [1, 3, 32, 48], "dtype": "FLOAT"}
+    ]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["layers.json", "model.plan"]
+
+
+def test_options_reach_the_builder(fake: Any, build: Build) -> None:
+    artifact = build(
+        workspace_mib=256, optimization_level=5, hardware_compatibility="ampere_plus", threads=2
+    )
+    plan = json.loads(artifact.files["plan"].read_bytes().removeprefix(b"FAKEPLAN"))
+    assert plan["optimization_level"] == 5
+    assert plan["hardware_compatibility"] == "AMPERE_PLUS"
+    assert fake.state.called("IBuilderConfig.set_memory_pool_limit") == [("WORKSPACE", 256 << 20)]
+    assert artifact.device["hardware_compatibility"] == "ampere_plus"
+    assert artifact.build["key"]["workspace_mib"] == 256
+
+
+def test_no_integer_of_an_enumeration_is_kept(build: Build, tmp_path: Path) -> None:
+    counted = {"workspace_mib", "optimization_level", "plan_bytes", "peak_memory_mib"}
+    artifact = build(hardware_compatibility="same_compute_capability")
+    data = dict(json.loads(json.dumps(artifact.build)))
+    assert all(isinstance(count, int) for count in data.pop("layers").values())
+    no_integers(data, counted)
+    no_integers(json.loads(json.dumps(artifact.device)), set())
+    (entry,) = (tmp_path / "cache" / "engines").iterdir()
+    entry_data = json.loads(entry.read_text())
+    assert entry_data["facts"].pop("layers")
+    no_integers(entry_data, counted)
+    assert entry_data["key"]["hardware_compatibility"] == "same_compute_capability"
+
+
+def test_the_second_build_is_the_first(fake: Any, build: Build) -> None:
+    first, calls = build(), len(fake.state.calls)
+    second = build(out="again")
+    assert len(fake.state.calls) == calls
+    assert second.build["cached"] is True
+    assert {**second.build, "cached": False} == first.build
+    for role in ("plan", "layers"):
+        assert second.files[role].read_bytes() == first.files[role].read_bytes()
+
+
+def test_timings_serve_other_builds_on_the_same_gpu(fake: Any, build: Build) -> None:
+    assert build().build["timing_cache"] == "miss"
+    other = build(out="other", optimization_level=1)
+    assert other.build["timing_cache"] == "hit"
+    assert other.notes == (
+        "A cached engine of this ONNX was not used, it differs in: "
+        "optimization_level (1 wanted, default cached).",
+    )
+    assert fake.state.called("IBuilderConfig.set_timing_cache") == [(False,)] * 2
+
+
+def test_damaged_or_refused_timings_are_a_miss_or_off(
+    fake: Any, build: Build, tmp_path: Path
+) -> None:
+    build()
+    (place,) = (tmp_path / "cache" / "timing").iterdir()
+    place.write_bytes(b"damaged")
+    assert build(out="b", optimization_level=1).build["timing_cache"] == "miss"
+    fake.state.refuse_timing_cache = True
+    assert build(out="c", optimization_level=2).build["timing_cache"] == "off"
+
+
+def test_without_a_cache_nothing_is_kept(build: Build, tmp_path: Path) -> None:
+    artifact = build(cache=False)
+    assert artifact.build["timing_cache"] == "off"
+    assert not (tmp_path / "cache").exists()
+    assert build(cache=False).build["cached"] is False
+
+
+def test_a_damaged_engine_is_built_again(build: Build, tmp_path: Path) -> None:
+    first = build()
+    (tmp_path / "cache" / "files" / first.build["plan_sha256"]).write_bytes(b"damaged")
+    told: list[str] = []
+    second = build(out="again", told=told)
+    assert second.build["cached"] is False
+    assert second.notes == ("The cached engine was damaged: built again.",)
+    assert second.files["plan"].read_bytes() == first.files["plan"].read_bytes()
+    assert told[0].endswith("; the last build of this engine took 0 s")
+    assert build(out="third").build["cached"] is True
+
+
+def test_progress_is_phases_and_time(build: Build) -> None:
+    told: list[str] = []
+    build(told=told)
+    assert told[0] == "parsing the ONNX, 0 s"
+    assert "Timing tactics, 0 s" in told
+    assert told[-1] == "writing the plan, 0 s"
+    assert not any("%" in line for line in told)
+
+
+def test_a_parser_error_names_the_node(fake: Any, build: Build, tmp_path: Path) -> None:
+    fake.state.fail_parse(
+        code="INVALID_NODE",
+        desc="Assertion failed: shiftIsAllZeros(zeroPoint): Non-zero zero point is not supported.",
+        node=3,
+        node_name="decoder/0/q",
+        node_operator="QuantizeLinear",
+    )
+    with pytest.raises(BuildError) as caught:
+        build()
+    assert caught.value.subject.endswith("model.onnx: node decoder/0/q (QuantizeLinear)")
+    assert "asymmetric" in caught.value.got
+    assert not (tmp_path / "out").exists()
+    assert list((tmp_path / "cache" / "engines").iterdir()) == []
+
+
+def test_a_failed_build_says_what_was_logged(fake: Any, build: Build, tmp_path: Path) -> None:
+    fake.state.fail_build(
+        "IBuilder::buildSerializedNetwork: Error Code 10: Internal Error (Could not find any "
+        "implementation for node {ForeignNode[decoder/0/conv]}.)"
+    )
+    with pytest.raises(BuildError, match="no kernel for this node") as caught:
+        build()
+    assert "decoder/0/conv" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_rebuild_leaves_the_engine_that_was_there(fake: Any, build: Build) -> None:
+    first = build(cache=False)
+    before = first.files["plan"].read_bytes()
+    fake.state.fail_build()
+    with pytest.raises(BuildError, match="no kernel found"):
+        build(cache=False)
+    assert first.files["plan"].read_bytes() == before
+
+
+def test_a_cancelled_build_writes_nothing(fake: Any, graph: Path, tmp_path: Path) -> None:
+    request = Request("tensorrt", str(graph), str(tmp_path / "plan"))
+    steps: list[int] = []
+
+    def cancelled() -> bool:
+        steps.append(1)
+        return len(steps) > 3  # the first is asked before the build
+
+    assert run_request(fake, request, lambda event: None, cancelled) == {"status": "cancelled"}
+    assert not (tmp_path / "plan").exists()
+
+
+def test_no_driver_is_said_before_a_builder_is_made(
+    fake: Any, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = make_build(fake, graph, tmp_path, monkeypatch, probe=NO_DRIVER)
+    with pytest.raises(MissingComponentError, match="got no NVIDIA driver") as caught:
+        build()
+    assert caught.value.exit_code == 6
+    assert fake.state.calls == []
+
+
+def test_rtx_builds_without_a_driver_and_makes_no_runtime(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = make_fake("1.7.1", driver=False)
+    build = make_build(fake, graph, tmp_path, monkeypatch, flavour="tensorrt-rtx", probe=NO_DRIVER)
+    artifact = build()
+    assert fake.state.runtimes == 0
+    assert "layers" not in artifact.files
+    assert artifact.device["gpu"] is None
+    assert artifact.device["compute_capabilities"] == ["SM86", "SM89", "SM120"]
+    assert artifact.versions == {"tensorrt-rtx": "1.7.1"}
+    assert artifact.build["timing_cache"] == "off"
+    assert fake.state.called("IBuilderConfig.set_compute_capability") == [
+        ("SM86", 0),
+        ("SM89", 1),
+        ("SM120", 2),
+    ]
+    assert fake.state.called("IBuilderConfig.hardware_compatibility_level") in ([], [("NONE",)])
+    assert fake.state.called("IBuilderConfig.create_timing_cache") == []
+
+
+def test_rtx_builds_for_the_gpu_that_is_here(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = make_fake("1.7.1")
+    build = make_build(fake, graph, tmp_path, monkeypatch, flavour="tensorrt-rtx")
+    artifact = build()
+    assert artifact.device["gpu"] == "NVIDIA A10"
+    assert artifact.device["compute_capabilities"] == ["SM86"]
+    assert "layers" in artifact.files
+    named = build(out="named", compute_capabilities=("sm120", "SM89"))
+    assert named.device["gpu"] is None
+    assert named.device["compute_capabilities"] == ["SM89", "SM120"]
+    assert "Built for SM89, SM120, which NVIDIA A10 here (SM86) cannot run." in named.notes
+    with pytest.raises(UsageError, match="got SM90; expected of SM75, SM80, SM86"):
+        build(compute_capabilities=("SM90", "SM86"))
+
+
+def test_rtx_says_when_it_has_no_kernels_for_the_gpu_here(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = make_build(
+        make_fake("1.7.1"), graph, tmp_path, monkeypatch, flavour="tensorrt-rtx", probe=H100
+    )
+    artifact = build()
+    assert artifact.device["compute_capabilities"] == ["SM86", "SM89", "SM120"]
+    assert artifact.notes == (
+        "Built for SM86, SM89, SM120, which NVIDIA H100 here (SM90) cannot run.",
+    )
+
+
+def test_rtx_says_that_the_optimization_level_has_no_effect(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = make_build(make_fake("1.7.1"), graph, tmp_path, monkeypatch, flavour="tensorrt-rtx")
+    (note,) = build(optimization_level=5).notes
+    assert "makes the same engine at every level" in note
+
+
+def test_the_fused_soft_argmax_is_registered_and_built_in(
+    fake: Any, build: Build, graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def fuse(model: onnx.ModelProto) -> onnx.ModelProto:
+        done.append("fused")
+        model.producer_name = "fused"
+        return model
+
+    plugin = "mahtrt.engine.soft_argmax_plugin"
+    monkeypatch.setattr(f"{plugin}.check_support", lambda trt: done.append("checked"))
+    monkeypatch.setattr(f"{plugin}.register", lambda trt: done.append("registered"))
+    # By its module: the package's name "export" is also a function's.
+    module = importlib.import_module("mahtrt.export.passes.fuse_soft_argmax")
+    monkeypatch.setattr(module, "fuse_soft_argmax", fuse)
+    artifact = build(fuse_soft_argmax=True)
+    assert done == ["checked", "fused", "registered"]
+    ((parsed,),) = fake.state.called("OnnxParser.parse_from_file")
+    assert parsed != str(graph)
+    assert not Path(parsed).exists()
+    assert artifact.files["onnx"] == graph
+    assert len(artifact.build["key"]["plugin_sha256"]) == 64
+    assert build(out="plain").notes[0].startswith("A cached engine of this ONNX was not used")
+
+
+def test_a_tensorrt_without_the_plugin_api_is_said(
+    fake: Any, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(trt: Any) -> None:
+        raise MissingComponentError("fuse_soft_argmax", got="no tensorrt.plugin")
+
+    monkeypatch.setattr("mahtrt.engine.soft_argmax_plugin.check_support", refuse)
+    with pytest.raises(MissingComponentError, match=r"no tensorrt\.plugin"):
+        build(fuse_soft_argmax=True)
+    assert fake.state.calls == []
+
+
+def test_dynamic_shapes_are_refused(build: Build, tmp_path: Path) -> None:
+    model = tiny.make_model()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "n"
+    onnx.save(model, tmp_path / "dynamic.onnx")
+    with pytest.raises(ModelError, match=r"got image \(\?, 3, 32, 48\); expected static shapes"):
+        build(tmp_path / "dynamic.onnx")
+
+
+def test_the_opset_limit_is_the_version_s(fake: Any, build: Build, tmp_path: Path) -> None:
+    model = tiny.make_model()
+    model.opset_import[0].version = 25
+    onnx.save(model, tmp_path / "new.onnx")
+    if FLAVOURS["tensorrt"].opset_limit(fake.__version__) < 25:
+        with pytest.raises(ModelError, match=r"got opset 25 of domain ai.onnx; expected at most"):
+            build(tmp_path / "new.onnx")
+    else:
+        assert build(tmp_path / "new.onnx").batch == 1

@@ -1,0 +1,134 @@
+"""Which TensorRT is acceptable, what may be asked of it, and what it builds for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import onnx
+import pytest
+import tiny_network as tiny
+
+from mahtrt.engine.onnx_head import read_head
+from mahtrt.engine.tensorrt import build_engine
+from mahtrt.engine.tensorrt_flavours import (
+    FLAVOURS,
+    find_flavour,
+    load_flavour,
+    version_numbers,
+)
+from mahtrt.engine.tensorrt_options import TensorRtOptions, check_options, known_capabilities
+from mahtrt.errors import MissingComponentError, ModelError, UsageError
+
+ENTERPRISE, RTX = FLAVOURS["tensorrt"], FLAVOURS["tensorrt-rtx"]
+
+
+@pytest.mark.parametrize(
+    ("flavour", "version", "supported"),
+    [
+        (ENTERPRISE, "8.6.1", False),
+        (ENTERPRISE, "10.11.0.33", False),
+        (ENTERPRISE, "10.12.0.36", True),
+        (ENTERPRISE, "10.16.1.11", True),
+        (ENTERPRISE, "11.4.0.106", True),
+        (ENTERPRISE, "12.0.0", False),
+        (ENTERPRISE, "unknown", False),
+        (RTX, "1.1.1.26", False),
+        (RTX, "1.2.0.54", True),
+        (RTX, "1.10.0", True),
+        (RTX, "2.0.0", True),
+    ],
+)
+def test_supported_versions(flavour: Any, version: str, supported: bool) -> None:
+    assert flavour.supports(version) is supported
+
+    def load(module: str, **_: Any) -> Any:
+        assert module == flavour.module
+        return SimpleNamespace(__version__=version)
+
+    if supported:
+        assert load_flavour(flavour, load).__version__ == version
+        return
+    with pytest.raises(MissingComponentError, match=f"{version}; expected {flavour.versions}"):
+        load_flavour(flavour, load)
+
+
+def test_a_missing_package_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for flavour in FLAVOURS.values():
+        monkeypatch.setitem(sys.modules, flavour.module, None)
+        with pytest.raises(MissingComponentError) as caught:
+            build_engine(tmp_path / "m.onnx", "fp32", tmp_path / "out", flavour=flavour.name)
+        assert caught.value.exit_code == 6
+        assert f"target {flavour.name}: got no Python package" in str(caught.value)
+        assert f"pip install 'mahtrt[{flavour.extra}]'" in str(caught.value)
+
+
+def test_versions_for_messages() -> None:
+    assert ENTERPRISE.versions == "10.12 to 11.x"
+    assert RTX.versions == "1.2 or newer"
+    assert version_numbers("11.4.0.106rc1") == (11, 4, 0, 106)
+
+
+def test_unknown_flavours_list_the_known() -> None:
+    with pytest.raises(UsageError, match="expected tensorrt or tensorrt-rtx"):
+        find_flavour("trt")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"workspace_mib": 0}, "workspace_mib: got 0; expected at least 1"),
+        ({"optimization_level": 6}, "optimization_level: got 6; expected 0 to 5"),
+        ({"optimization_level": -1}, "optimization_level: got -1"),
+        ({"timeout_s": 0.0}, "timeout_s: got 0.0; expected more than 0"),
+        ({"hardware_compatibility": "all"}, "got 'all'; expected 'none', 'ampere_plus'"),
+        ({"compute_capabilities": ("SM86",)}, "SM86 for TensorRT; expected none"),
+    ],
+)
+def test_options_out_of_range(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_options(TensorRtOptions(**options), ENTERPRISE)
+    assert said in str(caught.value)
+
+
+def test_what_rtx_does_not_have_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"'ampere_plus' for TensorRT-RTX; expected 'none'"):
+        check_options(TensorRtOptions(hardware_compatibility="ampere_plus"), RTX)
+    with pytest.raises(MissingComponentError, match="no plugins in Python"):
+        check_options(TensorRtOptions(fuse_soft_argmax=True), RTX)
+
+
+def test_only_capabilities_that_have_a_number_are_known() -> None:
+    members = dict.fromkeys(("SM86", "SM120", "NONE", "CURRENT", "SM75"))
+    trt = SimpleNamespace(ComputeCapability=SimpleNamespace(__members__=members))
+    assert known_capabilities(trt) == ("SM75", "SM86", "SM120")
+
+
+def test_the_head_of_an_onnx_file(tmp_path: Path) -> None:
+    model = tiny.make_model()
+    model.opset_import.append(onnx.helper.make_opsetid("acme", 300))
+    model.opset_import[0].domain = "ai.onnx"  # the same as ""
+    onnx.save(model, tmp_path / "model.onnx")
+    head = read_head(tmp_path / "model.onnx")
+    assert head.opsets == {"": 20, "acme": 300}
+    assert head.graph_bytes == model.graph.ByteSize()
+
+
+def test_a_head_without_a_graph_or_operator_sets(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    model = tiny.make_model()
+    del model.opset_import[:]
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="hold no operator sets"):
+        read_head(path)
+    model = tiny.make_model()
+    model.ClearField("graph")
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="hold no graph"):
+        read_head(path)
+    with pytest.raises(ModelError, match="Is a directory"):
+        read_head(tmp_path)

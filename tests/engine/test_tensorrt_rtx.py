@@ -1,0 +1,198 @@
+"""TensorRT-RTX's real builder, which needs neither a GPU nor a driver.
+
+A TensorRT-RTX build says that the graph parses and compiles; it says nothing about an engine of the
+enterprise TensorRT.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import tiny_network as tiny
+from onnx import TensorProto, helper, numpy_helper
+
+from mahtrt.engine import tensorrt as builder
+from mahtrt.engine.artifact import EngineArtifact
+from mahtrt.engine.tensorrt_child import Request
+from mahtrt.engine.tensorrt_options import TensorRtOptions
+from mahtrt.errors import BuildError
+
+pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
+
+SM86 = ("SM86",)
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    onnx.save(tiny.make_int8_model(batch=2), tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+def build(graph: Path, out: Path, **options: object) -> EngineArtifact:
+    options = {"compute_capabilities": SM86, "cache_dir": out.parent / "cache", **options}
+    return builder.build_engine(
+        graph,
+        "int8",
+        out,
+        flavour="tensorrt-rtx",
+        options=TensorRtOptions(**options),  # type: ignore[arg-type]
+    )
+
+
+def test_a_tiny_graph_builds_and_is_reused(graph: Path, tmp_path: Path) -> None:
+    first = build(graph, tmp_path / "first")
+    assert first.batch == 2
+    assert first.device["compute_capabilities"] == ["SM86"]
+    assert list(first.versions) == ["tensorrt-rtx"]
+    assert first.build["cached"] is False
+    assert first.build["timing_cache"] == "off"
+    assert first.build["plan_bytes"] == first.files["plan"].stat().st_size > 10_000
+    assert first.build["layers"]["QUANTIZE"] == 1
+    assert first.build["layers"]["DEQUANTIZE"] == 2
+    # The child's own: this process, with what the tests imported, held another amount.
+    assert 50 < first.build["peak_memory_mib"] < 2000
+    second = build(graph, tmp_path / "second")
+    assert second.build == {**first.build, "cached": True}
+    assert second.files["plan"].read_bytes() == first.files["plan"].read_bytes()
+    third = build(graph, tmp_path / "third", workspace_mib=64)
+    assert third.build["cached"] is False
+    assert third.notes == (
+        "A cached engine of this ONNX was not used, it differs in: "
+        "workspace_mib (64 wanted, default cached).",
+    )
+
+
+def test_more_capabilities_make_a_larger_plan(graph: Path, tmp_path: Path) -> None:
+    one = build(graph, tmp_path / "one", cache=False)
+    two = build(graph, tmp_path / "two", cache=False, compute_capabilities=("SM86", "SM120"))
+    assert two.build["plan_bytes"] > one.build["plan_bytes"]
+    assert not (tmp_path / "cache").exists()
+
+
+DEPLOYMENT_HOST = """
+import sys
+from pathlib import Path
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "onnx", "onnx_ir", "onnxruntime", "tensorrt"}:
+            raise ModuleNotFoundError(f"blocked {name}", name=name)
+
+sys.meta_path.insert(0, Blocker())
+from mahtrt.engine.tensorrt import build_engine
+
+assert not any("tensorrt" in name and not name.startswith("mahtrt") for name in sys.modules)
+artifact = build_engine(Path(sys.argv[1]), "int8", Path(sys.argv[2]), flavour="tensorrt-rtx")
+assert artifact.build["cached"] is False
+print(artifact.files["plan"])
+"""
+
+
+def test_building_needs_no_torch_and_no_onnx(graph: Path, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", DEPLOYMENT_HOST, str(graph), str(tmp_path / "out")],
+        env={**os.environ, "MAHTRT_CACHE_DIR": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.stdout == f"{tmp_path / 'out' / 'model.plan'}\n", result.stderr
+    assert result.stderr == ""
+    assert list((tmp_path / "cache" / "engines").iterdir())
+
+
+def wide_network(folder: Path) -> Path:
+    """A graph that takes seconds to build."""
+    rng = np.random.default_rng(0)
+    nodes, weights, last = [], [], "image"
+    for index in range(60):
+        channels = 3 if index == 0 else 64
+        kernel = rng.standard_normal((64, channels, 3, 3)).astype(np.float32)
+        weights.append(numpy_helper.from_array(kernel, f"kernel{index}"))
+        pads = {"pads": [1, 1, 1, 1], "dilations": [1, 1]}
+        nodes.append(helper.make_node("Conv", [last, f"kernel{index}"], [f"c{index}"], **pads))
+        nodes.append(helper.make_node("Gelu", [f"c{index}"], [f"g{index}"]))
+        last = f"g{index}"
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "wide",
+        [value("image", TensorProto.FLOAT, [1, 3, 64, 64])],
+        [value(last, TensorProto.FLOAT, None)],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(model, folder / "wide.onnx")
+    return folder / "wide.onnx"
+
+
+def test_a_build_over_its_time_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"expected one within 0\.3 s"):
+        build(wide_network(tmp_path), tmp_path / "out", timeout_s=0.3)
+    assert not (tmp_path / "out").exists()
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from mahtrt.engine.tensorrt import build_engine
+from mahtrt.engine.tensorrt_options import TensorRtOptions
+
+try:
+    build_engine(
+        Path(sys.argv[1]), "fp32", Path(sys.argv[2]), flavour="tensorrt-rtx",
+        options=TensorRtOptions(cache=False),
+        progress=lambda line: print(line, flush=True),
+    )
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_ctrl_c_ends_the_build_and_leaves_nothing(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(wide_network(tmp_path)), str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("starting TensorRT-RTX, 0 s")
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130, errors
+    assert errors == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_child_without_a_parent_ends(tmp_path: Path) -> None:
+    request = tmp_path / "request.json"
+    plan = tmp_path / "model.plan"
+    text = Request("tensorrt-rtx", str(wide_network(tmp_path)), str(plan), capabilities=SM86)
+    request.write_text(text.to_json())
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mahtrt.engine.tensorrt_child", str(request)],
+        stdin=read,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    os.close(read)
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["event"] == "phase"
+    os.close(write)
+    output, _ = process.communicate(timeout=20)
+    if process.returncode == 0:  # else it did not heed in time, and ended itself
+        assert json.loads(output.splitlines()[-1])["status"] == "cancelled"
+    assert not plan.exists()

@@ -1,0 +1,84 @@
+"""A fake TensorRT on a fake GPU whose engines compute what ONNX Runtime computes."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from fake_cuda import FakeCuda
+from fake_tensorrt import make_fake
+from tiny_network import SPEC, make_model
+
+from mahtrt.engine.manifest import EngineRecord
+from mahtrt.runtime import cuda_driver
+from mahtrt.runtime.tensorrt import TensorRtBackend
+
+
+def make_plan(trt: Any, model: onnx.ModelProto) -> bytes:
+    logger = trt.Logger()
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    assert trt.OnnxParser(network, logger).parse(model.SerializeToString())
+    return bytes(builder.build_serialized_network(network, builder.create_builder_config()))
+
+
+def record(**changes: Any) -> EngineRecord:
+    base = EngineRecord(
+        name="tensorrt-int8",
+        target="tensorrt",
+        precision="int8",
+        files={"onnx": "model.int8.onnx", "plan": "engines/tensorrt-int8/model.plan"},
+        device={
+            "flavour": "tensorrt",
+            "platform": "linux_x86_64",
+            "gpu": "NVIDIA RTX 4090",
+            "compute_capabilities": ["SM89"],
+            "hardware_compatibility": "none",
+        },
+        versions={"tensorrt": "10.16.1"},
+    )
+    device = {**base.device, **changes.pop("device", {})}
+    return dataclasses.replace(base, device=device, **changes)
+
+
+class Stage:
+    """A fake TensorRT on a fake GPU whose engines compute what ONNX Runtime computes."""
+
+    def __init__(self, version: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        import onnxruntime
+
+        self.trt, self.cuda = make_fake(version), FakeCuda()
+        model = make_model()
+        self.plan = folder / "model.plan"
+        self.plan.write_bytes(make_plan(self.trt, model))
+        self.oracle = onnxruntime.InferenceSession(
+            model.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+        self.trt.state.on_execute = self.compute
+        self.trt.state.calls.clear()
+        self.engine = record(versions={"tensorrt": version})
+        monkeypatch.setitem(sys.modules, "tensorrt", self.trt)
+        monkeypatch.setattr(cuda_driver, "load_library", lambda name: self.cuda)
+        monkeypatch.setattr("mahtrt.runtime.tensorrt.build_platform", lambda: "linux_x86_64")
+
+    def compute(self, context: Any) -> bool:
+        image = array_at(context, "image")
+        names = [output.name for output in SPEC.outputs]
+        for name, value in zip(names, self.oracle.run(names, {"image": image}), strict=True):
+            array_at(context, name)[...] = value
+        return True
+
+    def open(self) -> TensorRtBackend:
+        return TensorRtBackend.open(self.engine, {"plan": self.plan}, SPEC)
+
+
+def array_at(context: Any, name: str) -> np.ndarray:
+    shape = context.get_tensor_shape(name)
+    memory = (ctypes.c_float * int(np.prod(shape))).from_address(context.get_tensor_address(name))
+    return np.ctypeslib.as_array(memory).reshape(shape)
