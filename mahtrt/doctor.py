@@ -22,6 +22,7 @@ from mahtrt.benchmarks.machine import (
     package_version,
     probe_cuda,
 )
+from mahtrt.doctor_tensorrt import NO_DRIVER, can_build_without_gpu, can_run
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -70,7 +71,6 @@ _STANDS_FOR = {
     "onnxruntime": ("onnxruntime-gpu",),
     "tensorrt": ("tensorrt-cu13", "tensorrt-cu12"),
 }
-_NO_DRIVER = "Needs a machine with an NVIDIA GPU and its driver; no package can bring it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +209,10 @@ def _bf16_check(isa: set[str]) -> Check:
 def _cuda_check(cuda: CudaProbe) -> Check:
     if cuda.problem:
         known = f" (CUDA {cuda.version})" if cuda.version else ""
-        return Check("cuda driver", "missing", cuda.problem + known, _NO_DRIVER, group="machine")
-    devices = ", ".join(cuda.devices)
-    return Check("cuda driver", "ok", f"CUDA {cuda.version}: {devices}", group="machine")
+        return Check("cuda driver", "missing", cuda.problem + known, NO_DRIVER, group="machine")
+    driver = f"driver {cuda.driver}, " if cuda.driver else ""
+    what = f"{driver}CUDA {cuda.version}: {', '.join(cuda.devices)}"
+    return Check("cuda driver", "ok", what, group="machine")
 
 
 def _core_checks(version_of: Lookup, import_module: Callable[[str], object]) -> list[Check]:
@@ -323,31 +324,15 @@ def _able(
 def _tensorrt_capabilities(
     cuda: CudaProbe, version_of: Lookup, has_module: Callable[[str], bool]
 ) -> list[Check]:
-    enterprise = has_module("tensorrt") and _enterprise_package(version_of).status == "ok"
-    rtx = has_module("tensorrt_rtx_bindings") and all(
-        _package_check(name, lowest, "tensorrt-rtx", version_of).status == "ok"
-        for name, lowest in EXTRAS["tensorrt-rtx"].items()
-    )
-    install = "pip install 'mahtrt[{}]'"
-    no_gpu = f"no: {cuda.problem}"
-    checks = []
-    if not rtx:
-        text = "no: the packages are missing or too old; needs neither GPU nor driver"
-        checks.append(Check("build tensorrt-rtx", "missing", text, install.format("tensorrt-rtx")))
-    else:
-        checks.append(Check("build tensorrt-rtx", "ok", "yes, for RTX GPUs, without one"))
-    for name, there, extra in (
-        ("run tensorrt-rtx", rtx, "tensorrt-rtx"),
-        ("build and run tensorrt", enterprise, "tensorrt"),
-    ):
-        if cuda.problem:
-            checks.append(Check(name, "missing", no_gpu, _NO_DRIVER))
-        elif not there:
-            text = "no: the packages are missing or outside the range mahtrt knows"
-            checks.append(Check(name, "missing", text, install.format(extra)))
-        else:
-            checks.append(Check(name, "ok", f"yes, on {', '.join(cuda.devices)}"))
-    return checks
+    verdicts = {
+        "build tensorrt-rtx": can_build_without_gpu(version_of, has_module),
+        "run tensorrt-rtx": can_run("tensorrt-rtx", cuda, version_of, has_module),
+        "build and run tensorrt": can_run("tensorrt", cuda, version_of, has_module),
+    }
+    return [
+        Check(name, "ok" if verdict.able else "missing", verdict.detail, verdict.fix)
+        for name, verdict in verdicts.items()
+    ]
 
 
 def _has_module(name: str) -> bool:

@@ -12,6 +12,8 @@ import pytest
 from mahtrt import doctor
 from mahtrt.benchmarks.machine import CudaProbe, Machine
 from mahtrt.doctor import Check, diagnose, exit_code, to_dict, to_text
+from mahtrt.doctor_tensorrt import RTX_CAPABILITIES
+from mahtrt.engine.tensorrt_flavours import FLAVOURS
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 EVERYTHING = {
@@ -33,7 +35,19 @@ EVERYTHING = {
     "tensorrt-rtx-cu13-bindings": "1.3",
 }
 NO_CUDA = CudaProbe(problem="no NVIDIA driver (libcuda.so.1 cannot be loaded)")
-H100 = CudaProbe("13.0", ("NVIDIA H100 (SM 9.0)",))
+H100 = CudaProbe(
+    "13.0",
+    ("NVIDIA H100 (SM 9.0)",),
+    names=("NVIDIA H100",),
+    capabilities=("SM90",),
+    driver="580.65.06",
+)
+RTX_4090 = CudaProbe(
+    "13.0",
+    ("NVIDIA RTX 4090 (SM 8.9)",),
+    names=("NVIDIA RTX 4090",),
+    capabilities=("SM89",),
+)
 
 
 def machine(*isa: str) -> Machine:
@@ -172,7 +186,78 @@ def test_range_of_tensorrt(version: str, status: str) -> None:
 
 def test_tensorrt_under_its_cuda_name() -> None:
     found = look(EVERYTHING | {"tensorrt-cu13": "11.4"}, cuda=H100)
-    assert found["build and run tensorrt"].detail == "yes, on NVIDIA H100 (SM 9.0)"
+    detail = found["build and run tensorrt"].detail
+    assert detail == "yes, on NVIDIA H100 (SM 9.0) (TensorRT 11.4)"
+
+
+ENTERPRISE = {"tensorrt": "10.16.1.11"}
+NO_RTX = without("tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings")
+
+
+@pytest.mark.parametrize(
+    ("packages", "cuda", "name", "detail", "fix"),
+    [
+        (NO_RTX, NO_CUDA, "build and run tensorrt", "no: no NVIDIA driver", "no package can"),
+        (NO_RTX | ENTERPRISE, NO_CUDA, "build and run tensorrt",
+         "TensorRT 10.16.1.11 is installed", "no package can"),
+        (EVERYTHING, NO_CUDA, "run tensorrt-rtx", "TensorRT-RTX 1.3 is installed",
+         "no package can"),
+        (NO_RTX, RTX_4090, "build and run tensorrt",
+         "the driver sees NVIDIA RTX 4090 (SM 8.9), but TensorRT is not installed",
+         "pip install 'mahtrt[tensorrt]'"),
+        (NO_RTX, RTX_4090, "run tensorrt-rtx", "but TensorRT-RTX is not installed",
+         "pip install 'mahtrt[tensorrt-rtx]'"),
+        (EVERYTHING, H100, "run tensorrt-rtx",
+         "TensorRT-RTX 1.3 has no kernels for NVIDIA H100 (SM 9.0)", "target tensorrt"),
+        (NO_RTX | {"tensorrt": "12.0"}, RTX_4090, "build and run tensorrt",
+         "TensorRT 12.0 is not one of 10.12 to 11.x", "pip install 'mahtrt[tensorrt]'"),
+        (NO_RTX | {"tensorrt": "8.6.1"}, RTX_4090, "build and run tensorrt",
+         "TensorRT 8.6.1 is not one of 10.12 to 11.x", "pip install 'mahtrt[tensorrt]'"),
+        (EVERYTHING | {"tensorrt-rtx-cu13-libs": "1.1"}, RTX_4090, "build tensorrt-rtx",
+         "TensorRT-RTX 1.1 is not one of 1.2 or newer", "pip install 'mahtrt[tensorrt-rtx]'"),
+    ],
+)  # fmt: skip
+def test_why_there_are_no_tensorrt_engines_here(
+    packages: dict[str, str], cuda: CudaProbe, name: str, detail: str, fix: str
+) -> None:
+    check = look(packages, cuda=cuda)[name]
+    assert check.status == "missing"
+    assert detail in check.detail
+    assert fix in check.fix
+
+
+def test_both_flavours_on_a_card_that_both_know() -> None:
+    found = look(EVERYTHING | ENTERPRISE, cuda=RTX_4090)
+    on = "yes, on NVIDIA RTX 4090 (SM 8.9)"
+    assert found["build and run tensorrt"].detail == f"{on} (TensorRT 10.16.1.11)"
+    assert found["run tensorrt-rtx"].detail == f"{on} (TensorRT-RTX 1.3)"
+    assert found["build tensorrt-rtx"].status == "ok"
+    assert look(cuda=H100)["cuda driver"].detail.startswith("driver 580.65.06, CUDA 13.0: NVIDIA")
+
+
+def test_ranges_of_tensorrt_agree_with_the_builders() -> None:
+    enterprise, rtx = FLAVOURS["tensorrt"], FLAVOURS["tensorrt-rtx"]
+    lowest = doctor.EXTRAS["tensorrt"]["tensorrt"]
+    assert enterprise.oldest == doctor._parts(lowest)
+    assert str(enterprise.before) == doctor.TENSORRT_BELOW
+    assert {doctor._parts(low) for low in doctor.EXTRAS["tensorrt-rtx"].values()} == {rtx.oldest}
+
+
+def test_cards_of_tensorrt_rtx_agree_with_its_own_list() -> None:
+    trt = pytest.importorskip("tensorrt_rtx_bindings", reason="needs the extra tensorrt-rtx")
+    known = set(trt.ComputeCapability.__members__) - {"NONE", "CURRENT"}
+    assert known == set(RTX_CAPABILITIES)
+
+
+def test_no_tensorrt_is_imported() -> None:
+    program = (
+        "import sys, mahtrt.doctor as d; d.diagnose(); "
+        "print([name for name in sys.modules if name.startswith('tensorrt')])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stdout.strip() == "[]"
 
 
 def test_packages_whose_module_is_missing_do_not_count() -> None:

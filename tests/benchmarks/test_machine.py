@@ -111,17 +111,34 @@ class FakeDriver:
         return 0
 
 
-def test_probe_of_a_driver_with_devices() -> None:
-    driver = FakeDriver({"NVIDIA H100": (9, 0), "NVIDIA RTX 4090": (8, 9)})
-    assert probe_cuda(lambda name: driver) == CudaProbe(
-        "13.1", ("NVIDIA H100 (SM 9.0)", "NVIDIA RTX 4090 (SM 8.9)")
+def test_probe_of_a_driver_with_devices(tmp_path: Path) -> None:
+    driver = FakeDriver({"NVIDIA H100": (9, 0), "NVIDIA RTX 5090": (12, 0)})
+    text = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\nGCC"
+    root = write(tmp_path, {"proc/driver/nvidia/version": text})
+    assert probe_cuda(lambda name: driver, root=root) == CudaProbe(
+        version="13.1",
+        devices=("NVIDIA H100 (SM 9.0)", "NVIDIA RTX 5090 (SM 12.0)"),
+        names=("NVIDIA H100", "NVIDIA RTX 5090"),
+        capabilities=("SM90", "SM120"),
+        driver="580.65.06",
     )
 
 
-def test_probe_says_why_there_is_no_device() -> None:
+def test_probe_says_why_there_is_no_device(tmp_path: Path) -> None:
     def absent(name: str) -> Any:
         raise OSError(f"{name}: cannot open shared object file")
 
     assert "libcuda.so.1" in probe_cuda(absent).problem
     assert "cuInit fails with 803" in probe_cuda(lambda name: FakeDriver({}, init=803)).problem
     assert probe_cuda(lambda name: FakeDriver({})).problem == "the driver sees no device"
+    assert probe_cuda(absent, root=tmp_path).driver == ""
+
+
+def test_a_failure_of_the_driver_has_its_name() -> None:
+    class NamingDriver(FakeDriver):
+        def cuGetErrorName(self, code: int, name: Any) -> int:  # noqa: N802
+            name._obj.value = b"CUDA_ERROR_NO_DEVICE"
+            return 0
+
+    problem = probe_cuda(lambda name: NamingDriver({}, init=100)).problem
+    assert problem.endswith("cuInit fails with 100 (CUDA_ERROR_NO_DEVICE)")

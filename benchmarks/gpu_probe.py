@@ -1,0 +1,264 @@
+"""Asks a machine with an NVIDIA GPU what mahtrt's TensorRT engines do there.
+
+    python benchmarks/gpu_probe.py [--out FILE] [--onnx FILE]
+
+Records as JSON: driver, card, compute capability, CUDA; which TensorRT flavours import (each in a
+process of its own, so that a crash is a finding); whether TensorRT-RTX builds for this card; and
+for every flavour that can run here, engines of the demo network in FP32, FP16 and, from a bundle,
+INT8: built, loaded, run, and their landmarks compared with ONNX Runtime's.
+
+The JSON goes to FILE or to standard output, talk to standard error. Exit codes: 0 everything ran
+and agreed; 1 something failed (the JSON says what); 3 landmarks differ; 6 nothing to run on. Needs
+the standard library for what it can say without packages, and mahtrt's own for the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.util
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+if importlib.util.find_spec("mahtrt") is None:
+    sys.path.insert(0, str(ROOT))
+
+from gpu_probe_child import AGREEMENT_PX, MARK  # noqa: E402
+
+from mahtrt.benchmarks.machine import (  # noqa: E402
+    CudaProbe,
+    describe_machine,
+    package_versions,
+    probe_cuda,
+)
+from mahtrt.engine.tensorrt_flavours import FLAVOURS, Flavour  # noqa: E402
+from mahtrt.errors import MahtrtError  # noqa: E402
+
+SCHEMA = "mahtrt.gpu-probe/1"
+EXIT_OK, EXIT_FAILED, EXIT_DIFFERS, EXIT_MISSING = 0, 1, 3, 6
+IMPORT_S, RUN_S = 180, 600
+CHILD = Path(__file__).resolve().with_name("gpu_probe_child.py")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the probe."""
+    options = _parse(arguments)
+    probe = probe_cuda()
+    record = describe(probe)
+    _tell(f"driver: {probe.problem or ', '.join(probe.devices)}")
+    for name, flavour in FLAVOURS.items():
+        _tell(f"importing {flavour.title} ...")
+        record["flavours"][name] = import_flavour(flavour, probe)
+    record["refusal"] = refusal(probe, record["flavours"])
+    if not record["refusal"]:
+        with tempfile.TemporaryDirectory(prefix="mahtrt-gpu-probe-") as folder:
+            _run_flavours(record, options, Path(folder))
+    code = exit_code(record)
+    record["exit_code"] = code
+    _write(record, options.out)
+    if record["refusal"]:
+        _tell(record["refusal"])
+    return code
+
+
+def describe(probe: CudaProbe) -> dict[str, Any]:
+    """The machine, its driver and its cards."""
+    cards = zip(probe.names, probe.capabilities, strict=True)
+    return {
+        "schema": SCHEMA,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": describe_machine().to_dict(),
+        "versions": package_versions(),
+        "cuda": {
+            "driver": probe.driver,
+            "version": probe.version,
+            "problem": probe.problem,
+            "devices": [{"name": name, "compute_capability": which} for name, which in cards],
+        },
+        "flavours": {},
+        "refusal": "",
+        "runs": [],
+    }
+
+
+def import_flavour(flavour: Flavour, probe: CudaProbe) -> dict[str, Any]:
+    """Import a flavour in a child and, for TensorRT-RTX with a GPU, build for the card.
+
+    Returns:
+        ``imports``, and where it does ``version``, ``compute_capabilities``,
+        ``builds_for_this_card``; where it does not, or the child died, ``problem``.
+    """
+    if importlib.util.find_spec(flavour.module) is None:
+        return {"imports": False, "problem": f"no package {flavour.module}"}
+    build = flavour.chooses_capabilities and not probe.problem
+    found = {"imports": False} | _child(
+        ["import", flavour.name, *(["--build"] if build else [])], IMPORT_S
+    )
+    if build:
+        found["lists_this_card"] = probe.capabilities[0] in found.get("compute_capabilities", ())
+        builds = found.get("builds_for_this_card", False)
+        found["accepts_this_card"] = found["lists_this_card"] and builds
+    return found
+
+
+def refusal(probe: CudaProbe, flavours: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why nothing can be run here, with what is missing; "" where something can."""
+    if probe.problem:
+        return (
+            f"gpu_probe: got {probe.problem}; expected an NVIDIA GPU with its driver. "
+            f"Found without one: {_said(flavours)}. Run this command on a machine with a GPU; "
+            "mahtrt doctor says what works here."
+        )
+    if runnable(flavours):
+        return ""
+    return (
+        f"gpu_probe: got {', '.join(probe.devices)} and {_said(flavours)}; expected a TensorRT "
+        "that runs on this card. Install one: pip install 'mahtrt[tensorrt]' (any card) or "
+        "'mahtrt[tensorrt-rtx]' (RTX cards)."
+    )
+
+
+def runnable(flavours: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Flavours whose engines can be tried here."""
+    return [
+        name
+        for name, found in flavours.items()
+        if found["imports"]
+        and FLAVOURS[name].supports(str(found.get("version", "")))
+        and found.get("accepts_this_card", True)
+    ]
+
+
+def _said(flavours: Mapping[str, Mapping[str, Any]]) -> str:
+    def one(name: str, found: Mapping[str, Any]) -> str:
+        title = FLAVOURS[name].title
+        if not found["imports"]:
+            return f"{title} does not import ({found.get('problem', 'unknown')})"
+        if found.get("accepts_this_card") is False:
+            return f"{title} {found['version']}, which has no kernels for the card"
+        return f"{title} {found['version']}"
+
+    return ", ".join(one(name, found) for name, found in flavours.items())
+
+
+def _run_flavours(record: dict[str, Any], options: argparse.Namespace, folder: Path) -> None:
+    try:
+        onnx, int8_onnx = find_graphs(options, folder)
+    except (MahtrtError, ImportError) as error:
+        record["refusal"] = f"gpu_probe: no network to try: {error}"
+        return
+    graphs = ["--onnx", str(onnx), *(["--int8-onnx", str(int8_onnx)] if int8_onnx else [])]
+    for name in runnable(record["flavours"]):
+        for precision in AGREEMENT_PX:
+            if precision == "int8" and int8_onnx is None:
+                continue
+            _tell(f"building and running {precision} with {FLAVOURS[name].title} ...")
+            ended = _child(["run", name, "--precision", precision, *graphs], RUN_S)
+            record["runs"].append({"flavour": name, "precision": precision} | ended)
+
+
+def find_graphs(options: argparse.Namespace, folder: Path) -> tuple[Path, Path | None]:
+    """The FP32 graph to try, and an INT8 one where a bundle has it.
+
+    Raises:
+        MahtrtError: There is none: PyTorch, which exports the demo network, is missing.
+    """
+    if options.bundle is not None:
+        from mahtrt.engine.bundle import read_bundle
+
+        bundle = read_bundle(options.bundle)
+        models = {name: bundle.file(path) for name, path in bundle.manifest.models.items()}
+        return models["fp32"], models.get("int8")
+    if options.onnx is not None:
+        return options.onnx, options.int8_onnx
+    _tell("exporting the demo network ...")
+    return export_demo(folder / "nano.onnx"), None
+
+
+def export_demo(path: Path) -> Path:
+    """Export the shipped checkpoint.
+
+    Raises:
+        MissingComponentError: PyTorch is not installed.
+    """
+    from mahtrt.errors import require
+
+    require("torch", extra="export", needed_for="the demo network (or give --onnx FILE)")
+    from mahtrt.data.datasets import open_dataset
+    from mahtrt.data.subset import NetworkTensors
+    from mahtrt.export.onnx import export_onnx
+    from mahtrt.models.reference import ModelSource, demo_checkpoint, load_model
+
+    source = ModelSource("maht-net/nano", demo_checkpoint())
+    module, spec = load_model(source)
+    images = list(NetworkTensors(open_dataset("phantom:2@3"), spec.input))
+    return export_onnx(module, spec, path, images=images, source=source.to_dict()).path
+
+
+def exit_code(record: Mapping[str, Any]) -> int:
+    """What the whole record means for the caller."""
+    if record["refusal"]:
+        return EXIT_MISSING
+    if any("problem" in run for run in record["runs"]):
+        return EXIT_FAILED
+    return EXIT_OK if all(run["agrees"] for run in record["runs"]) else EXIT_DIFFERS
+
+
+def _child(arguments: Sequence[str], seconds: float) -> dict[str, Any]:
+    """Run a part that may crash: gpu_probe_child.py.
+
+    Returns:
+        The JSON objects it printed, as one; with ``problem`` if it did not end well.
+    """
+    command = [sys.executable, str(CHILD), *arguments]
+    try:
+        ended = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        return {"problem": f"did not end within {seconds:g} s"}
+    found: dict[str, Any] = {}
+    for line in ended.stdout.splitlines():
+        if line.startswith(MARK):  # native libraries print there too
+            found |= json.loads(line.removeprefix(MARK))
+    last = next((line for line in reversed(ended.stderr.splitlines()) if line.strip()), "")
+    if ended.returncode < 0:
+        found["problem"] = f"crashed with {signal.Signals(-ended.returncode).name} {last}".strip()
+    elif ended.returncode:
+        found["problem"] = f"exit {ended.returncode}: {last.strip()}"
+    return found
+
+
+def _write(record: Mapping[str, Any], out: Path | None) -> None:
+    text = json.dumps(record, indent=2) + "\n"
+    if out is None:
+        sys.stdout.write(text)
+        return
+    from mahtrt.atomic import write_text_atomic
+
+    write_text_atomic(out, text)
+    _tell(f"written: {out}")
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="What TensorRT engines do on this machine.")
+    parser.add_argument("--out", type=Path, help="file for the JSON, instead of standard output")
+    parser.add_argument("--onnx", type=Path, help="an FP32 ONNX of mahtrt export to try")
+    parser.add_argument("--int8-onnx", type=Path, help="an INT8 ONNX of mahtrt build beside it")
+    parser.add_argument("--bundle", type=Path, help="take both from a bundle")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

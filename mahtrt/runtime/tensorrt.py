@@ -1,0 +1,299 @@
+"""Runs an engine with TensorRT or TensorRT-RTX on an NVIDIA GPU.
+
+An engine is executable code that is tied to one version of TensorRT and to the GPUs it was built
+for. So everything that can be compared is compared first, then the CUDA driver is asked for its
+device, and only then is a ``Runtime`` made: without a driver it can crash the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.engine.manifest import EngineRecord
+from mahtrt.engine.tensorrt_device import build_platform
+from mahtrt.engine.tensorrt_flavours import find_flavour, load_flavour
+from mahtrt.errors import BuildError, MahtrtError, ModelError
+from mahtrt.runtime.backend import Tensor, check_interface
+from mahtrt.runtime.cuda_driver import CudaDevice, open_device
+from mahtrt.runtime.tensorrt_compatible import Here, check_compatible
+from mahtrt.spec import ModelSpec
+
+__all__ = ["Here", "TensorRtBackend", "check_compatible"]
+
+
+class TensorRtBackend:
+    """A deserialized engine with as many execution contexts as threads use it at once."""
+
+    def __init__(
+        self, trt: Any, plan: bytes, device: CudaDevice, spec: ModelSpec, name: str
+    ) -> None:
+        """Take over an engine; :meth:`open` has checked what can be checked.
+
+        Args:
+            trt: The flavour's package.
+            device: Its CUDA device, closed with this backend.
+
+        Raises:
+            BuildError: TensorRT refuses the plan.
+            ModelError: The engine's inputs and outputs are not those of the spec.
+        """
+        self.name = name
+        self.notes: tuple[str, ...] = ()
+        self._device = device
+        with device:
+            # Both have to live as long as the engine.
+            self._logger = _make_logger(trt)
+            self._runtime = trt.Runtime(self._logger)
+            self._engine = self._deserialize(plan)
+            self._ports = _read_ports(trt, self._engine, name)
+        inputs = {key: port.shape for key, port in self._ports.items() if port.is_input}
+        outputs = [key for key, port in self._ports.items() if not port.is_input]
+        self.batch = check_interface(name, spec, inputs, outputs)
+        self._input, self._outputs = spec.input.name, [output.name for output in spec.outputs]
+        self._free: list[_Lane] = []
+        self._lock = threading.Lock()
+        self._in_use, self._closed = 0, False
+
+    @staticmethod
+    def roles(engine: EngineRecord) -> tuple[str, ...]:
+        """The engine's files that :meth:`open` reads."""
+        return ("plan",)
+
+    @classmethod
+    def open(
+        cls,
+        engine: EngineRecord,
+        files: Mapping[str, Path],
+        spec: ModelSpec,
+        *,
+        threads: int | None = None,
+    ) -> TensorRtBackend:
+        """Open an engine of a bundle whose files have been hashed.
+
+        Args:
+            threads: Of no meaning on a GPU.
+
+        Raises:
+            BuildError: The engine is for another flavour, version, platform or GPU, or TensorRT
+                refuses it.
+            MissingComponentError: No TensorRT of that flavour, no CUDA driver, or no GPU.
+        """
+        flavour = find_flavour(engine.target)
+        trt = load_flavour(flavour)
+        device = open_device(needed_for=f"engine {engine.name}")
+        try:
+            here = Here(
+                flavour.name, trt.__version__, build_platform(), device.name, device.capability
+            )
+            check_compatible(engine, here)
+            return cls(trt, files["plan"].read_bytes(), device, spec, engine.name)
+        except BaseException:
+            device.close()
+            raise
+
+    def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """See :class:`mahtrt.runtime.backend.Backend`."""
+        names = self._outputs if outputs is None else list(outputs)
+        with self._counted(), self._device:
+            lane = self._take_lane()
+            try:
+                found = lane.run(tensor, names)
+            except BaseException:
+                with contextlib.suppress(MahtrtError):  # the first error is the one to tell
+                    lane.free()
+                raise
+            self._free.append(lane)
+            return found
+
+    def close(self) -> None:
+        """See :class:`mahtrt.runtime.backend.Backend`."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            last = self._in_use == 0
+        if last:
+            self._release()
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """A call under way: the last one after :meth:`close` releases everything."""
+        with self._lock:
+            if self._closed:
+                raise MahtrtError(f"engine {self.name}", got="a call after close()")
+            self._in_use += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_use -= 1
+                last = self._closed and self._in_use == 0
+            if last:
+                self._release()
+
+    def _take_lane(self) -> _Lane:
+        """A lane for the calling thread alone."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            pass
+        with self._lock:  # an engine makes one context at a time
+            context = self._engine.create_execution_context()
+        if context is None:
+            raise MahtrtError(
+                f"engine {self.name}",
+                got=self._logger.take() or "no execution context",
+                expected="memory for one more inference at the same time",
+                fix="Close other programs on the GPU, or use fewer threads.",
+            )
+        return _Lane(self._device, context, self._ports, self.name, self._logger)
+
+    def _deserialize(self, plan: bytes) -> Any:
+        assert not self._runtime.engine_host_code_allowed
+        engine = self._runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            raise BuildError(
+                f"engine {self.name}",
+                got=self._logger.take() or "a plan that TensorRT does not read",
+                expected="TensorRT to load it",
+                fix="Build the bundle again on this machine.",
+            )
+        return engine
+
+    def _release(self) -> None:
+        """Free everything, in the order in which it may be freed."""
+        with self._device:
+            while self._free:
+                self._free.pop().free()
+            self._engine = self._runtime = None
+        self._device.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Port:
+    """An input or output of an engine: float32, of static shape."""
+
+    shape: tuple[int, ...]
+    is_input: bool
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape)) * 4
+
+
+class _Lane:
+    """What one inference needs for itself: a context, a stream and memory on both sides.
+
+    Made, used and freed with the CUDA context current. Shapes are static and the addresses never
+    change, so the context is told both once.
+    """
+
+    def __init__(
+        self, device: CudaDevice, context: Any, ports: Mapping[str, _Port], name: str, logger: Any
+    ) -> None:
+        self._device, self._context, self._ports = device, context, ports
+        self._name, self._logger = name, logger
+        self._addresses: dict[str, int] = {}
+        self._host: dict[str, NDArray[np.float32]] = {}
+        self._stream = device.create_stream()
+        try:
+            for key, port in ports.items():
+                self._addresses[key] = device.allocate(port.nbytes)
+                self._host[key] = device.allocate_pinned(port.shape)
+            self._prepare()
+        except BaseException:
+            with contextlib.suppress(MahtrtError):  # the first error is the one to tell
+                self.free()
+            raise
+
+    def _prepare(self) -> None:
+        for key, port in self._ports.items():
+            if port.is_input:
+                done = self._context.set_input_shape(key, port.shape)
+                self._check(done, f"input shape {port.shape} for {key}")
+            done = self._context.set_tensor_address(key, self._addresses[key])
+            self._check(done, f"memory for {key}")
+        missing = self._context.infer_shapes()
+        self._check(not missing, f"no shape for {', '.join(missing)}")
+
+    def run(self, tensor: Tensor, outputs: Sequence[str]) -> dict[str, Tensor]:
+        """Copy in, run, copy the wanted outputs out, wait."""
+        device, stream = self._device, self._stream
+        (key,) = (key for key, port in self._ports.items() if port.is_input)
+        np.copyto(self._host[key], tensor)
+        device.copy_to_device(self._addresses[key], self._host[key], stream)
+        self._check(self._context.execute_async_v3(stream), "the inference")
+        for name in outputs:
+            device.copy_to_host(self._host[name], self._addresses[name], stream)
+        device.synchronize(stream)
+        # The memory is used again by the next call, so the caller gets copies.
+        return {name: self._host[name].copy() for name in outputs}
+
+    def free(self) -> None:
+        """Give everything back."""
+        self._context = None
+        with contextlib.ExitStack() as stack:  # goes on where one of them fails
+            for array in self._host.values():
+                stack.callback(self._device.free_pinned, array)
+            for address in self._addresses.values():
+                stack.callback(self._device.free, address)
+            stack.callback(self._device.destroy_stream, self._stream)  # last in, first out
+        self._addresses, self._host = {}, {}
+
+    def _check(self, done: bool, what: str) -> None:
+        if not done:
+            raise MahtrtError(
+                f"engine {self._name}",
+                got=self._logger.take() or f"TensorRT refuses {what}",
+                expected="success",
+                fix="Build the bundle again on this machine.",
+            )
+
+
+def _read_ports(trt: Any, engine: Any, subject: str) -> dict[str, _Port]:
+    """Inputs and outputs of an engine by name.
+
+    Raises:
+        ModelError: One is not float32, or has no static shape.
+    """
+    ports = {}
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        shape, dtype = tuple(engine.get_tensor_shape(name)), engine.get_tensor_dtype(name)
+        if dtype != trt.DataType.FLOAT or any(size < 0 for size in shape):
+            raise ModelError(
+                f"{subject}: {name}",
+                got=f"{dtype} {shape}",
+                expected="float32 of static shape",
+                fix="Build from an ONNX that mahtrt exported.",
+            )
+        ports[name] = _Port(shape, engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT)
+    return ports
+
+
+def _make_logger(trt: Any) -> Any:
+    """A logger that keeps the last error for messages and says nothing itself."""
+
+    class LastError(trt.ILogger):
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self._last = ""
+
+        def log(self, severity: Any, msg: str) -> None:
+            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+                self._last = " ".join(msg.split())
+
+        def take(self) -> str:
+            """The last error, once: it must not explain a later failure."""
+            last, self._last = self._last, ""
+            return last
+
+    return LastError()

@@ -1,0 +1,87 @@
+"""Whether an engine that was built somewhere may run here.
+
+TensorRT itself refuses some engines with "version tag does not match" and runs others that were
+tuned for another card. Here both values are said, and what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mahtrt.engine.manifest import EngineRecord
+from mahtrt.engine.tensorrt_flavours import find_flavour, version_numbers
+from mahtrt.errors import BuildError
+
+_OLDEST_COMPATIBLE = 80  # Ampere, where hardware compatibility "ampere_plus" begins
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What would run an engine on this machine.
+
+    Attributes:
+        flavour: ``tensorrt`` or ``tensorrt-rtx``.
+        version: Of its package.
+        platform: ``linux_x86_64``.
+        gpu: The card's name.
+        capability: Its compute capability, ``SM89``.
+    """
+
+    flavour: str
+    version: str
+    platform: str
+    gpu: str
+    capability: str
+
+
+def check_compatible(engine: EngineRecord, here: Here) -> None:
+    """Compare what an engine was built with and for with what would run it.
+
+    Raises:
+        BuildError: They differ; the message has both values and the command that rebuilds it.
+    """
+    device, built = engine.device, str(engine.device.get("flavour", engine.target))
+    _compare(engine, "TensorRT flavour", built, here.flavour)
+    version = engine.versions.get(built, "of unknown version")
+    _compare(engine, f"{find_flavour(built).title} version", version, here.version)
+    _compare(engine, "platform", str(device.get("platform", here.platform)), here.platform)
+    _check_gpu(engine, here)
+
+
+def _check_gpu(engine: EngineRecord, here: Here) -> None:
+    device = engine.device
+    built_for = tuple(device.get("compute_capabilities", ()))
+    level = device.get("hardware_compatibility", "none")
+    if here.flavour == "tensorrt" and level == "ampere_plus":
+        if _number(here.capability) < _OLDEST_COMPATIBLE:
+            _refuse(engine, "GPU", f"SM{_OLDEST_COMPATIBLE} or newer", _card(here))
+        return
+    if here.capability not in built_for:
+        _refuse(engine, "GPU", ", ".join(built_for) or "none that it names", _card(here))
+    if here.flavour == "tensorrt" and level == "none":
+        # Kernels were chosen and timed for the card, not only for its compute capability.
+        _compare(engine, "GPU", str(device.get("gpu") or here.gpu), here.gpu)
+
+
+def _compare(engine: EngineRecord, what: str, built: str, here: str) -> None:
+    if built != here:
+        _refuse(engine, what, built, here)
+
+
+def _refuse(engine: EngineRecord, what: str, built: str, here: str) -> None:
+    calibration = " --calib DATA" if engine.precision == "int8" else ""
+    raise BuildError(
+        f"engine {engine.name}: {what}",
+        got=f"{here} here",
+        expected=f"{built}, which it was built for",
+        fix=f"Build it again here: mahtrt build MODEL.onnx --{engine.precision}{calibration} "
+        f"--target {engine.target} --out NEW.mahtrt.",
+    )
+
+
+def _card(here: Here) -> str:
+    return f"{here.gpu} ({here.capability})"
+
+
+def _number(capability: str) -> int:
+    return version_numbers(capability.removeprefix("SM"))[0]

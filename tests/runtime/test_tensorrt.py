@@ -1,0 +1,322 @@
+"""Loading and running engines, with a fake TensorRT on a fake CUDA driver."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from tensorrt_stage import Stage, make_plan, record
+from tiny_network import SIZE, SPEC, make_image, make_model
+
+from mahtrt.benchmarks.machine import probe_cuda
+from mahtrt.data.preprocess import preprocess
+from mahtrt.engine.manifest import EngineRecord
+from mahtrt.errors import BuildError, MahtrtError, MissingComponentError, ModelError
+from mahtrt.runtime import cuda_driver
+from mahtrt.runtime.session import Session
+from mahtrt.runtime.tensorrt import Here, TensorRtBackend, check_compatible
+
+VERSIONS = ("10.16.1", "11.4.0")
+
+
+HERE = Here("tensorrt", "10.16.1", "linux_x86_64", "NVIDIA RTX 4090", "SM89")
+
+
+@pytest.fixture(params=VERSIONS)
+def stage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(request.param, tmp_path, monkeypatch)
+
+
+def tensor_of(seed: int) -> np.ndarray:
+    return preprocess(make_image(seed)[0], SPEC.input)[0][None]
+
+
+def test_images_become_landmarks(stage: Stage) -> None:
+    session = Session(stage.open(), SPEC, stage.engine)
+    for seed in range(3):
+        image, points = make_image(seed)
+        np.testing.assert_allclose(session.run(image).points, points, atol=1e-3)
+    session.close()
+    assert (stage.cuda.memory, stage.cuda.streams) == ({}, set())
+    assert (stage.cuda.contexts, stage.cuda.retained) == (0, 0)
+
+
+def test_the_context_is_set_up_once_and_every_tensor_has_an_address(stage: Stage) -> None:
+    backend, state = stage.open(), stage.trt.state
+    for seed in range(3):
+        backend.infer(tensor_of(seed))
+    assert state.called("IExecutionContext.set_input_shape") == [("image", (1, 3, *SIZE))]
+    names = {name for name, _ in state.called("IExecutionContext.set_tensor_address")}
+    assert names == {"image", *(output.name for output in SPEC.outputs)}
+    streams = {stream for (stream,) in state.called("IExecutionContext.execute_async_v3")}
+    assert streams == stage.cuda.streams, "a stream of its own, not the default one"
+    assert 0 not in streams
+    assert [allowed for _, allowed in state.called("Runtime.deserialize_cuda_engine")] == [False]
+    backend.close()
+
+
+def test_outputs_are_the_callers_own_and_only_those_asked_for(stage: Stage) -> None:
+    backend = stage.open()
+    first = backend.infer(tensor_of(0), ["landmarks"])
+    before = first["landmarks"].copy()
+    copies = stage.cuda.calls.count("cuMemcpyDtoHAsync_v2")
+    backend.infer(tensor_of(1))
+    assert list(first) == ["landmarks"]
+    assert copies == 1
+    assert first["landmarks"].dtype == np.float32
+    np.testing.assert_array_equal(first["landmarks"], before)
+    backend.close()
+
+
+def test_threads_have_contexts_of_their_own(stage: Stage) -> None:
+    backend = stage.open()
+    both_inside = threading.Barrier(2, timeout=10)
+    compute: Callable[[Any], bool] = stage.trt.state.on_execute
+    seen, results = set(), {}
+
+    def wait_and_compute(context: Any) -> bool:
+        seen.add(id(context))
+        both_inside.wait()
+        return compute(context)
+
+    def work(seed: int) -> None:
+        results[seed] = backend.infer(tensor_of(seed))
+
+    stage.trt.state.on_execute = wait_and_compute
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == len(stage.cuda.streams) == 2
+    stage.trt.state.on_execute = compute
+    for seed in (0, 1):
+        again = backend.infer(tensor_of(seed))
+        np.testing.assert_array_equal(results[seed]["landmarks"], again["landmarks"])
+    assert len(stage.cuda.streams) == 2, "lanes are used again"
+    backend.close()
+
+
+def test_closing_while_a_call_is_under_way(stage: Stage) -> None:
+    backend = stage.open()
+    compute = stage.trt.state.on_execute
+
+    def close_first(context: Any) -> bool:
+        backend.close()
+        return compute(context)
+
+    stage.trt.state.on_execute = close_first
+    assert "landmarks" in backend.infer(tensor_of(0))
+    assert (stage.cuda.memory, stage.cuda.retained) == ({}, 0)
+    with pytest.raises(MahtrtError, match="after close"):
+        backend.infer(tensor_of(0))
+    backend.close()
+
+
+def test_an_execution_that_fails_is_an_error_and_its_lane_is_gone(stage: Stage) -> None:
+    backend = stage.open()
+    compute = stage.trt.state.on_execute
+    stage.trt.state.on_execute = lambda context: False
+    with pytest.raises(MahtrtError, match="TensorRT refuses the inference"):
+        backend.infer(tensor_of(0))
+    assert (stage.cuda.memory, stage.cuda.streams, stage.cuda.contexts) == ({}, set(), 0)
+    stage.trt.state.on_execute = compute
+    assert "landmarks" in backend.infer(tensor_of(0))
+    backend.close()
+
+
+def test_memory_that_runs_out_leaves_nothing_behind(stage: Stage) -> None:
+    backend = stage.open()
+    stage.cuda.fail["cuMemHostAlloc"] = 2
+    with pytest.raises(MahtrtError, match="CUDA_ERROR_OUT_OF_MEMORY"):
+        backend.infer(tensor_of(0))
+    assert (stage.cuda.memory, stage.cuda.streams, stage.cuda.contexts) == ({}, set(), 0)
+    backend.close()
+    assert stage.cuda.retained == 0
+
+
+def test_no_memory_for_one_more_context(stage: Stage) -> None:
+    backend = stage.open()
+    stage.trt.state.refuse_contexts = True
+    with pytest.raises(MahtrtError, match="no execution context"):
+        backend.infer(tensor_of(0))
+    stage.trt.state.refuse_contexts = False
+    assert "landmarks" in backend.infer(tensor_of(0))
+    backend.close()
+
+
+def test_shapes_that_cannot_be_inferred_are_named(stage: Stage) -> None:
+    stage.trt.state.infer_shapes_missing = ["image"]
+    backend = stage.open()
+    with pytest.raises(MahtrtError, match="no shape for image"):
+        backend.infer(tensor_of(0))
+    backend.close()
+
+
+def test_a_plan_that_is_none(stage: Stage) -> None:
+    stage.plan.write_bytes(b"no plan")
+    with pytest.raises(BuildError, match="Magic tag does not match"):
+        stage.open()
+    assert stage.cuda.retained == 0
+
+
+def test_a_plan_of_another_network(stage: Stage) -> None:
+    other = make_model()
+    other.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    stage.plan.write_bytes(make_plan(stage.trt, other))
+    with pytest.raises(ModelError, match="expected float32 of static shape"):
+        stage.open()
+    stage.plan.write_bytes(make_plan(stage.trt, make_model(batch=1)))
+    wrong = dataclasses.replace(SPEC, input=dataclasses.replace(SPEC.input, size=(64, 64)))
+    with pytest.raises(ModelError, match="64, 64"):
+        TensorRtBackend.open(stage.engine, {"plan": stage.plan}, wrong)
+    assert stage.cuda.retained == 0
+
+
+def test_nothing_is_deserialized_before_a_mismatch_is_found(stage: Stage) -> None:
+    stage.engine = record(versions={"tensorrt": "10.12.0"})
+    with pytest.raises(BuildError, match=r"10\.12\.0, which it was built for"):
+        stage.open()
+    assert stage.trt.state.runtimes == 0
+    assert stage.cuda.retained == 0
+
+
+def test_no_runtime_is_made_without_a_driver(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> Any:
+        raise OSError(name)
+
+    monkeypatch.setattr(cuda_driver, "load_library", absent)
+    stage.trt.state.driver = False
+    with pytest.raises(MissingComponentError, match="no NVIDIA driver") as caught:
+        stage.open()
+    assert caught.value.exit_code == 6
+    assert stage.trt.state.runtimes == 0
+
+
+def test_without_the_package(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(MissingComponentError, match=r"mahtrt\[tensorrt\]"):
+        stage.open()
+
+
+def test_the_engine_that_was_built_here_is_accepted() -> None:
+    check_compatible(record(), HERE)
+
+
+RTX = {
+    "target": "tensorrt-rtx",
+    "versions": {"tensorrt-rtx": "1.7.1"},
+    "device": {
+        "flavour": "tensorrt-rtx",
+        "gpu": None,
+        "compute_capabilities": ["SM86", "SM89", "SM120"],
+    },
+}
+RTX_HERE = dataclasses.replace(HERE, flavour="tensorrt-rtx", version="1.7.1")
+
+
+@pytest.mark.parametrize(
+    ("engine", "here", "built", "found"),
+    [
+        ({}, {"version": "11.4.0"}, "10.16.1", "11.4.0"),
+        ({"versions": {}}, {}, "of unknown version", "10.16.1"),
+        ({}, {"platform": "linux_aarch64"}, "linux_x86_64", "linux_aarch64"),
+        ({}, {"capability": "SM120"}, "SM89", "NVIDIA RTX 4090 (SM120)"),
+        ({}, {"gpu": "NVIDIA L4"}, "NVIDIA RTX 4090", "NVIDIA L4"),
+        ({}, {"flavour": "tensorrt-rtx"}, "tensorrt", "tensorrt-rtx"),
+        (
+            {"device": {"hardware_compatibility": "ampere_plus"}},
+            {"capability": "SM75"},
+            "SM80 or newer",
+            "(SM75)",
+        ),
+        (
+            {"device": {"hardware_compatibility": "same_compute_capability"}},
+            {"capability": "SM90"},
+            "SM89",
+            "(SM90)",
+        ),
+        (RTX, {"flavour": "tensorrt-rtx", "version": "1.7.2"}, "1.7.1", "1.7.2"),
+        (
+            RTX,
+            {"flavour": "tensorrt-rtx", "version": "1.7.1", "capability": "SM75"},
+            "SM86, SM89, SM120",
+            "(SM75)",
+        ),
+        (RTX, {}, "tensorrt-rtx", "tensorrt"),
+    ],
+)
+def test_a_mismatch_shows_both_values_and_the_command(
+    engine: dict[str, Any], here: dict[str, str], built: str, found: str
+) -> None:
+    built_here = record(**engine)
+    with pytest.raises(BuildError) as caught:
+        check_compatible(built_here, dataclasses.replace(HERE, **here))
+    assert built in caught.value.expected
+    assert found in caught.value.got
+    target = built_here.target
+    assert f"mahtrt build MODEL.onnx --int8 --calib DATA --target {target}" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("engine", "here"),
+    [
+        ({"device": {"hardware_compatibility": "ampere_plus"}}, {"capability": "SM120"}),
+        ({"device": {"hardware_compatibility": "ampere_plus"}}, {"gpu": "NVIDIA L4"}),
+        ({"device": {"hardware_compatibility": "same_compute_capability"}}, {"gpu": "NVIDIA L4"}),
+        (RTX, {"flavour": "tensorrt-rtx", "version": "1.7.1", "capability": "SM120"}),
+        (RTX, {"flavour": "tensorrt-rtx", "version": "1.7.1", "gpu": "NVIDIA RTX A6000"}),
+    ],
+)
+def test_what_hardware_compatibility_allows(engine: dict[str, Any], here: dict[str, str]) -> None:
+    check_compatible(record(**engine), dataclasses.replace(HERE, **here))
+
+
+def test_a_build_of_fp32_needs_no_calibration() -> None:
+    with pytest.raises(BuildError) as caught:
+        check_compatible(record(precision="fp32"), dataclasses.replace(HERE, version="11.4.0"))
+    assert "--fp32 --target tensorrt" in caught.value.fix
+
+
+def test_importing_the_backend_loads_nothing_heavy() -> None:
+    heavy = {"torch", "onnx", "tensorrt", "tensorrt_rtx_bindings", "pycuda"}
+    program = f"import sys, mahtrt.runtime.tensorrt; print({heavy!r} & {{*sys.modules}})"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ended.stdout.strip() == "set()"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(bool(probe_cuda().problem), reason=probe_cuda().problem or "a GPU is here")
+def test_a_tensorrt_rtx_build_runs_on_a_real_gpu(tmp_path: Path) -> None:
+    trt = pytest.importorskip("tensorrt_rtx_bindings", reason="needs the extra tensorrt-rtx")
+    from mahtrt.engine.tensorrt import build_engine
+
+    probe = probe_cuda()
+    if not hasattr(trt.ComputeCapability, probe.capabilities[0]):
+        pytest.skip(f"TensorRT-RTX {trt.__version__} has no kernels for {probe.devices[0]}")
+    onnx_path = tmp_path / "model.onnx"
+    onnx.save(make_model(), onnx_path)
+    built = build_engine(onnx_path, "fp32", tmp_path / "engine", flavour="tensorrt-rtx")
+    engine = EngineRecord(
+        name="tensorrt-rtx-fp32",
+        target="tensorrt-rtx",
+        precision="fp32",
+        files={},
+        device=built.device,
+        versions=built.versions,
+    )
+    session = Session(TensorRtBackend.open(engine, built.files, SPEC), SPEC, engine)
+    for seed in range(3):
+        image, points = make_image(seed)
+        np.testing.assert_allclose(session.run(image).points, points, atol=0.05)
+    session.close()

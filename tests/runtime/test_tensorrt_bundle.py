@@ -1,0 +1,113 @@
+"""A TensorRT engine in a bundle: hashed before it is loaded, refused with a way out."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from tensorrt_stage import Stage
+from tiny_network import SPEC, make_image, make_model
+
+from mahtrt.engine import targets
+from mahtrt.engine.bundle import Manifest, write_bundle
+from mahtrt.engine.targets import Target
+from mahtrt.errors import BuildError, IntegrityError, MissingComponentError
+from mahtrt.runtime import cuda_driver
+from mahtrt.runtime.session import open_session
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    target = Target(
+        name="tensorrt",
+        builder="mahtrt.engine.tensorrt:build_engine",
+        backend="mahtrt.runtime.tensorrt:TensorRtBackend",
+        package="tensorrt",
+        extra="tensorrt",
+    )
+    monkeypatch.setitem(targets.TARGETS, "tensorrt", target)
+    return Stage("11.4.0", tmp_path, monkeypatch)
+
+
+def write(stage: Stage, path: Path, **changes: Any) -> Path:
+    with write_bundle(path) as writer:
+        onnx.save(make_model(), writer.place("model.onnx"))
+        plan = writer.place("engines/tensorrt-fp32/model.plan")
+        plan.write_bytes(stage.plan.read_bytes())
+        engine = dataclasses.replace(
+            stage.engine,
+            name="tensorrt-fp32",
+            precision="fp32",
+            files={"onnx": "model.onnx", "plan": "engines/tensorrt-fp32/model.plan"},
+            **changes,
+        )
+        writer.finish(
+            Manifest(
+                spec=SPEC,
+                precision="fp32",
+                models={"fp32": "model.onnx"},
+                engines=(engine,),
+                default_engine="tensorrt-fp32",
+            )
+        )
+    return path
+
+
+def test_a_bundle_opens_and_finds_landmarks(stage: Stage, tmp_path: Path) -> None:
+    session = open_session(write(stage, tmp_path / "tiny.mahtrt"))
+    image, points = make_image(3)
+    np.testing.assert_allclose(session.run(image).points, points, atol=1e-3)
+    assert session.name == "tensorrt-fp32"
+    session.close()
+    assert stage.cuda.retained == 0
+
+
+def test_a_changed_plan_is_never_loaded(stage: Stage, tmp_path: Path) -> None:
+    path = write(stage, tmp_path / "tiny.mahtrt")
+    plan = path / "engines/tensorrt-fp32/model.plan"
+    data = bytearray(plan.read_bytes())
+    data[-10] ^= 1
+    plan.write_bytes(data)
+    with pytest.raises(IntegrityError, match=r"model\.plan"):
+        open_session(path)
+    assert stage.trt.state.runtimes == 0
+    assert stage.cuda.calls == []
+
+
+def test_an_engine_of_another_version_is_refused_with_the_command(
+    stage: Stage, tmp_path: Path
+) -> None:
+    path = write(stage, tmp_path / "tiny.mahtrt", versions={"tensorrt": "10.16.1"})
+    with pytest.raises(BuildError) as caught:
+        open_session(path)
+    assert str(caught.value) == (
+        "engine tensorrt-fp32: TensorRT version: got 11.4.0 here; "
+        "expected 10.16.1, which it was built for. Build it again here: "
+        "mahtrt build MODEL.onnx --fp32 --target tensorrt --out NEW.mahtrt."
+    )
+
+
+def test_without_package_or_driver_it_is_a_missing_component(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(name: str) -> Any:
+        raise OSError(name)
+
+    path = write(stage, tmp_path / "tiny.mahtrt")
+    monkeypatch.setattr(cuda_driver, "load_library", absent)
+    with pytest.raises(MissingComponentError, match="no NVIDIA driver"):
+        open_session(path)
+    monkeypatch.delitem(sys.modules, "tensorrt")
+    monkeypatch.setitem(
+        targets.TARGETS,
+        "tensorrt",
+        dataclasses.replace(targets.TARGETS["tensorrt"], package="a_package_nobody_has"),
+    )
+    with pytest.raises(MissingComponentError, match=r"mahtrt\[tensorrt\]"):
+        open_session(path)
+    assert stage.trt.state.runtimes == 0
