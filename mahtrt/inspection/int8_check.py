@@ -1,0 +1,55 @@
+"""Whether INT8 that was planned is really there: a plain build would be FP32 without a word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mahtrt.errors import GateError
+from mahtrt.inspection.layers import int8_layers_of_inspector
+
+if TYPE_CHECKING:
+    from mahtrt.calibration.plan import Plan
+    from mahtrt.inspection.graph import GraphSummary
+
+_SHOWN = 4
+
+
+def check_int8(graph: GraphSummary, plan: Plan, inspector: Any | None = None) -> None:
+    """Refuse a graph or engine without the INT8 that its plan asked for.
+
+    Args:
+        graph: Of the graph that the engine was built from (``describe_graph``).
+        plan: What was asked for; a plan without INT8 blocks is always met.
+        inspector: JSON of the engine inspector, where the flavour gives it; one that holds only
+            names proves nothing and is passed over.
+
+    Raises:
+        GateError: Blocks planned in INT8 have no INT8 product in the graph, or the engine has none
+            at all (exit 3). Names the blocks.
+        SpecError: The inspector's document has no list of layers.
+    """
+    planned = [block for block in plan.blocks if block.precision == "int8" and block.nodes]
+    if not planned:
+        return
+    present = set(graph.int8_names)
+    lacking = [block.name for block in planned if not present & set(block.nodes)]
+    if lacking:
+        raise GateError(
+            "INT8 graph",
+            got=f"{graph.int8_layers} INT8 layers, none of them in {_listed(lacking)}",
+            expected=f"INT8 in all {len(planned)} blocks that the plan names",
+            fix="Quantise the graph with this plan, or set these blocks to float in it.",
+        )
+    if inspector is not None and int8_layers_of_inspector(inspector) == 0:
+        raise GateError(
+            "INT8 engine",
+            got="no INT8 layer",
+            expected=f"INT8 in {_listed([block.name for block in planned])}, as planned",
+            fix="Look at its layers with mahtrt inspect; build again with another TensorRT, "
+            "or without --int8.",
+        )
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,148 @@
+"""The engine inspector's JSON: which layers an engine has, and in which precision they run.
+
+The document's ``Layers`` are tables where the engine was built with detailed profiling verbosity,
+else bare names. The inputs and outputs of the whole engine stand under ``Bindings`` in TensorRT 10
+and under ``I/O Tensors`` in 11.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mahtrt.errors import SpecError
+
+IO_KEYS = ("I/O Tensors", "Bindings")
+UNKNOWN = "unknown"
+
+# The words for a type in a tensor's "Format/Datatype", which differ between releases
+# ("Float", "Row major linear FP32", "Thirty-two wide channel vectorized row major Int8 format").
+_TYPES = (
+    ("int8", re.compile(r"\bint8\b", re.I)),
+    ("fp8", re.compile(r"\b(fp8|e4m3|e5m2)", re.I)),
+    ("int4", re.compile(r"\b(int4|fp4)\b", re.I)),
+    ("bf16", re.compile(r"\b(bf16|bfloat16|bfloat)\b", re.I)),
+    ("fp16", re.compile(r"\b(fp16|half|float16)\b", re.I)),
+    ("int64", re.compile(r"\bint64\b", re.I)),
+    ("int32", re.compile(r"\bint32\b", re.I)),
+    ("fp32", re.compile(r"\b(fp32|float|float32)\b", re.I)),
+    ("bool", re.compile(r"\bbool\b", re.I)),
+)
+_PRODUCT = re.compile(r"conv|gemm|matmul|matrix|fully", re.I)
+_NO_PRODUCT = re.compile(r"reformat|noop|constant|shuffle", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLayer:
+    """One layer of an engine.
+
+    Attributes:
+        kind: Its type in the inspector's words.
+        precision: Of its weights, else of its first input.
+        is_product: Whether it is a convolution or a matrix product.
+    """
+
+    name: str
+    kind: str
+    precision: str
+    is_product: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLayers:
+    """What an engine inspector says.
+
+    Attributes:
+        detailed: Whether there is more than names; without, no precision is known.
+    """
+
+    layers: tuple[EngineLayer, ...]
+    tensors: tuple[str, ...]
+    detailed: bool
+
+    @property
+    def int8_layers(self) -> int:
+        """How many products run in INT8."""
+        return sum(layer.is_product and layer.precision == "int8" for layer in self.layers)
+
+    @property
+    def by_precision(self) -> dict[str, int]:
+        """Precision -> layers, the most frequent first."""
+        return dict(Counter(layer.precision for layer in self.layers).most_common())
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "detailed": self.detailed,
+            "layers": [asdict(layer) for layer in self.layers],
+            "tensors": list(self.tensors),
+            "by_precision": self.by_precision,
+            "int8_layers": self.int8_layers if self.detailed else None,
+        }
+
+
+def read_inspector(data: Any, where: str = "engine inspector") -> EngineLayers:
+    """Read the engine inspector's JSON.
+
+    Args:
+        data: What ``json.loads`` gave of it.
+        where: Where it stood, for messages.
+
+    Raises:
+        SpecError: It has no list of layers.
+    """
+    layers = data.get("Layers") if isinstance(data, Mapping) else None
+    if not isinstance(layers, list):
+        raise SpecError(where, got="no list 'Layers'", expected="JSON of an engine inspector")
+    tables = [layer for layer in layers if isinstance(layer, Mapping)]
+    tensors: list[Any] = next((data[key] for key in IO_KEYS if isinstance(data.get(key), list)), [])
+    return EngineLayers(
+        layers=tuple(_layer(layer) for layer in layers),
+        tensors=tuple(_name(tensor) for tensor in tensors),
+        detailed=bool(tables),
+    )
+
+
+def int8_layers_of_inspector(data: Any) -> int | None:
+    """How many products of an engine run in INT8; None where the document has only names.
+
+    Raises:
+        SpecError: It has no list of layers.
+    """
+    found = read_inspector(data)
+    return found.int8_layers if found.detailed else None
+
+
+def _layer(layer: Any) -> EngineLayer:
+    if not isinstance(layer, Mapping):
+        return EngineLayer(str(layer), "", UNKNOWN, False)
+    kind = str(layer.get("LayerType", ""))
+    # Fused products of one kernel library are all of one type; their kernel's name tells.
+    told = " ".join(str(layer.get(key, "")) for key in ("LayerType", "ParameterType", "TacticName"))
+    is_product = bool(_PRODUCT.search(told)) and not _NO_PRODUCT.search(kind)
+    return EngineLayer(_name(layer), kind, _precision(layer), is_product)
+
+
+def _precision(layer: Mapping[str, Any]) -> str:
+    weights = layer.get("Weights")
+    texts = [str(weights.get("Type", ""))] if isinstance(weights, Mapping) else []
+    for key in ("Inputs", "Outputs"):
+        tensors: Any = layer.get(key, [])
+        if isinstance(tensors, list):
+            texts += [_type_text(tensor) for tensor in tensors if isinstance(tensor, Mapping)]
+    return next((name for text in texts if (name := _type_in(text))), UNKNOWN)
+
+
+def _type_text(tensor: Mapping[str, Any]) -> str:
+    keys = ("Format/Datatype", "Datatype", "DataType", "Type", "Format")
+    return next((str(tensor[key]) for key in keys if key in tensor), "")
+
+
+def _type_in(text: str) -> str:
+    return next((name for name, pattern in _TYPES if pattern.search(text)), "")
+
+
+def _name(entry: Any) -> str:
+    return str(entry.get("Name", "")) if isinstance(entry, Mapping) else str(entry)

@@ -1,0 +1,274 @@
+"""An inspection as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mahtrt.inspection.bundle import BundleSummary, EngineSummary
+from mahtrt.inspection.layers import EngineLayers
+from mahtrt.inspection.plan_file import PlanSummary
+
+if TYPE_CHECKING:
+    from mahtrt.inspect import Inspection
+    from mahtrt.inspection.graph import GraphSummary, LayerCost, TensorInfo
+
+_UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def tables_of(inspection: Inspection) -> RenderableType:
+    """Everything found, as renderables below each other."""
+    parts: list[RenderableType] = [
+        Text(f"{inspection.name}: {inspection.kind}, {_size(inspection.size)}", style="bold")
+    ]
+    if inspection.graph is not None:
+        parts += _graph(inspection.graph, inspection.top)
+    if inspection.bundle is not None:
+        parts += _bundle(inspection.bundle, inspection.top)
+    if inspection.plan is not None:
+        parts += _plan(inspection.plan)
+    return Group(*parts)
+
+
+def _graph(graph: GraphSummary, top: int) -> list[RenderableType]:
+    facts = {
+        "opset": f"{graph.opset} (IR {graph.ir_version}), {graph.producer or 'producer unknown'}",
+        "batch": "dynamic" if graph.batch is None else str(graph.batch),
+        "inputs": _tensors(graph.inputs),
+        "outputs": _tensors(graph.outputs),
+        "nodes": f"{graph.nodes}: {_counts(graph.nodes_by_precision)}",
+        "products": _counts(graph.products) or "none",
+        "INT8 layers": str(graph.int8_layers),
+        "operations": f"{_short(graph.flops)}FLOP per inference",
+        **{
+            name: _spec(record) if name == "spec" else _line(record)
+            for name, record in graph.records.items()
+        },
+    }
+    weights = _table("weights", ("type",), ("tensors", "values", "bytes"))
+    for group in graph.weights:
+        weights.add_row(group.dtype, str(group.tensors), _short(group.elements), _size(group.bytes))
+    return [
+        _facts(facts),
+        weights,
+        _ops(graph.ops),
+        _layers(f"largest {top} by FLOPs", graph.largest("flops", top)),
+        _layers(f"largest {top} by bytes", graph.largest("bytes", top)),
+        *_notes(graph.notes),
+    ]
+
+
+def _ops(ops: Mapping[str, Mapping[str, int]]) -> Table:
+    table = _table("nodes", ("operator",), ("nodes",), ("precision",))
+    for op, counts in ops.items():
+        table.add_row(Text(op), str(sum(counts.values())), _counts(counts))
+    return table
+
+
+def _layers(title: str, layers: Sequence[LayerCost]) -> Table:
+    table = _table(
+        title, ("layer", "operator", "precision"), ("FLOPs", "weights", "activations", "bytes")
+    )
+    for layer in layers:
+        table.add_row(
+            Text(layer.name),  # names may hold brackets, which are markup in plain strings
+            Text(layer.op),
+            layer.precision,
+            _short(layer.flops),
+            _size(layer.weight_bytes),
+            _size(layer.activation_bytes),
+            _size(layer.bytes),
+        )
+    return table
+
+
+def _bundle(bundle: BundleSummary, top: int) -> list[RenderableType]:
+    gate = bundle.gate
+    facts = {
+        "schema": bundle.schema,
+        "created": f"{bundle.created} by {_pairs(bundle.versions)}",
+        "built for": f"{bundle.precision}; default engine {bundle.default_engine}",
+        "graphs": _pairs(bundle.models),
+        "spec": _spec(bundle.spec),
+        "provenance": _line(bundle.provenance),
+        "calibration": _line(bundle.calibration) if bundle.calibration else "",
+        "plan": _plan_line(bundle.plan),
+        "gate": f"{'passed' if gate.get('passed') else 'FAILED'} against {gate.get('reference')}"
+        if gate
+        else "not judged",
+    }
+    parts: list[RenderableType] = [_facts({k: v for k, v in facts.items() if v})]
+    parts.append(_engines(bundle.engines))
+    for engine in bundle.engines:
+        parts += _engine_details(engine)
+    for precision, graph in bundle.graphs.items():
+        parts.append(Text(f"\n{bundle.models[precision]} ({precision})", style="bold"))
+        parts += _graph(graph, top)
+    return parts
+
+
+def _engines(engines: Iterable[EngineSummary]) -> Table:
+    table = _table(
+        "engines",
+        ("engine", "precision"),
+        ("batch", "size", "moved px", "worst px", "p50 ms"),
+        ("gate", "built with"),
+    )
+    for engine in engines:
+        accuracy, verdict = engine.accuracy, engine.gate
+        table.add_row(
+            Text(engine.name + (" *" if engine.is_default else "")),
+            engine.precision,
+            str(engine.batch),
+            _size(engine.bytes),
+            _number(accuracy.get("mean_px")),
+            _number(accuracy.get("worst_landmark_mean_px")),
+            _number(engine.latency_ms.get("p50")),
+            "" if not verdict else "pass" if verdict.get("passed") else "FAIL",
+            Text(_pairs(engine.versions)),
+        )
+    return table
+
+
+def _engine_details(engine: EngineSummary) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    if engine.device or engine.build:
+        facts = {"device": _pairs(engine.device)}
+        build = {k: v for k, v in engine.build.items() if k != "key"}
+        facts |= {"build": _pairs(build), "key": _pairs(engine.build.get("key", {}))}
+        parts.append(Text(f"\n{engine.name}", style="bold"))
+        parts.append(_facts({name: text for name, text in facts.items() if text}))
+    if engine.layers is not None:
+        parts.append(_engine_layers(engine.layers))
+    return [*parts, *_notes(engine.notes), *_notes(engine.gate.get("reasons", ()))]
+
+
+def _engine_layers(layers: EngineLayers) -> RenderableType:
+    if not layers.detailed:
+        return Text(f"{len(layers.layers)} layers; built without their details")
+    counts = f"{len(layers.layers)} layers: {_counts(layers.by_precision)}"
+    return Text(f"{counts}; {layers.int8_layers} products in INT8")
+
+
+def _plan(plan: PlanSummary) -> list[RenderableType]:
+    facts = {
+        "SHA-256": plan.sha256,
+        "made by": f"{plan.flavour or 'unknown'} {plan.version}".strip(),
+    }
+    if plan.engine is not None:
+        record = {k: v for k, v in plan.engine.items() if v not in ((), {}, None)}
+        for name in ("name", "precision", "batch", "device", "files"):
+            if name in record:
+                value = record[name]
+                facts[name] = _pairs(value) if isinstance(value, Mapping) else str(value)
+    parts: list[RenderableType] = [_facts(facts)]
+    if plan.layers is not None:
+        parts.append(_engine_layers(plan.layers))
+    return [*parts, *_notes(plan.notes)]
+
+
+def _plan_line(plan: Mapping[str, Any]) -> str:
+    if not plan:
+        return ""
+    int8, floating = plan["int8_blocks"], plan["float_blocks"]
+    share = f"{plan['int8_flops_share']:.0%} of the arithmetic"
+    return f"{len(int8)} INT8 blocks ({share}), {len(floating)} float blocks"
+
+
+def _table(
+    title: str,
+    texts: Sequence[str],
+    numbers: Sequence[str],
+    more: Sequence[str] = (),
+) -> Table:
+    table = Table(title=f"\n{title}", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in texts:
+        table.add_column(name, overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in more:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _facts(facts: Mapping[str, str]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in facts.items():
+        table.add_row(name, Text(text))
+    return table
+
+
+def _notes(notes: Iterable[str]) -> list[RenderableType]:
+    return [Text(f"note: {note}", style="yellow") for note in notes]
+
+
+def _tensors(tensors: Iterable[TensorInfo]) -> str:
+    return ", ".join(f"{t.name} {t.dtype} {'x'.join(map(str, t.shape))}" for t in tensors)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _pairs(table: Mapping[str, Any]) -> str:
+    shown = {k: v for k, v in table.items() if v not in (None, "", [], (), {})}
+    return ", ".join(f"{name} {_value(value)}" for name, value in shown.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"({_pairs(value)})"
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _line(record: Any) -> str:
+    """A record in short: its plain fields; nested ones are named with their length."""
+    if not isinstance(record, Mapping):
+        return str(record)
+    plain = []
+    for name, value in record.items():
+        if isinstance(value, (Mapping, list, tuple)):
+            plain += [f"{name} ({len(value)})"] if value else []
+        elif value not in (None, ""):
+            plain.append(f"{name} {_value(value)}")
+    return ", ".join(plain)
+
+
+def _spec(spec: Any) -> str:
+    """What goes in and how landmarks come out; the whole spec is in the JSON."""
+    try:
+        image, decode = spec["input"], spec["decode"]
+        size = "x".join(map(str, image["size"]))
+        return (
+            f"{spec['family']}: {size} {image['color_order']}, {image['resize']}, mean "
+            f"{_value(image['mean'])}, std {_value(image['std'])}; {len(spec['landmarks'])} "
+            f"landmarks by {decode['method']}"
+        )
+    except (KeyError, TypeError):  # of another tool, or damaged: shown as it is
+        return _line(spec)
+
+
+def _number(value: Any) -> str:
+    if not isinstance(value, (int, float)):
+        return ""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _size(count: int) -> str:
+    return f"{_short(count)}B"
+
+
+def _short(value: float) -> str:
+    """Three digits and a decimal prefix: 239123456 -> "239 M"."""
+    for unit, prefix in _UNITS:
+        if value >= unit:
+            return f"{value / unit:.3g} {prefix}"
+    return f"{value:g} "

@@ -1,0 +1,273 @@
+"""Looking into files, bundles and plans, good and bad."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import tiny_network as tiny
+from inspected_graphs import float_net, int8_net
+
+from mahtrt.engine.bundle import EngineRecord, Manifest, write_bundle
+from mahtrt.errors import DataError, IntegrityError, MahtrtError, ModelError, UsageError
+from mahtrt.inspect import inspect_file, to_dict, to_text
+
+VERSION = bytes([1, 7, 1, 116])
+LAYERS = {
+    "Layers": [
+        {
+            "Name": "conv1",
+            "LayerType": "CaskConvolution",
+            "Inputs": [{"Name": "image", "Format/Datatype": "Int8"}],
+        },
+        {"Name": "relu", "LayerType": "PointWiseV2", "Inputs": [{"Format/Datatype": "Half"}]},
+    ],
+    "I/O Tensors": [{"Name": "image"}],
+}
+
+
+def rtx_plan(size: int = 64) -> bytes:
+    """As much of a TensorRT-RTX plan as its header says."""
+    head = b"vtrt" + bytes(4) + (2).to_bytes(8, "little") + size.to_bytes(8, "little") + VERSION
+    return head.ljust(size, b"\1")
+
+
+@pytest.fixture
+def plan_bundle(tmp_path: Path) -> Path:
+    """A bundle with a TensorRT-RTX plan and what an engine inspector said of it."""
+    path = tmp_path / "plan.mahtrt"
+    files = {
+        "onnx": "model.onnx",
+        "plan": "engines/e/model.plan",
+        "layers": "engines/e/layers.json",
+    }
+    record = EngineRecord(
+        name="tensorrt-rtx-fp32",
+        target="tensorrt-rtx",
+        precision="fp32",
+        files=files,
+        device={"flavour": "tensorrt-rtx", "compute_capabilities": ["SM86"], "gpu": None},
+        versions={"tensorrt-rtx": "1.7.1.116"},
+        accuracy={"mean_px": 0.001},
+    )
+    with write_bundle(path) as writer:
+        onnx.save(tiny.make_model(), writer.place("model.onnx"))
+        writer.place(files["plan"]).write_bytes(rtx_plan())
+        writer.place(files["layers"]).write_text(json.dumps(LAYERS))
+        writer.finish(
+            Manifest(
+                spec=tiny.SPEC,
+                precision="fp32",
+                models={"fp32": "model.onnx"},
+                engines=(record,),
+                default_engine=record.name,
+                plan={
+                    "blocks": [
+                        {"name": "a", "precision": "int8", "flops_share": 0.25},
+                        {"name": "b", "precision": "float", "flops_share": 0.75, "reason": "stem"},
+                    ]
+                },
+                gate={
+                    "passed": True,
+                    "reference": "PyTorch",
+                    "engines": {record.name: {"passed": True, "reasons": []}},
+                },
+            )
+        )
+    return path
+
+
+def test_an_onnx_file(tmp_path: Path) -> None:
+    path = tmp_path / "int8.onnx"
+    onnx.save(int8_net(), path)
+    found = inspect_file(path, top=1)
+    table = json.loads(json.dumps(to_dict(found)))
+    assert table["schema"] == "mahtrt.inspect/1"
+    assert (table["kind"], table["name"], table["size"]) == (
+        "onnx",
+        "int8.onnx",
+        path.stat().st_size,
+    )
+    assert table["bundle"] is table["plan"] is None
+    assert table["graph"]["int8_layers"] == 1
+    assert [layer["name"] for layer in table["graph"]["largest_by_flops"]] == ["conv1"]
+    assert str(tmp_path) not in json.dumps(table)
+    text = to_text(found)
+    assert "1 fp32, 1 int8" in text
+    assert "largest 1 by FLOPs" in text
+
+
+def test_names_with_brackets_are_no_markup(tmp_path: Path) -> None:
+    path = tmp_path / "float.onnx"
+    onnx.save(float_net(), path)
+    assert "relu[0]" in to_text(inspect_file(path))
+
+
+def test_weights_in_another_file_are_counted_without_it(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(float_net(), path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    (tmp_path / "w.bin").unlink()
+    graph = inspect_file(path).graph
+    assert graph is not None
+    assert graph.weights[0].bytes == 2 * 4 * (32 * 32 * 9 + 32)
+
+
+def test_a_bundle(tiny_bundle: Path) -> None:
+    found = inspect_file(tiny_bundle)
+    table = json.loads(json.dumps(to_dict(found)))["bundle"]
+    assert table["default_engine"] == "openvino-fp32"
+    assert [engine["name"] for engine in table["engines"]] == ["openvino-fp32", "onnxruntime-fp32"]
+    assert all(engine["bytes"] > 0 for engine in table["engines"])
+    assert table["graphs"] == {}
+    text = to_text(found)
+    assert "openvino-fp32 *" in text
+    assert "tiny: 32x48 rgb, letterbox" in text
+    assert "3 landmarks by soft_argmax" in text
+
+
+def test_the_graphs_of_a_bundle_on_request(tiny_bundle: Path) -> None:
+    bundle = inspect_file(tiny_bundle, graphs=True).bundle
+    assert bundle is not None
+    assert set(bundle.graphs) == {"fp32"}
+    assert bundle.graphs["fp32"].products == {"fp32": 1}
+
+
+def test_a_bundle_with_a_plan(plan_bundle: Path) -> None:
+    found = inspect_file(plan_bundle)
+    assert found.bundle is not None
+    assert found.bundle.plan == {
+        "int8_blocks": ["a"],
+        "float_blocks": {"b": "stem"},
+        "int8_flops_share": 0.25,
+    }
+    (engine,) = found.bundle.engines
+    assert engine.gate["passed"]
+    assert engine.layers is not None
+    assert engine.layers.by_precision == {"int8": 1, "fp16": 1}
+    text = to_text(found)
+    assert "2 layers: 1 int8, 1 fp16; 1 products in INT8" in text
+    assert "1 INT8 blocks (25% of the arithmetic)" in text
+    assert "SM86" in text
+
+
+def test_a_plan_in_its_bundle(plan_bundle: Path) -> None:
+    found = inspect_file(plan_bundle / "engines/e/model.plan")
+    assert (found.kind, found.size) == ("plan", 64)
+    plan = found.plan
+    assert plan is not None
+    assert plan.engine is not None
+    assert plan.engine["name"] == "tensorrt-rtx-fp32"
+    assert (plan.flavour, plan.version) == ("tensorrt-rtx", "1.7.1.116")
+    assert plan.layers is not None
+    assert plan.notes == ()
+    json.dumps(to_dict(found))
+    assert "1 products in INT8" in to_text(found)
+
+
+def test_a_plan_on_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "any.name"
+    path.write_bytes(rtx_plan())
+    plan = inspect_file(path).plan
+    assert plan is not None
+    assert (plan.flavour, plan.version, plan.engine) == ("tensorrt-rtx", "1.7.1.116", None)
+    assert "needs a GPU" in plan.notes[-1]
+
+
+def test_a_plan_of_unknown_make(tmp_path: Path) -> None:
+    path = tmp_path / "model.plan"
+    path.write_bytes(b"something else altogether")
+    found = inspect_file(path)
+    assert found.plan is not None
+    assert (found.plan.flavour, found.plan.version) == ("", "")
+    assert "no header that mahtrt knows" in to_text(found)
+
+
+@pytest.mark.parametrize("content", [b"", rtx_plan()[:40], rtx_plan()[:10], rtx_plan() + b"more"])
+def test_a_plan_that_is_not_whole(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.plan"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.plan: got .*(empty|bytes)"):
+        inspect_file(path)
+
+
+def test_a_changed_plan_in_a_bundle(plan_bundle: Path) -> None:
+    place = plan_bundle / "engines/e/model.plan"
+    place.write_bytes(rtx_plan()[:-1] + b"\2")
+    with pytest.raises(IntegrityError, match=r"model\.plan"):
+        inspect_file(place)
+
+
+def test_changed_layers_in_a_bundle(plan_bundle: Path) -> None:
+    (plan_bundle / "engines/e/layers.json").write_text("{}")
+    with pytest.raises(IntegrityError, match=r"layers\.json"):
+        inspect_file(plan_bundle)
+
+
+def test_a_plan_that_the_bundle_does_not_know(plan_bundle: Path) -> None:
+    stranger = plan_bundle / "engines/e/other.plan"
+    stranger.write_bytes(rtx_plan())
+    plan = inspect_file(stranger).plan
+    assert plan is not None
+    assert plan.engine is None
+    assert "manifest does not know it" in plan.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        (b"no protobuf at all", "not ONNX"),
+        (b"", "without a graph"),
+        (float_net().SerializeToString()[:2000], "not ONNX"),
+        (onnx.ModelProto(ir_version=10).SerializeToString(), "without a graph"),
+    ],
+)
+def test_files_that_are_no_onnx(tmp_path: Path, content: bytes, got: str) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=rf"model\.onnx: got .*{got}"):
+        inspect_file(path)
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        inspect_file(tmp_path / "none.onnx")
+    with pytest.raises(DataError, match="an empty folder"):
+        inspect_file(tmp_path)
+
+
+def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MahtrtError, match=r"no manifest\.json"):
+        inspect_file(tmp_path)
+
+
+def test_top_must_be_a_number_of_layers(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--top"):
+        inspect_file(tmp_path, top=0)
+
+
+def test_a_bundle_is_described_without_onnx_or_torch(tiny_bundle: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_bundle, tmp_path / "copy.mahtrt")
+    code = (
+        "import sys\n"
+        "from mahtrt.inspect import inspect_file, to_text\n"
+        f"to_text(inspect_file({str(copy)!r}))\n"
+        "loaded = {'onnx', 'torch', 'openvino', 'tensorrt_rtx_bindings'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_document_has_every_record(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(float_net(spec={"family": "x"}, source={"model": "m"}), path)
+    graph: dict[str, Any] = to_dict(inspect_file(path))["graph"]
+    assert (graph["spec"], graph["provenance"]) == ({"family": "x"}, {"model": "m"})
+    assert graph["parity"] is graph["quantization"] is graph["precision"] is None
+    assert "family x" in to_text(inspect_file(path))  # no whole spec, shown as it is

@@ -1,0 +1,135 @@
+"""Every MAHT-Net that is promised for TensorRT compiles: the builds table's command, in small.
+
+What is real here: the widths and depths of all four variants, both encoders and both bottlenecks;
+the export with its passes, the half-precision and Q/DQ graphs, ranges measured on an image; and the
+builder, TensorRT-RTX's own, which needs no GPU. What is smaller than in the table under
+``benchmarks/results/``, to take minutes and not half an hour: the input is 288 pixels wide (a token
+grid of 9x9, which windows of 8 do not divide), INT8 is calibrated on one phantom, and one plan is
+built for SM86, SM89 and SM120 together instead of one plan each. The weights are random in both.
+No plan is run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COMMAND = ROOT / "benchmarks" / "tensorrt_builds.py"
+CAPABILITIES = ["SM86", "SM89", "SM120"]
+OWN_ENCODERS = {
+    "nano": "efficientnet_b0",
+    "small": "efficientnet_b1",
+    "base": "efficientnet_b3",
+    "efficient": "efficientnet_b0",
+}
+NETWORKS = [
+    (variant, encoder, bottleneck)
+    for variant, own in OWN_ENCODERS.items()
+    for encoder, bottleneck in product((own, "resnet34"), ("vit", "swin"))
+]
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The JSON that the command wrote."""
+    out = tmp_path_factory.mktemp("builds") / "builds.json"
+    jobs = min(2, os.cpu_count() or 1)
+    options = f"--one-plan --size 288 --images 1 --jobs {jobs} --out"
+    done = subprocess.run(
+        [sys.executable, str(COMMAND), *options.split(), str(out)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    assert out.exists(), done.stderr
+    document: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    assert (done.returncode == 0) == document["passed"], done.stderr
+    return document
+
+
+@pytest.fixture(scope="module")
+def rows(document: dict[str, Any]) -> dict[tuple[str, ...], dict[str, Any]]:
+    names = ("variant", "encoder", "bottleneck", "precision")
+    return {tuple(row[name] for name in names): row for row in document["rows"]}
+
+
+def test_the_command_meets_its_bars(document: dict[str, Any]) -> None:
+    assert document["missed"] == []
+    assert len(document["rows"]) == len(NETWORKS) * len(PRECISIONS)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("network", NETWORKS, ids="-".join)
+def test_the_network_builds(
+    network: tuple[str, ...], precision: str, rows: dict[tuple[str, ...], dict[str, Any]]
+) -> None:
+    row = rows[(*network, precision)]
+    assert row["error"] == ""
+    assert row["capabilities"] == CAPABILITIES
+    assert row["plan_bytes"] > 1e6
+    floating = "fp16" if precision == "int8" else precision
+    assert set(row["products"]) == {floating, precision}
+    assert row["int8_layers"] == (row["products"]["int8"] if precision == "int8" else 0)
+    assert bool(row["network_layers"].get("QUANTIZE")) == (precision == "int8")
+
+
+@pytest.mark.parametrize("bottleneck", ["vit", "swin"])
+def test_int8_makes_base_small(
+    bottleneck: str, rows: dict[tuple[str, ...], dict[str, Any]]
+) -> None:
+    size = {p: rows["base", "efficientnet_b3", bottleneck, p]["plan_bytes"] for p in PRECISIONS}
+    assert size["int8"] <= 0.45 * size["fp32"]
+    assert size["fp16"] <= 0.6 * size["fp32"]
+    assert size["bf16"] <= 0.6 * size["fp32"]
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(COMMAND.parent))
+    return importlib.import_module("tensorrt_builds_table")
+
+
+def _row(table: Any, precision: str, **values: Any) -> Any:
+    plain = {"plan_bytes": 100, "seconds": 1.0, "peak_memory_mib": 500}
+    return table.Row("base", "resnet34", "vit", precision, ("SM86",), **{**plain, **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"error": "ModelError: bad node"}, "bad node"),
+        ({"seconds": 31.0}, "31.0 s"),
+        ({"peak_memory_mib": 4000}, "4000 MiB"),
+        ({"plan_bytes": 46}, "0.46x of FP32"),
+    ],
+)
+def test_missed_bars_are_named(table: Any, values: dict[str, Any], reason: str) -> None:
+    good = [_row(table, "fp32"), _row(table, "int8", plan_bytes=45)]
+    assert table.judge(good) == []
+    (missed,) = table.judge([good[0], _row(table, "int8", **{"plan_bytes": 45, **values})])
+    assert missed.startswith("base resnet34 vit int8 SM86: ")
+    assert reason in missed
+
+
+def test_rows_come_back_as_they_were_written(table: Any, tmp_path: Path) -> None:
+    out, settings = tmp_path / "builds.json", {"size": 64, "images": 1}
+    rows = [_row(table, "fp32", products={"fp32": 3}), _row(table, "int8", error="no luck")]
+    table.write_results(out, rows, settings)
+    assert table.rows_of(out, settings) == rows
+    text = out.with_suffix(".md").read_text(encoding="utf-8")
+    assert "| base | resnet34 | vit | 0x0 | int8 | FAILED |" in text
+    assert "no luck" in text
+    with pytest.raises(SystemExit, match="other settings"):
+        table.rows_of(out, {"size": 128, "images": 1})
