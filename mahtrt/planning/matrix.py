@@ -1,0 +1,277 @@
+"""How far each block moves each landmark when it alone is INT8: the matrix and its JSON.
+
+Displacement is split in two, because they are mended differently: *bias*, the length of the mean
+shift over the images (what bias correction takes away), and *spread*, the root mean square around
+that shift (what better ranges or a float block take away).
+
+Where the reference's heatmap has two peaks, a landmark can jump from one to the other on any
+change, even on rounding: that says something about the image, not about the quantisation. A point
+counts as *two-peaked* where the spread that the network itself gives (the standard deviation of
+its heatmap) is more than ``TWO_PEAKS`` times the median spread of that landmark over the images,
+in the reference or in the candidate. Two equal peaks six widths apart have 3.2 times the spread of
+one, as have peaks of 9 to 1 that are ten apart; a heatmap that is wide on every image is the
+landmark's usual spread and flags nothing. (A network trained on photographs of faces has ratios up
+to 2.7 on ordinary images, and from 4 to 17 on those where it is undecided.) Two-peaked points are
+counted, with their largest displacement, and left out of everything else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.atomic import write_text_atomic
+from mahtrt.benchmarks.accuracy import compare_points
+from mahtrt.calibration.records import check_table, parse_json, read_text
+from mahtrt.errors import SpecError
+from mahtrt.spec import check_schema
+
+SCHEMA = "mahtrt.sensitivity/1"
+TWO_PEAKS = 3.0
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One landmark under one block, network pixels, over the points without two peaks.
+
+    Attributes:
+        mean_px: Mean displacement; infinite where a point is not finite.
+        bias_px: Length of the mean shift.
+        spread_px: Root mean square around the mean shift.
+        p99_px, max_px: Of the displacement; with fewer than 100 images p99 is the maximum.
+        two_peaked: How many points were left out.
+        two_peaked_max_px: Their largest displacement, 0 without any.
+    """
+
+    mean_px: float
+    bias_px: float
+    spread_px: float
+    p99_px: float
+    max_px: float
+    two_peaked: int = 0
+    two_peaked_max_px: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRow:
+    """One block.
+
+    Attributes:
+        name: Of the block.
+        nodes: The products that were INT8.
+        flops_share: Of the graph's arithmetic.
+        ruled_out: Why the rules keep it in floating point, "" where they do not.
+        excluded: Whether the model's spec excludes it.
+        cells: One per landmark.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    flops_share: float
+    ruled_out: str
+    excluded: bool
+    cells: tuple[Cell, ...]
+
+    @property
+    def mean_px(self) -> float:
+        """Mean displacement over the landmarks."""
+        return float(np.mean([cell.mean_px for cell in self.cells]))
+
+    @property
+    def worst_px(self) -> float:
+        """Mean displacement of the worst landmark."""
+        return max(cell.mean_px for cell in self.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """The landmark x block matrix.
+
+    Attributes:
+        landmarks: Names of the columns.
+        blocks: The rows, in the order of the graph.
+        images: How many images it was measured on.
+        images_digest: SHA-256 over the preprocessed images.
+        onnx_sha256: Of the graph.
+        recipe: Digest of ranges, method and weight bits.
+        method, weight_bits: Two of what is in it.
+        two_peaks: The ratio of :data:`TWO_PEAKS` it was made with.
+    """
+
+    landmarks: tuple[str, ...]
+    blocks: tuple[BlockRow, ...]
+    images: int
+    images_digest: str
+    onnx_sha256: str
+    recipe: str
+    method: str
+    weight_bits: int
+    two_peaks: float = TWO_PEAKS
+    schema: str = SCHEMA
+
+    def row(self, name: str) -> BlockRow | None:
+        """The row of a block."""
+        return next((row for row in self.blocks if row.name == name), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; numbers that are not finite become None."""
+        table = asdict(self)
+        for row in table["blocks"]:
+            for cell in row["cells"]:
+                for name, value in cell.items():
+                    cell[name] = _plain(value)
+        return table
+
+    def to_json(self) -> str:
+        """Indented JSON: equal matrices give equal text."""
+        return json.dumps(self.to_dict(), indent=1) + "\n"
+
+
+def two_peaked(reference: Floats, candidate: Floats) -> NDArray[np.bool_]:
+    """Which points' heatmaps have two peaks.
+
+    Args:
+        reference, candidate: (N, K) spreads in one unit, NaN where the network gives none.
+
+    Returns:
+        (N, K).
+    """
+    both = np.fmax(reference, candidate)
+    if np.isnan(reference).all():
+        return np.zeros(reference.shape, bool)
+    usual = np.nanmedian(reference, axis=0)  # (K,)
+    return np.asarray(both > TWO_PEAKS * usual, bool)
+
+
+def cells_of(shift_px: Floats, peaked: NDArray[np.bool_]) -> tuple[Cell, ...]:
+    """The cells of one block.
+
+    Args:
+        shift_px: (N, K, 2) candidate minus reference, network pixels.
+        peaked: (N, K) of :func:`two_peaked`.
+    """
+    return tuple(_cell(shift_px[:, k], peaked[:, k]) for k in range(shift_px.shape[1]))
+
+
+def _cell(shift_px: Floats, peaked: NDArray[np.bool_]) -> Cell:
+    moved = compare_points(shift_px[:, None], np.zeros_like(shift_px)[:, None])[:, 0]  # (N,)
+    aside = float(moved[peaked].max()) if peaked.any() else 0.0
+    kept, shift = moved[~peaked], np.asarray(shift_px[~peaked], np.float64)
+    if not len(kept):
+        return Cell(0.0, 0.0, 0.0, 0.0, 0.0, int(peaked.sum()), aside)
+    if not np.isfinite(kept).all():
+        return Cell(*(math.inf,) * 5, int(peaked.sum()), aside)
+    mean = shift.mean(axis=0)  # (2,)
+    around = shift - mean
+    return Cell(
+        mean_px=float(kept.mean()),
+        bias_px=float(np.hypot(*mean)),
+        spread_px=float(np.sqrt((around**2).sum(axis=1).mean())),
+        p99_px=nearest_rank(kept, 99),
+        max_px=float(kept.max()),
+        two_peaked=int(peaked.sum()),
+        two_peaked_max_px=aside,
+    )
+
+
+def nearest_rank(values: Floats, percent: int) -> float:
+    """The smallest value that at least ``percent`` of the values do not exceed."""
+    ordered = np.sort(values, axis=None)
+    return float(ordered[max(-(-percent * ordered.size // 100), 1) - 1])
+
+
+def save_sensitivity(sensitivity: Sensitivity, path: Path) -> None:
+    """Write a matrix to a JSON file, whole or not at all."""
+    write_text_atomic(path, sensitivity.to_json())
+
+
+def load_sensitivity(path: Path) -> Sensitivity:
+    """Read a matrix from a JSON file; raises as :func:`sensitivity_from_json` does."""
+    return sensitivity_from_json(read_text(path, "a sensitivity matrix"), where=str(path))
+
+
+def sensitivity_from_json(text: str, *, where: str = "sensitivity") -> Sensitivity:
+    """Read the text of :meth:`Sensitivity.to_json`.
+
+    Raises:
+        SpecError: Unknown or missing fields, or wrong values.
+        IntegrityError: The schema is newer than this version reads.
+    """
+    data = parse_json(text, where=where, what="a sensitivity matrix")
+    fields: dict[str, type | tuple[type, ...]] = {
+        "landmarks": list,
+        "blocks": list,
+        "images": int,
+        "images_digest": str,
+        "onnx_sha256": str,
+        "recipe": str,
+        "method": str,
+        "weight_bits": int,
+        "two_peaks": (int, float),
+        "schema": str,
+    }
+    check_table(data, where, fields)
+    check_schema(data["schema"], SCHEMA, where)
+    names = tuple(map(str, data["landmarks"]))
+    rows = tuple(
+        _row(table, len(names), f"{where}: blocks[{i}]") for i, table in enumerate(data["blocks"])
+    )
+    return Sensitivity(**{**data, "landmarks": names, "blocks": rows})
+
+
+def _row(data: Any, landmarks: int, where: str) -> BlockRow:
+    fields: dict[str, type | tuple[type, ...]] = {
+        "name": str,
+        "nodes": list,
+        "flops_share": (int, float),
+        "ruled_out": str,
+        "excluded": bool,
+        "cells": list,
+    }
+    check_table(data, where, fields)
+    if len(data["cells"]) != landmarks:
+        raise SpecError(where, got=f"{len(data['cells'])} cells", expected=f"{landmarks} landmarks")
+    cells = tuple(_read_cell(cell, where) for cell in data["cells"])
+    return BlockRow(**{**data, "nodes": tuple(map(str, data["nodes"])), "cells": cells})
+
+
+def _read_cell(data: Any, where: str) -> Cell:
+    names = list(Cell.__dataclass_fields__)
+    check_table(data, f"{where}: cells", dict.fromkeys(names, (int, float, type(None))))
+    values: dict[str, Any] = {n: math.inf if data[n] is None else data[n] for n in names}
+    return Cell(**values)
+
+
+def _plain(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def summary_rows(sensitivity: Sensitivity) -> list[Mapping[str, Any]]:
+    """One plain row per block, the costliest first: what a table on a terminal shows."""
+    return [
+        {
+            "block": row.name,
+            "mean_px": row.mean_px,
+            "worst_px": row.worst_px,
+            "worst_landmark": _worst(sensitivity.landmarks, row),
+            "bias_px": float(np.mean([c.bias_px for c in row.cells])),
+            "spread_px": float(np.mean([c.spread_px for c in row.cells])),
+            "max_px": max(c.max_px for c in row.cells),
+            "two_peaked": sum(c.two_peaked for c in row.cells),
+            "ruled_out": row.ruled_out,
+        }
+        for row in sorted(sensitivity.blocks, key=lambda row: -row.mean_px)
+    ]
+
+
+def _worst(landmarks: Sequence[str], row: BlockRow) -> str:
+    return landmarks[max(range(len(landmarks)), key=lambda k: row.cells[k].mean_px)]

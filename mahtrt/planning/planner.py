@@ -1,0 +1,299 @@
+"""The planner: which blocks become INT8 so that the network is fastest within its budget.
+
+    gains     layer times of the target, without INT8 and with all of it        (gains)
+    costs     the sensitivity matrix                                            (sensitivity)
+    search    proposals by gain per cost, measured and raced on the target      (search)
+
+The last race holds the plan and the baselines in one interleaved run; what is not faster than the
+float network beyond doubt is not planned, and the verdict says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mahtrt.calibration.plan import Plan
+from mahtrt.data.sample import Dataset
+from mahtrt.engine.graph_file import GraphFile
+from mahtrt.errors import DataError, UsageError
+from mahtrt.planning.blocks import Candidate, compose, decidable
+from mahtrt.planning.budget import Budget
+from mahtrt.planning.contest import MARGIN
+from mahtrt.planning.gains import gains_by_block
+from mahtrt.planning.matrix import Sensitivity
+from mahtrt.planning.proposals import Knowledge, costs_from
+from mahtrt.planning.recipe import Recipe
+from mahtrt.planning.search import Outcome, Row, Search, is_baseline
+from mahtrt.planning.workbench import Bench, BenchSettings, TargetBench
+
+SCHEMA = "mahtrt.planning/1"
+
+# Told what is being done.
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """How to plan.
+
+    Attributes:
+        budget: What may be lost, network pixels.
+        minutes: How long the search may take, building and timing included; what is under way
+            when the time is up is finished.
+        seed: Of the order of timed calls and of the intervals.
+        consider_ruled_out: Also try blocks that the rules keep in floating point.
+        consider_excluded: Also try blocks that the model's spec excludes.
+        bench: How engines are built and timed.
+    """
+
+    budget: Budget = field(default_factory=Budget)
+    minutes: float = 10.0
+    seed: int = 0
+    consider_ruled_out: bool = True
+    consider_excluded: bool = False
+    bench: BenchSettings = field(default_factory=BenchSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanResult:
+    """What was planned.
+
+    Attributes:
+        plan: Every block with its precision, gain, cost and reason. Without an INT8 block where
+            INT8 does not pay: build such a network in BF16 or FP32.
+        verdict: One paragraph for the user.
+        rows: The last race: the baselines and the plan, from one interleaved run.
+        tried: What was measured on the way.
+        target, float_precision: What it was planned for, and what the rest runs in.
+        rounds: Of the last race.
+        minutes: How long it took.
+    """
+
+    plan: Plan
+    verdict: str
+    rows: tuple[Row, ...]
+    tried: tuple[Row, ...]
+    target: str
+    float_precision: str
+    budget: Budget
+    rounds: int
+    minutes: float
+
+    @property
+    def uses_int8(self) -> bool:
+        """Whether any block is INT8."""
+        return bool(self.plan.int8_nodes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, the plan aside (it is a file of its own)."""
+        return {
+            "schema": SCHEMA,
+            "target": self.target,
+            "float_precision": self.float_precision,
+            "verdict": self.verdict,
+            "budget": {n: getattr(self.budget, n) for n in self.budget.__dataclass_fields__},
+            "rounds": self.rounds,
+            "minutes": round(self.minutes, 2),
+            "last_race": [_row_table(row) for row in self.rows],
+            "tried": [_row_table(row) for row in self.tried],
+        }
+
+
+def make_plan(
+    options: PlanOptions,
+    graph: GraphFile,
+    candidates: Sequence[Candidate],
+    recipe: Recipe,
+    sensitivity: Sensitivity,
+    target: str,
+    evaluation: Dataset,
+    *,
+    block_times: Callable[..., Mapping[str, float]] | None = None,
+    tell: Tell | None = None,
+) -> PlanResult:
+    """Plan a network for a target.
+
+    Args:
+        graph: The floating-point export.
+        candidates: Of :func:`mahtrt.planning.blocks.find_candidates`.
+        recipe: Its ranges cover :func:`mahtrt.planning.recipe.tensors_of_candidates`.
+        sensitivity: Of the same graph and candidates.
+        target: By name.
+        evaluation: Images to hold candidates against the budget on; none of the calibration's.
+        block_times: See :class:`mahtrt.planning.workbench.TargetBench`.
+        tell: Told what is being done.
+
+    Raises:
+        UsageError: A time or budget that cannot be, or a target without layer times.
+        DataError: No evaluation images, or a sensitivity of another graph.
+        BuildError: The target refuses the floating-point graph.
+        MissingComponentError: The target's package is not installed.
+    """
+    _check(options, graph, candidates, sensitivity, evaluation)
+    with TargetBench(
+        graph, candidates, recipe, target, evaluation, options.bench, block_times=block_times
+    ) as bench:
+        return plan_on(
+            bench,
+            options,
+            candidates,
+            sensitivity,
+            target=target,
+            float_precision=bench.float_precision,
+            tell=tell,
+        )
+
+
+def plan_on(
+    bench: Bench,
+    options: PlanOptions,
+    candidates: Sequence[Candidate],
+    sensitivity: Sensitivity,
+    *,
+    target: str,
+    float_precision: str = "fp32",
+    clock: Callable[[], float] = time.monotonic,
+    tell: Tell | None = None,
+) -> PlanResult:
+    """Plan with whatever measures plans; see :func:`make_plan`."""
+    begun, tell = clock(), tell or (lambda _: None)
+    allowed = _allowed(candidates, options)
+    tell("measuring layer times")
+    float_ms = bench.block_times_ms(compose(candidates, ()))
+    everything = compose(candidates, allowed)
+    int8_ms = bench.block_times_ms(everything)
+    bench.forget(everything)
+    known = Knowledge(
+        candidates=candidates,
+        allowed=allowed,
+        gains_ms=gains_by_block(float_ms, int8_ms, allowed),
+        costs_px=costs_from(sensitivity),
+    )
+    search = Search(
+        bench,
+        known,
+        options.budget,
+        seconds=max(0.0, options.minutes * 60 - (clock() - begun)),
+        seed=options.seed,
+        clock=clock,
+        tell=tell,
+    )
+    outcome = search.run()
+    return PlanResult(
+        plan=_plan(known, outcome, target),
+        verdict=_verdict(outcome, target, float_precision),
+        rows=outcome.rows,
+        tried=tuple(outcome.tried),
+        target=target,
+        float_precision=float_precision,
+        budget=options.budget,
+        rounds=outcome.rounds,
+        minutes=(clock() - begun) / 60,
+    )
+
+
+def _allowed(candidates: Sequence[Candidate], options: PlanOptions) -> tuple[str, ...]:
+    return tuple(
+        c.name
+        for c in decidable(candidates)
+        if (options.consider_excluded if c.excluded else options.consider_ruled_out)
+        or not c.ruled_out
+    )
+
+
+def _check(
+    options: PlanOptions,
+    graph: GraphFile,
+    candidates: Sequence[Candidate],
+    sensitivity: Sensitivity,
+    evaluation: Dataset,
+) -> None:
+    if not options.minutes > 0:
+        raise UsageError("--plan-minutes", got=str(options.minutes), expected="more than 0")
+    if not (options.budget.mean_px >= 0 and options.budget.worst_landmark_px >= 0):
+        raise UsageError("budget", got=str(options.budget), expected="pixels of 0 or more")
+    if not len(evaluation):
+        raise DataError("planner", got="no evaluation images", expected="at least one")
+    measured = {row.name for row in sensitivity.blocks}
+    missing = [c.name for c in decidable(candidates) if c.name not in measured]
+    if sensitivity.onnx_sha256 != graph.sha256 or missing:
+        raise DataError(
+            "sensitivity",
+            got=f"another graph, or no block {missing[0]!r}" if missing else "another graph",
+            expected=f"a matrix of {graph.path}",
+            fix="Measure it again with mahtrt calibrate --sensitivity.",
+        )
+
+
+def _plan(known: Knowledge, outcome: Outcome, target: str) -> Plan:
+    return compose(
+        known.candidates,
+        outcome.blocks,
+        reasons={c.name: _reason(c, known, outcome, target) for c in decidable(known.candidates)},
+        gains_ms=known.gains_ms,
+        costs_px={c.name: known.cost_px(c.name) for c in decidable(known.candidates)},
+    )
+
+
+def _reason(candidate: Candidate, known: Knowledge, outcome: Outcome, target: str) -> str:
+    name = candidate.name
+    gain, cost = known.gains_ms.get(name), known.cost_px(name)
+    measured = outcome.why.get(name)
+    if name in outcome.blocks:
+        text = f"INT8 pays: {gain:+.3f} ms of layer time on {target} for {cost:.4f} px"
+    elif gain is None:
+        return candidate.ruled_out
+    elif gain <= 0:
+        text = f"INT8 does not pay: it takes {-gain:.3f} ms more on {target}"
+    elif not outcome.blocks:
+        text = f"the network as a whole is not faster with INT8 on {target}"
+    else:
+        text = f"not chosen: {gain:+.3f} ms of layer time for {cost:.4f} px"
+    return f"{text}; {measured}" if measured else text
+
+
+def _verdict(outcome: Outcome, target: str, float_precision: str) -> str:
+    rows = {row.name: row for row in outcome.rows}
+    timed = f"{outcome.rounds} interleaved rounds"
+    if not outcome.blocks:
+        best = min((r for r in outcome.rows if r.blocks), key=_median, default=None)
+        told = "" if best is None else f" (the fastest, {best.name}, takes {best.against_float})"
+        if best is not None and best.over:
+            told = f" (the fastest, {best.name}, is over the budget: {'; '.join(best.over)})"
+        return (
+            f"INT8 does not pay on {target}: no plan within the budget is faster than "
+            f"{float_precision} beyond doubt{told}. The plan is all {float_precision}; {timed}."
+        )
+    chosen = next(row for row in outcome.rows if row.blocks == outcome.blocks)
+    others = [
+        f"{row.name} {row.against_float.median:.3f}{' (over the budget)' if row.over else ''}"
+        for row in rows.values()
+        if is_baseline(row) and row.blocks and row is not chosen
+    ]
+    same = f" It is the baseline {chosen.name}." if is_baseline(chosen) else ""
+    return (
+        f"{len(outcome.blocks)} blocks in INT8 take {chosen.against_float} of {float_precision}'s "
+        f"time on {target} ({chosen.p50_ms:.2f} ms p50), and move landmarks by "
+        f"{chosen.cost.mean_px:.4f} px ({chosen.cost.worst_landmark_px:.4f} px the worst "
+        f"landmark).{same} Baselines: {', '.join(others) or 'none'}; {timed}; "
+        f"refinement ended because {outcome.ended}; differences below {MARGIN:.0%} decide nothing."
+    )
+
+
+def _median(row: Row) -> float:
+    return row.against_float.median
+
+
+def _row_table(row: Row) -> dict[str, Any]:
+    found = row.against_float
+    return {
+        "name": row.name,
+        "int8_blocks": list(row.blocks),
+        "p50_ms": round(row.p50_ms, 4),
+        "against_float": [round(v, 4) for v in (found.median, found.low, found.high)],
+        "cost": row.cost.to_dict(),
+        "over_budget": list(row.over),
+    }

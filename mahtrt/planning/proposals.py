@@ -1,0 +1,112 @@
+"""Sets of blocks worth measuring, from what each block alone gains and costs.
+
+The cost of several blocks together is taken for the root of the sum of their squared costs, as if
+their errors were independent. That is a guess, and only decides what is measured first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.planning.blocks import Candidate, decidable
+from mahtrt.planning.budget import Budget
+from mahtrt.planning.matrix import Sensitivity
+
+ALL_FLOAT = "all-float"
+ALL_INT8 = "all-INT8"
+BIG_CONVOLUTIONS = "big convolutions"
+BASELINES = (ALL_FLOAT, ALL_INT8, BIG_CONVOLUTIONS)
+
+BIG_SHARE = 0.02  # of the graph's arithmetic, for a block of big convolutions
+_MOST = 0.8  # of the gain
+_LEAST_COST_PX = 1e-4  # below it costs are rounding, and no reason to prefer a block
+
+Chosen = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Knowledge:
+    """What is known of each block alone.
+
+    Attributes:
+        candidates: All blocks, in the order of the graph.
+        allowed: Names of those that may be INT8.
+        gains_ms: Name -> what INT8 saves.
+        costs_px: Name -> (K,) mean displacement of each landmark.
+    """
+
+    candidates: Sequence[Candidate]
+    allowed: Chosen
+    gains_ms: Mapping[str, float]
+    costs_px: Mapping[str, NDArray[np.float64]]
+
+    def cost_px(self, name: str) -> float:
+        """Mean displacement over the landmarks."""
+        return float(self.costs_px[name].mean())
+
+    def worth(self, name: str) -> float:
+        """Milliseconds gained per pixel moved."""
+        return self.gains_ms.get(name, 0.0) / max(self.cost_px(name), _LEAST_COST_PX)
+
+    def in_order(self, names: Iterable[str]) -> Chosen:
+        """The names in the order of the graph."""
+        wanted = set(names)
+        return tuple(c.name for c in self.candidates if c.name in wanted)
+
+    def ranked(self, names: Iterable[str]) -> list[str]:
+        """Best worth first; ties in the order of the graph."""
+        return sorted(self.in_order(names), key=lambda name: -self.worth(name))
+
+
+def costs_from(sensitivity: Sensitivity) -> dict[str, NDArray[np.float64]]:
+    """Name -> (K,) mean displacement, of every block of a matrix."""
+    return {row.name: np.array([cell.mean_px for cell in row.cells]) for row in sensitivity.blocks}
+
+
+def baselines(candidates: Sequence[Candidate]) -> dict[str, Chosen]:
+    """What a planner has to beat: no INT8, the rules' plan, and big convolutions alone."""
+    by_rules = [c for c in decidable(candidates) if not c.ruled_out]
+    return {
+        ALL_FLOAT: (),
+        ALL_INT8: tuple(c.name for c in by_rules),
+        BIG_CONVOLUTIONS: tuple(c.name for c in by_rules if c.convolution_share >= BIG_SHARE),
+    }
+
+
+def proposals(known: Knowledge, budget: Budget) -> dict[str, Chosen]:
+    """Sets to measure first, likely within the budget."""
+    gaining = [name for name in known.ranked(known.allowed) if known.gains_ms.get(name, 0.0) > 0]
+    greedy = fill(known, gaining, budget)
+    ruled_out = {c.name for c in known.candidates if c.ruled_out}
+    return {
+        "every block that gains": greedy,
+        "most of the gain": _most_of_the_gain(known, greedy),
+        "rules, where they gain": known.in_order(n for n in greedy if n not in ruled_out),
+    }
+
+
+def fill(known: Knowledge, ranked: Sequence[str], budget: Budget) -> Chosen:
+    """Blocks in their rank, as long as the guess stays within the budget."""
+    chosen: list[str] = []
+    squares: NDArray[np.float64] | float = 0.0
+    for name in ranked:
+        more = squares + known.costs_px[name] ** 2
+        guess = np.sqrt(more)
+        if guess.mean() <= budget.mean_px and guess.max() <= budget.worst_landmark_px:
+            chosen.append(name)
+            squares = more
+    return known.in_order(chosen)
+
+
+def _most_of_the_gain(known: Knowledge, chosen: Chosen) -> Chosen:
+    """The fewest blocks that make up most of the gain: every border between precisions costs."""
+    wanted = _MOST * sum(known.gains_ms[name] for name in chosen)
+    kept: list[str] = []
+    for name in sorted(chosen, key=lambda n: -known.gains_ms[n]):
+        if sum(known.gains_ms[n] for n in kept) < wanted:
+            kept.append(name)
+    return known.in_order(kept)

@@ -1,0 +1,96 @@
+"""How a floating-point graph becomes a quantised one: everything but the plan."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Method
+from mahtrt.calibration.plan import Plan
+from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
+from mahtrt.calibration.ranges import Ranges, collect_ranges
+from mahtrt.engine.graph_file import GraphFile
+from mahtrt.planning.blocks import Candidate, compose, decidable
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What :func:`mahtrt.calibration.qdq.quantize` is given besides model and plan.
+
+    Attributes:
+        ranges: Of at least the tensors of :func:`tensors_of_candidates`.
+        method: One for all tensors, or tensor -> method.
+        weight_bits: 8 or 7.
+    """
+
+    ranges: Ranges
+    method: Method | Mapping[str, Method] = DEFAULT_METHOD
+    weight_bits: int = 8
+
+    def apply(self, model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
+        """The quantised model; raises as :func:`mahtrt.calibration.qdq.quantize` does."""
+        return quantize(model, self.ranges, plan, method=self.method, weight_bits=self.weight_bits)
+
+    @property
+    def method_name(self) -> str:
+        """The method in a word."""
+        return self.method if isinstance(self.method, str) else "by tensor"
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over everything that changes the result."""
+        method = self.method if isinstance(self.method, str) else dict(self.method)
+        text = json.dumps([method, self.weight_bits, self.ranges.to_json()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make_recipe(
+    graph: GraphFile,
+    candidates: Sequence[Candidate],
+    images: Iterable[NDArray[np.float32]],
+    *,
+    method: Method = DEFAULT_METHOD,
+    weight_bits: int = 8,
+    percentile: float = DEFAULT_PERCENTILE,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Recipe:
+    """Calibrate everything that a plan of these candidates may need, in one pass.
+
+    Args:
+        images: Preprocessed (C, H, W), to calibrate on.
+        method, percentile: See :mod:`mahtrt.calibration.methods`.
+        weight_bits: 8, or 7 where the target's sums could saturate
+            (:func:`mahtrt.engine.quantized.weight_bits_here`).
+
+    Raises:
+        DataError, ModelError: As :func:`mahtrt.calibration.ranges.collect_ranges`.
+    """
+    ranges = collect_ranges(
+        graph.path,
+        tensors_of_candidates(graph.proto, candidates),
+        images,
+        percentile=percentile,
+        threads=threads,
+        progress=progress,
+    )
+    return Recipe(ranges, method, weight_bits)
+
+
+def tensors_of_candidates(
+    model: onnx.ModelProto, candidates: Sequence[Candidate]
+) -> tuple[str, ...]:
+    """Every tensor whose range some plan of these candidates needs.
+
+    Not just those of the plan with all of them: which operand of a residual addition is quantised
+    depends on which of the convolutions before it are INT8.
+    """
+    names = [candidate.name for candidate in decidable(candidates)]
+    plans = [compose(candidates, chosen) for chosen in (names, *([name] for name in names))]
+    found = [tensor for plan in plans for tensor in tensors_to_calibrate(model, plan)]
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,290 @@
+"""The search for the fastest plan within the budget: proposals, a race, refinement, a last race.
+
+Every candidate is measured as a whole, accuracy and time, so that what blocks do to each other is
+in the numbers; gains and costs of single blocks only say what to measure next.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mahtrt.calibration.plan import Plan
+from mahtrt.errors import BuildError
+from mahtrt.planning.blocks import compose
+from mahtrt.planning.budget import Budget, Cost
+from mahtrt.planning.contest import Ratio, ratio
+from mahtrt.planning.proposals import ALL_FLOAT, BASELINES, Chosen, Knowledge, baselines, proposals
+from mahtrt.planning.workbench import Bench
+
+CHOSEN = "planned"
+BEFORE = "planned, before refinement"
+_MOVES_AT_ONCE = 3
+# Shares of the time: the first race, and what is kept for the last one.
+_FIRST_RACE, _LAST_RACE = 0.25, 0.25
+_TOO_MUCH = "over the budget together with the others"
+_REFUSED = Cost(math.inf, math.inf, math.inf, math.inf)
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One candidate plan as it was measured.
+
+    Attributes:
+        name: What it is.
+        blocks: Names of its INT8 blocks.
+        p50_ms: Of one inference.
+        against_float: Duration in durations of the plan without INT8, round by round.
+        cost: How far it moves landmarks.
+        over: What is over the budget; empty where it holds.
+    """
+
+    name: str
+    blocks: Chosen
+    p50_ms: float
+    against_float: Ratio
+    cost: Cost
+    over: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a search found.
+
+    Attributes:
+        blocks: Names of the INT8 blocks, empty where INT8 does not pay.
+        rows: The last race: all from one interleaved run.
+        tried: Earlier races' rows, in the order of the search.
+        why: Block -> why it is what it is, where the search decided about it.
+        rounds: Of the last race.
+        ended: Why the refinement ended.
+    """
+
+    blocks: Chosen = ()
+    rows: tuple[Row, ...] = ()
+    tried: list[Row] = field(default_factory=list)
+    why: dict[str, str] = field(default_factory=dict)
+    rounds: int = 0
+    ended: str = ""
+
+
+class Search:
+    """One search.
+
+    Args:
+        bench: The target.
+        known: Gains and costs of the blocks.
+        seconds: How long it may take. What is under way is finished: the last race is always run.
+        seed: Of the races.
+        clock: Seconds, monotonic.
+        tell: Told what is being done.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        known: Knowledge,
+        budget: Budget,
+        *,
+        seconds: float,
+        seed: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        tell: Tell | None = None,
+    ) -> None:
+        self.bench, self.known, self.budget, self.seed = bench, known, budget, seed
+        self.clock, self.tell = clock, tell or (lambda _: None)
+        self.seconds, self.begun = seconds, clock()
+        self.outcome = Outcome()
+        self.races = 0
+        self.baselines = baselines(known.candidates)
+
+    def run(self) -> Outcome:
+        """Search; see the module."""
+        found = self._feasible_proposals()
+        self.tell(f"timing {len(found) + len(self.baselines)} plans side by side")
+        rows = self._race({**self.baselines, **found}, _FIRST_RACE * self.seconds)
+        self.outcome.tried += rows
+        before = self._best(rows).blocks
+        self._forget([row.blocks for row in rows], keep=[before])
+        chosen = self._refine(before)
+        self._last_race(before, chosen)
+        return self.outcome
+
+    def _plan(self, chosen: Chosen) -> Plan:
+        return compose(self.known.candidates, chosen)
+
+    def _cost(self, chosen: Chosen) -> Cost:
+        try:
+            return self.bench.cost(self._plan(chosen))
+        except BuildError:  # a target may refuse some combination; then it is none
+            return _REFUSED
+
+    def _forget(self, sets: Iterable[Chosen], keep: Iterable[Chosen]) -> None:
+        """Let the bench close engines, save those of the baselines and of ``keep``."""
+        kept = {*self.baselines.values(), *keep}
+        for chosen in sets:
+            if chosen not in kept:
+                self.bench.forget(self._plan(chosen))
+
+    def _left(self) -> float:
+        return self.seconds - (self.clock() - self.begun)
+
+    def _feasible_proposals(self) -> dict[str, Chosen]:
+        """The proposals, with blocks taken out until they are within the budget."""
+        found: dict[str, Chosen] = {}
+        for name, chosen in proposals(self.known, self.budget).items():
+            self.tell(f"measuring accuracy: {name}")
+            within = self._back_off(chosen)
+            if within and within not in (*found.values(), *self.baselines.values()):
+                found[name] = within
+        return found
+
+    def _back_off(self, chosen: Chosen) -> Chosen:
+        """Take out the blocks that cost most for their gain, more at once each time."""
+        step = 1
+        while chosen and not self._cost(chosen).within(self.budget):
+            self._forget([chosen], keep=[])
+            # Once time is short, half of what is left goes: a coarse answer is better than none.
+            step = max(step, len(chosen) // 2) if self._left() < self.seconds / 2 else step
+            dropped = self.known.ranked(chosen)[-step:]
+            for name in dropped:
+                self.outcome.why[name] = _TOO_MUCH
+            chosen = tuple(name for name in chosen if name not in dropped)
+            step *= 2
+        return chosen
+
+    def _race(self, sets: Mapping[str, Chosen], seconds: float) -> list[Row]:
+        """Time some sets in one run, with the float plan among them."""
+        sets = {ALL_FLOAT: (), **sets}
+        costs = {name: self._cost(chosen) for name, chosen in sets.items()}
+        plans = {
+            name: self._plan(chosen)
+            for name, chosen in sets.items()
+            if not chosen or math.isfinite(costs[name].mean_px)
+        }
+        self.races += 1
+        timings = self.bench.race(plans, seconds, self.seed + self.races)
+        self.outcome.rounds = timings[ALL_FLOAT].runs
+        self._ratios = {
+            (a, b): ratio(timings[a], timings[b], seed=self.seed) for a in plans for b in plans
+        }
+        return [
+            Row(
+                name=name,
+                blocks=sets[name],
+                p50_ms=timings[name].p50_ms,
+                against_float=self._ratios[name, ALL_FLOAT],
+                cost=costs[name],
+                over=costs[name].over(self.budget) if sets[name] else (),
+            )
+            for name in plans
+        ]
+
+    def _best(self, rows: Sequence[Row]) -> Row:
+        """The fastest within the budget by its median; the float plan is always within."""
+        within = [row for row in rows if not row.over]
+        return min(within, key=lambda row: (row.against_float.median, len(row.blocks)))
+
+    def _refine(self, chosen: Chosen) -> Chosen:
+        """Take blocks out that do not pay and put blocks in that do, a few tries per race."""
+        first, tried = chosen, {chosen}
+        moves = self._moves(chosen)
+        while moves and self._has_time:
+            batch: dict[str, Chosen] = {}
+            while moves and len(batch) < _MOVES_AT_ONCE and self._has_time:
+                name = moves.pop(0)
+                moved = self._toggled(chosen, name)
+                if moved in tried or not self._is_within(name, moved):
+                    continue
+                tried.add(moved)
+                batch[name] = moved
+            if not batch:
+                continue
+            self.tell(f"refining: {', '.join(batch)}")
+            rows = self._race({CHOSEN: chosen, **batch}, self.seconds / 20)
+            self.outcome.tried += [self._as_move(row, chosen) for row in rows if row.name in batch]
+            better = self._accepted(batch, chosen)
+            before, chosen = chosen, batch.get(better or "", chosen)
+            self._forget([before, *batch.values()], keep=[first, chosen])
+            if better is not None:
+                # The others of the batch were measured against what is no longer there.
+                moves = [n for n in batch if n != better] + moves
+        self.outcome.ended = "the time was up" if moves else "nothing left to try"
+        return chosen
+
+    @property
+    def _has_time(self) -> bool:
+        return self._left() > _LAST_RACE * self.seconds
+
+    def _moves(self, chosen: Chosen) -> list[str]:
+        """Blocks to toggle: those nearest to not paying first, in turn with those left out."""
+        gain = self.known.gains_ms
+        out = sorted(chosen, key=lambda name: gain.get(name, 0.0))
+        left = [name for name in self.known.allowed if name not in chosen]
+        into = sorted(left, key=lambda name: -gain.get(name, 0.0))
+        order = []
+        for i in range(max(len(out), len(into))):
+            order += [*out[i : i + 1], *into[i : i + 1]]
+        return order
+
+    def _toggled(self, chosen: Chosen, name: str) -> Chosen:
+        return self.known.in_order(set(chosen) ^ {name})
+
+    def _accepted(self, batch: Mapping[str, Chosen], chosen: Chosen) -> str | None:
+        """The best move of a batch that is an improvement beyond doubt."""
+        good = []
+        for name, moved in batch.items():
+            found = self._ratios[name, CHOSEN]
+            taken_out = len(moved) < len(chosen)
+            accepted = found.is_no_slower if taken_out else found.is_faster
+            self.outcome.why[name] = _why(taken_out, accepted, found)
+            if accepted:
+                good.append((found.median, name))
+        return min(good)[1] if good else None
+
+    def _is_within(self, name: str, moved: Chosen) -> bool:
+        """Whether a move is within the budget."""
+        within = self._cost(moved).within(self.budget)
+        if not within:
+            self._forget([moved], keep=[])
+            if name in moved:
+                self.outcome.why[name] = _TOO_MUCH
+        return within
+
+    def _as_move(self, row: Row, chosen: Chosen) -> Row:
+        sign = "without" if row.name in chosen else "with"
+        return replace(row, name=f"{sign} {row.name}")
+
+    def _last_race(self, before: Chosen, chosen: Chosen) -> None:
+        """Everything that counts in one run, and the decision."""
+        sets = {**self.baselines, CHOSEN: chosen}
+        if before != chosen and before not in self.baselines.values():
+            sets[BEFORE] = before
+        self.tell("timing the plan beside the baselines")
+        rows = self._race(sets, max(self._left(), _LAST_RACE * self.seconds))
+        winner = next(row for row in rows if row.name == CHOSEN)
+        for row in rows:
+            beaten = self._ratios[row.name, winner.name]
+            if not row.over and row.name != ALL_FLOAT and beaten.is_faster:
+                winner = row
+        pays = bool(winner.blocks) and winner.against_float.is_faster
+        self.outcome.rows = tuple(rows)
+        self.outcome.blocks = winner.blocks if pays else ()
+        for name in self.outcome.blocks:
+            if self.outcome.why.get(name) == _TOO_MUCH:  # in the company of others
+                del self.outcome.why[name]
+
+
+def _why(taken_out: bool, accepted: bool, found: Ratio) -> str:
+    what = "without it" if taken_out else "with it"
+    end = ", which is not beyond doubt" if found.median < 1 and not accepted else ""
+    return f"{what} the network takes {found} of the time{end}"
+
+
+def is_baseline(row: Row) -> bool:
+    """Whether a row is one of the baselines."""
+    return row.name in BASELINES

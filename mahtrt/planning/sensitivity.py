@@ -1,0 +1,281 @@
+"""Measuring how far landmarks move when one block alone is INT8.
+
+The quantised graph is executed literally, as its Q/DQ nodes say, by ONNX Runtime with its INT8
+kernels off: what is found are the errors of INT8 itself and of no target's kernels. For each block
+only the part of the graph behind it is run, from tensors that the floating-point network gave
+(:mod:`mahtrt.planning.subgraph`). Blocks share such a run as long as their tensors fit in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from mahtrt.calibration.graph import GraphIndex
+from mahtrt.calibration.plan import Plan
+from mahtrt.data.preprocess import network_from_output
+from mahtrt.engine.graph_file import GraphFile
+from mahtrt.errors import DataError, ModelError, require
+from mahtrt.planning.blocks import Candidate, compose, decidable
+from mahtrt.planning.matrix import BlockRow, Sensitivity, cells_of, two_peaked
+from mahtrt.planning.recipe import Recipe
+from mahtrt.planning.store import Found, FoundStore
+from mahtrt.planning.subgraph import boundary, downstream, extract, size_in_bytes, upstream
+from mahtrt.runtime.onnxruntime import CPU_PROVIDER
+from mahtrt.spec import ModelSpec
+
+Image = NDArray[np.float32]
+Feed = dict[str, NDArray[Any]]
+
+DEFAULT_MEMORY_MIB = 2560
+
+
+@dataclass(frozen=True, slots=True)
+class SensitivityOptions:
+    """How to measure.
+
+    Attributes:
+        cache: Folder that keeps results between runs, None for none.
+        memory_mib: For the tensors that blocks start from; more means fewer runs of the network.
+        threads: For ONNX Runtime; None lets it choose.
+    """
+
+    cache: Path | None = None
+    memory_mib: int = DEFAULT_MEMORY_MIB
+    threads: int | None = None
+
+
+def measure_sensitivity(
+    graph: GraphFile,
+    candidates: Sequence[Candidate],
+    recipe: Recipe,
+    images: Sequence[Image],
+    options: SensitivityOptions | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Sensitivity:
+    """The landmark x block matrix.
+
+    Args:
+        graph: The floating-point export.
+        candidates: Of :func:`mahtrt.planning.blocks.find_candidates`; those without a choice are
+            passed over.
+        recipe: Its ranges cover :func:`mahtrt.planning.recipe.tensors_of_candidates`.
+        images: Preprocessed (C, H, W), a few; with more, p99 means more.
+        progress: Called with the blocks done and their number.
+
+    Raises:
+        DataError: No images.
+        ModelError: A network without landmarks, or one that ONNX Runtime cannot run.
+        SpecError: The ranges lack a tensor.
+    """
+    options = options or SensitivityOptions()
+    blocks = decidable(candidates)
+    if not images:
+        raise DataError("sensitivity", got="no images", expected="at least one")
+    digest = _digest(images)
+    store = FoundStore(options.cache)
+    base = {"onnx": graph.sha256, "images": digest}
+    measuring = _Measuring(graph, candidates, recipe, images, options)
+    reference = store.read(base)
+    if reference is None:
+        reference = measuring.reference()
+        store.write(base, reference)
+    keys = {c.name: {**base, "recipe": recipe.digest(), "nodes": list(c.nodes)} for c in blocks}
+    found = {c.name: kept for c in blocks if (kept := store.read(keys[c.name])) is not None}
+    tell = progress or (lambda *_: None)
+    tell(len(found), len(blocks))
+    for name, measured in measuring.blocks([c for c in blocks if c.name not in found]):
+        store.write(keys[name], measured)
+        found[name] = measured
+        tell(len(found), len(blocks))
+    return Sensitivity(
+        landmarks=tuple(graph.spec.landmarks),
+        blocks=tuple(_row(c, reference, found[c.name]) for c in blocks),
+        images=len(images),
+        images_digest=digest,
+        onnx_sha256=graph.sha256,
+        recipe=recipe.digest(),
+        method=recipe.method_name,
+        weight_bits=recipe.weight_bits,
+    )
+
+
+def _row(candidate: Candidate, reference: Found, found: Found) -> BlockRow:
+    peaked = two_peaked(reference.spread_px, found.spread_px)
+    return BlockRow(
+        name=candidate.name,
+        nodes=candidate.nodes,
+        flops_share=round(candidate.flops_share, 6),
+        ruled_out=candidate.ruled_out,
+        excluded=candidate.excluded,
+        cells=cells_of(found.points_px - reference.points_px, peaked),
+    )
+
+
+def _digest(images: Sequence[Image]) -> str:
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(np.ascontiguousarray(image, np.float32).tobytes())
+    return digest.hexdigest()
+
+
+class _Measuring:
+    """The runs behind the matrix."""
+
+    def __init__(
+        self,
+        graph: GraphFile,
+        candidates: Sequence[Candidate],
+        recipe: Recipe,
+        images: Sequence[Image],
+        options: SensitivityOptions,
+    ) -> None:
+        self.spec, self.proto = graph.spec, graph.proto
+        self.index = GraphIndex(graph.proto)
+        self.candidates, self.recipe, self.options = candidates, recipe, options
+        output = graph.spec.output("landmarks")
+        if output is None:
+            raise ModelError(
+                f"network {graph.spec.family}",
+                got="no output of kind landmarks",
+                expected="landmarks to measure by",
+            )
+        spread = graph.spec.output("spread")
+        self.outputs = [output.name, *([spread.name] if spread else [])]
+        self.images = len(images)
+        # Batches as the graph wants them; the last is filled up with its own images.
+        self.feeds = list(_batches(images, graph.batch, graph.spec.input.name))
+
+    def reference(self) -> Found:
+        """The landmarks of the floating-point network."""
+        runner = _Runner(self.proto, self.outputs, self.options.threads)
+        return self._found([runner(feed) for feed in self.feeds])
+
+    def blocks(self, candidates: Sequence[Candidate]) -> Iterator[tuple[str, Found]]:
+        """The landmarks with one block after another in INT8."""
+        for group in self._groups(candidates):
+            yield from self._measure(group)
+
+    def _groups(self, candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+        """Candidates whose tensors of all images fit in memory together."""
+        group: list[Candidate] = []
+        tensors: set[str] = set()
+        for candidate in candidates:
+            more = tensors | set(self._boundary(candidate))
+            if group and self._bytes(more) * len(self.feeds) > self.options.memory_mib * 2**20:
+                yield group
+                group, more = [], set(self._boundary(candidate))
+            group.append(candidate)
+            tensors = more
+        if group:
+            yield group
+
+    def _measure(self, group: Sequence[Candidate]) -> Iterator[tuple[str, Found]]:
+        tensors = sorted({name for c in group for name in self._boundary(c)})
+        made = [name for name in tensors if name in self.index.producer]
+        prefix = _Runner(
+            extract(self.index, upstream(self.index, made), made), made, self.options.threads
+        )
+        # Only a group of one can be too large for memory; it goes through in parts.
+        room = self.options.memory_mib * 2**20 // max(1, self._bytes(set(tensors)))
+        step = len(self.feeds) if len(group) > 1 else min(max(1, room), len(self.feeds))
+        results: dict[str, list[Feed]] = {c.name: [] for c in group}
+        for start in range(0, len(self.feeds), step):
+            kept = [{**feed, **prefix(feed)} for feed in self.feeds[start : start + step]]
+            if start + step >= len(self.feeds):
+                prefix.close()
+            for candidate in group:
+                runner = self._open(candidate)
+                needed = self._boundary(candidate)
+                results[candidate.name] += [runner({n: k[n] for n in needed}) for k in kept]
+                runner.close()
+                if len(results[candidate.name]) == len(self.feeds):
+                    yield candidate.name, self._found(results.pop(candidate.name))
+
+    def _open(self, candidate: Candidate) -> _Runner:
+        """The part of the graph behind a block, with the block in INT8."""
+        behind = downstream(self.index, candidate.nodes)
+        made = {name for position in behind for name in self.index.nodes[position].output}
+        part = extract(
+            self.index, behind, [o.name for o in self.proto.graph.output if o.name in made]
+        )
+        inside = {self.index.keys[position] for position in behind}
+        whole = compose(self.candidates, [candidate.name])
+        blocks = tuple(replace(b, float_nodes={}) for b in whole.blocks if b.precision == "int8")
+        assert all(node in inside for block in blocks for node in block.nodes)
+        return _Runner(self.recipe.apply(part, Plan(blocks)), self.outputs, self.options.threads)
+
+    def _boundary(self, candidate: Candidate) -> tuple[str, ...]:
+        return boundary(self.index, downstream(self.index, candidate.nodes))
+
+    def _bytes(self, tensors: set[str]) -> int:
+        return sum(size_in_bytes(self.index, name) for name in tensors)
+
+    def _found(self, results: Sequence[Feed]) -> Found:
+        spec, landmarks = self.spec, self.spec.num_landmarks
+        points = np.concatenate([r[self.outputs[0]] for r in results])[: self.images]
+        output = spec.output("landmarks")
+        assert output is not None
+        network = network_from_output(points.reshape(-1, landmarks, 2), output.frame, spec)
+        spread = np.full(network.shape[:2], np.nan)
+        if len(self.outputs) > 1:
+            raw = np.concatenate([r[self.outputs[1]] for r in results])[: self.images]
+            spread = raw.reshape(-1, landmarks).astype(np.float64) * _network_px_per_unit(spec)
+        return Found(network.astype(np.float64), spread)
+
+
+def _network_px_per_unit(spec: ModelSpec) -> float:
+    """Network pixels of one unit of the spread's frame, the geometric mean of x and y."""
+    output = spec.output("spread")
+    assert output is not None
+    corners = network_from_output(np.array([[0, 0], [1, 1]], np.float32), output.frame, spec)
+    return float(np.sqrt(np.prod((corners[1] - corners[0]).astype(np.float64))))
+
+
+def _batches(images: Sequence[Image], batch: int, name: str) -> Iterator[Feed]:
+    for start in range(0, len(images), batch):
+        group = images[start : start + batch]
+        yield {name: np.stack([group[i % len(group)] for i in range(batch)])}
+
+
+class _Runner:
+    """A model in ONNX Runtime that computes what its nodes say, Q/DQ included."""
+
+    def __init__(self, model: onnx.ModelProto, outputs: Sequence[str], threads: int | None) -> None:
+        ort: Any = require("onnxruntime", extra="cpu", needed_for="sensitivity")
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads or 0
+        # Threads that spin while they wait are worth little here, and on a busy machine cost a lot.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Otherwise Q/DQ around a product become an INT8 kernel, with its own rounding.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        self._outputs, self._inputs, self._session = list(outputs), list[str](), None
+        if not outputs:  # a block that reads nothing but the image
+            return
+        text = model.SerializeToString()
+        try:
+            self._session = ort.InferenceSession(text, options, providers=[CPU_PROVIDER])
+        except Exception as error:  # ONNX Runtime's errors have no base of their own
+            raise ModelError(
+                "ONNX graph", got=str(error), expected="a model that ONNX Runtime runs"
+            ) from error
+        self._inputs = [port.name for port in self._session.get_inputs()]
+
+    def __call__(self, feed: Mapping[str, NDArray[Any]]) -> Feed:
+        if self._session is None:
+            return {}
+        arrays = self._session.run(self._outputs, {name: feed[name] for name in self._inputs})
+        return dict(zip(self._outputs, arrays, strict=True))
+
+    def close(self) -> None:
+        """Give the memory back before the next part is opened."""
+        self._session = None

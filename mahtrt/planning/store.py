@@ -1,0 +1,86 @@
+"""Landmarks that were measured before, kept so that an interrupted run goes on where it stopped.
+
+One small JSON file per block, named by the hash of everything that its numbers depend on. A file
+that is damaged or of another size is measured again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.atomic import write_text_atomic
+
+_FOLDER = "sensitivity"
+_VERSION = 1  # of the way of measuring: raised when old files must not be used
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What a network found on N images.
+
+    Attributes:
+        points_px: (N, K, 2) float64 x, y in network pixels.
+        spread_px: (N, K) float64, network pixels, NaN where the network gives none.
+    """
+
+    points_px: NDArray[np.float64]
+    spread_px: NDArray[np.float64]
+
+
+class FoundStore:
+    """Results by key.
+
+    Args:
+        folder: The cache (:func:`mahtrt.engine.cache.cache_folder`); None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = None if folder is None else folder / _FOLDER
+
+    def read(self, key: Mapping[str, Any]) -> Found | None:
+        """What is kept under a key, None where nothing usable is."""
+        if self._folder is None:
+            return None
+        try:
+            data = json.loads(self._place(key).read_text(encoding="utf-8"))
+            points = np.array(data["points_px"], np.float64)
+            spread = np.array(data["spread_px"], np.float64)  # null becomes NaN
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        if points.ndim != 3 or points.shape[2] != 2 or spread.shape != points.shape[:2]:
+            return None
+        return Found(points, spread)
+
+    def write(self, key: Mapping[str, Any], found: Found) -> None:
+        """Keep what was found.
+
+        Raises:
+            BuildError: The folder cannot be written, or the disk is full.
+        """
+        if self._folder is None:
+            return
+        table = {
+            "key": dict(key),
+            "points_px": _listed(found.points_px),
+            "spread_px": _listed(found.spread_px),
+        }
+        write_text_atomic(self._place(key), json.dumps(table) + "\n")
+
+    def _place(self, key: Mapping[str, Any]) -> Path:
+        assert self._folder is not None
+        text = json.dumps({**key, "version": _VERSION}, sort_keys=True)
+        return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+
+
+def _listed(values: NDArray[np.float64]) -> Any:
+    listed = values.astype(object)
+    listed[~np.isfinite(values)] = None
+    return listed.tolist()

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from mahtrt.benchmarks.timing import Timings
+from mahtrt.planning.budget import Budget, Cost, cost_of
+from mahtrt.planning.contest import Ratio, ratio
+from mahtrt.planning.store import Found
+
+
+def timings(
+    factor: float, noise: float, *, rounds: int = 40, seed: int = 0
+) -> tuple[Timings, Timings]:
+    """(candidate, reference) on a machine that other work slows down by up to three times."""
+    rng = random.Random(seed)
+    machine = [10 * rng.uniform(1, 3) for _ in range(rounds)]
+    mine = tuple(factor * m * (1 + rng.gauss(0, noise)) for m in machine)
+    return Timings(mine), Timings(tuple(m * (1 + rng.gauss(0, noise)) for m in machine))
+
+
+def test_what_slows_both_does_not_count() -> None:
+    found = ratio(*timings(0.8, 0.0))
+    assert (found.low, found.median, found.high) == pytest.approx((0.8, 0.8, 0.8))
+    assert found.is_faster
+    assert found.is_no_slower
+
+
+def test_noise_is_no_speed() -> None:
+    faster = [ratio(*timings(1.0, 0.1, seed=1000 + seed)).is_faster for seed in range(100)]
+    assert sum(faster) <= 3  # the interval is 99%, two-sided
+
+
+def test_a_clear_gain_is_seen_through_noise() -> None:
+    found = ratio(*timings(0.8, 0.1))
+    assert found.is_faster
+    assert found.low < 0.8 < found.high + 0.05
+    assert not ratio(*timings(1.2, 0.1)).is_no_slower
+
+
+def test_no_slower_needs_certainty_up_to_the_margin() -> None:
+    assert Ratio(1.001, 0.995, 1.006).is_no_slower
+    assert not Ratio(1.001, 0.95, 1.05).is_no_slower  # cannot tell
+    assert not Ratio(1.008, 1.007, 1.009).is_no_slower
+    assert not Ratio(1.0, 0.99, 1.0).is_faster
+
+
+def test_the_interval_is_the_same_each_time() -> None:
+    pair = timings(0.9, 0.2)
+    assert ratio(*pair, seed=4) == ratio(*pair, seed=4)
+    assert str(Ratio(0.7, 0.65, 0.75)) == "0.700 [0.650, 0.750]"
+
+
+def test_a_cost_names_what_is_over() -> None:
+    cost = Cost(0.3, 0.9, 0.6, 3.0)
+    assert cost.within(Budget(0.3, 0.9))
+    assert cost.over(Budget(0.25, 1.0)) == ("mean displacement 0.3 px over 0.25",)
+    assert len(cost.over(Budget(0.1, 0.1, 0.5, 2.0))) == 4
+    assert not Cost(float("nan"), 0, 0, 0).within(Budget())
+
+
+def test_a_two_peaked_jump_counts_for_the_gate_and_not_for_the_largest() -> None:
+    reference = Found(np.zeros((10, 1, 2)), np.full((10, 1), 2.0))
+    points, spread = np.full((10, 1, 2), 0.0), np.full((10, 1), 2.0)
+    points[3, 0], spread[3, 0] = (30.0, 40.0), 20.0
+    points[4, 0] = (0.3, 0.4)
+    cost = cost_of(Found(points, spread), reference)
+    assert cost.mean_px == pytest.approx(5.05)
+    assert cost.worst_landmark_px == cost.mean_px
+    assert (cost.max_px, cost.p99_px) == (0.5, 0.5)
+    assert (cost.two_peaked, cost.two_peaked_max_px) == (1, 50.0)
+    assert cost.to_dict()["delta_mre_px"] is None
+    assert Cost(float("inf"), 0, 0, 0).to_dict()["mean_px"] is None

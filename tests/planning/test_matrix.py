@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from mahtrt.errors import IntegrityError, SpecError
+from mahtrt.planning.matrix import (
+    BlockRow,
+    Cell,
+    Sensitivity,
+    cells_of,
+    load_sensitivity,
+    save_sensitivity,
+    sensitivity_from_json,
+    summary_rows,
+    two_peaked,
+)
+
+NO_PEAKS = np.zeros((4, 1), bool)
+
+
+def matrix(cells: tuple[Cell, ...] = (Cell(0.1, 0.05, 0.06, 0.2, 0.2),)) -> Sensitivity:
+    rows = (
+        BlockRow("a", ("n1",), 0.25, "", False, cells),
+        BlockRow("b", ("n2", "n3"), 0.5, "head", False, (Cell(0.3, 0.3, 0.0, 0.3, 0.3, 1, 4.0),)),
+    )
+    return Sensitivity(("sella",), rows, 4, "i" * 64, "o" * 64, "r" * 64, "minmax", 7)
+
+
+def test_a_shift_is_bias_and_no_spread() -> None:
+    shift = np.tile([3.0, 4.0], (4, 1, 1))
+    (cell,) = cells_of(shift, NO_PEAKS)
+    assert (cell.mean_px, cell.bias_px, cell.max_px) == (5.0, 5.0, 5.0)
+    assert cell.spread_px == 0.0
+
+
+def test_a_jitter_is_spread_and_no_bias() -> None:
+    shift = np.array([[[1.0, 0]], [[-1.0, 0]], [[0, 1.0]], [[0, -1.0]]])
+    (cell,) = cells_of(shift, NO_PEAKS)
+    assert cell.bias_px == 0.0
+    assert (cell.spread_px, cell.mean_px) == (1.0, 1.0)
+
+
+def test_bias_and_spread_make_up_the_mean_square() -> None:
+    shift = np.random.default_rng(0).normal(0.3, 1.0, (50, 3, 2))
+    for k, cell in enumerate(cells_of(shift, np.zeros((50, 3), bool))):
+        square = (shift[:, k] ** 2).sum(axis=1).mean()
+        assert cell.bias_px**2 + cell.spread_px**2 == pytest.approx(square)
+
+
+def test_two_peaked_points_are_counted_apart() -> None:
+    shift = np.array([[[0.1, 0]], [[0.1, 0]], [[9.0, 0]], [[0.1, 0]]])
+    peaked = np.array([[False], [False], [True], [False]])
+    (cell,) = cells_of(shift, peaked)
+    assert cell.max_px == pytest.approx(0.1)
+    assert (cell.two_peaked, cell.two_peaked_max_px) == (1, 9.0)
+    (all_aside,) = cells_of(shift, np.ones((4, 1), bool))
+    assert (all_aside.mean_px, all_aside.two_peaked) == (0.0, 4)
+
+
+def test_a_point_that_is_not_finite_is_infinitely_far() -> None:
+    shift = np.array([[[0.1, 0]], [[math.nan, 0]], [[0, 0]], [[0, 0]]])
+    (cell,) = cells_of(shift, NO_PEAKS)
+    assert cell.mean_px == math.inf
+    text = matrix((cell,)).to_json()
+    assert "Infinity" not in text
+    assert sensitivity_from_json(text).blocks[0].mean_px == math.inf
+
+
+def test_what_counts_as_two_peaks() -> None:
+    usual = np.array([[2.0, 5.0], [2.1, 5.0], [1.9, 5.0], [2.0, 5.0]])
+    odd = usual.copy()
+    odd[1, 0] = 6.4  # two equal peaks six widths apart
+    assert two_peaked(odd, usual).sum() == 1
+    assert two_peaked(usual, odd)[1, 0]  # in the candidate only
+    wide = usual * 2.8  # everywhere wider: the landmark is just like that
+    assert not two_peaked(usual, wide).any()
+    assert not two_peaked(np.full((4, 2), np.nan), np.full((4, 2), np.nan)).any()
+
+
+def test_json_round_trip(tmp_path) -> None:
+    found = matrix()
+    save_sensitivity(found, tmp_path / "s.json")
+    assert load_sensitivity(tmp_path / "s.json") == found
+    assert found.row("b").worst_px == 0.3
+    assert found.row("c") is None
+
+
+def test_json_that_is_wrong_is_refused() -> None:
+    text = matrix().to_json()
+    with pytest.raises(IntegrityError):
+        sensitivity_from_json(text.replace("sensitivity/1", "sensitivity/9"))
+    with pytest.raises(SpecError, match="unknown field 'extra'"):
+        sensitivity_from_json(text.replace('"method"', '"extra": 1, "method"'))
+    with pytest.raises(SpecError, match="1 cells; expected 2 landmarks"):
+        sensitivity_from_json(text.replace('"sella"', '"sella", "nasion"'))
+
+
+def test_the_costliest_block_comes_first() -> None:
+    rows = summary_rows(matrix())
+    assert [row["block"] for row in rows] == ["b", "a"]
+    assert rows[0]["worst_landmark"] == "sella"
+    assert rows[0]["two_peaked"] == 1

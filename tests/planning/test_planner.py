@@ -1,0 +1,290 @@
+"""The planner on a bench whose times and costs are arithmetic."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mahtrt.benchmarks.timing import Timings
+from mahtrt.calibration.plan import Plan, plan_from_json
+from mahtrt.errors import BuildError
+from mahtrt.planning.blocks import Candidate
+from mahtrt.planning.budget import Budget, Cost
+from mahtrt.planning.matrix import BlockRow, Cell, Sensitivity
+from mahtrt.planning.planner import PlanOptions, PlanResult, plan_on
+from mahtrt.planning.proposals import ALL_FLOAT, ALL_INT8, BASELINES, BIG_CONVOLUTIONS
+
+FLOAT_MS = 100.0
+
+
+def candidate(name: str, **more: object) -> Candidate:
+    return Candidate(name, (f"{name}.node",), flops_share=0.1, **more)  # type: ignore[arg-type]
+
+
+# Gain in ms and cost in px of each block: an ordinary network.
+CANDIDATES = (
+    candidate("encoder", ruled_out="excluded by the model's spec", excluded=True),
+    candidate("mlp"),
+    candidate("fusion", convolution_share=0.5),
+    candidate("block", convolution_share=0.1),
+    candidate("gate"),
+    candidate("head", ruled_out="head"),
+    Candidate("decode", (), {"decode.node": "thin"}),
+)
+GAINS = {"encoder": 30.0, "mlp": -3.0, "fusion": 20.0, "block": 8.0, "gate": -1.0, "head": 10.0}
+COSTS = {"encoder": 9.0, "mlp": 0.001, "fusion": 0.02, "block": 0.04, "gate": 0.01, "head": 0.3}
+
+
+class FakeBench:
+    """Blocks add up, save for ``interaction``; time passes only here.
+
+    Args:
+        noise: Relative standard deviation of each timed call.
+        interaction: Milliseconds that a set of blocks costs beyond its parts.
+    """
+
+    def __init__(
+        self,
+        gains: Mapping[str, float] = GAINS,
+        costs: Mapping[str, float] = COSTS,
+        *,
+        profiled: Mapping[str, float] | None = None,
+        noise: float = 0.002,
+        interaction: Callable[[frozenset[str]], float] = lambda _: 0.0,
+        refuses: str = "",
+        rounds: int = 30,
+    ) -> None:
+        self.gains, self.costs, self.profiled = gains, costs, profiled or gains
+        self.noise, self.interaction, self.refuses, self.rounds = (
+            noise,
+            interaction,
+            refuses,
+            rounds,
+        )
+        self.now = 0.0
+        self.asked: list[frozenset[str]] = []
+        self.open: set[frozenset[str]] = set()
+        self.most_open = 0
+
+    def blocks(self, plan: Plan) -> frozenset[str]:
+        return frozenset(block.name for block in plan.blocks if block.precision == "int8")
+
+    def cost(self, plan: Plan) -> Cost:
+        self.now += 1.0
+        blocks = self.blocks(plan)
+        self.asked.append(blocks)
+        self._opened(blocks)
+        if self.refuses in blocks:
+            raise BuildError("engine", got="no", expected="yes")
+        mean = float(np.sqrt(sum(self.costs[b] ** 2 for b in blocks)))
+        return Cost(mean, 2 * mean, 3 * mean, 4 * mean)
+
+    def race(self, plans: Mapping[str, Plan], seconds: float, seed: int) -> dict[str, Timings]:
+        self.now += 10.0
+        for plan in plans.values():
+            self._opened(self.blocks(plan))
+        rng = random.Random(seed)
+        machine = [1 + abs(rng.gauss(0, 0.3)) for _ in range(self.rounds)]  # what all share
+        return {
+            name: Timings(
+                tuple(self.ms(plan) * m * (1 + rng.gauss(0, self.noise)) for m in machine)
+            )
+            for name, plan in plans.items()
+        }
+
+    def ms(self, plan: Plan) -> float:
+        blocks = self.blocks(plan)
+        return FLOAT_MS - sum(self.gains[b] for b in blocks) + self.interaction(blocks)
+
+    def block_times_ms(self, plan: Plan) -> dict[str, float]:
+        blocks = self.blocks(plan)
+        return {b: 40.0 - (self.profiled[b] if b in blocks else 0.0) for b in self.gains}
+
+    def forget(self, plan: Plan) -> None:
+        self.open.discard(self.blocks(plan))
+
+    def _opened(self, blocks: frozenset[str]) -> None:
+        self.open.add(blocks)
+        self.most_open = max(self.most_open, len(self.open))
+
+
+def sensitivity(costs: Mapping[str, float] = COSTS) -> Sensitivity:
+    rows = tuple(
+        BlockRow(name, (f"{name}.node",), 0.1, "", False, (Cell(px, px, 0, px, px),) * 2)
+        for name, px in costs.items()
+    )
+    return Sensitivity(("a", "b"), rows, 8, "", "", "", "minmax", 8)
+
+
+def plan(bench: FakeBench, **options: object) -> PlanResult:
+    settings = replace(PlanOptions(Budget(0.1, 1.0), minutes=10.0), **options)
+    return plan_on(
+        bench,
+        settings,
+        CANDIDATES,
+        sensitivity(bench.costs),
+        target="abacus",
+        clock=lambda: bench.now,
+    )
+
+
+def chosen(result: PlanResult) -> set[str]:
+    return {b.name for b in result.plan.blocks if b.precision == "int8"}
+
+
+def test_blocks_that_pay_and_fit_are_chosen() -> None:
+    result = plan(FakeBench())
+    assert chosen(result) == {"fusion", "block"}
+    assert result.uses_int8
+    assert "2 blocks in INT8" in result.verdict
+    names = [row.name for row in result.rows]
+    assert set(BASELINES) <= set(names)
+    best = next(row for row in result.rows if set(row.blocks) == {"fusion", "block"})
+    assert best.against_float.median == pytest.approx(0.72, abs=0.01)
+    assert best.against_float.high < 1
+    assert not best.over
+    assert all(
+        best.against_float.median <= row.against_float.median + 0.01
+        for row in result.rows
+        if not row.over
+    )
+
+
+def test_the_plan_says_why_and_can_be_read_back() -> None:
+    result = plan(FakeBench())
+    back = plan_from_json(result.plan.to_json())
+    assert back == result.plan
+    blocks = {b.name: b for b in back.blocks}
+    assert (blocks["fusion"].gain_ms, blocks["fusion"].cost_px) == (20.0, 0.02)
+    assert blocks["fusion"].reason.startswith("INT8 pays: +20.000 ms")
+    assert "does not pay: it takes 3.000 ms more" in blocks["mlp"].reason
+    assert "excluded" in blocks["encoder"].reason
+    assert blocks["encoder"].gain_ms is None
+    assert blocks["decode"].reason == "thin"
+    assert "over the budget" in blocks["head"].reason
+
+
+def test_a_wider_budget_takes_what_the_rules_rule_out() -> None:
+    assert chosen(plan(FakeBench(), budget=Budget(0.5, 1.0))) == {"fusion", "block", "head"}
+    kept = plan(FakeBench(), budget=Budget(0.5, 1.0), consider_ruled_out=False)
+    assert chosen(kept) == {"fusion", "block"}
+
+
+def test_what_the_spec_excludes_is_int8_only_when_asked_for() -> None:
+    bench = FakeBench()
+    result = plan(bench, budget=Budget(100.0, 100.0))
+    assert "encoder" not in chosen(result)
+    assert not any("encoder" in blocks for blocks in bench.asked)
+    asked = plan(FakeBench(), budget=Budget(100.0, 100.0), consider_excluded=True)
+    assert chosen(asked) == {"encoder", "fusion", "block", "head"}
+
+
+@pytest.mark.parametrize("what", ["worst_landmark_px", "p99_px", "max_px"])
+def test_every_part_of_the_budget_is_held(what: str) -> None:
+    budget = replace(Budget(10.0, 100.0), **{what: 0.085})
+    result = plan(FakeBench(), budget=budget)
+    assert chosen(result) in ({"fusion"}, {"block"})
+    assert all(row.over for row in result.rows if len(row.blocks) > 1)
+
+
+def test_nothing_pays() -> None:
+    bench = FakeBench(gains=dict.fromkeys(GAINS, -2.0))
+    result = plan(bench)
+    assert not result.uses_int8
+    assert not chosen(result)
+    assert "INT8 does not pay on abacus" in result.verdict
+    assert "all fp32" in result.verdict
+    assert plan_from_json(result.plan.to_json()).int8_nodes == ()
+
+
+def test_layer_times_that_deceive_are_found_out() -> None:
+    """By the profile every block gains; measured as a whole, none does."""
+    bench = FakeBench(gains=dict.fromkeys(GAINS, -2.0), profiled=dict.fromkeys(GAINS, 5.0))
+    assert not plan(bench).uses_int8
+
+
+def test_gains_below_the_noise_decide_nothing() -> None:
+    gains = {**dict.fromkeys(GAINS, 0.0), "fusion": 0.02, "block": -0.01}
+    for seed in range(5):
+        assert not plan(FakeBench(gains=gains, noise=0.05), seed=seed).uses_int8
+
+
+def test_noise_does_not_flip_the_plan() -> None:
+    found = {frozenset(chosen(plan(FakeBench(noise=0.02), seed=seed))) for seed in range(6)}
+    assert found == {frozenset({"fusion", "block"})}
+
+
+def test_the_same_seed_gives_the_same_plan_and_numbers() -> None:
+    first, second = (plan(FakeBench(noise=0.05), seed=3) for _ in range(2))
+    assert first.plan.to_json() == second.plan.to_json()
+    assert json.dumps(first.to_dict()) == json.dumps(second.to_dict())
+
+
+def test_interactions_are_found_by_measuring() -> None:
+    """Fusion and block fight: each pays alone, together they are slower than fusion alone."""
+    bench = FakeBench(interaction=lambda b: 15.0 if {"fusion", "block"} <= b else 0.0)
+    result = plan(bench)
+    assert chosen(result) == {"fusion"}
+    block = next(b for b in result.plan.blocks if b.name == "block")
+    assert "of the time" in block.reason
+    assert block.gain_ms == 8.0
+
+
+def test_a_block_that_pays_only_with_another_is_added() -> None:
+    """The profile says that the gate does not pay; beside the fusion it does."""
+    bench = FakeBench(interaction=lambda b: -6.0 if {"fusion", "gate"} <= b else 0.0)
+    assert chosen(plan(bench)) == {"fusion", "block", "gate"}
+
+
+def test_costs_that_add_up_worse_than_guessed_are_backed_off() -> None:
+    class Dear(FakeBench):
+        def cost(self, plan: Plan) -> Cost:
+            found = super().cost(plan)
+            both = {"fusion", "block"} <= self.blocks(plan)
+            return replace(found, mean_px=1.0) if both else found
+
+    assert chosen(plan(Dear())) == {"fusion"}
+
+
+def test_a_plan_that_the_target_refuses_is_none() -> None:
+    assert chosen(plan(FakeBench(refuses="block"))) == {"fusion"}
+
+
+def test_a_baseline_that_is_best_is_the_plan() -> None:
+    """No time to refine, and proposals that the profile leads astray."""
+    gains = {"encoder": 0.0, "mlp": 9.0, "fusion": 9.0, "block": 9.0, "gate": 9.0, "head": 0.0}
+    bench = FakeBench(gains=gains, profiled={**gains, "mlp": -1.0, "gate": -1.0})
+    result = plan(bench, minutes=0.001)
+    assert chosen(result) == {"mlp", "fusion", "block", "gate"}
+    assert ALL_INT8 in result.verdict
+
+
+def test_time_is_kept() -> None:
+    bench = FakeBench()
+    result = plan(bench, minutes=1.0)
+    assert bench.now < 60 + 30  # what was under way is finished
+    assert set(BASELINES) <= {row.name for row in result.rows}
+    short = FakeBench()
+    assert chosen(plan(short, minutes=1e-6)) <= {"fusion", "block", "gate", "mlp"}
+
+
+def test_engines_are_not_kept_open_for_ever() -> None:
+    bench = FakeBench()
+    plan(bench)
+    assert len(set(bench.asked)) >= 8
+    assert bench.most_open <= 7  # baselines, proposals or moves, the plan as it was and is
+
+
+def test_the_table_is_plain_data() -> None:
+    table = json.loads(json.dumps(plan(FakeBench()).to_dict()))
+    rows = {row["name"]: row for row in table["last_race"]}
+    assert rows[ALL_FLOAT]["int8_blocks"] == []
+    assert rows[ALL_FLOAT]["against_float"][0] == 1.0
+    assert rows[BIG_CONVOLUTIONS]["int8_blocks"] == ["fusion", "block"]
+    assert table["budget"]["mean_px"] == 0.1
+    assert table["schema"] == "mahtrt.planning/1"

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from tiny_graphs import smooth_images
+
+from mahtrt.engine.graph_file import GraphFile
+from mahtrt.errors import DataError, ModelError
+from mahtrt.planning import sensitivity as module
+from mahtrt.planning.blocks import Candidate, compose, decidable
+from mahtrt.planning.matrix import Sensitivity
+from mahtrt.planning.recipe import Recipe
+from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
+
+IMAGES = smooth_images(3, seed=5)
+
+
+@pytest.fixture(scope="module")
+def found(graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe) -> Sensitivity:
+    return measure_sensitivity(graph, candidates, recipe, IMAGES, SensitivityOptions(threads=1))
+
+
+def landmarks(model: Any) -> np.ndarray:
+    """(N, K, 2) of the test images, executed literally."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(model.SerializeToString(), options)
+    return np.concatenate([session.run(["landmarks"], {"image": i[None]})[0] for i in IMAGES])
+
+
+def test_it_is_what_the_whole_quantised_graph_gives(
+    graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe, found: Sensitivity
+) -> None:
+    """Running only what is behind a block changes nothing; the heatmap frame here is network px."""
+    reference = landmarks(graph.proto)
+    for name in ("encoder.stem", "decoder.blocks.0", "transformer.layers.0.mlp", "head.heatmaps"):
+        moved = landmarks(recipe.apply(graph.proto, compose(candidates, [name]))) - reference
+        expected = np.hypot(moved[..., 0], moved[..., 1]).mean(axis=0)
+        row = found.row(name)
+        assert row is not None
+        assert [c.mean_px for c in row.cells] == pytest.approx(expected.tolist(), abs=2e-3)
+        assert row.mean_px > 0
+
+
+def test_it_has_a_row_per_candidate_and_a_cell_per_landmark(
+    candidates: tuple[Candidate, ...], found: Sensitivity
+) -> None:
+    assert [r.name for r in found.blocks] == [c.name for c in decidable(candidates)]
+    assert all(len(row.cells) == 4 for row in found.blocks)
+    assert found.row("head.heatmaps").ruled_out.startswith("head")
+    assert found.row("encoder.stem").excluded
+    assert (found.images, found.method, found.weight_bits) == (3, "minmax", 7)
+
+
+def test_little_memory_changes_nothing(
+    graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe, found: Sensitivity
+) -> None:
+    """One image at a time, one block at a time."""
+    some = [c for c in candidates if c.name in ("decoder.fusion", "head.refine")]
+    tight = SensitivityOptions(memory_mib=0, threads=1)
+    again = measure_sensitivity(graph, some, recipe, IMAGES, tight)
+    for row in again.blocks:
+        assert row.mean_px == pytest.approx(found.row(row.name).mean_px, abs=1e-4)
+
+
+def test_it_is_deterministic(
+    graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe, found: Sensitivity
+) -> None:
+    again = measure_sensitivity(graph, candidates, recipe, IMAGES, SensitivityOptions(threads=1))
+    assert again.to_json() == found.to_json()
+
+
+class Counting:
+    """Counts the blocks that are really measured, and may stop after some."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.measured: list[str] = []
+        self.stop_after, self.original = stop_after, module._Measuring.blocks
+
+    def __call__(self, measuring: Any, candidates: list[Candidate]) -> Iterator[tuple[str, Any]]:
+        for name, value in self.original(measuring, candidates):
+            if len(self.measured) == self.stop_after:
+                raise KeyboardInterrupt
+            self.measured.append(name)
+            yield name, value
+
+
+def test_an_interrupted_run_goes_on(
+    graph: GraphFile,
+    candidates: tuple[Candidate, ...],
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    some = [c for c in decidable(candidates) if c.name.startswith(("decoder", "head"))]
+    options = SensitivityOptions(cache=tmp_path, threads=1)
+    first = Counting(stop_after=2)
+    monkeypatch.setattr(module._Measuring, "blocks", lambda *a: first(*a))
+    with pytest.raises(KeyboardInterrupt):
+        measure_sensitivity(graph, some, recipe, IMAGES, options)
+    second, seen = Counting(), []
+    second.original = first.original
+    monkeypatch.setattr(module._Measuring, "blocks", lambda *a: second(*a))
+    whole = measure_sensitivity(
+        graph, some, recipe, IMAGES, options, progress=lambda done, of: seen.append((done, of))
+    )
+    assert first.measured == [c.name for c in some[:2]]
+    assert second.measured == [c.name for c in some[2:]]
+    assert seen[0] == (2, len(some))
+    assert seen[-1] == (len(some), len(some))
+    # What is read back is what was measured.
+    cached = measure_sensitivity(graph, some, recipe, IMAGES, options)
+    assert cached.to_json() == whole.to_json()
+    # Another recipe, other images: nothing of it is used.
+    second.measured.clear()
+    measure_sensitivity(graph, some[:1], replace(recipe, weight_bits=8), IMAGES, options)
+    measure_sensitivity(graph, some[:1], recipe, IMAGES[:2], options)
+    assert second.measured == [some[0].name] * 2
+
+
+def test_a_damaged_cache_is_measured_again(
+    graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe, tmp_path: Path
+) -> None:
+    some = [c for c in candidates if c.name == "head.refine"]
+    options = SensitivityOptions(cache=tmp_path, threads=1)
+    first = measure_sensitivity(graph, some, recipe, IMAGES, options)
+    files = list((tmp_path / "sensitivity").iterdir())
+    assert len(files) == 2  # the reference and the block
+    for place, text in zip(files, ("{", '{"points_px": [[1]], "spread_px": []}'), strict=True):
+        place.write_text(text)
+    assert measure_sensitivity(graph, some, recipe, IMAGES, options).to_json() == first.to_json()
+
+
+def test_no_images(graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe) -> None:
+    with pytest.raises(DataError, match="no images"):
+        measure_sensitivity(graph, candidates, recipe, [])
+
+
+def test_a_network_without_landmarks(
+    graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe
+) -> None:
+    spec = replace(graph.spec, outputs=graph.spec.outputs[:1])
+    with pytest.raises(ModelError, match="no output of kind landmarks"):
+        measure_sensitivity(replace(graph, spec=spec), candidates, recipe, IMAGES)
+
+
+def test_a_batch_is_filled_up_with_its_own_images() -> None:
+    feeds = list(module._batches(IMAGES, 2, "image"))
+    assert [f["image"].shape for f in feeds] == [(2, 3, 32, 32)] * 2
+    np.testing.assert_array_equal(feeds[1]["image"][1], IMAGES[2])

@@ -1,0 +1,159 @@
+"""Plans as real engines, on a network of a few thousand weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_graphs import smooth_images
+
+from mahtrt.calibration.plan import load_plan, save_plan
+from mahtrt.data.sample import Sample
+from mahtrt.engine.graph_file import GraphFile
+from mahtrt.errors import DataError, UsageError
+from mahtrt.planning.blocks import Candidate, compose
+from mahtrt.planning.budget import Budget
+from mahtrt.planning.matrix import Sensitivity
+from mahtrt.planning.planner import PlanOptions, make_plan
+from mahtrt.planning.proposals import BASELINES
+from mahtrt.planning.recipe import Recipe
+from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
+from mahtrt.planning.workbench import BenchSettings, TargetBench
+
+SETTINGS = BenchSettings(threads=1, images=3, rounds=5, min_rounds=3)
+
+
+class Photographs:
+    """Smooth images as a data set, without annotations."""
+
+    source = "waves"
+
+    def __init__(self, count: int) -> None:
+        self._images = [
+            (255 * (i - i.min()) / np.ptp(i)).astype(np.uint8).transpose(1, 2, 0)
+            for i in smooth_images(count, seed=9)
+        ]
+        self.names = [f"{i}" for i in range(count)]
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int, /) -> Sample:
+        return Sample(self.names[index], self._images[index])
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))
+
+
+@pytest.fixture(scope="module")
+def sensitivity(graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe) -> Sensitivity:
+    options = SensitivityOptions(threads=1)
+    return measure_sensitivity(graph, candidates, recipe, smooth_images(2, seed=5), options)
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
+def test_plans_become_engines(
+    target: str, graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe
+) -> None:
+    with TargetBench(graph, candidates, recipe, target, Photographs(3), SETTINGS) as bench:
+        nothing, one = compose(candidates, ()), compose(candidates, ["decoder.blocks.0"])
+        assert bench.cost(nothing).max_px == pytest.approx(0.0, abs=1e-3)
+        cost = bench.cost(one)
+        assert 0 < cost.mean_px <= cost.worst_landmark_px <= cost.max_px
+        assert cost.accuracy is not None
+        assert cost.accuracy.images == 3
+        assert cost.accuracy.mean_px == pytest.approx(cost.mean_px)
+        timings = bench.race({"float": nothing, "one": one}, seconds=0.0, seed=0)
+        assert {t.runs for t in timings.values()} == {3}  # the least, though no time was given
+        folder = Path(bench._folder.name)
+        assert bench.block_times_ms(one)["decoder.blocks.0"] > 0
+        before = len(list(folder.iterdir()))
+        bench.forget(one)
+        assert len(list(folder.iterdir())) == before - 1
+        assert bench.cost(one) is cost  # kept, and not measured again
+        assert len(list(folder.iterdir())) == before - 1
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
+def test_a_network_is_planned_for_each_target(
+    target: str,
+    graph: GraphFile,
+    candidates: tuple[Candidate, ...],
+    recipe: Recipe,
+    sensitivity: Sensitivity,
+    tmp_path: Path,
+) -> None:
+    told: list[str] = []
+    budget = Budget(1.0, 5.0)
+    result = make_plan(
+        PlanOptions(budget, minutes=1e-3, bench=SETTINGS),
+        graph,
+        candidates,
+        recipe,
+        sensitivity,
+        target,
+        Photographs(3),
+        tell=told.append,
+    )
+    assert set(BASELINES) <= {row.name for row in result.rows}
+    assert result.target == target
+    assert told[0] == "measuring layer times"
+    assert target in result.verdict
+    assert [b.name for b in result.plan.blocks] == [c.name for c in candidates]
+    assert not any(
+        b.precision == "int8" and b.name.startswith("encoder") for b in result.plan.blocks
+    )
+    chosen = next((r for r in result.rows if r.blocks and not r.over and result.uses_int8), None)
+    assert chosen is None or chosen.cost.within(budget)
+    save_plan(result.plan, tmp_path / "plan.json")
+    assert load_plan(tmp_path / "plan.json") == result.plan
+
+
+def test_layer_times_of_ones_own(
+    graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe
+) -> None:
+    """As a GPU's layer profile comes in."""
+    asked = []
+
+    def times(onnx_path: Path, precision: str) -> dict[str, float]:
+        asked.append((onnx_path.exists(), precision))
+        return {"head.refine + head.relu": 2.0 if precision == "float" else 0.5}
+
+    with TargetBench(
+        graph,
+        candidates,
+        recipe,
+        "onnxruntime",
+        Photographs(1),
+        SETTINGS,
+        block_times=times,
+    ) as bench:
+        assert bench.block_times_ms(compose(candidates, ())) == {"head.refine": 2.0}
+        assert bench.block_times_ms(compose(candidates, ["head.refine"])) == {"head.refine": 0.5}
+    assert asked == [(True, "float"), (True, "int8")]
+
+
+def test_what_cannot_be_planned_is_refused(
+    graph: GraphFile,
+    candidates: tuple[Candidate, ...],
+    recipe: Recipe,
+    sensitivity: Sensitivity,
+) -> None:
+    def plan(options: PlanOptions, matrix: Sensitivity, images: int = 1) -> None:
+        data = Photographs(images)
+        make_plan(options, graph, candidates, recipe, matrix, "onnxruntime", data)
+
+    with pytest.raises(UsageError, match="more than 0"):
+        plan(PlanOptions(minutes=0.0), sensitivity)
+    with pytest.raises(UsageError, match="budget"):
+        plan(PlanOptions(Budget(-1.0)), sensitivity)
+    with pytest.raises(DataError, match="no evaluation images"):
+        plan(PlanOptions(), sensitivity, images=0)
+    with pytest.raises(DataError, match="another graph"):
+        plan(PlanOptions(), replace(sensitivity, onnx_sha256="0" * 64))
+    with pytest.raises(DataError, match=r"no block 'encoder\.stem'"):
+        plan(PlanOptions(), replace(sensitivity, blocks=sensitivity.blocks[1:]))
