@@ -167,7 +167,8 @@ def build(
         typer.Option("--fp32", help="Build FP32 engines (what is built without any of these)."),
     ] = False,
     fp16: Annotated[
-        bool, typer.Option("--fp16", help="Build FP16 engines; needs a TensorRT target.")
+        bool,
+        typer.Option("--fp16", help="Build FP16 engines: TensorRT, and ONNX Runtime for checking."),
     ] = False,
     bf16: Annotated[bool, typer.Option("--bf16", help="Build BF16 engines.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Build INT8 engines.")] = False,
@@ -179,7 +180,11 @@ def build(
         ),
     ] = None,
     target: Annotated[
-        list[str] | None, typer.Option(help="auto, openvino, onnxruntime. May be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="auto (all that run here), openvino, onnxruntime, tensorrt, tensorrt-rtx. "
+            "May be repeated."
+        ),
     ] = None,
     plan: Annotated[Path | None, typer.Option(help="A plan.json to follow.")] = None,
     method: Annotated[str, typer.Option(help="minmax, percentile or entropy.")] = "minmax",
@@ -187,6 +192,9 @@ def build(
     weight_bits: Annotated[
         int | None, typer.Option(min=7, max=8, help="INT8 weight range; else by this CPU.")
     ] = None,
+    int8_float: Annotated[
+        str, typer.Option(help="What TensorRT computes in beside INT8: fp16, bf16 or fp32.")
+    ] = "fp16",
     budget_px: BudgetPx = 0.25,
     budget_mm: BudgetMm = None,
     budget_mre_mm: BudgetMreMm = None,
@@ -207,12 +215,39 @@ def build(
         bool, typer.Option("--keep-failed", help="Write the bundle although the gate failed.")
     ] = False,
     threads: Threads = None,
+    workspace_mib: Annotated[
+        int | None, typer.Option(help="TensorRT: most scratch memory of a kernel, MiB.")
+    ] = None,
+    optimization_level: Annotated[
+        int | None, typer.Option(help="TensorRT: 0 (quick build) to 5 (fast engine).")
+    ] = None,
+    hardware_compatibility: Annotated[
+        str, typer.Option(help="TensorRT: none, ampere_plus or same_compute_capability.")
+    ] = "none",
+    compute_capability: Annotated[
+        list[str] | None,
+        typer.Option(help="TensorRT-RTX: such as SM89, else the GPU's here. May be repeated."),
+    ] = None,
+    fuse_soft_argmax: Annotated[
+        bool,
+        typer.Option("--fuse-soft-argmax", help="TensorRT: a plugin for it; experimental."),
+    ] = False,
+    cache: Annotated[
+        bool, typer.Option(help="TensorRT: reuse engines of earlier builds, and keep this one.")
+    ] = True,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Where they are kept; else MAHTRT_CACHE_DIR.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="TensorRT: give up on an engine after so many seconds.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The bundle to write.")] = Path("model.mahtrt"),
 ) -> None:
     """Calibrate, compile, check every engine against PyTorch, and write a bundle."""
     from mahtrt.engine.build import AccuracyError
     from mahtrt.engine.build import build as build_bundle
     from mahtrt.engine.options import AUTO, BuildOptions
+    from mahtrt.engine.tensorrt_options import TensorRtOptions
 
     asked = {"fp32": fp32, "fp16": fp16, "bf16": bf16, "int8": int8}
     options = BuildOptions(
@@ -227,6 +262,7 @@ def build(
         percentile=percentile,
         plan=plan,
         weight_bits=weight_bits,
+        int8_float=int8_float,
         check_images=check_images,
         skip_bad=skip_bad,
         reference=reference,
@@ -235,6 +271,16 @@ def build(
         golden=golden,
         keep_failed=keep_failed,
         threads=threads,
+        tensorrt=TensorRtOptions(
+            workspace_mib=workspace_mib,
+            optimization_level=optimization_level,
+            hardware_compatibility=hardware_compatibility,  # type: ignore[arg-type]
+            compute_capabilities=tuple(compute_capability or ()),
+            cache=cache,
+            cache_dir=cache_dir,
+            fuse_soft_argmax=fuse_soft_argmax,
+            timeout_s=timeout,
+        ),
     )
     with StageDisplay() as display:
         try:
@@ -346,6 +392,26 @@ def predict(
     write_results(result, json=json, csv=csv)
     if json is None and csv is None:
         show(results_table(result))
+
+
+@app.command()
+@ends_well
+def inspect(
+    file: Annotated[Path, typer.Argument(help="An ONNX file, a .mahtrt folder or a plan.")],
+    top: Annotated[int, typer.Option(min=1, help="How many of the largest layers.")] = 10,
+    graphs: Annotated[
+        bool, typer.Option("--graphs", help="Of a bundle, look into the ONNX of each precision.")
+    ] = False,
+    json: Annotated[str | None, typer.Option(help="Write JSON; - for stdout.")] = None,
+) -> None:
+    """Show precisions, weights, largest layers, inputs and outputs, plan and provenance."""
+    from mahtrt import inspect as inspection
+
+    found = inspection.inspect_file(file, top=top, graphs=graphs)
+    if json is not None:
+        write_json(inspection.to_dict(found), json)
+    else:
+        show(inspection.to_table(found))
 
 
 @app.command()

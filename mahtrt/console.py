@@ -125,15 +125,25 @@ class StageDisplay:
             self._progress.refresh()
             self._progress.stop()
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show how far a stage is; a total of 0 means that it is not known."""
+    def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
+        """Show how far a stage is; a total of 0 means that it is not known.
+
+        Args:
+            detail: What is going on within the stage.
+        """
         if stage != self._stage:
             self._begin(stage)
         if self._progress is not None:
-            self._progress.update(self._task, completed=done, total=total or None)
+            shown = f"{stage}: {detail}" if detail else stage
+            self._progress.update(
+                self._task, completed=done, total=total or None, description=shown
+            )
             self._progress.refresh()
-        elif done and time.monotonic() - self._told > SECONDS_BETWEEN_LINES:
-            self._line(f"{stage} {done}/{total or '?'}")
+        elif time.monotonic() - self._told > SECONDS_BETWEEN_LINES:
+            if detail:
+                self._line(f"{stage}: {detail}")
+            elif done:
+                self._line(f"{stage} {done}/{total or '?'}")
 
     def of(self, stage: str) -> Callable[[int, int], None]:
         """The callback of one stage."""

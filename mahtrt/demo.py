@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from mahtrt.benchmarks.bench import bench
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.subset import NetworkTensors
-from mahtrt.engine.build import build
+from mahtrt.engine.build import StageProgress, build
 from mahtrt.engine.options import BuildOptions
 from mahtrt.errors import UsageError, require
 from mahtrt.predict import PredictOptions, predict_files, write_results
@@ -26,8 +25,6 @@ SHOWN_IMAGES = 4
 BENCH_SECONDS = 60.0
 GATE = Gate(delta_mre_mm=0.02)
 MARKER = ".mahtrt-demo"
-
-StageProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ EXTRAS = {
         "onnx": "1.18",
         "onnxscript": "0.5",
         "safetensors": "0.5",
+        "ml-dtypes": "0.5",
         "timm": "1.0.20",
         "torch": "2.9",
         "transformers": "5.14",

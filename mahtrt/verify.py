@@ -35,8 +35,12 @@ def verify_and_replay(
         return [*lines, "no golden images to replay"]
     budgets = bundle.manifest.gate.get("budgets", {})
     for record in bundle.manifest.engines:
-        if not find_target(record.target).installed:
-            lines.append(f"{record.name}: not run, {record.target} is not installed")
+        target = find_target(record.target)
+        if not target.runs_here:
+            absent = (
+                "no NVIDIA GPU is here" if target.installed else f"{target.name} is not installed"
+            )
+            lines.append(f"{record.name}: not run, {absent}")
             continue
         tell(f"replaying {record.name}", 0, 0)
         mean, worst = _displacement_px(bundle, record.name)

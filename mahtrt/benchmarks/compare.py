@@ -52,6 +52,8 @@ class Contender:
     Attributes:
         name: Unique among the contenders.
         batch: Images per call that the engine was built for.
+        stand_in: What ``session`` runs, where that is not the engine itself: it is judged by its
+            landmarks and not timed.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Contender:
     session: Runner
     is_reference: bool = False
     is_default: bool = False
+    stand_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ def compare(
         contenders, dataset, images, options.seed, lambda done: _tell(progress, done, total)
     )
     timings = _timing_pass(
-        contenders,
+        [contender for contender in contenders if not contender.stand_in],
         [dataset[i].image for i in range(min(images, TIMED_IMAGES))],
         options,
         lambda done, rounds: _tell(progress, images + done, images + rounds),
@@ -293,9 +296,9 @@ def _rows(
         accuracy = accuracies[contender.name]
         verdict = None if contender.is_reference else judge(accuracy, gate, contender.precision)
         for scope in SCOPES:
-            times = timings[contender.name, scope]
+            times = timings.get((contender.name, scope))
             ratio = None
-            if not contender.is_reference:
+            if times is not None and not contender.is_reference:
                 per_call = speedup(timings[reference.name, scope], times)
                 ratio = per_call * contender.batch / reference.batch
             rows.append(
@@ -312,6 +315,7 @@ def _rows(
                     gate=verdict,
                     is_reference=contender.is_reference,
                     is_default=contender.is_default,
+                    stand_in=contender.stand_in,
                 )
             )
     return tuple(rows)

@@ -49,7 +49,7 @@ def describe_conditions(
         "batch": batches[0] if len(batches) == 1 else batches,
         "threads": threads or usable_cores(),
         "torch_threads": _torch_threads(),
-        "rounds": rows[0].timings.runs,
+        "rounds": rows[0].timings.runs if rows[0].timings else 0,
         "warmup_rounds": options.warmup,
         "interleaved": True,
         "waits_until_idle": options.rest is None,
@@ -70,13 +70,20 @@ def find_warnings(rows: Sequence[Row], *, threads: int | None, load: Load | None
         found.append(f"PyTorch ran on {torch_threads} threads, the engines on {threads or cores}")
     if len({row.batch for row in rows}) > 1:
         found.append("batch sizes differ: compare images/s and ratios, not times per call")
+    untimed = {row.name: row.stand_in for row in rows if row.stand_in}
+    found += [
+        f"{name} cannot run on this machine: its accuracy is that of {stand_in}, and it has no "
+        "latency"
+        for name, stand_in in untimed.items()
+    ]
+    timed = [row for row in rows if row.timings is not None]
     by_text: dict[str, list[str]] = {}
-    for row in rows:
-        for warning in row.timings.warnings():
+    for row in timed:
+        for warning in row.timings.warnings() if row.timings else ():
             by_text.setdefault(warning, []).append(f"{row.name} {row.scope}")
     # What is true of every row is said once.
     return found + [
-        text if len(names) == len(rows) else f"{', '.join(names)}: {text}"
+        text if len(names) == len(timed) else f"{', '.join(names)}: {text}"
         for text, names in by_text.items()
     ]
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SCHEMA = "mahtrt.bench/1"
 Scope = Literal["engine", "end_to_end"]
 SCOPES: tuple[Scope, ...] = ("engine", "end_to_end")
+TIMES = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms", "mean_ms")
 
 LEGEND = (
     "engine: prepared tensor to outputs. end_to_end: image in memory to landmarks in its pixels.",
@@ -43,7 +44,10 @@ class Row:
         backend: ``pytorch``, ``openvino``, ``onnxruntime``, …
         speedup_vs_reference: Per image; None on the reference's own rows.
         speedup_vs_torch: The same when the reference is PyTorch, else None.
+        timings: None for what was not timed.
         gate: What the accuracy gate says, None for the reference.
+        stand_in: What was run instead of an engine that this machine cannot run; its accuracy is
+            that of the graph, and it has no timings.
     """
 
     name: str
@@ -51,17 +55,18 @@ class Row:
     precision: str
     batch: int
     scope: Scope
-    timings: Timings
+    timings: Timings | None
     accuracy: Accuracy
     speedup_vs_reference: float | None = None
     speedup_vs_torch: float | None = None
     gate: Verdict | None = None
     is_reference: bool = False
     is_default: bool = False
+    stand_in: str = ""
 
     @property
-    def images_per_s(self) -> float:
-        return 1e3 * self.batch / self.timings.mean_ms
+    def images_per_s(self) -> float | None:
+        return None if self.timings is None else 1e3 * self.batch / self.timings.mean_ms
 
     def to_dict(self) -> dict[str, Any]:
         times = self.timings
@@ -73,17 +78,13 @@ class Row:
             "scope": self.scope,
             "reference": self.is_reference,
             "default": self.is_default,
-            "p50_ms": times.p50_ms,
-            "p90_ms": times.p90_ms,
-            "p95_ms": times.p95_ms,
-            "p99_ms": times.p99_ms,
-            "max_ms": times.max_ms,
-            "mean_ms": times.mean_ms,
-            "runs": times.runs,
+            **{name: getattr(times, name, None) for name in TIMES},
+            "runs": 0 if times is None else times.runs,
             "images_per_s": self.images_per_s,
             "speedup_vs_torch": self.speedup_vs_torch,
             "speedup_vs_reference": self.speedup_vs_reference,
             "accuracy_pass": None if self.gate is None else self.gate.passed,
+            "measured_on": self.stand_in or "engine",
             "accuracy": self.accuracy.to_dict(),
         }
 
@@ -109,14 +110,21 @@ class BenchReport:
     @property
     def judged_row(self) -> Row:
         """End to end of the default engine, or of the first one if it was not measured."""
-        rows = [r for r in self.rows if r.scope == "end_to_end" and not r.is_reference]
-        rows = rows or [r for r in self.rows if r.scope == "end_to_end"]
+        timed = [r for r in self.rows if r.scope == "end_to_end" and r.timings is not None]
+        rows = [r for r in timed if not r.is_reference] or timed
         return next((row for row in rows if row.is_default), rows[0])
+
+    @property
+    def judged_p99_ms(self) -> float:
+        """The p99 of :attr:`judged_row`."""
+        timings = self.judged_row.timings
+        assert timings is not None  # the reference, at least, was timed
+        return timings.p99_ms
 
     @property
     def latency_pass(self) -> bool:
         budget = self.latency_budget_ms
-        return budget is None or self.judged_row.timings.p99_ms <= budget
+        return budget is None or self.judged_p99_ms <= budget
 
     @property
     def accuracy_pass(self) -> bool:
@@ -145,7 +153,7 @@ class BenchReport:
         if not self.latency_pass:
             row = self.judged_row
             found.append(
-                f"{row.name}: end_to_end p99 {row.timings.p99_ms:.4g} ms is over its budget of "
+                f"{row.name}: end_to_end p99 {self.judged_p99_ms:.4g} ms is over its budget of "
                 f"{self.latency_budget_ms:g} ms"
             )
         return tuple(found)
@@ -162,7 +170,7 @@ class BenchReport:
             "verdict": {
                 "latency_budget_ms": self.latency_budget_ms,
                 "latency_engine": self.judged_row.name,
-                "latency_p99_ms": self.judged_row.timings.p99_ms,
+                "latency_p99_ms": self.judged_p99_ms,
                 "accuracy_pass": self.accuracy_pass,
                 "latency_pass": None if self.latency_budget_ms is None else self.latency_pass,
                 "pass": self.passed,
@@ -201,7 +209,7 @@ class BenchReport:
         if self.latency_budget_ms is not None:
             facts.insert(
                 0,
-                f"{row.name} end_to_end p99 {row.timings.p99_ms:.4g} ms of "
+                f"{row.name} end_to_end p99 {self.judged_p99_ms:.4g} ms of "
                 f"{self.latency_budget_ms:g} ms",
             )
         verdict.append("  " + "; ".join(facts))
@@ -218,6 +226,8 @@ def _latency_table(rows: Sequence[Row]) -> RenderableType:
         table.add_column(name, justify="right")
     for row in rows:
         times, ratio = row.timings, row.speedup_vs_reference
+        if times is None:
+            continue
         table.add_row(
             _label(row),
             row.scope,
@@ -258,6 +268,8 @@ def _accuracy_table(report: BenchReport) -> RenderableType:
 
 
 def _label(row: Row) -> str:
+    if row.stand_in:
+        return f"{row.name} (graph)"
     return f"{row.name} {row.precision}" if row.is_reference else row.name
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import mahtrt
 from mahtrt.benchmarks.accuracy import Verdict
@@ -17,29 +19,38 @@ from mahtrt.benchmarks.bench import reference_target
 from mahtrt.benchmarks.compare import BenchOptions, Contender, compare
 from mahtrt.benchmarks.machine import describe_machine, package_versions
 from mahtrt.benchmarks.report import BenchReport
+from mahtrt.benchmarks.timing import Timings
 from mahtrt.calibration.methods import METHODS
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Dataset
 from mahtrt.data.screening import refuse_unreal_images
-from mahtrt.data.subset import Subset, Unannotated, hold_back
+from mahtrt.data.subset import NetworkTensors, Subset, Unannotated, hold_back
 from mahtrt.engine.bundle import BundleWriter, check_replaceable, write_bundle
 from mahtrt.engine.golden import GoldenVector, write_golden
 from mahtrt.engine.graph_file import GraphFile, read_graph
 from mahtrt.engine.manifest import EngineRecord, GoldenInfo, Manifest
 from mahtrt.engine.options import AUTO, BuildOptions
-from mahtrt.engine.quantized import Graphs, write_graphs
+from mahtrt.engine.quantized import INT8_FLOATS, Graphs, check_half, graph_for, write_graphs
+from mahtrt.engine.stand_in import open_stand_in
 from mahtrt.engine.targets import TARGETS, find_target
+from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.errors import GateError, MissingComponentError, ModelError, UsageError
 from mahtrt.runtime.session import Session
 
-PRECISIONS = ("fp32", "bf16", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 GOLDEN_IMAGES = 3
 DEFAULT_EVAL = "phantom:32@5"
 # Enough to rank engines that differ by a tenth; bench measures properly.
 TIMED_ROUNDS, TIMED_SECONDS = 30, 30.0
 
-# What is being done, how much of it is done, how much there is (0 where unknown).
-StageProgress = Callable[[str, int, int], None]
+# FP16 overflows in one image or in none: its range is the network's more than the image's.
+FINITE_IMAGES = 2
+
+
+class StageProgress(Protocol):
+    """Told what is being done, how much of it is done, how much there is (0 where unknown)."""
+
+    def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +96,10 @@ def build(options: BuildOptions, progress: StageProgress | None = None) -> Build
         AccuracyError: An engine is over its accuracy budget (exit 3); no bundle is left.
         MissingComponentError: A package for a target or a precision is not installed.
     """
-    tell = progress or (lambda *_: None)
+    tell = progress or _silent
     targets = _targets(options)
     _check_options(options)
+    jobs = _jobs(options, targets)
     check_replaceable(options.out.resolve())
     tell("reading", 0, 0)
     graph = read_graph(options.onnx)
@@ -99,19 +111,33 @@ def build(options: BuildOptions, progress: StageProgress | None = None) -> Build
         )
     calib, evaluation = _data(options)
     with write_bundle(options.out) as writer, ExitStack() as stack:
+        names = [graph_for(p, target, options.int8_float) for p, target in jobs]
+        if any("fp16" in name for name in names):
+            tell("checking FP16", 0, 0)
+            few = Subset(evaluation, range(min(FINITE_IMAGES, len(evaluation))))
+            check_half(graph, NetworkTensors(few, graph.spec.input), options.threads)
         graphs = write_graphs(
-            options, graph, calib, writer, lambda n, of: tell("calibrating", n, of)
+            options, graph, calib, writer, names, lambda n, of: tell("calibrating", n, of)
         )
         reference, described = _reference(options, graph, writer, tell)
         stack.callback(reference.session.close)
         records, contenders = [], [reference]
-        jobs = [(precision, target) for precision in options.precisions for target in targets]
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for done, (precision, target) in enumerate(jobs):
-            tell(f"building {target}-{precision}", done, len(jobs))
-            record, session = _engine(options, graph, graphs, writer, precision, target)
-            stack.callback(session.close)
+            stage = f"building {target}-{precision}"
+            tell(stage, done, len(jobs))
+            record = _engine(
+                options,
+                graphs,
+                writer,
+                precision,
+                target,
+                functools.partial(tell, stage, done, len(jobs)),
+            )
+            contender = _contender(options, graph, writer, record, scratch)
+            stack.callback(contender.session.close)
             records.append(record)
-            contenders.append(Contender(record.name, target, precision, record.batch, session))
+            contenders.append(contender)
         report = _measure(options, contenders, evaluation, described, tell)
         verdicts = _verdicts(report)
         report = _with_default(report, _default_engine(report, verdicts))
@@ -130,13 +156,17 @@ def build(options: BuildOptions, progress: StageProgress | None = None) -> Build
     return BuildResult(options.out, manifest, report, verdicts, tuple(dict.fromkeys(skipped)))
 
 
+def _silent(stage: str, done: int, total: int, detail: str = "") -> None:
+    pass
+
+
 def _targets(options: BuildOptions) -> list[str]:
     named = [name for name in dict.fromkeys(options.targets) if name != AUTO]
     for name in named:
         find_target(name).require()
     if AUTO not in options.targets:
         return named
-    found = [name for name, target in TARGETS.items() if target.installed]
+    found = [name for name, target in TARGETS.items() if target.runs_here]
     if not found:
         raise MissingComponentError(
             "build",
@@ -144,22 +174,52 @@ def _targets(options: BuildOptions) -> list[str]:
             expected=f"one of {', '.join(TARGETS)}",
             fix="Run mahtrt doctor.",
         )
-    return found
+    return list(dict.fromkeys((*found, *named)))
+
+
+def _jobs(options: BuildOptions, targets: Sequence[str]) -> list[tuple[str, str]]:
+    """Precision and target of every engine; those that a target does not compute in are left out.
+
+    Raises:
+        MissingComponentError: No target computes in one of the precisions.
+        UsageError: Options of TensorRT that make no sense, or no TensorRT to give them to.
+    """
+    able = {
+        precision: [name for name in targets if precision in find_target(name).precisions]
+        for precision in options.precisions
+    }
+    for precision, names in able.items():
+        if not names:
+            others = [name for name, target in TARGETS.items() if precision in target.precisions]
+            raise MissingComponentError(
+                f"--{precision}",
+                got=f"target {', '.join(targets)}",
+                expected=f"one that computes in {precision.upper()} ({', '.join(others)})",
+                fix="Add it with --target, or build another precision.",
+            )
+    typed = [name for name in targets if find_target(name).typed]
+    for name in typed:
+        from mahtrt.engine.tensorrt import check_request
+
+        check_request(name, options.tensorrt)  # type: ignore[arg-type]
+    if not typed and options.tensorrt != TensorRtOptions():
+        raise UsageError(
+            "options for TensorRT",
+            got=f"target {', '.join(targets)}",
+            expected="--target tensorrt or --target tensorrt-rtx",
+        )
+    return [(precision, name) for precision, names in able.items() for name in names]
 
 
 def _check_options(options: BuildOptions) -> None:
     unknown = [p for p in options.precisions if p not in PRECISIONS]
-    if "fp16" in unknown:
-        raise MissingComponentError(
-            "--fp16",
-            got="targets that compute on a CPU",
-            expected="a target that computes in FP16 (TensorRT)",
-            fix="Build --bf16 or --int8 here.",
-        )
     if unknown or not options.precisions:
         raise UsageError(
             "precision", got=", ".join(unknown) or "none", expected=" or ".join(PRECISIONS)
         )
+    if options.int8_float not in INT8_FLOATS:
+        expected = " or ".join(INT8_FLOATS)
+        raise UsageError("--int8-float", got=repr(options.int8_float), expected=expected)
     if options.method not in METHODS:
         raise UsageError("--method", got=repr(options.method), expected=" or ".join(METHODS))
     if options.percentile is not None and not 0 < options.percentile <= 100:
@@ -236,18 +296,21 @@ def _as_reference(backend: str, session: Session) -> Contender:
 
 def _engine(
     options: BuildOptions,
-    graph: GraphFile,
     graphs: Graphs,
     writer: BundleWriter,
     precision: str,
     target: str,
-) -> tuple[EngineRecord, Session]:
-    name = f"{target}-{precision}"
-    onnx_path = writer.root / graphs.models[_graph_for(precision, target)]
-    artifact = find_target(target).load_builder()(
-        onnx_path, precision, writer.root / "engines" / name, threads=options.threads
+    progress: Callable[[str], None],
+) -> EngineRecord:
+    name, kind = f"{target}-{precision}", find_target(target)
+    onnx_path = writer.root / graphs.models[graph_for(precision, target, options.int8_float)]
+    more = {"options": options.tensorrt, "progress": progress} if kind.typed else {}
+    artifact = kind.load_builder()(
+        onnx_path, precision, writer.root / "engines" / name, threads=options.threads, **more
     )
-    record = EngineRecord(
+    if precision == "int8" and "layers" in artifact.files:
+        _check_layers(onnx_path, writer.root / "plan.json", artifact.files["layers"])
+    return EngineRecord(
         name=name,
         target=target,
         precision=precision,  # type: ignore[arg-type]
@@ -256,17 +319,38 @@ def _engine(
         device=artifact.device,
         versions=artifact.versions,
         notes=artifact.notes,
+        build=artifact.build,
     )
-    return record, _open(record, writer, graph, options)
 
 
-def _graph_for(precision: str, target: str) -> str:
-    """Which ONNX an engine is compiled from: native BF16 needs no rounding in the graph."""
-    if precision == "bf16" and target == "openvino":
-        from mahtrt.engine.openvino import has_native_bf16
+def _check_layers(onnx_path: Path, plan: Path, layers: Path) -> None:
+    """Hold the engine inspector's layers against the plan; raises GateError without INT8."""
+    import onnx
 
-        return "fp32" if has_native_bf16() else "bf16"
-    return precision
+    from mahtrt.calibration.plan import load_plan
+    from mahtrt.inspection.graph import describe_graph
+    from mahtrt.inspection.int8_check import check_int8
+
+    inspector = json.loads(layers.read_text(encoding="utf-8"))
+    check_int8(describe_graph(onnx.load(onnx_path)), load_plan(plan), inspector)
+
+
+def _contender(
+    options: BuildOptions,
+    graph: GraphFile,
+    writer: BundleWriter,
+    record: EngineRecord,
+    scratch: Path,
+) -> Contender:
+    """An engine ready to be judged, or its stand-in where it is for another machine."""
+    if find_target(record.target).needs_gpu and record.device.get("gpu") is None:
+        place = writer.root / record.files["onnx"]
+        session, what = open_stand_in(record, graph, place, scratch, options.threads)
+    else:
+        session, what = _open(record, writer, graph, options), ""
+    return Contender(
+        record.name, record.target, record.precision, record.batch, session, stand_in=what
+    )
 
 
 def _open(
@@ -314,10 +398,15 @@ def _verdicts(report: BenchReport) -> dict[str, Verdict]:
 
 
 def _default_engine(report: BenchReport, verdicts: Mapping[str, Verdict]) -> str:
-    """The fastest engine that passed its gate; the fastest of all where none did."""
+    """The fastest engine that passed its gate; of those that cannot run here, the last.
+
+    Where none passed, the fastest of all. Engines are built in the order of precisions, from FP32
+    to INT8, so the last is what the user came for.
+    """
     rows = [row for row in report.rows if row.scope == "engine" and not row.is_reference]
     passed = [row for row in rows if verdicts[row.name].passed] or rows
-    return min(passed, key=lambda row: row.timings.p50_ms / row.batch).name
+    timed = {row.name: row.timings.p50_ms / row.batch for row in passed if row.timings}
+    return min(timed, key=timed.__getitem__) if timed else passed[-1].name
 
 
 def _with_default(report: BenchReport, name: str) -> BenchReport:
@@ -335,6 +424,13 @@ def _write_golden(writer: BundleWriter, reference: Any, evaluation: Dataset) -> 
     return len(vectors)
 
 
+def _latency(timings: Timings | None) -> dict[str, Any]:
+    if timings is None:
+        return {}
+    p50, p90 = round(timings.p50_ms, 3), round(timings.p90_ms, 3)
+    return {"scope": "engine", "p50": p50, "p90": p90, "runs": timings.runs}
+
+
 def _manifest(
     options: BuildOptions,
     graph: GraphFile,
@@ -349,13 +445,11 @@ def _manifest(
     engines = tuple(
         dataclasses.replace(
             record,
-            accuracy=rows[record.name].accuracy.to_dict(),
-            latency_ms={
-                "scope": "engine",
-                "p50": round(rows[record.name].timings.p50_ms, 3),
-                "p90": round(rows[record.name].timings.p90_ms, 3),
-                "runs": rows[record.name].timings.runs,
+            accuracy={
+                "measured_on": rows[record.name].stand_in or "engine",
+                **rows[record.name].accuracy.to_dict(),
             },
+            latency_ms=_latency(rows[record.name].timings),
         )
         for record in records
     )
@@ -375,7 +469,13 @@ def _manifest(
             "reference": described,
             "budgets": dataclasses.asdict(options.gate),
             "passed": all(verdict.passed for verdict in verdicts.values()),
-            "engines": {name: dataclasses.asdict(verdict) for name, verdict in verdicts.items()},
+            "engines": {
+                name: {
+                    **dataclasses.asdict(verdict),
+                    "measured_on": rows[name].stand_in or "engine",
+                }
+                for name, verdict in verdicts.items()
+            },
         },
         golden=GoldenInfo(reference=described, images=golden) if golden else None,
     )

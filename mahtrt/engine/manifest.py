@@ -51,7 +51,9 @@ class EngineRecord:
         batch: Images per inference, static.
         device: What it was compiled for: ``name``, ``capabilities``, ``inference_precision``.
         versions: Of the libraries that compiled it.
-        accuracy: Against PyTorch, measured by the build's gate on this engine.
+        accuracy: Against PyTorch, measured by the build's gate; ``measured_on`` says on what: the
+            engine itself, or what stood in for one that could not run where it was built.
+        build: How it was built, where that is a long story: cache key, seconds, memory.
         latency_ms: Measured when it was built.
         notes: What the user should know, one sentence each.
     """
@@ -66,6 +68,7 @@ class EngineRecord:
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     latency_ms: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    build: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

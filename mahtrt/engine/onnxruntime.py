@@ -9,6 +9,11 @@ from mahtrt.engine.artifact import EngineArtifact
 from mahtrt.errors import BuildError, require
 from mahtrt.runtime.onnxruntime import CPU_PROVIDER, batch_of, open_onnx
 
+_NOTES = {
+    "bf16": ("ONNX Runtime rounds to BF16 by arithmetic: the speed is not BF16's.",),
+    "fp16": ("ONNX Runtime computes FP16 in FP32 on a CPU: the size is FP16's, the speed is not.",),
+}
+
 
 def build_engine(
     onnx_path: Path, precision: str, out_dir: Path, *, threads: int | None = None
@@ -16,8 +21,9 @@ def build_engine(
     """Open an ONNX with ONNX Runtime on the CPU.
 
     Args:
-        onnx_path: Static shapes. The graph holds its precision: Q/DQ, or rounding to BF16.
-        precision: ``fp32``, ``int8`` or ``bf16``.
+        onnx_path: Static shapes. The graph holds its precision: Q/DQ, FP16 types, or rounding to
+            BF16.
+        precision: ``fp32``, ``fp16``, ``int8`` or ``bf16``.
         out_dir: Not used: the engine is the ONNX itself, optimised when it is opened.
         threads: Of the trial; None means one per physical core.
 
@@ -34,7 +40,6 @@ def build_engine(
             got=str(error).partition("\n")[0],
             expected="a graph that ONNX Runtime opens",
         ) from error
-    note = "ONNX Runtime rounds to BF16 by casts: the speed is not BF16's."
     return EngineArtifact(
         files={"onnx": onnx_path},
         batch=batch_of(session, str(onnx_path)),
@@ -44,5 +49,5 @@ def build_engine(
             "inference_precision": "f32",
         },
         versions={"onnxruntime": ort.__version__},
-        notes=(note,) if precision == "bf16" else (),
+        notes=_NOTES.get(precision, ()),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mahtrt.benchmarks.accuracy import Gate
+from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.models.reference import ModelSource
 
 AUTO = "auto"
@@ -18,8 +19,9 @@ class BuildOptions:
     Attributes:
         onnx: The FP32 export.
         out: The bundle to write.
-        precisions: Any of ``fp32``, ``bf16``, ``int8``.
-        targets: Targets by name, or ``auto``: all that are installed. Whichever, the fastest
+        precisions: Any of ``fp32``, ``fp16``, ``bf16``, ``int8``; each is built for the targets
+            that compute in it.
+        targets: Targets by name, or ``auto``: all whose engines run here. Whichever, the fastest
             engine that passes its gate becomes the bundle's default.
         calib: DATA to calibrate INT8 on.
         eval: DATA to check engines on; None holds back some of ``calib``, and takes phantoms
@@ -29,6 +31,7 @@ class BuildOptions:
         percentile: What ``percentile`` keeps.
         plan: A plan file instead of the default plan.
         weight_bits: 8, 7, or None: 7 where this CPU's INT8 sums could saturate.
+        int8_float: What a TensorRT engine computes in where its plan has no INT8.
         check_images: How many images engines are checked on; of ``calib``, at most a quarter is
             held back.
         skip_bad: Leave unreadable images out instead of refusing the data set.
@@ -37,6 +40,7 @@ class BuildOptions:
         golden: Keep a few of the checked images in the bundle, with the reference's landmarks.
         keep_failed: Write the bundle although an engine failed its gate.
         threads: Of one inference.
+        tensorrt: Of TensorRT builds.
     """
 
     onnx: Path
@@ -50,6 +54,7 @@ class BuildOptions:
     percentile: float | None = None
     plan: Path | None = None
     weight_bits: int | None = None
+    int8_float: str = "fp16"
     check_images: int = 32
     skip_bad: bool = False
     reference: Path | None = None
@@ -58,3 +63,4 @@ class BuildOptions:
     golden: bool = True
     keep_failed: bool = False
     threads: int | None = None
+    tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)

@@ -10,6 +10,7 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
+from mahtrt.benchmarks.machine import probe_cuda
 from mahtrt.errors import UsageError, require
 
 
@@ -24,18 +25,30 @@ class Target:
             :class:`mahtrt.runtime.openvino.OpenVinoBackend`.
         package: Import name of what it needs.
         extra: The extra of mahtrt that brings the package, "" for a core dependency.
+        precisions: What it builds.
+        typed: Computes in the types that the graph declares, so a half-precision engine needs a
+            half-precision graph.
+        needs_gpu: Its engines run on an NVIDIA GPU alone.
     """
 
     name: str
     builder: str
     backend: str
     package: str
+    precisions: tuple[str, ...]
     extra: str = ""
+    typed: bool = False
+    needs_gpu: bool = False
 
     @property
     def installed(self) -> bool:
         """Whether the package is there (it is not imported)."""
         return importlib.util.find_spec(self.package) is not None
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether its engines can be expected to run on this machine."""
+        return self.installed and (not self.needs_gpu or bool(probe_cuda().devices))
 
     def require(self) -> None:
         """Raises MissingComponentError where the package is missing."""
@@ -63,13 +76,35 @@ TARGETS = {
             builder="mahtrt.engine.openvino:build_engine",
             backend="mahtrt.runtime.openvino:OpenVinoBackend",
             package="openvino",
+            precisions=("fp32", "bf16", "int8"),
         ),
         Target(
             name="onnxruntime",
             builder="mahtrt.engine.onnxruntime:build_engine",
             backend="mahtrt.runtime.onnxruntime:OnnxRuntimeBackend",
             package="onnxruntime",
+            precisions=("fp32", "fp16", "bf16", "int8"),
             extra="cpu",
+        ),
+        Target(
+            name="tensorrt",
+            builder="mahtrt.engine.tensorrt:build_enterprise",
+            backend="mahtrt.runtime.tensorrt:TensorRtBackend",
+            package="tensorrt",
+            precisions=("fp32", "fp16", "bf16", "int8"),
+            extra="tensorrt",
+            typed=True,
+            needs_gpu=True,
+        ),
+        Target(
+            name="tensorrt-rtx",
+            builder="mahtrt.engine.tensorrt:build_rtx",
+            backend="mahtrt.runtime.tensorrt:TensorRtBackend",
+            package="tensorrt_rtx_bindings",
+            precisions=("fp32", "fp16", "bf16", "int8"),
+            extra="tensorrt-rtx",
+            typed=True,
+            needs_gpu=True,
         ),
     )
 }

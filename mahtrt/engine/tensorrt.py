@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -90,11 +91,7 @@ def build_engine(
         InputError: A cache folder was asked for and cannot be used.
         MissingComponentError: The package or the GPU is missing, or the version is unknown.
     """
-    kind = find_flavour(flavour)
-    check_options(options, kind)
-    trt = load_flavour(kind)
-    device = choose_device(kind, options, trt, probe_cuda())
-    _check_plugin(trt, options)
+    kind, trt, device = check_request(flavour, options)
     _check_opset(onnx_path, kind, trt.__version__)
     key = _key(onnx_path, precision, kind, trt.__version__, device, options)
     job = _Job(onnx_path, out_dir, kind, trt.__version__, device, options, key, threads)
@@ -103,6 +100,30 @@ def build_engine(
         cache, problem = open_cache(options.cache_dir)
         notes += [problem] if problem else []
     return _from_cache(job, cache, notes) or _built(job, cache, notes, progress)
+
+
+build_enterprise = partial(build_engine, flavour="tensorrt")
+build_rtx = partial(build_engine, flavour="tensorrt-rtx")
+
+
+def check_request(
+    flavour: FlavourName, options: TensorRtOptions = DEFAULT_OPTIONS
+) -> tuple[Flavour, Any, BuildDevice]:
+    """Everything of a build that can be refused before there is a graph.
+
+    Returns:
+        The flavour, its package, and what an engine would be built for.
+
+    Raises:
+        UsageError: Options that contradict each other, or a compute capability that is not known.
+        MissingComponentError: The package or the GPU is missing, or the version is unknown.
+    """
+    kind = find_flavour(flavour)
+    check_options(options, kind)
+    trt = load_flavour(kind)
+    device = choose_device(kind, options, trt, probe_cuda())
+    _check_plugin(trt, options)
+    return kind, trt, device
 
 
 def _check_opset(onnx: Path, flavour: Flavour, version: str) -> None:

@@ -77,8 +77,12 @@ class OnnxRuntimeBackend:
         """See :class:`mahtrt.runtime.backend.Backend`."""
 
 
-def open_onnx(path: Path, *, threads: int | None) -> Any:
+def open_onnx(path: Path, *, threads: int | None, literal_qdq: bool = False) -> Any:
     """An ``InferenceSession`` on the CPU with every graph optimisation.
+
+    Args:
+        literal_qdq: Compute Q/DQ pairs as they stand, without INT8 kernels: slower, and free of
+            what a CPU's INT8 instructions saturate.
 
     Raises:
         Exception: ONNX Runtime's own error.
@@ -91,6 +95,8 @@ def open_onnx(path: Path, *, threads: int | None) -> Any:
     # Its threads otherwise spin for tens of milliseconds after a call, at the cost of what comes
     # next: other engines, preprocessing.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    if literal_qdq:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = ort.InferenceSession(str(path), options, providers=[CPU_PROVIDER])
     assert session.get_providers() == [CPU_PROVIDER]
     return session

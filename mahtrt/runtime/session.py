@@ -34,7 +34,7 @@ def open_session(
     Args:
         bundle: The ``.mahtrt`` folder.
         engine: ``openvino-int8``, or a target such as ``openvino``; None is the bundle's default,
-            or, where its package is missing, the fastest engine that can run (see
+            or, where its package or GPU is missing, the fastest engine that can run (see
             ``Session.engine_notes``).
         threads: Of one inference; None leaves it to the runtime.
         verify: Hash the files that are about to be opened.
@@ -48,7 +48,7 @@ def open_session(
     """
     opened = read_bundle(bundle, verify=False)
     record, note = opened.engine(engine), None
-    if engine is None and not find_target(record.target).installed:
+    if engine is None and not find_target(record.target).runs_here:
         record, note = _stand_in(opened, record)
     backend_class = find_target(record.target).load_backend()
     if verify:
@@ -63,17 +63,22 @@ def open_session(
 
 
 def _stand_in(bundle: Bundle, default: EngineRecord) -> tuple[EngineRecord, str | None]:
-    """The fastest engine that passed its gate among those this machine has the package for."""
+    """The fastest engine that passed its gate among those that this machine can run."""
     verdicts = bundle.manifest.gate.get("engines", {})
     able = [
         record
         for record in bundle.manifest.engines
-        if find_target(record.target).installed and verdicts.get(record.name, {}).get("passed")
+        if find_target(record.target).runs_here and verdicts.get(record.name, {}).get("passed")
     ]
     if not able:
         return default, None  # opening it says what to install
     found = min(able, key=lambda r: r.latency_ms.get("p50", float("inf")) / r.batch)
-    return found, f"The default, {default.name}, needs {default.target}: {found.name} runs instead."
+    return found, f"The default, {default.name}, needs {_need(default)}: {found.name} runs instead."
+
+
+def _need(engine: EngineRecord) -> str:
+    target = find_target(engine.target)
+    return target.name if not target.installed else "an NVIDIA GPU"
 
 
 class Session:

@@ -202,13 +202,13 @@ def test_concurrent_builds_do_not_disturb_each_other(cache: EngineCache, tmp_pat
 
 
 def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("HOME", "/srv/someone")
     assert cache_folder(tmp_path, {"MAHTRT_CACHE_DIR": "/elsewhere"}) == tmp_path
     both = {"MAHTRT_CACHE_DIR": "/elsewhere", "XDG_CACHE_HOME": "/xdg"}
     assert cache_folder(None, both) == Path("/elsewhere")
     assert cache_folder(None, {"XDG_CACHE_HOME": "/xdg"}) == Path("/xdg/mahtrt")
-    assert cache_folder(None, {"XDG_CACHE_HOME": "relative"}) == Path("/home/someone/.cache/mahtrt")
-    assert cache_folder(None, {}) == Path("/home/someone/.cache/mahtrt")
+    assert cache_folder(None, {"XDG_CACHE_HOME": "relative"}) == Path("/srv/someone/.cache/mahtrt")
+    assert cache_folder(None, {}) == Path("/srv/someone/.cache/mahtrt")
 
 
 def test_a_cache_that_was_asked_for_must_work(tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""A stand-in for an engine that this machine cannot run: its graph, computed by ONNX Runtime.
+
+TensorRT-RTX builds engines on a machine without a GPU. What such an engine will do to landmarks is
+decided by its graph nearly alone, and the graph can be run: INT8 exactly as its Q/DQ nodes say, and
+half precision by an FP32 graph that rounds wherever the half graph does. A verdict made so says
+what it was made on, and the engine is judged again where it runs, by ``mahtrt bench``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mahtrt.engine.graph_file import GraphFile
+from mahtrt.engine.manifest import EngineRecord
+from mahtrt.errors import ModelError
+from mahtrt.runtime.onnxruntime import OnnxRuntimeBackend, open_onnx
+from mahtrt.runtime.session import Session
+
+_WHAT = {
+    "fp32": "its FP32 graph through ONNX Runtime",
+    "fp16": "its graph through ONNX Runtime, FP16 rounding computed in FP32",
+    "bf16": "its graph through ONNX Runtime, BF16 rounding computed in FP32",
+    "int8": "its graph through ONNX Runtime, Q/DQ computed literally",
+}
+
+
+def open_stand_in(
+    record: EngineRecord, graph: GraphFile, onnx_path: Path, scratch: Path, threads: int | None
+) -> tuple[Session, str]:
+    """Open what stands in for an engine.
+
+    Args:
+        graph: The export.
+        onnx_path: What the engine was compiled from.
+        scratch: A folder for the graph that is run instead.
+
+    Returns:
+        The session, and in words what it runs.
+
+    Raises:
+        ModelError: ONNX Runtime cannot run the graph.
+        MissingComponentError: ONNX Runtime is not installed.
+    """
+    if record.precision in ("fp16", "bf16"):
+        from mahtrt.calibration.half_emulation import emulate_half
+
+        emulated = emulate_half(graph.proto, "bf16" if record.precision == "bf16" else "fp16")
+        onnx_path = scratch / f"{record.name}.onnx"
+        onnx_path.write_bytes(emulated.SerializeToString())
+    try:
+        opened = open_onnx(onnx_path, threads=threads, literal_qdq=record.precision == "int8")
+    except Exception as error:  # ONNX Runtime's exceptions have no public names
+        raise ModelError(
+            f"engine {record.name}",
+            got=f"a graph that ONNX Runtime cannot run ({str(error).partition(chr(10))[0]})",
+            expected="one whose landmarks can be checked without a GPU",
+        ) from error
+    return Session(OnnxRuntimeBackend(opened, graph.spec, record.name), graph.spec, record), _WHAT[
+        record.precision
+    ]
