@@ -290,6 +290,8 @@ def build(
             raise
     show(result.report.to_table())
     _say_skipped(result)
+    for line in result.notes:
+        say(f"note: {line}")
     failed = [name for name, verdict in result.verdicts.items() if not verdict.passed]
     print(f"{result.path}  default engine {result.manifest.default_engine}")
     if failed:

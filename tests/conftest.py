@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,14 @@ from tiny_network import build_bundle
 # How long an example takes says more about the machine's load than about the code.
 settings.register_profile("mahtrt", deadline=None)
 settings.load_profile("mahtrt")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Engines of other runs, and of the user, are none of the tests' business."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAHTRT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

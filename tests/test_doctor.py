@@ -27,6 +27,7 @@ EVERYTHING = {
     "onnx": "1.23.2",
     "onnxscript": "0.7",
     "safetensors": "0.8.0",
+    "ml-dtypes": "0.6.0",
     "timm": "1.0.31",
     "torch": "2.15.0+cpu",
     "transformers": "5.23",

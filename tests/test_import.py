@@ -22,6 +22,7 @@ HEAVY = {
     "rich.table",
     "safetensors",
     "tensorrt",
+    "tensorrt_rtx_bindings",
     "timm",
     "torch",
     "transformers",
@@ -29,6 +30,8 @@ HEAVY = {
 RUNTIME_MODULES = (
     "mahtrt.runtime",
     "mahtrt.runtime.session",
+    "mahtrt.runtime.tensorrt",
+    "mahtrt.runtime.cuda_driver",
     "mahtrt.data.preprocess",
     "mahtrt.spec",
     "mahtrt.engine.bundle",

@@ -7,7 +7,7 @@ import datetime
 import functools
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,7 @@ class BuildResult:
         report: Accuracy and a first latency of every engine against the reference.
         verdicts: Engine name to verdict of its accuracy gate.
         skipped: Images that were left out because they cannot be read.
+        notes: What the user should know about calibration and engines, one sentence each.
     """
 
     path: Path
@@ -69,6 +70,7 @@ class BuildResult:
     report: BenchReport
     verdicts: Mapping[str, Verdict]
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class AccuracyError(GateError):
@@ -153,7 +155,24 @@ def build(options: BuildOptions, progress: StageProgress | None = None) -> Build
             _manifest(options, graph, graphs, records, report, verdicts, described, golden)
         )
     skipped = [name for data in (calib, evaluation) for name in getattr(data, "skipped", ())]
-    return BuildResult(options.out, manifest, report, verdicts, tuple(dict.fromkeys(skipped)))
+    notes = [*graphs.notes, *(f"{r.name}: {note}" for r in records for note in _told(r))]
+    return BuildResult(
+        options.out, manifest, report, verdicts, tuple(dict.fromkeys(skipped)), tuple(notes)
+    )
+
+
+def _told(record: EngineRecord) -> Iterator[str]:
+    """What the user should know of an engine that was built."""
+    built = record.build
+    if built:
+        how = "from the cache, built in" if built["cached"] else "built in"
+        size, memory = built["plan_bytes"] / 2**20, built["peak_memory_mib"]
+        yield (
+            f"{how} {built['seconds']:.1f} s with up to {memory} MiB, {size:.1f} MiB, for "
+            f"{', '.join(record.device['compute_capabilities'])}, timing cache "
+            f"{built['timing_cache']}"
+        )
+    yield from record.notes
 
 
 def _silent(stage: str, done: int, total: int, detail: str = "") -> None:

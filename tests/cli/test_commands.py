@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import importlib.util
 import json
 import sys
 from collections.abc import Iterator
@@ -205,10 +206,21 @@ def test_two_results_for_stdout_are_a_usage_error(bundle: Path) -> None:
     check_error(run("predict", bundle, "x.png", "--json=-", "--csv=-"), 2, "stdout")
 
 
-def test_fp16_is_a_missing_component_on_a_cpu(
+def test_fp16_for_a_target_without_it_is_a_missing_component(
     foreign_network: ForeignNetwork, tmp_path: Path
 ) -> None:
-    check_error(build(foreign_network, tmp_path, "--fp16"), 6, "FP16", "--bf16")
+    out = f"--out={tmp_path / 'net.mahtrt'}"
+    result = run("build", foreign_network.onnx, "--fp16", "--target=openvino", out)
+    check_error(result, 6, "FP16", "tensorrt-rtx")
+
+
+def test_tensorrt_that_is_not_installed_is_exit_6(
+    foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    assert importlib.util.find_spec("tensorrt") is None
+    result = build(foreign_network, tmp_path, "--fp16", "--target=tensorrt")
+    check_error(result, 6, "target tensorrt", "pip install 'mahtrt[tensorrt]'")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

@@ -27,12 +27,14 @@ from mahtrt.engine.build import AccuracyError, BuildResult, build
 from mahtrt.engine.bundle import read_bundle
 from mahtrt.engine.golden import read_golden
 from mahtrt.engine.options import BuildOptions
-from mahtrt.engine.targets import TARGETS
+from mahtrt.engine.quantized import graph_for
+from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.errors import MissingComponentError, UsageError
 from mahtrt.models.reference import ModelSource
 
 CALIB, POINTS = "phantom:6@1", (0, 1, 2)
 PRECISIONS = ("fp32", "bf16", "int8")
+ON_CPUS = ("openvino", "onnxruntime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def built(foreign_network: ForeignNetwork, tmp_path_factory: pytest.TempPathFact
 def test_every_stage_is_told(built: Built) -> None:
     assert built.stages[:3] == ("reading", "calibrating", "opening the reference")
     assert built.stages[-2:] == ("checking engines", "writing")
-    assert {f"building {target}-{p}" for target in TARGETS for p in PRECISIONS} <= {*built.stages}
+    assert {f"building {target}-{p}" for target in ON_CPUS for p in PRECISIONS} <= {*built.stages}
 
 
 def test_what_the_bundle_holds(built: Built) -> None:
@@ -108,7 +110,7 @@ def test_the_manifest(built: Built, foreign_network: ForeignNetwork) -> None:
     manifest = read_bundle(built.path).manifest
     assert manifest.files == built.result.manifest.files
     assert [engine.name for engine in manifest.engines] == [
-        f"{target}-{precision}" for precision in PRECISIONS for target in TARGETS
+        f"{target}-{precision}" for precision in PRECISIONS for target in ON_CPUS
     ]
     assert manifest.precision == "int8"
     assert manifest.spec.family == "my-unet"
@@ -273,10 +275,10 @@ def test_bf16_is_rounded_in_the_graph_unless_the_cpu_computes_it(
     native: bool, graph: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mahtrt.engine.openvino, "has_native_bf16", lambda: native)
-    chosen = mahtrt.engine.build._graph_for
-    assert chosen("bf16", "openvino") == graph
-    assert chosen("bf16", "onnxruntime") == "bf16"
-    assert (chosen("fp32", "openvino"), chosen("int8", "openvino")) == ("fp32", "int8")
+    assert graph_for("bf16", "openvino", "fp16") == graph
+    assert graph_for("bf16", "onnxruntime", "fp16") == "bf16"
+    assert graph_for("fp32", "openvino", "fp16") == "fp32"
+    assert graph_for("int8", "openvino", "fp16") == "int8"
 
 
 def test_bf16_engines_are_made_of_the_right_graph(built: Built) -> None:
@@ -332,7 +334,21 @@ def test_without_any_target_it_says_so(
 @pytest.mark.parametrize(
     ("changed", "error", "says"),
     [
-        ({"precisions": ("fp16",)}, MissingComponentError, "FP16"),
+        (
+            {"precisions": ("fp16",), "targets": ("openvino",)},
+            MissingComponentError,
+            "onnxruntime, tensorrt, tensorrt-rtx",
+        ),
+        ({"int8_float": "fp8"}, UsageError, "--int8-float"),
+        ({"tensorrt": TensorRtOptions(workspace_mib=64)}, UsageError, "--target tensorrt"),
+        (
+            {
+                "targets": ("tensorrt-rtx",),
+                "tensorrt": TensorRtOptions(compute_capabilities=("SM1",)),
+            },
+            UsageError,
+            "SM1",
+        ),
         ({"precisions": ("fp8",)}, UsageError, "fp8"),
         ({"precisions": ()}, UsageError, "none"),
         ({"calib": None}, UsageError, "--calib"),

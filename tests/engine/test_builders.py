@@ -181,9 +181,10 @@ def test_has_native_bf16_is_what_openvino_says() -> None:
 
 
 def test_unknown_targets_list_the_known() -> None:
-    assert list(TARGETS) == ["openvino", "onnxruntime"]
-    assert all(entry.installed for entry in TARGETS.values())
-    with pytest.raises(UsageError, match="expected one of openvino, onnxruntime"):
+    names = ["openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"]
+    assert list(TARGETS) == names
+    assert all(TARGETS[name].runs_here for name in ("openvino", "onnxruntime"))
+    with pytest.raises(UsageError, match=f"expected one of {', '.join(names)}"):
         find_target("coreml")
 
 

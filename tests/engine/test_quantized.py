@@ -28,12 +28,16 @@ def graph(foreign_network: ForeignNetwork) -> GraphFile:
 def write(root: Path, graph: GraphFile, **options: object) -> tuple[Graphs, list[tuple[int, int]]]:
     root.mkdir(exist_ok=True)
     told: list[tuple[int, int]] = []
-    asked = BuildOptions(graph.path, root, ("fp32", "int8"), calib="phantom", threads=1)
+    asked = dataclasses.replace(
+        BuildOptions(graph.path, root, ("fp32", "int8"), calib="phantom", threads=1),
+        **options,  # type: ignore[arg-type]
+    )
     graphs = write_graphs(
-        dataclasses.replace(asked, **options),  # type: ignore[arg-type]
+        asked,
         graph,
         PhantomDataset(3, 1),
         BundleWriter(root, root),
+        asked.precisions,
         lambda done, of: told.append((done, of)),
     )
     return graphs, told
@@ -107,7 +111,7 @@ def int8_products(path: Path) -> set[str]:
 def test_method_and_percentile_reach_the_ranges(tmp_path: Path, graph: GraphFile) -> None:
     graphs, _ = write(tmp_path, graph, method="percentile", percentile=90.0, weight_bits=7)
     assert graphs.calibration["percentile"] == 90.0
-    assert graphs.calibration["weight_bits"] == 7
+    assert graphs.calibration["weight_bits"] == {"int8": 7}
     ranges = ranges_from_json((tmp_path / "ranges.json").read_text())
     assert ranges.percentile == 90.0
     assert any(part.amax["percentile"] < part.amax["minmax"] for part in ranges.tensors.values())
@@ -144,7 +148,7 @@ def test_weight_bits_of_this_cpu_are_used(
         here = dataclasses.replace(describe_machine(), architecture="x86_64", isa=isa)
         monkeypatch.setattr(mahtrt.engine.quantized, "describe_machine", lambda here=here: here)
         graphs, _ = write(tmp_path / str(bits), graph)
-        assert graphs.calibration["weight_bits"] == bits
+        assert graphs.calibration["weight_bits"] == {"int8": bits}
 
 
 def test_a_quantised_graph_is_no_export(tmp_path: Path, graph: GraphFile) -> None:

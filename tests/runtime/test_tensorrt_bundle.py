@@ -15,7 +15,6 @@ from tiny_network import SPEC, make_image, make_model
 
 from mahtrt.engine import targets
 from mahtrt.engine.bundle import Manifest, write_bundle
-from mahtrt.engine.targets import Target
 from mahtrt.errors import BuildError, IntegrityError, MissingComponentError
 from mahtrt.runtime import cuda_driver
 from mahtrt.runtime.session import open_session
@@ -23,14 +22,6 @@ from mahtrt.runtime.session import open_session
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    target = Target(
-        name="tensorrt",
-        builder="mahtrt.engine.tensorrt:build_engine",
-        backend="mahtrt.runtime.tensorrt:TensorRtBackend",
-        package="tensorrt",
-        extra="tensorrt",
-    )
-    monkeypatch.setitem(targets.TARGETS, "tensorrt", target)
     return Stage("11.4.0", tmp_path, monkeypatch)
 
 
