@@ -42,6 +42,22 @@ SpecFile = Annotated[
 ModelCode = Annotated[
     str | None, typer.Option("--model", help="Code of a foreign network, as given to export.")
 ]
+Method = Annotated[
+    str,
+    typer.Option(
+        help="minmax, percentile, entropy, mse, or auto: per class of tensors, by landmark error."
+    ),
+]
+Percentile = Annotated[float | None, typer.Option(help="What percentile keeps, in %.")]
+Equalize = Annotated[
+    bool, typer.Option("--equalize", help="Move scales across layers first; exact in FP32.")
+]
+WeightBits = Annotated[
+    int | None, typer.Option(min=7, max=8, help="INT8 weight range; else by what runs it.")
+]
+CacheDir = Annotated[
+    Path | None, typer.Option(help="Where results are kept; else MAHTRT_CACHE_DIR.")
+]
 BudgetPx = Annotated[
     float, typer.Option(help="Mean displacement an engine may cause, network pixels.")
 ]
@@ -160,6 +176,52 @@ def export(
 
 @app.command()
 @ends_well
+def calibrate(
+    onnx: Annotated[Path, typer.Argument(help="What mahtrt export wrote.")],
+    calib: Annotated[str, typer.Option(help=f"Images to calibrate on. {DATA_HELP}")],
+    sensitivity: Annotated[
+        bool,
+        typer.Option("--sensitivity", help="Measure how far INT8 in each block moves landmarks."),
+    ] = False,
+    images: Annotated[int, typer.Option(min=1, help="Images of the sensitivity.")] = 8,
+    plan: Annotated[Path | None, typer.Option(help="A plan.json; else the rules' plan.")] = None,
+    method: Method = "minmax",
+    percentile: Percentile = None,
+    equalize: Equalize = False,
+    weight_bits: WeightBits = None,
+    skip_bad: SkipBad = False,
+    cache: Annotated[bool, typer.Option(help="Reuse sensitivities, and keep this one.")] = True,
+    cache_dir: CacheDir = None,
+    threads: Threads = None,
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("calibration"),
+) -> None:
+    """Look at ranges on images: a calibration card, and what INT8 costs block by block."""
+    from mahtrt.calibrate import CalibrateOptions, calibrate_to_folder
+    from mahtrt.engine.cache import cache_folder
+    from mahtrt.engine.options import CalibrationOptions
+
+    options = CalibrateOptions(
+        onnx=onnx,
+        calib=calib,
+        out=out,
+        sensitivity=sensitivity,
+        images=images,
+        plan=plan,
+        calibration=CalibrationOptions(method, percentile, equalize, threads),
+        weight_bits=weight_bits,
+        skip_bad=skip_bad,
+        cache=cache_folder(cache_dir) if cache else None,
+    )
+    with StageDisplay() as display:
+        result = calibrate_to_folder(options, display)
+    print(result.card.to_text())
+    if result.sensitivity is not None:
+        show(result.sensitivity_table())
+    print(f"{out}: {', '.join(result.written)}")
+
+
+@app.command()
+@ends_well
 def build(
     onnx: Annotated[Path, typer.Argument(help="What mahtrt export wrote.")],
     fp32: Annotated[
@@ -186,12 +248,21 @@ def build(
             "May be repeated."
         ),
     ] = None,
-    plan: Annotated[Path | None, typer.Option(help="A plan.json to follow.")] = None,
-    method: Annotated[str, typer.Option(help="minmax, percentile or entropy.")] = "minmax",
-    percentile: Annotated[float | None, typer.Option(help="What percentile keeps, in %.")] = None,
-    weight_bits: Annotated[
-        int | None, typer.Option(min=7, max=8, help="INT8 weight range; else by this CPU.")
+    plan: Annotated[
+        str | None,
+        typer.Option(help="A plan.json to follow, or auto: search for the fastest in the budget."),
     ] = None,
+    plan_minutes: Annotated[
+        float, typer.Option(help="With --plan auto: how long to search, after the sensitivity.")
+    ] = 10.0,
+    seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
+    method: Method = "minmax",
+    percentile: Percentile = None,
+    equalize: Equalize = False,
+    bias_correction: Annotated[
+        bool, typer.Option(help="Take the mean error of INT8 products out through their biases.")
+    ] = True,
+    weight_bits: WeightBits = None,
     int8_float: Annotated[
         str, typer.Option(help="What TensorRT computes in beside INT8: fp16, bf16 or fp32.")
     ] = "fp16",
@@ -233,11 +304,9 @@ def build(
         typer.Option("--fuse-soft-argmax", help="TensorRT: a plugin for it; experimental."),
     ] = False,
     cache: Annotated[
-        bool, typer.Option(help="TensorRT: reuse engines of earlier builds, and keep this one.")
+        bool, typer.Option(help="Reuse TensorRT engines and sensitivities, and keep these.")
     ] = True,
-    cache_dir: Annotated[
-        Path | None, typer.Option(help="Where they are kept; else MAHTRT_CACHE_DIR.")
-    ] = None,
+    cache_dir: CacheDir = None,
     timeout: Annotated[
         float | None, typer.Option(help="TensorRT: give up on an engine after so many seconds.")
     ] = None,
@@ -260,7 +329,11 @@ def build(
         points=_points(points),
         method=method,
         percentile=percentile,
+        equalize=equalize,
+        bias_correction=bias_correction,
         plan=plan,
+        plan_minutes=plan_minutes,
+        seed=seed,
         weight_bits=weight_bits,
         int8_float=int8_float,
         check_images=check_images,

@@ -68,19 +68,24 @@ def tap(
     tapped.graph.initializer.append(_int64(f"{TAP_PREFIX}flat", -1))
     tapped.graph.initializer.append(_int64(f"{TAP_PREFIX}zero", 0))
     tapped.graph.initializer.append(_int64(f"{TAP_PREFIX}end", np.iinfo(np.int64).max))
-    for number, (name, total) in enumerate(values.items()):
-        step = sample_step(total)
-        _add_tap(tapped.graph, f"{TAP_PREFIX}{number}", name, step)
-        count = STATISTICS + -(-total // step)
+    for number, total in enumerate(values.values()):
+        count = STATISTICS + -(-total // sample_step(total))
         tapped.graph.output.append(
             helper.make_tensor_value_info(f"{TAP_PREFIX}{number}", TensorProto.FLOAT, [count])
         )
     for number, (name, axis) in enumerate(axes.items()):
-        output = f"{TAP_PREFIX}channels_{number}"
-        _add_channel_tap(tapped, output, name, np.delete(np.arange(len(shapes[name])), axis))
         tapped.graph.output.append(
-            helper.make_tensor_value_info(output, TensorProto.FLOAT, [shapes[name][axis]])
+            helper.make_tensor_value_info(
+                f"{TAP_PREFIX}channels_{number}", TensorProto.FLOAT, [shapes[name][axis]]
+            )
         )
+    # ONNX Runtime orders nodes by going back from the last one that nothing reads. So the tap of
+    # the first tensor comes last: each tensor is looked at and freed before the next is made.
+    for number, (name, axis) in reversed(list(enumerate(axes.items()))):
+        others = np.delete(np.arange(len(shapes[name])), axis)
+        _add_channel_tap(tapped, f"{TAP_PREFIX}channels_{number}", name, others)
+    for number, (name, total) in reversed(list(enumerate(values.items()))):
+        _add_tap(tapped.graph, f"{TAP_PREFIX}{number}", name, sample_step(total))
     return tapped, values
 
 

@@ -67,6 +67,13 @@ class NetworkTensors:
             yield preprocess(self._dataset[index].image, self._spec)[0]
 
 
+def spread_out(dataset: Dataset, count: int) -> Subset:
+    """At most ``count`` images, evenly spread over a data set."""
+    total = len(dataset)
+    chosen = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
+    return Subset(dataset, chosen.tolist())
+
+
 def hold_back(dataset: Dataset, count: int) -> tuple[Subset, Subset]:
     """Split a data set: evenly spread images are held back, the rest comes first.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import mahtrt
 from mahtrt.benchmarks.accuracy import Verdict
@@ -24,18 +24,29 @@ from mahtrt.calibration.methods import METHODS
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Dataset
 from mahtrt.data.screening import refuse_unreal_images
-from mahtrt.data.subset import NetworkTensors, Subset, Unannotated, hold_back
+from mahtrt.data.subset import NetworkTensors, Subset, Unannotated, hold_back, spread_out
 from mahtrt.engine.bundle import BundleWriter, check_replaceable, write_bundle
+from mahtrt.engine.cache import cache_folder
 from mahtrt.engine.golden import GoldenVector, write_golden
 from mahtrt.engine.graph_file import GraphFile, read_graph
 from mahtrt.engine.manifest import EngineRecord, GoldenInfo, Manifest
-from mahtrt.engine.options import AUTO, BuildOptions
-from mahtrt.engine.quantized import INT8_FLOATS, Graphs, check_half, graph_for, write_graphs
+from mahtrt.engine.options import AUTO, AUTO_METHOD, AUTO_PLAN, BuildOptions
+from mahtrt.engine.quantized import (
+    INT8_FLOATS,
+    Graphs,
+    check_half,
+    graph_for,
+    weight_bits_for,
+    write_graphs,
+)
 from mahtrt.engine.stand_in import open_stand_in
 from mahtrt.engine.targets import TARGETS, find_target
 from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.errors import GateError, MissingComponentError, ModelError, UsageError
 from mahtrt.runtime.session import Session
+
+if TYPE_CHECKING:
+    from mahtrt.engine.planned import Planned
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 GOLDEN_IMAGES = 3
@@ -111,20 +122,22 @@ def build(options: BuildOptions, progress: StageProgress | None = None) -> Build
             got="a network without landmarks",
             expected="landmarks to check engines by",
         )
-    calib, evaluation = _data(options)
+    calib, evaluation = _data(options, tell)
     with write_bundle(options.out) as writer, ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        planned = _plan(options, graph, calib, targets, tell)
+        if planned is not None and not planned.result.uses_int8:
+            options = dataclasses.replace(options, precisions=_without_int8(options))
+            jobs = _jobs(options, targets)
         names = [graph_for(p, target, options.int8_float) for p, target in jobs]
         if any("fp16" in name for name in names):
             tell("checking FP16", 0, 0)
-            few = Subset(evaluation, range(min(FINITE_IMAGES, len(evaluation))))
-            check_half(graph, NetworkTensors(few, graph.spec.input), options.threads)
-        graphs = write_graphs(
-            options, graph, calib, writer, names, lambda n, of: tell("calibrating", n, of)
-        )
+            few = NetworkTensors(spread_out(evaluation, FINITE_IMAGES), graph.spec.input)
+            check_half(graph, few, options.threads)
+        graphs = write_graphs(options, graph, calib, writer, names, scratch, tell, planned)
         reference, described = _reference(options, graph, writer, tell)
         stack.callback(reference.session.close)
         records, contenders = [], [reference]
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for done, (precision, target) in enumerate(jobs):
             stage = f"building {target}-{precision}"
             tell(stage, done, len(jobs))
@@ -196,6 +209,41 @@ def _targets(options: BuildOptions) -> list[str]:
     return list(dict.fromkeys((*found, *named)))
 
 
+def _plan(
+    options: BuildOptions,
+    graph: GraphFile,
+    calib: Dataset | None,
+    targets: Sequence[str],
+    tell: StageProgress,
+) -> Planned | None:
+    """The planner's plan, where that is asked for."""
+    if options.plan != AUTO_PLAN or "int8" not in options.precisions:
+        return None
+    from mahtrt.engine.planned import plan_for, planning_target
+
+    assert calib is not None
+    target = planning_target(targets)
+    return plan_for(
+        graph,
+        calib,
+        options.calibration,
+        target=target,
+        gate=options.gate,
+        minutes=options.plan_minutes,
+        weight_bits=weight_bits_for(
+            graph_for("int8", target, options.int8_float), options.weight_bits
+        ),
+        cache=cache_folder(options.tensorrt.cache_dir) if options.tensorrt.cache else None,
+        seed=options.seed,
+        tell=tell,
+    )
+
+
+def _without_int8(options: BuildOptions) -> tuple[str, ...]:
+    """What is built where INT8 does not pay: the rest of what was asked, FP32 at least."""
+    return tuple(p for p in options.precisions if p != "int8") or ("fp32",)
+
+
 def _jobs(options: BuildOptions, targets: Sequence[str]) -> list[tuple[str, str]]:
     """Precision and target of every engine; those that a target does not compute in are left out.
 
@@ -239,8 +287,11 @@ def _check_options(options: BuildOptions) -> None:
     if options.int8_float not in INT8_FLOATS:
         expected = " or ".join(INT8_FLOATS)
         raise UsageError("--int8-float", got=repr(options.int8_float), expected=expected)
-    if options.method not in METHODS:
-        raise UsageError("--method", got=repr(options.method), expected=" or ".join(METHODS))
+    known = (*METHODS, AUTO_METHOD)
+    if options.method not in known:
+        raise UsageError("--method", got=repr(options.method), expected=" or ".join(known))
+    if not options.plan_minutes > 0:
+        raise UsageError("--plan-minutes", got=str(options.plan_minutes), expected="more than 0")
     if options.percentile is not None and not 0 < options.percentile <= 100:
         raise UsageError(
             "--percentile", got=str(options.percentile), expected="more than 0, at most 100"
@@ -254,17 +305,30 @@ def _check_options(options: BuildOptions) -> None:
         )
 
 
-def _data(options: BuildOptions) -> tuple[Subset | Dataset | None, Dataset]:
+def _data(options: BuildOptions, tell: StageProgress) -> tuple[Subset | Dataset | None, Dataset]:
     """Images to calibrate on, and others to check engines on."""
     calib: Dataset | None = None
     if options.calib is not None:
         calib = open_dataset(options.calib, points=options.points, skip_bad=options.skip_bad)
         refuse_unreal_images(calib, source=options.calib)
     if options.eval is not None:
-        return calib, open_dataset(options.eval, points=options.points, skip_bad=options.skip_bad)
+        given = open_dataset(options.eval, points=options.points, skip_bad=options.skip_bad)
+        if calib is not None:
+            _keep_apart(calib, given, tell)
+        return calib, given
     if calib is None:
         return None, Unannotated(open_dataset(DEFAULT_EVAL))
-    return hold_back(calib, min(options.check_images, max(1, len(calib) // 4)))
+    rest, held = hold_back(calib, min(options.check_images, max(1, len(calib) // 4)))
+    _keep_apart(rest, held, tell)
+    return rest, held
+
+
+def _keep_apart(calib: Dataset, evaluation: Dataset, tell: StageProgress) -> None:
+    from mahtrt.calibration.card import refuse_overlap
+
+    refuse_overlap(
+        calib, evaluation, progress=lambda n, of: tell("comparing calibration and check", n, of)
+    )
 
 
 def _reference(

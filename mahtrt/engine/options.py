@@ -10,6 +10,26 @@ from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.models.reference import ModelSource
 
 AUTO = "auto"
+AUTO_METHOD = "auto"
+AUTO_PLAN = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationOptions:
+    """How to calibrate.
+
+    Attributes:
+        method: ``minmax``, ``percentile``, ``entropy``, ``mse``, or ``auto``: for each class of
+            tensors what moves landmarks least.
+        percentile: What ``percentile`` keeps.
+        equalize: Move scales across layers first (:mod:`mahtrt.calibration.equalize`).
+        threads: Of one inference.
+    """
+
+    method: str = "minmax"
+    percentile: float | None = None
+    equalize: bool = False
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +47,14 @@ class BuildOptions:
         eval: DATA to check engines on; None holds back some of ``calib``, and takes phantoms
             where there is none.
         points: Which annotated points of DATA are the network's landmarks.
-        method: ``minmax``, ``percentile`` or ``entropy``.
+        method: ``minmax``, ``percentile``, ``entropy``, ``mse``, or ``auto``: for each class of
+            tensors what moves landmarks least.
         percentile: What ``percentile`` keeps.
-        plan: A plan file instead of the default plan.
+        equalize: Move scales across layers before INT8; the network computes the same.
+        bias_correction: Take the mean error of INT8 products out through their biases.
+        plan: A plan file, or ``auto``: the planner's, instead of the default plan.
+        plan_minutes: How long the planner may search.
+        seed: Of the planner.
         weight_bits: 8, 7, or None: 7 where this CPU's INT8 sums could saturate.
         int8_float: What a TensorRT engine computes in where its plan has no INT8.
         check_images: How many images engines are checked on; of ``calib``, at most a quarter is
@@ -52,7 +77,11 @@ class BuildOptions:
     points: tuple[int, ...] | None = None
     method: str = "minmax"
     percentile: float | None = None
-    plan: Path | None = None
+    equalize: bool = False
+    bias_correction: bool = True
+    plan: str | Path | None = None
+    plan_minutes: float = 10.0
+    seed: int = 0
     weight_bits: int | None = None
     int8_float: str = "fp16"
     check_images: int = 32
@@ -64,3 +93,8 @@ class BuildOptions:
     keep_failed: bool = False
     threads: int | None = None
     tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)
+
+    @property
+    def calibration(self) -> CalibrationOptions:
+        """How scales are found."""
+        return CalibrationOptions(self.method, self.percentile, self.equalize, self.threads)

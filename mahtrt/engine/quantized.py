@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,17 +15,18 @@ from mahtrt.benchmarks.machine import Machine, describe_machine
 from mahtrt.data.datasets import dataset_digest
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.data.sample import Dataset
-from mahtrt.data.subset import NetworkTensors
 from mahtrt.engine.bundle import BundleWriter
 from mahtrt.engine.graph_file import GraphFile
 from mahtrt.engine.options import BuildOptions
 from mahtrt.engine.targets import find_target
-from mahtrt.errors import GateError, UsageError
+from mahtrt.errors import GateError
 
 if TYPE_CHECKING:
     import onnx
 
-Progress = Callable[[int, int], None]
+    from mahtrt.engine.planned import Planned
+
+Tell = Callable[[str, int, int], None]
 
 
 FLOAT32 = "fp32"
@@ -44,7 +47,7 @@ class Graphs:
     Attributes:
         models: Name of the graph (see :func:`graph_for`) to the relative path of its ONNX.
         plan: The precision plan, as plain data.
-        calibration: The calibration card, as plain data.
+        calibration: What it was calibrated on and how, with the calibration card, as plain data.
         notes: What the user should know, one sentence each.
     """
 
@@ -79,31 +82,38 @@ def write_graphs(
     calib: Dataset | None,
     writer: BundleWriter,
     names: Sequence[str],
-    progress: Progress,
+    scratch: Path,
+    tell: Tell,
+    planned: Planned | None = None,
 ) -> Graphs:
     """Write ONNX files into the bundle; always the export itself.
 
     Args:
         calib: The images to calibrate on, None unless INT8 is built.
         names: Which, as :func:`graph_for` calls them.
-        progress: Told of calibration images.
+        scratch: A folder for what is made on the way.
+        tell: Told of images.
+        planned: The plan to follow, where it was made here.
 
     Raises:
-        GateError: FP16 numbers overflow in this network, or planned INT8 is not in its graph.
+        GateError: Planned INT8 is not in its graph.
         UsageError: A plan without INT8.
     """
     graphs = Graphs()
     place = writer.place("model.onnx")
     place.write_bytes(graph.path.read_bytes())
     graphs.models[FLOAT32] = "model.onnx"
+    if planned is not None:
+        _write_planning(writer, planned, graphs)
     wanted = [name for name in dict.fromkeys(names) if name != FLOAT32]
-    floats = {name: _float_graph(graph, name) for name in wanted if not name.startswith("int8")}
-    for name, proto in floats.items():
-        _write(writer, graphs, name, proto)
-    quantised = [name for name in wanted if name not in floats]
+    quantised = [name for name in wanted if name.startswith("int8")]
+    for name in wanted:
+        if name not in quantised:
+            _write(writer, graphs, name, _float_graph(graph, name))
     if quantised:
         assert calib is not None
-        for name, proto in _quantized(options, graph, calib, writer, graphs, quantised, progress):
+        made = _quantized(options, graph, calib, writer, graphs, quantised, scratch, tell, planned)
+        for name, proto in made:
             _write(writer, graphs, name, proto)
     return graphs
 
@@ -165,63 +175,73 @@ def _quantized(
     writer: BundleWriter,
     graphs: Graphs,
     names: Sequence[str],
-    progress: Progress,
+    scratch: Path,
+    tell: Tell,
+    planned: Planned | None,
 ) -> Iterator[tuple[str, onnx.ModelProto]]:
     """Calibrate once, then quantise the export in each of its float types."""
-    from mahtrt.calibration.card import make_card
-    from mahtrt.calibration.methods import DEFAULT_PERCENTILE
     from mahtrt.calibration.plan import default_plan, load_plan
-    from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
-    from mahtrt.calibration.ranges import collect_ranges
+    from mahtrt.engine.calibrated import calibrate
     from mahtrt.inspection.graph import describe_graph
     from mahtrt.inspection.int8_check import check_int8
 
-    plan = load_plan(options.plan) if options.plan else default_plan(graph.proto, graph.spec)
-    tensors = tensors_to_calibrate(graph.proto, plan)
-    if not tensors:
-        raise UsageError(
-            "--int8",
-            got="a plan without any INT8 block",
-            expected="at least one",
-            fix="Build --fp32, or give a plan of your own with --plan.",
-        )
-    ranges = collect_ranges(
-        graph.path,
-        tensors,
-        NetworkTensors(calib, graph.spec.input),
-        percentile=DEFAULT_PERCENTILE if options.percentile is None else options.percentile,
-        progress=progress,
-        threads=options.threads,
+    if planned is not None:
+        plan = planned.result.plan
+    elif options.plan is not None:
+        plan = load_plan(Path(options.plan))
+    else:
+        plan = default_plan(graph.proto, graph.spec)
+    bits = {name: weight_bits_for(name, options.weight_bits) for name in names}
+    found = calibrate(
+        graph,
+        calib,
+        plan,
+        options.calibration,
+        scratch,
+        tell,
+        weight_bits=min(bits.values()),
     )
-    bits = {name: _weight_bits(options, name) for name in names}
-    writer.place("ranges.json").write_text(ranges.to_json(), encoding="utf-8")
+    if options.bias_correction:
+        for each in sorted(set(bits.values())):
+            found.measure_bias(calib, each, options.threads, tell)
+    writer.place("ranges.json").write_text(found.ranges.to_json(), encoding="utf-8")
     writer.place("plan.json").write_text(plan.to_json(), encoding="utf-8")
-    card = make_card(ranges, options.method)  # type: ignore[arg-type]
-    graphs.notes += card.warnings
+    graphs.notes += [f"calibration: {warning}" for warning in found.card.warnings]
     graphs.plan = plan.to_dict()
     graphs.calibration = {
         "data": calib.source.rstrip("/").rpartition("/")[2],
-        "images": ranges.images,
         "skipped": list(getattr(calib, "skipped", ())),
-        "digest": ranges.digest,
         "images_digest": dataset_digest(calib),
-        "method": options.method,
-        "percentile": ranges.percentile if options.method == "percentile" else None,
         "weight_bits": bits,
         "preprocess_version": PREPROCESS_VERSION,
-        "card": card.to_dict(),
+        **found.to_dict(),
     }
     for name in names:
-        of = _float_graph(graph, _FLOAT_PART[name])
-        made = quantize(of, ranges, plan, method=options.method, weight_bits=bits[name])  # type: ignore[arg-type]
+        made = found.quantized(_float_graph(found.graph, _FLOAT_PART[name]), bits[name])
         check_int8(describe_graph(made), plan)
         yield name, made
 
 
-def _weight_bits(options: BuildOptions, name: str) -> int:
-    """GPUs add INT8 products in 32 bits; what a CPU does depends on the CPU."""
-    here = weight_bits_here(describe_machine()) if name == "int8" else 8
-    return options.weight_bits or here
+def _write_planning(writer: BundleWriter, planned: Planned, graphs: Graphs) -> None:
+    from mahtrt.planning.matrix import save_sensitivity
+    from mahtrt.planning.picture import write_picture
+
+    sensitivity = planned.attribution.sensitivity
+    save_sensitivity(sensitivity, writer.place("sensitivity.json"))
+    write_picture(writer.place("sensitivity.png"), sensitivity)
+    text = json.dumps(planned.result.to_dict(), indent=1)
+    writer.place("planning.json").write_text(text + "\n", encoding="utf-8")
+    writer.place("plan.json").write_text(planned.result.plan.to_json(), encoding="utf-8")
+    graphs.plan = planned.result.plan.to_dict()
+    graphs.notes.append(f"plan: {planned.result.verdict}")
+
+
+def weight_bits_for(name: str, asked: int | None) -> int:
+    """Bits of a quantised graph's weights: as asked, else what is safe where it runs.
+
+    GPUs add INT8 products in 32 bits; what a CPU does depends on the CPU.
+    """
+    return asked or (weight_bits_here(describe_machine()) if name == "int8" else 8)
 
 
 def _write(writer: BundleWriter, graphs: Graphs, precision: str, proto: Any) -> None:

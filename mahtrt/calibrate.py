@@ -1,0 +1,132 @@
+"""``calibrate``: ranges, the calibration card, and what INT8 costs block by block, as files."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mahtrt.atomic import write_text_atomic
+from mahtrt.data.datasets import open_dataset
+from mahtrt.data.screening import refuse_unreal_images
+from mahtrt.engine.graph_file import read_graph
+from mahtrt.engine.options import CalibrationOptions
+from mahtrt.engine.quantized import weight_bits_for
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mahtrt.calibration.card import CalibrationCard
+    from mahtrt.planning.matrix import Sensitivity
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrateOptions:
+    """What to look at.
+
+    Attributes:
+        onnx: The FP32 export.
+        calib: DATA.
+        out: A folder; files of these names in it are replaced.
+        sensitivity: Also measure what INT8 costs block by block.
+        images: How many images that is measured on.
+        plan: A plan file instead of the rules' plan.
+        weight_bits: 8, 7, or None: what is safe on this CPU.
+        skip_bad: Leave unreadable images out.
+        cache: Folder that keeps sensitivities between runs, None for none.
+    """
+
+    onnx: Path
+    calib: str
+    out: Path
+    sensitivity: bool = False
+    images: int = 8
+    plan: Path | None = None
+    calibration: CalibrationOptions = field(default_factory=CalibrationOptions)
+    weight_bits: int | None = None
+    skip_bad: bool = False
+    cache: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrateResult:
+    """What was found, and the names of the files it is in."""
+
+    card: CalibrationCard
+    sensitivity: Sensitivity | None
+    written: tuple[str, ...]
+
+    def sensitivity_table(self) -> Table:
+        """Blocks by what they cost, the most expensive first."""
+        from rich.table import Table
+
+        from mahtrt.planning.matrix import summary_rows
+
+        assert self.sensitivity is not None
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        rows = summary_rows(self.sensitivity)
+        for place, name in enumerate(rows[0] if rows else ()):
+            table.add_column(name, justify="right" if place else "left")
+        for row in rows:
+            table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+        return table
+
+
+def calibrate_to_folder(
+    options: CalibrateOptions, progress: Callable[[str, int, int], None]
+) -> CalibrateResult:
+    """Calibrate, and write ``plan.json``, ``ranges.json``, ``card.json`` and, where asked for,
+    ``sensitivity.json`` and ``sensitivity.png``.
+
+    Raises:
+        ModelError: The ONNX is not an export of mahtrt.
+        DataError: Images that are missing, empty, random or constant.
+        UsageError: A plan without INT8.
+    """
+    from mahtrt.calibration.plan import default_plan, load_plan, save_plan
+    from mahtrt.engine.calibrated import calibrate
+
+    graph = read_graph(options.onnx)
+    calib = open_dataset(options.calib, skip_bad=options.skip_bad)
+    refuse_unreal_images(calib, source=options.calib)
+    bits = weight_bits_for("int8", options.weight_bits)
+    plan = load_plan(options.plan) if options.plan else default_plan(graph.proto, graph.spec)
+    with tempfile.TemporaryDirectory() as scratch:
+        found = calibrate(
+            graph,
+            calib,
+            plan,
+            options.calibration,
+            Path(scratch),
+            progress,
+            weight_bits=bits,
+        )
+    sensitivity = None
+    if options.sensitivity:
+        from mahtrt.engine.planned import attribute
+
+        sensitivity = attribute(
+            graph,
+            calib,
+            options.calibration,
+            weight_bits=bits,
+            cache=options.cache,
+            images=options.images,
+            tell=progress,
+        ).sensitivity
+    options.out.mkdir(parents=True, exist_ok=True)
+    save_plan(plan, options.out / "plan.json")
+    write_text_atomic(options.out / "ranges.json", found.ranges.to_json())
+    write_text_atomic(options.out / "card.json", json.dumps(found.to_dict(), indent=1) + "\n")
+    written = ["plan.json", "ranges.json", "card.json"]
+    if sensitivity is not None:
+        from mahtrt.planning.matrix import save_sensitivity
+        from mahtrt.planning.picture import write_picture
+
+        save_sensitivity(sensitivity, options.out / "sensitivity.json")
+        write_picture(options.out / "sensitivity.png", sensitivity)
+        written += ["sensitivity.json", "sensitivity.png"]
+    return CalibrateResult(found.card, sensitivity, tuple(written))

@@ -1,0 +1,259 @@
+"""Calibration of a network on a data set: what every INT8 graph of a build is made from.
+
+Ranges, method, plan and the card that says what they rest on do not depend on the target; the
+graph that is quantised (FP32, FP16 or BF16) and the bits of its weights do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from mahtrt.calibration.bias_correction import BiasCorrection, apply_correction, measure_bias
+from mahtrt.calibration.card import CalibrationCard, make_card
+from mahtrt.calibration.equalize import equalize, scalable_channels, smooth
+from mahtrt.calibration.method_choice import (
+    MethodChoice,
+    choose_methods,
+    methods_by_tensor,
+    tensor_classes,
+)
+from mahtrt.calibration.methods import DEFAULT_PERCENTILE, Method
+from mahtrt.calibration.plan import Plan
+from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
+from mahtrt.calibration.ranges import Ranges, collect_ranges
+from mahtrt.data.preprocess import network_from_output
+from mahtrt.data.sample import Dataset
+from mahtrt.data.subset import NetworkTensors, spread_out
+from mahtrt.digest import sha256_of_file
+from mahtrt.engine.graph_file import GraphFile
+from mahtrt.engine.options import AUTO_METHOD, CalibrationOptions
+from mahtrt.errors import UsageError
+from mahtrt.runtime.onnxruntime import OnnxRuntimeBackend, open_onnx
+from mahtrt.runtime.session import Session
+
+# What is left of the error of the mean after so many images is noise of other causes.
+BIAS_IMAGES = 32
+# Channel maxima only say which channels are small: a few images do.
+CHANNEL_IMAGES = 16
+CHOICE_IMAGES = 8
+
+# Told what is being done, how much of it is done, and how much there is.
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrated:
+    """A network that is ready to be quantised.
+
+    Attributes:
+        graph: The export, with channels scaled where that was asked for.
+        plan: Which blocks become INT8.
+        ranges: Of the plan's tensors at least.
+        method: One for all tensors, or tensor -> method.
+        card: What it rests on.
+        choice: How ``auto`` chose; None otherwise.
+        scaled: Whether channels were scaled.
+    """
+
+    graph: GraphFile
+    plan: Plan
+    ranges: Ranges
+    method: Method | Mapping[str, Method]
+    card: CalibrationCard
+    choice: MethodChoice | None = None
+    scaled: bool = False
+    _corrections: dict[int, BiasCorrection] = field(default_factory=dict, repr=False)
+
+    def quantized(self, of: onnx.ModelProto, weight_bits: int) -> onnx.ModelProto:
+        """The network with the plan's blocks in INT8.
+
+        Args:
+            of: :attr:`graph`, or the same in half precision.
+        """
+        made = quantize(of, self.ranges, self.plan, method=self.method, weight_bits=weight_bits)
+        known = self._corrections.get(weight_bits)
+        return made if known is None else apply_correction(made, known)
+
+    def measure_bias(
+        self, calib: Dataset, weight_bits: int, threads: int | None, tell: Tell
+    ) -> None:
+        """Let :meth:`quantized` correct biases for weights of so many bits."""
+        few = NetworkTensors(spread_out(calib, BIAS_IMAGES), self.graph.spec.input)
+        self._corrections[weight_bits] = measure_bias(
+            self.graph.proto,
+            quantize(
+                self.graph.proto,
+                self.ranges,
+                self.plan,
+                method=self.method,
+                weight_bits=weight_bits,
+            ),
+            few,
+            threads=threads,
+            progress=lambda done, of: tell("correcting biases", done, of),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for the manifest."""
+        return {
+            "images": self.ranges.images,
+            "digest": self.ranges.digest,
+            "method": self.method if isinstance(self.method, str) else AUTO_METHOD,
+            "percentile": self.ranges.percentile if self._uses("percentile") else None,
+            "methods_by_class": None if self.choice is None else dict(self.choice.methods),
+            "equalized": self.scaled,
+            "bias_correction_images": max(
+                (c.images for c in self._corrections.values()), default=0
+            ),
+            "card": self.card.to_dict(),
+        }
+
+    def _uses(self, method: str) -> bool:
+        return method in (
+            {self.method} if isinstance(self.method, str) else {*self.method.values()}
+        )
+
+
+def calibrate(
+    graph: GraphFile,
+    calib: Dataset,
+    plan: Plan,
+    options: CalibrationOptions,
+    scratch: Path,
+    tell: Tell,
+    *,
+    ranges: Ranges | None = None,
+    weight_bits: int = 8,
+) -> Calibrated:
+    """Calibrate a plan on images.
+
+    Args:
+        graph: The floating-point export.
+        plan: With at least one INT8 block.
+        scratch: A folder for graphs on the way.
+        tell: Told of images.
+        ranges: Of this graph and these images, where they were collected before; not for
+            ``equalize``, which needs ranges of its own.
+        weight_bits: For the trials of ``auto``.
+
+    Raises:
+        UsageError: A plan without INT8.
+        DataError, ModelError: As :func:`mahtrt.calibration.ranges.collect_ranges`.
+    """
+    tensors = tensors_to_calibrate(graph.proto, plan)
+    if not tensors:
+        raise UsageError(
+            "--int8",
+            got="a plan without any INT8 block",
+            expected="at least one",
+            fix="Build --fp32, or give a plan of your own with --plan.",
+        )
+    if options.equalize:
+        graph, ranges = _equalized(graph, calib, tensors, options, scratch, tell), None
+    if ranges is None:
+        ranges = collect_ranges(
+            graph.path,
+            tensors,
+            NetworkTensors(calib, graph.spec.input),
+            percentile=DEFAULT_PERCENTILE if options.percentile is None else options.percentile,
+            progress=lambda done, of: tell("calibrating", done, of),
+            threads=options.threads,
+        )
+    method: Any = options.method
+    choice = None
+    if method == AUTO_METHOD:
+        choice = _choose(graph, calib, plan, ranges, options, scratch, tell, weight_bits)
+        method = methods_by_tensor(tensor_classes(graph.proto, plan), choice.methods)
+    card = make_card(_restricted(ranges, tensors), method)
+    return Calibrated(graph, plan, ranges, method, card, choice, options.equalize)
+
+
+def _restricted(ranges: Ranges, tensors: tuple[str, ...] | list[str]) -> Ranges:
+    """Only what the plan reads: a planner's ranges cover every block."""
+    return dataclasses.replace(ranges, tensors={name: ranges.tensors[name] for name in tensors})
+
+
+def _equalized(
+    graph: GraphFile,
+    calib: Dataset,
+    tensors: tuple[str, ...] | list[str],
+    options: CalibrationOptions,
+    scratch: Path,
+    tell: Tell,
+) -> GraphFile:
+    axes = scalable_channels(graph.proto, tensors)
+    if not axes:
+        return graph
+    found = collect_ranges(
+        graph.path,
+        list(axes),
+        NetworkTensors(spread_out(calib, CHANNEL_IMAGES), graph.spec.input),
+        channel_axes=axes,
+        progress=lambda done, of: tell("equalizing", done, of),
+        threads=options.threads,
+    ).channel_amax
+    proto = equalize(smooth(graph.proto, found), found)
+    place = scratch / "equalized.onnx"
+    place.write_bytes(proto.SerializeToString(deterministic=True))
+    return dataclasses.replace(graph, path=place, proto=proto, sha256=sha256_of_file(place))
+
+
+def _choose(
+    graph: GraphFile,
+    calib: Dataset,
+    plan: Plan,
+    ranges: Ranges,
+    options: CalibrationOptions,
+    scratch: Path,
+    tell: Tell,
+    weight_bits: int,
+) -> MethodChoice:
+    few = NetworkTensors(spread_out(calib, CHOICE_IMAGES), graph.spec.input)
+    error = LandmarkError(graph, np.stack(list(few)), scratch, options.threads)
+    return choose_methods(
+        graph.proto,
+        ranges,
+        plan,
+        error,
+        weight_bits=weight_bits,
+        progress=lambda done, of: tell("choosing methods", done, of),
+    )
+
+
+class LandmarkError:
+    """Mean displacement that a quantised graph causes, its Q/DQ computed literally.
+
+    Args:
+        tensors: (N, C, H, W) images.
+        scratch: A folder for the graphs.
+    """
+
+    def __init__(
+        self, graph: GraphFile, tensors: np.ndarray, scratch: Path, threads: int | None
+    ) -> None:
+        self._graph, self._tensors, self._threads = graph, tensors, threads
+        self._place = scratch / "trial.onnx"
+        output = graph.spec.output("landmarks")
+        assert output is not None  # build refuses networks without landmarks
+        self._output = output
+        self._reference = self._points(graph.proto)
+
+    def __call__(self, quantized: onnx.ModelProto) -> float:
+        """Network pixels, over all landmarks of all images."""
+        moved = np.linalg.norm(self._points(quantized) - self._reference, axis=-1)
+        return float(moved.mean())
+
+    def _points(self, model: onnx.ModelProto) -> np.ndarray:
+        self._place.write_bytes(model.SerializeToString())
+        opened = open_onnx(self._place, threads=self._threads, literal_qdq=True)
+        spec = self._graph.spec
+        with Session(OnnxRuntimeBackend(opened, spec, "trial"), spec) as session:
+            found = session.infer(self._tensors, [self._output.name])[self._output.name]
+        return network_from_output(found, self._output.frame, spec)
