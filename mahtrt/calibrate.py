@@ -67,11 +67,17 @@ class CalibrateResult:
 
         assert self.sensitivity is not None
         table = Table(box=None, padding=(0, 2, 0, 0))
-        rows = summary_rows(self.sensitivity)
-        for place, name in enumerate(rows[0] if rows else ()):
-            table.add_column(name, justify="right" if place else "left")
-        for row in rows:
-            table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+        table.add_column("block, INT8 alone", no_wrap=True)
+        for name in ("moved px", "shift", "spread", "worst landmark"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("by the rules")
+        for row in summary_rows(self.sensitivity):
+            table.add_row(
+                row["block"],
+                *(f"{row[name]:.4f}" for name in ("mean_px", "bias_px", "spread_px")),
+                f"{row['worst_landmark']} {row['worst_px']:.4f}",
+                "float" if row["ruled_out"] else "int8",
+            )
         return table
 
 
@@ -94,6 +100,19 @@ def calibrate_to_folder(
     refuse_unreal_images(calib, source=options.calib)
     bits = weight_bits_for("int8", options.weight_bits)
     plan = load_plan(options.plan) if options.plan else default_plan(graph.proto, graph.spec)
+    measured = None
+    if options.sensitivity:
+        from mahtrt.engine.planned import attribute
+
+        measured = attribute(
+            graph,
+            calib,
+            options.calibration,
+            weight_bits=bits,
+            cache=options.cache,
+            images=options.images,
+            tell=progress,
+        )
     with tempfile.TemporaryDirectory() as scratch:
         found = calibrate(
             graph,
@@ -102,21 +121,10 @@ def calibrate_to_folder(
             options.calibration,
             Path(scratch),
             progress,
+            ranges=measured.recipe.ranges if measured else None,
             weight_bits=bits,
         )
-    sensitivity = None
-    if options.sensitivity:
-        from mahtrt.engine.planned import attribute
-
-        sensitivity = attribute(
-            graph,
-            calib,
-            options.calibration,
-            weight_bits=bits,
-            cache=options.cache,
-            images=options.images,
-            tell=progress,
-        ).sensitivity
+    sensitivity = measured.sensitivity if measured else None
     options.out.mkdir(parents=True, exist_ok=True)
     save_plan(plan, options.out / "plan.json")
     write_text_atomic(options.out / "ranges.json", found.ranges.to_json())

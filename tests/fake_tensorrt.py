@@ -12,6 +12,7 @@ What the tests look at and turn, all on ``fake.state``:
     fail_parse(...)  the next parse fails with this error (once per call, in order)
     fail_build(...)  the next build logs this and returns None
     on_execute       called with the context by execute_async_v3; returns its bool
+    layer_ms         takes a layer's record, gives the time that a profiler is told
     build_seconds    how long a build takes
 """
 

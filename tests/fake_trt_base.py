@@ -46,6 +46,7 @@ class FakeState:
     infer_shapes_missing: list[str] = field(default_factory=list)
     refuse_timing_cache: bool = False
     refuse_contexts: bool = False
+    layer_ms: Callable[[dict[str, Any]], float] = lambda layer: 0.125
 
     def fail_parse(self, *errors: FakeError, **fields: Any) -> None:
         """Let the next parse fail with these errors, or with one of these fields."""

@@ -10,6 +10,7 @@ from fake_trt_base import (
     PLAN_MAGIC,
     FakeState,
     IHostMemory,
+    Overridable,
     Strict,
     check_bound,
     check_enum,
@@ -94,13 +95,25 @@ def add_runtime(trt: Any, state: FakeState, *, inputs_key: str) -> None:
         def create_engine_inspector(self) -> Any:
             return EngineInspector(self)
 
+    class IProfiler(Overridable):
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            raise NotImplementedError
+
     class IExecutionContext(Strict):
+        ATTRIBUTES = ("profiler", "enqueue_emits_profile")
+
         def __init__(self, engine: ICudaEngine) -> None:
             self._engine = engine
+            self.profiler, self.enqueue_emits_profile = None, True
             self._addresses: dict[str, int] = {}
             self._shapes: dict[str, tuple[int, ...]] = {}
 
         engine = property(lambda self: self._engine)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            if name == "profiler" and value is not None:
+                check_bound(value, trt.IProfiler)
 
         def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
             state.calls.append(("IExecutionContext.set_input_shape", (name, tuple(shape))))
@@ -129,7 +142,11 @@ def add_runtime(trt: Any, state: FakeState, *, inputs_key: str) -> None:
             state.calls.append(("IExecutionContext.execute_async_v3", (stream_handle,)))
             if set(self._addresses) != set(self._engine._ports):
                 return False
-            return state.on_execute(self)
+            done = state.on_execute(self)
+            if done and self.profiler is not None and self.enqueue_emits_profile:
+                for layer in self._engine._record["layers"]:
+                    self.profiler.report_layer_time(layer["name"], state.layer_ms(layer))
+            return done
 
     class EngineInspector(Strict):
         ATTRIBUTES = ("execution_context",)
@@ -151,7 +168,7 @@ def add_runtime(trt: Any, state: FakeState, *, inputs_key: str) -> None:
         def get_layer_information(self, layer_index: int, format: Any) -> str:
             return json.dumps(_layer_report(self._record["layers"][layer_index]))
 
-    trt.Runtime, trt.ICudaEngine = Runtime, ICudaEngine
+    trt.Runtime, trt.ICudaEngine, trt.IProfiler = Runtime, ICudaEngine, IProfiler
     trt.IExecutionContext, trt.EngineInspector = IExecutionContext, EngineInspector
 
 

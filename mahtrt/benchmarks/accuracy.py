@@ -15,16 +15,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-SDR_THRESHOLDS_MM = (2.0, 2.5, 3.0, 4.0)
-BOOTSTRAP_RESAMPLES = 1000
+from mahtrt.benchmarks.bootstrap import Bootstrap, Interval
+from mahtrt.benchmarks.displacement import (
+    compare_points,
+    nearest_rank,
+    radial_error,
+    two_peaked,
+    usual_spread,
+)
+from mahtrt.benchmarks.gate import Gate, Verdict, judge
 
-Interval = tuple[float, float]
+__all__ = [
+    "Accuracy",
+    "Annotations",
+    "Gate",
+    "LandmarkAccuracy",
+    "LandmarkSet",
+    "TwoPeakedPoint",
+    "Verdict",
+    "compare_points",
+    "judge",
+    "measure",
+    "success_rates",
+]
+
+SDR_THRESHOLDS_MM = (2.0, 2.5, 3.0, 4.0)
+LISTED_POINTS = 20  # of those with two peaks, in a report
+
 Floats = NDArray[np.float64]
 
 
@@ -35,10 +58,13 @@ class LandmarkSet:
     Attributes:
         network_px: (N, K, 2) x, y in the network's input pixels.
         image_px: (N, K, 2) x, y in each image's own pixels.
+        spread_px: (N, K) standard deviation of the heatmaps in the network's input pixels, NaN
+            where unknown; None where the network gives none.
     """
 
     network_px: NDArray[np.floating]
     image_px: NDArray[np.floating]
+    spread_px: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +74,56 @@ class Annotations:
     Attributes:
         points_px: (N, K, 2) x, y in each image's pixels, NaN where not annotated.
         spacing_mm: (N, 2) mm per pixel as (row, column), NaN where unknown.
+        names: Of the images; without, they are numbered.
     """
 
     points_px: NDArray[np.floating]
     spacing_mm: NDArray[np.floating]
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TwoPeakedPoint:
+    """A point whose heatmap has two peaks; lengths in the network's input pixels.
+
+    Attributes:
+        image: Its name, or its number from 0.
+        moved_px: Displacement against the reference.
+        spread_px, reference_spread_px: Of the engine's heatmap and of the reference's.
+        usual_spread_px: The reference's median of this landmark.
+    """
+
+    image: str
+    landmark: str
+    moved_px: float
+    spread_px: float
+    reference_spread_px: float
+    usual_spread_px: float
 
 
 @dataclass(frozen=True, slots=True)
 class LandmarkAccuracy:
-    """One landmark over all images; the fields mean what they mean in :class:`Accuracy`."""
+    """One landmark over all images; the fields mean what they mean in :class:`Accuracy`.
+
+    ``mre_change_percent`` is how much the MRE grew, in mm where that is known, else in pixels.
+    """
 
     name: str
     mean_px: float
     max_px: float
     mre_px: float | None = None
     mre_mm: float | None = None
+    reference_mre_px: float | None = None
+    reference_mre_mm: float | None = None
+    mre_change_percent: float | None = None
+    two_peaked: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
     """An engine against the reference, and both against annotations.
+
+    Intervals are 95% paired bootstrap over images, None with fewer than two of them.
 
     Attributes:
         images: Images that were compared.
@@ -77,12 +133,21 @@ class Accuracy:
         worst_landmark_mean_px: The largest of the landmarks' mean displacements.
         mean_mm, max_mm: Displacement in mm, over images whose spacing is known.
         per_landmark: One row per landmark, in the network's order.
+        mean_px_interval: Of ``mean_px``.
+        two_peaked: Points whose heatmap has two peaks; None where the network gives no spread.
+        two_peaked_max_px: Their largest displacement, None without any.
+        two_peaked_points: Those of them that moved most, ``LISTED_POINTS`` at most.
+        single_peak_p99_px, single_peak_max_px: Displacement over the other points, None without
+            any. A point that is not finite is among them.
         annotated_points, annotated_points_mm: How many points the errors below average.
         mre_px, mre_mm: The engine's mean radial error, image pixels and mm.
         reference_mre_px, reference_mre_mm: The reference's, over the same points.
         delta_mre_px, delta_mre_mm: Engine minus reference: positive is worse.
-        delta_mre_px_interval, delta_mre_mm_interval: 95% paired bootstrap over images.
+        delta_mre_px_interval, delta_mre_mm_interval: Of these.
+        worst_mre_change_percent: The largest growth of a landmark's MRE.
         sdr_percent, reference_sdr_percent: By threshold in mm.
+        delta_sdr_percent, delta_sdr_percent_interval: Engine minus reference in percentage
+            points, by threshold: negative is worse.
     """
 
     images: int
@@ -92,8 +157,14 @@ class Accuracy:
     max_px: float
     worst_landmark_mean_px: float
     per_landmark: tuple[LandmarkAccuracy, ...]
+    mean_px_interval: Interval | None = None
     mean_mm: float | None = None
     max_mm: float | None = None
+    two_peaked: int | None = None
+    two_peaked_max_px: float | None = None
+    two_peaked_points: tuple[TwoPeakedPoint, ...] = ()
+    single_peak_p99_px: float | None = None
+    single_peak_max_px: float | None = None
     annotated_points: int = 0
     annotated_points_mm: int = 0
     mre_px: float | None = None
@@ -104,91 +175,15 @@ class Accuracy:
     delta_mre_mm: float | None = None
     delta_mre_px_interval: Interval | None = None
     delta_mre_mm_interval: Interval | None = None
+    worst_mre_change_percent: float | None = None
     sdr_percent: Mapping[float, float] | None = None
     reference_sdr_percent: Mapping[float, float] | None = None
+    delta_sdr_percent: Mapping[float, float] | None = None
+    delta_sdr_percent_interval: Mapping[float, Interval | None] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: what is not finite becomes null."""
         return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """How far an engine may move landmarks before it counts as wrong.
-
-    Attributes:
-        budget_px: Mean displacement of a reduced precision (int8, fp16, bf16), network pixels.
-        worst_landmark_px: Mean displacement of its worst landmark, network pixels.
-        fp32_px: Mean displacement of *each* landmark of an FP32 engine, network pixels.
-        fp32_max_px: Displacement of any single point of an FP32 engine, network pixels.
-        budget_mm: Mean displacement in mm; replaces ``budget_px`` when given.
-        delta_mre_mm: How much the MRE may grow, mm; judged when given.
-    """
-
-    budget_px: float = 0.25
-    worst_landmark_px: float = 1.0
-    fp32_px: float = 0.01
-    fp32_max_px: float = 0.1
-    budget_mm: float | None = None
-    delta_mre_mm: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether an engine may ship, and every reason why not."""
-
-    passed: bool
-    reasons: tuple[str, ...] = ()
-
-
-def compare_points(
-    candidate: NDArray[np.floating], reference: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Euclidean distance of corresponding points, in the unit of the points.
-
-    Args:
-        candidate, reference: (N, K, 2), in the same frame.
-
-    Returns:
-        (N, K); infinite where either point is not finite, so that no average hides it.
-
-    Raises:
-        ValueError: Shapes differ, or are not (N, K, 2).
-    """
-    ours, theirs = np.asarray(candidate, np.float64), np.asarray(reference, np.float64)
-    if ours.shape != theirs.shape or ours.ndim != 3 or ours.shape[2] != 2:
-        raise ValueError(f"points: got {ours.shape} and {theirs.shape}; expected (N, K, 2) twice")
-    finite = np.all(np.isfinite(ours) & np.isfinite(theirs), axis=2)  # (N, K)
-    both = finite[:, :, np.newaxis]
-    difference = np.where(both, ours, 0.0) - np.where(both, theirs, 0.0)
-    return np.where(finite, np.hypot(difference[..., 0], difference[..., 1]), np.inf)
-
-
-def radial_error(
-    points_px: NDArray[np.floating],
-    truth_px: NDArray[np.floating],
-    spacing_mm: NDArray[np.floating] | None = None,
-) -> NDArray[np.float64]:
-    """Distance to the annotation, in image pixels, or in mm when the spacing is given.
-
-    Args:
-        points_px, truth_px: (N, K, 2) x, y in image pixels; NaN in ``truth_px`` where there is
-            no annotation.
-        spacing_mm: (N, 2) as (row, column), NaN where unknown.
-
-    Returns:
-        (N, K): NaN where there is nothing to compare with, infinite where the point is broken.
-    """
-    truth = np.asarray(truth_px, np.float64)
-    known = np.all(np.isfinite(truth), axis=2)  # (N, K)
-    scale = np.ones((len(truth), 1, 2))
-    if spacing_mm is not None:
-        spacing = np.asarray(spacing_mm, np.float64)
-        known &= np.all(np.isfinite(spacing), axis=1)[:, None]
-        scale = np.nan_to_num(spacing)[:, None, ::-1]  # (row, column) -> (x, y)
-    truth = np.where(known[:, :, None], truth, 0.0)
-    distance = compare_points(np.asarray(points_px, np.float64) * scale, truth * scale)
-    return np.where(known, distance, np.nan)
 
 
 def measure(
@@ -213,101 +208,26 @@ def measure(
     moved = compare_points(candidate.network_px, reference.network_px)  # (N, K)
     if moved.size == 0 or moved.shape[1] != len(names):
         raise ValueError(f"points: got {moved.shape}; expected (N >= 1, {len(names)})")
-    landmark_means = moved.mean(axis=0)
-    errors = {} if annotations is None else _errors(candidate, reference, annotations, seed)
-    rows_px, rows_mm = errors.pop("rows_px", None), errors.pop("rows_mm", None)
-    return Accuracy(
+    bootstrap = Bootstrap(seed)
+    landmarks = tuple(
+        LandmarkAccuracy(name, float(moved[:, k].mean()), float(moved[:, k].max()))
+        for k, name in enumerate(names)
+    )
+    found = Accuracy(
         images=len(moved),
         non_finite_points=int(np.isinf(moved).sum()),
         mean_px=float(moved.mean()),
-        p99_px=_percentile(moved, 99),
+        p99_px=nearest_rank(moved, 99),
         max_px=float(moved.max()),
-        worst_landmark_mean_px=float(landmark_means.max()),
-        per_landmark=tuple(
-            LandmarkAccuracy(
-                name,
-                mean_px=float(landmark_means[k]),
-                max_px=float(moved[:, k].max()),
-                mre_px=None if rows_px is None else _mean(rows_px[:, k]),
-                mre_mm=None if rows_mm is None else _mean(rows_mm[:, k]),
-            )
-            for k, name in enumerate(names)
-        ),
-        **errors,
+        worst_landmark_mean_px=max(row.mean_px for row in landmarks),
+        per_landmark=landmarks,
+        mean_px_interval=bootstrap.mean(moved),
     )
-
-
-def judge(accuracy: Accuracy, gate: Gate, precision: str) -> Verdict:
-    """Hold an engine's accuracy against the gate of its precision.
-
-    Args:
-        accuracy: Of the built engine.
-        gate: The budgets.
-        precision: ``fp32`` is held to ``fp32_px``; every other one to ``budget_px``.
-    """
-    limits = _fp32_limits(accuracy, gate) if precision == "fp32" else _limits(accuracy, gate)
-    if gate.delta_mre_mm is not None:
-        limits.append(("MRE change", accuracy.delta_mre_mm, gate.delta_mre_mm, "mm"))
-    reasons = []
-    if accuracy.non_finite_points:
-        reasons.append(f"{accuracy.non_finite_points} landmarks are NaN or infinite")
-    for what, value, budget, unit in limits:
-        if value is None:
-            reasons.append(f"{what} cannot be judged: the data give no length in mm")
-        elif not value <= budget:  # NaN fails too
-            reasons.append(f"{what} {value:.3g} {unit} is over its budget of {budget:g} {unit}")
-    return Verdict(passed=not reasons, reasons=tuple(reasons))
-
-
-_Limit = tuple[str, float | None, float, str]
-
-
-def _limits(accuracy: Accuracy, gate: Gate) -> list[_Limit]:
-    mean: _Limit = ("mean displacement", accuracy.mean_px, gate.budget_px, "px")
-    if gate.budget_mm is not None:
-        mean = ("mean displacement", accuracy.mean_mm, gate.budget_mm, "mm")
-    return [mean, _worst_landmark(accuracy, gate.worst_landmark_px)]
-
-
-def _fp32_limits(accuracy: Accuracy, gate: Gate) -> list[_Limit]:
-    return [
-        _worst_landmark(accuracy, gate.fp32_px),
-        ("largest displacement", accuracy.max_px, gate.fp32_max_px, "px"),
-    ]
-
-
-def _worst_landmark(accuracy: Accuracy, budget_px: float) -> _Limit:
-    worst = max(accuracy.per_landmark, key=lambda row: row.mean_px)
-    return (f"mean displacement of {worst.name}", worst.mean_px, budget_px, "px")
-
-
-def _errors(
-    candidate: LandmarkSet, reference: LandmarkSet, annotations: Annotations, seed: int
-) -> dict[str, Any]:
-    """The fields of Accuracy that need annotations or spacing, and the (N, K) errors behind."""
-    truth, spacing = annotations.points_px, annotations.spacing_mm
-    fields: dict[str, Any] = {}
-    moved_mm = _moved_mm(candidate, reference, spacing)
-    if moved_mm.size:
-        fields["mean_mm"], fields["max_mm"] = float(moved_mm.mean()), float(moved_mm.max())
-    for unit, scale in (("px", None), ("mm", spacing)):
-        ours = radial_error(candidate.image_px, truth, scale)
-        theirs = radial_error(reference.image_px, truth, scale)
-        if np.isnan(ours).all():
-            continue
-        mean, reference_mean = float(np.nanmean(ours)), float(np.nanmean(theirs))
-        fields[f"rows_{unit}"] = ours
-        fields[f"mre_{unit}"], fields[f"reference_mre_{unit}"] = mean, reference_mean
-        fields[f"delta_mre_{unit}"] = mean - reference_mean if np.isfinite(reference_mean) else None
-        fields[f"delta_mre_{unit}_interval"] = delta_interval(ours, theirs, seed=seed)
-        known = ~np.isnan(ours)
-        if unit == "px":
-            fields["annotated_points"] = int(known.sum())
-        else:
-            fields["annotated_points_mm"] = int(known.sum())
-            fields["sdr_percent"] = success_rates(ours[known])
-            fields["reference_sdr_percent"] = success_rates(theirs[known])
-    return fields
+    images = annotations.names if annotations else ()
+    found = _with_peaks(found, moved, candidate.spread_px, reference.spread_px, images)
+    if annotations is None:
+        return found
+    return _with_errors(found, candidate, reference, annotations, bootstrap)
 
 
 def success_rates(errors_mm: Floats) -> dict[float, float]:
@@ -315,33 +235,123 @@ def success_rates(errors_mm: Floats) -> dict[float, float]:
     return {t: float(100.0 * np.mean(errors_mm <= t)) for t in SDR_THRESHOLDS_MM}
 
 
-def delta_interval(
-    candidate_errors: Floats,
-    reference_errors: Floats,
-    *,
-    resamples: int = BOOTSTRAP_RESAMPLES,
-    seed: int = 0,
-) -> Interval | None:
-    """95% interval of the change of MRE, by a paired bootstrap over images.
-
-    Args:
-        candidate_errors, reference_errors: (N, K) radial errors, NaN where not annotated.
-
-    Returns:
-        (low, high), or None with fewer than two annotated images or an error that is infinite.
-    """
-    counts = (~np.isnan(candidate_errors)).sum(axis=1)
-    used = counts > 0
-    ours, theirs = np.nansum(candidate_errors, axis=1), np.nansum(reference_errors, axis=1)
-    if used.sum() < 2 or not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
-        return None
-    change, counts = (ours - theirs)[used], counts[used]
-    # A resample of images is how often each was drawn: (resamples, N).
-    drawn = np.random.default_rng(seed).multinomial(
-        len(counts), np.full(len(counts), 1 / len(counts)), size=resamples
+def _with_peaks(
+    found: Accuracy,
+    moved: Floats,
+    spread_px: NDArray[np.floating] | None,
+    reference_px: NDArray[np.floating] | None,
+    images: Sequence[str],
+) -> Accuracy:
+    """Add what is known of points with two peaks, and of the others."""
+    if spread_px is None or reference_px is None or not np.isfinite(reference_px).any():
+        worst = {"single_peak_p99_px": found.p99_px, "single_peak_max_px": found.max_px}
+        return replace(found, **worst)  # type: ignore[arg-type]
+    # A broken point is no matter of peaks.
+    peaked = two_peaked(reference_px, spread_px) & np.isfinite(moved)  # (N, K)
+    single = moved[~peaked]
+    usual = usual_spread(reference_px)  # (K,)
+    names = [row.name for row in found.per_landmark]
+    points = sorted(np.argwhere(peaked).tolist(), key=lambda at: -moved[tuple(at)])
+    return replace(
+        found,
+        per_landmark=tuple(
+            replace(row, two_peaked=int(peaked[:, k].sum()))
+            for k, row in enumerate(found.per_landmark)
+        ),
+        two_peaked=len(points),
+        two_peaked_max_px=float(moved[peaked].max()) if points else None,
+        two_peaked_points=tuple(
+            TwoPeakedPoint(
+                image=images[n] if images else str(n),
+                landmark=names[k],
+                moved_px=float(moved[n, k]),
+                spread_px=float(spread_px[n, k]),
+                reference_spread_px=float(reference_px[n, k]),
+                usual_spread_px=float(usual[k]),
+            )
+            for n, k in points[:LISTED_POINTS]
+        ),
+        single_peak_p99_px=nearest_rank(single, 99) if single.size else None,
+        single_peak_max_px=float(single.max()) if single.size else None,
     )
-    low, high = np.quantile((drawn @ change) / (drawn @ counts), [0.025, 0.975])
-    return float(low), float(high)
+
+
+def _with_errors(
+    found: Accuracy,
+    candidate: LandmarkSet,
+    reference: LandmarkSet,
+    annotations: Annotations,
+    bootstrap: Bootstrap,
+) -> Accuracy:
+    """Add what needs annotations or spacing."""
+    truth, spacing = annotations.points_px, annotations.spacing_mm
+    fields: dict[str, Any] = {}
+    moved_mm = _moved_mm(candidate, reference, spacing)
+    if moved_mm.size:
+        fields["mean_mm"], fields["max_mm"] = float(moved_mm.mean()), float(moved_mm.max())
+    rows = list(found.per_landmark)
+    for unit, scale in (("px", None), ("mm", spacing)):  # what is known in mm wins
+        ours = radial_error(candidate.image_px, truth, scale)  # (N, K)
+        theirs = radial_error(reference.image_px, truth, scale)
+        if np.isnan(ours).all():
+            continue
+        fields |= _mean_errors(ours, theirs, unit, bootstrap)
+        rows = [_with_error(r, ours[:, k], theirs[:, k], unit) for k, r in enumerate(rows)]
+        if unit == "mm":
+            fields |= _rates(ours, theirs, bootstrap)
+    changes = [r.mre_change_percent for r in rows if r.mre_change_percent is not None]
+    fields["worst_mre_change_percent"] = max(changes, default=None)
+    return replace(found, per_landmark=tuple(rows), **fields)
+
+
+def _mean_errors(ours: Floats, theirs: Floats, unit: str, bootstrap: Bootstrap) -> dict[str, Any]:
+    mean, reference_mean = float(np.nanmean(ours)), float(np.nanmean(theirs))
+    return {
+        "annotated_points" + ("_mm" if unit == "mm" else ""): int((~np.isnan(ours)).sum()),
+        f"mre_{unit}": mean,
+        f"reference_mre_{unit}": reference_mean,
+        f"delta_mre_{unit}": mean - reference_mean if np.isfinite(reference_mean) else None,
+        f"delta_mre_{unit}_interval": bootstrap.change(ours, theirs),
+    }
+
+
+def _with_error(row: LandmarkAccuracy, ours: Floats, theirs: Floats, unit: str) -> LandmarkAccuracy:
+    """Add one landmark's errors (N,) in one unit."""
+    mean, reference_mean = _mean(ours), _mean(theirs)
+    if mean is None or reference_mean is None:
+        return row
+    fields = {
+        f"mre_{unit}": mean,
+        f"reference_mre_{unit}": reference_mean,
+        "mre_change_percent": _growth_percent(mean, reference_mean),
+    }
+    return replace(row, **fields)  # type: ignore[arg-type]
+
+
+def _growth_percent(mean: float, reference_mean: float) -> float | None:
+    if not np.isfinite(reference_mean):
+        return None  # nothing to be worse than
+    if reference_mean == 0:
+        return 0.0 if mean == 0 else math.inf
+    return 100 * (mean / reference_mean - 1)
+
+
+def _rates(ours: Floats, theirs: Floats, bootstrap: Bootstrap) -> dict[str, Any]:
+    """SDR of errors in mm (N, K), and its change."""
+    known = ~np.isnan(ours)
+    rates, reference_rates = success_rates(ours[known]), success_rates(theirs[known])
+    intervals = {
+        t: bootstrap.change(
+            *(np.where(known, 100.0 * (errors <= t), np.nan) for errors in (ours, theirs))
+        )
+        for t in SDR_THRESHOLDS_MM
+    }
+    return {
+        "sdr_percent": rates,
+        "reference_sdr_percent": reference_rates,
+        "delta_sdr_percent": {t: rates[t] - reference_rates[t] for t in SDR_THRESHOLDS_MM},
+        "delta_sdr_percent_interval": intervals,
+    }
 
 
 def _moved_mm(
@@ -355,11 +365,6 @@ def _moved_mm(
     )
 
 
-def _percentile(values: Floats, percent: int) -> float:
-    # Nearest rank: interpolating between an infinite distance and another gives NaN.
-    return float(np.sort(values, axis=None)[max(-(-percent * values.size // 100), 1) - 1])
-
-
 def _mean(errors: Floats) -> float | None:
     known = errors[~np.isnan(errors)]
     return float(known.mean()) if known.size else None
@@ -370,7 +375,7 @@ def _plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {f"{key:g}": _plain(item) for key, item in value.items()}
-    if isinstance(value, LandmarkAccuracy):
+    if isinstance(value, (LandmarkAccuracy, TwoPeakedPoint)):
         return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]

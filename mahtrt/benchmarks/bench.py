@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mahtrt.benchmarks.accuracy import Gate
 from mahtrt.benchmarks.compare import DEFAULT_IMAGES, BenchOptions, Contender, compare
+from mahtrt.benchmarks.gate import Gate
 from mahtrt.benchmarks.machine import package_version
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.benchmarks.timing import Progress

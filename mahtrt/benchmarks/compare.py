@@ -8,6 +8,7 @@ reference exactly as for an engine, so that ``end_to_end`` differs by the networ
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,17 +16,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.benchmarks.accuracy import Accuracy, Annotations, Gate, LandmarkSet, judge, measure
+from mahtrt.benchmarks.accuracy import Accuracy, Annotations, LandmarkSet, measure
 from mahtrt.benchmarks.conditions import describe_conditions, find_warnings
+from mahtrt.benchmarks.gate import Gate, judge
 from mahtrt.benchmarks.machine import describe_machine, load_average, package_versions
 from mahtrt.benchmarks.report import SCOPES, BenchReport, Row, Scope
 from mahtrt.benchmarks.timing import Progress, Timings, interleave, speedup
-from mahtrt.data.preprocess import preprocess
+from mahtrt.data.preprocess import Placement, preprocess
 from mahtrt.errors import DataError, ModelError
 from mahtrt.spec import ModelSpec
 
 if TYPE_CHECKING:
     from mahtrt.data.sample import Dataset, Sample
+    from mahtrt.runtime.landmarks import Landmarks
 
 Image = NDArray[np.generic]
 
@@ -39,8 +42,8 @@ class Runner(Protocol):
 
     @property
     def spec(self) -> ModelSpec: ...
-    def run(self, image: Image) -> Any: ...
-    def run_batch(self, images: Sequence[Image]) -> list[Any]: ...
+    def run(self, image: Image) -> Landmarks: ...
+    def run_batch(self, images: Sequence[Image]) -> list[Landmarks]: ...
     def infer(self, tensor: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]: ...
     def close(self) -> None: ...
 
@@ -185,6 +188,7 @@ def _accuracy_pass(
     truth = Annotations(
         np.concatenate([part.points_px for part in truths]),
         np.concatenate([part.spacing_mm for part in truths]),
+        tuple(name for part in truths for name in part.names),
     )
     reference = joined[_reference(contenders).name]
     return {
@@ -202,7 +206,15 @@ def _landmarks(contender: Contender, samples: Sequence[Sample]) -> LandmarkSet:
     points = np.stack([landmarks.points for landmarks in found])  # (n, K, 2)
     placements = [preprocess(image, session.spec.input)[1] for image in images]
     network = [p.network_from_image(each) for p, each in zip(placements, points, strict=True)]
-    return LandmarkSet(network_px=np.stack(network), image_px=points)
+    wide = [_spread_px(each, at) for each, at in zip(found, placements, strict=True)]
+    return LandmarkSet(np.stack(network), image_px=points, spread_px=np.stack(wide))
+
+
+def _spread_px(landmarks: Landmarks, placement: Placement) -> NDArray[np.float64]:
+    """Spread (K,) in the network's input pixels, NaN where the network gives none."""
+    # As the spread itself, the mean of the two axes: they differ where the image was stretched.
+    scale = math.sqrt(placement.scale[0] * placement.scale[1])
+    return np.asarray(landmarks.spread, np.float64) * scale
 
 
 def _annotations(samples: Sequence[Sample], num_landmarks: int, source: str) -> Annotations:
@@ -220,13 +232,14 @@ def _annotations(samples: Sequence[Sample], num_landmarks: int, source: str) -> 
             points[i] = sample.points_px
         if sample.spacing_mm is not None:
             spacing[i] = sample.spacing_mm
-    return Annotations(points, spacing)
+    return Annotations(points, spacing, tuple(sample.name for sample in samples))
 
 
 def _join(parts: Sequence[LandmarkSet]) -> LandmarkSet:
     return LandmarkSet(
         np.concatenate([part.network_px for part in parts]),
         np.concatenate([part.image_px for part in parts]),
+        np.concatenate([part.spread_px for part in parts if part.spread_px is not None]),
     )
 
 

@@ -9,12 +9,12 @@ nearly every case. Accuracy is judged for every engine, so that no engine of a b
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from mahtrt.benchmarks.accuracy import Accuracy, Verdict
+from mahtrt.benchmarks.accuracy import Accuracy
+from mahtrt.benchmarks.gate import Verdict
 from mahtrt.benchmarks.timing import Timings
 from mahtrt.errors import GateError, LatencyError
 
@@ -25,14 +25,6 @@ SCHEMA = "mahtrt.bench/1"
 Scope = Literal["engine", "end_to_end"]
 SCOPES: tuple[Scope, ...] = ("engine", "end_to_end")
 TIMES = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms", "mean_ms")
-
-LEGEND = (
-    "engine: prepared tensor to outputs. end_to_end: image in memory to landmarks in its pixels.",
-    "Times per call in ms, interleaved round by round; vs ref: median ratio per round and image.",
-    "moved: distance to the reference's landmarks, pixels of the network's input.",
-    "MRE: mean distance to annotations, mm or image pixels; change: engine minus reference, with",
-    "its 95% bootstrap interval over images. SDR: annotated points found within 2 mm.",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +60,23 @@ class Row:
     def images_per_s(self) -> float | None:
         return None if self.timings is None else 1e3 * self.batch / self.timings.mean_ms
 
+    @property
+    def measured_on(self) -> str:
+        """``engine``, or what stood in for it."""
+        return self.stand_in or "engine"
+
+    @property
+    def verdict(self) -> dict[str, Any] | None:
+        """The accuracy gate's verdict with what it was judged on, plain; None for the reference."""
+        if self.gate is None:
+            return None
+        return {
+            "passed": self.gate.passed,
+            "reasons": list(self.gate.reasons),
+            "measured_on": self.measured_on,
+            "batch": self.batch,
+        }
+
     def to_dict(self) -> dict[str, Any]:
         times = self.timings
         return {
@@ -84,7 +93,8 @@ class Row:
             "speedup_vs_torch": self.speedup_vs_torch,
             "speedup_vs_reference": self.speedup_vs_reference,
             "accuracy_pass": None if self.gate is None else self.gate.passed,
-            "measured_on": self.stand_in or "engine",
+            "verdict": self.verdict,
+            "measured_on": self.measured_on,
             "accuracy": self.accuracy.to_dict(),
         }
 
@@ -181,14 +191,9 @@ class BenchReport:
 
     def to_table(self) -> RenderableType:
         """Latency, accuracy, verdict, warnings and legend, for a terminal."""
-        from rich.console import Group
-        from rich.text import Text
+        from mahtrt.benchmarks.report_text import report_table
 
-        lines: list[RenderableType] = [_latency_table(self.rows), Text(), _accuracy_table(self)]
-        lines += [Text(), *self._verdict_lines()]
-        lines += [Text(f"warning: {warning}", style="yellow") for warning in self.warnings]
-        lines += [Text(), *(Text(line, style="dim") for line in LEGEND)]
-        return Group(*lines)
+        return report_table(self)
 
     def to_text(self, *, width: int = 110) -> str:
         """:meth:`to_table` as plain text."""
@@ -199,106 +204,3 @@ class BenchReport:
             self.to_table()
         )
         return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
-
-    def _verdict_lines(self) -> list[RenderableType]:
-        from rich.text import Text
-
-        row = self.judged_row
-        verdict = Text("PASS" if self.passed else "FAIL", style="green" if self.passed else "red")
-        facts = [f"reference: {self.conditions.get('reference', '')}"]
-        if self.latency_budget_ms is not None:
-            facts.insert(
-                0,
-                f"{row.name} end_to_end p99 {self.judged_p99_ms:.4g} ms of "
-                f"{self.latency_budget_ms:g} ms",
-            )
-        verdict.append("  " + "; ".join(facts))
-        return [verdict, *(Text(f"  {reason}", style="red") for reason in self.reasons)]
-
-
-def _latency_table(rows: Sequence[Row]) -> RenderableType:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("latency", no_wrap=True)
-    table.add_column("scope")
-    for name in ("batch", "p50", "p90", "p95", "p99", "max", "runs", "images/s", "vs ref"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        times, ratio = row.timings, row.speedup_vs_reference
-        if times is None:
-            continue
-        table.add_row(
-            _label(row),
-            row.scope,
-            str(row.batch),
-            *(
-                _number(value)
-                for value in (times.p50_ms, times.p90_ms, times.p95_ms, times.p99_ms, times.max_ms)
-            ),
-            str(times.runs),
-            _number(row.images_per_s),
-            "" if ratio is None else f"{ratio:.2f}x",
-        )
-    return table
-
-
-def _accuracy_table(report: BenchReport) -> RenderableType:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("accuracy", no_wrap=True)
-    for name in ("moved px", "max", "worst landmark", "MRE", "change", "SDR 2mm", "gate"):
-        table.add_column(name, justify="right")
-    for row in report.rows:
-        if row.scope != "engine":
-            continue
-        found = row.accuracy
-        worst = max(found.per_landmark, key=lambda landmark: landmark.mean_px)
-        sdr = None if found.sdr_percent is None else found.sdr_percent[2.0]
-        table.add_row(
-            _label(row),
-            *(("",) * 3 if row.is_reference else _moved(found, worst.name, worst.mean_px)),
-            _error(found),
-            "" if row.is_reference else _change(found),
-            "" if sdr is None else f"{sdr:.1f}%",
-            "reference" if row.gate is None else ("pass" if row.gate.passed else "FAIL"),
-        )
-    return table
-
-
-def _label(row: Row) -> str:
-    if row.stand_in:
-        return f"{row.name} (graph)"
-    return f"{row.name} {row.precision}" if row.is_reference else row.name
-
-
-def _moved(found: Accuracy, worst: str, worst_px: float) -> tuple[str, str, str]:
-    return f"{found.mean_px:.3f}", f"{found.max_px:.3f}", f"{worst} {worst_px:.3f}"
-
-
-def _error(found: Accuracy) -> str:
-    """The MRE, in mm where that is known, else in image pixels."""
-    if found.mre_mm is not None:
-        return f"{found.mre_mm:.3f} mm"
-    return "" if found.mre_px is None else f"{found.mre_px:.3f} px"
-
-
-def _change(found: Accuracy) -> str:
-    """The change of MRE with its interval, in the unit of :func:`_error`."""
-    delta, interval = found.delta_mre_px, found.delta_mre_px_interval
-    if found.mre_mm is not None:
-        delta, interval = found.delta_mre_mm, found.delta_mre_mm_interval
-    between = "" if interval is None else f" [{interval[0]:+.3f}, {interval[1]:+.3f}]"
-    return "" if delta is None else f"{delta:+.3f}{between}"
-
-
-def _number(value: float | None) -> str:
-    """Three significant digits at least, no exponent."""
-    if value is None:
-        return ""
-    if not math.isfinite(value):
-        return str(value)
-    if value >= 100:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"

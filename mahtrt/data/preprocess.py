@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.data.area_mean import shrink_by_area
 from mahtrt.errors import ImageError
 from mahtrt.spec import InputSpec, ModelSpec
 
@@ -22,7 +23,7 @@ PREPROCESS_VERSION = 1
 MIN_SIDE_PX = 2
 _DTYPES = {"uint8": 255.0, "uint16": 65535.0}
 _CV_INTERPOLATION = {
-    "area": cv2.INTER_AREA,
+    "area": cv2.INTER_LINEAR,  # where it does not shrink: OpenCV's own gives blocks there
     "linear": cv2.INTER_LINEAR,
     "cubic": cv2.INTER_CUBIC,
     "nearest": cv2.INTER_NEAREST_EXACT,
@@ -164,11 +165,9 @@ def _resize(
 ) -> NDArray[np.generic]:
     if image.shape[:2] == (height, width):
         return image
-    how = spec.interpolation
-    enlarges = height > image.shape[0] or width > image.shape[1]
-    # OpenCV's area mode falls back to nearest-like blocks when it enlarges.
-    flag = cv2.INTER_LINEAR if how == "area" and enlarges else _CV_INTERPOLATION[how]
-    return cv2.resize(image, (width, height), interpolation=flag)
+    if spec.interpolation == "area" and height <= image.shape[0] and width <= image.shape[1]:
+        return shrink_by_area(image, height, width)
+    return cv2.resize(image, (width, height), interpolation=_CV_INTERPOLATION[spec.interpolation])
 
 
 def _normalise(image: NDArray[np.generic], spec: InputSpec) -> NDArray[np.float32]:
@@ -178,6 +177,9 @@ def _normalise(image: NDArray[np.generic], spec: InputSpec) -> NDArray[np.float3
     shift = (-np.array(spec.mean, np.float64) / std).astype(np.float32)
     tensor = np.empty((spec.channels, *image.shape[:2]), np.float32)
     for channel in range(spec.channels):
+        if channel and image.ndim == 2 and (gain[channel], shift[channel]) == (gain[0], shift[0]):
+            tensor[channel] = tensor[0]  # a gray image, which a copy spares the arithmetic
+            continue
         source = channel if spec.color_order != "bgr" else spec.channels - 1 - channel
         plane = image if image.ndim == 2 else image[:, :, source]
         np.multiply(plane, gain[channel], out=tensor[channel], casting="unsafe")

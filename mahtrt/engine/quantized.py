@@ -199,6 +199,7 @@ def _quantized(
         options.calibration,
         scratch,
         tell,
+        ranges=planned.attribution.recipe.ranges if planned else None,
         weight_bits=min(bits.values()),
     )
     if options.bias_correction:

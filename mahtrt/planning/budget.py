@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.benchmarks.accuracy import Accuracy, compare_points
-from mahtrt.planning.matrix import nearest_rank, two_peaked
+from mahtrt.benchmarks.accuracy import Accuracy
+from mahtrt.benchmarks.displacement import compare_points, nearest_rank, two_peaked
 from mahtrt.planning.store import Found
 
 
@@ -37,7 +37,7 @@ class Cost:
     Attributes:
         mean_px, worst_landmark_px: Over all points, as the accuracy gate counts.
         p99_px, max_px: Over the points whose heatmap has one peak.
-        two_peaked: How many points have two (:mod:`mahtrt.planning.matrix`).
+        two_peaked: How many points have two (:mod:`mahtrt.benchmarks.displacement`).
         two_peaked_max_px: Their largest displacement.
         accuracy: Against annotations too, where the evaluation has them.
     """

@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mahtrt.runtime.onnxruntime import CPU_PROVIDER
 from mahtrt.runtime.openvino import read_model, shared_core
 
 DEFAULT_RUNS = 20
-_WARM_UP = 3
+WARM_UP = 3  # runs whose times are passed over
 _NOT_RUN = "not_executed"
 
 
@@ -55,7 +56,7 @@ def profile(
     """The layers of a graph on a target, by the target's own profiler.
 
     Args:
-        target: ``openvino`` or ``onnxruntime``.
+        target: A name in ``PROFILERS``.
         onnx_path: Floating point or Q/DQ.
         tensor: One input (B, C, H, W).
         inference_precision: ``f32`` or ``bf16``: of what is not INT8, where the target chooses.
@@ -63,7 +64,7 @@ def profile(
 
     Raises:
         UsageError: A target without a profiler here.
-        MissingComponentError: Its package is not installed.
+        MissingComponentError: Its package is not installed, or its GPU is not here.
     """
     if target not in PROFILERS:
         raise UsageError(
@@ -129,7 +130,7 @@ def _openvino_times(request: Any, tensor: NDArray[np.float32], runs: int) -> dic
     """
     found: dict[str, list[float]] = {}
     totals: dict[str, float] = {}
-    for run in range(1, _WARM_UP + runs + 1):
+    for run in range(1, WARM_UP + runs + 1):
         request.infer([tensor])
         for layer in request.get_profiling_info():
             name, total_ms = layer.node_name, layer.real_time.total_seconds() * 1e3 * run
@@ -144,7 +145,7 @@ def undisturbed(durations_ms: Sequence[float]) -> float:
     Other work only ever adds time, on a busy machine to most of the runs, and by whole slices of
     the scheduler. The smallest may owe something to rounding.
     """
-    ordered = sorted(durations_ms[_WARM_UP:] or durations_ms)
+    ordered = sorted(durations_ms[WARM_UP:] or durations_ms)
     return max(0.0, ordered[min(1, len(ordered) - 1)])
 
 
@@ -172,7 +173,7 @@ def _profile_onnxruntime(
         options.optimized_model_filepath = str(optimised)
         session = ort.InferenceSession(str(onnx_path), options, providers=[CPU_PROVIDER])
         feed = {session.get_inputs()[0].name: tensor}
-        for _ in range(_WARM_UP + runs):
+        for _ in range(WARM_UP + runs):
             session.run(None, feed)
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         nodes = list(onnx.load(optimised, load_external_data=False).graph.node)
@@ -203,7 +204,22 @@ def _onnxruntime_times(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {name: undisturbed(durations) for name, durations in found.items()}
 
 
+def _profile_tensorrt(
+    target: str,
+    onnx_path: Path,
+    inference_precision: str,  # of no meaning: the graph's types decide
+    tensor: NDArray[np.float32],
+    threads: int | None,
+    runs: int,
+) -> list[Layer]:
+    from mahtrt.planning.tensorrt_layers import profile_tensorrt
+
+    return profile_tensorrt(target, onnx_path, tensor, threads, runs)
+
+
 PROFILERS: Mapping[str, Profiler] = {
     "openvino": _profile_openvino,
     "onnxruntime": _profile_onnxruntime,
+    "tensorrt": partial(_profile_tensorrt, "tensorrt"),
+    "tensorrt-rtx": partial(_profile_tensorrt, "tensorrt-rtx"),
 }

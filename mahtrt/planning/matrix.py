@@ -4,15 +4,8 @@ Displacement is split in two, because they are mended differently: *bias*, the l
 shift over the images (what bias correction takes away), and *spread*, the root mean square around
 that shift (what better ranges or a float block take away).
 
-Where the reference's heatmap has two peaks, a landmark can jump from one to the other on any
-change, even on rounding: that says something about the image, not about the quantisation. A point
-counts as *two-peaked* where the spread that the network itself gives (the standard deviation of
-its heatmap) is more than ``TWO_PEAKS`` times the median spread of that landmark over the images,
-in the reference or in the candidate. Two equal peaks six widths apart have 3.2 times the spread of
-one, as have peaks of 9 to 1 that are ten apart; a heatmap that is wide on every image is the
-landmark's usual spread and flags nothing. (A network trained on photographs of faces has ratios up
-to 2.7 on ordinary images, and from 4 to 17 on those where it is undecided.) Two-peaked points are
-counted, with their largest displacement, and left out of everything else.
+Points whose heatmap has two peaks (:mod:`mahtrt.benchmarks.displacement`) are counted, with their
+largest displacement, and left out of everything else.
 """
 
 from __future__ import annotations
@@ -28,13 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.atomic import write_text_atomic
-from mahtrt.benchmarks.accuracy import compare_points
+from mahtrt.benchmarks.displacement import TWO_PEAKS, compare_points, nearest_rank
 from mahtrt.calibration.records import check_table, parse_json, read_text
 from mahtrt.errors import SpecError
 from mahtrt.spec import check_schema
 
 SCHEMA = "mahtrt.sensitivity/1"
-TWO_PEAKS = 3.0
 
 Floats = NDArray[np.floating]
 
@@ -136,22 +128,6 @@ class Sensitivity:
         return json.dumps(self.to_dict(), indent=1) + "\n"
 
 
-def two_peaked(reference: Floats, candidate: Floats) -> NDArray[np.bool_]:
-    """Which points' heatmaps have two peaks.
-
-    Args:
-        reference, candidate: (N, K) spreads in one unit, NaN where the network gives none.
-
-    Returns:
-        (N, K).
-    """
-    both = np.fmax(reference, candidate)
-    if np.isnan(reference).all():
-        return np.zeros(reference.shape, bool)
-    usual = np.nanmedian(reference, axis=0)  # (K,)
-    return np.asarray(both > TWO_PEAKS * usual, bool)
-
-
 def cells_of(shift_px: Floats, peaked: NDArray[np.bool_]) -> tuple[Cell, ...]:
     """The cells of one block.
 
@@ -181,12 +157,6 @@ def _cell(shift_px: Floats, peaked: NDArray[np.bool_]) -> Cell:
         two_peaked=int(peaked.sum()),
         two_peaked_max_px=aside,
     )
-
-
-def nearest_rank(values: Floats, percent: int) -> float:
-    """The smallest value that at least ``percent`` of the values do not exceed."""
-    ordered = np.sort(values, axis=None)
-    return float(ordered[max(-(-percent * ordered.size // 100), 1) - 1])
 
 
 def save_sensitivity(sensitivity: Sensitivity, path: Path) -> None:

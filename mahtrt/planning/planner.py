@@ -130,11 +130,19 @@ def make_plan(
         UsageError: A time or budget that cannot be, or a target without layer times.
         DataError: No evaluation images, or a sensitivity of another graph.
         BuildError: The target refuses the floating-point graph.
-        MissingComponentError: The target's package is not installed.
+        MissingComponentError: The target's package is not installed, or its GPU is not here.
+        GateError: The target computes in FP16, in which numbers of this network overflow.
     """
     _check(options, graph, candidates, sensitivity, evaluation)
     with TargetBench(
-        graph, candidates, recipe, target, evaluation, options.bench, block_times=block_times
+        graph,
+        candidates,
+        recipe,
+        target,
+        evaluation,
+        options.bench,
+        block_times=block_times,
+        tell=tell,
     ) as bench:
         return plan_on(
             bench,
@@ -161,6 +169,8 @@ def plan_on(
     """Plan with whatever measures plans; see :func:`make_plan`."""
     begun, tell = clock(), tell or (lambda _: None)
     allowed = _allowed(candidates, options)
+    if not allowed:
+        return _undecided(candidates, options, target, float_precision)
     tell("measuring layer times")
     float_ms = bench.block_times_ms(compose(candidates, ()))
     everything = compose(candidates, allowed)
@@ -192,6 +202,26 @@ def plan_on(
         budget=options.budget,
         rounds=outcome.rounds,
         minutes=(clock() - begun) / 60,
+    )
+
+
+def _undecided(
+    candidates: Sequence[Candidate], options: PlanOptions, target: str, float_precision: str
+) -> PlanResult:
+    """The result where no block may be INT8: nothing is measured."""
+    plan = compose(candidates, ())
+    reasons = "; ".join(dict.fromkeys(b.reason for b in plan.blocks)) or "it has no products"
+    return PlanResult(
+        plan=plan,
+        verdict=f"There is nothing to decide for {target}: no block of this network may be INT8 "
+        f"({reasons}). The plan is all {float_precision}; nothing was timed.",
+        rows=(),
+        tried=(),
+        target=target,
+        float_precision=float_precision,
+        budget=options.budget,
+        rounds=0,
+        minutes=0.0,
     )
 
 

@@ -15,6 +15,7 @@ from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Metho
 from mahtrt.calibration.plan import Plan
 from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, collect_ranges
+from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.engine.graph_file import GraphFile
 from mahtrt.planning.blocks import Candidate, compose, decidable
 
@@ -22,6 +23,10 @@ from mahtrt.planning.blocks import Candidate, compose, decidable
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What :func:`mahtrt.calibration.qdq.quantize` is given besides model and plan.
+
+    There is no bias correction in it, on purpose: it depends on the plan as a whole, so every
+    candidate of a search would need a run of the calibration images of its own. What a search
+    measures is therefore as a rule more than the same plan costs when it is built with it.
 
     Attributes:
         ranges: Of at least the tensors of :func:`tensors_of_candidates`.
@@ -62,6 +67,8 @@ def make_recipe(
 ) -> Recipe:
     """Calibrate everything that a plan of these candidates may need, in one pass.
 
+    Where there is nothing to decide, there is nothing to run: the ranges are of no image then.
+
     Args:
         images: Preprocessed (C, H, W), to calibrate on.
         method, percentile: See :mod:`mahtrt.calibration.methods`.
@@ -71,9 +78,12 @@ def make_recipe(
     Raises:
         DataError, ModelError: As :func:`mahtrt.calibration.ranges.collect_ranges`.
     """
+    tensors = tensors_of_candidates(graph.proto, candidates)
+    if not tensors:
+        return Recipe(Ranges({}, 0, "", PREPROCESS_VERSION, percentile), method, weight_bits)
     ranges = collect_ranges(
         graph.path,
-        tensors_of_candidates(graph.proto, candidates),
+        tensors,
         images,
         percentile=percentile,
         threads=threads,

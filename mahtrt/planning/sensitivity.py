@@ -18,13 +18,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from mahtrt.benchmarks.displacement import two_peaked
 from mahtrt.calibration.graph import GraphIndex
 from mahtrt.calibration.plan import Plan
 from mahtrt.data.preprocess import network_from_output
 from mahtrt.engine.graph_file import GraphFile
 from mahtrt.errors import DataError, ModelError, require
 from mahtrt.planning.blocks import Candidate, compose, decidable
-from mahtrt.planning.matrix import BlockRow, Sensitivity, cells_of, two_peaked
+from mahtrt.planning.matrix import BlockRow, Sensitivity, cells_of
 from mahtrt.planning.recipe import Recipe
 from mahtrt.planning.store import Found, FoundStore
 from mahtrt.planning.subgraph import boundary, downstream, extract, size_in_bytes, upstream

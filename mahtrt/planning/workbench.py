@@ -6,37 +6,44 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
-from mahtrt.benchmarks.accuracy import Annotations, LandmarkSet, measure
+from mahtrt.benchmarks.accuracy import LandmarkSet, measure
+from mahtrt.benchmarks.bench import reference_target
 from mahtrt.benchmarks.timing import Timings, interleave
+from mahtrt.calibration.half import to_half
 from mahtrt.calibration.plan import Plan
-from mahtrt.data.preprocess import Placement, network_from_output, preprocess
 from mahtrt.data.sample import Dataset
 from mahtrt.engine.graph_file import GraphFile
 from mahtrt.engine.manifest import EngineRecord
+from mahtrt.engine.quantized import check_half
 from mahtrt.engine.targets import find_target
+from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.planning.blocks import Candidate
 from mahtrt.planning.budget import Cost, cost_of
+from mahtrt.planning.evaluation import EvaluationImages
 from mahtrt.planning.gains import find_owners, time_by_block
-from mahtrt.planning.layers import profile
+from mahtrt.planning.layers import DEFAULT_RUNS, Layer, layers_from_profile, profile
 from mahtrt.planning.recipe import Recipe
 from mahtrt.planning.store import Found
-from mahtrt.spec import ModelSpec
 
 _TIMED_TENSORS = 4
+_FINITE_IMAGES = 2  # FP16 overflows in one image or in none
+_GPU_WEIGHT_BITS = 8  # GPUs add INT8 products in 32 bits
 
 
 class Bench(Protocol):
     """What a planner needs of a target. Plans are equal where their INT8 nodes are."""
 
     def cost(self, plan: Plan) -> Cost:
-        """How far the plan moves landmarks; of the plan without INT8: nothing, or BF16's share."""
+        """How far the plan moves landmarks; without INT8: nothing, or half precision's share."""
 
     def race(self, plans: Mapping[str, Plan], seconds: float, seed: int) -> dict[str, Timings]:
         """The plans timed in one interleaved run."""
@@ -57,16 +64,24 @@ class BenchSettings:
         images: How many images of the evaluation data to use.
         rounds: Timed rounds of a race, fewer when its time is over.
         min_rounds: At least so many, whatever the time.
+        int8_float: What the rest of an INT8 engine computes in, where the graph's types decide
+            (TensorRT); the plan without INT8 is all of it.
+        tensorrt: How engines of TensorRT are built.
     """
 
     threads: int | None = None
     images: int = 16
     rounds: int = 60
     min_rounds: int = 7
+    int8_float: Literal["fp16", "bf16", "fp32"] = "fp16"
+    tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)
 
 
 class TargetBench:
     """Plans on a real target. Close it to give engines and files back.
+
+    On a target that computes in the graph's types, candidates are the half-precision graph and
+    what is quantised of it, with 8-bit weights whatever the recipe says for this CPU.
 
     Args:
         target: By name; anything in :data:`mahtrt.engine.targets.TARGETS`.
@@ -74,6 +89,11 @@ class TargetBench:
         block_times: Instead of the target's profiler: an ONNX file and the plan's precision
             (``float`` or ``int8``) to layer times in ms (see
             :func:`mahtrt.planning.layers.layers_from_profile`).
+        tell: Told how a long build gets on.
+
+    Raises:
+        MissingComponentError: The target's engines cannot run on this machine.
+        GateError: FP16 was to be planned with, and numbers of this network overflow in it.
     """
 
     def __init__(
@@ -86,20 +106,36 @@ class TargetBench:
         settings: BenchSettings | None = None,
         *,
         block_times: Callable[[Path, str], Mapping[str, float]] | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.graph, self.candidates, self.recipe = graph, candidates, recipe
         self.target, self.settings = target, settings or BenchSettings()
-        self._block_times = block_times
-        self._folder = tempfile.TemporaryDirectory(prefix="mahtrt-plan-")
+        self._block_times, self._tell = block_times, tell
+        self._kind = find_target(target)
+        if self._kind.needs_gpu:
+            from mahtrt.planning.tensorrt_layers import check_runs_here
+
+            check_runs_here(target, self.settings.tensorrt)
         self._built = 0
         self._engines: dict[tuple[str, ...], _Engine] = {}
         self._costs: dict[tuple[str, ...], Cost] = {}
-        self._images = _Images(evaluation, graph.spec, self.settings.images)
+        self._images = EvaluationImages(evaluation, graph.spec, self.settings.images)
         self._reference: tuple[Found, LandmarkSet] | None = None
+        if self._kind.typed:
+            self.recipe = replace(recipe, weight_bits=_GPU_WEIGHT_BITS)
+            if self.float_precision == "fp16":
+                check_half(graph, self._images.tensors[:_FINITE_IMAGES], self.settings.threads)
+        self._folder = tempfile.TemporaryDirectory(prefix="mahtrt-plan-")
 
     @property
     def float_precision(self) -> str:
-        """``bf16`` where the target multiplies that natively, else ``fp32``."""
+        """What a plan's floating-point part runs in.
+
+        ``fp16`` unless told otherwise where the graph's types decide; on a CPU ``bf16`` where the
+        target multiplies that natively, else ``fp32``.
+        """
+        if self._kind.typed:
+            return self.settings.int8_float
         if self.target == "openvino":
             from mahtrt.engine.openvino import has_native_bf16
 
@@ -107,7 +143,11 @@ class TargetBench:
         return "fp32"
 
     def cost(self, plan: Plan) -> Cost:
-        """See :class:`Bench`. The reference is the target's own FP32 engine."""
+        """See :class:`Bench`.
+
+        The reference is the target's own FP32 engine; for a GPU's that of a CPU, since TensorRT
+        multiplies FP32 with the mantissa of FP16 (TF32).
+        """
         key = plan.int8_nodes
         if key not in self._costs:
             reference, points = self._found_reference()
@@ -138,22 +178,28 @@ class TargetBench:
 
     def block_times_ms(self, plan: Plan) -> dict[str, float]:
         """See :class:`Bench`."""
-        from mahtrt.planning.layers import layers_from_profile
-
         engine = self._engine(plan)
         owners = find_owners(engine.model, self.candidates)
         if self._block_times is not None:
             precision = "int8" if plan.int8_nodes else "float"
             layers = layers_from_profile(self._block_times(engine.onnx_path, precision))
         else:
-            layers = profile(
-                self.target,
-                engine.onnx_path,
-                self._images.batches(self.graph.batch)[0],
-                inference_precision="bf16" if self.float_precision == "bf16" else "f32",
-                threads=self.settings.threads,
-            )
+            layers = self._layers(engine)
         return time_by_block(layers, owners)
+
+    def _layers(self, engine: _Engine) -> list[Layer]:
+        tensor = self._images.batches(self.graph.batch)[0]
+        if self._kind.needs_gpu:  # the engine itself: another build may choose other kernels
+            from mahtrt.planning.tensorrt_layers import layers_of_engine
+
+            return layers_of_engine(engine.backend, engine.inspector, tensor, DEFAULT_RUNS)
+        return profile(
+            self.target,
+            engine.onnx_path,
+            tensor,
+            inference_precision="bf16" if self.float_precision == "bf16" else "f32",
+            threads=self.settings.threads,
+        )
 
     def forget(self, plan: Plan) -> None:
         """See :class:`Bench`; what was measured is kept."""
@@ -177,7 +223,10 @@ class TargetBench:
 
     def _found_reference(self) -> tuple[Found, LandmarkSet]:
         if self._reference is None:
-            engine = self._build(self.graph.proto, self.graph.path, "fp32", self._new_folder())
+            target = reference_target() if self._kind.needs_gpu else self.target
+            engine = self._build(
+                self.graph.proto, self.graph.path, "fp32", self._new_folder(), target
+            )
             self._reference = self._find(engine)
             engine.backend.close()
             shutil.rmtree(engine.folder, ignore_errors=True)
@@ -189,15 +238,25 @@ class TargetBench:
             self._engines[key] = self._quantized(plan) if key else self._float()
         return self._engines[key]
 
+    @cached_property
+    def _float_graph(self) -> onnx.ModelProto:
+        """The export in the type of what is not INT8, where that is the graph's to say."""
+        if not self._kind.typed or self.float_precision == "fp32":
+            return self.graph.proto
+        return to_half(self.graph.proto, "bf16" if self.float_precision == "bf16" else "fp16")
+
     def _float(self) -> _Engine:
-        folder = self._new_folder()
-        return self._build(self.graph.proto, self.graph.path, self.float_precision, folder)
+        folder, path = self._new_folder(), self.graph.path
+        if self._float_graph is not self.graph.proto:
+            path = folder / "model.onnx"
+            _write(self._float_graph, path)
+        return self._build(self._float_graph, path, self.float_precision, folder)
 
     def _quantized(self, plan: Plan) -> _Engine:
         folder = self._new_folder()
         path = folder / "model.onnx"
-        model = self.recipe.apply(self.graph.proto, plan)
-        path.write_bytes(model.SerializeToString())
+        model = self.recipe.apply(self._float_graph, plan)
+        _write(model, path)
         for tensor in model.graph.initializer:  # of what is kept, only the names are needed
             tensor.ClearField("raw_data")
         return self._build(model, path, "int8", folder)
@@ -208,22 +267,27 @@ class TargetBench:
         folder.mkdir()
         return folder
 
-    def _build(self, model: Any, onnx_path: Path, precision: str, folder: Path) -> _Engine:
-        target, threads = find_target(self.target), self.settings.threads
-        artifact = target.load_builder()(onnx_path, precision, folder / "engine", threads=threads)
+    def _build(
+        self, model: Any, onnx_path: Path, precision: str, folder: Path, target: str = ""
+    ) -> _Engine:
+        kind, threads = find_target(target or self.target), self.settings.threads
+        more: dict[str, Any] = {}
+        if kind.typed:
+            more = {"options": self.settings.tensorrt, "progress": self._tell}
+        artifact = kind.load_builder()(
+            onnx_path, precision, folder / "engine", threads=threads, **more
+        )
         record = EngineRecord(
-            name=f"{self.target}-{precision}",
-            target=self.target,
+            name=f"{kind.name}-{precision}",
+            target=kind.name,
             precision=precision,  # type: ignore[arg-type]
             files={role: path.name for role, path in artifact.files.items()},
             batch=artifact.batch,
             device=artifact.device,
             versions=artifact.versions,
         )
-        backend = target.load_backend().open(
-            record, artifact.files, self.graph.spec, threads=threads
-        )
-        return _Engine(backend, onnx_path, model, folder)
+        backend = kind.load_backend().open(record, artifact.files, self.graph.spec, threads=threads)
+        return _Engine(backend, onnx_path, model, folder, artifact.files.get("layers"))
 
     def _find(self, engine: _Engine) -> tuple[Found, LandmarkSet]:
         outputs: list[Mapping[str, NDArray[np.float32]]] = [
@@ -234,62 +298,24 @@ class TargetBench:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Engine:
-    """An open engine, the ONNX it was made from, that ONNX's nodes, and where its files are."""
+    """An open engine, the ONNX it was made from, that ONNX's nodes, and where its files are.
+
+    Attributes:
+        inspector: The engine inspector's JSON, where there is one.
+    """
 
     backend: Any
     onnx_path: Path
     model: Any
     folder: Path
+    inspector: Path | None = None
+
+
+def _write(model: onnx.ModelProto, path: Path) -> None:
+    # The bytes that a build writes, so that it finds the engine in the cache.
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _call(engine: _Engine, tensors: Sequence[NDArray[np.float32]]) -> Callable[[], object]:
     turn = itertools.cycle(tensors)
     return lambda: engine.backend.infer(next(turn))
-
-
-class _Images:
-    """Evaluation images, prepared once.
-
-    Attributes:
-        annotations: What the data set knows about them.
-    """
-
-    def __init__(self, dataset: Dataset, spec: ModelSpec, limit: int) -> None:
-        self.spec = spec
-        samples = [dataset[i] for i in range(min(limit, len(dataset)))]
-        prepared = [preprocess(sample.image, spec.input) for sample in samples]
-        self.tensors = [tensor for tensor, _ in prepared]
-        self.placements: list[Placement] = [placement for _, placement in prepared]
-        points = np.full((len(samples), spec.num_landmarks, 2), np.nan)
-        spacing = np.full((len(samples), 2), np.nan)
-        for i, sample in enumerate(samples):
-            if sample.points_px is not None and len(sample.points_px) == spec.num_landmarks:
-                points[i] = sample.points_px
-            if sample.spacing_mm is not None:
-                spacing[i] = sample.spacing_mm
-        self.annotations = Annotations(points, spacing)
-
-    def batches(self, batch: int) -> list[NDArray[np.float32]]:
-        """The images (B, C, H, W); the last batch is filled up with its own."""
-        groups = [self.tensors[i : i + batch] for i in range(0, len(self.tensors), batch)]
-        return [np.stack([g[i % len(g)] for i in range(batch)]) for g in groups]
-
-    def decode(
-        self, outputs: Sequence[Mapping[str, NDArray[np.float32]]]
-    ) -> tuple[Found, LandmarkSet]:
-        """Landmarks of all images, from the outputs of :meth:`batches`."""
-        spec, count = self.spec, len(self.tensors)
-        landmarks, spread = spec.output("landmarks"), spec.output("spread")
-        assert landmarks is not None
-        raw = np.concatenate([o[landmarks.name] for o in outputs])[:count]
-        network = network_from_output(
-            raw.reshape(count, spec.num_landmarks, 2), landmarks.frame, spec
-        )
-        wide = np.full((count, spec.num_landmarks), np.nan)
-        if spread is not None:
-            # Only compared with itself, so its own unit will do.
-            values = np.concatenate([o[spread.name] for o in outputs])[:count]
-            wide = values.reshape(count, spec.num_landmarks).astype(np.float64)
-        image = [p.image_from_network(n) for p, n in zip(self.placements, network, strict=True)]
-        found = Found(network.astype(np.float64), wide)
-        return found, LandmarkSet(network_px=network, image_px=np.stack(image))

@@ -47,18 +47,26 @@ class FakeDataset:
 
 @dataclass
 class FakeSession:
-    """Finds the annotation, off by a fixed number of image pixels in x."""
+    """Finds the annotation, off by a fixed number of image pixels in x.
+
+    Of the images in ``jumps``, every landmark is another 20 off, and its spread ten times as wide.
+    """
 
     off_px: float = 0.0
     spec: ModelSpec = field(default_factory=make_spec)
     seen: list[int] = field(default_factory=list)
     batches: list[tuple[int, ...]] = field(default_factory=list)
     closed: bool = False
+    spread_px: float = float("nan")
+    jumps: tuple[int, ...] = ()
 
     def run(self, image: np.ndarray) -> Any:
         self.seen.append(int(image[0, 0]))
         points = np.float32([[10, 20], [30, 40], [50, 60]]) + int(image[0, 0])
-        return SimpleNamespace(points=points + np.float32([self.off_px, 0]))
+        off_px, spread = self.off_px, np.full(3, self.spread_px, np.float32)
+        if int(image[0, 0]) in self.jumps:
+            off_px, spread = off_px + 20.0, 10 * spread
+        return SimpleNamespace(points=points + np.float32([off_px, 0]), spread=spread)
 
     def run_batch(self, images: Sequence[np.ndarray]) -> list[Any]:
         self.batches.append((len(images),))

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from mahtrt.benchmarks.accuracy import Accuracy, Annotations, Gate, LandmarkSet, judge, measure
-from mahtrt.benchmarks.report import LEGEND, BenchReport, Row
+from mahtrt.benchmarks.report import BenchReport, Row
+from mahtrt.benchmarks.report_text import LEGEND
 from mahtrt.benchmarks.timing import Timings
 
 GOLDEN = Path(__file__).with_name("golden_report.txt")

@@ -83,7 +83,13 @@ def built(foreign_network: ForeignNetwork, tmp_path_factory: pytest.TempPathFact
 
 
 def test_every_stage_is_told(built: Built) -> None:
-    assert built.stages[:3] == ("reading", "calibrating", "opening the reference")
+    assert built.stages[:5] == (
+        "reading",
+        "comparing calibration and check",
+        "calibrating",
+        "correcting biases",
+        "opening the reference",
+    )
     assert built.stages[-2:] == ("checking engines", "writing")
     assert {f"building {target}-{p}" for target in ON_CPUS for p in PRECISIONS} <= {*built.stages}
 

@@ -14,8 +14,8 @@ import pytest
 from foreign_network import ForeignNetwork
 from onnx import numpy_helper
 
-import mahtrt.calibration.qdq
 import mahtrt.engine.build
+import mahtrt.engine.calibrated
 from mahtrt.benchmarks.accuracy import Gate
 from mahtrt.benchmarks.bench import bench
 from mahtrt.benchmarks.machine import probe_cuda
@@ -174,9 +174,12 @@ def test_over_budget_writes_no_bundle(foreign_network: ForeignNetwork, tmp_path:
 def test_int8_that_is_not_in_the_graph_is_exit_3(
     foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mahtrt.calibration.qdq, "quantize", lambda model, *_, **__: model)
+    monkeypatch.setattr(mahtrt.engine.calibrated, "quantize", lambda model, *_, **__: model)
+    asked = options(
+        foreign_network, tmp_path / "b.mahtrt", precisions=("int8",), bias_correction=False
+    )
     with pytest.raises(GateError, match="INT8 graph") as caught:
-        build(options(foreign_network, tmp_path / "b.mahtrt", precisions=("int8",)))
+        build(asked)
     assert caught.value.exit_code == 3
     assert not list(tmp_path.iterdir())
 

@@ -38,7 +38,8 @@ def write(root: Path, graph: GraphFile, **options: object) -> tuple[Graphs, list
         PhantomDataset(3, 1),
         BundleWriter(root, root),
         asked.precisions,
-        lambda done, of: told.append((done, of)),
+        root.parent,
+        lambda stage, done, of: told.append((done, of)),
     )
     return graphs, told
 

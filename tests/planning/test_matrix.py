@@ -15,7 +15,6 @@ from mahtrt.planning.matrix import (
     save_sensitivity,
     sensitivity_from_json,
     summary_rows,
-    two_peaked,
 )
 
 NO_PEAKS = np.zeros((4, 1), bool)
@@ -67,17 +66,6 @@ def test_a_point_that_is_not_finite_is_infinitely_far() -> None:
     text = matrix((cell,)).to_json()
     assert "Infinity" not in text
     assert sensitivity_from_json(text).blocks[0].mean_px == math.inf
-
-
-def test_what_counts_as_two_peaks() -> None:
-    usual = np.array([[2.0, 5.0], [2.1, 5.0], [1.9, 5.0], [2.0, 5.0]])
-    odd = usual.copy()
-    odd[1, 0] = 6.4  # two equal peaks six widths apart
-    assert two_peaked(odd, usual).sum() == 1
-    assert two_peaked(usual, odd)[1, 0]  # in the candidate only
-    wide = usual * 2.8  # everywhere wider: the landmark is just like that
-    assert not two_peaked(usual, wide).any()
-    assert not two_peaked(np.full((4, 2), np.nan), np.full((4, 2), np.nan)).any()
 
 
 def test_json_round_trip(tmp_path) -> None:

@@ -1,0 +1,176 @@
+"""A bench's report as text: two tables, the verdict, and why it is not a pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mahtrt.benchmarks.accuracy import LISTED_POINTS, Accuracy, LandmarkAccuracy
+
+if TYPE_CHECKING:
+    from mahtrt.benchmarks.report import BenchReport, Row
+
+SHOWN_LANDMARKS = 5  # of an engine that failed
+
+LEGEND = (
+    "engine: prepared tensor to outputs. end_to_end: image in memory to landmarks in its pixels.",
+    "Times per call in ms, interleaved round by round; vs ref: median ratio per round and image.",
+    "moved: distance to the reference's landmarks, pixels of the network's input.",
+    "MRE: mean distance to annotations, mm or image pixels; change: engine minus reference, with",
+    "its 95% bootstrap interval over images. SDR: annotated points found within 2 mm.",
+)
+
+
+def report_table(report: BenchReport) -> RenderableType:
+    """Latency, accuracy, verdict, warnings and legend, for a terminal."""
+    lines: list[RenderableType] = [_latency_table(report.rows), Text(), _accuracy_table(report)]
+    lines += [Text(), *_verdict_lines(report)]
+    lines += [Text(f"warning: {warning}", style="yellow") for warning in report.warnings]
+    lines += [Text(), *(Text(line, style="dim") for line in LEGEND)]
+    return Group(*lines)
+
+
+def worst_landmarks(accuracy: Accuracy) -> tuple[LandmarkAccuracy, ...]:
+    """The landmarks that moved most on average, the worst first."""
+    rows = sorted(accuracy.per_landmark, key=lambda row: -row.mean_px)
+    return tuple(rows[:SHOWN_LANDMARKS])
+
+
+def _verdict_lines(report: BenchReport) -> list[RenderableType]:
+    row = report.judged_row
+    verdict = Text("PASS" if report.passed else "FAIL", style="green" if report.passed else "red")
+    facts = [f"reference: {report.conditions.get('reference', '')}"]
+    if report.latency_budget_ms is not None:
+        facts.insert(
+            0,
+            f"{row.name} end_to_end p99 {report.judged_p99_ms:.4g} ms of "
+            f"{report.latency_budget_ms:g} ms",
+        )
+    verdict.append("  " + "; ".join(facts))
+    lines: list[RenderableType] = [verdict]
+    lines += [Text(f"  {reason}", style="red") for reason in report.reasons]
+    for row in report.rows:
+        if row.scope == "engine" and row.gate is not None:
+            lines += _attribution(row)
+    return lines
+
+
+def _attribution(row: Row) -> list[RenderableType]:
+    """Which landmarks an engine that failed moved most, and what has two peaks."""
+    lines: list[RenderableType] = []
+    if row.gate is not None and not row.gate.passed:
+        lines.append(Text(f"  worst landmarks of {row.name}:"))
+        found = worst_landmarks(row.accuracy)
+        width = max(len(landmark.name) for landmark in found)
+        lines += [Text(f"    {each.name:<{width}}  {_landmark(each)}") for each in found]
+    if row.accuracy.two_peaked:
+        lines.append(Text(f"  {row.name}: {_two_peaked(row.accuracy)}"))
+    return lines
+
+
+def _landmark(row: LandmarkAccuracy) -> str:
+    change = row.mre_change_percent
+    grown = "" if change is None else f", MRE {change:+.2f}%"
+    return f"moved {row.mean_px:.3f} px, at most {row.max_px:.3f} px{grown}"
+
+
+def _two_peaked(found: Accuracy) -> str:
+    count, most = found.two_peaked or 0, found.two_peaked_max_px or 0.0
+    if count == 1:
+        return (
+            f"1 point has a map with two peaks; it moved by {most:.2f} px and is listed in the JSON"
+        )
+    listed = "are" if count <= LISTED_POINTS else f"the {LISTED_POINTS} that moved most are"
+    return (
+        f"{count} points have a map with two peaks; they moved by up to {most:.2f} px and "
+        f"{listed} listed in the JSON"
+    )
+
+
+def _latency_table(rows: Sequence[Row]) -> RenderableType:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("latency", no_wrap=True)
+    table.add_column("scope")
+    for name in ("batch", "p50", "p90", "p95", "p99", "max", "runs", "images/s", "vs ref"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        times, ratio = row.timings, row.speedup_vs_reference
+        if times is None:
+            continue
+        table.add_row(
+            _label(row),
+            row.scope,
+            str(row.batch),
+            *(
+                _number(value)
+                for value in (times.p50_ms, times.p90_ms, times.p95_ms, times.p99_ms, times.max_ms)
+            ),
+            str(times.runs),
+            _number(row.images_per_s),
+            "" if ratio is None else f"{ratio:.2f}x",
+        )
+    return table
+
+
+def _accuracy_table(report: BenchReport) -> RenderableType:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("accuracy", no_wrap=True)
+    for name in ("moved px", "max", "worst landmark", "MRE", "change", "SDR 2mm", "gate"):
+        table.add_column(name, justify="right")
+    for row in report.rows:
+        if row.scope != "engine":
+            continue
+        found = row.accuracy
+        worst = max(found.per_landmark, key=lambda landmark: landmark.mean_px)
+        sdr = None if found.sdr_percent is None else found.sdr_percent[2.0]
+        table.add_row(
+            _label(row),
+            *(("",) * 3 if row.is_reference else _moved(found, worst.name, worst.mean_px)),
+            _error(found),
+            "" if row.is_reference else _change(found),
+            "" if sdr is None else f"{sdr:.1f}%",
+            "reference" if row.gate is None else ("pass" if row.gate.passed else "FAIL"),
+        )
+    return table
+
+
+def _label(row: Row) -> str:
+    if row.stand_in:
+        return f"{row.name} (graph)"
+    return f"{row.name} {row.precision}" if row.is_reference else row.name
+
+
+def _moved(found: Accuracy, worst: str, worst_px: float) -> tuple[str, str, str]:
+    return f"{found.mean_px:.3f}", f"{found.max_px:.3f}", f"{worst} {worst_px:.3f}"
+
+
+def _error(found: Accuracy) -> str:
+    """The MRE, in mm where that is known, else in image pixels."""
+    if found.mre_mm is not None:
+        return f"{found.mre_mm:.3f} mm"
+    return "" if found.mre_px is None else f"{found.mre_px:.3f} px"
+
+
+def _change(found: Accuracy) -> str:
+    """The change of MRE with its interval, in the unit of :func:`_error`."""
+    delta, interval = found.delta_mre_px, found.delta_mre_px_interval
+    if found.mre_mm is not None:
+        delta, interval = found.delta_mre_mm, found.delta_mre_mm_interval
+    between = "" if interval is None else f" [{interval[0]:+.3f}, {interval[1]:+.3f}]"
+    return "" if delta is None else f"{delta:+.3f}{between}"
+
+
+def _number(value: float | None) -> str:
+    """Three significant digits at least, no exponent."""
+    if value is None:
+        return ""
+    if not math.isfinite(value):
+        return str(value)
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"

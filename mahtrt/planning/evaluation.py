@@ -1,0 +1,62 @@
+"""The evaluation images as a bench needs them: prepared, in batches, and decoded again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.benchmarks.accuracy import Annotations, LandmarkSet
+from mahtrt.data.preprocess import Placement, network_from_output, preprocess
+from mahtrt.data.sample import Dataset
+from mahtrt.planning.store import Found
+from mahtrt.spec import ModelSpec
+
+
+class EvaluationImages:
+    """Evaluation images, prepared once.
+
+    Attributes:
+        annotations: What the data set knows about them.
+    """
+
+    def __init__(self, dataset: Dataset, spec: ModelSpec, limit: int) -> None:
+        self.spec = spec
+        samples = [dataset[i] for i in range(min(limit, len(dataset)))]
+        prepared = [preprocess(sample.image, spec.input) for sample in samples]
+        self.tensors = [tensor for tensor, _ in prepared]
+        self.placements: list[Placement] = [placement for _, placement in prepared]
+        points = np.full((len(samples), spec.num_landmarks, 2), np.nan)
+        spacing = np.full((len(samples), 2), np.nan)
+        for i, sample in enumerate(samples):
+            if sample.points_px is not None and len(sample.points_px) == spec.num_landmarks:
+                points[i] = sample.points_px
+            if sample.spacing_mm is not None:
+                spacing[i] = sample.spacing_mm
+        self.annotations = Annotations(points, spacing)
+
+    def batches(self, batch: int) -> list[NDArray[np.float32]]:
+        """The images (B, C, H, W); the last batch is filled up with its own."""
+        groups = [self.tensors[i : i + batch] for i in range(0, len(self.tensors), batch)]
+        return [np.stack([g[i % len(g)] for i in range(batch)]) for g in groups]
+
+    def decode(
+        self, outputs: Sequence[Mapping[str, NDArray[np.float32]]]
+    ) -> tuple[Found, LandmarkSet]:
+        """Landmarks of all images, from the outputs of :meth:`batches`."""
+        spec, count = self.spec, len(self.tensors)
+        landmarks, spread = spec.output("landmarks"), spec.output("spread")
+        assert landmarks is not None
+        raw = np.concatenate([o[landmarks.name] for o in outputs])[:count]
+        network = network_from_output(
+            raw.reshape(count, spec.num_landmarks, 2), landmarks.frame, spec
+        )
+        wide = np.full((count, spec.num_landmarks), np.nan)
+        if spread is not None:
+            # Only compared with itself, so its own unit will do.
+            values = np.concatenate([o[spread.name] for o in outputs])[:count]
+            wide = values.reshape(count, spec.num_landmarks).astype(np.float64)
+        image = [p.image_from_network(n) for p, n in zip(self.placements, network, strict=True)]
+        found = Found(network.astype(np.float64), wide)
+        return found, LandmarkSet(network_px=network, image_px=np.stack(image))

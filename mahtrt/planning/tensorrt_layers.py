@@ -1,0 +1,178 @@
+"""Layer times of TensorRT, and which nodes of the ONNX each layer came from.
+
+The times are those that TensorRT itself tells a profiler on an execution context. A layer is named
+by the nodes that were fused into it, unless TensorRT's graph compiler made its kernel: such a name
+(``__myl_MulAddCast_myl0_12``) says nothing. Then the nodes stand in the metadata that the engine
+inspector gives for the layer, and the layers that read it follow from its tensors.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.benchmarks.machine import probe_cuda
+from mahtrt.engine.manifest import EngineRecord
+from mahtrt.engine.targets import find_target
+from mahtrt.engine.tensorrt_options import TensorRtOptions
+from mahtrt.errors import MissingComponentError, ModelError, require
+from mahtrt.planning.layers import WARM_UP, Layer, layers_from_profile, undisturbed
+from mahtrt.runtime.tensorrt import TensorRtBackend
+from mahtrt.spec import ModelSpec, spec_from_json
+
+_NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
+
+
+def check_runs_here(target: str, options: TensorRtOptions | None = None) -> None:
+    """Refuse to plan for a GPU that is not here, before anything is built.
+
+    Args:
+        target: One that needs a GPU.
+
+    Raises:
+        MissingComponentError: No GPU, none that the engines are for, or no such TensorRT.
+        UsageError: Options that contradict each other.
+    """
+    subject = f"planning for target {target}"
+    fix = (
+        "Plan on the machine with that GPU, plan for --target openvino here, or give "
+        "mahtrt build a finished plan with --plan FILE."
+    )
+    probe = probe_cuda()
+    if not probe.devices:
+        raise MissingComponentError(
+            subject,
+            got=probe.problem or "no CUDA device",
+            expected="an NVIDIA GPU: plans are chosen by timing engines where they run",
+            fix=fix,
+        )
+    from mahtrt.engine.tensorrt import check_request
+
+    _, _, device = check_request(target, options or TensorRtOptions())  # type: ignore[arg-type]
+    if device.gpu is None:
+        raise MissingComponentError(
+            subject,
+            got=f"engines for {', '.join(device.capabilities)}, which {probe.devices[0]} here "
+            "cannot run",
+            expected="engines that can be timed on this machine",
+            fix=fix,
+        )
+
+
+def profile_tensorrt(
+    target: str,
+    onnx_path: Path,
+    tensor: NDArray[np.float32],
+    threads: int | None,
+    runs: int,
+) -> list[Layer]:
+    """Build an engine of an ONNX, profile it, and forget it.
+
+    Args:
+        target: ``tensorrt`` or ``tensorrt-rtx``.
+        onnx_path: With its spec inside; its types are the engine's.
+        tensor: One input (B, C, H, W).
+        threads: Of the builder.
+        runs: After some to warm up.
+
+    Raises:
+        BuildError: TensorRT refuses the graph.
+        ModelError: It has no spec inside.
+        MissingComponentError: As :func:`check_runs_here`.
+    """
+    check_runs_here(target)
+    kind, spec = find_target(target), _spec_inside(onnx_path)
+    with tempfile.TemporaryDirectory(prefix="mahtrt-") as folder:
+        # The graph's types decide; the word only tells cached engines apart.
+        artifact = kind.load_builder()(onnx_path, "int8", Path(folder), threads=threads)
+        record = EngineRecord(
+            name=f"{target} layer times",
+            target=target,
+            precision="int8",
+            files={role: place.name for role, place in artifact.files.items()},
+            batch=artifact.batch,
+            device=artifact.device,
+            versions=artifact.versions,
+        )
+        backend: TensorRtBackend = kind.load_backend().open(record, artifact.files, spec)
+        try:
+            return layers_of_engine(backend, artifact.files.get("layers"), tensor, runs)
+        finally:
+            backend.close()
+
+
+def _spec_inside(onnx_path: Path) -> ModelSpec:
+    onnx: Any = require("onnx", extra="export", needed_for="layer times of TensorRT")
+    for entry in onnx.load(str(onnx_path), load_external_data=False).metadata_props:
+        if entry.key == "mahtrt.spec":
+            return spec_from_json(entry.value, where=f"{onnx_path}: spec")
+    raise ModelError(
+        str(onnx_path), got="an ONNX file without a spec", expected="one that mahtrt export wrote"
+    )
+
+
+def layers_of_engine(
+    backend: TensorRtBackend, inspector: Path | None, tensor: NDArray[np.float32], runs: int
+) -> list[Layer]:
+    """The layers of an open engine.
+
+    Args:
+        inspector: The engine inspector's JSON, where the builder wrote it.
+        tensor: One input (B, C, H, W).
+        runs: After some to warm up.
+
+    Raises:
+        MahtrtError: The engine tells no times, or an inference fails.
+    """
+    found: dict[str, list[float]] = {}
+    for run in backend.layer_times(tensor, WARM_UP + runs):
+        for name, ms in run.items():
+            found.setdefault(name, []).append(ms)
+    times = {name: undisturbed(durations) for name, durations in found.items()}
+    data = json.loads(inspector.read_text(encoding="utf-8")) if inspector is not None else {}
+    return layers_with_origins(times, data)
+
+
+def layers_with_origins(times_ms: Mapping[str, float], inspector: Any) -> list[Layer]:
+    """Layers from a table of times, with what the engine inspector knows of each.
+
+    Args:
+        times_ms: By the layers' names.
+        inspector: The inspector's JSON. Where it holds bare names, the names have to do.
+    """
+    layers = inspector.get("Layers", ()) if isinstance(inspector, Mapping) else ()
+    tables = {str(t["Name"]): t for t in layers if isinstance(t, Mapping) and "Name" in t}
+    readers: dict[str, list[str]] = {}
+    for name, table in tables.items():
+        for tensor in _tensors(table, "Inputs"):
+            readers.setdefault(tensor, []).append(name)
+    return [_known(layer, tables, readers) for layer in layers_from_profile(times_ms)]
+
+
+def _known(
+    layer: Layer, tables: Mapping[str, Mapping[str, Any]], readers: Mapping[str, list[str]]
+) -> Layer:
+    if layer.name not in tables:
+        return layer
+    table = tables[layer.name]
+    nodes = _NODE.findall(str(table.get("Metadata", "")))
+    after = (name for tensor in _tensors(table, "Outputs") for name in readers.get(tensor, ()))
+    return replace(
+        layer,
+        origins=tuple(dict.fromkeys((*nodes, *layer.origins))),
+        readers=tuple(dict.fromkeys(after)),
+    )
+
+
+def _tensors(table: Mapping[str, Any], key: str) -> list[str]:
+    ports = table.get(key)
+    named = ports if isinstance(ports, list) else []
+    return [str(port["Name"]) for port in named if isinstance(port, Mapping) and "Name" in port]

@@ -1,0 +1,60 @@
+"""``mahtrt calibrate`` through the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from foreign_network import ForeignNetwork
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from mahtrt.calibration.plan import load_plan
+from mahtrt.calibration.ranges import ranges_from_json
+from mahtrt.cli import app
+from mahtrt.planning.matrix import load_sensitivity
+
+
+def calibrate(network: ForeignNetwork, out: Path, *options: str) -> Result:
+    asked = ["calibrate", str(network.onnx), "--calib=phantom:4@1", "--threads=1", f"--out={out}"]
+    return CliRunner().invoke(app, [*asked, *options])
+
+
+def test_the_card_and_its_files(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
+    result = calibrate(foreign_network, tmp_path / "c")
+    assert result.exit_code == 0, result.output
+    assert "calibrated on 4 images" in result.stdout
+    assert {place.name for place in (tmp_path / "c").iterdir()} == {
+        "card.json",
+        "plan.json",
+        "ranges.json",
+    }
+    card = json.loads((tmp_path / "c/card.json").read_text())
+    assert card["images"] == card["card"]["images"] == 4
+    ranges = ranges_from_json((tmp_path / "c/ranges.json").read_text())
+    assert ranges.images == 4
+    assert load_plan(tmp_path / "c/plan.json").int8_nodes
+
+
+def test_the_sensitivity_by_block(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
+    result = calibrate(foreign_network, tmp_path / "c", "--sensitivity", "--images=2")
+    assert result.exit_code == 0, result.output
+    found = load_sensitivity(tmp_path / "c/sensitivity.json")
+    assert found.blocks
+    for block in found.blocks:
+        assert block.name in result.stdout
+        assert len(block.cells) == len(found.landmarks) == 3
+    with Image.open(tmp_path / "c/sensitivity.png") as picture:
+        assert min(picture.size) > 50
+    assert load_plan(tmp_path / "c/plan.json").int8_nodes
+
+
+def test_what_is_no_export_is_refused(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
+    place = tmp_path / "x.onnx"
+    place.write_bytes(b"no network")
+    out = tmp_path / "c"
+    asked = ["calibrate", str(place), "--calib=phantom:4@1", f"--out={out}"]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 1
+    assert "x.onnx" in result.stderr
+    assert not out.exists()

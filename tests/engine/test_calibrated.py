@@ -1,0 +1,164 @@
+"""Calibration inside a build: methods, scaled channels, biases, and what may not happen."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from foreign_network import ForeignNetwork
+
+import mahtrt.engine.build
+import mahtrt.engine.calibrated
+from mahtrt.calibration.bias_correction import METADATA_KEY as BIAS_KEY
+from mahtrt.calibration.methods import METHODS
+from mahtrt.calibration.plan import default_plan
+from mahtrt.data.phantom import PhantomDataset
+from mahtrt.data.subset import NetworkTensors, spread_out
+from mahtrt.engine.build import AccuracyError, build
+from mahtrt.engine.calibrated import Calibrated, LandmarkError, calibrate
+from mahtrt.engine.graph_file import GraphFile, read_graph
+from mahtrt.engine.options import BuildOptions, CalibrationOptions
+from mahtrt.errors import DataError
+
+CALIB = PhantomDataset(4, 1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mahtrt.engine.build, "TIMED_ROUNDS", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def graph(foreign_network: ForeignNetwork) -> GraphFile:
+    return read_graph(foreign_network.onnx)
+
+
+def options(network: ForeignNetwork, out: Path, **changed: Any) -> BuildOptions:
+    asked = BuildOptions(
+        network.onnx,
+        out,
+        ("int8",),
+        targets=("onnxruntime",),
+        calib="phantom:6@1",
+        points=(0, 1, 2),
+        threads=1,
+    )
+    return dataclasses.replace(asked, **changed)
+
+
+def look(graph: GraphFile, scratch: Path, told: list[str] | None = None, **how: Any) -> Calibrated:
+    plan = default_plan(graph.proto, graph.spec)
+    asked = CalibrationOptions(threads=1, **how)
+    said = [] if told is None else told
+    return calibrate(graph, CALIB, plan, asked, scratch, lambda stage, *_: said.append(stage))
+
+
+def run(graph: GraphFile, model: onnx.ModelProto, scratch: Path) -> float:
+    """Displacement of a model's landmarks from the export's, on other images."""
+    tensors = np.stack(list(NetworkTensors(PhantomDataset(3, 9), graph.spec.input)))
+    return LandmarkError(graph, tensors, scratch, 1)(model)
+
+
+def test_the_error_of_the_export_itself_is_nothing(graph: GraphFile, tmp_path: Path) -> None:
+    assert run(graph, graph.proto, tmp_path) == 0.0
+    found = look(graph, tmp_path)
+    assert 0 < run(graph, found.quantized(graph.proto, 8), tmp_path) < 2
+
+
+def test_auto_chooses_a_method_for_each_class(graph: GraphFile, tmp_path: Path) -> None:
+    told: list[str] = []
+    found = look(graph, tmp_path, told, method="auto")
+    assert "choosing methods" in told
+    assert found.choice is not None
+    assert isinstance(found.method, dict)
+    assert set(found.method.values()) <= set(METHODS)
+    assert found.choice.error_px <= found.choice.uniform_px
+    table = found.to_dict()
+    assert table["method"] == "auto"
+    assert table["methods_by_class"] == dict(found.choice.methods)
+    json.dumps(table)
+
+
+def test_equalizing_changes_int8_and_nothing_else(graph: GraphFile, tmp_path: Path) -> None:
+    told: list[str] = []
+    found = look(graph, tmp_path, told, equalize=True)
+    assert told[0] == "equalizing"
+    assert found.scaled
+    # Factors are powers of two: the floating-point network is the same to the last bit.
+    assert run(graph, found.graph.proto, tmp_path) == 0.0
+    plain = look(graph, tmp_path)
+    scaled = [
+        name
+        for name in plain.ranges.tensors
+        if found.ranges.tensors[name] != plain.ranges.tensors[name]
+    ]
+    assert scaled
+    assert run(graph, found.quantized(found.graph.proto, 8), tmp_path) < 2
+
+
+def test_bias_correction_is_in_the_graph_and_in_the_manifest(
+    foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    with_it = build(options(foreign_network, tmp_path / "a.mahtrt"))
+    without = build(options(foreign_network, tmp_path / "b.mahtrt", bias_correction=False))
+    for result, images in ((with_it, 5), (without, 0)):
+        keys = {e.key for e in onnx.load(result.path / "model.int8.onnx").metadata_props}
+        assert (BIAS_KEY in keys) is bool(images)
+        assert result.manifest.calibration["bias_correction_images"] == images
+
+
+def test_the_card_travels_in_the_manifest(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
+    result = build(options(foreign_network, tmp_path / "a.mahtrt", calib="phantom:4@1"))
+    card = result.manifest.calibration["card"]
+    assert card["images"] == result.manifest.calibration["images"] == 3
+    assert card["methods"] == {"minmax": len(result_ranges(result.path))}
+    assert card["warnings"]
+    assert any(card["warnings"][0] in note for note in result.notes)
+
+
+def result_ranges(bundle: Path) -> dict[str, Any]:
+    tensors: dict[str, Any] = json.loads((bundle / "ranges.json").read_text())["tensors"]
+    return tensors
+
+
+def test_images_that_calibrate_do_not_judge(
+    foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    asked = options(foreign_network, tmp_path / "a.mahtrt", eval="phantom:3@1")
+    with pytest.raises(DataError, match="3 in both"):
+        build(asked)
+    assert not list(tmp_path.iterdir())
+
+
+class Unnormalised(NetworkTensors):
+    """What forgetting to normalise gives: grey levels up to 255."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for tensor in super().__iter__():
+            yield tensor * np.float32(255)
+
+
+def test_a_broken_calibration_is_caught(
+    foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mahtrt.engine.calibrated, "NetworkTensors", Unnormalised)
+    with pytest.raises(AccuracyError) as caught:
+        build(options(foreign_network, tmp_path / "a.mahtrt"))
+    assert caught.value.exit_code == 3
+    assert "onnxruntime-int8" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_spread_over_a_data_set() -> None:
+    assert spread_out(PhantomDataset(10, 1), 4).names == tuple(
+        PhantomDataset(10, 1).names[i] for i in (0, 3, 6, 9)
+    )
+    assert len(spread_out(PhantomDataset(2, 1), 9)) == 2

@@ -1,0 +1,132 @@
+"""``--plan auto`` inside a build."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from foreign_network import ForeignNetwork
+
+import mahtrt.engine.build
+import mahtrt.engine.planned
+from mahtrt.benchmarks.accuracy import Gate
+from mahtrt.benchmarks.machine import probe_cuda
+from mahtrt.calibration.plan import load_plan
+from mahtrt.engine.build import build
+from mahtrt.engine.options import BuildOptions
+from mahtrt.engine.planned import SHARE_OF_BUDGET, planning_target
+from mahtrt.errors import MissingComponentError, UsageError
+from mahtrt.planning.blocks import compose, decidable
+from mahtrt.planning.matrix import load_sensitivity
+from mahtrt.planning.planner import PlanOptions, PlanResult
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mahtrt.engine.build, "TIMED_ROUNDS", 1)
+        yield
+
+
+def options(network: ForeignNetwork, out: Path, **changed: Any) -> BuildOptions:
+    asked = BuildOptions(
+        network.onnx,
+        out,
+        ("int8",),
+        targets=("onnxruntime",),
+        calib="phantom:12@1",
+        points=(0, 1, 2),
+        threads=1,
+        plan="auto",
+        plan_minutes=0.02,
+    )
+    return dataclasses.replace(asked, **changed)
+
+
+class Planner:
+    """Instead of timing: chooses what it is told to, and keeps what it was asked."""
+
+    def __init__(self, int8: bool) -> None:
+        self.int8 = int8
+        self.asked: PlanOptions | None = None
+        self.images: tuple[str, ...] = ()
+
+    def __call__(
+        self, options: PlanOptions, graph: Any, candidates: Sequence[Any], *rest: Any, **_: Any
+    ) -> PlanResult:
+        _, sensitivity, target, evaluation = rest
+        self.asked, self.images = options, tuple(evaluation.names)
+        assert {row.name for row in sensitivity.blocks} == {c.name for c in decidable(candidates)}
+        able = [c.name for c in decidable(candidates) if not c.ruled_out]
+        plan = compose(candidates, able[:1] if self.int8 else ())
+        verdict = "one block pays" if self.int8 else "INT8 does not pay here"
+        return PlanResult(plan, verdict, (), (), target, "fp32", options.budget, 1, 0.1)
+
+
+def test_a_plan_is_made_followed_and_kept(
+    foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planner = Planner(int8=True)
+    monkeypatch.setattr(mahtrt.engine.planned, "make_plan", planner)
+    result = build(options(foreign_network, tmp_path / "b.mahtrt", gate=Gate(budget_px=0.5)))
+    assert [engine.precision for engine in result.manifest.engines] == ["int8"]
+    plan = load_plan(result.path / "plan.json")
+    assert plan.to_dict() == result.manifest.plan
+    assert len([block for block in plan.blocks if block.precision == "int8"]) == 1
+    assert "plan: one block pays" in result.notes
+    sensitivity = load_sensitivity(result.path / "sensitivity.json")
+    assert sensitivity.landmarks == result.manifest.spec.landmarks
+    assert (result.path / "sensitivity.png").stat().st_size
+    assert json.loads((result.path / "planning.json").read_text())["verdict"] == "one block pays"
+    assert planner.asked is not None
+    assert planner.asked.budget.mean_px == pytest.approx(0.5 * SHARE_OF_BUDGET)
+    # Neither what calibrates nor what the gate judges by chose the plan.
+    assert result.manifest.calibration["images"] == 12 - 3 - len(planner.images)
+    again = build(options(foreign_network, tmp_path / "c.mahtrt", plan=result.path / "plan.json"))
+    assert again.manifest.plan == result.manifest.plan
+
+
+def test_where_int8_does_not_pay_fp32_is_built_and_said(
+    foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mahtrt.engine.planned, "make_plan", Planner(int8=False))
+    result = build(options(foreign_network, tmp_path / "b.mahtrt"))
+    assert [engine.precision for engine in result.manifest.engines] == ["fp32"]
+    assert "plan: INT8 does not pay here" in result.notes
+    assert not load_plan(result.path / "plan.json").int8_nodes
+    assert not (result.path / "model.int8.onnx").exists()
+
+
+def test_the_real_planner_in_a_build(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
+    told: list[str] = []
+    asked = options(foreign_network, tmp_path / "b.mahtrt")
+    result = build(asked, lambda stage, *_: told.append(stage))
+    assert any(stage.startswith("planning: ") for stage in told)
+    planning = json.loads((result.path / "planning.json").read_text())
+    uses = bool(load_plan(result.path / "plan.json").int8_nodes)
+    assert [e.precision for e in result.manifest.engines] == (["int8"] if uses else ["fp32"])
+    assert {row["name"] for row in planning["last_race"]} >= {"all-INT8"}
+
+
+def test_what_is_planned_for() -> None:
+    assert planning_target(["onnxruntime", "openvino"]) == "openvino"
+    assert planning_target(["onnxruntime"]) == "onnxruntime"
+
+
+@pytest.mark.skipif(bool(probe_cuda().devices), reason="a GPU is here")
+def test_a_target_that_cannot_be_timed_is_refused(
+    foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    with pytest.raises(MissingComponentError, match="can be timed here"):
+        build(options(foreign_network, tmp_path / "b.mahtrt", targets=("tensorrt-rtx",)))
+    assert planning_target(["tensorrt-rtx", "openvino"]) == "openvino"
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_time_is_a_usage_error(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--plan-minutes"):
+        build(options(foreign_network, tmp_path / "b.mahtrt", plan_minutes=0.0))

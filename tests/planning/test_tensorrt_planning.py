@@ -1,0 +1,327 @@
+"""Planning for TensorRT, on a fake GPU."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from fake_gpu import FakeGpu
+from onnx import TensorProto, helper, numpy_helper
+from test_workbench import Photographs
+from tiny_graphs import smooth_images
+
+from mahtrt.benchmarks.machine import CudaProbe
+from mahtrt.calibration.half import to_half
+from mahtrt.calibration.plan import load_plan, save_plan
+from mahtrt.engine import tensorrt as builder
+from mahtrt.engine.graph_file import GraphFile
+from mahtrt.engine.tensorrt_options import TensorRtOptions
+from mahtrt.errors import BuildError, GateError, MahtrtError, MissingComponentError, ModelError
+from mahtrt.inspection.graph import describe_graph
+from mahtrt.inspection.int8_check import check_int8
+from mahtrt.planning import tensorrt_layers
+from mahtrt.planning.blocks import Candidate, compose
+from mahtrt.planning.budget import Budget
+from mahtrt.planning.gains import OTHER, find_owners, time_by_block
+from mahtrt.planning.layers import Layer, profile
+from mahtrt.planning.planner import PlanOptions, make_plan
+from mahtrt.planning.recipe import Recipe
+from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
+from mahtrt.planning.tensorrt_layers import check_runs_here, layers_with_origins
+from mahtrt.planning.workbench import BenchSettings, TargetBench
+
+KINDS = [("tensorrt", "10.16.1"), ("tensorrt", "11.4.0"), ("tensorrt-rtx", "1.7.1")]
+BLOCK = "decoder.blocks.0"
+NO_DRIVER = CudaProbe(problem="no NVIDIA driver (libcuda.so.1 cannot be loaded)")
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: "-".join(kind))
+def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
+    return FakeGpu(*request.param, monkeypatch)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> BenchSettings:
+    options = TensorRtOptions(cache_dir=tmp_path / "cache")
+    return BenchSettings(threads=1, images=2, rounds=9, min_rounds=9, tensorrt=options)
+
+
+def types_of(model: onnx.ModelProto) -> set[int]:
+    return {weight.data_type for weight in model.graph.initializer}
+
+
+def test_candidates_are_half_graphs_with_8_bit_weights(
+    gpu: FakeGpu,
+    graph: GraphFile,
+    candidates: tuple[Candidate, ...],
+    recipe: Recipe,
+    settings: BenchSettings,
+) -> None:
+    assert recipe.weight_bits == 7
+    told: list[str] = []
+    with TargetBench(
+        graph, candidates, recipe, gpu.target, Photographs(2), settings, tell=told.append
+    ) as bench:
+        assert bench.float_precision == "fp16"
+        nothing, one = compose(candidates, ()), compose(candidates, [BLOCK])
+        moved = bench.cost(nothing)
+        assert 0 < moved.mean_px < 0.1, "FP16 against the FP32 of a CPU"
+        assert bench.cost(one).mean_px > 0
+        floating, quantised = gpu.built
+        expected = to_half(graph.proto, "fp16")
+        assert floating.SerializeToString(deterministic=True) == expected.SerializeToString(
+            deterministic=True
+        )
+        assert TensorProto.INT8 not in types_of(floating)
+        weights = [w for w in quantised.graph.initializer if w.name.endswith("weight_int8")]
+        assert weights
+        assert max(np.abs(numpy_helper.to_array(w)).max() for w in weights) == 127
+        scales = {w.data_type for w in quantised.graph.initializer if w.name.endswith("_scale")}
+        assert scales == {TensorProto.FLOAT16}
+        assert any(told), "a build tells of itself"
+    assert (gpu.cuda.memory, gpu.cuda.streams, gpu.cuda.retained) == ({}, set(), 0)
+
+
+def test_layer_times_are_those_of_the_engine(
+    gpu: FakeGpu,
+    graph: GraphFile,
+    candidates: tuple[Candidate, ...],
+    recipe: Recipe,
+    settings: BenchSettings,
+) -> None:
+    with TargetBench(graph, candidates, recipe, gpu.target, Photographs(1), settings) as bench:
+        nothing, one = compose(candidates, ()), compose(candidates, [BLOCK])
+        before, after = bench.block_times_ms(nothing), bench.block_times_ms(one)
+        assert len(gpu.built) == 2, "no engine is built for its profile alone"
+        products = len(next(c for c in candidates if c.name == BLOCK).nodes)
+        assert before[BLOCK] - after[BLOCK] == pytest.approx(0.5 * products)
+        assert before["head.refine"] == after["head.refine"] == pytest.approx(1.0)
+        bench.race({"float": nothing, "one": one}, seconds=0.0, seed=0)
+        contexts = gpu.trt.state.called("ICudaEngine.create_execution_context")
+        assert len(contexts) == 4, "a profile has a context of its own"
+    assert (gpu.cuda.memory, gpu.cuda.streams, gpu.cuda.contexts) == ({}, set(), 0)
+
+
+@pytest.mark.parametrize("int8_float", ["bf16", "fp32"])
+def test_the_floating_part_can_be_another(
+    int8_float: Any,
+    graph: GraphFile,
+    candidates: tuple[Candidate, ...],
+    recipe: Recipe,
+    settings: BenchSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = FakeGpu(*KINDS[0], monkeypatch)
+    monkeypatch.setattr(gpu, "_execute", None)  # ONNX Runtime has no BF16 convolutions
+    monkeypatch.setattr("onnxruntime.InferenceSession", lambda *_, **__: None)
+    with TargetBench(
+        graph,
+        candidates,
+        recipe,
+        gpu.target,
+        Photographs(1),
+        replace(settings, int8_float=int8_float),
+    ) as bench:
+        assert bench.float_precision == int8_float
+        bench._engine(compose(candidates, ()))
+        kind = TensorProto.BFLOAT16 if int8_float == "bf16" else TensorProto.FLOAT
+        assert kind in types_of(gpu.built[0])
+        assert TensorProto.FLOAT16 not in types_of(gpu.built[0])
+
+
+def test_a_network_is_planned(
+    gpu: FakeGpu,
+    graph: GraphFile,
+    candidates: tuple[Candidate, ...],
+    recipe: Recipe,
+    settings: BenchSettings,
+    tmp_path: Path,
+) -> None:
+    matrix = measure_sensitivity(
+        graph, candidates, recipe, smooth_images(2, seed=5), SensitivityOptions(threads=1)
+    )
+    result = make_plan(
+        PlanOptions(Budget(5.0, 50.0), minutes=0.02, bench=settings),
+        graph,
+        candidates,
+        recipe,
+        matrix,
+        gpu.target,
+        Photographs(2),
+    )
+    assert result.uses_int8
+    assert (result.target, result.float_precision) == (gpu.target, "fp16")
+    assert f"of fp16's time on {gpu.target}" in result.verdict
+    chosen = [b for b in result.plan.blocks if b.precision == "int8"]
+    assert all(b.gain_ms == pytest.approx(0.5 * len(b.nodes)) for b in chosen)
+    save_plan(result.plan, tmp_path / "plan.json")
+    again = load_plan(tmp_path / "plan.json")
+    assert again == result.plan
+    made = recipe.apply(to_half(graph.proto, "fp16"), again)
+    check_int8(describe_graph(made), again)
+    assert (gpu.cuda.memory, gpu.cuda.retained) == ({}, 0)
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "tensorrt-rtx"])
+def test_without_a_gpu_planning_is_refused_up_front(
+    target: str,
+    graph: GraphFile,
+    candidates: tuple[Candidate, ...],
+    recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tensorrt_layers, "probe_cuda", lambda: NO_DRIVER)
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("nothing may be built")
+
+    monkeypatch.setattr(builder, "run_child", never)
+    with pytest.raises(MissingComponentError, match=f"planning for target {target}") as caught:
+        TargetBench(graph, candidates, recipe, target, Photographs(1))
+    text = str(caught.value)
+    assert caught.value.exit_code == 6
+    assert "no NVIDIA driver" in text
+    assert "an NVIDIA GPU" in text
+    assert "--target openvino" in text
+    assert "--plan FILE" in text
+    with pytest.raises(MissingComponentError, match=f"planning for target {target}"):
+        profile(target, graph.path, smooth_images(1)[0][None])
+
+
+def test_engines_for_other_gpus_cannot_be_planned_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeGpu("tensorrt-rtx", "1.7.1", monkeypatch)
+    check_runs_here("tensorrt-rtx")
+    with pytest.raises(MissingComponentError, match=r"engines for SM120, which NVIDIA RTX 4090"):
+        check_runs_here("tensorrt-rtx", TensorRtOptions(compute_capabilities=("SM120",)))
+
+
+def test_numbers_beyond_fp16_are_refused_up_front(
+    graph: GraphFile,
+    candidates: tuple[Candidate, ...],
+    recipe: Recipe,
+    settings: BenchSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = FakeGpu(*KINDS[0], monkeypatch)
+    proto = onnx.ModelProto()
+    proto.CopyFrom(graph.proto)
+    bias = next(w for w in proto.graph.initializer if w.name == "encoder.stem.bias")
+    large = np.full(numpy_helper.to_array(bias).shape, 6e4, np.float32)
+    bias.CopyFrom(numpy_helper.from_array(large, bias.name))
+    with pytest.raises(GateError, match="beyond its range"):
+        TargetBench(
+            replace(graph, proto=proto),
+            candidates,
+            recipe,
+            gpu.target,
+            Photographs(1),
+            settings,
+        )
+    assert gpu.built == []
+
+
+def test_a_file_is_profiled(gpu: FakeGpu, graph: GraphFile, tmp_path: Path) -> None:
+    proto = to_half(graph.proto, "fp16")
+    place = tmp_path / "half.onnx"
+    tensor = smooth_images(1)[0][None]
+    del proto.metadata_props[:]
+    onnx.save(proto, place)
+    with pytest.raises(ModelError, match="without a spec"):
+        profile(gpu.target, place, tensor, runs=2)
+    helper.set_model_props(proto, {"mahtrt.spec": graph.spec.to_json()})
+    onnx.save(proto, place)
+    layers = profile(gpu.target, place, tensor, runs=2)
+    assert [layer.name for layer in layers] == [node.name for node in proto.graph.node]
+    assert {layer.ms for layer in layers} == {0.0, 1.0}
+    (deserialized,) = gpu.trt.state.called("Runtime.deserialize_cuda_engine")[-1:]
+    assert deserialized[1] is False
+    assert (gpu.cuda.memory, gpu.cuda.retained) == ({}, 0)
+
+
+def test_an_engine_without_layer_times(
+    graph: GraphFile,
+    candidates: tuple[Candidate, ...],
+    recipe: Recipe,
+    settings: BenchSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = FakeGpu(*KINDS[0], monkeypatch)
+    plan = compose(candidates, ())
+    with TargetBench(graph, candidates, recipe, gpu.target, Photographs(1), settings) as bench:
+        engine = bench._engine(plan)
+        monkeypatch.setattr(engine.backend._engine, "_record", {
+            **engine.backend._engine._record, "layers": [],
+        })  # fmt: skip
+        monkeypatch.setattr(gpu.trt.state, "on_execute", lambda context: True)
+        with pytest.raises(MahtrtError, match="no layer times"):
+            bench.block_times_ms(plan)
+        monkeypatch.setattr(gpu.trt.state, "on_execute", lambda context: False)
+        with pytest.raises(MahtrtError, match="refuses the inference"):
+            bench.block_times_ms(plan)
+    assert (gpu.cuda.memory, gpu.cuda.streams, gpu.cuda.retained) == ({}, set(), 0)
+
+
+def test_a_target_that_refuses_the_floating_graph(
+    graph: GraphFile,
+    candidates: tuple[Candidate, ...],
+    recipe: Recipe,
+    settings: BenchSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = FakeGpu(*KINDS[0], monkeypatch)
+    gpu.trt.state.fail_build("no kernel for it")
+    with (
+        TargetBench(graph, candidates, recipe, gpu.target, Photographs(1), settings) as bench,
+        pytest.raises(BuildError, match="no kernel for it"),
+    ):
+        bench.block_times_ms(compose(candidates, ()))
+
+
+INSPECTOR = {
+    "Layers": [
+        {
+            "Name": "Reformatting CopyNode for Input Tensor 0 to __myl_Conv_myl0_1",
+            "Inputs": [{"Name": "image"}],
+            "Outputs": [{"Name": "__mye1"}],
+            "Metadata": "",
+        },
+        {
+            "Name": "__myl_Conv_myl0_1",
+            "Inputs": [{"Name": "__mye1"}],
+            "Outputs": [{"Name": "__mye2"}],
+            "Metadata": "[ONNX Layer: head.refine]\x1f[ONNX Layer: head.relu]",
+        },
+        {
+            "Name": "__myl_ConvSigm_myl0_2",
+            "Inputs": [{"Name": "__mye2"}],
+            "Outputs": [{"Name": "heatmaps"}],
+            "Metadata": "[ONNX Layer: head.heatmaps]\x1e[ONNX Layer: head.sigmoid]",
+        },
+    ]
+}
+
+
+def test_layers_that_hide_their_nodes_are_found_by_the_inspector(
+    graph: GraphFile, candidates: tuple[Candidate, ...]
+) -> None:
+    times = {str(layer["Name"]): 1.0 for layer in INSPECTOR["Layers"]} | {"__myl_Move": 0.25}
+    layers = layers_with_origins(times, json.loads(json.dumps(INSPECTOR)))
+    found = {layer.name: layer for layer in layers}
+    assert found["__myl_Conv_myl0_1"].origins[:2] == ("head.refine", "head.relu")
+    assert found["__myl_Conv_myl0_1"].readers == ("__myl_ConvSigm_myl0_2",)
+    blocks = time_by_block(layers, find_owners(graph.proto, candidates))
+    # The conversion is the time of the layer that reads it.
+    assert blocks == {"head.refine": 2.0, "head.heatmaps": 1.0, OTHER: 0.25}
+
+
+@pytest.mark.parametrize(
+    "inspector", [{}, {"Layers": ["head.refine"]}, {"Layers": [{"Name": "head.refine"}]}, []]
+)
+def test_without_the_inspector_the_names_have_to_do(inspector: Any) -> None:
+    (layer,) = layers_with_origins({"head.refine": 1.0}, inspector)
+    assert layer == Layer("head.refine", ("head.refine",), 1.0)
