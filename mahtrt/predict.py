@@ -6,10 +6,10 @@ import contextlib
 import itertools
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mahtrt.atomic import temporary_sibling, write_text_atomic
 from mahtrt.data.datasets import SPACING_FILE, check_spacing, read_spacing_file
@@ -18,6 +18,7 @@ from mahtrt.errors import DataError, ImageError
 from mahtrt.runtime.overlay import write_overlay
 from mahtrt.runtime.results import Prediction, csv_from_predictions, json_from_predictions
 from mahtrt.runtime.session import open_session
+from mahtrt.runtime.verdict import notes_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,12 +48,17 @@ class PredictOptions:
 
 @dataclass(frozen=True, slots=True)
 class PredictResult:
-    """What was found, and what the user should know about it."""
+    """What was found, and what the user should know about it.
+
+    Attributes:
+        verdict: What the bundle's accuracy gate said about the engine, {} where it was not judged.
+    """
 
     bundle: str
     engine: str
     predictions: tuple[Prediction, ...]
     notes: tuple[str, ...]
+    verdict: Mapping[str, Any] = field(default_factory=dict)
 
 
 def predict_files(bundle: Path, images: Sequence[Path], options: PredictOptions) -> PredictResult:
@@ -89,20 +95,25 @@ def predict_files(bundle: Path, images: Sequence[Path], options: PredictOptions)
                 write_overlay(drawn / picture.name, image, found)
             extra = {"overlay": str(picture)} if picture else {}
             predictions.append(Prediction(str(path), found, extra))
-        name, notes = session.name, session.engine_notes
+        name, verdict = session.name, session.verdict
+        notes = (*session.engine_notes, *notes_of(name, verdict))
         if not predictions:
             raise DataError(
                 "predict",
                 got=f"{len(skipped)} image(s) of which none can be used ({skipped[0]})",
                 expected="at least one",
             )
-    return PredictResult(bundle.name, name, tuple(predictions), (*notes, *skipped))
+    return PredictResult(bundle.name, name, tuple(predictions), (*notes, *skipped), verdict)
 
 
 def write_results(result: PredictResult, *, json: str | None, csv: str | None) -> None:
     """Write the results as asked; ``-`` is stdout."""
     if json is not None:
-        about = {"bundle": result.bundle, "engine": result.engine}
+        about = {
+            "bundle": result.bundle,
+            "engine": result.engine,
+            "verdict": dict(result.verdict),
+        }
         _write(json_from_predictions(result.predictions, about=about), json)
     if csv is not None:
         _write(csv_from_predictions(result.predictions), csv)

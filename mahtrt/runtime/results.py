@@ -35,7 +35,7 @@ def json_from_predictions(
     """One JSON document, indented, with a newline at its end.
 
     Args:
-        about: Facts for its head, e.g. bundle and engine.
+        about: Facts for its head: bundle, engine and what the accuracy gate said about it.
     """
     document = {
         "schema": SCHEMA,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +17,7 @@ from mahtrt.engine.targets import find_target
 from mahtrt.errors import InputError, MahtrtError
 from mahtrt.runtime.backend import Backend, Tensor
 from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs, needed_outputs
+from mahtrt.runtime.verdict import verdict_of
 from mahtrt.spec import ModelSpec
 
 Spacing = tuple[float, float]
@@ -57,6 +58,7 @@ def open_session(
         record, opened.engine_files(record), opened.spec, threads=threads
     )
     session = Session(backend, opened.spec, record)
+    session.verdict = verdict_of(opened.manifest, record)
     if note:
         session.engine_notes = (note, *session.engine_notes)
     return session
@@ -92,6 +94,8 @@ class Session:
         engine: The bundle's record of the engine, None without a bundle.
         batch: Images per inference.
         engine_notes: What differs from where the engine was built, one sentence each.
+        verdict: What the bundle's accuracy gate said about the engine
+            (:func:`mahtrt.runtime.verdict.verdict_of`); {} without a bundle.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class Session:
     ) -> None:
         self.spec, self.engine, self.batch = spec, engine, backend.batch
         self.engine_notes = (*(engine.notes if engine else ()), *backend.notes)
+        self.verdict: Mapping[str, Any] = {}
         self._backend: Backend | None = backend
         self._needed = needed_outputs(spec)
 

@@ -30,6 +30,7 @@ from mahtrt.planning.budget import Budget
 from mahtrt.planning.gains import OTHER, find_owners, time_by_block
 from mahtrt.planning.layers import Layer, profile
 from mahtrt.planning.planner import PlanOptions, make_plan
+from mahtrt.planning.proposals import ALL_FLOAT
 from mahtrt.planning.recipe import Recipe
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.tensorrt_layers import check_runs_here, layers_with_origins
@@ -159,12 +160,36 @@ def test_a_network_is_planned(
     assert f"of fp16's time on {gpu.target}" in result.verdict
     chosen = [b for b in result.plan.blocks if b.precision == "int8"]
     assert all(b.gain_ms == pytest.approx(0.5 * len(b.nodes)) for b in chosen)
+    timed = {row.name: row.p50_ms for row in result.rows}
+    products = sum(len(b.nodes) for b in chosen)
+    assert timed[ALL_FLOAT] - min(timed.values()) == pytest.approx(0.5 * products)
+    assert not any(b.name.startswith("encoder") for b in chosen)
     save_plan(result.plan, tmp_path / "plan.json")
     again = load_plan(tmp_path / "plan.json")
     assert again == result.plan
     made = recipe.apply(to_half(graph.proto, "fp16"), again)
     check_int8(describe_graph(made), again)
     assert (gpu.cuda.memory, gpu.cuda.retained) == ({}, 0)
+
+
+def test_int8_that_is_slower_is_not_planned(
+    graph: GraphFile,
+    candidates: tuple[Candidate, ...],
+    recipe: Recipe,
+    settings: BenchSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where reformats eat up what INT8 gains."""
+    gpu = FakeGpu(*KINDS[0], monkeypatch)
+    gpu.int8_ms = 1.5
+    matrix = measure_sensitivity(
+        graph, candidates, recipe, smooth_images(1), SensitivityOptions(threads=1)
+    )
+    options = PlanOptions(Budget(5.0, 50.0), minutes=1e-3, bench=settings)
+    result = make_plan(options, graph, candidates, recipe, matrix, gpu.target, Photographs(1))
+    assert not result.uses_int8
+    assert "INT8 does not pay on tensorrt" in result.verdict
+    assert "all fp16" in result.verdict
 
 
 @pytest.mark.parametrize("target", ["tensorrt", "tensorrt-rtx"])
