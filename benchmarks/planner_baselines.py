@@ -3,8 +3,10 @@
     python benchmarks/planner_baselines.py model.onnx --calib DATA --eval DATA --target openvino
 
 Calibrates, measures the sensitivity of every block (kept in mahtrt's cache, so that a second run
-is short), plans, and prints the last race: no INT8 at all, the rules' plan (all-INT8), only the
-blocks of big convolutions, and the planner's own. The last line of stdout is one JSON document.
+is short), plans, and prints the last race: no INT8 at all (named by what it then runs in, BF16
+where the CPU multiplies it natively), the rules' plan (all-INT8), only the blocks of big
+convolutions, and the planner's own. The last line of stdout is one JSON document, which holds the
+arguments that give the table again.
 """
 
 from __future__ import annotations
@@ -23,19 +25,24 @@ from mahtrt.data.subset import NetworkTensors, Subset
 from mahtrt.engine.cache import cache_folder
 from mahtrt.engine.graph_file import read_graph
 from mahtrt.engine.quantized import weight_bits_here
+from mahtrt.engine.targets import find_target
 from mahtrt.planning.blocks import find_candidates
 from mahtrt.planning.budget import Budget
 from mahtrt.planning.matrix import save_sensitivity
 from mahtrt.planning.picture import write_picture
 from mahtrt.planning.planner import PlanOptions, PlanResult, make_plan
+from mahtrt.planning.proposals import ALL_FLOAT
 from mahtrt.planning.recipe import make_recipe
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
+from mahtrt.planning.tensorrt_layers import check_runs_here
 from mahtrt.planning.workbench import BenchSettings
 
 
 def main() -> None:
     given = _arguments()
     begun = time.monotonic()
+    if find_target(given.target).needs_gpu:
+        check_runs_here(given.target)
     points = [int(p) for p in given.points.split(",")] if given.points else None
     calib = open_dataset(given.calib, points=points, limit=given.calib_images)
     evaluation = open_dataset(given.eval, points=points)
@@ -87,6 +94,7 @@ def main() -> None:
         "versions": package_versions(),
         "load": load_average(),
         "threads": given.threads,
+        "arguments": {name: _without_folder(value) for name, value in vars(given).items()},
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "seconds": round(time.monotonic() - begun, 1),
     }
@@ -121,12 +129,18 @@ def _table(result: PlanResult) -> str:
     head = ("plan", "INT8 blocks", "p50, ms", "of float", "mean px", "worst landmark px", "budget")
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in result.rows:
-        cost, verdict = row.cost, "over" if row.over else "within"
+        cost = row.cost
+        verdict = "over" if cost.over(result.budget) else "within"
+        name = f"all-{result.float_precision.upper()}" if row.name == ALL_FLOAT else row.name
         lines.append(
-            f"| {row.name} | {len(row.blocks)} | {row.p50_ms:.2f} | {row.against_float} "
+            f"| {name} | {len(row.blocks)} | {row.p50_ms:.2f} | {row.against_float} "
             f"| {cost.mean_px:.4f} | {cost.worst_landmark_px:.4f} | {verdict} |"
         )
     return "\n".join(lines)
+
+
+def _without_folder(value: object) -> object:
+    return str(value).rpartition("/")[2] if isinstance(value, Path | str) else value
 
 
 def _say(begun: float, text: str) -> None:

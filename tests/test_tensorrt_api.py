@@ -18,6 +18,7 @@ PLACES = (
     "mahtrt/engine/tensorrt*.py",
     "mahtrt/engine/*plugin*.py",
     "mahtrt/runtime/tensorrt*.py",
+    "mahtrt/planning/tensorrt*.py",
     "mahtrt/inspection/*.py",
     "mahtrt/inspect.py",
     "mahtrt/doctor.py",

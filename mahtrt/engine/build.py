@@ -222,7 +222,7 @@ def _plan(
     from mahtrt.engine.planned import plan_for, planning_target
 
     assert calib is not None
-    target = planning_target(targets)
+    target = planning_target(targets, options.tensorrt)
     return plan_for(
         graph,
         calib,
@@ -234,6 +234,8 @@ def _plan(
             graph_for("int8", target, options.int8_float), options.weight_bits
         ),
         cache=cache_folder(options.tensorrt.cache_dir) if options.tensorrt.cache else None,
+        int8_float=options.int8_float,
+        tensorrt=options.tensorrt,
         seed=options.seed,
         tell=tell,
     )

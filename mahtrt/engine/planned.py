@@ -13,6 +13,7 @@ from mahtrt.data.subset import NetworkTensors, hold_back, spread_out
 from mahtrt.engine.graph_file import GraphFile
 from mahtrt.engine.options import AUTO_METHOD, AUTO_PLAN, CalibrationOptions
 from mahtrt.engine.targets import TARGETS, find_target
+from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.errors import MissingComponentError
 from mahtrt.planning.blocks import Candidate, find_candidates
 from mahtrt.planning.budget import Budget
@@ -20,6 +21,7 @@ from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult, make_plan
 from mahtrt.planning.recipe import Recipe, make_recipe
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
+from mahtrt.planning.tensorrt_layers import check_runs_here
 from mahtrt.planning.workbench import BenchSettings
 
 SENSITIVITY_IMAGES = 8
@@ -102,10 +104,15 @@ def plan_for(
     minutes: float,
     weight_bits: int,
     cache: Path | None,
+    int8_float: str = "fp16",
+    tensorrt: TensorRtOptions | None = None,
     seed: int = 0,
     tell: Tell,
 ) -> Planned:
     """Plan for a target, within a share of the gate's budget.
+
+    Args:
+        int8_float, tensorrt: Of a TensorRT build.
 
     Raises:
         MissingComponentError: The target does not run here, so nothing can be timed.
@@ -118,7 +125,12 @@ def plan_for(
             budget=_budget(gate),
             minutes=minutes,
             seed=seed,
-            bench=BenchSettings(threads=options.threads, images=len(judged)),
+            bench=BenchSettings(
+                threads=options.threads,
+                images=len(judged),
+                int8_float=int8_float,  # type: ignore[arg-type]
+                tensorrt=tensorrt or TensorRtOptions(),
+            ),
         ),
         graph,
         attribution.candidates,
@@ -131,7 +143,7 @@ def plan_for(
     return Planned(result, attribution)
 
 
-def planning_target(targets: Sequence[str]) -> str:
+def planning_target(targets: Sequence[str], tensorrt: TensorRtOptions | None = None) -> str:
     """Which of a build's targets to plan for: a GPU's where it runs here, else as in the table.
 
     Raises:
@@ -139,11 +151,12 @@ def planning_target(targets: Sequence[str]) -> str:
     """
     able = [name for name in TARGETS if name in targets and find_target(name).runs_here]
     if not able:
+        for name in targets:
+            check_runs_here(name, tensorrt)  # says what is missing
         raise MissingComponentError(
             f"--plan {AUTO_PLAN}",
             got=f"target {', '.join(targets)}, of which none runs on this machine",
             expected="one that can be timed here",
-            fix="Plan where the GPU is, or take the plan.json of another build with --plan.",
         )
     return next((name for name in able if find_target(name).needs_gpu), able[0])
 

@@ -249,6 +249,8 @@ def _request(job: _Job, cache: EngineCache | None, scratch: Path) -> Request:
         timing_cache=str(timing) if timing else None,
         threads=job.threads,
         fuse_soft_argmax=options.fuse_soft_argmax,
+        # Ten bits of mantissa are FP16's: landmarks of an "FP32" engine would move like FP16's.
+        allow_tf32=job.key.precision != "fp32",
     )
 
 

@@ -48,6 +48,7 @@ class Request:
         layers: Where the engine inspector's JSON goes; None where no engine may be deserialized.
         capabilities: Names of compute capabilities; only for a flavour that chooses them.
         timing_cache: File of kernel timings; None: off.
+        allow_tf32: Whether FP32 products may drop mantissa bits, as TensorRT lets them by default.
     """
 
     flavour: str
@@ -61,6 +62,7 @@ class Request:
     timing_cache: str | None = None
     threads: int | None = None
     fuse_soft_argmax: bool = False
+    allow_tf32: bool = True
     schema: str = SCHEMA
 
     def to_json(self) -> str:
@@ -171,6 +173,8 @@ def _build(
 def _configure(trt: Any, config: Any, request: Request) -> None:
     """What both flavours take, where it is not the default."""
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if not request.allow_tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)
     if request.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace_mib << 20)
     if request.optimization_level is not None:

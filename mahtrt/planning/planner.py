@@ -24,7 +24,7 @@ from mahtrt.planning.budget import Budget
 from mahtrt.planning.contest import MARGIN
 from mahtrt.planning.gains import gains_by_block
 from mahtrt.planning.matrix import Sensitivity
-from mahtrt.planning.proposals import Knowledge, costs_from
+from mahtrt.planning.proposals import ALL_FLOAT, Knowledge, costs_from
 from mahtrt.planning.recipe import Recipe
 from mahtrt.planning.search import Outcome, Row, Search, is_baseline
 from mahtrt.planning.workbench import Bench, BenchSettings, TargetBench
@@ -194,7 +194,7 @@ def plan_on(
     outcome = search.run()
     return PlanResult(
         plan=_plan(known, outcome, target),
-        verdict=_verdict(outcome, target, float_precision),
+        verdict=_verdict(outcome, target, float_precision, options.budget),
         rows=outcome.rows,
         tried=tuple(outcome.tried),
         target=target,
@@ -285,7 +285,7 @@ def _reason(candidate: Candidate, known: Knowledge, outcome: Outcome, target: st
     return f"{text}; {measured}" if measured else text
 
 
-def _verdict(outcome: Outcome, target: str, float_precision: str) -> str:
+def _verdict(outcome: Outcome, target: str, float_precision: str, budget: Budget) -> str:
     rows = {row.name: row for row in outcome.rows}
     timed = f"{outcome.rounds} interleaved rounds"
     if not outcome.blocks:
@@ -296,6 +296,7 @@ def _verdict(outcome: Outcome, target: str, float_precision: str) -> str:
         return (
             f"INT8 does not pay on {target}: no plan within the budget is faster than "
             f"{float_precision} beyond doubt{told}. The plan is all {float_precision}; {timed}."
+            f"{_float_over(rows[ALL_FLOAT].cost.over(budget), float_precision)}"
         )
     chosen = next(row for row in outcome.rows if row.blocks == outcome.blocks)
     others = [
@@ -311,6 +312,10 @@ def _verdict(outcome: Outcome, target: str, float_precision: str) -> str:
         f"landmark).{same} Baselines: {', '.join(others) or 'none'}; {timed}; "
         f"refinement ended because {outcome.ended}; differences below {MARGIN:.0%} decide nothing."
     )
+
+
+def _float_over(over: Sequence[str], float_precision: str) -> str:
+    return f" Even {float_precision} alone is over the budget: {'; '.join(over)}." if over else ""
 
 
 def _median(row: Row) -> float:

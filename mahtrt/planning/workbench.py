@@ -23,7 +23,6 @@ from mahtrt.calibration.plan import Plan
 from mahtrt.data.sample import Dataset
 from mahtrt.engine.graph_file import GraphFile
 from mahtrt.engine.manifest import EngineRecord
-from mahtrt.engine.quantized import check_half
 from mahtrt.engine.targets import find_target
 from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.planning.blocks import Candidate
@@ -124,6 +123,8 @@ class TargetBench:
         if self._kind.typed:
             self.recipe = replace(recipe, weight_bits=_GPU_WEIGHT_BITS)
             if self.float_precision == "fp16":
+                from mahtrt.engine.quantized import check_half
+
                 check_half(graph, self._images.tensors[:_FINITE_IMAGES], self.settings.threads)
         self._folder = tempfile.TemporaryDirectory(prefix="mahtrt-plan-")
 
@@ -312,7 +313,7 @@ class _Engine:
 
 
 def _write(model: onnx.ModelProto, path: Path) -> None:
-    # The bytes that a build writes, so that it finds the engine in the cache.
+    # The bytes that a build writes, so that it may find the engine in the cache.
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 

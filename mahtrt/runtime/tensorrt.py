@@ -23,6 +23,7 @@ from mahtrt.engine.tensorrt_flavours import find_flavour, load_flavour
 from mahtrt.errors import BuildError, MahtrtError, ModelError
 from mahtrt.runtime.backend import Tensor, check_interface
 from mahtrt.runtime.cuda_driver import CudaDevice, open_device
+from mahtrt.runtime.tensorrt_callbacks import make_logger, make_profiler
 from mahtrt.runtime.tensorrt_compatible import Here, check_compatible
 from mahtrt.spec import ModelSpec
 
@@ -50,7 +51,7 @@ class TensorRtBackend:
         self._trt, self._device = trt, device
         with device:
             # Both have to live as long as the engine.
-            self._logger = _make_logger(trt)
+            self._logger = make_logger(trt)
             self._runtime = trt.Runtime(self._logger)
             self._engine = self._deserialize(plan)
             self._ports = _read_ports(trt, self._engine, name)
@@ -127,7 +128,7 @@ class TensorRtBackend:
         Raises:
             MahtrtError: The engine tells no times, or an inference fails.
         """
-        profiler = _make_profiler(self._trt)
+        profiler = make_profiler(self._trt)
         with self._counted(), self._device:
             lane = self._new_lane()
             try:
@@ -319,42 +320,3 @@ def _read_ports(trt: Any, engine: Any, subject: str) -> dict[str, _Port]:
             )
         ports[name] = _Port(shape, engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT)
     return ports
-
-
-def _make_logger(trt: Any) -> Any:
-    """A logger that keeps the last error for messages and says nothing itself."""
-
-    class LastError(trt.ILogger):
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self._last = ""
-
-        def log(self, severity: Any, msg: str) -> None:
-            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                self._last = " ".join(msg.split())
-
-        def take(self) -> str:
-            """The last error, once: it must not explain a later failure."""
-            last, self._last = self._last, ""
-            return last
-
-    return LastError()
-
-
-def _make_profiler(trt: Any) -> Any:
-    """A profiler that keeps the times of each run apart."""
-
-    class LayerTimes(trt.IProfiler):
-        def __init__(self) -> None:
-            trt.IProfiler.__init__(self)
-            self.runs: list[dict[str, float]] = []
-
-        def begin_run(self) -> None:
-            """What is told from here on is another inference's."""
-            self.runs.append({})
-
-        def report_layer_time(self, layer_name: str, ms: float) -> None:
-            times = self.runs[-1]
-            times[layer_name] = times.get(layer_name, 0.0) + ms
-
-    return LayerTimes()

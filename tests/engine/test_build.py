@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from build_options import make_options
 from foreign_network import SEED, ForeignNetwork
 
 import mahtrt.engine.build
@@ -26,7 +26,6 @@ from mahtrt.digest import sha256_of_file
 from mahtrt.engine.build import AccuracyError, BuildResult, build
 from mahtrt.engine.bundle import read_bundle
 from mahtrt.engine.golden import read_golden
-from mahtrt.engine.options import BuildOptions
 from mahtrt.engine.quantized import graph_for
 from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.errors import MissingComponentError, UsageError
@@ -47,26 +46,6 @@ class Built:
         return self.result.path
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mahtrt.engine.build, "TIMED_ROUNDS", 1)
-        yield
-
-
-def options(network: ForeignNetwork, out: Path, **changed: Any) -> BuildOptions:
-    asked = BuildOptions(
-        network.onnx,
-        out,
-        ("int8",),
-        targets=("onnxruntime",),
-        calib=CALIB,
-        points=POINTS,
-        threads=1,
-    )
-    return dataclasses.replace(asked, **changed)
-
-
 def in_pytorch(network: ForeignNetwork) -> dict[str, Any]:
     source = ModelSource(f"{network.code}:make", network.checkpoint, {}, network.spec)
     return {"model": source, "reference": network.checkpoint}
@@ -77,7 +56,7 @@ def built(foreign_network: ForeignNetwork, tmp_path_factory: pytest.TempPathFact
     """All precisions for both targets, without PyTorch weights at hand."""
     stages: list[str] = []
     out = tmp_path_factory.mktemp("build") / "net.mahtrt"
-    asked = options(foreign_network, out, precisions=PRECISIONS, targets=("auto",))
+    asked = make_options(foreign_network, out, precisions=PRECISIONS, targets=("auto",))
     result = build(asked, lambda stage, done, of: stages.append(stage))
     return Built(result, tuple(dict.fromkeys(stages)))
 
@@ -166,7 +145,7 @@ def test_golden_landmarks_are_the_references(built: Built) -> None:
 def test_all_held_back_images_are_golden_even_if_fewer_are_checked(
     foreign_network: ForeignNetwork, tmp_path: Path
 ) -> None:
-    asked = options(
+    asked = make_options(
         foreign_network, tmp_path / "b", precisions=("fp32",), eval="phantom:5@3", check_images=1
     )
     result = build(asked)
@@ -186,7 +165,7 @@ def test_the_export_is_the_reference_where_pytorch_is_not_at_hand(built: Built) 
 def test_pytorch_is_the_reference_where_it_is(
     foreign_network: ForeignNetwork, tmp_path: Path
 ) -> None:
-    asked = options(
+    asked = make_options(
         foreign_network, tmp_path / "b", precisions=("fp32",), **in_pytorch(foreign_network)
     )
     result = build(asked)
@@ -200,7 +179,9 @@ def test_the_code_alone_finds_the_weights_beside_the_onnx(
 ) -> None:
     """By recorded name and digest; not the random weights that the code would make."""
     source = ModelSource(f"{foreign_network.code}:make", None, {}, foreign_network.spec)
-    result = build(options(foreign_network, tmp_path / "b", precisions=("fp32",), model=source))
+    result = build(
+        make_options(foreign_network, tmp_path / "b", precisions=("fp32",), model=source)
+    )
     assert "(weights.pt)" in result.manifest.gate["reference"]
     assert result.verdicts["onnxruntime-fp32"].passed
 
@@ -233,7 +214,7 @@ def test_an_engine_over_budget_leaves_no_bundle(
     foreign_network: ForeignNetwork, tmp_path: Path
 ) -> None:
     with pytest.raises(AccuracyError) as caught:
-        build(options(foreign_network, tmp_path / "b", gate=IMPOSSIBLE))
+        build(make_options(foreign_network, tmp_path / "b", gate=IMPOSSIBLE))
     assert caught.value.exit_code == 3
     assert "onnxruntime-int8: mean displacement" in str(caught.value)
     assert caught.value.report.rows
@@ -243,7 +224,7 @@ def test_an_engine_over_budget_leaves_no_bundle(
 def test_keep_failed_writes_it_and_says_that_it_failed(
     foreign_network: ForeignNetwork, tmp_path: Path
 ) -> None:
-    asked = options(foreign_network, tmp_path / "b", gate=IMPOSSIBLE, keep_failed=True)
+    asked = make_options(foreign_network, tmp_path / "b", gate=IMPOSSIBLE, keep_failed=True)
     result = build(asked)
     assert not result.verdicts["onnxruntime-int8"].passed
     gate = read_bundle(result.path).manifest.gate
@@ -255,7 +236,7 @@ def test_keep_failed_writes_it_and_says_that_it_failed(
 def test_same_inputs_give_the_same_graph(
     built: Built, foreign_network: ForeignNetwork, tmp_path: Path
 ) -> None:
-    again = build(options(foreign_network, tmp_path / "b"))
+    again = build(make_options(foreign_network, tmp_path / "b"))
     for name in ("model.int8.onnx", "plan.json", "ranges.json"):
         assert (again.path / name).read_bytes() == (built.path / name).read_bytes(), name
     first, second = (read_golden(p / "golden.npz") for p in (again.path, built.path))
@@ -270,7 +251,7 @@ def test_an_own_plan_is_honoured(
         if block["name"] != "join.1":
             block["precision"] = "float"
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    result = build(options(foreign_network, tmp_path / "b", plan=tmp_path / "plan.json"))
+    result = build(make_options(foreign_network, tmp_path / "b", plan=tmp_path / "plan.json"))
     assert result.manifest.plan == plan
     nodes = onnx.load(result.path / "model.int8.onnx").graph.node
     assert [node.op_type for node in nodes].count("QuantizeLinear") == 1
@@ -300,7 +281,7 @@ def test_fp32_needs_no_images_whatever_the_landmarks(
     foreign_network: ForeignNetwork, tmp_path: Path
 ) -> None:
     """Three landmarks, although the phantoms that stand in have seven points."""
-    asked = options(
+    asked = make_options(
         foreign_network,
         tmp_path / "b",
         precisions=("fp32",),
@@ -323,7 +304,7 @@ def test_an_export_with_random_weights_is_made_again_by_its_seed(
     entry.value = json.dumps({**source, "seed": SEED})
     onnx.save(proto, tmp_path / "net.onnx")
     model = ModelSource(f"{foreign_network.code}:make", None, {}, foreign_network.spec)
-    asked = options(foreign_network, tmp_path / "b", precisions=("fp32",), model=model)
+    asked = make_options(foreign_network, tmp_path / "b", precisions=("fp32",), model=model)
     result = build(dataclasses.replace(asked, onnx=tmp_path / "net.onnx"))
     assert f"random weights, seed {SEED}" in result.manifest.gate["reference"]
     assert result.verdicts["onnxruntime-fp32"].passed
@@ -334,7 +315,7 @@ def test_without_any_target_it_says_so(
 ) -> None:
     monkeypatch.setattr(mahtrt.engine.build, "TARGETS", {})
     with pytest.raises(MissingComponentError, match="mahtrt doctor"):
-        build(options(foreign_network, tmp_path / "b", targets=("auto",)))
+        build(make_options(foreign_network, tmp_path / "b", targets=("auto",)))
 
 
 @pytest.mark.parametrize(
@@ -374,7 +355,7 @@ def test_options_are_judged_before_the_work(
     told: list[str] = []
     with pytest.raises(error, match=says):
         build(
-            options(foreign_network, tmp_path / "b", **changed),
+            make_options(foreign_network, tmp_path / "b", **changed),
             lambda stage, *_: told.append(stage),
         )
     assert told == []

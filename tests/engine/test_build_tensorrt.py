@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from build_options import make_options
 from foreign_network import ForeignNetwork
 from onnx import numpy_helper
 
@@ -35,25 +35,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mahtrt.engine.build, "TIMED_ROUNDS", 1)
-        yield
-
-
 def options(network: ForeignNetwork, out: Path, **changed: Any) -> BuildOptions:
-    asked = BuildOptions(
-        network.onnx,
-        out,
-        PRECISIONS,
-        targets=("tensorrt-rtx",),
-        calib="phantom:6@1",
-        points=(0, 1, 2),
-        threads=1,
-        tensorrt=TensorRtOptions(compute_capabilities=("SM89",)),
-    )
-    return dataclasses.replace(asked, **changed)
+    asked = {
+        "precisions": PRECISIONS,
+        "targets": ("tensorrt-rtx",),
+        "tensorrt": TensorRtOptions(compute_capabilities=("SM89",)),
+    }
+    return make_options(network, out, **(asked | changed))
 
 
 @pytest.fixture(scope="module")

@@ -144,12 +144,51 @@ def openvino_engine(folder: Path) -> tuple[EngineRecord, dict[str, Path]]:
     return record, dict(artifact.files)
 
 
-def test_the_ir_is_used_where_it_was_written(tmp_path: Path) -> None:
+def test_the_blob_is_used_where_it_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record, files = openvino_engine(tmp_path)
-    files["onnx"].unlink()
-    assert ov_runtime.OpenVinoBackend.roles(record) == ("ir", "weights")
+    tensor = np.random.default_rng(0).random((1, 3, *tiny.SIZE), np.float32)
+    without = replace(record, files={k: v for k, v in record.files.items() if k != "blob"})
+    assert ov_runtime.OpenVinoBackend.roles(without) == ("ir", "weights")
+    from_ir = ov_runtime.OpenVinoBackend.open(without, files, tiny.SPEC, threads=1).infer(tensor)
+    monkeypatch.setattr(ov_runtime, "compile_model", None)
+    for role in ("onnx", "ir", "weights"):
+        files[role].unlink()
+    assert ov_runtime.OpenVinoBackend.roles(record) == ("blob", "ir", "weights")
     backend = ov_runtime.OpenVinoBackend.open(record, files, tiny.SPEC, threads=1)
     assert backend.notes == ()
+    for name, array in backend.infer(tensor).items():
+        np.testing.assert_array_equal(array, from_ir[name])
+
+
+def test_threads_are_those_asked_for_with_a_blob_too(tmp_path: Path) -> None:
+    _, files = openvino_engine(tmp_path)
+    for threads in (1, 2):
+        compiled = ov_runtime.import_blob(files["blob"], inference_precision="f32", threads=threads)
+        assert compiled is not None
+        assert compiled.get_property("INFERENCE_NUM_THREADS") == threads
+
+
+@pytest.mark.parametrize("content", [b"", b"no blob", None])
+def test_a_blob_that_openvino_refuses_gives_way_to_the_ir(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    record, files = openvino_engine(tmp_path)
+    whole = files["blob"].read_bytes()
+    files["blob"].write_bytes(whole[: len(whole) // 2] if content is None else content)
+    tensor = np.zeros((1, 3, *tiny.SIZE), np.float32)
+    backend = ov_runtime.OpenVinoBackend.open(record, files, tiny.SPEC, threads=1)
+    assert backend.infer(tensor)["landmarks"].shape == (1, 3, 2)
+
+
+def test_large_blobs_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ov_builder, "MAX_BLOB_BYTES", 10)
+    record, files = openvino_engine(tmp_path)
+    assert "blob" not in record.files
+    assert not list((tmp_path / "out").glob("*.blob"))
+    files["onnx"].unlink()
+    assert ov_runtime.OpenVinoBackend.open(record, files, tiny.SPEC, threads=1).notes == ()
 
 
 def test_another_openvino_compiles_the_onnx_again(tmp_path: Path) -> None:
@@ -171,6 +210,7 @@ def test_another_cpu_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     device = {**record.device, "name": "Other CPU", "inference_precision": "bf16"}
     monkeypatch.setattr(ov_runtime, "has_native_bf16", lambda: False)
     record = replace(record, device=device)
+    assert ov_runtime.OpenVinoBackend.roles(record) == ("ir", "weights")
     notes = ov_runtime.OpenVinoBackend.open(record, files, tiny.SPEC, threads=1).notes
     assert "Built and measured on Other CPU" in notes[0]
     assert "runs in FP32 here" in notes[1]

@@ -30,6 +30,7 @@ from mahtrt.runtime import open_session
 
 FILES = (
     "engines/openvino-fp32/model.bin",
+    "engines/openvino-fp32/model.blob",
     "engines/openvino-fp32/model.xml",
     "golden.npz",
     "manifest.json",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from build_options import make_options
 from foreign_network import ForeignNetwork
 
 import mahtrt.engine.build
@@ -23,35 +23,15 @@ from mahtrt.data.subset import NetworkTensors, spread_out
 from mahtrt.engine.build import AccuracyError, build
 from mahtrt.engine.calibrated import Calibrated, LandmarkError, calibrate
 from mahtrt.engine.graph_file import GraphFile, read_graph
-from mahtrt.engine.options import BuildOptions, CalibrationOptions
+from mahtrt.engine.options import CalibrationOptions
 from mahtrt.errors import DataError
 
 CALIB = PhantomDataset(4, 1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mahtrt.engine.build, "TIMED_ROUNDS", 1)
-        yield
-
-
 @pytest.fixture(scope="module")
 def graph(foreign_network: ForeignNetwork) -> GraphFile:
     return read_graph(foreign_network.onnx)
-
-
-def options(network: ForeignNetwork, out: Path, **changed: Any) -> BuildOptions:
-    asked = BuildOptions(
-        network.onnx,
-        out,
-        ("int8",),
-        targets=("onnxruntime",),
-        calib="phantom:6@1",
-        points=(0, 1, 2),
-        threads=1,
-    )
-    return dataclasses.replace(asked, **changed)
 
 
 def look(graph: GraphFile, scratch: Path, told: list[str] | None = None, **how: Any) -> Calibrated:
@@ -107,8 +87,8 @@ def test_equalizing_changes_int8_and_nothing_else(graph: GraphFile, tmp_path: Pa
 def test_bias_correction_is_in_the_graph_and_in_the_manifest(
     foreign_network: ForeignNetwork, tmp_path: Path
 ) -> None:
-    with_it = build(options(foreign_network, tmp_path / "a.mahtrt"))
-    without = build(options(foreign_network, tmp_path / "b.mahtrt", bias_correction=False))
+    with_it = build(make_options(foreign_network, tmp_path / "a.mahtrt"))
+    without = build(make_options(foreign_network, tmp_path / "b.mahtrt", bias_correction=False))
     for result, images in ((with_it, 5), (without, 0)):
         keys = {e.key for e in onnx.load(result.path / "model.int8.onnx").metadata_props}
         assert (BIAS_KEY in keys) is bool(images)
@@ -116,7 +96,7 @@ def test_bias_correction_is_in_the_graph_and_in_the_manifest(
 
 
 def test_the_card_travels_in_the_manifest(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
-    result = build(options(foreign_network, tmp_path / "a.mahtrt", calib="phantom:4@1"))
+    result = build(make_options(foreign_network, tmp_path / "a.mahtrt", calib="phantom:4@1"))
     card = result.manifest.calibration["card"]
     assert card["images"] == result.manifest.calibration["images"] == 3
     assert card["methods"] == {"minmax": len(result_ranges(result.path))}
@@ -132,7 +112,7 @@ def result_ranges(bundle: Path) -> dict[str, Any]:
 def test_images_that_calibrate_do_not_judge(
     foreign_network: ForeignNetwork, tmp_path: Path
 ) -> None:
-    asked = options(foreign_network, tmp_path / "a.mahtrt", eval="phantom:3@1")
+    asked = make_options(foreign_network, tmp_path / "a.mahtrt", eval="phantom:3@1")
     with pytest.raises(DataError, match="3 in both"):
         build(asked)
     assert not list(tmp_path.iterdir())
@@ -151,7 +131,7 @@ def test_a_broken_calibration_is_caught(
 ) -> None:
     monkeypatch.setattr(mahtrt.engine.calibrated, "NetworkTensors", Unnormalised)
     with pytest.raises(AccuracyError) as caught:
-        build(options(foreign_network, tmp_path / "a.mahtrt"))
+        build(make_options(foreign_network, tmp_path / "a.mahtrt"))
     assert caught.value.exit_code == 3
     assert "onnxruntime-int8" in str(caught.value)
     assert not list(tmp_path.iterdir())

@@ -77,7 +77,7 @@ def make_build(
         told: list[str] = options.pop("told", [])
         return builder.build_engine(
             onnx_path,
-            "int8",
+            options.pop("precision", "int8"),
             folder / out,
             flavour=flavour,  # type: ignore[arg-type]
             threads=options.pop("threads", None),
@@ -95,6 +95,13 @@ def no_integers(data: Mapping[str, Any], allowed: set[str]) -> None:
             no_integers(value, allowed)
         elif name not in allowed:
             assert isinstance(value, bool) or not isinstance(value, int), (name, value)
+
+
+def test_fp32_is_not_tf32_and_other_engines_may_use_it(fake: Any, build: Build) -> None:
+    build(precision="fp32")
+    assert fake.state.called("IBuilderConfig.clear_flag") == [("TF32",)]
+    build(precision="int8")
+    assert fake.state.called("IBuilderConfig.clear_flag") == [("TF32",)]
 
 
 def test_the_network_is_strongly_typed(fake: Any, build: Build) -> None:

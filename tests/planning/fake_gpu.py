@@ -33,6 +33,7 @@ class FakeGpu:
     Attributes:
         built: The ONNX of each build, in order.
         int8_ms: What an INT8 product takes.
+        breaks: Engines with INT8 products whose names begin so give NaN, as TensorRT has done.
         passed_ms: What all inferences took together.
     """
 
@@ -40,6 +41,7 @@ class FakeGpu:
         self.target, self.trt, self.cuda = target, make_fake(version), FakeCuda()
         self.built: list[Any] = []
         self.int8_ms, self.passed_ms = 0.5, 0.0
+        self.breaks = "nothing"
         self._oracles: dict[str, Any] = {}
         self._found: dict[tuple[str, bytes], list[Any]] = {}
         self.trt.state.on_execute = self._execute
@@ -83,8 +85,9 @@ class FakeGpu:
         known = (_key(record), image.tobytes())
         if known not in self._found:
             self._found[known] = self._oracles[known[0]].run(outputs, {name: image})
+        broken = any(_is_int8(x) and x["name"].startswith(self.breaks) for x in record["layers"])
         for output, value in zip(outputs, self._found[known], strict=True):
-            _array_at(context, output)[...] = value
+            _array_at(context, output)[...] = np.nan if broken else value
         self.passed_ms += sum(map(self._layer_ms, record["layers"]))
         return True
 
@@ -106,7 +109,7 @@ def _key(record: dict[str, Any]) -> str:
 
 
 def _is_int8(layer: dict[str, Any]) -> bool:
-    return bool(layer["inputs"][0].endswith("_dq"))
+    return layer["type"] in PRODUCTS and bool(layer["inputs"][0].endswith("_dq"))
 
 
 def _array_at(context: Any, name: str) -> np.ndarray:

@@ -273,6 +273,68 @@ def test_time_is_kept() -> None:
     assert chosen(plan(short, minutes=1e-6)) <= {"fusion", "block", "gate", "mlp"}
 
 
+def test_a_float_type_that_is_over_the_budget_is_said() -> None:
+    class Coarse(FakeBench):
+        def cost(self, plan: Plan) -> Cost:
+            return replace(super().cost(plan), mean_px=0.5)
+
+    result = plan(Coarse())
+    assert not result.uses_int8
+    assert "Even fp32 alone is over the budget: mean displacement 0.5 px" in result.verdict
+    assert "Even" not in plan(FakeBench(gains=dict.fromkeys(GAINS, -2.0))).verdict
+
+
+@pytest.mark.parametrize("stage", ["block_times_ms", "cost", "race"])
+def test_a_clock_that_jumps_ends_the_search(stage: str) -> None:
+    """As when the machine slept: what is under way is finished, and there is still an answer."""
+    bench = FakeBench()
+    measure = getattr(bench, stage)
+
+    def asleep(*arguments: object) -> object:
+        bench.now += 1e6
+        return measure(*arguments)
+
+    setattr(bench, stage, asleep)
+    races = 0
+    race = bench.race
+
+    def counted(*arguments: object) -> dict[str, Timings]:
+        nonlocal races
+        races += 1
+        return race(*arguments)  # type: ignore[arg-type]
+
+    bench.race = counted  # type: ignore[assignment,method-assign]
+    result = plan(bench, minutes=1.0)
+    assert races == 2, "the first race and the last, and no refinement between"
+    assert chosen(result) == {"fusion", "block"}
+    assert "the time was up" in result.verdict
+    assert set(BASELINES) <= {row.name for row in result.rows}
+
+
+@pytest.mark.parametrize(
+    ("candidates", "why"),
+    [
+        ((), "it has no products"),
+        (CANDIDATES[-1:], "thin"),
+        ((CANDIDATES[0], CANDIDATES[-1]), "excluded by the model's spec; thin"),
+    ],
+)
+def test_nothing_to_decide_is_said_and_nothing_is_measured(
+    candidates: tuple[Candidate, ...], why: str
+) -> None:
+    bench, told = FakeBench(), list[str]()
+    result = plan_on(
+        bench, PlanOptions(), candidates, sensitivity(), target="abacus", tell=told.append
+    )
+    assert not result.uses_int8
+    assert "nothing to decide for abacus" in result.verdict
+    assert f"({why})" in result.verdict
+    assert "all fp32" in result.verdict
+    assert (result.rows, result.tried, bench.asked, bench.open, told) == ((), (), [], set(), [])
+    assert plan_from_json(result.plan.to_json()) == result.plan
+    assert json.loads(json.dumps(result.to_dict()))["last_race"] == []
+
+
 def test_engines_are_not_kept_open_for_ever() -> None:
     bench = FakeBench()
     plan(bench)

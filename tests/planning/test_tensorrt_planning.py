@@ -192,6 +192,25 @@ def test_int8_that_is_slower_is_not_planned(
     assert "all fp16" in result.verdict
 
 
+def test_int8_engines_that_give_no_numbers_are_not_planned(
+    graph: GraphFile,
+    candidates: tuple[Candidate, ...],
+    recipe: Recipe,
+    settings: BenchSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = FakeGpu(*KINDS[0], monkeypatch)
+    gpu.breaks = BLOCK
+    matrix = measure_sensitivity(
+        graph, candidates, recipe, smooth_images(1), SensitivityOptions(threads=1)
+    )
+    options = PlanOptions(Budget(5.0, 50.0), minutes=0.05, bench=settings)
+    result = make_plan(options, graph, candidates, recipe, matrix, gpu.target, Photographs(1))
+    chosen = {b.name for b in result.plan.blocks if b.precision == "int8"}
+    assert chosen
+    assert BLOCK not in chosen
+
+
 @pytest.mark.parametrize("target", ["tensorrt", "tensorrt-rtx"])
 def test_without_a_gpu_planning_is_refused_up_front(
     target: str,

@@ -19,7 +19,7 @@ from mahtrt.planning.budget import Budget
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, make_plan
 from mahtrt.planning.proposals import BASELINES
-from mahtrt.planning.recipe import Recipe
+from mahtrt.planning.recipe import Recipe, make_recipe
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.workbench import BenchSettings, TargetBench
 
@@ -135,6 +135,21 @@ def test_layer_times_of_ones_own(
         assert bench.block_times_ms(compose(candidates, ())) == {"head.refine": 2.0}
         assert bench.block_times_ms(compose(candidates, ["head.refine"])) == {"head.refine": 0.5}
     assert asked == [(True, "float"), (True, "int8")]
+
+
+def test_a_network_without_anything_to_decide(
+    graph: GraphFile, candidates: tuple[Candidate, ...]
+) -> None:
+    fixed = tuple(c for c in candidates if not c.nodes)
+    images = smooth_images(1)
+    recipe = make_recipe(graph, fixed, images, threads=1)
+    assert recipe.ranges.images == 0
+    matrix = measure_sensitivity(graph, fixed, recipe, images, SensitivityOptions(threads=1))
+    assert matrix.blocks == ()
+    data = Photographs(1)
+    result = make_plan(PlanOptions(), graph, fixed, recipe, matrix, "onnxruntime", data)
+    assert "nothing to decide for onnxruntime" in result.verdict
+    assert [block.precision for block in result.plan.blocks] == ["float"] * len(fixed)
 
 
 def test_what_cannot_be_planned_is_refused(
