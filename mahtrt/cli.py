@@ -65,6 +65,16 @@ BudgetMm = Annotated[float | None, typer.Option(help="The same in mm; replaces -
 BudgetMreMm = Annotated[
     float | None, typer.Option(help="How much the MRE may grow, mm; needs annotations.")
 ]
+BudgetP99Px = Annotated[
+    float | None, typer.Option(help="99th percentile of the displacement, network pixels.")
+]
+BudgetMaxPx = Annotated[
+    float | None,
+    typer.Option(help="Largest displacement; points whose map has two peaks are counted apart."),
+]
+BudgetLandmarkMre = Annotated[
+    float | None, typer.Option(help="How much any landmark's MRE may grow, in percent.")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -137,6 +147,10 @@ def export(
     data: Annotated[
         str, typer.Option(help=f"Images for parity, 8 at most. {DATA_HELP}")
     ] = "phantom:4@3",
+    no_pass: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave a graph rewrite out, by name. May be repeated."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of random weights.")] = 0,
 ) -> None:
     """Export a network to ONNX with static shapes, and prove parity with PyTorch."""
@@ -165,6 +179,7 @@ def export(
                 batch=batch,
                 images=images,
                 source=source.to_dict(),
+                skip_passes=no_pass or (),
                 progress=display.of("exporting"),
             )
         except ParityError as error:
@@ -269,6 +284,9 @@ def build(
     budget_px: BudgetPx = 0.25,
     budget_mm: BudgetMm = None,
     budget_mre_mm: BudgetMreMm = None,
+    budget_p99_px: BudgetP99Px = None,
+    budget_max_px: BudgetMaxPx = None,
+    budget_landmark_mre_percent: BudgetLandmarkMre = None,
     check_images: Annotated[
         int, typer.Option(min=1, help="Images to check engines on; at most a quarter of --calib.")
     ] = 32,
@@ -340,7 +358,14 @@ def build(
         skip_bad=skip_bad,
         reference=reference,
         model=_source(model, reference, kwarg, spec) if model else None,
-        gate=_gate(budget_px, budget_mm, budget_mre_mm),
+        gate=_gate(
+            budget_px,
+            budget_mm,
+            budget_mre_mm,
+            p99_px=budget_p99_px,
+            max_px=budget_max_px,
+            landmark_mre_percent=budget_landmark_mre_percent,
+        ),
         golden=golden,
         keep_failed=keep_failed,
         threads=threads,
@@ -391,6 +416,9 @@ def bench(
     budget_px: BudgetPx = 0.25,
     budget_mm: BudgetMm = None,
     budget_mre_mm: BudgetMreMm = None,
+    budget_p99_px: BudgetP99Px = None,
+    budget_max_px: BudgetMaxPx = None,
+    budget_landmark_mre_percent: BudgetLandmarkMre = None,
     points: Points = None,
     skip_bad: SkipBad = False,
     spacing_mm: Annotated[
@@ -427,7 +455,14 @@ def bench(
             batch=batch,
             threads=threads,
             latency_budget_ms=latency_budget_ms,
-            gate=_gate(budget_px, budget_mm, budget_mre_mm),
+            gate=_gate(
+                budget_px,
+                budget_mm,
+                budget_mre_mm,
+                p99_px=budget_p99_px,
+                max_px=budget_max_px,
+                landmark_mre_percent=budget_landmark_mre_percent,
+            ),
             rounds=rounds,
             max_seconds=max_seconds,
             progress=display.of("measuring"),
@@ -591,9 +626,14 @@ def _say_skipped(skipper: Any) -> None:
         say(f"note: left out {name}, which cannot be read")
 
 
-def _gate(budget_px: float, budget_mm: float | None, budget_mre_mm: float | None) -> Any:
+def _gate(
+    budget_px: float,
+    budget_mm: float | None,
+    budget_mre_mm: float | None,
+    **limits: float | None,
+) -> Any:
     """The gate; a wide budget for the mean widens that of the worst landmark alike."""
-    from mahtrt.benchmarks.accuracy import Gate
+    from mahtrt.benchmarks.gate import Gate
 
     usual = Gate()
     widened = usual.worst_landmark_px * budget_px / usual.budget_px
@@ -602,6 +642,7 @@ def _gate(budget_px: float, budget_mm: float | None, budget_mre_mm: float | None
         worst_landmark_px=max(usual.worst_landmark_px, widened),
         budget_mm=budget_mm,
         delta_mre_mm=budget_mre_mm,
+        **limits,  # type: ignore[arg-type]
     )
 
 

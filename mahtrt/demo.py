@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from mahtrt.atomic import atomic_path, write_text_atomic
-from mahtrt.benchmarks.accuracy import Gate
 from mahtrt.benchmarks.bench import bench
+from mahtrt.benchmarks.gate import Gate
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.subset import NetworkTensors

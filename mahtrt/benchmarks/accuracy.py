@@ -29,21 +29,6 @@ from mahtrt.benchmarks.displacement import (
     two_peaked,
     usual_spread,
 )
-from mahtrt.benchmarks.gate import Gate, Verdict, judge
-
-__all__ = [
-    "Accuracy",
-    "Annotations",
-    "Gate",
-    "LandmarkAccuracy",
-    "LandmarkSet",
-    "TwoPeakedPoint",
-    "Verdict",
-    "compare_points",
-    "judge",
-    "measure",
-    "success_rates",
-]
 
 SDR_THRESHOLDS_MM = (2.0, 2.5, 3.0, 4.0)
 LISTED_POINTS = 20  # of those with two peaks, in a report
@@ -116,6 +101,7 @@ class LandmarkAccuracy:
     reference_mre_px: float | None = None
     reference_mre_mm: float | None = None
     mre_change_percent: float | None = None
+    mre_change_percent_interval: Interval | None = None
     two_peaked: int | None = None
 
 
@@ -296,7 +282,10 @@ def _with_errors(
         if np.isnan(ours).all():
             continue
         fields |= _mean_errors(ours, theirs, unit, bootstrap)
-        rows = [_with_error(r, ours[:, k], theirs[:, k], unit) for k, r in enumerate(rows)]
+        rows = [
+            _with_error(row, ours[:, k : k + 1], theirs[:, k : k + 1], unit, bootstrap)
+            for k, row in enumerate(rows)
+        ]
         if unit == "mm":
             fields |= _rates(ours, theirs, bootstrap)
     changes = [r.mre_change_percent for r in rows if r.mre_change_percent is not None]
@@ -315,8 +304,10 @@ def _mean_errors(ours: Floats, theirs: Floats, unit: str, bootstrap: Bootstrap) 
     }
 
 
-def _with_error(row: LandmarkAccuracy, ours: Floats, theirs: Floats, unit: str) -> LandmarkAccuracy:
-    """Add one landmark's errors (N,) in one unit."""
+def _with_error(
+    row: LandmarkAccuracy, ours: Floats, theirs: Floats, unit: str, bootstrap: Bootstrap
+) -> LandmarkAccuracy:
+    """Add one landmark's errors (N, 1) in one unit."""
     mean, reference_mean = _mean(ours), _mean(theirs)
     if mean is None or reference_mean is None:
         return row
@@ -324,6 +315,7 @@ def _with_error(row: LandmarkAccuracy, ours: Floats, theirs: Floats, unit: str) 
         f"mre_{unit}": mean,
         f"reference_mre_{unit}": reference_mean,
         "mre_change_percent": _growth_percent(mean, reference_mean),
+        "mre_change_percent_interval": bootstrap.growth_percent(ours, theirs),
     }
     return replace(row, **fields)  # type: ignore[arg-type]
 

@@ -56,6 +56,26 @@ class Bootstrap:
             return None
         return self.mean(candidate - reference)
 
+    def growth_percent(self, candidate: Floats, reference: Floats) -> Interval | None:
+        """Interval of by how many percent the candidate's mean is above the reference's.
+
+        Args:
+            candidate, reference: As for :meth:`change`, and not negative.
+
+        Returns:
+            As :meth:`change`; None too where a resampled reference is all zero.
+        """
+        used = (~np.isnan(reference)).any(axis=1)
+        ours, theirs = np.nansum(candidate, axis=1)[used], np.nansum(reference, axis=1)[used]
+        if used.sum() < 2 or not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+            return None
+        drawn = self._draws(int(used.sum()))
+        below = drawn @ theirs
+        if not below.all():
+            return None
+        low, high = np.quantile(100 * ((drawn @ ours) / below - 1), [0.025, 0.975])
+        return float(low), float(high)
+
     def _draws(self, images: int) -> NDArray[np.int64]:
         """How often each image was drawn: (resamples, images)."""
         if images not in self._drawn:

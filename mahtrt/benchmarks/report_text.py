@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -54,32 +54,39 @@ def _verdict_lines(report: BenchReport) -> list[RenderableType]:
     verdict.append("  " + "; ".join(facts))
     lines: list[RenderableType] = [verdict]
     lines += [Text(f"  {reason}", style="red") for reason in report.reasons]
-    for row in report.rows:
-        if row.scope == "engine" and row.gate is not None:
-            lines += _attribution(row)
-    return lines
+    judged = [row for row in report.rows if row.scope == "engine" and row.gate is not None]
+    return [*lines, *(Text(f"  {line}") for line in (*_failures(judged), *_two_peaked(judged)))]
 
 
-def _attribution(row: Row) -> list[RenderableType]:
-    """Which landmarks an engine that failed moved most, and what has two peaks."""
-    lines: list[RenderableType] = []
-    if row.gate is not None and not row.gate.passed:
-        lines.append(Text(f"  worst landmarks of {row.name}:"))
+def _failures(rows: Sequence[Row]) -> Iterator[str]:
+    """Which landmarks the engines that failed moved most."""
+    for row in rows:
+        if row.gate is None or row.gate.passed:
+            continue
         found = worst_landmarks(row.accuracy)
         width = max(len(landmark.name) for landmark in found)
-        lines += [Text(f"    {each.name:<{width}}  {_landmark(each)}") for each in found]
-    if row.accuracy.two_peaked:
-        lines.append(Text(f"  {row.name}: {_two_peaked(row.accuracy)}"))
-    return lines
+        yield f"worst landmarks of {row.name}:"
+        yield from (f"  {each.name:<{width}}  {_landmark(each)}" for each in found)
+
+
+def _two_peaked(rows: Sequence[Row]) -> Iterator[str]:
+    """How many points have two peaks; what is true of several engines is said once."""
+    by_text: dict[str, list[str]] = {}
+    for row in rows:
+        if row.accuracy.two_peaked:
+            by_text.setdefault(_peaks(row.accuracy), []).append(row.name)
+    return (f"{', '.join(names)}: {text}" for text, names in by_text.items())
 
 
 def _landmark(row: LandmarkAccuracy) -> str:
     change = row.mre_change_percent
     grown = "" if change is None else f", MRE {change:+.2f}%"
+    if grown and (between := row.mre_change_percent_interval):
+        grown += f" [{between[0]:+.2f}, {between[1]:+.2f}]"
     return f"moved {row.mean_px:.3f} px, at most {row.max_px:.3f} px{grown}"
 
 
-def _two_peaked(found: Accuracy) -> str:
+def _peaks(found: Accuracy) -> str:
     count, most = found.two_peaked or 0, found.two_peaked_max_px or 0.0
     if count == 1:
         return (

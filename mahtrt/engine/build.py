@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import mahtrt
-from mahtrt.benchmarks.accuracy import Verdict
 from mahtrt.benchmarks.bench import reference_target
 from mahtrt.benchmarks.compare import BenchOptions, Contender, compare
+from mahtrt.benchmarks.gate import Verdict
 from mahtrt.benchmarks.machine import describe_machine, package_versions
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.benchmarks.timing import Timings

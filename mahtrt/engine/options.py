@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mahtrt.benchmarks.accuracy import Gate
+from mahtrt.benchmarks.gate import Gate
 from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.models.reference import ModelSource
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mahtrt.benchmarks.accuracy import Gate
+from mahtrt.benchmarks.gate import Gate
 from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Method
 from mahtrt.data.sample import Dataset
 from mahtrt.data.subset import NetworkTensors, hold_back, spread_out
@@ -162,7 +162,12 @@ def planning_target(targets: Sequence[str], tensorrt: TensorRtOptions | None = N
 
 
 def _budget(gate: Gate) -> Budget:
+    def share(limit: float | None) -> float | None:
+        return None if limit is None else SHARE_OF_BUDGET * limit
+
     return Budget(
         mean_px=SHARE_OF_BUDGET * gate.budget_px,
         worst_landmark_px=SHARE_OF_BUDGET * gate.worst_landmark_px,
+        p99_px=share(gate.p99_px),
+        max_px=share(gate.max_px),
     )

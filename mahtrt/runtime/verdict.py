@@ -15,16 +15,16 @@ def verdict_of(manifest: Manifest, record: EngineRecord) -> dict[str, Any]:
 
     Returns:
         Plain data: ``passed``, ``reasons``, ``measured_on`` (``engine``, or what stood in for it
-        where it was built), ``batch``, ``reference``, and, as far as they were measured,
-        ``images``, ``mean_px`` and ``worst_landmark`` (``name`` and ``mean_px``), displacement in
-        pixels of the network's input. {} for an engine that was not judged.
+        where it was built), ``batch``, ``reference``, ``images``, ``mean_px`` and
+        ``worst_landmark`` (``name`` and ``mean_px``), displacement in pixels of the network's
+        input; None where the bundle does not say. {} for an engine that was not judged.
     """
     judged = manifest.gate.get("engines", {}).get(record.name)
     if not judged:
         return {}
     measured = {name: record.accuracy.get(name) for name in ("images", "mean_px")}
     return {
-        **{name: judged[name] for name in _JUDGED if name in judged},
+        **{name: judged.get(name) for name in _JUDGED},
         "batch": record.batch,
         "reference": manifest.gate.get("reference"),
         **measured,
@@ -38,10 +38,10 @@ def notes_of(engine: str, verdict: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     notes = []
     if not verdict.get("passed"):
-        reasons = "; ".join(verdict.get("reasons", ())) or "no reason was kept"
+        reasons = "; ".join(verdict.get("reasons") or ()) or "no reason was kept"
         notes.append(f"{engine} did not pass its accuracy gate: {reasons}.")
-    measured_on = verdict.get("measured_on", "engine")
-    if measured_on != "engine":
+    measured_on = verdict.get("measured_on")
+    if measured_on not in (None, "engine"):
         notes.append(
             f"The accuracy of {engine} was measured on {measured_on}, not on the engine itself."
         )

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bench_fakes import FakeDataset, FakeSession, make_spec
+from bench_fakes import LANDMARKS, FakeDataset, FakeSession, make_spec
 
-from mahtrt.benchmarks.accuracy import Gate
-from mahtrt.benchmarks.compare import BenchOptions, Contender, compare
+from mahtrt.benchmarks.compare import BenchOptions, Contender, _landmarks, compare
+from mahtrt.benchmarks.gate import Gate
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.errors import DataError, ModelError
+from mahtrt.runtime.session import Session
+from mahtrt.spec import InputSpec, ModelSpec, OutputSpec
 
 QUICK = BenchOptions(rounds=4, warmup=1, rest=lambda: True)
 
@@ -155,3 +157,123 @@ def test_a_network_without_landmarks_is_refused(dataset: FakeDataset) -> None:
 def test_no_images_are_refused() -> None:
     with pytest.raises(DataError, match="at least one"):
         run(contenders(), FakeDataset(count=0))
+
+
+def test_a_jump_between_two_peaks_is_flagged_by_name_and_set_aside(dataset: FakeDataset) -> None:
+    found = contenders()
+    found[1] = replace(found[1], session=FakeSession(0.1, spread_px=3.0, jumps=(2,)))
+    found[2] = replace(found[2], session=FakeSession(spread_px=3.0))
+    gate = Gate(budget_px=9.0, worst_landmark_px=9.0, p99_px=0.5, max_px=2.0)
+    report = run(found, dataset, gate=gate)
+    accuracy = report.rows[-1].accuracy
+    assert report.accuracy_pass
+    assert accuracy.two_peaked == 3
+    assert accuracy.max_px == pytest.approx(10.05, abs=1e-4)
+    assert accuracy.single_peak_max_px == pytest.approx(0.05, abs=1e-4)
+    assert {point.image for point in accuracy.two_peaked_points} == {"2.png"}
+    point = accuracy.two_peaked_points[0]
+    # In network pixels: the image has two for each of them.
+    assert (point.spread_px, point.reference_spread_px) == pytest.approx((15.0, 1.5))
+    assert "openvino-int8: 3 points have a map with two peaks" in report.to_text()
+    assert run(contenders(), dataset).rows[-1].accuracy.two_peaked is None
+
+
+STRETCHED = ModelSpec(
+    family="fake",
+    input=InputSpec(
+        (32, 64), channels=1, color_order="gray", mean=(-1.0,), std=(1.0,), resize="stretch"
+    ),
+    outputs=(
+        OutputSpec("points", "landmarks", "network"),
+        OutputSpec("wide", "spread", "network"),
+    ),
+    landmarks=LANDMARKS,
+)
+
+
+class BatchBackend:
+    """A static batch of a network that finds points where the image's brightness says.
+
+    An image is brighter than 1 after normalising; padding is 0 and gives points that are broken.
+    """
+
+    name, notes = "fake-int8", ()
+
+    def __init__(self, batch: int, off_px: float = 0.0) -> None:
+        self.batch, self.off_px, self.padded = batch, off_px, 0
+
+    def infer(self, tensor: np.ndarray, outputs: object = None) -> dict[str, np.ndarray]:
+        assert len(tensor) == self.batch
+        brightness = tensor[:, 0, 4, 4]  # (B,)
+        self.padded += int((brightness == 0).sum())
+        points = np.repeat(brightness[:, None, None], 3, 1) * np.float32([30.0, 20.0])
+        points[brightness == 0] = np.nan
+        return {
+            "points": points + np.float32([self.off_px, 0]),
+            "wide": np.full((self.batch, 3), 2.0, np.float32),
+        }
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(("batch", "padded"), [(2, 1), (3, 1), (4, 3)])
+def test_a_partial_last_batch_is_judged_like_the_rest(batch: int, padded: int) -> None:
+    engine = BatchBackend(batch, off_px=0.2)
+    found = [
+        Contender("fake-int8", "fake", "int8", batch, Session(engine, STRETCHED)),
+        Contender(
+            "pytorch",
+            "pytorch",
+            "fp32",
+            1,
+            Session(BatchBackend(1), STRETCHED),
+            is_reference=True,
+        ),
+    ]
+    report = run(found, FakeDataset(count=5), rounds=1, warmup=0)
+    assert engine.padded == padded  # in the accuracy pass; timing has whole batches
+    row = report.rows[-1].to_dict()
+    assert (row["accuracy"]["images"], row["accuracy"]["non_finite_points"]) == (5, 0)
+    assert row["accuracy"]["mean_px"] == pytest.approx(0.2, abs=1e-5)
+    assert row["accuracy"]["max_px"] == pytest.approx(0.2, abs=1e-5)
+    assert row["accuracy"]["two_peaked"] == 0
+    assert row["verdict"] == {
+        "passed": True,
+        "reasons": [],
+        "measured_on": "engine",
+        "batch": batch,
+    }
+    assert report.rows[0].to_dict()["verdict"] is None
+
+
+def test_an_engine_broken_in_its_last_batch_fails() -> None:
+    class Late(BatchBackend):
+        calls = 0
+
+        def infer(self, tensor: np.ndarray, outputs: object = None) -> dict[str, np.ndarray]:
+            self.calls += 1
+            found = super().infer(tensor, outputs)
+            if self.calls == 3:  # images 4 of 0 to 4
+                found["points"][0] += 40.0
+            return found
+
+    found = [
+        Contender("fake-int8", "fake", "int8", 2, Session(Late(2), STRETCHED)),
+        Contender(
+            "pytorch",
+            "pytorch",
+            "fp32",
+            1,
+            Session(BatchBackend(1), STRETCHED),
+            is_reference=True,
+        ),
+    ]
+    report = run(found, FakeDataset(count=5), rounds=1, warmup=0)
+    assert report.exit_code == 3
+    assert report.rows[-1].accuracy.max_px > 50
+
+
+def test_spread_is_measured_in_network_pixels_however_the_image_was_stretched() -> None:
+    contender = Contender("fake", "fake", "int8", 1, Session(BatchBackend(1), STRETCHED))
+    found = _landmarks(contender, [FakeDataset()[0]])
+    np.testing.assert_allclose(found.spread_px, np.full((1, 3), 2.0), rtol=1e-6)

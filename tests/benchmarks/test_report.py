@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mahtrt.benchmarks.accuracy import Accuracy, Annotations, Gate, LandmarkSet, judge, measure
+from mahtrt.benchmarks.accuracy import Accuracy, Annotations, LandmarkSet, measure
+from mahtrt.benchmarks.gate import Gate, judge
 from mahtrt.benchmarks.report import BenchReport, Row
-from mahtrt.benchmarks.report_text import LEGEND
+from mahtrt.benchmarks.report_text import LEGEND, worst_landmarks
 from mahtrt.benchmarks.timing import Timings
 
 GOLDEN = Path(__file__).with_name("golden_report.txt")
@@ -46,12 +47,25 @@ DOCUMENT: dict[str, Any] = {
             "runs": NUMBER,
             "images_per_s": NUMBER,
             "speedup_vs_torch": OPTIONAL,
+            "measured_on": TEXT,
             "accuracy": {
                 "mean_px": OPTIONAL,
                 "max_px": OPTIONAL,
+                "single_peak_p99_px": OPTIONAL,
+                "single_peak_max_px": OPTIONAL,
+                "two_peaked": OPTIONAL,
+                "two_peaked_points": [{"image": TEXT, "landmark": TEXT, "moved_px": NUMBER}],
+                "worst_mre_change_percent": OPTIONAL,
                 "delta_mre_px": OPTIONAL,
                 "delta_mre_mm": OPTIONAL,
-                "per_landmark": [{"name": TEXT, "mean_px": OPTIONAL, "max_px": OPTIONAL}],
+                "per_landmark": [
+                    {
+                        "name": TEXT,
+                        "mean_px": OPTIONAL,
+                        "max_px": OPTIONAL,
+                        "mre_change_percent": OPTIONAL,
+                    }
+                ],
             },
         }
     ],
@@ -191,3 +205,48 @@ def test_without_annotations_the_columns_stay_empty(report: BenchReport) -> None
     text = replace(report, rows=tuple(replace(row, accuracy=bare) for row in report.rows)).to_text()
     assert "None" not in text
     assert "nan" not in text
+
+
+def test_verdict_of_each_row_says_what_was_judged(report: BenchReport) -> None:
+    document = report.to_dict()
+    assert [row["verdict"] is None for row in document["rows"]] == [True] * 2 + [False] * 6
+    found = replace(report.rows[-1], batch=4, stand_in="the graph through ONNX Runtime").to_dict()
+    assert found["verdict"]["batch"] == 4
+    assert found["verdict"]["measured_on"] == "the graph through ONNX Runtime"
+    assert found["verdict"]["passed"] is False
+    assert "mean displacement 0.4 px" in found["verdict"]["reasons"][0]
+
+
+def test_only_an_engine_that_failed_lists_its_worst_landmarks(report: BenchReport) -> None:
+    text = report.to_text()
+    assert text.count("worst landmarks of") == 1
+    assert "worst landmarks of onnxruntime-int8:" in text
+    names = tuple(f"p{k}" for k in range(9))
+    reference = np.zeros((3, 9, 2))
+    candidate = reference + np.arange(9)[:, None] * np.array([1.0, 0.0])
+    found = measure(LandmarkSet(candidate, candidate), LandmarkSet(reference, reference), names)
+    assert [row.name for row in worst_landmarks(found)] == ["p8", "p7", "p6", "p5", "p4"]
+    failed = replace(report.rows[5], accuracy=found, gate=judge(found, Gate(), "int8"))
+    engine = replace(failed, scope="engine")
+    text = replace(report, rows=(*report.rows[:2], engine, failed)).to_text()
+    assert "p8  moved 8.000 px, at most 8.000 px\n" in text  # no annotations: no MRE
+    assert "p3" not in text.split("worst landmarks of")[1]
+
+
+@pytest.mark.parametrize(
+    ("count", "line"),
+    [
+        (1, "1 point has a map with two peaks; it moved by 2.31 px and is listed in the JSON"),
+        (3, "3 points have a map with two peaks; they moved by up to 2.31 px and are listed in"),
+        (21, "21 points have a map with two peaks; they moved by up to 2.31 px and the 20 that"),
+    ],
+)
+def test_points_with_two_peaks_are_told_once(report: BenchReport, count: int, line: str) -> None:
+    assert "two peaks" not in report.to_text()
+    some = tuple(
+        replace(row, accuracy=replace(row.accuracy, two_peaked=count, two_peaked_max_px=2.314))
+        for row in report.rows
+    )
+    text = " ".join(replace(report, rows=some).to_text(width=200).split())
+    assert text.count("two peaks") == 1
+    assert f"openvino-fp32, openvino-int8, onnxruntime-int8: {line}" in text

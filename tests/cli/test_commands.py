@@ -127,6 +127,15 @@ def test_build_exits_3_and_writes_nothing_when_over_budget(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("option", ["--budget-p99-px", "--budget-max-px"])
+def test_single_landmarks_have_budgets_too(
+    foreign_network: ForeignNetwork, tmp_path: Path, option: str
+) -> None:
+    result = build(foreign_network, tmp_path, "--int8", f"{option}=0")
+    check_error(result, 3, "accuracy gate", "onnxruntime-int8")
+    assert not list(tmp_path.iterdir())
+
+
 def test_keep_failed_exits_3_too_but_writes(
     foreign_network: ForeignNetwork, tmp_path: Path
 ) -> None:
@@ -138,7 +147,7 @@ def test_keep_failed_exits_3_too_but_writes(
 
 
 def test_a_wide_budget_widens_that_of_the_worst_landmark() -> None:
-    from mahtrt.benchmarks.accuracy import Gate
+    from mahtrt.benchmarks.gate import Gate
     from mahtrt.cli import _gate
 
     assert _gate(0.25, None, None) == Gate()

@@ -16,7 +16,7 @@ from foreign_network import SEED, ForeignNetwork
 
 import mahtrt.engine.build
 import mahtrt.engine.openvino
-from mahtrt.benchmarks.accuracy import Gate, judge
+from mahtrt.benchmarks.gate import Gate, judge
 from mahtrt.benchmarks.machine import package_versions
 from mahtrt.calibration.ranges import ranges_from_json
 from mahtrt.data.datasets import dataset_digest

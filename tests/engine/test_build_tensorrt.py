@@ -16,8 +16,8 @@ from onnx import numpy_helper
 
 import mahtrt.engine.build
 import mahtrt.engine.calibrated
-from mahtrt.benchmarks.accuracy import Gate
 from mahtrt.benchmarks.bench import bench
+from mahtrt.benchmarks.gate import Gate
 from mahtrt.benchmarks.machine import probe_cuda
 from mahtrt.engine.build import AccuracyError, BuildResult, build
 from mahtrt.engine.bundle import read_bundle

@@ -120,13 +120,13 @@ def test_bf16_is_asked_for_only_where_it_is_native(
 ) -> None:
     monkeypatch.setattr(ov_builder, "has_native_bf16", lambda: native)
     path = save(tiny.make_model(), tmp_path)
-    artifact = ov_builder.build_engine(path, "bf16", tmp_path / "out", threads=1)
+    artifact = ov_builder.build_engine(path, "bf16", tmp_path / "out", trial=True)
     assert artifact.device["inference_precision"] == ("bf16" if native else "f32")
     assert bool(artifact.notes) is not native
     # What an INT8 graph leaves in floating point follows; FP32 never does.
-    int8 = ov_builder.build_engine(path, "int8", tmp_path / "out", threads=1)
+    int8 = ov_builder.build_engine(path, "int8", tmp_path / "out", trial=True)
     assert int8.device["inference_precision"] == ("bf16" if native else "f32")
-    fp32 = ov_builder.build_engine(path, "fp32", tmp_path / "out", threads=1)
+    fp32 = ov_builder.build_engine(path, "fp32", tmp_path / "out", trial=True)
     assert fp32.device["inference_precision"] == "f32"
 
 

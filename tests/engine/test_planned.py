@@ -13,7 +13,7 @@ from foreign_network import ForeignNetwork
 
 import mahtrt.engine.build
 import mahtrt.engine.planned
-from mahtrt.benchmarks.accuracy import Gate
+from mahtrt.benchmarks.gate import Gate
 from mahtrt.benchmarks.machine import probe_cuda
 from mahtrt.calibration.plan import load_plan
 from mahtrt.engine.build import build
