@@ -49,7 +49,9 @@ class EngineRecord:
         target: Which runtime runs it (a name of :mod:`mahtrt.engine.targets`).
         files: Role to relative path; ``onnx`` is the graph the engine was made from.
         batch: Images per inference, static.
-        device: What it was compiled for: ``name``, ``capabilities``, ``inference_precision``.
+        device: What it was compiled for: ``name``, ``capabilities``, ``inference_precision``; of
+            an engine that was tuned by measurement also ``threads``, ``cores`` and what was
+            ``tried``.
         versions: Of the libraries that compiled it.
         accuracy: Against PyTorch, measured by the build's gate; ``measured_on`` says on what: the
             engine itself, or what stood in for one that could not run where it was built.

@@ -27,11 +27,16 @@ from mahtrt.export.parity import (
     onnx_outputs,
     reference_outputs,
 )
-from mahtrt.export.passes.pipeline import export_passes, run_passes
+from mahtrt.export.passes.pipeline import (
+    export_passes,
+    optimizations_applied,
+    run_passes,
+)
 from mahtrt.export.tracing import OPSETS, check_size, check_weights, trace
 from mahtrt.spec import ModelSpec
 
 SPEC_KEY, SOURCE_KEY, PARITY_KEY = "mahtrt.spec", "mahtrt.source", "mahtrt.parity"
+PASSES = "graph_passes"  # in the provenance: which optimizations changed the graph
 
 _STAGES = 5  # reference, trace, passes, parity, write
 
@@ -64,6 +69,7 @@ def export_onnx(
     batch: int = 1,
     images: Sequence[NDArray[np.float32]],
     source: Mapping[str, Any],
+    skip_passes: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> ExportResult:
     """Export a network, and prove that the file computes what PyTorch computes.
@@ -77,23 +83,27 @@ def export_onnx(
         batch: Batch size of the graph, static.
         images: Preprocessed images (C, H, W) for parity, at least one; real ones.
         source: Provenance, embedded as JSON: model reference, checkpoint and its SHA-256, ….
+        skip_passes: Optimizations to leave out, of
+            :func:`mahtrt.export.passes.pipeline.optimization_passes`. The provenance names what
+            was changed and what was skipped.
         progress: Called with (stages done, stages in all).
 
     Raises:
-        UsageError: An opset, batch or path that cannot be.
+        UsageError: An opset, batch, path or graph pass that cannot be.
         DataError: No image, or one of another shape.
         ModelError: The network cannot be run, traced or written, or does not fit the spec.
         ParityError: The graph's outputs are too far from PyTorch's (exit 3).
     """
     done = _stage_counter(progress)
     _check_arguments(spec, out, opset, batch, images)
+    passes = export_passes(skip_passes)
     check_weights(module)
     reference = reference_outputs(module, spec, images, batch)
     done()
     graph = trace(module, spec, batch=batch, opset=opset)
     done()
-    changes = run_passes(graph, export_passes())
-    proto = _proto(graph, spec, source)
+    changes = run_passes(graph, passes)
+    proto = _proto(graph, spec, {**source, PASSES: optimizations_applied(changes, skip_passes)})
     data = _to_bytes(proto)
     _check_graph(data, spec)
     done()

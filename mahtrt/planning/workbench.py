@@ -275,6 +275,8 @@ class TargetBench:
         more: dict[str, Any] = {}
         if kind.typed:
             more = {"options": self.settings.tensorrt, "progress": self._tell}
+        elif kind.name == "openvino":
+            more = {"trial": True}  # candidates are compared as they are
         artifact = kind.load_builder()(
             onnx_path, precision, folder / "engine", threads=threads, **more
         )

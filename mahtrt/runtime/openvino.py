@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mahtrt.benchmarks.machine import describe_machine
+from mahtrt.benchmarks.machine import describe_machine, usable_cores
 from mahtrt.engine.manifest import EngineRecord
 from mahtrt.errors import BuildError, ModelError, require
 from mahtrt.runtime.backend import Tensor, check_interface
@@ -37,9 +37,12 @@ class OpenVinoBackend:
     def roles(engine: EngineRecord) -> tuple[str, ...]:
         """The engine's files that :meth:`open` reads here.
 
-        The IR where this OpenVINO is the one that wrote it, else the ONNX.
+        The compiled blob where OpenVINO and CPU are those that made it, with the IR to fall back
+        on; the IR where this OpenVINO is the one that wrote it; else the ONNX.
         """
-        return ("ir", "weights") if _wrote_ir(engine) else ("onnx",)
+        if not _wrote_ir(engine):
+            return ("onnx",)
+        return ("blob", "ir", "weights") if _made_blob(engine) else ("ir", "weights")
 
     @classmethod
     def open(
@@ -52,18 +55,30 @@ class OpenVinoBackend:
     ) -> OpenVinoBackend:
         """Open an engine of a bundle.
 
+        Args:
+            threads: Of one inference; None takes what the build measured to be fastest, where it
+                measured on this CPU, else OpenVINO's own.
+
         Raises:
             BuildError: OpenVINO can open neither the engine nor the ONNX it was made from.
             MissingComponentError: OpenVINO is not installed.
         """
         require("openvino", extra="", needed_for=f"engine {engine.name}")
-        source, notes = files[cls.roles(engine)[0]], notes_on_opening(engine)
+        roles, notes = cls.roles(engine), notes_on_opening(engine)
+        blob = files["blob"] if roles[0] == "blob" else None
+        source = files["ir" if blob else roles[0]]
         wanted = str(engine.device.get("inference_precision", "f32"))
         if wanted == "bf16" and not has_native_bf16():
             notes.append("Built for native BF16, which this CPU lacks: it runs in FP32 here.")
             wanted = "f32"
+        if threads is None:
+            threads = _measured_threads(engine)
         try:
-            compiled = compile_model(source, inference_precision=wanted, threads=threads)
+            compiled = None
+            if blob is not None:
+                compiled = import_blob(blob, inference_precision=wanted, threads=threads)
+            if compiled is None:
+                compiled = compile_model(source, inference_precision=wanted, threads=threads)
         except RuntimeError as error:
             raise BuildError(
                 f"engine {engine.name}",
@@ -109,8 +124,30 @@ def notes_on_opening(engine: EngineRecord) -> list[str]:
     return notes
 
 
+def _measured_threads(engine: EngineRecord) -> int | None:
+    """What the build measured to be fastest, if that was on this CPU and as many cores of it."""
+    here = {"name": cpu_device()["name"], "cores": usable_cores()}
+    found = engine.device.get("threads")
+    known = all(engine.device.get(key) == value for key, value in here.items())
+    return int(found) if found is not None and known else None
+
+
 def _wrote_ir(engine: EngineRecord) -> bool:
     return "ir" in engine.files and engine.versions.get("openvino") == openvino_version()
+
+
+def _made_blob(engine: EngineRecord) -> bool:
+    here = cpu_device()
+    return "blob" in engine.files and all(engine.device.get(key) == here[key] for key in here)
+
+
+def import_blob(path: Path, *, inference_precision: str, threads: int | None) -> Any | None:
+    """A compiled network as it was exported, None where OpenVINO does not take it back."""
+    config = _config(inference_precision, threads)
+    try:
+        return shared_core().import_model(path.read_bytes(), "CPU", config)
+    except RuntimeError:
+        return None
 
 
 def read_model(path: Path) -> Any:
@@ -131,13 +168,18 @@ def compile_model(path: Path, *, inference_precision: str, threads: int | None) 
     Raises:
         RuntimeError: OpenVINO's own error.
     """
+    config = _config(inference_precision, threads)
+    return shared_core().compile_model(read_model(path), "CPU", config)
+
+
+def _config(inference_precision: str, threads: int | None) -> dict[str, Any]:
     config: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": inference_precision,
     }
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads
-    return shared_core().compile_model(read_model(path), "CPU", config)
+    return config
 
 
 def batch_of(compiled: Any, subject: str) -> int:

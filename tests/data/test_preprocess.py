@@ -138,6 +138,29 @@ def test_gray_is_repeated_over_the_channels(shape: tuple[int, ...]) -> None:
     assert np.allclose(tensor[0], (image.reshape(48, 64) / 255 - 0.5) / 0.25, atol=1e-5)
 
 
+def test_gray_is_normalised_per_channel() -> None:
+    spec = InputSpec(size=(48, 64), mean=(0.5, 0.2, 0.5), std=(0.25, 0.25, 0.25))
+    image = np.random.default_rng(0).integers(0, 256, (48, 64), dtype=np.uint8)
+    tensor, _ = preprocess(image, spec)
+    assert np.array_equal(tensor[0], tensor[2])
+    for channel in (0, 1):
+        alone = dataclasses.replace(SPEC, mean=spec.mean[channel : channel + 1], std=(0.25,))
+        assert np.array_equal(tensor[channel], preprocess(image, alone)[0][0])
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_an_acquisition_is_shrunk_as_opencv_does(channels: tuple[int, ...]) -> None:
+    """Networks were trained with OpenCV's area interpolation."""
+    image = np.random.default_rng(0).integers(0, 256, (1935, 2400, *channels), dtype=np.uint8)
+    spec = InputSpec(size=(413, 512), mean=(0.0,) * 3, std=(1.0,) * 3)
+    tensor, _ = preprocess(image, spec)
+    expected = cv2.resize(image, (512, 413), interpolation=cv2.INTER_AREA).reshape(413, 512, -1)
+    levels = np.rint(tensor * 255).transpose(1, 2, 0)
+    difference = np.abs(levels - expected)
+    assert difference.max() <= 1
+    assert (difference != 0).mean() < 1e-3
+
+
 def test_colour_order_mean_and_std_are_per_channel() -> None:
     rgb = np.zeros((48, 64, 3), np.uint8)
     rgb[:] = (255, 51, 0)

@@ -72,9 +72,20 @@ def test_spec_source_and_parity_travel_in_the_file(unet: ExportResult) -> None:
     model = onnx.load(unet.path)
     props = metadata(model)
     assert spec_from_json(json.dumps(props["mahtrt.spec"])) == unet.spec
-    assert props["mahtrt.source"] == SOURCE
+    passes = {"merge-sibling-convs": 1, "split-pyramid-conv": 0}
+    assert props["mahtrt.source"] == {**SOURCE, "graph_passes": passes}
     assert props["mahtrt.parity"] == unet.parity.to_dict()
     assert set(props) == {"mahtrt.spec", "mahtrt.source", "mahtrt.parity"}
+
+
+def test_a_pass_that_is_skipped_is_said_so(unet: ExportResult, tmp_path: Path) -> None:
+    adapted = adapt(settle(UNet()), spec_for(HEATMAPS, method="soft_argmax"))
+    skip = ("merge-sibling-convs",)
+    result = export(adapted, adapted.spec, tmp_path / "out.onnx", skip_passes=skip)
+    assert "MergeSiblingConvsPass" not in result.changes
+    assert op_counts(result.path)["Conv"] > op_counts(unet.path)["Conv"]
+    source = metadata(onnx.load(result.path))["mahtrt.source"]
+    assert source["graph_passes"] == {"merge-sibling-convs": None, "split-pyramid-conv": 0}
 
 
 def test_inputs_and_outputs_are_named_and_static(unet: ExportResult) -> None:
@@ -240,6 +251,11 @@ def test_half_precision_weights_are_refused(tmp_path: Path) -> None:
     [
         ({"opset": 17}, UsageError, "opset: got 17; expected 20 to 22"),
         ({"batch": 0}, UsageError, "batch: got 0"),
+        (
+            {"skip_passes": ["fold"]},
+            UsageError,
+            "graph pass: got 'fold'; expected merge-sibling-convs or split-pyramid-conv",
+        ),
         ({"images": []}, DataError, "images for parity: got none"),
         ({"images": [np.zeros((3, 4, 4), np.float32)]}, DataError, r"shape \(3, 4, 4\)"),
         ({"images": [np.zeros((3, *SIZE))]}, DataError, "float64"),

@@ -69,6 +69,21 @@ def export_passes(skip: Collection[str] = ()) -> tuple[GraphPass, ...]:
     )
 
 
+def optimizations_applied(
+    changes: Mapping[str, int], skip: Collection[str] = ()
+) -> dict[str, int | None]:
+    """What the optimizations did to a graph, by name: places changed, None where skipped.
+
+    Args:
+        changes: Of :func:`run_passes`.
+        skip: What :func:`export_passes` was told to leave out.
+    """
+    return {
+        name: None if name in skip else changes.get(type(graph_pass).__name__, 0)
+        for name, graph_pass in optimization_passes().items()
+    }
+
+
 def run_passes(model: ir.Model, passes: Sequence[GraphPass]) -> dict[str, int]:
     """Run passes in order, in place.
 

@@ -3,7 +3,11 @@ from __future__ import annotations
 import pytest
 
 from mahtrt.errors import UsageError
-from mahtrt.export.passes.pipeline import export_passes, optimization_passes
+from mahtrt.export.passes.pipeline import (
+    export_passes,
+    optimization_passes,
+    optimizations_applied,
+)
 
 
 def names(skip: tuple[str, ...] = ()) -> list[str]:
@@ -31,3 +35,10 @@ def test_the_names_are_those_of_the_classes() -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"merge-sibling-convs or split-pyramid-conv"):
         export_passes(("fold-constants",))
+
+
+def test_what_was_applied_is_told_from_what_was_skipped() -> None:
+    first, second = optimization_passes()
+    changes = {"MergeSiblingConvsPass": 3, "FoldConstantsPass": 5}
+    assert optimizations_applied(changes) == {first: 3, second: 0}
+    assert optimizations_applied(changes, (second,)) == {first: 3, second: None}
