@@ -3,7 +3,7 @@
 The compiled blob holds the network after OpenVINO's graph rewrites, no machine code. It is tied to
 one OpenVINO version and CPU, so it is opened where both are the same; else the IR is (another CPU)
 or the ONNX (another version). Opening plus first inference, seconds, from a warm file cache, and
-peak memory of the process (OpenVINO 2026.4, two Zen 3 cores, 2 or 3 runs each, bitwise equal outputs):
+peak memory of the process (OpenVINO 2026.4, two Zen 3 cores, 2 or 3 runs each, equal outputs):
 
     =================  =======================  ====================  ==================
     network            IR                       blob                  blob's size
