@@ -13,8 +13,9 @@ from mahtrt.atomic import write_text_atomic
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.screening import refuse_unreal_images
 from mahtrt.engine.graph_file import read_graph
-from mahtrt.engine.options import CalibrationOptions
+from mahtrt.engine.options import CalibrationOptions, check_calibration
 from mahtrt.engine.quantized import weight_bits_for
+from mahtrt.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -90,11 +91,14 @@ def calibrate_to_folder(
     Raises:
         ModelError: The ONNX is not an export of mahtrt.
         DataError: Images that are missing, empty, random or constant.
-        UsageError: A plan without INT8.
+        UsageError: A plan without INT8, or a method or place that cannot be.
     """
     from mahtrt.calibration.plan import default_plan, load_plan, save_plan
     from mahtrt.engine.calibrated import calibrate
 
+    check_calibration(options.calibration)
+    if options.out.exists() and not options.out.is_dir():
+        raise UsageError(str(options.out), got="a file", expected="a folder, or a free name")
     graph = read_graph(options.onnx)
     calib = open_dataset(options.calib, skip_bad=options.skip_bad)
     refuse_unreal_images(calib, source=options.calib)

@@ -213,7 +213,14 @@ def refuse_overlap(
 
 
 def _pixel_digest(dataset: Dataset, index: int) -> str:
-    image = np.ascontiguousarray(dataset[index].image)
+    image = dataset[index].image
+    if (
+        image.ndim == 3
+        and np.array_equal(image[..., :1], image[..., 1:2])
+        and np.array_equal(image[..., :1], image[..., -1:])
+    ):
+        image = image[..., 0]  # gray, kept as RGB
+    image = np.ascontiguousarray(image)
     digest = hashlib.sha256(f"{image.shape}{image.dtype.name}".encode())
     digest.update(image.data)
     return digest.hexdigest()

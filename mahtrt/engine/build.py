@@ -20,7 +20,6 @@ from mahtrt.benchmarks.gate import Verdict
 from mahtrt.benchmarks.machine import describe_machine, package_versions
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.benchmarks.timing import Timings
-from mahtrt.calibration.methods import METHODS
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Dataset
 from mahtrt.data.screening import refuse_unreal_images
@@ -30,7 +29,7 @@ from mahtrt.engine.cache import cache_folder
 from mahtrt.engine.golden import GoldenVector, write_golden
 from mahtrt.engine.graph_file import GraphFile, read_graph
 from mahtrt.engine.manifest import EngineRecord, GoldenInfo, Manifest
-from mahtrt.engine.options import AUTO, AUTO_METHOD, AUTO_PLAN, BuildOptions
+from mahtrt.engine.options import AUTO, AUTO_PLAN, BuildOptions, check_calibration
 from mahtrt.engine.quantized import (
     INT8_FLOATS,
     Graphs,
@@ -127,7 +126,8 @@ def build(options: BuildOptions, progress: StageProgress | None = None) -> Build
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         planned = _plan(options, graph, calib, targets, tell)
         if planned is not None and not planned.result.uses_int8:
-            options = dataclasses.replace(options, precisions=_without_int8(options))
+            instead = planned.result.float_precision
+            options = dataclasses.replace(options, precisions=_without_int8(options, instead))
             jobs = _jobs(options, targets)
         names = [graph_for(p, target, options.int8_float) for p, target in jobs]
         if any("fp16" in name for name in names):
@@ -241,9 +241,9 @@ def _plan(
     )
 
 
-def _without_int8(options: BuildOptions) -> tuple[str, ...]:
-    """What is built where INT8 does not pay: the rest of what was asked, FP32 at least."""
-    return tuple(p for p in options.precisions if p != "int8") or ("fp32",)
+def _without_int8(options: BuildOptions, instead: str) -> tuple[str, ...]:
+    """What is built where INT8 does not pay: the float type it was raced against in its place."""
+    return tuple(dict.fromkeys(instead if p == "int8" else p for p in options.precisions))
 
 
 def _jobs(options: BuildOptions, targets: Sequence[str]) -> list[tuple[str, str]]:
@@ -271,7 +271,9 @@ def _jobs(options: BuildOptions, targets: Sequence[str]) -> list[tuple[str, str]
         from mahtrt.engine.tensorrt import check_request
 
         check_request(name, options.tensorrt)  # type: ignore[arg-type]
-    if not typed and options.tensorrt != TensorRtOptions():
+    # The cache keeps sensitivities too, whatever the target.
+    kept = TensorRtOptions(cache=options.tensorrt.cache, cache_dir=options.tensorrt.cache_dir)
+    if not typed and options.tensorrt != kept:
         raise UsageError(
             "options for TensorRT",
             got=f"target {', '.join(targets)}",
@@ -289,14 +291,12 @@ def _check_options(options: BuildOptions) -> None:
     if options.int8_float not in INT8_FLOATS:
         expected = " or ".join(INT8_FLOATS)
         raise UsageError("--int8-float", got=repr(options.int8_float), expected=expected)
-    known = (*METHODS, AUTO_METHOD)
-    if options.method not in known:
-        raise UsageError("--method", got=repr(options.method), expected=" or ".join(known))
+    check_calibration(options.calibration)
     if not options.plan_minutes > 0:
         raise UsageError("--plan-minutes", got=str(options.plan_minutes), expected="more than 0")
-    if options.percentile is not None and not 0 < options.percentile <= 100:
+    if options.plan is not None and "int8" not in options.precisions:
         raise UsageError(
-            "--percentile", got=str(options.percentile), expected="more than 0, at most 100"
+            "--plan", got="no --int8", expected="--int8: a plan says what becomes INT8"
         )
     if "int8" in options.precisions and options.calib is None:
         raise UsageError(
@@ -314,7 +314,11 @@ def _data(options: BuildOptions, tell: StageProgress) -> tuple[Subset | Dataset 
         calib = open_dataset(options.calib, points=options.points, skip_bad=options.skip_bad)
         refuse_unreal_images(calib, source=options.calib)
     if options.eval is not None:
-        given = open_dataset(options.eval, points=options.points, skip_bad=options.skip_bad)
+        given: Dataset = open_dataset(
+            options.eval, points=options.points, skip_bad=options.skip_bad
+        )
+        # Evenly spread: the first of a sorted folder may all be one patient's.
+        given = spread_out(given, options.check_images) if len(given) else given
         if calib is not None:
             _keep_apart(calib, given, tell)
         return calib, given

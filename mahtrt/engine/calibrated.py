@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ class Calibrated:
             "digest": self.ranges.digest,
             "method": self.method if isinstance(self.method, str) else AUTO_METHOD,
             "percentile": self.ranges.percentile if self._uses("percentile") else None,
-            "methods_by_class": None if self.choice is None else dict(self.choice.methods),
+            "method_choice": None if self.choice is None else asdict(self.choice),
             "equalized": self.scaled,
             "bias_correction_images": max(
                 (c.images for c in self._corrections.values()), default=0
@@ -153,11 +153,12 @@ def calibrate(
             "--int8",
             got="a plan without any INT8 block",
             expected="at least one",
-            fix="Build --fp32, or give a plan of your own with --plan.",
+            fix="Build --fp32 instead, or plan at least one block in INT8.",
         )
     if options.equalize:
         graph, ranges = _equalized(graph, calib, tensors, options, scratch, tell), None
-    if ranges is None:
+    # A plan may force what the planner does not consider, so it may need more than was seen.
+    if ranges is None or set(tensors) - set(ranges.tensors):
         ranges = collect_ranges(
             graph.path,
             tensors,

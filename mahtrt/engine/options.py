@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mahtrt.benchmarks.gate import Gate
+from mahtrt.calibration.methods import METHODS
 from mahtrt.engine.tensorrt_options import TensorRtOptions
+from mahtrt.errors import UsageError
 from mahtrt.models.reference import ModelSource
 
 AUTO = "auto"
@@ -30,6 +32,21 @@ class CalibrationOptions:
     percentile: float | None = None
     equalize: bool = False
     threads: int | None = None
+
+
+def check_calibration(options: CalibrationOptions) -> None:
+    """Refuse a method or percentile that cannot be.
+
+    Raises:
+        UsageError: It is one.
+    """
+    known = (*METHODS, AUTO_METHOD)
+    if options.method not in known:
+        raise UsageError("--method", got=repr(options.method), expected=" or ".join(known))
+    if options.percentile is not None and not 0 < options.percentile <= 100:
+        raise UsageError(
+            "--percentile", got=str(options.percentile), expected="more than 0, at most 100"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from mahtrt.engine.graph_file import GraphFile
 from mahtrt.engine.options import AUTO_METHOD, AUTO_PLAN, CalibrationOptions
 from mahtrt.engine.targets import TARGETS, find_target
 from mahtrt.engine.tensorrt_options import TensorRtOptions
-from mahtrt.errors import MissingComponentError
+from mahtrt.errors import DataError, MissingComponentError
 from mahtrt.planning.blocks import Candidate, find_candidates
 from mahtrt.planning.budget import Budget
 from mahtrt.planning.matrix import Sensitivity
@@ -44,10 +44,15 @@ class Attribution:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan, and what it rests on."""
+    """A plan, and what it rests on.
+
+    Attributes:
+        calib: The images that calibrated it; the others judged it.
+    """
 
     result: PlanResult
     attribution: Attribution
+    calib: Dataset
 
 
 def attribute(
@@ -118,6 +123,13 @@ def plan_for(
         MissingComponentError: The target does not run here, so nothing can be timed.
         DataError: Too few images: some calibrate, others judge.
     """
+    if len(calib) < 2:
+        raise DataError(
+            calib.source,
+            got=f"{len(calib)} image to calibrate on",
+            expected=f"at least 2 for --plan {AUTO_PLAN}: some calibrate, others judge plans",
+            fix="Give --calib some dozens of images.",
+        )
     rest, judged = hold_back(calib, min(JUDGED_IMAGES, max(1, len(calib) // 4)))
     attribution = attribute(graph, rest, options, weight_bits=weight_bits, cache=cache, tell=tell)
     result = make_plan(
@@ -140,7 +152,7 @@ def plan_for(
         judged,
         tell=lambda what: tell(f"planning: {what}", 0, 0),
     )
-    return Planned(result, attribution)
+    return Planned(result, attribution, rest)
 
 
 def planning_target(targets: Sequence[str], tensorrt: TensorRtOptions | None = None) -> str:

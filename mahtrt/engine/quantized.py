@@ -111,6 +111,7 @@ def write_graphs(
         if name not in quantised:
             _write(writer, graphs, name, _float_graph(graph, name))
     if quantised:
+        calib = planned.calib if planned is not None else calib
         assert calib is not None
         made = _quantized(options, graph, calib, writer, graphs, quantised, scratch, tell, planned)
         for name, proto in made:

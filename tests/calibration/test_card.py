@@ -171,3 +171,12 @@ def test_copies_in_files_of_another_name_and_format_are_found(tmp_path: Path) ->
             Image.fromarray(pictures(3)[number]).save(tmp_path / folder / name)
     with pytest.raises(DataError, match=r"calib-1.* is eval-1"):
         refuse_overlap(open_dataset(tmp_path / "calib"), open_dataset(tmp_path / "eval"))
+
+
+def test_gray_kept_as_rgb_is_the_same_image() -> None:
+    gray = pictures(2)
+    as_rgb = [np.repeat(image[:, :, None], 3, axis=2) for image in gray]
+    assert image_digests(named(gray)) == image_digests(named(as_rgb))
+    tinted = as_rgb[0].copy()
+    tinted[0, 0, 1] ^= 1
+    assert image_digests(named([tinted])) != image_digests(named(gray[:1]))

@@ -58,3 +58,14 @@ def test_what_is_no_export_is_refused(foreign_network: ForeignNetwork, tmp_path:
     assert result.exit_code == 1
     assert "x.onnx" in result.stderr
     assert not out.exists()
+
+
+def test_options_are_judged_before_the_work(
+    foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    result = calibrate(foreign_network, tmp_path / "c", "--method=magic")
+    assert result.exit_code == 2
+    assert "magic" in result.stderr
+    (tmp_path / "f").write_text("mine")
+    assert calibrate(foreign_network, tmp_path / "f").exit_code == 2
+    assert (tmp_path / "f").read_text() == "mine"

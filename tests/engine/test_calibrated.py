@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +23,10 @@ from mahtrt.data.phantom import PhantomDataset
 from mahtrt.data.subset import NetworkTensors, spread_out
 from mahtrt.engine.build import AccuracyError, build
 from mahtrt.engine.calibrated import Calibrated, LandmarkError, calibrate
+from mahtrt.engine.golden import read_golden
 from mahtrt.engine.graph_file import GraphFile, read_graph
 from mahtrt.engine.options import CalibrationOptions
-from mahtrt.errors import DataError
+from mahtrt.errors import DataError, UsageError
 
 CALIB = PhantomDataset(4, 1)
 
@@ -63,7 +65,8 @@ def test_auto_chooses_a_method_for_each_class(graph: GraphFile, tmp_path: Path) 
     assert found.choice.error_px <= found.choice.uniform_px
     table = found.to_dict()
     assert table["method"] == "auto"
-    assert table["methods_by_class"] == dict(found.choice.methods)
+    assert table["method_choice"]["methods"] == dict(found.choice.methods)
+    assert table["method_choice"]["error_px"] == found.choice.error_px
     json.dumps(table)
 
 
@@ -116,6 +119,41 @@ def test_images_that_calibrate_do_not_judge(
     with pytest.raises(DataError, match="3 in both"):
         build(asked)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_may_need_more_than_was_looked_at(graph: GraphFile, tmp_path: Path) -> None:
+    plan = default_plan(graph.proto, graph.spec)
+    seen = look(graph, tmp_path).ranges
+    fewer = dataclasses.replace(seen, tensors=dict(list(seen.tensors.items())[1:]))
+    asked = CalibrationOptions(threads=1)
+    found = calibrate(graph, CALIB, plan, asked, tmp_path, lambda *_: None, ranges=fewer)
+    assert set(found.ranges.tensors) == set(seen.tensors)
+
+
+def test_the_images_that_judge_are_spread_over_the_data(
+    foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    asked = make_options(
+        foreign_network,
+        tmp_path / "a.mahtrt",
+        precisions=("fp32",),
+        calib=None,
+        eval="phantom:9@3",
+        check_images=3,
+    )
+    result = build(asked)
+    names = PhantomDataset(9, 3).names
+    assert [v.name for v in read_golden(result.path / "golden.npz")] == [
+        names[i] for i in (0, 4, 8)
+    ]
+
+
+def test_a_plan_without_int8_to_build_is_a_usage_error(
+    foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    asked = make_options(foreign_network, tmp_path / "a", precisions=("fp32",), plan="auto")
+    with pytest.raises(UsageError, match="--int8: a plan says"):
+        build(asked)
 
 
 class Unnormalised(NetworkTensors):

@@ -16,10 +16,14 @@ import mahtrt.engine.planned
 from mahtrt.benchmarks.gate import Gate
 from mahtrt.benchmarks.machine import probe_cuda
 from mahtrt.calibration.plan import load_plan
+from mahtrt.data.datasets import dataset_digest
+from mahtrt.data.phantom import PhantomDataset
+from mahtrt.data.subset import hold_back
 from mahtrt.engine.build import build
 from mahtrt.engine.options import BuildOptions
 from mahtrt.engine.planned import SHARE_OF_BUDGET, planning_target
-from mahtrt.errors import MissingComponentError, UsageError
+from mahtrt.engine.tensorrt_options import TensorRtOptions
+from mahtrt.errors import DataError, MissingComponentError, UsageError
 from mahtrt.planning.blocks import compose, decidable
 from mahtrt.planning.matrix import load_sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult
@@ -33,8 +37,8 @@ def options(network: ForeignNetwork, out: Path, **changed: Any) -> BuildOptions:
 class Planner:
     """Instead of timing: chooses what it is told to, and keeps what it was asked."""
 
-    def __init__(self, int8: bool) -> None:
-        self.int8 = int8
+    def __init__(self, int8: bool, float_precision: str = "fp32") -> None:
+        self.int8, self.float_precision = int8, float_precision
         self.asked: PlanOptions | None = None
         self.images: tuple[str, ...] = ()
 
@@ -47,7 +51,9 @@ class Planner:
         able = [c.name for c in decidable(candidates) if not c.ruled_out]
         plan = compose(candidates, able[:1] if self.int8 else ())
         verdict = "one block pays" if self.int8 else "INT8 does not pay here"
-        return PlanResult(plan, verdict, (), (), target, "fp32", options.budget, 1, 0.1)
+        return PlanResult(
+            plan, verdict, (), (), target, self.float_precision, options.budget, 1, 0.1
+        )
 
 
 def test_a_plan_is_made_followed_and_kept(
@@ -69,6 +75,8 @@ def test_a_plan_is_made_followed_and_kept(
     assert planner.asked.budget.mean_px == pytest.approx(0.5 * SHARE_OF_BUDGET)
     # Neither what calibrates nor what the gate judges by chose the plan.
     assert result.manifest.calibration["images"] == 12 - 3 - len(planner.images)
+    rest, _ = hold_back(hold_back(PhantomDataset(12, 1), 3)[0], 2)
+    assert result.manifest.calibration["images_digest"] == dataset_digest(rest)
     again = build(options(foreign_network, tmp_path / "c.mahtrt", plan=result.path / "plan.json"))
     assert again.manifest.plan == result.manifest.plan
 
@@ -82,6 +90,34 @@ def test_where_int8_does_not_pay_fp32_is_built_and_said(
     assert "plan: INT8 does not pay here" in result.notes
     assert not load_plan(result.path / "plan.json").int8_nodes
     assert not (result.path / "model.int8.onnx").exists()
+
+
+def test_what_it_was_raced_against_is_what_is_built_instead(
+    foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        mahtrt.engine.planned, "make_plan", Planner(int8=False, float_precision="bf16")
+    )
+    asked = options(foreign_network, tmp_path / "b.mahtrt", precisions=("fp32", "int8"))
+    result = build(asked)
+    assert [engine.precision for engine in result.manifest.engines] == ["fp32", "bf16"]
+
+
+def test_one_image_is_too_few_to_plan_with(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
+    asked = options(foreign_network, tmp_path / "b.mahtrt", calib="phantom:1@1", eval="phantom:2@9")
+    with pytest.raises(DataError, match="--plan auto"):
+        build(asked)
+
+
+def test_the_cache_is_for_sensitivities_too(
+    foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mahtrt.engine.planned, "make_plan", Planner(int8=True))
+    kept = TensorRtOptions(cache_dir=tmp_path / "cache")
+    build(options(foreign_network, tmp_path / "b.mahtrt", tensorrt=kept))
+    assert list((tmp_path / "cache/sensitivity").iterdir())
+    none = TensorRtOptions(cache=False)
+    build(options(foreign_network, tmp_path / "b.mahtrt", tensorrt=none))
 
 
 def test_the_real_planner_in_a_build(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
