@@ -175,7 +175,8 @@ def find_graphs(options: argparse.Namespace, folder: Path) -> tuple[Path, Path |
 
         bundle = read_bundle(options.bundle)
         models = {name: bundle.file(path) for name, path in bundle.manifest.models.items()}
-        return models["fp32"], models.get("int8")
+        int8 = ("int8-fp16", "int8-bf16", "int8-fp32", "int8")  # as TensorRT wants it, if there
+        return models["fp32"], next((models[name] for name in int8 if name in models), None)
     if options.onnx is not None:
         return options.onnx, options.int8_onnx
     _tell("exporting the demo network ...")

@@ -4,9 +4,9 @@
 
 Calibrates, measures the sensitivity of every block (kept in mahtrt's cache, so that a second run
 is short), plans, and prints the last race: no INT8 at all (named by what it then runs in, BF16
-where the CPU multiplies it natively), the rules' plan (all-INT8), only the blocks of big
-convolutions, and the planner's own. The last line of stdout is one JSON document, which holds the
-arguments that give the table again.
+where the CPU multiplies it natively), all that may be INT8, the rules' plan, only the blocks of
+big convolutions, and the planner's own. The last line of stdout is one JSON document, which holds
+the arguments that give the table again.
 """
 
 from __future__ import annotations

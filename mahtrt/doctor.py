@@ -22,7 +22,7 @@ from mahtrt.benchmarks.machine import (
     package_version,
     probe_cuda,
 )
-from mahtrt.doctor_tensorrt import NO_DRIVER, can_build_without_gpu, can_run
+from mahtrt.engine.tensorrt_presence import NO_DRIVER, can_build_without_gpu, can_run
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -12,8 +12,8 @@ import pytest
 from mahtrt import doctor
 from mahtrt.benchmarks.machine import CudaProbe, Machine
 from mahtrt.doctor import Check, diagnose, exit_code, to_dict, to_text
-from mahtrt.doctor_tensorrt import RTX_CAPABILITIES
 from mahtrt.engine.tensorrt_flavours import FLAVOURS
+from mahtrt.engine.tensorrt_presence import RTX_CAPABILITIES
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 EVERYTHING = {

@@ -25,6 +25,7 @@ from mahtrt.benchmarks.bootstrap import Bootstrap, Interval
 from mahtrt.benchmarks.displacement import (
     compare_points,
     nearest_rank,
+    new_two_peaks,
     radial_error,
     two_peaked,
     usual_spread,
@@ -76,6 +77,7 @@ class TwoPeakedPoint:
         moved_px: Displacement against the reference.
         spread_px, reference_spread_px: Of the engine's heatmap and of the reference's.
         usual_spread_px: The reference's median of this landmark.
+        new: Whether only the engine's map has two peaks, which is no excuse.
     """
 
     image: str
@@ -84,6 +86,7 @@ class TwoPeakedPoint:
     spread_px: float
     reference_spread_px: float
     usual_spread_px: float
+    new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +123,15 @@ class Accuracy:
         mean_mm, max_mm: Displacement in mm, over images whose spacing is known.
         per_landmark: One row per landmark, in the network's order.
         mean_px_interval: Of ``mean_px``.
-        two_peaked: Points whose heatmap has two peaks; None where the network gives no spread.
+        two_peaked: Points whose heatmap has two peaks in the reference; None where the network
+            gives no spread.
         two_peaked_max_px: Their largest displacement, None without any.
-        two_peaked_points: Those of them that moved most, ``LISTED_POINTS`` at most.
-        single_peak_p99_px, single_peak_max_px: Displacement over the other points, None without
-            any. A point that is not finite is among them.
+        new_two_peaks: Points whose heatmap has two peaks in the engine alone.
+        new_two_peaks_max_px: Their largest displacement, None without any.
+        two_peaked_points: Those of either kind that moved most, ``LISTED_POINTS`` at most.
+        single_peak_p99_px, single_peak_max_px: Displacement over the points whose heatmap has one
+            peak in the reference, None without any. A point that is not finite is among them, and
+            so are new two peaks.
         annotated_points, annotated_points_mm: How many points the errors below average.
         mre_px, mre_mm: The engine's mean radial error, image pixels and mm.
         reference_mre_px, reference_mre_mm: The reference's, over the same points.
@@ -148,6 +155,8 @@ class Accuracy:
     max_mm: float | None = None
     two_peaked: int | None = None
     two_peaked_max_px: float | None = None
+    new_two_peaks: int | None = None
+    new_two_peaks_max_px: float | None = None
     two_peaked_points: tuple[TwoPeakedPoint, ...] = ()
     single_peak_p99_px: float | None = None
     single_peak_max_px: float | None = None
@@ -233,19 +242,22 @@ def _with_peaks(
         worst = {"single_peak_p99_px": found.p99_px, "single_peak_max_px": found.max_px}
         return replace(found, **worst)  # type: ignore[arg-type]
     # A broken point is no matter of peaks.
-    peaked = two_peaked(reference_px, spread_px) & np.isfinite(moved)  # (N, K)
+    peaked = two_peaked(reference_px) & np.isfinite(moved)  # (N, K)
+    new = new_two_peaks(reference_px, spread_px) & np.isfinite(moved)
     single = moved[~peaked]
     usual = usual_spread(reference_px)  # (K,)
     names = [row.name for row in found.per_landmark]
-    points = sorted(np.argwhere(peaked).tolist(), key=lambda at: -moved[tuple(at)])
+    points = sorted(np.argwhere(peaked | new).tolist(), key=lambda at: -moved[tuple(at)])
     return replace(
         found,
         per_landmark=tuple(
             replace(row, two_peaked=int(peaked[:, k].sum()))
             for k, row in enumerate(found.per_landmark)
         ),
-        two_peaked=len(points),
-        two_peaked_max_px=float(moved[peaked].max()) if points else None,
+        two_peaked=int(peaked.sum()),
+        two_peaked_max_px=float(moved[peaked].max()) if peaked.any() else None,
+        new_two_peaks=int(new.sum()),
+        new_two_peaks_max_px=float(moved[new].max()) if new.any() else None,
         two_peaked_points=tuple(
             TwoPeakedPoint(
                 image=images[n] if images else str(n),
@@ -254,6 +266,7 @@ def _with_peaks(
                 spread_px=float(spread_px[n, k]),
                 reference_spread_px=float(reference_px[n, k]),
                 usual_spread_px=float(usual[k]),
+                new=bool(new[n, k]),
             )
             for n, k in points[:LISTED_POINTS]
         ),

@@ -4,10 +4,11 @@ Where a heatmap has two peaks, a landmark can jump from one to the other on any 
 rounding: that says something about the image, not about the engine. A point counts as
 *two-peaked* where the spread that the network itself gives (the standard deviation of its heatmap)
 is more than ``TWO_PEAKS`` times the median spread of that landmark over the images, in the
-reference or in the candidate. Two equal peaks six widths apart have 3.2 times the spread of one,
-as have peaks of 9 to 1 that are ten apart; a heatmap that is wide on every image is the landmark's
-usual spread and flags nothing. (A network trained on photographs of faces has ratios up to 2.7 on
-ordinary images, and from 4 to 17 on those where it is undecided.) Pure numpy.
+reference. A map that has two in the candidate alone was changed by the candidate: such *new two
+peaks* are counted, and excuse nothing. Two equal peaks six widths apart have 3.2 times the spread
+of one, as have peaks of 9 to 1 that are ten apart; a heatmap that is wide on every image is the
+landmark's usual spread and flags nothing. (A network trained on photographs of faces has ratios up
+to 2.7 on ordinary images, and from 4 to 17 on those where it is undecided.) Pure numpy.
 """
 
 from __future__ import annotations
@@ -89,17 +90,30 @@ def usual_spread(reference: Floats) -> NDArray[np.float64]:
     return np.array([np.median(column) if column.size else np.nan for column in known])
 
 
-def two_peaked(reference: Floats, candidate: Floats) -> NDArray[np.bool_]:
-    """Which points' heatmaps have two peaks.
+def two_peaked(reference: Floats) -> NDArray[np.bool_]:
+    """Which points' heatmaps have two peaks in the reference.
+
+    Args:
+        reference: (N, K) spreads, NaN where the network gives none.
+
+    Returns:
+        (N, K). A spread that is not finite says nothing, and so excuses nothing.
+    """
+    return _wide(reference, reference)
+
+
+def new_two_peaks(reference: Floats, candidate: Floats) -> NDArray[np.bool_]:
+    """Which points' heatmaps have two peaks in the candidate, and one in the reference.
 
     Args:
         reference, candidate: (N, K) spreads in one unit, NaN where the network gives none.
 
     Returns:
-        (N, K). A spread that is not finite says nothing, and so excuses nothing.
+        (N, K), False where either is not finite.
     """
-    ours, theirs = (
-        np.where(np.isfinite(each), each, -np.inf).astype(np.float64)
-        for each in (candidate, reference)
-    )
-    return np.asarray(np.maximum(ours, theirs) > TWO_PEAKS * usual_spread(reference), bool)
+    return _wide(candidate, reference) & ~two_peaked(reference) & np.isfinite(reference)
+
+
+def _wide(spread: Floats, reference: Floats) -> NDArray[np.bool_]:
+    known = np.where(np.isfinite(spread), spread, -np.inf).astype(np.float64)
+    return np.asarray(known > TWO_PEAKS * usual_spread(reference), bool)

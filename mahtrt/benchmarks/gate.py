@@ -2,8 +2,8 @@
 
 A budget on averages forgives a jump on one image; one on the largest displacement forgives
 nothing. The first are judged on every point, since what a point's map looks like is no excuse for
-an average. The last are judged on points whose map has one peak (see :mod:`.displacement`), and
-only where asked for.
+an average. The last are judged on points whose map has one peak in the reference (see
+:mod:`.displacement`), and only where asked for.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Gate:
         budget_mm: Mean displacement in mm; replaces ``budget_px`` when given.
         delta_mre_mm: How much the MRE may grow, mm; judged when given.
         p99_px, max_px: 99th percentile and maximum of the displacement of a reduced precision,
-            over the points whose map has one peak, network pixels; judged when given.
+            over the points whose map has one peak in the reference, network pixels; judged when
+            given.
         landmark_mre_percent: By how many percent the MRE of any landmark may grow; judged when
             given.
     """

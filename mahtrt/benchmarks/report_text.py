@@ -75,6 +75,8 @@ def _two_peaked(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         if row.accuracy.two_peaked:
             by_text.setdefault(_peaks(row.accuracy), []).append(row.name)
+        if row.accuracy.new_two_peaks:
+            by_text.setdefault(_new_peaks(row.accuracy), []).append(row.name)
     return (f"{', '.join(names)}: {text}" for text, names in by_text.items())
 
 
@@ -96,6 +98,15 @@ def _peaks(found: Accuracy) -> str:
     return (
         f"{count} points have a map with two peaks; they moved by up to {most:.2f} px and "
         f"{listed} listed in the JSON"
+    )
+
+
+def _new_peaks(found: Accuracy) -> str:
+    count, most = found.new_two_peaks or 0, found.new_two_peaks_max_px or 0.0
+    have = "1 point has" if count == 1 else f"{count} points have"
+    return (
+        f"{have} two peaks in this engine's map alone, which excuses nothing; moved by up to "
+        f"{most:.2f} px"
     )
 
 

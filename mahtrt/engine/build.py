@@ -149,7 +149,8 @@ def build(options: BuildOptions, progress: StageProgress | None = None) -> Build
                 target,
                 functools.partial(tell, stage, done, len(jobs)),
             )
-            contender = _contender(options, graph, writer, record, scratch)
+            stand_in = graphs.stand_ins.get(graph_for(precision, target, options.int8_float))
+            contender = _contender(options, graph, writer, record, scratch, stand_in)
             stack.callback(contender.session.close)
             records.append(record)
             contenders.append(contender)
@@ -318,7 +319,7 @@ def _data(options: BuildOptions, tell: StageProgress) -> tuple[Subset | Dataset 
             options.eval, points=options.points, skip_bad=options.skip_bad
         )
         # Evenly spread: the first of a sorted folder may all be one patient's.
-        given = spread_out(given, options.check_images) if len(given) else given
+        given = spread_out(given, max(options.check_images, GOLDEN_IMAGES)) if len(given) else given
         if calib is not None:
             _keep_apart(calib, given, tell)
         return calib, given
@@ -430,10 +431,11 @@ def _contender(
     writer: BundleWriter,
     record: EngineRecord,
     scratch: Path,
+    stand_in: Path | None,
 ) -> Contender:
     """An engine ready to be judged, or its stand-in where it is for another machine."""
     if find_target(record.target).needs_gpu and record.device.get("gpu") is None:
-        place = writer.root / record.files["onnx"]
+        place = stand_in or writer.root / record.files["onnx"]
         session, what = open_stand_in(record, graph, place, scratch, options.threads)
     else:
         session, what = _open(record, writer, graph, options), ""

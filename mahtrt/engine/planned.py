@@ -178,8 +178,11 @@ def _budget(gate: Gate) -> Budget:
         return None if limit is None else SHARE_OF_BUDGET * limit
 
     return Budget(
-        mean_px=SHARE_OF_BUDGET * gate.budget_px,
+        mean_px=share(gate.budget_px) if gate.budget_mm is None else None,
         worst_landmark_px=SHARE_OF_BUDGET * gate.worst_landmark_px,
         p99_px=share(gate.p99_px),
         max_px=share(gate.max_px),
+        mean_mm=share(gate.budget_mm),
+        delta_mre_mm=share(gate.delta_mre_mm),
+        landmark_mre_percent=share(gate.landmark_mre_percent),
     )

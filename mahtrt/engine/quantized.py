@@ -49,12 +49,15 @@ class Graphs:
         plan: The precision plan, as plain data.
         calibration: What it was calibrated on and how, with the calibration card, as plain data.
         notes: What the user should know, one sentence each.
+        stand_ins: Name of a graph that ONNX Runtime does not run, to one outside of the bundle
+            that it does.
     """
 
     models: dict[str, str] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    stand_ins: dict[str, Path] = field(default_factory=dict)
 
 
 def graph_for(precision: str, target: str, int8_float: str) -> str:
@@ -221,6 +224,10 @@ def _quantized(
     for name in names:
         made = found.quantized(_float_graph(found.graph, _FLOAT_PART[name]), bits[name])
         check_int8(describe_graph(made), plan)
+        if name == "int8-bf16":
+            graphs.stand_ins[name] = scratch / "int8-stand-in.onnx"
+            beside_fp32 = found.quantized(found.graph.proto, bits[name])
+            graphs.stand_ins[name].write_bytes(beside_fp32.SerializeToString())
         yield name, made
 
 

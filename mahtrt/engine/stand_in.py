@@ -2,7 +2,8 @@
 
 TensorRT-RTX builds engines on a machine without a GPU. What such an engine will do to landmarks is
 decided by its graph nearly alone, and the graph can be run: INT8 exactly as its Q/DQ nodes say, and
-half precision by an FP32 graph that rounds wherever the half graph does. A verdict made so says
+half precision by an FP32 graph that rounds wherever the half graph does (not beside INT8, whose own
+error is some ten times larger). A verdict made so says
 what it was made on, and the engine is judged again where it runs, by ``mahtrt bench``.
 """
 
@@ -20,7 +21,7 @@ _WHAT = {
     "fp32": "its FP32 graph through ONNX Runtime",
     "fp16": "its graph through ONNX Runtime, FP16 rounding computed in FP32",
     "bf16": "its graph through ONNX Runtime, BF16 rounding computed in FP32",
-    "int8": "its graph through ONNX Runtime, Q/DQ computed literally",
+    "int8": "its graph through ONNX Runtime, Q/DQ computed literally, the rest in FP32",
 }
 
 
@@ -31,7 +32,8 @@ def open_stand_in(
 
     Args:
         graph: The export.
-        onnx_path: What the engine was compiled from.
+        onnx_path: What the engine was compiled from; of INT8 beside BF16, which ONNX Runtime does
+            not run, the same with FP32 beside it.
         scratch: A folder for the graph that is run instead.
 
     Returns:

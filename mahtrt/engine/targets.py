@@ -10,7 +10,9 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
-from mahtrt.benchmarks.machine import probe_cuda
+from mahtrt.benchmarks.machine import package_version, probe_cuda
+from mahtrt.engine.tensorrt_flavours import find_flavour, load_flavour
+from mahtrt.engine.tensorrt_presence import can_run
 from mahtrt.errors import UsageError, require
 
 
@@ -43,15 +45,20 @@ class Target:
     @property
     def installed(self) -> bool:
         """Whether the package is there (it is not imported)."""
-        return importlib.util.find_spec(self.package) is not None
+        return _has_module(self.package)
 
     @property
     def runs_here(self) -> bool:
         """Whether its engines can be expected to run on this machine."""
-        return self.installed and (not self.needs_gpu or bool(probe_cuda().devices))
+        if not self.needs_gpu:
+            return self.installed
+        return can_run(self.name, probe_cuda(), package_version, _has_module).able
 
     def require(self) -> None:
-        """Raises MissingComponentError where the package is missing."""
+        """Raises MissingComponentError where the package is missing or cannot be used."""
+        if self.typed:
+            load_flavour(find_flavour(self.name))
+            return
         require(self.package, extra=self.extra, needed_for=f"target {self.name}")
 
     def load_builder(self) -> Any:
@@ -66,6 +73,10 @@ class Target:
         self.require()
         module, _, attribute = reference.partition(":")
         return getattr(importlib.import_module(module), attribute)
+
+
+def _has_module(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
 
 
 TARGETS = {

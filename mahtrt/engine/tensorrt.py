@@ -116,6 +116,7 @@ def check_request(
 
     Raises:
         UsageError: Options that contradict each other, or a compute capability that is not known.
+        InputError: A cache folder was asked for and cannot be used.
         MissingComponentError: The package or the GPU is missing, or the version is unknown.
     """
     kind = find_flavour(flavour)
@@ -123,6 +124,8 @@ def check_request(
     trt = load_flavour(kind)
     device = choose_device(kind, options, trt, probe_cuda())
     _check_plugin(trt, options)
+    if options.cache:
+        open_cache(options.cache_dir)
     return kind, trt, device
 
 
@@ -185,6 +188,8 @@ def _from_cache(job: _Job, cache: EngineCache | None, notes: list[str]) -> Engin
     if cache is None:
         return None
     entry = cache.find(job.key)
+    if entry is not None and job.device.gpu is not None and "layers" not in entry.files:
+        return None  # built where it could not be inspected; here it can, and is
     if entry is not None:
         outcome = cache.take(entry, job.places)
         if outcome == "taken":

@@ -54,6 +54,14 @@ class Flavour:
     has_python_plugins: bool
 
     @property
+    def install(self) -> str:
+        """What to do where it is missing or unusable."""
+        return (
+            f"Install it: pip install 'mahtrt[{self.extra}]'. Its libraries come from NVIDIA's own "
+            "package index, which has to be reachable."
+        )
+
+    @property
     def versions(self) -> str:
         """The supported versions, for messages."""
         oldest = ".".join(map(str, self.oldest))
@@ -125,15 +133,30 @@ def load_flavour(flavour: Flavour, load: Callable[..., ModuleType | Any] = requi
         load: Imports a module as :func:`mahtrt.errors.require` does; for tests.
 
     Raises:
-        MissingComponentError: It is not installed, or is a version we do not know.
+        MissingComponentError: It is not installed, cannot be loaded, or is a version we do not
+            know.
     """
-    trt = load(flavour.module, extra=flavour.extra, needed_for=f"target {flavour.name}")
-    if not flavour.supports(trt.__version__):
+    subject = f"target {flavour.name}"
+    try:
+        trt = load(flavour.module, extra=flavour.extra, needed_for=subject)
+    except MissingComponentError as error:
         raise MissingComponentError(
-            f"target {flavour.name}",
-            got=f"{flavour.title} {trt.__version__}",
+            subject, got=error.got, expected=error.expected, fix=flavour.install
+        ) from error
+    except (ImportError, OSError) as error:  # a library that it loads is missing or broken
+        raise MissingComponentError(
+            subject,
+            got=f"{flavour.module}, which cannot be loaded ({error})",
+            expected=f"a working {flavour.title}",
+            fix=flavour.install,
+        ) from error
+    version = getattr(trt, "__version__", None)
+    if version is None or not flavour.supports(version):
+        raise MissingComponentError(
+            subject,
+            got=f"{flavour.title} {version}" if version else f"a folder named {flavour.module}",
             expected=flavour.versions,
-            fix=f"Install it: pip install 'mahtrt[{flavour.extra}]'.",
+            fix=flavour.install,
         )
     return trt
 

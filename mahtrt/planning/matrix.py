@@ -4,8 +4,9 @@ Displacement is split in two, because they are mended differently: *bias*, the l
 shift over the images (what bias correction takes away), and *spread*, the root mean square around
 that shift (what better ranges or a float block take away).
 
-Points whose heatmap has two peaks (:mod:`mahtrt.benchmarks.displacement`) are counted, with their
-largest displacement, and left out of everything else.
+Points whose heatmap has two peaks in the reference (:mod:`mahtrt.benchmarks.displacement`) are
+counted, with their largest displacement, and left out of everything but the mean, which is over
+all points, as the accuracy gate counts.
 """
 
 from __future__ import annotations
@@ -33,14 +34,16 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One landmark under one block, network pixels, over the points without two peaks.
+    """One landmark under one block, network pixels.
+
+    All but ``mean_px`` are over the points without two peaks; over all where every point has two.
 
     Attributes:
-        mean_px: Mean displacement; infinite where a point is not finite.
+        mean_px: Mean displacement over all points; infinite where a point is not finite.
         bias_px: Length of the mean shift.
         spread_px: Root mean square around the mean shift.
         p99_px, max_px: Of the displacement; with fewer than 100 images p99 is the maximum.
-        two_peaked: How many points were left out.
+        two_peaked: How many points have two peaks.
         two_peaked_max_px: Their largest displacement, 0 without any.
     """
 
@@ -133,23 +136,23 @@ def cells_of(shift_px: Floats, peaked: NDArray[np.bool_]) -> tuple[Cell, ...]:
 
     Args:
         shift_px: (N, K, 2) candidate minus reference, network pixels.
-        peaked: (N, K) of :func:`two_peaked`.
+        peaked: (N, K) of :func:`mahtrt.benchmarks.displacement.two_peaked`.
     """
     return tuple(_cell(shift_px[:, k], peaked[:, k]) for k in range(shift_px.shape[1]))
 
 
 def _cell(shift_px: Floats, peaked: NDArray[np.bool_]) -> Cell:
     moved = compare_points(shift_px[:, None], np.zeros_like(shift_px)[:, None])[:, 0]  # (N,)
+    peaked = peaked & np.isfinite(moved)  # a broken point is no matter of peaks
     aside = float(moved[peaked].max()) if peaked.any() else 0.0
-    kept, shift = moved[~peaked], np.asarray(shift_px[~peaked], np.float64)
-    if not len(kept):
-        return Cell(0.0, 0.0, 0.0, 0.0, 0.0, int(peaked.sum()), aside)
+    single = np.ones_like(peaked) if peaked.all() else ~peaked
+    kept, shift = moved[single], np.asarray(shift_px[single], np.float64)
     if not np.isfinite(kept).all():
         return Cell(*(math.inf,) * 5, int(peaked.sum()), aside)
     mean = shift.mean(axis=0)  # (2,)
     around = shift - mean
     return Cell(
-        mean_px=float(kept.mean()),
+        mean_px=float(moved.mean()),
         bias_px=float(np.hypot(*mean)),
         spread_px=float(np.sqrt((around**2).sum(axis=1).mean())),
         p99_px=nearest_rank(kept, 99),

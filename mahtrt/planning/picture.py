@@ -38,7 +38,7 @@ def draw_picture(sensitivity: Sensitivity) -> Image.Image:
 
     Rows are blocks in the order of the graph, those that the rules keep in floating point in
     gray; columns are landmarks, and last the mean over them. A cell is the mean displacement in
-    network pixels; ``*`` says that two-peaked points were left out of it.
+    network pixels; ``*`` says that two-peaked points are among it.
     """
     font = ImageFont.load_default(_TEXT)
     names = [row.name for row in sensitivity.blocks]

@@ -21,12 +21,12 @@ from mahtrt.engine.graph_file import GraphFile
 from mahtrt.errors import DataError, UsageError
 from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.budget import Budget
-from mahtrt.planning.contest import MARGIN
 from mahtrt.planning.gains import gains_by_block
 from mahtrt.planning.matrix import Sensitivity
-from mahtrt.planning.proposals import ALL_FLOAT, Knowledge, costs_from
+from mahtrt.planning.proposals import Knowledge, costs_from
 from mahtrt.planning.recipe import Recipe
-from mahtrt.planning.search import Outcome, Row, Search, is_baseline
+from mahtrt.planning.search import Outcome, Row, Search
+from mahtrt.planning.verdict import reason_of, verdict_of
 from mahtrt.planning.workbench import Bench, BenchSettings, TargetBench
 
 SCHEMA = "mahtrt.planning/1"
@@ -40,11 +40,10 @@ class PlanOptions:
     """How to plan.
 
     Attributes:
-        budget: What may be lost, network pixels.
+        budget: What may be lost.
         minutes: How long the search may take, building and timing included; what is under way
             when the time is up is finished.
         seed: Of the order of timed calls and of the intervals.
-        consider_ruled_out: Also try blocks that the rules keep in floating point.
         consider_excluded: Also try blocks that the model's spec excludes.
         bench: How engines are built and timed.
     """
@@ -52,7 +51,6 @@ class PlanOptions:
     budget: Budget = field(default_factory=Budget)
     minutes: float = 10.0
     seed: int = 0
-    consider_ruled_out: bool = True
     consider_excluded: bool = False
     bench: BenchSettings = field(default_factory=BenchSettings)
 
@@ -173,9 +171,7 @@ def plan_on(
         return _undecided(candidates, options, target, float_precision)
     tell("measuring layer times")
     float_ms = bench.block_times_ms(compose(candidates, ()))
-    everything = compose(candidates, allowed)
-    int8_ms = bench.block_times_ms(everything)
-    bench.forget(everything)
+    int8_ms = bench.block_times_ms(compose(candidates, allowed))  # a baseline: kept open
     known = Knowledge(
         candidates=candidates,
         allowed=allowed,
@@ -194,7 +190,7 @@ def plan_on(
     outcome = search.run()
     return PlanResult(
         plan=_plan(known, outcome, target),
-        verdict=_verdict(outcome, target, float_precision, options.budget),
+        verdict=verdict_of(outcome, target, float_precision, options.budget),
         rows=outcome.rows,
         tried=tuple(outcome.tried),
         target=target,
@@ -226,12 +222,8 @@ def _undecided(
 
 
 def _allowed(candidates: Sequence[Candidate], options: PlanOptions) -> tuple[str, ...]:
-    return tuple(
-        c.name
-        for c in decidable(candidates)
-        if (options.consider_excluded if c.excluded else options.consider_ruled_out)
-        or not c.ruled_out
-    )
+    able = decidable(candidates)
+    return tuple(c.name for c in able if options.consider_excluded or not c.excluded)
 
 
 def _check(
@@ -243,7 +235,7 @@ def _check(
 ) -> None:
     if not options.minutes > 0:
         raise UsageError("--plan-minutes", got=str(options.minutes), expected="more than 0")
-    if not (options.budget.mean_px >= 0 and options.budget.worst_landmark_px >= 0):
+    if not ((options.budget.mean_px or 0) >= 0 and options.budget.worst_landmark_px >= 0):
         raise UsageError("budget", got=str(options.budget), expected="pixels of 0 or more")
     if not len(evaluation):
         raise DataError("planner", got="no evaluation images", expected="at least one")
@@ -262,64 +254,10 @@ def _plan(known: Knowledge, outcome: Outcome, target: str) -> Plan:
     return compose(
         known.candidates,
         outcome.blocks,
-        reasons={c.name: _reason(c, known, outcome, target) for c in decidable(known.candidates)},
+        reasons={c.name: reason_of(c, known, outcome, target) for c in decidable(known.candidates)},
         gains_ms=known.gains_ms,
         costs_px={c.name: known.cost_px(c.name) for c in decidable(known.candidates)},
     )
-
-
-def _reason(candidate: Candidate, known: Knowledge, outcome: Outcome, target: str) -> str:
-    name = candidate.name
-    gain, cost = known.gains_ms.get(name), known.cost_px(name)
-    measured = outcome.why.get(name)
-    if name in outcome.blocks:
-        text = f"INT8 pays: {gain:+.3f} ms of layer time on {target} for {cost:.4f} px"
-    elif gain is None:
-        return candidate.ruled_out
-    elif gain <= 0:
-        text = f"INT8 does not pay: it takes {-gain:.3f} ms more on {target}"
-    elif not outcome.blocks:
-        text = f"the network as a whole is not faster with INT8 on {target}"
-    else:
-        text = f"not chosen: {gain:+.3f} ms of layer time for {cost:.4f} px"
-    return f"{text}; {measured}" if measured else text
-
-
-def _verdict(outcome: Outcome, target: str, float_precision: str, budget: Budget) -> str:
-    rows = {row.name: row for row in outcome.rows}
-    timed = f"{outcome.rounds} interleaved rounds"
-    if not outcome.blocks:
-        best = min((r for r in outcome.rows if r.blocks), key=_median, default=None)
-        told = "" if best is None else f" (the fastest, {best.name}, takes {best.against_float})"
-        if best is not None and best.over:
-            told = f" (the fastest, {best.name}, is over the budget: {'; '.join(best.over)})"
-        return (
-            f"INT8 does not pay on {target}: no plan within the budget is faster than "
-            f"{float_precision} beyond doubt{told}. The plan is all {float_precision}; {timed}."
-            f"{_float_over(rows[ALL_FLOAT].cost.over(budget), float_precision)}"
-        )
-    chosen = next(row for row in outcome.rows if row.blocks == outcome.blocks)
-    others = [
-        f"{row.name} {row.against_float.median:.3f}{' (over the budget)' if row.over else ''}"
-        for row in rows.values()
-        if is_baseline(row) and row.blocks and row is not chosen
-    ]
-    same = f" It is the baseline {chosen.name}." if is_baseline(chosen) else ""
-    return (
-        f"{len(outcome.blocks)} blocks in INT8 take {chosen.against_float} of {float_precision}'s "
-        f"time on {target} ({chosen.p50_ms:.2f} ms p50), and move landmarks by "
-        f"{chosen.cost.mean_px:.4f} px ({chosen.cost.worst_landmark_px:.4f} px the worst "
-        f"landmark).{same} Baselines: {', '.join(others) or 'none'}; {timed}; "
-        f"refinement ended because {outcome.ended}; differences below {MARGIN:.0%} decide nothing."
-    )
-
-
-def _float_over(over: Sequence[str], float_precision: str) -> str:
-    return f" Even {float_precision} alone is over the budget: {'; '.join(over)}." if over else ""
-
-
-def _median(row: Row) -> float:
-    return row.against_float.median
 
 
 def _row_table(row: Row) -> dict[str, Any]:

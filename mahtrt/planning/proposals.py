@@ -6,6 +6,7 @@ their errors were independent. That is a guess, and only decides what is measure
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,9 @@ from mahtrt.planning.matrix import Sensitivity
 
 ALL_FLOAT = "all-float"
 ALL_INT8 = "all-INT8"
+RULES_PLAN = "rules' plan"
 BIG_CONVOLUTIONS = "big convolutions"
-BASELINES = (ALL_FLOAT, ALL_INT8, BIG_CONVOLUTIONS)
+BASELINES = (ALL_FLOAT, ALL_INT8, RULES_PLAN, BIG_CONVOLUTIONS)
 
 BIG_SHARE = 0.02  # of the graph's arithmetic, for a block of big convolutions
 _MOST = 0.8  # of the gain
@@ -67,12 +69,13 @@ def costs_from(sensitivity: Sensitivity) -> dict[str, NDArray[np.float64]]:
     return {row.name: np.array([cell.mean_px for cell in row.cells]) for row in sensitivity.blocks}
 
 
-def baselines(candidates: Sequence[Candidate]) -> dict[str, Chosen]:
-    """What a planner has to beat: no INT8, the rules' plan, and big convolutions alone."""
-    by_rules = [c for c in decidable(candidates) if not c.ruled_out]
+def baselines(known: Knowledge) -> dict[str, Chosen]:
+    """What a planner has to beat: no INT8, all that may be, the rules' plan, big convolutions."""
+    by_rules = [c for c in decidable(known.candidates) if not c.ruled_out]
     return {
         ALL_FLOAT: (),
-        ALL_INT8: tuple(c.name for c in by_rules),
+        ALL_INT8: known.in_order(known.allowed),
+        RULES_PLAN: tuple(c.name for c in by_rules),
         BIG_CONVOLUTIONS: tuple(c.name for c in by_rules if c.convolution_share >= BIG_SHARE),
     }
 
@@ -90,13 +93,17 @@ def proposals(known: Knowledge, budget: Budget) -> dict[str, Chosen]:
 
 
 def fill(known: Knowledge, ranked: Sequence[str], budget: Budget) -> Chosen:
-    """Blocks in their rank, as long as the guess stays within the budget."""
+    """Blocks in their rank, as long as the guess stays within the budget's means in pixels.
+
+    Lengths in mm and errors against annotations do not add up, so that they are only measured.
+    """
+    mean_px = math.inf if budget.mean_px is None else budget.mean_px
     chosen: list[str] = []
     squares: NDArray[np.float64] | float = 0.0
     for name in ranked:
         more = squares + known.costs_px[name] ** 2
         guess = np.sqrt(more)
-        if guess.mean() <= budget.mean_px and guess.max() <= budget.worst_landmark_px:
+        if guess.mean() <= mean_px and guess.max() <= budget.worst_landmark_px:
             chosen.append(name)
             squares = more
     return known.in_order(chosen)

@@ -15,7 +15,7 @@ from mahtrt.calibration.plan import Plan
 from mahtrt.errors import BuildError
 from mahtrt.planning.blocks import compose
 from mahtrt.planning.budget import Budget, Cost
-from mahtrt.planning.contest import Ratio, ratio
+from mahtrt.planning.contest import MARGIN, Ratio, ratio
 from mahtrt.planning.proposals import ALL_FLOAT, BASELINES, Chosen, Knowledge, baselines, proposals
 from mahtrt.planning.workbench import Bench
 
@@ -24,7 +24,7 @@ BEFORE = "planned, before refinement"
 _MOVES_AT_ONCE = 3
 # Shares of the time: the first race, and what is kept for the last one.
 _FIRST_RACE, _LAST_RACE = 0.25, 0.25
-_TOO_MUCH = "over the budget together with the others"
+TOO_MUCH, ALONE = "over the budget together with the others", "over the budget even alone"
 _REFUSED = Cost(math.inf, math.inf, math.inf, math.inf)
 
 Tell = Callable[[str], None]
@@ -60,6 +60,8 @@ class Outcome:
         rows: The last race: all from one interleaved run.
         tried: Earlier races' rows, in the order of the search.
         why: Block -> why it is what it is, where the search decided about it.
+        pays: Block -> whether the refinement found that it saves time beyond the noise; only of
+            blocks that it toggled.
         rounds: Of the last race.
         ended: Why the refinement ended.
     """
@@ -68,6 +70,7 @@ class Outcome:
     rows: tuple[Row, ...] = ()
     tried: list[Row] = field(default_factory=list)
     why: dict[str, str] = field(default_factory=dict)
+    pays: dict[str, bool] = field(default_factory=dict)
     rounds: int = 0
     ended: str = ""
 
@@ -100,7 +103,7 @@ class Search:
         self.seconds, self.begun = seconds, clock()
         self.outcome = Outcome()
         self.races = 0
-        self.baselines = baselines(known.candidates)
+        self.baselines = baselines(known)
 
     def run(self) -> Outcome:
         """Search; see the module."""
@@ -152,7 +155,7 @@ class Search:
             step = max(step, len(chosen) // 2) if self._left() < self.seconds / 2 else step
             dropped = self.known.ranked(chosen)[-step:]
             for name in dropped:
-                self.outcome.why[name] = _TOO_MUCH
+                self.outcome.why[name] = TOO_MUCH if len(chosen) > 1 else ALONE
             chosen = tuple(name for name in chosen if name not in dropped)
             step *= 2
         return chosen
@@ -242,6 +245,7 @@ class Search:
             taken_out = len(moved) < len(chosen)
             accepted = found.is_no_slower if taken_out else found.is_faster
             self.outcome.why[name] = _why(taken_out, accepted, found)
+            self.outcome.pays[name] = _pays(taken_out, accepted, found)
             if accepted:
                 good.append((found.median, name))
         return min(good)[1] if good else None
@@ -252,7 +256,7 @@ class Search:
         if not within:
             self._forget([moved], keep=[])
             if name in moved:
-                self.outcome.why[name] = _TOO_MUCH
+                self.outcome.why[name] = TOO_MUCH if len(moved) > 1 else ALONE
         return within
 
     def _as_move(self, row: Row, chosen: Chosen) -> Row:
@@ -275,7 +279,7 @@ class Search:
         self.outcome.rows = tuple(rows)
         self.outcome.blocks = winner.blocks if pays else ()
         for name in self.outcome.blocks:
-            if self.outcome.why.get(name) == _TOO_MUCH:  # in the company of others
+            if self.outcome.why.get(name) in (TOO_MUCH, ALONE):  # in the company of others
                 del self.outcome.why[name]
 
 
@@ -283,6 +287,12 @@ def _why(taken_out: bool, accepted: bool, found: Ratio) -> str:
     what = "without it" if taken_out else "with it"
     end = ", which is not beyond doubt" if found.median < 1 and not accepted else ""
     return f"{what} the network takes {found} of the time{end}"
+
+
+def _pays(taken_out: bool, accepted: bool, found: Ratio) -> bool:
+    if taken_out:
+        return found.low > 1.0 and found.median >= 1.0 + MARGIN
+    return accepted
 
 
 def is_baseline(row: Row) -> bool:

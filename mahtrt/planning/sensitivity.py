@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -110,14 +111,13 @@ def measure_sensitivity(
 
 
 def _row(candidate: Candidate, reference: Found, found: Found) -> BlockRow:
-    peaked = two_peaked(reference.spread_px, found.spread_px)
     return BlockRow(
         name=candidate.name,
         nodes=candidate.nodes,
         flops_share=round(candidate.flops_share, 6),
         ruled_out=candidate.ruled_out,
         excluded=candidate.excluded,
-        cells=cells_of(found.points_px - reference.points_px, peaked),
+        cells=cells_of(found.points_px - reference.points_px, two_peaked(reference.spread_px)),
     )
 
 
@@ -157,8 +157,12 @@ class _Measuring:
 
     def reference(self) -> Found:
         """The landmarks of the floating-point network."""
+        return self._found(self._float_outputs)
+
+    @cached_property
+    def _float_outputs(self) -> list[Feed]:
         runner = _Runner(self.proto, self.outputs, self.options.threads)
-        return self._found([runner(feed) for feed in self.feeds])
+        return [runner(feed) for feed in self.feeds]
 
     def blocks(self, candidates: Sequence[Candidate]) -> Iterator[tuple[str, Found]]:
         """The landmarks with one block after another in INT8."""
@@ -196,15 +200,25 @@ class _Measuring:
             for candidate in group:
                 runner = self._open(candidate)
                 needed = self._boundary(candidate)
-                results[candidate.name] += [runner({n: k[n] for n in needed}) for k in kept]
+                found = [runner({n: k[n] for n in needed}) for k in kept]
+                if runner.outputs != self.outputs:  # what the block does not lead to stays
+                    same = self._float_outputs[start : start + step]
+                    found = [a | b for a, b in zip(same, found, strict=True)]
+                results[candidate.name] += found
                 runner.close()
                 if len(results[candidate.name]) == len(self.feeds):
                     yield candidate.name, self._found(results.pop(candidate.name))
 
     def _open(self, candidate: Candidate) -> _Runner:
-        """The part of the graph behind a block, with the block in INT8."""
+        """The part of the graph behind a block, with the block in INT8.
+
+        It gives those outputs that the block leads to: a block of another head leads to none.
+        """
         behind = downstream(self.index, candidate.nodes)
         made = {name for position in behind for name in self.index.nodes[position].output}
+        outputs = [name for name in self.outputs if name in made]
+        if not outputs:
+            return _Runner(onnx.ModelProto(), [], self.options.threads)
         part = extract(
             self.index, behind, [o.name for o in self.proto.graph.output if o.name in made]
         )
@@ -212,7 +226,7 @@ class _Measuring:
         whole = compose(self.candidates, [candidate.name])
         blocks = tuple(replace(b, float_nodes={}) for b in whole.blocks if b.precision == "int8")
         assert all(node in inside for block in blocks for node in block.nodes)
-        return _Runner(self.recipe.apply(part, Plan(blocks)), self.outputs, self.options.threads)
+        return _Runner(self.recipe.apply(part, Plan(blocks)), outputs, self.options.threads)
 
     def _boundary(self, candidate: Candidate) -> tuple[str, ...]:
         return boundary(self.index, downstream(self.index, candidate.nodes))
@@ -259,8 +273,8 @@ class _Runner:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Otherwise Q/DQ around a product become an INT8 kernel, with its own rounding.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-        self._outputs, self._inputs, self._session = list(outputs), list[str](), None
-        if not outputs:  # a block that reads nothing but the image
+        self.outputs, self._inputs, self._session = list(outputs), list[str](), None
+        if not outputs:  # nothing to compute
             return
         text = model.SerializeToString()
         try:
@@ -274,8 +288,8 @@ class _Runner:
     def __call__(self, feed: Mapping[str, NDArray[Any]]) -> Feed:
         if self._session is None:
             return {}
-        arrays = self._session.run(self._outputs, {name: feed[name] for name in self._inputs})
-        return dict(zip(self._outputs, arrays, strict=True))
+        arrays = self._session.run(self.outputs, {name: feed[name] for name in self._inputs})
+        return dict(zip(self.outputs, arrays, strict=True))
 
     def close(self) -> None:
         """Give the memory back before the next part is opened."""

@@ -49,7 +49,8 @@ class FakeDataset:
 class FakeSession:
     """Finds the annotation, off by a fixed number of image pixels in x.
 
-    Of the images in ``jumps``, every landmark is another 20 off, and its spread ten times as wide.
+    Of the images in ``jumps``, every landmark is another ``jump_px`` off, and its spread ten times
+    as wide.
     """
 
     off_px: float = 0.0
@@ -59,13 +60,14 @@ class FakeSession:
     closed: bool = False
     spread_px: float = float("nan")
     jumps: tuple[int, ...] = ()
+    jump_px: float = 20.0
 
     def run(self, image: np.ndarray) -> Any:
         self.seen.append(int(image[0, 0]))
         points = np.float32([[10, 20], [30, 40], [50, 60]]) + int(image[0, 0])
         off_px, spread = self.off_px, np.full(3, self.spread_px, np.float32)
         if int(image[0, 0]) in self.jumps:
-            off_px, spread = off_px + 20.0, 10 * spread
+            off_px, spread = off_px + self.jump_px, 10 * spread
         return SimpleNamespace(points=points + np.float32([off_px, 0]), spread=spread)
 
     def run_batch(self, images: Sequence[np.ndarray]) -> list[Any]:

@@ -139,7 +139,7 @@ def test_the_other_way_round_a_broken_reference_cannot_pass() -> None:
 def test_points_with_two_peaks_are_counted_apart_and_listed() -> None:
     reference, usual = np.zeros((50, 2, 2)), np.full((50, 2), 2.0)
     candidate, spread = reference + np.array([0.1, 0.0]), usual.copy()
-    candidate[3, 1, 0], spread[3, 1] = 7.0, 9.0
+    candidate[3, 1, 0], spread[3, 1], usual[3, 1] = 7.0, 9.0, 9.0
     candidate[4, 1, 0], usual[4, 1] = 8.0, 9.5  # two peaks in the reference alone
     names = tuple(f"{n}.png" for n in range(50))
     nothing = Annotations(np.full((50, 2, 2), np.nan), np.full((50, 2), np.nan), names)
@@ -156,16 +156,31 @@ def test_points_with_two_peaks_are_counted_apart_and_listed() -> None:
         "spread_px": 2.0,
         "reference_spread_px": 9.5,
         "usual_spread_px": 2.0,
+        "new": False,
     }
     assert (second["image"], second["moved_px"]) == ("3.png", 7.0)
+    assert (found.new_two_peaks, found.new_two_peaks_max_px) == (0, None)
     unnamed = measure(both(candidate, spread), both(reference, usual), NAMES)
     assert [point.image for point in unnamed.two_peaked_points] == ["4", "3"]
+
+
+def test_two_peaks_of_the_engine_alone_are_listed_and_judged() -> None:
+    reference, usual = np.zeros((50, 2, 2)), np.full((50, 2), 2.0)
+    candidate, spread = reference + np.array([0.1, 0.0]), usual.copy()
+    candidate[3, 1, 0], spread[3, 1] = 7.0, 9.0
+    found = measure(both(candidate, spread), both(reference, usual), NAMES)
+    assert (found.two_peaked, found.two_peaked_max_px) == (0, None)
+    assert (found.new_two_peaks, found.new_two_peaks_max_px) == (1, 7.0)
+    assert found.single_peak_max_px == found.max_px == 7.0
+    (point,) = found.two_peaked_points
+    assert (point.image, point.landmark, point.new) == ("3", "nasion", True)
+    assert [row.two_peaked for row in found.per_landmark] == [0, 0]
 
 
 def test_the_list_of_two_peaked_points_is_bounded() -> None:
     reference, usual = np.zeros((60, 2, 2)), np.full((60, 2), 2.0)
     candidate, spread = reference.copy(), usual.copy()
-    candidate[:25, 0, 0], spread[:25, 0] = np.arange(25), 9.0
+    candidate[:25, 0, 0], usual[:25, 0] = np.arange(25), 9.0
     found = measure(both(candidate, spread), both(reference, usual), NAMES)
     assert found.two_peaked == 25
     moved_px = [point.moved_px for point in found.two_peaked_points]
@@ -185,7 +200,7 @@ def test_a_broken_point_is_no_matter_of_peaks() -> None:
     candidate, spread = REFERENCE.copy(), np.full((2, 2), 2.0)
     candidate[0, 0], spread[0, 0] = np.nan, 99.0
     found = measure(both(candidate, spread), both(REFERENCE, np.full((2, 2), 2.0)), NAMES)
-    assert found.two_peaked == 0
+    assert (found.two_peaked, found.new_two_peaks) == (0, 0)
     assert found.single_peak_max_px == np.inf
     assert found.mean_px_interval is None
     assert found.to_dict()["single_peak_p99_px"] is None

@@ -22,11 +22,11 @@ def moved(by: list[list[list[float]]]) -> Accuracy:
     return measure(both(REFERENCE + np.array(by)), both(REFERENCE), NAMES)
 
 
-def jumped(by_px: float, spread_px: float) -> Accuracy:
+def jumped(by_px: float, spread_px: float, reference_px: float = 2.0) -> Accuracy:
     """One of 200 points moved, and its heatmap as wide as given; the others are 2 px wide."""
     reference, usual = np.zeros((100, 2, 2)), np.full((100, 2), 2.0)
     candidate, spread = reference.copy(), usual.copy()
-    candidate[7, 1, 0], spread[7, 1] = by_px, spread_px
+    candidate[7, 1, 0], spread[7, 1], usual[7, 1] = by_px, spread_px, reference_px
     return measure(both(candidate, spread), both(reference, usual), NAMES)
 
 
@@ -91,7 +91,7 @@ def test_a_jump_is_judged_where_asked_for_and_only_in_a_reduced_precision() -> N
 
 
 def test_a_jump_between_two_peaks_is_forgiven_but_not_in_the_averages() -> None:
-    found = jumped(50.0, spread_px=8.0)
+    found = jumped(50.0, spread_px=8.0, reference_px=7.0)
     assert judge(found, TAIL, "int8").passed
     assert found.max_px == 50.0
     assert "mean displacement 0.25 px" in judge(found, Gate(budget_px=0.2), "int8").reasons[0]
@@ -106,10 +106,19 @@ def test_the_percentile_is_judged_too() -> None:
     assert reason.startswith("99th percentile of displacement (maps with one peak) 1 px is over")
 
 
-def test_maps_gone_wide_everywhere_excuse_nothing() -> None:
+def test_a_map_that_the_engine_destroyed_excuses_nothing() -> None:
+    found = jumped(50.0, spread_px=8.0)
+    assert (found.two_peaked, found.new_two_peaks) == (0, 1)
+    (reason,) = judge(found, TAIL, "int8").reasons
+    assert reason.startswith("largest displacement (maps with one peak) 50 px")
     usual = np.full((2, 2), 2.0)
-    found = measure(both(REFERENCE + 3.0, 9 * usual), both(REFERENCE, usual), NAMES)
-    assert found.two_peaked == 4
+    everywhere = measure(both(REFERENCE + 3.0, 9 * usual), both(REFERENCE, usual), NAMES)
+    assert everywhere.new_two_peaks == 4
+    assert len(judge(everywhere, TAIL, "int8").reasons) == 2
+
+
+def test_without_a_point_of_one_peak_the_tail_cannot_be_judged() -> None:
+    found = replace(jumped(0.0, 2.0), single_peak_p99_px=None, single_peak_max_px=None)
     reasons = judge(found, TAIL, "int8").reasons
     assert len(reasons) == 2
     assert all("cannot be judged: every point has a map with two peaks" in r for r in reasons)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import onnx
@@ -227,6 +228,25 @@ def test_no_network_to_try_is_a_refusal(
 
 def whole(parts: Iterator[dict[str, Any]]) -> dict[str, Any]:
     return {key: value for part in parts for key, value in part.items()}
+
+
+def test_the_int8_graph_of_a_tensorrt_bundle_is_tried(probe: Any, tmp_path: Path) -> None:
+    models = {"fp32": "model.onnx", "int8": "cpu.onnx", "int8-fp16": "gpu.onnx"}
+    for place in models.values():
+        (tmp_path / place).write_text("onnx")
+    manifest = SimpleNamespace(models=models)
+    bundle = SimpleNamespace(manifest=manifest, file=lambda place: tmp_path / place)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mahtrt.engine.bundle.read_bundle", lambda path: bundle)
+        asked = SimpleNamespace(bundle=tmp_path, onnx=None)
+        assert probe.find_graphs(asked, tmp_path) == (
+            tmp_path / "model.onnx",
+            tmp_path / "gpu.onnx",
+        )
+        del models["int8-fp16"]
+        assert probe.find_graphs(asked, tmp_path)[1] == tmp_path / "cpu.onnx"
+        del models["int8"]
+        assert probe.find_graphs(asked, tmp_path)[1] is None
 
 
 def test_an_engine_is_built_run_and_compared(

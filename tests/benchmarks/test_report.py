@@ -54,6 +54,7 @@ DOCUMENT: dict[str, Any] = {
                 "single_peak_p99_px": OPTIONAL,
                 "single_peak_max_px": OPTIONAL,
                 "two_peaked": OPTIONAL,
+                "new_two_peaks": OPTIONAL,
                 "two_peaked_points": [{"image": TEXT, "landmark": TEXT, "moved_px": NUMBER}],
                 "worst_mre_change_percent": OPTIONAL,
                 "delta_mre_px": OPTIONAL,

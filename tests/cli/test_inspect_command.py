@@ -48,3 +48,17 @@ def test_what_cannot_be_inspected(tmp_path: Path, content: bytes | None, code: i
     assert result.exit_code == code
     assert "x.onnx" in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_a_graph_that_reads_what_is_not_made_yet_is_refused(tmp_path: Path) -> None:
+    shape = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    nodes = [
+        onnx.helper.make_node("Identity", ["b"], ["a"], name="first"),
+        onnx.helper.make_node("Identity", ["a"], ["b"], name="second"),
+        onnx.helper.make_node("MatMul", ["a", "b"], ["y"], name="third"),
+    ]
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [], [shape]))
+    onnx.save(model, tmp_path / "x.onnx")
+    result = runner.invoke(app, ["inspect", str(tmp_path / "x.onnx")])
+    assert result.exit_code == 1
+    assert "node 'first' that reads 'b' before it is made" in result.stderr

@@ -194,3 +194,14 @@ def test_all_targets_that_run_here_are_auto(built: BuildResult, foreign_network:
     targets = mahtrt.engine.build._targets(options(foreign_network, built.path, targets=("auto",)))
     assert targets == ["openvino", "onnxruntime"]
     assert read_bundle(built.path).manifest.default_engine == "tensorrt-rtx-int8"
+
+
+@pytest.mark.parametrize("beside", ["bf16", "fp32"])
+def test_int8_beside_other_types(
+    beside: str, foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    asked = options(foreign_network, tmp_path / "b.mahtrt", precisions=("int8",), int8_float=beside)
+    (engine,) = build(asked).manifest.engines
+    assert engine.files["onnx"] == f"model.int8-{beside}.onnx"
+    assert "Q/DQ computed literally" in engine.accuracy["measured_on"]
+    assert 0 < engine.accuracy["mean_px"] < 0.25

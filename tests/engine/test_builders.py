@@ -14,7 +14,9 @@ import onnx
 import pytest
 import tiny_network as tiny
 
+import mahtrt.engine.targets
 import mahtrt.runtime.openvino as ov_runtime
+from mahtrt.benchmarks.machine import CudaProbe
 from mahtrt.engine import openvino as ov_builder
 from mahtrt.engine.bundle import EngineRecord
 from mahtrt.engine.targets import TARGETS, find_target
@@ -274,3 +276,21 @@ def test_a_deployment_host_needs_no_torch(tiny_bundle: Path) -> None:
     )
     assert result.stdout == "ran\n", result.stderr
     assert result.stderr == ""
+
+
+def test_engines_that_the_card_cannot_run_do_not_run_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cards(*capabilities: str) -> CudaProbe:
+        names = tuple(f"card {each}" for each in capabilities)
+        return CudaProbe("13.0", names, names=names, capabilities=capabilities)
+
+    rtx, enterprise = TARGETS["tensorrt-rtx"], TARGETS["tensorrt"]
+    none = CudaProbe(problem="no driver")
+    for probe, able in ((cards("SM89"), True), (cards("SM90"), False), (none, False)):
+        monkeypatch.setattr(mahtrt.engine.targets, "probe_cuda", lambda probe=probe: probe)
+        assert rtx.runs_here is able
+    monkeypatch.setattr(mahtrt.engine.targets, "probe_cuda", lambda: cards("SM90"))
+    monkeypatch.setattr(mahtrt.engine.targets, "_has_module", lambda name: True)
+    for version, able in (("10.16.1", True), ("8.6.1", False)):
+        versions = {"tensorrt": version}
+        monkeypatch.setattr(mahtrt.engine.targets, "package_version", versions.get)
+        assert enterprise.runs_here is able

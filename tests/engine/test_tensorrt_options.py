@@ -132,3 +132,16 @@ def test_a_head_without_a_graph_or_operator_sets(tmp_path: Path) -> None:
         read_head(path)
     with pytest.raises(ModelError, match="Is a directory"):
         read_head(tmp_path)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS.values(), ids=FLAVOURS)
+def test_a_broken_installation_is_a_missing_component(flavour: Any) -> None:
+    def broken(module: str, **_: Any) -> Any:
+        raise ImportError("libnvinfer.so.10: cannot open shared object file")
+
+    with pytest.raises(MissingComponentError, match=r"libnvinfer\.so\.10.*NVIDIA's own") as caught:
+        load_flavour(flavour, broken)
+    assert caught.value.exit_code == 6
+    # What Python makes of an empty folder of that name.
+    with pytest.raises(MissingComponentError, match="a folder named"):
+        load_flavour(flavour, lambda module, **_: SimpleNamespace())

@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import random
 
-import numpy as np
 import pytest
 
 from mahtrt.benchmarks.timing import Timings
-from mahtrt.planning.budget import Budget, Cost, cost_of
+from mahtrt.planning.budget import Budget, Cost
 from mahtrt.planning.contest import Ratio, ratio
-from mahtrt.planning.store import Found
 
 
 def timings(
@@ -59,17 +57,3 @@ def test_a_cost_names_what_is_over() -> None:
     assert cost.over(Budget(0.25, 1.0)) == ("mean displacement 0.3 px over 0.25",)
     assert len(cost.over(Budget(0.1, 0.1, 0.5, 2.0))) == 4
     assert not Cost(float("nan"), 0, 0, 0).within(Budget())
-
-
-def test_a_two_peaked_jump_counts_for_the_gate_and_not_for_the_largest() -> None:
-    reference = Found(np.zeros((10, 1, 2)), np.full((10, 1), 2.0))
-    points, spread = np.full((10, 1, 2), 0.0), np.full((10, 1), 2.0)
-    points[3, 0], spread[3, 0] = (30.0, 40.0), 20.0
-    points[4, 0] = (0.3, 0.4)
-    cost = cost_of(Found(points, spread), reference)
-    assert cost.mean_px == pytest.approx(5.05)
-    assert cost.worst_landmark_px == cost.mean_px
-    assert (cost.max_px, cost.p99_px) == (0.5, 0.5)
-    assert (cost.two_peaked, cost.two_peaked_max_px) == (1, 50.0)
-    assert cost.to_dict()["delta_mre_px"] is None
-    assert Cost(float("inf"), 0, 0, 0).to_dict()["mean_px"] is None

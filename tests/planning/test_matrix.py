@@ -55,8 +55,20 @@ def test_two_peaked_points_are_counted_apart() -> None:
     (cell,) = cells_of(shift, peaked)
     assert cell.max_px == pytest.approx(0.1)
     assert (cell.two_peaked, cell.two_peaked_max_px) == (1, 9.0)
-    (all_aside,) = cells_of(shift, np.ones((4, 1), bool))
-    assert (all_aside.mean_px, all_aside.two_peaked) == (0.0, 4)
+    assert cell.mean_px == pytest.approx((3 * 0.1 + 9) / 4)  # over all, as the gate counts
+
+
+def test_a_block_that_destroys_every_map_is_not_free() -> None:
+    (cell,) = cells_of(np.full((4, 1, 2), 3.0), np.ones((4, 1), bool))
+    assert cell.mean_px == cell.max_px == cell.p99_px == pytest.approx(18**0.5)
+    assert (cell.two_peaked, cell.two_peaked_max_px) == (4, cell.max_px)
+
+
+def test_a_broken_point_is_no_matter_of_peaks() -> None:
+    shift = np.zeros((4, 1, 2))
+    shift[2] = math.nan
+    (cell,) = cells_of(shift, np.array([[False], [False], [True], [False]]))
+    assert (cell.mean_px, cell.max_px, cell.two_peaked) == (math.inf, math.inf, 0)
 
 
 def test_a_point_that_is_not_finite_is_infinitely_far() -> None:

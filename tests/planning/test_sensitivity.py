@@ -1,22 +1,27 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
-from tiny_graphs import smooth_images
+from tiny_graphs import SIZE, Builder, smooth_images, soft_argmax, tiny_spec
 
+from mahtrt.calibration.ranges import collect_ranges
+from mahtrt.digest import sha256_of_file
 from mahtrt.engine.graph_file import GraphFile
 from mahtrt.errors import DataError, ModelError
 from mahtrt.planning import sensitivity as module
 from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.matrix import Sensitivity
-from mahtrt.planning.recipe import Recipe
+from mahtrt.planning.recipe import Recipe, tensors_of_candidates
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
+from mahtrt.spec import OutputSpec
 
 IMAGES = smooth_images(3, seed=5)
 
@@ -149,6 +154,48 @@ def test_a_network_without_landmarks(
     spec = replace(graph.spec, outputs=graph.spec.outputs[:1])
     with pytest.raises(ModelError, match="no output of kind landmarks"):
         measure_sensitivity(replace(graph, spec=spec), candidates, recipe, IMAGES)
+
+
+@pytest.fixture(scope="module")
+def two_heads(tmp_path_factory: pytest.TempPathFactory) -> GraphFile:
+    """Landmarks of one head; spreads of another; and a third output that is neither."""
+    b = Builder(0, scopes=True)
+    trunk = b.op("Relu", [b.conv("image", "trunk", 3, 32)], "trunk.relu")
+    maps = b.op("Sigmoid", [b.conv(trunk, "maps", 32, 4)], "maps.sigmoid")
+    wide = b.op("Relu", [b.conv(trunk, "width", 32, 4)], "width.relu")
+    pooled = b.reshape(b.op("GlobalAveragePool", [wide], "width.pool"), "width.flat", (1, 4))
+    aside = b.op("Relu", [b.conv(trunk, "aside", 32, 32)], "aside.relu")
+    outputs = {"landmarks": soft_argmax(b, maps, 4, SIZE**2), "spread": pooled, "other": aside}
+    model = b.model(outputs)
+    path = tmp_path_factory.mktemp("heads") / "model.onnx"
+    onnx.save(model, path)
+    spec = tiny_spec()
+    spread = OutputSpec("spread", "spread", "heatmap")
+    spec = replace(spec, outputs=(spec.outputs[1], spread))
+    return GraphFile(path, model, spec, {}, {}, sha256_of_file(path), 1)
+
+
+def test_a_block_that_landmarks_do_not_come_from_moves_none(
+    two_heads: GraphFile, tmp_path: Path
+) -> None:
+    blocks = [
+        Candidate(name, (node.name,), flops_share=0.1)
+        for node in two_heads.proto.graph.node
+        for name in ("trunk", "maps", "width", "aside")
+        if node.op_type == "Conv" and node.name.startswith(name)
+    ]
+    assert len(blocks) == 4
+    tensors = tensors_of_candidates(two_heads.proto, blocks)
+    recipe = Recipe(collect_ranges(two_heads.path, tensors, IMAGES, threads=1), "minmax", 7)
+    for memory_mib in (0, 64):
+        options = SensitivityOptions(cache=tmp_path, memory_mib=memory_mib, threads=1)
+        found = measure_sensitivity(two_heads, blocks, recipe, IMAGES, options)
+        for path in (tmp_path / "sensitivity").iterdir():  # all but the reference again
+            if "nodes" in json.loads(path.read_text())["key"]:
+                path.unlink()
+        moved = {row.name: row.mean_px for row in found.blocks}
+        assert moved["width"] == moved["aside"] == 0.0
+        assert min(moved["trunk"], moved["maps"]) > 0
 
 
 def test_a_batch_is_filled_up_with_its_own_images() -> None:

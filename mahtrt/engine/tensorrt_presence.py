@@ -63,7 +63,7 @@ def can_run(
     devices = ", ".join(cuda.devices)
     if not package.able:
         return Verdict(False, f"no: the driver sees {devices}, but {package.detail}", package.fix)
-    if name == "tensorrt-rtx" and not set(cuda.capabilities) & set(RTX_CAPABILITIES):
+    if name == "tensorrt-rtx" and not set(cuda.capabilities[:1]) & set(RTX_CAPABILITIES):
         detail = f"no: {package.detail} has no kernels for {devices}"
         return Verdict(False, detail, "Use target tensorrt on this card.")
     return Verdict(True, f"yes, on {devices} ({package.detail})")

@@ -1,0 +1,114 @@
+"""What the planner tells: why each block is what it is, and one paragraph about the plan.
+
+A gain is called one where layer times resolve it and taking the block out again does not show
+that less than ``MARGIN`` of the latency hangs on it. What only the budget refuses is told as that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mahtrt.planning.blocks import Candidate
+from mahtrt.planning.budget import Budget
+from mahtrt.planning.contest import MARGIN
+from mahtrt.planning.proposals import ALL_FLOAT, Knowledge
+from mahtrt.planning.search import ALONE, TOO_MUCH, Outcome, Row, is_baseline
+
+# Less is nothing: layer times are good to some microseconds.
+RESOLUTION_MS = 0.005
+
+
+def reason_of(candidate: Candidate, known: Knowledge, outcome: Outcome, target: str) -> str:
+    """Why a block is what it is in the plan."""
+    name = candidate.name
+    gain, cost = known.gains_ms.get(name), known.cost_px(name)
+    if gain is None:
+        return candidate.ruled_out
+    measured = outcome.why.get(name)
+    facts = f"{gain:+.3f} ms of layer time on {target} for {cost:.4f} px"
+    if name in outcome.blocks:
+        text = f"{why_int8(gain, outcome.pays.get(name))}: {facts}"
+    elif gain <= -RESOLUTION_MS:
+        text = f"INT8 does not pay: it takes {-gain:.3f} ms more on {target}"
+    elif gain < RESOLUTION_MS:
+        text = f"not chosen: its gain is within the noise: {facts}"
+    elif measured in (TOO_MUCH, ALONE):
+        return f"{measured}: {facts}"
+    elif _only_over(name, outcome):
+        text = f"over the budget in every plan that was measured with it: {facts}"
+    elif not outcome.blocks:
+        text = f"the network as a whole is not faster with INT8 on {target}"
+    else:
+        text = f"not chosen: {facts}"
+    return f"{text}; {measured}" if measured else text
+
+
+def why_int8(gain_ms: float, pays: bool | None) -> str:
+    """Why a block is INT8, by its layer times and by what the refinement found."""
+    if pays is False or (pays is None and abs(gain_ms) < RESOLUTION_MS):
+        return "kept: its gain is within the noise"
+    if gain_ms >= RESOLUTION_MS:
+        return "INT8 pays"
+    return "chosen by timing the whole network" if pays else "kept as part of the fastest plan"
+
+
+def _only_over(name: str, outcome: Outcome) -> bool:
+    """Whether all plans with a block were over the budget."""
+    rows = [row for row in (*outcome.rows, *outcome.tried) if name in row.blocks]
+    return bool(rows) and all(row.over for row in rows)
+
+
+def verdict_of(outcome: Outcome, target: str, float_precision: str, budget: Budget) -> str:
+    """One paragraph for the user: what was chosen and what it brings, or why nothing was."""
+    rows = {row.name: row for row in outcome.rows}
+    timed = f"{outcome.rounds} interleaved rounds"
+    if not outcome.blocks:
+        return (
+            f"{_refusal(outcome, target, float_precision)} The plan is all {float_precision}; "
+            f"{timed}."
+            f"{_float_over(rows[ALL_FLOAT].cost.over(budget), float_precision)}"
+        )
+    chosen = next(row for row in outcome.rows if row.blocks == outcome.blocks)
+    others = [
+        f"{row.name} {row.against_float.median:.3f}{' (over the budget)' if row.over else ''}"
+        for row in rows.values()
+        if is_baseline(row) and row.blocks and row is not chosen
+    ]
+    same = f" It is the baseline {chosen.name}." if is_baseline(chosen) else ""
+    return (
+        f"{len(outcome.blocks)} blocks in INT8 take {chosen.against_float} of {float_precision}'s "
+        f"time on {target} ({chosen.p50_ms:.2f} ms p50), and move landmarks by "
+        f"{chosen.cost.mean_px:.4f} px ({chosen.cost.worst_landmark_px:.4f} px the worst "
+        f"landmark).{same} Baselines: {', '.join(others) or 'none'}; {timed}; "
+        f"refinement ended because {outcome.ended}; differences below {MARGIN:.0%} decide nothing."
+    )
+
+
+def _refusal(outcome: Outcome, target: str, float_precision: str) -> str:
+    """Why there is no INT8: because of its time, or only because of the budget."""
+    within, over = _fastest(outcome, is_over=False), _fastest(outcome, is_over=True)
+    told = f' (the fastest, "{within.name}", takes {within.against_float})' if within else ""
+    none = f"is faster than {float_precision} beyond doubt{told}"
+    if over is None or not over.against_float.is_faster:
+        # Whatever the budget, it would not be built.
+        kind = "plan" if over is None else "plan, within the budget or over it,"
+        return f"INT8 does not pay on {target}: no {kind} {none}."
+    lost = (
+        f'"{over.name}", takes {over.against_float} of the time, but is over the budget: '
+        f"{'; '.join(over.over)}."
+    )
+    found = "was found" if within is None else none
+    return f"INT8 is refused on {target}: no plan within the budget {found}. The fastest, {lost}"
+
+
+def _fastest(outcome: Outcome, *, is_over: bool) -> Row | None:
+    """The fastest INT8 row within or over the budget; the last race has the last word."""
+    for rows in (outcome.rows, outcome.tried):
+        found = [row for row in rows if row.blocks and bool(row.over) == is_over]
+        if found:
+            return min(found, key=lambda row: row.against_float.median)
+    return None
+
+
+def _float_over(over: Sequence[str], float_precision: str) -> str:
+    return f" Even {float_precision} alone is over the budget: {'; '.join(over)}." if over else ""
