@@ -181,9 +181,10 @@ def _told(record: EngineRecord) -> Iterator[str]:
     if built:
         how = "from the cache, built in" if built["cached"] else "built in"
         size, memory = built["plan_bytes"] / 2**20, built["peak_memory_mib"]
+        peak = f", at most {memory} MiB of memory" if memory else ""
         yield (
-            f"{how} {built['seconds']:.1f} s with up to {memory} MiB, {size:.1f} MiB, for "
-            f"{', '.join(record.device['compute_capabilities'])}, timing cache "
+            f"{how} {built['seconds']:.1f} s{peak}; {size:.1f} MiB for "
+            f"{', '.join(record.device['compute_capabilities'])}; timing cache "
             f"{built['timing_cache']}"
         )
     yield from record.notes
