@@ -7,7 +7,6 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,8 @@ def profile(
     """The layers of a graph on a target, by the target's own profiler.
 
     Args:
-        target: A name in ``PROFILERS``.
+        target: A name in ``PROFILERS``; a GPU's layers are those of the engine that is raced
+            (:mod:`mahtrt.planning.tensorrt_layers`).
         onnx_path: Floating point or Q/DQ.
         tensor: One input (B, C, H, W).
         inference_precision: ``f32`` or ``bf16``: of what is not INT8, where the target chooses.
@@ -64,7 +64,7 @@ def profile(
 
     Raises:
         UsageError: A target without a profiler here.
-        MissingComponentError: Its package is not installed, or its GPU is not here.
+        MissingComponentError: Its package is not installed.
     """
     if target not in PROFILERS:
         raise UsageError(
@@ -204,22 +204,7 @@ def _onnxruntime_times(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {name: undisturbed(durations) for name, durations in found.items()}
 
 
-def _profile_tensorrt(
-    target: str,
-    onnx_path: Path,
-    inference_precision: str,  # of no meaning: the graph's types decide
-    tensor: NDArray[np.float32],
-    threads: int | None,
-    runs: int,
-) -> list[Layer]:
-    from mahtrt.planning.tensorrt_layers import profile_tensorrt
-
-    return profile_tensorrt(target, onnx_path, tensor, threads, runs)
-
-
 PROFILERS: Mapping[str, Profiler] = {
     "openvino": _profile_openvino,
     "onnxruntime": _profile_onnxruntime,
-    "tensorrt": partial(_profile_tensorrt, "tensorrt"),
-    "tensorrt-rtx": partial(_profile_tensorrt, "tensorrt-rtx"),
 }

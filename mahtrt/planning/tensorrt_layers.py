@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.benchmarks.machine import probe_cuda
-from mahtrt.engine.manifest import EngineRecord
-from mahtrt.engine.targets import find_target
 from mahtrt.engine.tensorrt_options import TensorRtOptions
-from mahtrt.errors import MissingComponentError, ModelError, require
+from mahtrt.errors import MissingComponentError
 from mahtrt.planning.layers import WARM_UP, Layer, layers_from_profile, undisturbed
 from mahtrt.runtime.tensorrt import TensorRtBackend
-from mahtrt.spec import ModelSpec, spec_from_json
 
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
 
@@ -65,58 +61,6 @@ def check_runs_here(target: str, options: TensorRtOptions | None = None) -> None
             expected="engines that can be timed on this machine",
             fix=fix,
         )
-
-
-def profile_tensorrt(
-    target: str,
-    onnx_path: Path,
-    tensor: NDArray[np.float32],
-    threads: int | None,
-    runs: int,
-) -> list[Layer]:
-    """Build an engine of an ONNX, profile it, and forget it.
-
-    Args:
-        target: ``tensorrt`` or ``tensorrt-rtx``.
-        onnx_path: With its spec inside; its types are the engine's.
-        tensor: One input (B, C, H, W).
-        threads: Of the builder.
-        runs: After some to warm up.
-
-    Raises:
-        BuildError: TensorRT refuses the graph.
-        ModelError: It has no spec inside.
-        MissingComponentError: As :func:`check_runs_here`.
-    """
-    check_runs_here(target)
-    kind, spec = find_target(target), _spec_inside(onnx_path)
-    with tempfile.TemporaryDirectory(prefix="mahtrt-") as folder:
-        # The graph's types decide; the word only tells cached engines apart.
-        artifact = kind.load_builder()(onnx_path, "int8", Path(folder), threads=threads)
-        record = EngineRecord(
-            name=f"{target} layer times",
-            target=target,
-            precision="int8",
-            files={role: place.name for role, place in artifact.files.items()},
-            batch=artifact.batch,
-            device=artifact.device,
-            versions=artifact.versions,
-        )
-        backend: TensorRtBackend = kind.load_backend().open(record, artifact.files, spec)
-        try:
-            return layers_of_engine(backend, artifact.files.get("layers"), tensor, runs)
-        finally:
-            backend.close()
-
-
-def _spec_inside(onnx_path: Path) -> ModelSpec:
-    onnx: Any = require("onnx", extra="export", needed_for="layer times of TensorRT")
-    for entry in onnx.load(str(onnx_path), load_external_data=False).metadata_props:
-        if entry.key == "mahtrt.spec":
-            return spec_from_json(entry.value, where=f"{onnx_path}: spec")
-    raise ModelError(
-        str(onnx_path), got="an ONNX file without a spec", expected="one that mahtrt export wrote"
-    )
 
 
 def layers_of_engine(

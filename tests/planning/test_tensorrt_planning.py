@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from fake_gpu import FakeGpu
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 from test_workbench import Photographs
 from tiny_graphs import smooth_images
 
@@ -21,14 +21,14 @@ from mahtrt.calibration.plan import load_plan, save_plan
 from mahtrt.engine import tensorrt as builder
 from mahtrt.engine.graph_file import GraphFile
 from mahtrt.engine.tensorrt_options import TensorRtOptions
-from mahtrt.errors import BuildError, GateError, MahtrtError, MissingComponentError, ModelError
+from mahtrt.errors import BuildError, GateError, MahtrtError, MissingComponentError
 from mahtrt.inspection.graph import describe_graph
 from mahtrt.inspection.int8_check import check_int8
 from mahtrt.planning import tensorrt_layers
 from mahtrt.planning.blocks import Candidate, compose
 from mahtrt.planning.budget import Budget
 from mahtrt.planning.gains import OTHER, find_owners, time_by_block
-from mahtrt.planning.layers import Layer, profile
+from mahtrt.planning.layers import Layer
 from mahtrt.planning.planner import PlanOptions, make_plan
 from mahtrt.planning.proposals import ALL_FLOAT
 from mahtrt.planning.recipe import Recipe
@@ -233,8 +233,6 @@ def test_without_a_gpu_planning_is_refused_up_front(
     assert "an NVIDIA GPU" in text
     assert "--target openvino" in text
     assert "--plan FILE" in text
-    with pytest.raises(MissingComponentError, match=f"planning for target {target}"):
-        profile(target, graph.path, smooth_images(1)[0][None])
 
 
 def test_engines_for_other_gpus_cannot_be_planned_with(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,24 +265,6 @@ def test_numbers_beyond_fp16_are_refused_up_front(
             settings,
         )
     assert gpu.built == []
-
-
-def test_a_file_is_profiled(gpu: FakeGpu, graph: GraphFile, tmp_path: Path) -> None:
-    proto = to_half(graph.proto, "fp16")
-    place = tmp_path / "half.onnx"
-    tensor = smooth_images(1)[0][None]
-    del proto.metadata_props[:]
-    onnx.save(proto, place)
-    with pytest.raises(ModelError, match="without a spec"):
-        profile(gpu.target, place, tensor, runs=2)
-    helper.set_model_props(proto, {"mahtrt.spec": graph.spec.to_json()})
-    onnx.save(proto, place)
-    layers = profile(gpu.target, place, tensor, runs=2)
-    assert [layer.name for layer in layers] == [node.name for node in proto.graph.node]
-    assert {layer.ms for layer in layers} == {0.0, 1.0}
-    (deserialized,) = gpu.trt.state.called("Runtime.deserialize_cuda_engine")[-1:]
-    assert deserialized[1] is False
-    assert (gpu.cuda.memory, gpu.cuda.retained) == ({}, 0)
 
 
 def test_an_engine_without_layer_times(
