@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from mahtrt.atomic import write_text_atomic
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.screening import refuse_unreal_images
 from mahtrt.engine.graph_file import read_graph
-from mahtrt.engine.options import CalibrationOptions, check_calibration
+from mahtrt.engine.options import CalibrationOptions, Tell, check_calibration
 from mahtrt.engine.quantized import weight_bits_for
 from mahtrt.errors import UsageError
 
@@ -82,9 +81,7 @@ class CalibrateResult:
         return table
 
 
-def calibrate_to_folder(
-    options: CalibrateOptions, progress: Callable[[str, int, int], None]
-) -> CalibrateResult:
+def calibrate_to_folder(options: CalibrateOptions, progress: Tell) -> CalibrateResult:
     """Calibrate, and write ``plan.json``, ``ranges.json``, ``card.json`` and, where asked for,
     ``sensitivity.json`` and ``sensitivity.png``.
 

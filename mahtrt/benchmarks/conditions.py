@@ -76,11 +76,11 @@ def find_warnings(rows: Sequence[Row], *, threads: int | None, load: Load | None
         "latency"
         for name, stand_in in untimed.items()
     ]
-    timed = [row for row in rows if row.timings is not None]
+    timed = [(f"{row.name} {row.scope}", row.timings) for row in rows if row.timings is not None]
     by_text: dict[str, list[str]] = {}
-    for row in timed:
-        for warning in row.timings.warnings() if row.timings else ():
-            by_text.setdefault(warning, []).append(f"{row.name} {row.scope}")
+    for name, timings in timed:
+        for warning in timings.warnings():
+            by_text.setdefault(warning, []).append(name)
     # What is true of every row is said once.
     return found + [
         text if len(names) == len(timed) else f"{', '.join(names)}: {text}"

@@ -538,7 +538,7 @@ def _manifest(
         dataclasses.replace(
             record,
             accuracy={
-                "measured_on": rows[record.name].stand_in or "engine",
+                "measured_on": rows[record.name].measured_on,
                 **rows[record.name].accuracy.to_dict(),
             },
             latency_ms=_latency(rows[record.name].timings),
@@ -564,7 +564,7 @@ def _manifest(
             "engines": {
                 name: {
                     **dataclasses.asdict(verdict),
-                    "measured_on": rows[name].stand_in or "engine",
+                    "measured_on": rows[name].measured_on,
                 }
                 for name, verdict in verdicts.items()
             },

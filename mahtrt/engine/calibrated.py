@@ -7,7 +7,7 @@ graph that is quantised (FP32, FP16 or BF16) and the bits of its weights do.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from mahtrt.data.sample import Dataset
 from mahtrt.data.subset import NetworkTensors, spread_out
 from mahtrt.digest import sha256_of_file
 from mahtrt.engine.graph_file import GraphFile
-from mahtrt.engine.options import AUTO_METHOD, CalibrationOptions
+from mahtrt.engine.options import AUTO_METHOD, CalibrationOptions, Tell
 from mahtrt.errors import UsageError
 from mahtrt.runtime.onnxruntime import OnnxRuntimeBackend, open_onnx
 from mahtrt.runtime.session import Session
@@ -43,9 +43,6 @@ BIAS_IMAGES = 32
 # Channel maxima only say which channels are small: a few images do.
 CHANNEL_IMAGES = 16
 CHOICE_IMAGES = 8
-
-# Told what is being done, how much of it is done, and how much there is.
-Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +74,7 @@ class Calibrated:
         Args:
             of: :attr:`graph`, or the same in half precision.
         """
-        made = quantize(of, self.ranges, self.plan, method=self.method, weight_bits=weight_bits)
+        made = self._uncorrected(of, weight_bits)
         known = self._corrections.get(weight_bits)
         return made if known is None else apply_correction(made, known)
 
@@ -88,13 +85,7 @@ class Calibrated:
         few = NetworkTensors(spread_out(calib, BIAS_IMAGES), self.graph.spec.input)
         self._corrections[weight_bits] = measure_bias(
             self.graph.proto,
-            quantize(
-                self.graph.proto,
-                self.ranges,
-                self.plan,
-                method=self.method,
-                weight_bits=weight_bits,
-            ),
+            self._uncorrected(self.graph.proto, weight_bits),
             few,
             threads=threads,
             progress=lambda done, of: tell("correcting biases", done, of),
@@ -114,6 +105,9 @@ class Calibrated:
             ),
             "card": self.card.to_dict(),
         }
+
+    def _uncorrected(self, of: onnx.ModelProto, weight_bits: int) -> onnx.ModelProto:
+        return quantize(of, self.ranges, self.plan, method=self.method, weight_bits=weight_bits)
 
     def _uses(self, method: str) -> bool:
         return method in (

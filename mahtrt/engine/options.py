@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from mahtrt.models.reference import ModelSource
 AUTO = "auto"
 AUTO_METHOD = "auto"
 AUTO_PLAN = "auto"
+
+# Told what is being done, how much of it is done, and how much there is (0 where unknown).
+Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Metho
 from mahtrt.data.sample import Dataset
 from mahtrt.data.subset import NetworkTensors, hold_back, spread_out
 from mahtrt.engine.graph_file import GraphFile
-from mahtrt.engine.options import AUTO_METHOD, AUTO_PLAN, CalibrationOptions
+from mahtrt.engine.options import AUTO_METHOD, AUTO_PLAN, CalibrationOptions, Tell
 from mahtrt.engine.targets import TARGETS, find_target
 from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.errors import DataError, MissingComponentError
@@ -29,8 +29,6 @@ SENSITIVITY_IMAGES = 8
 JUDGED_IMAGES = 16
 # Of the budget: the gate measures on other images, of which some will be worse.
 SHARE_OF_BUDGET = 0.8
-
-Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.data.sample import Dataset
 from mahtrt.engine.bundle import BundleWriter
 from mahtrt.engine.graph_file import GraphFile
-from mahtrt.engine.options import BuildOptions
+from mahtrt.engine.options import BuildOptions, Tell
 from mahtrt.engine.targets import find_target
 from mahtrt.errors import GateError
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import onnx
 
     from mahtrt.engine.planned import Planned
-
-Tell = Callable[[str, int, int], None]
 
 
 FLOAT32 = "fp32"
