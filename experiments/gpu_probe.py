@@ -1,6 +1,6 @@
 """Asks a machine with an NVIDIA GPU what mahtrt's TensorRT engines do there.
 
-    python benchmarks/gpu_probe.py [--out FILE] [--onnx FILE]
+    python experiments/gpu_probe.py [--out FILE] [--onnx FILE]
 
 Records as JSON: driver, card, compute capability, CUDA; which TensorRT flavours import (each in a
 process of its own, so that a crash is a finding); whether TensorRT-RTX builds for this card; and
@@ -32,14 +32,14 @@ if importlib.util.find_spec("mahtrt") is None:
 
 from gpu_probe_child import AGREEMENT_PX, MARK  # noqa: E402
 
-from mahtrt.benchmarks.machine import (  # noqa: E402
+from mahtrt.errors import MahtrtError  # noqa: E402
+from mahtrt.machine import (  # noqa: E402
     CudaProbe,
     describe_machine,
     package_versions,
     probe_cuda,
 )
-from mahtrt.engine.tensorrt_flavours import FLAVOURS, Flavour  # noqa: E402
-from mahtrt.errors import MahtrtError  # noqa: E402
+from mahtrt.targets.tensorrt.flavours import FLAVOURS, Flavour  # noqa: E402
 
 SCHEMA = "mahtrt.gpu-probe/1"
 EXIT_OK, EXIT_FAILED, EXIT_DIFFERS, EXIT_MISSING = 0, 1, 3, 6
@@ -171,7 +171,7 @@ def find_graphs(options: argparse.Namespace, folder: Path) -> tuple[Path, Path |
         MahtrtError: There is none: PyTorch, which exports the demo network, is missing.
     """
     if options.bundle is not None:
-        from mahtrt.engine.bundle import read_bundle
+        from mahtrt.bundle.bundle import read_bundle
 
         bundle = read_bundle(options.bundle)
         models = {name: bundle.file(path) for name, path in bundle.manifest.models.items()}

@@ -20,8 +20,8 @@ from typing import Any
 if importlib.util.find_spec("mahtrt") is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mahtrt.engine.tensorrt_flavours import FLAVOURS, Flavour
-from mahtrt.engine.tensorrt_options import TensorRtOptions, known_capabilities
+from mahtrt.targets.tensorrt.flavours import FLAVOURS, Flavour
+from mahtrt.targets.tensorrt.options import TensorRtOptions, known_capabilities
 
 MARK = "@@ "
 IMAGES, TIMED_RUNS = "phantom:8@99", 50
@@ -91,7 +91,7 @@ def _as(precision: str, onnx: Path, folder: Path) -> Path:
         return onnx
     import onnx as onnx_package
 
-    from mahtrt.calibration.half import to_half
+    from mahtrt.precision.half import to_half
 
     path = folder / f"model.{precision}.onnx"
     onnx_package.save(to_half(onnx_package.load(str(onnx)), "fp16"), path)
@@ -102,13 +102,13 @@ def run_one(
     flavour: Any, precision: Any, fp32_onnx: Path, graph: Path, folder: Path
 ) -> Iterator[dict[str, Any]]:
     """One engine: built, opened, its landmarks beside ONNX Runtime's on the same graph, timed."""
+    from mahtrt.bundle.manifest import EngineRecord
     from mahtrt.data.datasets import open_dataset
-    from mahtrt.engine.graph_file import read_graph
-    from mahtrt.engine.manifest import EngineRecord
-    from mahtrt.engine.tensorrt import build_engine
-    from mahtrt.runtime.onnxruntime import OnnxRuntimeBackend, open_onnx
+    from mahtrt.graph.graph_file import read_graph
     from mahtrt.runtime.session import Session
-    from mahtrt.runtime.tensorrt import TensorRtBackend
+    from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, open_onnx
+    from mahtrt.targets.tensorrt.build import build_engine
+    from mahtrt.targets.tensorrt.run import TensorRtBackend
 
     spec = read_graph(fp32_onnx).spec
     started = time.monotonic()

@@ -1,6 +1,6 @@
 """Engines of several bundles of one network and PyTorch, in one interleaved run.
 
-    python benchmarks/interleave_bundles.py planned.mahtrt:openvino-int8 plain.mahtrt:openvino-fp32
+    python experiments/interleave_bundles.py planned.mahtrt:openvino-int8 plain.mahtrt:openvino-fp32
 
 ``mahtrt bench`` compares the engines of one bundle. This is for what is in two: a network exported
 with and without graph rewrites, say, or built with two plans. PyTorch is the reference, found from
@@ -18,9 +18,9 @@ from pathlib import Path
 import cv2
 
 from mahtrt.benchmarks.compare import BenchOptions, Contender, compare
+from mahtrt.bundle.bundle import read_bundle
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Dataset, Sample
-from mahtrt.engine.bundle import read_bundle
 from mahtrt.models.reference import find_reference
 from mahtrt.runtime.session import Session, open_session
 

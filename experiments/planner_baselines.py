@@ -1,6 +1,6 @@
 """The planner against its baselines, all from one interleaved run, as a Markdown table.
 
-    python benchmarks/planner_baselines.py model.onnx --calib DATA --eval DATA --target openvino
+    python experiments/planner_baselines.py model.onnx --calib DATA --eval DATA --target openvino
 
 Calibrates, measures the sensitivity of every block (kept in mahtrt's cache, so that a second run
 is short), plans, and prints the last race: no INT8 at all (named by what it then runs in, BF16
@@ -18,24 +18,24 @@ import sys
 import time
 from pathlib import Path
 
-from mahtrt.benchmarks.machine import describe_machine, load_average, package_versions
+from mahtrt.build.quantized import weight_bits_here
 from mahtrt.calibration.plan import save_plan
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.subset import NetworkTensors, Subset
-from mahtrt.engine.cache import cache_folder
-from mahtrt.engine.graph_file import read_graph
-from mahtrt.engine.quantized import weight_bits_here
-from mahtrt.engine.targets import find_target
+from mahtrt.graph.graph_file import read_graph
+from mahtrt.machine import describe_machine, load_average, package_versions
+from mahtrt.measure.budget import Budget
 from mahtrt.planning.blocks import find_candidates
-from mahtrt.planning.budget import Budget
 from mahtrt.planning.matrix import save_sensitivity
 from mahtrt.planning.picture import write_picture
 from mahtrt.planning.planner import PlanOptions, PlanResult, make_plan
 from mahtrt.planning.proposals import ALL_FLOAT
 from mahtrt.planning.recipe import make_recipe
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
-from mahtrt.planning.tensorrt_layers import check_runs_here
 from mahtrt.planning.workbench import BenchSettings
+from mahtrt.targets.targets import find_target
+from mahtrt.targets.tensorrt.cache import cache_folder
+from mahtrt.targets.tensorrt.profile import check_runs_here
 
 
 def main() -> None:

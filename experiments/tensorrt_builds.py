@@ -1,6 +1,6 @@
 """TensorRT-RTX builds of MAHT-Net: variants, encoders, bottlenecks, precisions, target GPUs.
 
-    python benchmarks/tensorrt_builds.py --out builds.json
+    python experiments/tensorrt_builds.py --out builds.json
 
 writes builds.json and builds.md: plan bytes, build seconds, peak memory of the building process,
 and in which precision the products of each graph compute. It needs neither GPU nor driver, and the
@@ -134,7 +134,7 @@ class _Graphs:
     def write(self, precision: str) -> tuple[Path, dict[str, Any]]:
         """Write the graph of a precision; returns where, and what the row says of it."""
         from mahtrt.digest import sha256_of_file
-        from mahtrt.inspection.graph import describe_graph
+        from mahtrt.graph.describe import describe_graph
 
         path, proto = self.source, self._proto(precision)
         if proto is not self.model:
@@ -151,7 +151,7 @@ class _Graphs:
         }
 
     def _proto(self, precision: str) -> Any:
-        from mahtrt.calibration.half import to_half
+        from mahtrt.precision.half import to_half
 
         if precision == "fp32":
             return self.model
@@ -161,13 +161,13 @@ class _Graphs:
         return self._fp16 if precision == "fp16" else self._quantized()
 
     def _quantized(self) -> Any:
+        from mahtrt.calibration.int8_check import check_int8
         from mahtrt.calibration.plan import default_plan
         from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
         from mahtrt.calibration.ranges import collect_ranges
         from mahtrt.data.datasets import open_dataset
         from mahtrt.data.subset import NetworkTensors
-        from mahtrt.inspection.graph import describe_graph
-        from mahtrt.inspection.int8_check import check_int8
+        from mahtrt.graph.describe import describe_graph
 
         plan = default_plan(self.model, self.spec)
         images = NetworkTensors(open_dataset(f"phantom:{self.settings.images}"), self.spec.input)
@@ -206,8 +206,8 @@ def export_network(network: Network, size: int) -> tuple[Any, Any]:
 
 
 def _built(row: Row, onnx: Path, scratch: Path) -> Row:
-    from mahtrt.engine.tensorrt import build_engine
-    from mahtrt.engine.tensorrt_options import TensorRtOptions
+    from mahtrt.targets.tensorrt.build import build_engine
+    from mahtrt.targets.tensorrt.options import TensorRtOptions
 
     options = TensorRtOptions(compute_capabilities=row.capabilities, cache=False)
     started = time.monotonic()
@@ -248,7 +248,7 @@ def _rows(network: Network, settings: Settings, done: set[Any]) -> list[Row]:
 
 
 def _encoder(variant: str, encoder: str) -> str:
-    from mahtrt.models.config import VARIANTS as CONFIGS
+    from mahtrt.models.maht_net.config import VARIANTS as CONFIGS
 
     return CONFIGS[variant].encoder if encoder == OWN else encoder
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import mahtrt
 from mahtrt.atomic import write_text_atomic
-from mahtrt.benchmarks.machine import describe_machine, package_versions
 from mahtrt.errors import require
+from mahtrt.machine import describe_machine, package_versions
 
 SCHEMA = "mahtrt.tensorrt-builds/1"
 FLAVOUR = "tensorrt-rtx"
@@ -125,7 +125,7 @@ def markdown(document: Mapping[str, Any], rows: Sequence[Row]) -> str:
         "",
         f"{len(rows)} builds without a GPU, for {names}, on {machine['cpu']} "
         f"({machine['cores_usable']} usable cores), {document['date'][:10]}. Random weights; no "
-        "plan was run. Made by `python benchmarks/tensorrt_builds.py`.",
+        "plan was run. Made by `python experiments/tensorrt_builds.py`.",
         "",
         f"Bars: a build below {MAX_SECONDS:.0f} s and {MAX_MEMORY_MIB / 1024:.0f} GiB; INT8 plans "
         f"of base at most {MAX_INT8_SHARE}x of FP32. "

@@ -13,8 +13,8 @@ __version__ = "0.1.0"
 # Name to where it lives, resolved on use.
 _LAZY = {
     "bench": "mahtrt.benchmarks.bench:bench",
-    "build": "mahtrt.engine.build:build",
-    "BuildOptions": "mahtrt.engine.options:BuildOptions",
+    "build": "mahtrt.build.build:build",
+    "BuildOptions": "mahtrt.build.options:BuildOptions",
     "export": "mahtrt.export.onnx:export_onnx",
     "Landmarks": "mahtrt.runtime.landmarks:Landmarks",
     "open": "mahtrt.runtime.session:open_session",
@@ -34,8 +34,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from mahtrt.benchmarks.bench import bench
-    from mahtrt.engine.build import build
-    from mahtrt.engine.options import BuildOptions
+    from mahtrt.build.build import build
+    from mahtrt.build.options import BuildOptions
     from mahtrt.export.onnx import export_onnx as export
     from mahtrt.runtime.landmarks import Landmarks
     from mahtrt.runtime.session import Session

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from mahtrt import __version__
-from mahtrt.console import StageDisplay, ends_well, say, show, write_json
 from mahtrt.errors import GateError, UsageError
+from mahtrt.verbs.console import StageDisplay, ends_well, say, show, write_json
 
 app = typer.Typer(
     name="mahtrt",
@@ -99,7 +99,7 @@ def demo(
     json: Annotated[str | None, typer.Option(help="Write the bench report there too.")] = None,
 ) -> None:
     """The whole path on the shipped checkpoint and phantoms: export, INT8 build, bench, report."""
-    from mahtrt.demo import run_demo
+    from mahtrt.verbs.demo import run_demo
 
     with StageDisplay() as display:
         result = run_demo(out, display)
@@ -211,9 +211,9 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("calibration"),
 ) -> None:
     """Look at ranges on images: a calibration card, and what INT8 costs block by block."""
-    from mahtrt.calibrate import CalibrateOptions, calibrate_to_folder
-    from mahtrt.engine.cache import cache_folder
-    from mahtrt.engine.options import CalibrationOptions
+    from mahtrt.build.options import CalibrationOptions
+    from mahtrt.targets.tensorrt.cache import cache_folder
+    from mahtrt.verbs.calibrate import CalibrateOptions, calibrate_to_folder
 
     options = CalibrateOptions(
         onnx=onnx,
@@ -331,10 +331,10 @@ def build(
     out: Annotated[Path, typer.Option(help="The bundle to write.")] = Path("model.mahtrt"),
 ) -> None:
     """Calibrate, compile, check every engine against PyTorch, and write a bundle."""
-    from mahtrt.engine.build import AccuracyError
-    from mahtrt.engine.build import build as build_bundle
-    from mahtrt.engine.options import AUTO, BuildOptions
-    from mahtrt.engine.tensorrt_options import TensorRtOptions
+    from mahtrt.build.build import AccuracyError
+    from mahtrt.build.build import build as build_bundle
+    from mahtrt.build.options import AUTO, BuildOptions
+    from mahtrt.targets.tensorrt.options import TensorRtOptions
 
     asked = {"fp32": fp32, "fp16": fp16, "bf16": bf16, "int8": int8}
     options = BuildOptions(
@@ -491,7 +491,7 @@ def predict(
     threads: Threads = None,
 ) -> None:
     """Find landmarks in images."""
-    from mahtrt.predict import PredictOptions, predict_files, results_table, write_results
+    from mahtrt.verbs.predict import PredictOptions, predict_files, results_table, write_results
 
     if json == "-" and csv == "-":
         raise UsageError("--json - --csv -", got="two results for stdout", expected="one")
@@ -515,7 +515,7 @@ def inspect(
     json: Annotated[str | None, typer.Option(help="Write JSON; - for stdout.")] = None,
 ) -> None:
     """Show precisions, weights, largest layers, inputs and outputs, plan and provenance."""
-    from mahtrt import inspect as inspection
+    from mahtrt.verbs import inspect as inspection
 
     found = inspection.inspect_file(file, top=top, graphs=graphs)
     if json is not None:
@@ -528,7 +528,7 @@ def inspect(
 @ends_well
 def verify(bundle: Annotated[Path, typer.Argument(help="The .mahtrt folder.")]) -> None:
     """Hash every file of a bundle and replay its golden images."""
-    from mahtrt.verify import verify_and_replay
+    from mahtrt.verbs.verify import verify_and_replay
 
     with StageDisplay() as display:
         lines = verify_and_replay(bundle, display)
@@ -541,7 +541,7 @@ def doctor(
     json: Annotated[str | None, typer.Option(help="Write JSON; - for stdout.")] = None,
 ) -> None:
     """Say what this machine can do, and what to install for the rest."""
-    from mahtrt import doctor as checks
+    from mahtrt.verbs import doctor as checks
 
     found = checks.diagnose()
     if json is not None:
@@ -633,7 +633,7 @@ def _gate(
     **limits: float | None,
 ) -> Any:
     """The gate; a wide budget for the mean widens that of the worst landmark alike."""
-    from mahtrt.benchmarks.gate import Gate
+    from mahtrt.measure.gate import Gate
 
     usual = Gate()
     widened = usual.worst_landmark_px * budget_px / usual.budget_px
@@ -652,7 +652,7 @@ def _settings(kwarg: list[str] | None, input_size: str | None = None) -> dict[st
         from mahtrt.errors import require
 
         require("torch", extra="export", needed_for="--kwarg")
-        from mahtrt.export.foreign import parse_kwargs
+        from mahtrt.models.foreign import parse_kwargs
 
         values = parse_kwargs(kwarg)
     if input_size is not None:
@@ -695,7 +695,7 @@ def _torch_reference(
     bundle: Path, checkpoint: Path | None, source: Any, batch: int, threads: int | None
 ) -> Any:
     """PyTorch for bench where it can be had; says so where it cannot."""
-    from mahtrt.engine.bundle import read_bundle
+    from mahtrt.bundle.bundle import read_bundle
     from mahtrt.errors import MissingComponentError
     from mahtrt.models.reference import find_reference
 

@@ -30,13 +30,13 @@ HEAVY = {
 RUNTIME_MODULES = (
     "mahtrt.runtime",
     "mahtrt.runtime.session",
-    "mahtrt.runtime.tensorrt",
-    "mahtrt.runtime.cuda_driver",
+    "mahtrt.targets.tensorrt.run",
+    "mahtrt.targets.tensorrt.cuda_driver",
     "mahtrt.data.preprocess",
     "mahtrt.spec",
-    "mahtrt.engine.bundle",
-    "mahtrt.predict",
-    "mahtrt.verify",
+    "mahtrt.bundle.bundle",
+    "mahtrt.verbs.predict",
+    "mahtrt.verbs.verify",
 )
 HELP = """
 import sys

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mahtrt.benchmarks.machine import (
+from mahtrt.machine import (
     CudaProbe,
     describe_machine,
     load_average,

@@ -20,8 +20,8 @@ PLACES = (
     "mahtrt/runtime/tensorrt*.py",
     "mahtrt/planning/tensorrt*.py",
     "mahtrt/inspection/*.py",
-    "mahtrt/inspect.py",
-    "mahtrt/doctor.py",
+    "mahtrt/verbs/inspect.py",
+    "mahtrt/verbs/doctor.py",
     "benchmarks/*.py",
 )
 SOURCES = sorted(path for place in PLACES for path in ROOT.glob(place))
@@ -77,7 +77,7 @@ def test_runtimes_are_made_only_where_cuda_was_probed_before() -> None:
         for path in SOURCES
         if ("module", "Runtime") in uses_of(path.read_text(encoding="utf-8"))
     }
-    assert makers == {"mahtrt/engine/tensorrt_child.py", "mahtrt/runtime/tensorrt.py"}
+    assert makers == {"mahtrt/targets/tensorrt/child.py", "mahtrt/targets/tensorrt/run.py"}
 
 
 BAD = """

@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mahtrt.benchmarks.compare import DEFAULT_IMAGES, BenchOptions, Contender, compare
-from mahtrt.benchmarks.gate import Gate
-from mahtrt.benchmarks.machine import package_version
 from mahtrt.benchmarks.report import BenchReport
-from mahtrt.benchmarks.timing import Progress
+from mahtrt.bundle.bundle import Bundle, read_bundle
+from mahtrt.bundle.golden import GoldenVector, read_golden
+from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.data.sample import Dataset, Sample
-from mahtrt.engine.bundle import Bundle, read_bundle
-from mahtrt.engine.golden import GoldenVector, read_golden
-from mahtrt.engine.manifest import EngineRecord
-from mahtrt.engine.targets import find_target
 from mahtrt.errors import BuildError, DataError, MissingComponentError, UsageError
+from mahtrt.machine import package_version
+from mahtrt.measure.gate import Gate
+from mahtrt.measure.timing import Progress
 from mahtrt.runtime.session import Session, open_session
+from mahtrt.targets.targets import find_target
 
 if TYPE_CHECKING:
-    from mahtrt.runtime.backend import Backend
+    from mahtrt.targets.backend import Backend
 
 
 def bench(

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.benchmarks.accuracy import Accuracy, Annotations, LandmarkSet, measure
 from mahtrt.benchmarks.conditions import describe_conditions, find_warnings
-from mahtrt.benchmarks.gate import Gate, judge
-from mahtrt.benchmarks.machine import describe_machine, load_average, package_versions
 from mahtrt.benchmarks.report import SCOPES, BenchReport, Row, Scope
-from mahtrt.benchmarks.timing import Progress, Timings, interleave, speedup
 from mahtrt.data.preprocess import Placement, preprocess
 from mahtrt.errors import DataError, ModelError
+from mahtrt.machine import describe_machine, load_average, package_versions
+from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
+from mahtrt.measure.gate import Gate, judge
+from mahtrt.measure.timing import Progress, Timings, interleave, speedup
 from mahtrt.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class BenchOptions:
     Attributes:
         images: How many of the data set's images to use.
         rounds: Timed rounds; fewer when ``max_seconds`` is over, more until ``min_seconds``.
-        rest: See :func:`mahtrt.benchmarks.timing.interleave`.
+        rest: See :func:`mahtrt.measure.timing.interleave`.
         seed: Of the order and of the bootstrap.
     """
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mahtrt.benchmarks.machine import usable_cores
 from mahtrt.benchmarks.report import Row
+from mahtrt.machine import usable_cores
 
 if TYPE_CHECKING:
     from mahtrt.benchmarks.compare import BenchOptions

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from mahtrt.benchmarks.accuracy import Accuracy
-from mahtrt.benchmarks.gate import Verdict
-from mahtrt.benchmarks.timing import Timings
 from mahtrt.errors import GateError, LatencyError
+from mahtrt.measure.accuracy import Accuracy
+from mahtrt.measure.gate import Verdict
+from mahtrt.measure.timing import Timings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -191,7 +191,7 @@ class BenchReport:
 
     def to_table(self) -> RenderableType:
         """Latency, accuracy, verdict, warnings and legend, for a terminal."""
-        from mahtrt.benchmarks.report_text import report_table
+        from mahtrt.verbs.report_text import report_table
 
         return report_table(self)
 

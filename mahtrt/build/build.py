@@ -16,21 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import mahtrt
 from mahtrt.benchmarks.bench import reference_target
 from mahtrt.benchmarks.compare import BenchOptions, Contender, compare
-from mahtrt.benchmarks.gate import Verdict
-from mahtrt.benchmarks.machine import describe_machine, package_versions
 from mahtrt.benchmarks.report import BenchReport
-from mahtrt.benchmarks.timing import Timings
-from mahtrt.data.datasets import open_dataset
-from mahtrt.data.sample import Dataset
-from mahtrt.data.screening import refuse_unreal_images
-from mahtrt.data.subset import NetworkTensors, Subset, Unannotated, hold_back, spread_out
-from mahtrt.engine.bundle import BundleWriter, check_replaceable, write_bundle
-from mahtrt.engine.cache import cache_folder
-from mahtrt.engine.golden import GoldenVector, write_golden
-from mahtrt.engine.graph_file import GraphFile, read_graph
-from mahtrt.engine.manifest import EngineRecord, GoldenInfo, Manifest
-from mahtrt.engine.options import AUTO, AUTO_PLAN, BuildOptions, check_calibration
-from mahtrt.engine.quantized import (
+from mahtrt.build.options import AUTO, AUTO_PLAN, BuildOptions, check_calibration
+from mahtrt.build.quantized import (
     INT8_FLOATS,
     Graphs,
     check_half,
@@ -38,14 +26,26 @@ from mahtrt.engine.quantized import (
     weight_bits_for,
     write_graphs,
 )
-from mahtrt.engine.stand_in import open_stand_in
-from mahtrt.engine.targets import TARGETS, find_target
-from mahtrt.engine.tensorrt_options import TensorRtOptions
+from mahtrt.build.stand_in import open_stand_in
+from mahtrt.bundle.bundle import BundleWriter, check_replaceable, write_bundle
+from mahtrt.bundle.golden import GoldenVector, write_golden
+from mahtrt.bundle.manifest import EngineRecord, GoldenInfo, Manifest
+from mahtrt.data.datasets import open_dataset
+from mahtrt.data.sample import Dataset
+from mahtrt.data.screening import refuse_unreal_images
+from mahtrt.data.subset import NetworkTensors, Subset, Unannotated, hold_back, spread_out
 from mahtrt.errors import GateError, MissingComponentError, ModelError, UsageError
+from mahtrt.graph.graph_file import GraphFile, read_graph
+from mahtrt.machine import describe_machine, package_versions
+from mahtrt.measure.gate import Verdict
+from mahtrt.measure.timing import Timings
 from mahtrt.runtime.session import Session
+from mahtrt.targets.targets import TARGETS, find_target
+from mahtrt.targets.tensorrt.cache import cache_folder
+from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 if TYPE_CHECKING:
-    from mahtrt.engine.planned import Planned
+    from mahtrt.build.planned import Planned
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 GOLDEN_IMAGES = 3
@@ -221,7 +221,7 @@ def _plan(
     """The planner's plan, where that is asked for."""
     if options.plan != AUTO_PLAN or "int8" not in options.precisions:
         return None
-    from mahtrt.engine.planned import plan_for, planning_target
+    from mahtrt.build.planned import plan_for, planning_target
 
     assert calib is not None
     target = planning_target(targets, options.tensorrt)
@@ -270,7 +270,7 @@ def _jobs(options: BuildOptions, targets: Sequence[str]) -> list[tuple[str, str]
             )
     typed = [name for name in targets if find_target(name).typed]
     for name in typed:
-        from mahtrt.engine.tensorrt import check_request
+        from mahtrt.targets.tensorrt.build import check_request
 
         check_request(name, options.tensorrt)  # type: ignore[arg-type]
     # The cache keeps sensitivities too, whatever the target.
@@ -418,9 +418,9 @@ def _check_layers(onnx_path: Path, plan: Path, layers: Path) -> None:
     """Hold the engine inspector's layers against the plan; raises GateError without INT8."""
     import onnx
 
+    from mahtrt.calibration.int8_check import check_int8
     from mahtrt.calibration.plan import load_plan
-    from mahtrt.inspection.graph import describe_graph
-    from mahtrt.inspection.int8_check import check_int8
+    from mahtrt.graph.describe import describe_graph
 
     inspector = json.loads(layers.read_text(encoding="utf-8"))
     check_int8(describe_graph(onnx.load(onnx_path)), load_plan(plan), inspector)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from mahtrt.build.options import AUTO_METHOD, CalibrationOptions, Tell
 from mahtrt.calibration.bias_correction import BiasCorrection, apply_correction, measure_bias
 from mahtrt.calibration.card import CalibrationCard, make_card
 from mahtrt.calibration.equalize import equalize, scalable_channels, smooth
@@ -32,11 +33,10 @@ from mahtrt.data.preprocess import network_from_output
 from mahtrt.data.sample import Dataset
 from mahtrt.data.subset import NetworkTensors, spread_out
 from mahtrt.digest import sha256_of_file
-from mahtrt.engine.graph_file import GraphFile
-from mahtrt.engine.options import AUTO_METHOD, CalibrationOptions, Tell
 from mahtrt.errors import UsageError
-from mahtrt.runtime.onnxruntime import OnnxRuntimeBackend, open_onnx
+from mahtrt.graph.graph_file import GraphFile
 from mahtrt.runtime.session import Session
+from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, open_onnx
 
 # What is left of the error of the mean after so many images is noise of other causes.
 BIAS_IMAGES = 32

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mahtrt.benchmarks.gate import Gate
 from mahtrt.calibration.methods import METHODS
-from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.errors import UsageError
+from mahtrt.measure.gate import Gate
 from mahtrt.models.reference import ModelSource
+from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 AUTO = "auto"
 AUTO_METHOD = "auto"

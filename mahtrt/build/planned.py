@@ -6,23 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mahtrt.benchmarks.gate import Gate
+from mahtrt.build.options import AUTO_METHOD, AUTO_PLAN, CalibrationOptions, Tell
 from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Method
 from mahtrt.data.sample import Dataset
 from mahtrt.data.subset import NetworkTensors, hold_back, spread_out
-from mahtrt.engine.graph_file import GraphFile
-from mahtrt.engine.options import AUTO_METHOD, AUTO_PLAN, CalibrationOptions, Tell
-from mahtrt.engine.targets import TARGETS, find_target
-from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.errors import DataError, MissingComponentError
+from mahtrt.graph.graph_file import GraphFile
+from mahtrt.measure.budget import Budget
+from mahtrt.measure.gate import Gate
 from mahtrt.planning.blocks import Candidate, find_candidates
-from mahtrt.planning.budget import Budget
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult, make_plan
 from mahtrt.planning.recipe import Recipe, make_recipe
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
-from mahtrt.planning.tensorrt_layers import check_runs_here
 from mahtrt.planning.workbench import BenchSettings
+from mahtrt.targets.targets import TARGETS, find_target
+from mahtrt.targets.tensorrt.options import TensorRtOptions
+from mahtrt.targets.tensorrt.profile import check_runs_here
 
 SENSITIVITY_IMAGES = 8
 # Held back from the calibration images, so that a plan is not chosen on those that judge it.

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.benchmarks.machine import Machine, describe_machine
+from mahtrt.build.options import BuildOptions, Tell
+from mahtrt.bundle.bundle import BundleWriter
 from mahtrt.data.datasets import dataset_digest
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.data.sample import Dataset
-from mahtrt.engine.bundle import BundleWriter
-from mahtrt.engine.graph_file import GraphFile
-from mahtrt.engine.options import BuildOptions, Tell
-from mahtrt.engine.targets import find_target
 from mahtrt.errors import GateError
+from mahtrt.graph.graph_file import GraphFile
+from mahtrt.machine import Machine, describe_machine
+from mahtrt.targets.targets import find_target
 
 if TYPE_CHECKING:
     import onnx
 
-    from mahtrt.engine.planned import Planned
+    from mahtrt.build.planned import Planned
 
 
 FLOAT32 = "fp32"
@@ -71,7 +71,7 @@ def graph_for(precision: str, target: str, int8_float: str) -> str:
     if find_target(target).typed:
         return {"bf16": "bf16-typed", "int8": f"int8-{int8_float}"}.get(precision, precision)
     if precision == "bf16" and target == "openvino":
-        from mahtrt.engine.openvino import has_native_bf16
+        from mahtrt.targets.openvino.build import has_native_bf16
 
         return FLOAT32 if has_native_bf16() else "bf16"
     return precision
@@ -132,8 +132,8 @@ def check_half(
         GateError: Some node gives values that are not finite, or beyond FP16 (exit 3).
         MissingComponentError: ONNX Runtime is not installed.
     """
-    from mahtrt.calibration.finite import check_finite
-    from mahtrt.calibration.half import to_half
+    from mahtrt.graph.finite import check_finite
+    from mahtrt.precision.half import to_half
 
     found = check_finite(to_half(graph.proto, "fp16"), images, threads=threads)
     if found:
@@ -160,12 +160,12 @@ def weight_bits_here(machine: Machine) -> int:
 
 def _float_graph(graph: GraphFile, name: str) -> onnx.ModelProto:
     if name == "bf16":
-        from mahtrt.calibration.bf16 import round_to_bf16
+        from mahtrt.precision.bf16 import round_to_bf16
 
         return round_to_bf16(graph.proto)
     if name == FLOAT32:
         return graph.proto
-    from mahtrt.calibration.half import to_half
+    from mahtrt.precision.half import to_half
 
     return to_half(graph.proto, "bf16" if name == "bf16-typed" else "fp16")
 
@@ -182,10 +182,10 @@ def _quantized(
     planned: Planned | None,
 ) -> Iterator[tuple[str, onnx.ModelProto]]:
     """Calibrate once, then quantise the export in each of its float types."""
+    from mahtrt.build.calibrated import calibrate
+    from mahtrt.calibration.int8_check import check_int8
     from mahtrt.calibration.plan import default_plan, load_plan
-    from mahtrt.engine.calibrated import calibrate
-    from mahtrt.inspection.graph import describe_graph
-    from mahtrt.inspection.int8_check import check_int8
+    from mahtrt.graph.describe import describe_graph
 
     if planned is not None:
         plan = planned.result.plan

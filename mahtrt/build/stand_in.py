@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mahtrt.engine.graph_file import GraphFile
-from mahtrt.engine.manifest import EngineRecord
+from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import ModelError
-from mahtrt.runtime.onnxruntime import OnnxRuntimeBackend, open_onnx
+from mahtrt.graph.graph_file import GraphFile
 from mahtrt.runtime.session import Session
+from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, open_onnx
 
 _WHAT = {
     "fp32": "its FP32 graph through ONNX Runtime",
@@ -44,7 +44,7 @@ def open_stand_in(
         MissingComponentError: ONNX Runtime is not installed.
     """
     if record.precision in ("fp16", "bf16"):
-        from mahtrt.calibration.half_emulation import emulate_half
+        from mahtrt.precision.emulation import emulate_half
 
         emulated = emulate_half(graph.proto, "bf16" if record.precision == "bf16" else "fp16")
         onnx_path = scratch / f"{record.name}.onnx"

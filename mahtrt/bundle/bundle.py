@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mahtrt.atomic import naming_full_disk, temporary_sibling
-from mahtrt.digest import sha256_of_file
-from mahtrt.engine.manifest import (
+from mahtrt.bundle.manifest import (
     MANIFEST_NAME,
     REBUILD,
     SCHEMA,
@@ -31,6 +30,7 @@ from mahtrt.engine.manifest import (
     manifest_from_bytes,
     text_of_manifest,
 )
+from mahtrt.digest import sha256_of_file
 from mahtrt.errors import DataError, IntegrityError, UsageError
 from mahtrt.spec import ModelSpec
 

@@ -24,11 +24,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from mahtrt.calibration.flops import PRODUCTS
-from mahtrt.calibration.graph import GraphIndex, attribute
-from mahtrt.calibration.runner import ImageRunner
-from mahtrt.calibration.taps import needed_nodes, reduce_node
 from mahtrt.errors import DataError, ModelError
+from mahtrt.graph.flops import PRODUCTS
+from mahtrt.graph.index import GraphIndex, attribute
+from mahtrt.graph.runner import ImageRunner
+from mahtrt.graph.taps import needed_nodes, reduce_node
 
 METADATA_KEY = "mahtrt.bias_correction"
 _PREFIX = "mahtrt_int8_"

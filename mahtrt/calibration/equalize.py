@@ -31,10 +31,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from mahtrt.calibration.graph import GraphIndex, attribute
-from mahtrt.calibration.rewrite import GraphRewriter
-from mahtrt.calibration.sites import is_weighted, weight_axis
 from mahtrt.errors import UsageError
+from mahtrt.graph.index import GraphIndex, attribute
+from mahtrt.graph.rewrite import GraphRewriter
+from mahtrt.graph.sites import is_weighted, weight_axis
 
 DEFAULT_ALPHA = 0.5
 

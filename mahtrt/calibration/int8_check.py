@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mahtrt.errors import GateError
-from mahtrt.inspection.layers import int8_layers_of_inspector
+from mahtrt.targets.tensorrt.inspector import int8_layers_of_inspector
 
 if TYPE_CHECKING:
     from mahtrt.calibration.plan import Plan
-    from mahtrt.inspection.graph import GraphSummary
+    from mahtrt.graph.describe import GraphSummary
 
 _SHOWN = 4
 

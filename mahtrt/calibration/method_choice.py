@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 import onnx
 
-from mahtrt.calibration.graph import SCOPE_KEY, GraphIndex, scope_of
 from mahtrt.calibration.methods import DEFAULT_METHOD, METHODS, Method
 from mahtrt.calibration.plan import Plan, check_plan
 from mahtrt.calibration.qdq import quantize, quantized_inputs
 from mahtrt.calibration.ranges import Ranges
 from mahtrt.errors import UsageError
+from mahtrt.graph.index import SCOPE_KEY, GraphIndex, scope_of
 
 DEFAULT_MARGIN = 0.05
 DEFAULT_SWEEPS = 2

@@ -17,11 +17,11 @@ from typing import Any, Literal
 import onnx
 
 from mahtrt.atomic import write_text_atomic
-from mahtrt.calibration.graph import GraphIndex
 from mahtrt.calibration.records import check_table, parse_json, read_text
 from mahtrt.calibration.rules import reason_for_float
-from mahtrt.calibration.sites import Site, find_sites, is_weighted
 from mahtrt.errors import SpecError
+from mahtrt.graph.index import GraphIndex
+from mahtrt.graph.sites import Site, find_sites, is_weighted
 from mahtrt.spec import ModelSpec, check_schema
 
 SCHEMA = "mahtrt.plan/1"

@@ -28,15 +28,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from mahtrt.calibration.graph import GraphIndex, opset_of
-from mahtrt.calibration.half_types import fp32_name
 from mahtrt.calibration.methods import DEFAULT_METHOD, METHODS, Method
 from mahtrt.calibration.plan import Plan, check_plan
 from mahtrt.calibration.ranges import Ranges
-from mahtrt.calibration.rewrite import GraphRewriter
-from mahtrt.calibration.sites import weight_axis
 from mahtrt.calibration.weights import quantize_weight, scale_from_amax, scale_of_type
 from mahtrt.errors import ModelError, SpecError, UsageError
+from mahtrt.graph.index import GraphIndex, opset_of
+from mahtrt.graph.rewrite import GraphRewriter
+from mahtrt.graph.sites import weight_axis
+from mahtrt.precision.types import fp32_name
 
 METADATA_KEY = "mahtrt.quantization"
 _MIN_OPSET = 13  # per-channel DequantizeLinear

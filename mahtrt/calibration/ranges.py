@@ -1,7 +1,7 @@
 """The ranges that tensors take on real images, and the JSON that keeps them.
 
 Images are streamed through ONNX Runtime once. Only the taps of the tensors leave the graph
-(:mod:`mahtrt.calibration.taps`), and go into one histogram per tensor, so memory does not depend
+(:mod:`mahtrt.graph.taps`), and go into one histogram per tensor, so memory does not depend
 on the number of images, nor on the size of the tensors beyond what inference itself needs.
 
 The same pass gives the largest magnitude of each channel of some tensors, for scaling across layers
@@ -27,10 +27,10 @@ from mahtrt.atomic import write_text_atomic
 from mahtrt.calibration.histogram import StreamingHistogram
 from mahtrt.calibration.methods import DEFAULT_PERCENTILE, METHODS, amax_by_method
 from mahtrt.calibration.records import check_table, parse_json, read_text
-from mahtrt.calibration.runner import ImageRunner, load_model
-from mahtrt.calibration.taps import STATISTICS, tap
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.errors import DataError, SpecError, UsageError
+from mahtrt.graph.runner import ImageRunner, load_model
+from mahtrt.graph.taps import STATISTICS, tap
 from mahtrt.spec import check_schema
 
 SCHEMA = "mahtrt.ranges/1"

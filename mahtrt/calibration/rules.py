@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from mahtrt.calibration.sites import MIN_GEMM_SIZE, Site
+from mahtrt.graph.sites import MIN_GEMM_SIZE, Site
 
 Rule = Callable[[Site], str | None]
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from mahtrt.errors import ModelError, UsageError
-from mahtrt.export.outputs import named_outputs
 from mahtrt.export.passes.assign_scopes import WRAPPED
+from mahtrt.models.outputs import named_outputs
 from mahtrt.spec import ModelSpec
 
 # Gelu is one node from 20 on; what comes after 22 no engine builder reads yet.

@@ -14,9 +14,9 @@ from typing import Any
 import onnx
 from onnx import TensorProto
 
-from mahtrt.calibration.flops import flops_by_node
-from mahtrt.calibration.graph import GraphIndex, attribute, opset_of, scope_of
-from mahtrt.inspection.precision import (
+from mahtrt.graph.flops import flops_by_node
+from mahtrt.graph.index import GraphIndex, attribute, opset_of, scope_of
+from mahtrt.graph.layer_precision import (
     UNKNOWN,
     bytes_of,
     is_int8_product,

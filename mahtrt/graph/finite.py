@@ -21,8 +21,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, shape_inference
 
-from mahtrt.calibration.runner import ImageRunner, load_model
 from mahtrt.errors import DataError
+from mahtrt.graph.runner import ImageRunner, load_model
 
 _PREFIX = "mahtrt_finite_"
 

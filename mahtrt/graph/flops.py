@@ -6,7 +6,7 @@ from math import prod
 
 import onnx
 
-from mahtrt.calibration.graph import GraphIndex, attribute
+from mahtrt.graph.index import GraphIndex, attribute
 
 PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 

@@ -7,8 +7,8 @@ from math import prod
 import onnx
 from onnx import TensorProto
 
-from mahtrt.calibration.flops import PRODUCTS
-from mahtrt.calibration.graph import GraphIndex
+from mahtrt.graph.flops import PRODUCTS
+from mahtrt.graph.index import GraphIndex
 
 UNKNOWN = "unknown"
 

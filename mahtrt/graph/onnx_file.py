@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mahtrt.errors import ModelError, require
 
 if TYPE_CHECKING:
-    from mahtrt.inspection.graph import GraphSummary
+    from mahtrt.graph.describe import GraphSummary
 
 
 def describe_onnx(path: Path) -> GraphSummary:
@@ -19,7 +19,7 @@ def describe_onnx(path: Path) -> GraphSummary:
         MissingComponentError: The onnx package is not installed.
     """
     onnx: Any = require("onnx", extra="export", needed_for="reading ONNX files")
-    from mahtrt.inspection.graph import describe_graph
+    from mahtrt.graph.describe import describe_graph
 
     try:
         model = onnx.load(str(path), load_external_data=False)

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from mahtrt.calibration.graph import GraphIndex
+from mahtrt.graph.index import GraphIndex
 
 
 class GraphRewriter:

@@ -16,8 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from mahtrt.calibration.flops import PRODUCTS, flops_by_node
-from mahtrt.calibration.graph import GraphIndex, attribute, scope_of
+from mahtrt.graph.flops import PRODUCTS, flops_by_node
+from mahtrt.graph.index import GraphIndex, attribute, scope_of
 
 UNBOUNDED_HEAD = 2
 

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from mahtrt.calibration.graph import GraphIndex
 from mahtrt.errors import ModelError
+from mahtrt.graph.index import GraphIndex
 
 
 def downstream(graph: GraphIndex, keys: Iterable[str]) -> set[int]:

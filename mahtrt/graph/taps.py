@@ -17,8 +17,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from mahtrt.calibration.graph import GraphIndex, opset_of
 from mahtrt.errors import ModelError
+from mahtrt.graph.index import GraphIndex, opset_of
 
 SAMPLE_LIMIT = 65_536
 TAP_PREFIX = "mahtrt_tap_"

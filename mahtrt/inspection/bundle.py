@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mahtrt.engine.bundle import Bundle, read_bundle
-from mahtrt.engine.manifest import EngineRecord
-from mahtrt.inspection.layers import EngineLayers
+from mahtrt.bundle.bundle import Bundle, read_bundle
+from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.inspection.plan_file import layers_beside
+from mahtrt.targets.tensorrt.inspector import EngineLayers
 
 if TYPE_CHECKING:
-    from mahtrt.inspection.graph import GraphSummary
+    from mahtrt.graph.describe import GraphSummary
 
 # The field of an engine record that says how it was built.
 _BUILD = "build"
@@ -166,7 +166,7 @@ def _plan(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _graphs(bundle: Bundle) -> dict[str, GraphSummary]:
-    from mahtrt.inspection.onnx_file import describe_onnx
+    from mahtrt.graph.onnx_file import describe_onnx
 
     bundle.check(bundle.manifest.models.values())
     return {

@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mahtrt.bundle.bundle import Bundle, read_bundle
+from mahtrt.bundle.manifest import MANIFEST_NAME
 from mahtrt.digest import sha256_of_file
-from mahtrt.engine.bundle import Bundle, read_bundle
-from mahtrt.engine.manifest import MANIFEST_NAME
 from mahtrt.errors import IntegrityError, MahtrtError, ModelError
-from mahtrt.inspection.layers import EngineLayers, read_inspector
+from mahtrt.targets.tensorrt.inspector import EngineLayers, read_inspector
 
 RTX_MAGIC = b"vtrt"
 HEADER_BYTES = 28

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.benchmarks.bootstrap import Bootstrap, Interval
-from mahtrt.benchmarks.displacement import (
+from mahtrt.measure.bootstrap import Bootstrap, Interval
+from mahtrt.measure.displacement import (
     compare_points,
     nearest_rank,
     new_two_peaks,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mahtrt.benchmarks.accuracy import Accuracy
-from mahtrt.benchmarks.displacement import (
+from mahtrt.measure.accuracy import Accuracy
+from mahtrt.measure.displacement import (
     compare_points,
     nearest_rank,
     new_two_peaks,
@@ -53,7 +53,7 @@ class Cost:
         mean_px, worst_landmark_px: Over all points, as the accuracy gate counts.
         p99_px, max_px: Over the points whose heatmap has one peak in the reference; None without
             any.
-        two_peaked: How many points have two (:mod:`mahtrt.benchmarks.displacement`).
+        two_peaked: How many points have two (:mod:`mahtrt.measure.displacement`).
         two_peaked_max_px: Their largest displacement.
         new_two_peaks: How many have two under the plan alone.
         accuracy: In mm and against annotations too, where the evaluation has them.

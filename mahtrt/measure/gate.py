@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mahtrt.benchmarks.accuracy import Accuracy
+    from mahtrt.measure.accuracy import Accuracy
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FAMILIES: Mapping[str, str] = {
-    "maht-net": "mahtrt.models.maht_net",
+    "maht-net": "mahtrt.models.maht_net.maht_net",
 }
 
 

@@ -15,7 +15,7 @@ from mahtrt.spec import ModelSpec
 if TYPE_CHECKING:
     from torch import nn
 
-    from mahtrt.runtime.torch_reference import TorchBackend
+    from mahtrt.models.torch_reference import TorchBackend
 
 DEMO_CHECKPOINT = "maht-net-nano-phantom.safetensors"
 
@@ -125,7 +125,7 @@ def find_reference(
     elif seed is None:
         return None
     module = _rebuilt(spec, int(seed or 0), checkpoint, model)
-    from mahtrt.runtime.torch_reference import TorchBackend
+    from mahtrt.models.torch_reference import TorchBackend
 
     weights = checkpoint.name if checkpoint else f"random weights, seed {seed}"
     return TorchBackend(module, spec, batch), weights
@@ -156,8 +156,8 @@ def _known(source: ModelSource) -> tuple[nn.Module, ModelSpec]:
 
 
 def _foreign(source: ModelSource) -> tuple[nn.Module, ModelSpec]:
-    from mahtrt.export.foreign import adapt, load_foreign
     from mahtrt.models.checkpoint import load_checkpoint, load_into
+    from mahtrt.models.foreign import adapt, load_foreign
     from mahtrt.spec import load_spec
 
     if source.spec is None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mahtrt.errors import require
-from mahtrt.runtime.backend import Tensor
 from mahtrt.spec import ModelSpec
+from mahtrt.targets.backend import Tensor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +31,7 @@ class TorchBackend:
         self._torch: Any = require("torch", extra="export", needed_for="the PyTorch reference")
         self.batch = batch
         self.notes: tuple[str, ...] = ()
-        from mahtrt.export.outputs import named_outputs  # imports torch
+        from mahtrt.models.outputs import named_outputs  # imports torch
 
         self._named_outputs = named_outputs
         self._spec = spec
@@ -40,7 +40,7 @@ class TorchBackend:
         self._device = "cpu" if parameter is None else parameter.device
 
     def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """See :class:`mahtrt.runtime.backend.Backend`.
+        """See :class:`mahtrt.targets.backend.Backend`.
 
         Raises:
             ModelError: The module does not return what the spec says.
@@ -53,4 +53,4 @@ class TorchBackend:
         return {name: np.array(named[name].float().cpu().numpy()) for name in wanted}
 
     def close(self) -> None:
-        """See :class:`mahtrt.runtime.backend.Backend`."""
+        """See :class:`mahtrt.targets.backend.Backend`."""

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 
 import onnx
 
-from mahtrt.calibration.graph import GraphIndex
 from mahtrt.calibration.plan import Block, Plan, default_plan
 from mahtrt.calibration.rules import (
     has_constant_weights,
@@ -25,7 +24,8 @@ from mahtrt.calibration.rules import (
     not_squeezed,
     wide_enough,
 )
-from mahtrt.calibration.sites import Site, find_sites
+from mahtrt.graph.index import GraphIndex
+from mahtrt.graph.sites import Site, find_sites
 from mahtrt.spec import ModelSpec
 
 _IMPOSSIBLE = (has_constant_weights, not_grouped, not_squeezed, wide_enough)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mahtrt.benchmarks.timing import Timings
+from mahtrt.measure.timing import Timings
 
 MARGIN = 0.01  # of the latency; less is not worth a decision
 _RESAMPLES = 1000
@@ -49,7 +49,7 @@ class Ratio:
 
 
 def ratio(candidate: Timings, reference: Timings, *, seed: int = 0) -> Ratio:
-    """The ratio of two participants of one :func:`mahtrt.benchmarks.timing.interleave`.
+    """The ratio of two participants of one :func:`mahtrt.measure.timing.interleave`.
 
     Args:
         seed: Of the bootstrap.

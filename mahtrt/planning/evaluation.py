@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.benchmarks.accuracy import Annotations, LandmarkSet
 from mahtrt.data.preprocess import Placement, network_from_output, preprocess
 from mahtrt.data.sample import Dataset
+from mahtrt.measure.accuracy import Annotations, LandmarkSet
 from mahtrt.planning.store import Found
 from mahtrt.spec import ModelSpec
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import onnx
 
-from mahtrt.calibration.flops import PRODUCTS
+from mahtrt.graph.flops import PRODUCTS
 from mahtrt.planning.blocks import Candidate
-from mahtrt.planning.layers import Layer
+from mahtrt.targets.layers import Layer
 
 OTHER = ""  # the block of whatever belongs to no candidate
 _CONVERTERS = ("QuantizeLinear", "DequantizeLinear")

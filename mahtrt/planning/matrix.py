@@ -4,7 +4,7 @@ Displacement is split in two, because they are mended differently: *bias*, the l
 shift over the images (what bias correction takes away), and *spread*, the root mean square around
 that shift (what better ranges or a float block take away).
 
-Points whose heatmap has two peaks in the reference (:mod:`mahtrt.benchmarks.displacement`) are
+Points whose heatmap has two peaks in the reference (:mod:`mahtrt.measure.displacement`) are
 counted, with their largest displacement, and left out of everything but the mean, which is over
 all points, as the accuracy gate counts.
 """
@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.atomic import write_text_atomic
-from mahtrt.benchmarks.displacement import TWO_PEAKS, compare_points, nearest_rank
 from mahtrt.calibration.records import check_table, parse_json, read_text
 from mahtrt.errors import SpecError
+from mahtrt.measure.displacement import TWO_PEAKS, compare_points, nearest_rank
 from mahtrt.spec import check_schema
 
 SCHEMA = "mahtrt.sensitivity/1"
@@ -136,7 +136,7 @@ def cells_of(shift_px: Floats, peaked: NDArray[np.bool_]) -> tuple[Cell, ...]:
 
     Args:
         shift_px: (N, K, 2) candidate minus reference, network pixels.
-        peaked: (N, K) of :func:`mahtrt.benchmarks.displacement.two_peaked`.
+        peaked: (N, K) of :func:`mahtrt.measure.displacement.two_peaked`.
     """
     return tuple(_cell(shift_px[:, k], peaked[:, k]) for k in range(shift_px.shape[1]))
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from mahtrt.calibration.plan import Plan
 from mahtrt.data.sample import Dataset
-from mahtrt.engine.graph_file import GraphFile
 from mahtrt.errors import DataError, UsageError
+from mahtrt.graph.graph_file import GraphFile
+from mahtrt.measure.budget import Budget
 from mahtrt.planning.blocks import Candidate, compose, decidable
-from mahtrt.planning.budget import Budget
 from mahtrt.planning.gains import gains_by_block
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.proposals import Knowledge, costs_from

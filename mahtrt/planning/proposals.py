@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.measure.budget import Budget
 from mahtrt.planning.blocks import Candidate, decidable
-from mahtrt.planning.budget import Budget
 from mahtrt.planning.matrix import Sensitivity
 
 ALL_FLOAT = "all-float"

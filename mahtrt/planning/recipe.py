@@ -16,7 +16,7 @@ from mahtrt.calibration.plan import Plan
 from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, collect_ranges
 from mahtrt.data.preprocess import PREPROCESS_VERSION
-from mahtrt.engine.graph_file import GraphFile
+from mahtrt.graph.graph_file import GraphFile
 from mahtrt.planning.blocks import Candidate, compose, decidable
 
 
@@ -73,7 +73,7 @@ def make_recipe(
         images: Preprocessed (C, H, W), to calibrate on.
         method, percentile: See :mod:`mahtrt.calibration.methods`.
         weight_bits: 8, or 7 where the target's sums could saturate
-            (:func:`mahtrt.engine.quantized.weight_bits_here`).
+            (:func:`mahtrt.build.quantized.weight_bits_here`).
 
     Raises:
         DataError, ModelError: As :func:`mahtrt.calibration.ranges.collect_ranges`.

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from mahtrt.calibration.plan import Plan
 from mahtrt.errors import BuildError
+from mahtrt.measure.budget import Budget, Cost
 from mahtrt.planning.blocks import compose
-from mahtrt.planning.budget import Budget, Cost
 from mahtrt.planning.contest import MARGIN, Ratio, ratio
 from mahtrt.planning.proposals import ALL_FLOAT, BASELINES, Chosen, Knowledge, baselines, proposals
 from mahtrt.planning.workbench import Bench

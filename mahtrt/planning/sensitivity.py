@@ -3,7 +3,7 @@
 The quantised graph is executed literally, as its Q/DQ nodes say, by ONNX Runtime with its INT8
 kernels off: what is found are the errors of INT8 itself and of no target's kernels. For each block
 only the part of the graph behind it is run, from tensors that the floating-point network gave
-(:mod:`mahtrt.planning.subgraph`). Blocks share such a run as long as their tensors fit in memory.
+(:mod:`mahtrt.graph.subgraph`). Blocks share such a run as long as their tensors fit in memory.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from mahtrt.benchmarks.displacement import two_peaked
-from mahtrt.calibration.graph import GraphIndex
 from mahtrt.calibration.plan import Plan
 from mahtrt.data.preprocess import network_from_output
-from mahtrt.engine.graph_file import GraphFile
 from mahtrt.errors import DataError, ModelError, require
+from mahtrt.graph.graph_file import GraphFile
+from mahtrt.graph.index import GraphIndex
+from mahtrt.graph.subgraph import boundary, downstream, extract, size_in_bytes, upstream
+from mahtrt.measure.displacement import two_peaked
 from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.matrix import BlockRow, Sensitivity, cells_of
 from mahtrt.planning.recipe import Recipe
 from mahtrt.planning.store import Found, FoundStore
-from mahtrt.planning.subgraph import boundary, downstream, extract, size_in_bytes, upstream
-from mahtrt.runtime.onnxruntime import CPU_PROVIDER
 from mahtrt.spec import ModelSpec
+from mahtrt.targets.onnxruntime.run import CPU_PROVIDER
 
 Image = NDArray[np.float32]
 Feed = dict[str, NDArray[Any]]

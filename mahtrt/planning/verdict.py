@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mahtrt.measure.budget import Budget
 from mahtrt.planning.blocks import Candidate
-from mahtrt.planning.budget import Budget
 from mahtrt.planning.contest import MARGIN
 from mahtrt.planning.proposals import ALL_FLOAT, Knowledge
 from mahtrt.planning.search import ALONE, TOO_MUCH, Outcome, Row, is_baseline

@@ -15,23 +15,23 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from mahtrt.benchmarks.accuracy import LandmarkSet, measure
 from mahtrt.benchmarks.bench import reference_target
-from mahtrt.benchmarks.timing import Timings, interleave
-from mahtrt.calibration.half import to_half
+from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.calibration.plan import Plan
 from mahtrt.data.sample import Dataset
-from mahtrt.engine.graph_file import GraphFile
-from mahtrt.engine.manifest import EngineRecord
-from mahtrt.engine.targets import find_target
-from mahtrt.engine.tensorrt_options import TensorRtOptions
+from mahtrt.graph.graph_file import GraphFile
+from mahtrt.measure.accuracy import LandmarkSet, measure
+from mahtrt.measure.budget import Cost, cost_of
+from mahtrt.measure.timing import Timings, interleave
 from mahtrt.planning.blocks import Candidate
-from mahtrt.planning.budget import Cost, cost_of
 from mahtrt.planning.evaluation import EvaluationImages
 from mahtrt.planning.gains import find_owners, time_by_block
-from mahtrt.planning.layers import DEFAULT_RUNS, Layer, layers_from_profile, profile
 from mahtrt.planning.recipe import Recipe
 from mahtrt.planning.store import Found
+from mahtrt.precision.half import to_half
+from mahtrt.targets.layers import DEFAULT_RUNS, Layer, layers_from_profile, profile
+from mahtrt.targets.targets import find_target
+from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 _TIMED_TENSORS = 4
 _FINITE_IMAGES = 2  # FP16 overflows in one image or in none
@@ -83,11 +83,11 @@ class TargetBench:
     what is quantised of it, with 8-bit weights whatever the recipe says for this CPU.
 
     Args:
-        target: By name; anything in :data:`mahtrt.engine.targets.TARGETS`.
+        target: By name; anything in :data:`mahtrt.targets.targets.TARGETS`.
         evaluation: Images, with annotations where it has them.
         block_times: Instead of the target's profiler: an ONNX file and the plan's precision
             (``float`` or ``int8``) to layer times in ms (see
-            :func:`mahtrt.planning.layers.layers_from_profile`).
+            :func:`mahtrt.targets.layers.layers_from_profile`).
         tell: Told how a long build gets on.
 
     Raises:
@@ -112,7 +112,7 @@ class TargetBench:
         self._block_times, self._tell = block_times, tell
         self._kind = find_target(target)
         if self._kind.needs_gpu:
-            from mahtrt.planning.tensorrt_layers import check_runs_here
+            from mahtrt.targets.tensorrt.profile import check_runs_here
 
             check_runs_here(target, self.settings.tensorrt)
         self._built = 0
@@ -123,7 +123,7 @@ class TargetBench:
         if self._kind.typed:
             self.recipe = replace(recipe, weight_bits=_GPU_WEIGHT_BITS)
             if self.float_precision == "fp16":
-                from mahtrt.engine.quantized import check_half
+                from mahtrt.build.quantized import check_half
 
                 check_half(graph, self._images.tensors[:_FINITE_IMAGES], self.settings.threads)
         self._folder = tempfile.TemporaryDirectory(prefix="mahtrt-plan-")
@@ -138,7 +138,7 @@ class TargetBench:
         if self._kind.typed:
             return self.settings.int8_float
         if self.target == "openvino":
-            from mahtrt.engine.openvino import has_native_bf16
+            from mahtrt.targets.openvino.build import has_native_bf16
 
             return "bf16" if has_native_bf16() else "fp32"
         return "fp32"
@@ -191,7 +191,7 @@ class TargetBench:
     def _layers(self, engine: _Engine) -> list[Layer]:
         tensor = self._images.batches(self.graph.batch)[0]
         if self._kind.needs_gpu:  # the engine itself: another build may choose other kernels
-            from mahtrt.planning.tensorrt_layers import layers_of_engine
+            from mahtrt.targets.tensorrt.profile import layers_of_engine
 
             return layers_of_engine(engine.backend, engine.inspector, tensor, DEFAULT_RUNS)
         return profile(

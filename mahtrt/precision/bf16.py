@@ -17,10 +17,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from mahtrt.calibration.flops import PRODUCTS
-from mahtrt.calibration.graph import GraphIndex
-from mahtrt.calibration.rewrite import GraphRewriter
-from mahtrt.calibration.sites import is_thin, tail_positions
+from mahtrt.graph.flops import PRODUCTS
+from mahtrt.graph.index import GraphIndex
+from mahtrt.graph.rewrite import GraphRewriter
+from mahtrt.graph.sites import is_thin, tail_positions
 
 # 2^16 + 1: all but the 8 leading bits of a float32's 24 are split off.
 SPLIT = 65537.0

@@ -13,8 +13,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.calibration.half_types import Half
 from mahtrt.errors import ModelError
+from mahtrt.precision.types import Half
 
 NUMPY_TYPE: dict[Half, np.dtype[np.generic]] = {
     "fp16": np.dtype(np.float16),

@@ -3,8 +3,8 @@
 ONNX Runtime takes an FP16 graph on a CPU, but computes it in FP32 and leaves out the rounding
 between nodes; BF16 convolutions it does not run at all. Here every tensor that would be half is
 rounded to the bits of the half type, by arithmetic that no runtime removes: Veltkamp's split, as in
-:mod:`mahtrt.calibration.bf16`. Kernels that fuse several nodes round less often, so this bounds
-their error rather than repeating it. Range is not emulated: :mod:`mahtrt.calibration.finite` looks
+:mod:`mahtrt.precision.bf16`. Kernels that fuse several nodes round less often, so this bounds
+their error rather than repeating it. Range is not emulated: :mod:`mahtrt.graph.finite` looks
 at that. Graph outputs leave in FP32 as they were made.
 """
 
@@ -13,19 +13,19 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from mahtrt.calibration.graph import GraphIndex
-from mahtrt.calibration.half_constants import half_from_float32
-from mahtrt.calibration.half_islands import Islands
-from mahtrt.calibration.half_opset import with_bf16_opset
-from mahtrt.calibration.half_types import Half
-from mahtrt.calibration.rewrite import GraphRewriter
+from mahtrt.graph.index import GraphIndex
+from mahtrt.graph.rewrite import GraphRewriter
+from mahtrt.precision.constants import half_from_float32
+from mahtrt.precision.islands import Islands
+from mahtrt.precision.opset import with_bf16_opset
+from mahtrt.precision.types import Half
 
 # 2^(24 - bits) + 1, for types of 11 and of 8 significant bits
 _SPLIT: dict[Half, float] = {"fp16": 2.0**13 + 1, "bf16": 2.0**16 + 1}
 
 
 def emulate_half(model: onnx.ModelProto, dtype: Half) -> onnx.ModelProto:
-    """An FP32 model that rounds where :func:`mahtrt.calibration.half.to_half` would.
+    """An FP32 model that rounds where :func:`mahtrt.precision.half.to_half` would.
 
     Args:
         model: The FP32 model that would be given to ``to_half``.

@@ -2,7 +2,7 @@
 
 TensorRT takes precision from the graph: a tensor's element type is what it is computed in. So the
 graph gets half-precision tensors with casts at the borders. An FP16 file runs in ONNX Runtime too;
-how far half precision moves the results is :mod:`mahtrt.calibration.half_emulation`'s to say, since
+how far half precision moves the results is :mod:`mahtrt.precision.emulation`'s to say, since
 a CPU leaves out most of the rounding.
 
 - Graph inputs and outputs stay FP32, for the callers' sake.
@@ -10,10 +10,10 @@ a CPU leaves out most of the rounding.
   ``quantize(to_half(model, "fp16"), ranges, plan)``. Where a tensor is needed in both types, the
   one that its node makes has the name (a graph output always has its own), and the other is
   ``<name>_fp16`` or ``<name>_fp32``, made by one Cast;
-  :func:`~mahtrt.calibration.half_types.fp32_name` leads back.
+  :func:`~mahtrt.precision.types.fp32_name` leads back.
 - A BF16 graph declares at least opset 22, the first in which convolutions take BF16.
 - Constants are rounded once. What an FP32 island reads too is stored twice.
-- Which nodes stay FP32 and why: :mod:`mahtrt.calibration.half_islands`.
+- Which nodes stay FP32 and why: :mod:`mahtrt.precision.islands`.
 
 The same model gives the same bytes.
 """
@@ -28,13 +28,13 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-from mahtrt.calibration.graph import GraphIndex
-from mahtrt.calibration.half_constants import half_from_float32
-from mahtrt.calibration.half_islands import Islands
-from mahtrt.calibration.half_opset import with_bf16_opset
-from mahtrt.calibration.half_types import ELEMENT_TYPE, Half
-from mahtrt.calibration.rewrite import GraphRewriter
 from mahtrt.errors import ModelError, UsageError
+from mahtrt.graph.index import GraphIndex
+from mahtrt.graph.rewrite import GraphRewriter
+from mahtrt.precision.constants import half_from_float32
+from mahtrt.precision.islands import Islands
+from mahtrt.precision.opset import with_bf16_opset
+from mahtrt.precision.types import ELEMENT_TYPE, Half
 
 HALF = Half
 METADATA_KEY = "mahtrt.precision"

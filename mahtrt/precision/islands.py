@@ -9,7 +9,7 @@ The islands, and why they are where they are:
   normalisations. LayerNormalization, Softmax and Gelu as single operators keep their statistics
   inside the kernel, in FP32, and stay half: an island there would only break fused attention.
 - *Constants* that half cannot hold where they matter: an epsilon of 1e-8, a mask of -1e9.
-- *Operators* whose definition does not take the type (:mod:`mahtrt.calibration.half_types`).
+- *Operators* whose definition does not take the type (:mod:`mahtrt.precision.types`).
 - What lies between islands without a product of its own: casting there and back gains nothing.
 """
 
@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from mahtrt.calibration.flops import PRODUCTS
-from mahtrt.calibration.graph import GraphIndex, attribute
-from mahtrt.calibration.half_constants import Loss, loss_of
-from mahtrt.calibration.half_types import Half, HalfSlots, float_slots, half_slots
-from mahtrt.calibration.sites import is_thin, is_weighted, tail_positions, weight_axis
 from mahtrt.errors import ModelError
+from mahtrt.graph.flops import PRODUCTS
+from mahtrt.graph.index import GraphIndex, attribute
+from mahtrt.graph.sites import is_thin, is_weighted, tail_positions, weight_axis
+from mahtrt.precision.constants import Loss, loss_of
+from mahtrt.precision.types import Half, HalfSlots, float_slots, half_slots
 
 # A softmax over more values than this has outputs below FP16's normal range even when it is flat.
 MAX_SOFTMAX_VALUES = 2048

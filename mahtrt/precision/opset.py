@@ -9,8 +9,8 @@ from __future__ import annotations
 import onnx
 from onnx import defs
 
-from mahtrt.calibration.graph import opset_of
 from mahtrt.errors import ModelError
+from mahtrt.graph.index import opset_of
 
 BF16_OPSET = 22
 _OLDEST = 20  # before that, operators differ in more than their types

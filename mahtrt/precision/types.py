@@ -15,7 +15,7 @@ from typing import Literal
 import onnx
 from onnx import TensorProto, defs
 
-from mahtrt.calibration.graph import GraphIndex, opset_of
+from mahtrt.graph.index import GraphIndex, opset_of
 
 Half = Literal["fp16", "bf16"]
 

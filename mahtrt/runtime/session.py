@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.bundle.bundle import Bundle, read_bundle
+from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.data.preprocess import Placement, check_image, preprocess
-from mahtrt.engine.bundle import Bundle, read_bundle
-from mahtrt.engine.manifest import EngineRecord
-from mahtrt.engine.targets import find_target
 from mahtrt.errors import InputError, MahtrtError
-from mahtrt.runtime.backend import Backend, Tensor
 from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs, needed_outputs
 from mahtrt.runtime.verdict import verdict_of
 from mahtrt.spec import ModelSpec
+from mahtrt.targets.backend import Backend, Tensor
+from mahtrt.targets.targets import find_target
 
 Spacing = tuple[float, float]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mahtrt.engine.manifest import EngineRecord, Manifest
+from mahtrt.bundle.manifest import EngineRecord, Manifest
 
 _JUDGED = ("passed", "reasons", "measured_on")
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.errors import UsageError, require
-from mahtrt.runtime.onnxruntime import CPU_PROVIDER
-from mahtrt.runtime.openvino import read_model, shared_core
+from mahtrt.targets.onnxruntime.run import CPU_PROVIDER
+from mahtrt.targets.openvino.run import read_model, shared_core
 
 DEFAULT_RUNS = 20
 WARM_UP = 3  # runs whose times are passed over
@@ -56,7 +56,7 @@ def profile(
 
     Args:
         target: A name in ``PROFILERS``; a GPU's layers are those of the engine that is raced
-            (:mod:`mahtrt.planning.tensorrt_layers`).
+            (:mod:`mahtrt.targets.tensorrt.profile`).
         onnx_path: Floating point or Q/DQ.
         tensor: One input (B, C, H, W).
         inference_precision: ``f32`` or ``bf16``: of what is not INT8, where the target chooses.

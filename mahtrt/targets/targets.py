@@ -10,10 +10,10 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
-from mahtrt.benchmarks.machine import package_version, probe_cuda
-from mahtrt.engine.tensorrt_flavours import find_flavour, load_flavour
-from mahtrt.engine.tensorrt_presence import can_run
 from mahtrt.errors import UsageError, require
+from mahtrt.machine import package_version, probe_cuda
+from mahtrt.targets.tensorrt.flavours import find_flavour, load_flavour
+from mahtrt.targets.tensorrt.presence import can_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class Target:
 
     Attributes:
         builder: ``module:function`` with the signature of
-            :func:`mahtrt.engine.openvino.build_engine`.
+            :func:`mahtrt.targets.openvino.build.build_engine`.
         backend: ``module:class`` with the classmethod ``open`` of
-            :class:`mahtrt.runtime.openvino.OpenVinoBackend`.
+            :class:`mahtrt.targets.openvino.run.OpenVinoBackend`.
         package: Import name of what it needs.
         extra: The extra of mahtrt that brings the package, "" for a core dependency.
         precisions: What it builds.
@@ -84,23 +84,23 @@ TARGETS = {
     for target in (
         Target(
             name="openvino",
-            builder="mahtrt.engine.openvino:build_engine",
-            backend="mahtrt.runtime.openvino:OpenVinoBackend",
+            builder="mahtrt.targets.openvino.build:build_engine",
+            backend="mahtrt.targets.openvino.run:OpenVinoBackend",
             package="openvino",
             precisions=("fp32", "bf16", "int8"),
         ),
         Target(
             name="onnxruntime",
-            builder="mahtrt.engine.onnxruntime:build_engine",
-            backend="mahtrt.runtime.onnxruntime:OnnxRuntimeBackend",
+            builder="mahtrt.targets.onnxruntime.build:build_engine",
+            backend="mahtrt.targets.onnxruntime.run:OnnxRuntimeBackend",
             package="onnxruntime",
             precisions=("fp32", "fp16", "bf16", "int8"),
             extra="cpu",
         ),
         Target(
             name="tensorrt",
-            builder="mahtrt.engine.tensorrt:build_enterprise",
-            backend="mahtrt.runtime.tensorrt:TensorRtBackend",
+            builder="mahtrt.targets.tensorrt.build:build_enterprise",
+            backend="mahtrt.targets.tensorrt.run:TensorRtBackend",
             package="tensorrt",
             precisions=("fp32", "fp16", "bf16", "int8"),
             extra="tensorrt",
@@ -109,8 +109,8 @@ TARGETS = {
         ),
         Target(
             name="tensorrt-rtx",
-            builder="mahtrt.engine.tensorrt:build_rtx",
-            backend="mahtrt.runtime.tensorrt:TensorRtBackend",
+            builder="mahtrt.targets.tensorrt.build:build_rtx",
+            backend="mahtrt.targets.tensorrt.run:TensorRtBackend",
             package="tensorrt_rtx_bindings",
             precisions=("fp32", "fp16", "bf16", "int8"),
             extra="tensorrt-rtx",

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mahtrt.atomic import write_text_atomic
+from mahtrt.build.options import CalibrationOptions, Tell, check_calibration
+from mahtrt.build.quantized import weight_bits_for
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.screening import refuse_unreal_images
-from mahtrt.engine.graph_file import read_graph
-from mahtrt.engine.options import CalibrationOptions, Tell, check_calibration
-from mahtrt.engine.quantized import weight_bits_for
 from mahtrt.errors import UsageError
+from mahtrt.graph.graph_file import read_graph
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -90,8 +90,8 @@ def calibrate_to_folder(options: CalibrateOptions, progress: Tell) -> CalibrateR
         DataError: Images that are missing, empty, random or constant.
         UsageError: A plan without INT8, or a method or place that cannot be.
     """
+    from mahtrt.build.calibrated import calibrate
     from mahtrt.calibration.plan import default_plan, load_plan, save_plan
-    from mahtrt.engine.calibrated import calibrate
 
     check_calibration(options.calibration)
     if options.out.exists() and not options.out.is_dir():
@@ -103,7 +103,7 @@ def calibrate_to_folder(options: CalibrateOptions, progress: Tell) -> CalibrateR
     plan = load_plan(options.plan) if options.plan else default_plan(graph.proto, graph.spec)
     measured = None
     if options.sensitivity:
-        from mahtrt.engine.planned import attribute
+        from mahtrt.build.planned import attribute
 
         measured = attribute(
             graph,

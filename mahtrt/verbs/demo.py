@@ -10,14 +10,14 @@ from PIL import Image
 
 from mahtrt.atomic import atomic_path, write_text_atomic
 from mahtrt.benchmarks.bench import bench
-from mahtrt.benchmarks.gate import Gate
 from mahtrt.benchmarks.report import BenchReport
+from mahtrt.build.build import StageProgress, build
+from mahtrt.build.options import BuildOptions
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.subset import NetworkTensors
-from mahtrt.engine.build import StageProgress, build
-from mahtrt.engine.options import BuildOptions
 from mahtrt.errors import UsageError, require
-from mahtrt.predict import PredictOptions, predict_files, write_results
+from mahtrt.measure.gate import Gate
+from mahtrt.verbs.predict import PredictOptions, predict_files, write_results
 
 # Seeds that differ from each other and from those of training.
 PARITY, CALIBRATION, CHECK, BENCH = "phantom:4@3", "phantom:64@11", "phantom:32@12", "phantom:64@13"

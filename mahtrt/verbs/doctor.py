@@ -15,14 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from mahtrt.benchmarks.machine import (
+from mahtrt.machine import (
     CudaProbe,
     Machine,
     describe_machine,
     package_version,
     probe_cuda,
 )
-from mahtrt.engine.tensorrt_presence import NO_DRIVER, can_build_without_gpu, can_run
+from mahtrt.targets.tensorrt.presence import NO_DRIVER, can_build_without_gpu, can_run
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mahtrt.errors import DataError, UsageError
+from mahtrt.graph.onnx_file import describe_onnx
 from mahtrt.inspection.bundle import BundleSummary, describe_bundle
-from mahtrt.inspection.onnx_file import describe_onnx
 from mahtrt.inspection.plan_file import PlanSummary, describe_plan, looks_like_plan
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from mahtrt.inspection.graph import GraphSummary
+    from mahtrt.graph.describe import GraphSummary
 
 SCHEMA = "mahtrt.inspect/1"
 
@@ -92,7 +92,7 @@ def to_dict(inspection: Inspection) -> dict[str, Any]:
 
 def to_table(inspection: Inspection) -> RenderableType:
     """The same for a terminal."""
-    from mahtrt.inspection.tables import tables_of
+    from mahtrt.verbs.inspection_tables import tables_of
 
     return tables_of(inspection)
 

@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from mahtrt.inspection.bundle import BundleSummary, EngineSummary
-from mahtrt.inspection.layers import EngineLayers
 from mahtrt.inspection.plan_file import PlanSummary
+from mahtrt.targets.tensorrt.inspector import EngineLayers
 
 if TYPE_CHECKING:
-    from mahtrt.inspect import Inspection
-    from mahtrt.inspection.graph import GraphSummary, LayerCost, TensorInfo
+    from mahtrt.graph.describe import GraphSummary, LayerCost, TensorInfo
+    from mahtrt.verbs.inspect import Inspection
 
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mahtrt.benchmarks.accuracy import LISTED_POINTS, Accuracy, LandmarkAccuracy
+from mahtrt.measure.accuracy import LISTED_POINTS, Accuracy, LandmarkAccuracy
 
 if TYPE_CHECKING:
     from mahtrt.benchmarks.report import BenchReport, Row

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from mahtrt.bundle.bundle import Bundle, verify_bundle
+from mahtrt.bundle.golden import read_golden
 from mahtrt.data.preprocess import preprocess
-from mahtrt.engine.bundle import Bundle, verify_bundle
-from mahtrt.engine.golden import read_golden
-from mahtrt.engine.targets import find_target
 from mahtrt.errors import GateError
 from mahtrt.runtime.session import open_session
+from mahtrt.targets.targets import find_target
 
 
 def verify_and_replay(

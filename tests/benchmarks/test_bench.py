@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mahtrt.benchmarks import bench as bench_module
 from mahtrt.benchmarks.bench import bench
-from mahtrt.engine.bundle import EngineRecord, GoldenInfo, Manifest, write_bundle
-from mahtrt.engine.golden import GoldenVector, write_golden
+from mahtrt.bundle.bundle import EngineRecord, GoldenInfo, Manifest, write_bundle
+from mahtrt.bundle.golden import GoldenVector, write_golden
 from mahtrt.errors import DataError, IntegrityError, MissingComponentError, UsageError
 
 SPEC = make_spec()

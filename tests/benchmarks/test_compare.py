@@ -8,9 +8,9 @@ import pytest
 from bench_fakes import LANDMARKS, FakeDataset, FakeSession, make_spec
 
 from mahtrt.benchmarks.compare import BenchOptions, Contender, _landmarks, compare
-from mahtrt.benchmarks.gate import Gate
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.errors import DataError, ModelError
+from mahtrt.measure.gate import Gate
 from mahtrt.runtime.session import Session
 from mahtrt.spec import InputSpec, ModelSpec, OutputSpec
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mahtrt.benchmarks.accuracy import LandmarkSet, measure
 from mahtrt.benchmarks.conditions import find_warnings
 from mahtrt.benchmarks.report import Row
-from mahtrt.benchmarks.timing import Timings
+from mahtrt.measure.accuracy import LandmarkSet, measure
+from mahtrt.measure.timing import Timings
 
 POINTS = LandmarkSet(np.zeros((1, 1, 2)), np.zeros((1, 1, 2)))
 NOTHING = measure(POINTS, POINTS, ("sella",))

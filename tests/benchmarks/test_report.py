@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mahtrt.benchmarks.accuracy import Accuracy, Annotations, LandmarkSet, measure
-from mahtrt.benchmarks.gate import Gate, judge
 from mahtrt.benchmarks.report import BenchReport, Row
-from mahtrt.benchmarks.report_text import LEGEND, worst_landmarks
-from mahtrt.benchmarks.timing import Timings
+from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
+from mahtrt.measure.gate import Gate, judge
+from mahtrt.measure.timing import Timings
+from mahtrt.verbs.report_text import LEGEND, worst_landmarks
 
 GOLDEN = Path(__file__).with_name("golden_report.txt")
 NAMES = ("sella", "nasion", "menton")

@@ -14,22 +14,22 @@ import pytest
 from build_options import make_options
 from foreign_network import SEED, ForeignNetwork
 
-import mahtrt.engine.build
-import mahtrt.engine.openvino
-from mahtrt.benchmarks.gate import Gate, judge
-from mahtrt.benchmarks.machine import package_versions
+import mahtrt.build.build
+import mahtrt.targets.openvino.build
+from mahtrt.build.build import AccuracyError, BuildResult, build
+from mahtrt.build.quantized import graph_for
+from mahtrt.bundle.bundle import read_bundle
+from mahtrt.bundle.golden import read_golden
 from mahtrt.calibration.ranges import ranges_from_json
 from mahtrt.data.datasets import dataset_digest
 from mahtrt.data.phantom import PhantomDataset
 from mahtrt.data.subset import hold_back
 from mahtrt.digest import sha256_of_file
-from mahtrt.engine.build import AccuracyError, BuildResult, build
-from mahtrt.engine.bundle import read_bundle
-from mahtrt.engine.golden import read_golden
-from mahtrt.engine.quantized import graph_for
-from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.errors import MissingComponentError, UsageError
+from mahtrt.machine import package_versions
+from mahtrt.measure.gate import Gate, judge
 from mahtrt.models.reference import ModelSource
+from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 CALIB, POINTS = "phantom:6@1", (0, 1, 2)
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -204,7 +204,7 @@ def test_the_default_engine_is_the_fastest_that_passed(
     }
     assert not any(verdict.passed for verdict in verdicts.values())
     verdicts[slowest] = built.result.verdicts[slowest]
-    assert mahtrt.engine.build._default_engine(report, verdicts) == slowest
+    assert mahtrt.build.build._default_engine(report, verdicts) == slowest
 
 
 IMPOSSIBLE = Gate(budget_px=0.0)
@@ -261,7 +261,7 @@ def test_an_own_plan_is_honoured(
 def test_bf16_is_rounded_in_the_graph_unless_the_cpu_computes_it(
     native: bool, graph: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mahtrt.engine.openvino, "has_native_bf16", lambda: native)
+    monkeypatch.setattr(mahtrt.targets.openvino.build, "has_native_bf16", lambda: native)
     assert graph_for("bf16", "openvino", "fp16") == graph
     assert graph_for("bf16", "onnxruntime", "fp16") == "bf16"
     assert graph_for("fp32", "openvino", "fp16") == "fp32"
@@ -270,7 +270,7 @@ def test_bf16_is_rounded_in_the_graph_unless_the_cpu_computes_it(
 
 def test_bf16_engines_are_made_of_the_right_graph(built: Built) -> None:
     files = {engine.name: engine.files["onnx"] for engine in built.result.manifest.engines}
-    native = mahtrt.engine.openvino.has_native_bf16()
+    native = mahtrt.targets.openvino.build.has_native_bf16()
     assert files["openvino-bf16"] == ("model.onnx" if native else "model.bf16.onnx")
     assert files["onnxruntime-bf16"] == "model.bf16.onnx"
     (engine,) = (e for e in built.result.manifest.engines if e.name == "openvino-bf16")
@@ -313,7 +313,7 @@ def test_an_export_with_random_weights_is_made_again_by_its_seed(
 def test_without_any_target_it_says_so(
     foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mahtrt.engine.build, "TARGETS", {})
+    monkeypatch.setattr(mahtrt.build.build, "TARGETS", {})
     with pytest.raises(MissingComponentError, match="mahtrt doctor"):
         build(make_options(foreign_network, tmp_path / "b", targets=("auto",)))
 

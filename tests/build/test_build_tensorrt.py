@@ -14,20 +14,20 @@ from build_options import make_options
 from foreign_network import ForeignNetwork
 from onnx import numpy_helper
 
-import mahtrt.engine.build
-import mahtrt.engine.calibrated
+import mahtrt.build.build
+import mahtrt.build.calibrated
 from mahtrt.benchmarks.bench import bench
-from mahtrt.benchmarks.gate import Gate
-from mahtrt.benchmarks.machine import probe_cuda
-from mahtrt.engine.build import AccuracyError, BuildResult, build
-from mahtrt.engine.bundle import read_bundle
-from mahtrt.engine.graph_file import read_graph
-from mahtrt.engine.options import BuildOptions
-from mahtrt.engine.quantized import check_half
-from mahtrt.engine.tensorrt_options import TensorRtOptions
+from mahtrt.build.build import AccuracyError, BuildResult, build
+from mahtrt.build.options import BuildOptions
+from mahtrt.build.quantized import check_half
+from mahtrt.bundle.bundle import read_bundle
 from mahtrt.errors import GateError, MissingComponentError
+from mahtrt.graph.graph_file import read_graph
+from mahtrt.machine import probe_cuda
+from mahtrt.measure.gate import Gate
 from mahtrt.runtime.session import open_session
-from mahtrt.verify import verify_and_replay
+from mahtrt.targets.tensorrt.options import TensorRtOptions
+from mahtrt.verbs.verify import verify_and_replay
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 pytestmark = pytest.mark.skipif(
@@ -162,7 +162,7 @@ def test_over_budget_writes_no_bundle(foreign_network: ForeignNetwork, tmp_path:
 def test_int8_that_is_not_in_the_graph_is_exit_3(
     foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mahtrt.engine.calibrated, "quantize", lambda model, *_, **__: model)
+    monkeypatch.setattr(mahtrt.build.calibrated, "quantize", lambda model, *_, **__: model)
     asked = options(
         foreign_network, tmp_path / "b.mahtrt", precisions=("int8",), bias_correction=False
     )
@@ -191,7 +191,7 @@ def test_numbers_beyond_fp16_are_refused_before_any_engine(
 
 
 def test_all_targets_that_run_here_are_auto(built: BuildResult, foreign_network: Any) -> None:
-    targets = mahtrt.engine.build._targets(options(foreign_network, built.path, targets=("auto",)))
+    targets = mahtrt.build.build._targets(options(foreign_network, built.path, targets=("auto",)))
     assert targets == ["openvino", "onnxruntime"]
     assert read_bundle(built.path).manifest.default_engine == "tensorrt-rtx-int8"
 

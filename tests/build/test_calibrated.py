@@ -14,19 +14,19 @@ import pytest
 from build_options import make_options
 from foreign_network import ForeignNetwork
 
-import mahtrt.engine.build
-import mahtrt.engine.calibrated
+import mahtrt.build.build
+import mahtrt.build.calibrated
+from mahtrt.build.build import AccuracyError, build
+from mahtrt.build.calibrated import Calibrated, LandmarkError, calibrate
+from mahtrt.build.options import CalibrationOptions
+from mahtrt.bundle.golden import read_golden
 from mahtrt.calibration.bias_correction import METADATA_KEY as BIAS_KEY
 from mahtrt.calibration.methods import METHODS
 from mahtrt.calibration.plan import default_plan
 from mahtrt.data.phantom import PhantomDataset
 from mahtrt.data.subset import NetworkTensors, spread_out
-from mahtrt.engine.build import AccuracyError, build
-from mahtrt.engine.calibrated import Calibrated, LandmarkError, calibrate
-from mahtrt.engine.golden import read_golden
-from mahtrt.engine.graph_file import GraphFile, read_graph
-from mahtrt.engine.options import CalibrationOptions
 from mahtrt.errors import DataError, UsageError
+from mahtrt.graph.graph_file import GraphFile, read_graph
 
 CALIB = PhantomDataset(4, 1)
 
@@ -167,7 +167,7 @@ class Unnormalised(NetworkTensors):
 def test_a_broken_calibration_is_caught(
     foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mahtrt.engine.calibrated, "NetworkTensors", Unnormalised)
+    monkeypatch.setattr(mahtrt.build.calibrated, "NetworkTensors", Unnormalised)
     with pytest.raises(AccuracyError) as caught:
         build(make_options(foreign_network, tmp_path / "a.mahtrt"))
     assert caught.value.exit_code == 3

@@ -8,16 +8,16 @@ import onnx
 import pytest
 from foreign_network import ForeignNetwork
 
-import mahtrt.engine.quantized
-from mahtrt.benchmarks.machine import ISA_FLAGS, describe_machine
+import mahtrt.build.quantized
+from mahtrt.build.options import BuildOptions
+from mahtrt.build.quantized import Graphs, weight_bits_here, write_graphs
+from mahtrt.bundle.bundle import BundleWriter
 from mahtrt.calibration.plan import load_plan
 from mahtrt.calibration.ranges import ranges_from_json
 from mahtrt.data.phantom import PhantomDataset
-from mahtrt.engine.bundle import BundleWriter
-from mahtrt.engine.graph_file import GraphFile, read_graph
-from mahtrt.engine.options import BuildOptions
-from mahtrt.engine.quantized import Graphs, weight_bits_here, write_graphs
 from mahtrt.errors import ModelError, UsageError
+from mahtrt.graph.graph_file import GraphFile, read_graph
+from mahtrt.machine import ISA_FLAGS, describe_machine
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_weight_bits_of_this_cpu_are_used(
 ) -> None:
     for isa, bits in ((("avx2",), 7), (("avx2", "vnni"), 8)):
         here = dataclasses.replace(describe_machine(), architecture="x86_64", isa=isa)
-        monkeypatch.setattr(mahtrt.engine.quantized, "describe_machine", lambda here=here: here)
+        monkeypatch.setattr(mahtrt.build.quantized, "describe_machine", lambda here=here: here)
         graphs, _ = write(tmp_path / str(bits), graph)
         assert graphs.calibration["weight_bits"] == {"int8": bits}
 

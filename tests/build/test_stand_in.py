@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mahtrt.engine.bundle import read_bundle
-from mahtrt.engine.targets import TARGETS
+from mahtrt.bundle.bundle import read_bundle
 from mahtrt.errors import MissingComponentError
 from mahtrt.runtime import session as session_module
 from mahtrt.runtime.session import _stand_in
+from mahtrt.targets.targets import TARGETS
 
 
 def bundle_with_default(tiny_bundle: Path, passed: dict[str, bool]):  # type: ignore[no-untyped-def]

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import tiny_network as tiny
 
-import mahtrt.engine.bundle as bundle_module
-from mahtrt.engine.bundle import (
+import mahtrt.bundle.bundle as bundle_module
+from mahtrt.bundle.bundle import (
     Bundle,
     Manifest,
     check_replaceable,
@@ -23,8 +23,8 @@ from mahtrt.engine.bundle import (
     verify_bundle,
     write_bundle,
 )
-from mahtrt.engine.golden import read_golden
-from mahtrt.engine.manifest import text_of_manifest
+from mahtrt.bundle.golden import read_golden
+from mahtrt.bundle.manifest import text_of_manifest
 from mahtrt.errors import BuildError, DataError, IntegrityError, UsageError
 from mahtrt.runtime import open_session
 

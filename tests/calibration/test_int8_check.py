@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from inspected_graphs import float_net, int8_net
 
+from mahtrt.calibration.int8_check import check_int8
 from mahtrt.calibration.plan import Block, Plan
 from mahtrt.errors import GateError
-from mahtrt.inspection.graph import describe_graph
-from mahtrt.inspection.int8_check import check_int8
+from mahtrt.graph.describe import describe_graph
 
 
 def plan_of(**blocks: str) -> Plan:

@@ -8,7 +8,6 @@ import onnx
 import pytest
 from tiny_graphs import landmark_net, tiny_spec
 
-from mahtrt.calibration.graph import GraphIndex
 from mahtrt.calibration.plan import (
     Block,
     Plan,
@@ -20,8 +19,9 @@ from mahtrt.calibration.plan import (
     save_plan,
 )
 from mahtrt.calibration.rules import reason_for_float
-from mahtrt.calibration.sites import Site
 from mahtrt.errors import IntegrityError, SpecError
+from mahtrt.graph.index import GraphIndex
+from mahtrt.graph.sites import Site
 
 HEAD = "head, or the last stage before it"
 SQUEEZED = "one position per image (squeeze-excite or pooled features)"

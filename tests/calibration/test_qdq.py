@@ -11,12 +11,12 @@ import pytest
 from onnx import TensorProto, numpy_helper
 from tiny_graphs import Builder, landmark_net, smooth_images, squeeze_excite, tiny_spec
 
-from mahtrt.calibration.graph import SCOPE_KEY, scope_of
 from mahtrt.calibration.methods import METHODS
 from mahtrt.calibration.plan import Block, Plan, default_plan
 from mahtrt.calibration.qdq import METADATA_KEY, quantize, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, TensorRange
 from mahtrt.errors import ModelError, SpecError, UsageError
+from mahtrt.graph.index import SCOPE_KEY, scope_of
 
 WEIGHT_AXES = {"Conv": 0, "ConvTranspose": 1, "MatMul": 1, "Gemm": 0}  # the Gemm has transB
 

@@ -9,10 +9,10 @@ from tiny_graphs import smooth_images
 
 from mahtrt.calibration.bias_correction import correct_biases
 from mahtrt.calibration.equalize import equalize, scalable_channels, smooth
-from mahtrt.calibration.graph import GraphIndex
 from mahtrt.calibration.plan import Plan
 from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges
+from mahtrt.graph.index import GraphIndex
 
 trt = pytest.importorskip(
     "tensorrt_rtx_bindings", reason="needs the extra tensorrt-rtx (tensorrt-rtx-cu13-bindings)"

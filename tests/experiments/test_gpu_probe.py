@@ -14,11 +14,11 @@ import pytest
 from tensorrt_stage import Stage
 from tiny_network import SPEC, make_model
 
-from mahtrt.benchmarks.machine import CudaProbe, probe_cuda
-from mahtrt.engine.artifact import EngineArtifact
-from mahtrt.engine.tensorrt_flavours import FLAVOURS
+from mahtrt.machine import CudaProbe, probe_cuda
+from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.tensorrt.flavours import FLAVOURS
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks/gpu_probe.py"
+SCRIPT = Path(__file__).parents[2] / "experiments/gpu_probe.py"
 NO_GPU = pytest.mark.skipif(not probe_cuda().problem, reason="this machine has a GPU")
 H100 = CudaProbe("13.0", ("NVIDIA H100 (SM 9.0)",), names=("NVIDIA H100",), capabilities=("SM90",))
 RTX_4090 = CudaProbe(
@@ -237,7 +237,7 @@ def test_the_int8_graph_of_a_tensorrt_bundle_is_tried(probe: Any, tmp_path: Path
     manifest = SimpleNamespace(models=models)
     bundle = SimpleNamespace(manifest=manifest, file=lambda place: tmp_path / place)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mahtrt.engine.bundle.read_bundle", lambda path: bundle)
+        patch.setattr("mahtrt.bundle.bundle.read_bundle", lambda path: bundle)
         asked = SimpleNamespace(bundle=tmp_path, onnx=None)
         assert probe.find_graphs(asked, tmp_path) == (
             tmp_path / "model.onnx",
@@ -259,7 +259,7 @@ def test_an_engine_is_built_run_and_compared(
         device=stage.engine.device,
         versions=stage.engine.versions,
     )
-    monkeypatch.setattr("mahtrt.engine.tensorrt.build_engine", lambda *args, **kwargs: built)
+    monkeypatch.setattr("mahtrt.targets.tensorrt.build.build_engine", lambda *args, **kwargs: built)
     monkeypatch.setattr(child, "IMAGES", "phantom:1@99")
     monkeypatch.setattr(child, "TIMED_RUNS", 3)
     record = whole(child.measure("tensorrt", "fp32", exported))

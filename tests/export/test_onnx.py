@@ -30,9 +30,9 @@ from mahtrt.digest import sha256_of_file
 from mahtrt.errors import DataError, GateError, ModelError, UsageError
 from mahtrt.export import onnx as export_module
 from mahtrt.export import tracing
-from mahtrt.export.foreign import adapt
 from mahtrt.export.onnx import ExportResult, export_onnx
 from mahtrt.export.parity import ParityError
+from mahtrt.models.foreign import adapt
 from mahtrt.spec import ModelSpec, OutputSpec, spec_from_json
 
 SOURCE = {"model": "networks.py:UNet", "kwargs": {"width": 8}}

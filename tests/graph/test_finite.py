@@ -7,12 +7,12 @@ import onnx
 import pytest
 from tiny_graphs import Builder, smooth_images
 
-from mahtrt.calibration.finite import Finding, check_finite, measure_peaks
-from mahtrt.calibration.half import to_half
 from mahtrt.calibration.plan import Plan
 from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges
 from mahtrt.errors import DataError, ModelError
+from mahtrt.graph.finite import Finding, check_finite, measure_peaks
+from mahtrt.precision.half import to_half
 
 ONES = [np.ones((3, 32, 32), np.float32)]
 

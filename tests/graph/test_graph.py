@@ -8,7 +8,7 @@ import pytest
 from inspected_graphs import CHANNELS, SIZE, float_net, half_net, int8_net
 from onnx import TensorProto, helper, numpy_helper
 
-from mahtrt.inspection.graph import GraphSummary, WeightGroup, describe_graph
+from mahtrt.graph.describe import GraphSummary, WeightGroup, describe_graph
 
 PIXELS = SIZE * SIZE
 CONV_FLOPS = 2 * PIXELS * CHANNELS * CHANNELS * 9

@@ -6,9 +6,9 @@ import onnx
 import pytest
 from tiny_graphs import Builder, landmark_net, squeeze_excite
 
-from mahtrt.calibration.flops import flops_by_node
-from mahtrt.calibration.graph import GraphIndex
-from mahtrt.calibration.sites import find_sites, head_positions, stem_positions, tail_positions
+from mahtrt.graph.flops import flops_by_node
+from mahtrt.graph.index import GraphIndex
+from mahtrt.graph.sites import find_sites, head_positions, stem_positions, tail_positions
 
 
 def names(model: onnx.ModelProto, positions: Sequence[int] | set[int]) -> set[str]:

@@ -6,10 +6,10 @@ import onnxruntime as ort
 import pytest
 from tiny_graphs import smooth_images
 
-from mahtrt.calibration.graph import GraphIndex
-from mahtrt.engine.graph_file import GraphFile
 from mahtrt.errors import ModelError
-from mahtrt.planning.subgraph import boundary, downstream, extract, size_in_bytes, upstream
+from mahtrt.graph.graph_file import GraphFile
+from mahtrt.graph.index import GraphIndex
+from mahtrt.graph.subgraph import boundary, downstream, extract, size_in_bytes, upstream
 
 
 def run(model: onnx.ModelProto, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_graphs import Builder, smooth_images
 
-from mahtrt.calibration.taps import SAMPLE_LIMIT, STATISTICS, sample_step, tap
 from mahtrt.errors import ModelError
+from mahtrt.graph.taps import SAMPLE_LIMIT, STATISTICS, sample_step, tap
 
 
 @settings(deadline=None)

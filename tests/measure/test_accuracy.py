@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mahtrt.benchmarks.accuracy import (
+from mahtrt.measure.accuracy import (
     LISTED_POINTS,
     Accuracy,
     Annotations,
@@ -16,8 +16,8 @@ from mahtrt.benchmarks.accuracy import (
     measure,
     success_rates,
 )
-from mahtrt.benchmarks.displacement import compare_points
-from mahtrt.benchmarks.gate import Gate, judge
+from mahtrt.measure.displacement import compare_points
+from mahtrt.measure.gate import Gate, judge
 
 NAMES = ("sella", "nasion")
 REFERENCE = np.array([[[10.0, 10.0], [20.0, 20.0]], [[30.0, 30.0], [40.0, 40.0]]])  # (2, 2, 2)

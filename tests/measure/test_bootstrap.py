@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mahtrt.benchmarks.bootstrap import Bootstrap
+from mahtrt.measure.bootstrap import Bootstrap
 
 
 def test_interval_is_seeded_paired_and_around_the_change() -> None:

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mahtrt.benchmarks.accuracy import Accuracy, Annotations, LandmarkSet, measure
-from mahtrt.benchmarks.gate import Gate
-from mahtrt.engine.planned import SHARE_OF_BUDGET, _budget
-from mahtrt.planning.budget import Budget, Cost, cost_of
+from mahtrt.build.planned import SHARE_OF_BUDGET, _budget
+from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
+from mahtrt.measure.budget import Budget, Cost, cost_of
+from mahtrt.measure.gate import Gate
 from mahtrt.planning.store import Found
 
 WIDE = Budget(mean_px=None, worst_landmark_px=99.0)

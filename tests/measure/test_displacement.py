@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mahtrt.benchmarks.displacement import (
+from mahtrt.measure.displacement import (
     compare_points,
     nearest_rank,
     new_two_peaks,

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mahtrt.benchmarks.accuracy import Accuracy, Annotations, LandmarkSet, measure
-from mahtrt.benchmarks.gate import Gate, judge
+from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
+from mahtrt.measure.gate import Gate, judge
 
 NAMES = ("sella", "nasion")
 REFERENCE = np.array([[[10.0, 10.0], [20.0, 20.0]], [[30.0, 30.0], [40.0, 40.0]]])  # (2, 2, 2)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mahtrt.benchmarks.timing import Timings, interleave, speedup, wait_until_idle
+from mahtrt.measure.timing import Timings, interleave, speedup, wait_until_idle
 
 durations = st.lists(st.floats(0.001, 1e4), min_size=1, max_size=300)
 

@@ -11,8 +11,8 @@ from networks import HEATMAPS, LANDMARKS, MAP, SIZE, SqueezeExciteNet, Transform
 from torch import nn
 
 from mahtrt.errors import ModelError, UsageError
-from mahtrt.export.foreign import adapt, complete_spec, load_foreign, parse_kwargs
-from mahtrt.models.soft_argmax import SoftArgmax2d
+from mahtrt.models.foreign import adapt, complete_spec, load_foreign, parse_kwargs
+from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
 from mahtrt.spec import OutputSpec
 
 CODE = """

@@ -8,7 +8,7 @@ import torch
 from networks import HEATMAPS, LANDMARKS, MAP, spec_for
 
 from mahtrt.errors import ModelError
-from mahtrt.export.outputs import check_outputs, named_outputs
+from mahtrt.models.outputs import check_outputs, named_outputs
 from mahtrt.spec import OutputSpec
 
 A, B, C = torch.zeros(1, 3, 2), torch.zeros(1, 3, 8, 8), torch.zeros(1, 5, 4, 4)

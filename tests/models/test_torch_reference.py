@@ -8,7 +8,7 @@ import tiny_network as tiny
 import torch
 
 from mahtrt.errors import ModelError
-from mahtrt.runtime.torch_reference import TorchBackend
+from mahtrt.models.torch_reference import TorchBackend
 
 
 def test_it_runs_in_eval_and_inference_mode() -> None:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import onnx
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "calibration"))
-
 from tiny_graphs import landmark_net, smooth_images, tiny_spec
 
 from mahtrt.calibration.ranges import collect_ranges
 from mahtrt.digest import sha256_of_file
-from mahtrt.engine.graph_file import GraphFile
+from mahtrt.graph.graph_file import GraphFile
 from mahtrt.planning.blocks import Candidate, find_candidates
 from mahtrt.planning.recipe import Recipe, tensors_of_candidates
 

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from mahtrt.benchmarks.timing import Timings
-from mahtrt.planning.budget import Budget, Cost
+from mahtrt.measure.budget import Budget, Cost
+from mahtrt.measure.timing import Timings
 from mahtrt.planning.contest import Ratio, ratio
 
 

@@ -7,12 +7,12 @@ import onnx
 import pytest
 from tiny_graphs import smooth_images
 
-from mahtrt.engine.graph_file import GraphFile
 from mahtrt.errors import UsageError
+from mahtrt.graph.graph_file import GraphFile
 from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.gains import OTHER, find_owners, gains_by_block, time_by_block
-from mahtrt.planning.layers import Layer, layers_from_profile, profile, undisturbed
 from mahtrt.planning.recipe import Recipe
+from mahtrt.targets.layers import Layer, layers_from_profile, profile, undisturbed
 
 STEM, FUSION, HEAD = "encoder.stem", "decoder.fusion", "head.heatmaps"
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import onnx
 import pytest
 
-from mahtrt.calibration.graph import GraphIndex
 from mahtrt.calibration.plan import check_plan, default_plan, plan_from_json
-from mahtrt.engine.graph_file import GraphFile
+from mahtrt.graph.graph_file import GraphFile
+from mahtrt.graph.index import GraphIndex
 from mahtrt.planning.blocks import Candidate, _merge_stages, compose, decidable, find_candidates
 from mahtrt.planning.recipe import Recipe, tensors_of_candidates
 

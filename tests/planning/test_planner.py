@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mahtrt.benchmarks.timing import Timings
 from mahtrt.calibration.plan import Plan, plan_from_json
 from mahtrt.errors import BuildError
+from mahtrt.measure.budget import Budget, Cost
+from mahtrt.measure.timing import Timings
 from mahtrt.planning.blocks import Candidate
-from mahtrt.planning.budget import Budget, Cost
 from mahtrt.planning.matrix import BlockRow, Cell, Sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult, plan_on
 from mahtrt.planning.proposals import (

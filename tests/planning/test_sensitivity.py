@@ -14,8 +14,8 @@ from tiny_graphs import SIZE, Builder, smooth_images, soft_argmax, tiny_spec
 
 from mahtrt.calibration.ranges import collect_ranges
 from mahtrt.digest import sha256_of_file
-from mahtrt.engine.graph_file import GraphFile
 from mahtrt.errors import DataError, ModelError
+from mahtrt.graph.graph_file import GraphFile
 from mahtrt.planning import sensitivity as module
 from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.matrix import Sensitivity

@@ -15,26 +15,26 @@ from onnx import TensorProto, numpy_helper
 from test_workbench import Photographs
 from tiny_graphs import smooth_images
 
-from mahtrt.benchmarks.machine import CudaProbe
-from mahtrt.calibration.half import to_half
+from mahtrt.calibration.int8_check import check_int8
 from mahtrt.calibration.plan import load_plan, save_plan
-from mahtrt.engine import tensorrt as builder
-from mahtrt.engine.graph_file import GraphFile
-from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.errors import BuildError, GateError, MahtrtError, MissingComponentError
-from mahtrt.inspection.graph import describe_graph
-from mahtrt.inspection.int8_check import check_int8
-from mahtrt.planning import tensorrt_layers
+from mahtrt.graph.describe import describe_graph
+from mahtrt.graph.graph_file import GraphFile
+from mahtrt.machine import CudaProbe
+from mahtrt.measure.budget import Budget
 from mahtrt.planning.blocks import Candidate, compose
-from mahtrt.planning.budget import Budget
 from mahtrt.planning.gains import OTHER, find_owners, time_by_block
-from mahtrt.planning.layers import Layer
 from mahtrt.planning.planner import PlanOptions, make_plan
 from mahtrt.planning.proposals import ALL_FLOAT
 from mahtrt.planning.recipe import Recipe
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
-from mahtrt.planning.tensorrt_layers import check_runs_here, layers_with_origins
 from mahtrt.planning.workbench import BenchSettings, TargetBench
+from mahtrt.precision.half import to_half
+from mahtrt.targets.layers import Layer
+from mahtrt.targets.tensorrt import build as builder
+from mahtrt.targets.tensorrt import profile as tensorrt_layers
+from mahtrt.targets.tensorrt.options import TensorRtOptions
+from mahtrt.targets.tensorrt.profile import check_runs_here, layers_with_origins
 
 KINDS = [("tensorrt", "10.16.1"), ("tensorrt", "11.4.0"), ("tensorrt-rtx", "1.7.1")]
 BLOCK = "decoder.blocks.0"

@@ -12,10 +12,10 @@ from tiny_graphs import smooth_images
 
 from mahtrt.calibration.plan import load_plan, save_plan
 from mahtrt.data.sample import Sample
-from mahtrt.engine.graph_file import GraphFile
 from mahtrt.errors import DataError, UsageError
+from mahtrt.graph.graph_file import GraphFile
+from mahtrt.measure.budget import Budget
 from mahtrt.planning.blocks import Candidate, compose
-from mahtrt.planning.budget import Budget
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, make_plan
 from mahtrt.planning.proposals import BASELINES

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 from tiny_graphs import Builder, smooth_images
 
-from mahtrt.calibration.bf16 import SPLIT, bf16_from_float32, round_to_bf16
+from mahtrt.precision.bf16 import SPLIT, bf16_from_float32, round_to_bf16
 
 Run = Callable[..., list[np.ndarray]]
 

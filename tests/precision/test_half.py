@@ -12,13 +12,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tiny_graphs import Builder, landmark_net, smooth_images
 
-from mahtrt.calibration.graph import GraphIndex, scope_of
-from mahtrt.calibration.half import METADATA_KEY, to_half
-from mahtrt.calibration.half_types import ELEMENT_TYPE, Half, fp32_name
 from mahtrt.calibration.plan import Block, Plan
 from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges, TensorRange
 from mahtrt.errors import ModelError, UsageError
+from mahtrt.graph.index import GraphIndex, scope_of
+from mahtrt.precision.half import METADATA_KEY, to_half
+from mahtrt.precision.types import ELEMENT_TYPE, Half, fp32_name
 
 Run = Callable[..., list[np.ndarray]]
 BOTH = pytest.mark.parametrize("dtype", ["fp16", "bf16"])

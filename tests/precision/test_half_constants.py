@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mahtrt.calibration.half_constants import half_from_float32, loss_of
 from mahtrt.errors import ModelError
+from mahtrt.precision.constants import half_from_float32, loss_of
 
 FP16_SMALLEST = 2.0**-14
 FP16_STEP = 2.0**-24

@@ -8,10 +8,10 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 from tiny_graphs import Builder, smooth_images
 
-from mahtrt.calibration.bf16 import round_to_bf16
-from mahtrt.calibration.half import to_half
-from mahtrt.calibration.half_emulation import emulate_half
-from mahtrt.calibration.half_types import Half
+from mahtrt.precision.bf16 import round_to_bf16
+from mahtrt.precision.emulation import emulate_half
+from mahtrt.precision.half import to_half
+from mahtrt.precision.types import Half
 
 Run = Callable[..., list[np.ndarray]]
 BOTH = pytest.mark.parametrize("dtype", ["fp16", "bf16"])

@@ -8,11 +8,11 @@ import pytest
 from onnx import helper
 from tiny_graphs import Builder, landmark_net
 
-from mahtrt.calibration.graph import GraphIndex
-from mahtrt.calibration.half_islands import MAX_SOFTMAX_VALUES, Islands
-from mahtrt.calibration.half_opset import with_bf16_opset
-from mahtrt.calibration.half_types import Half
 from mahtrt.errors import ModelError
+from mahtrt.graph.index import GraphIndex
+from mahtrt.precision.islands import MAX_SOFTMAX_VALUES, Islands
+from mahtrt.precision.opset import with_bf16_opset
+from mahtrt.precision.types import Half
 
 WIDTH = 32
 Middle = Callable[[Builder, str], str]

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from tiny_graphs import Builder, landmark_net
 
-from mahtrt.calibration.graph import opset_of
-from mahtrt.calibration.half_opset import BF16_OPSET, with_bf16_opset
 from mahtrt.errors import ModelError
+from mahtrt.graph.index import opset_of
+from mahtrt.precision.opset import BF16_OPSET, with_bf16_opset
 
 
 def with_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:

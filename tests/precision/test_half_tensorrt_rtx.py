@@ -6,11 +6,11 @@ import onnx
 import pytest
 from test_half import strict_types
 
-from mahtrt.calibration.half import to_half
-from mahtrt.calibration.half_types import Half
 from mahtrt.calibration.plan import Plan
 from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges
+from mahtrt.precision.half import to_half
+from mahtrt.precision.types import Half
 
 trt = pytest.importorskip(
     "tensorrt_rtx_bindings", reason="needs the extra tensorrt-rtx (tensorrt-rtx-cu13-bindings)"

@@ -21,8 +21,8 @@ from mahtrt.errors import (
     ModelError,
     UsageError,
 )
+from mahtrt.models.torch_reference import TorchBackend
 from mahtrt.runtime import Session, open_session
-from mahtrt.runtime.torch_reference import TorchBackend
 from mahtrt.spec import DecodeSpec
 
 ENGINES = ("openvino", "onnxruntime", "torch")

@@ -12,11 +12,11 @@ import pytest
 import tiny_network as tiny
 from PIL import Image
 
-from mahtrt.engine.bundle import read_bundle
-from mahtrt.engine.manifest import MANIFEST_NAME, text_of_manifest
-from mahtrt.predict import PredictOptions, predict_files, results_table, write_results
+from mahtrt.bundle.bundle import read_bundle
+from mahtrt.bundle.manifest import MANIFEST_NAME, text_of_manifest
 from mahtrt.runtime import Session, open_session
 from mahtrt.runtime.verdict import notes_of, verdict_of
+from mahtrt.verbs.predict import PredictOptions, predict_files, results_table, write_results
 
 ENGINE = "onnxruntime-fp32"
 PASSED = {"passed": True, "reasons": [], "measured_on": "engine"}

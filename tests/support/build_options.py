@@ -8,7 +8,7 @@ from typing import Any
 
 from foreign_network import ForeignNetwork
 
-from mahtrt.engine.options import BuildOptions
+from mahtrt.build.options import BuildOptions
 
 
 def make_options(network: ForeignNetwork, out: Path, **changed: Any) -> BuildOptions:

@@ -14,12 +14,13 @@ import pytest
 from fake_cuda import FakeCuda
 from fake_tensorrt import make_fake
 
-from mahtrt.benchmarks.machine import probe_cuda
-from mahtrt.benchmarks.timing import Timings
-from mahtrt.engine import tensorrt as builder
-from mahtrt.engine.tensorrt_child import Request, run_request
-from mahtrt.planning import tensorrt_layers, workbench
-from mahtrt.runtime import cuda_driver
+from mahtrt.machine import probe_cuda
+from mahtrt.measure.timing import Timings
+from mahtrt.planning import workbench
+from mahtrt.targets.tensorrt import build as builder
+from mahtrt.targets.tensorrt import cuda_driver
+from mahtrt.targets.tensorrt import profile as tensorrt_layers
+from mahtrt.targets.tensorrt.child import Request, run_request
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx_bindings"}
 PRODUCTS = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from mahtrt.models import build_model
-from mahtrt.models.maht_net import MahtNet
+from mahtrt.models.maht_net.maht_net import MahtNet
 
 SMALL: dict[str, Any] = {
     "encoder": "efficientnet_b0",

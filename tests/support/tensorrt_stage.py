@@ -15,9 +15,9 @@ from fake_cuda import FakeCuda
 from fake_tensorrt import make_fake
 from tiny_network import SPEC, make_model
 
-from mahtrt.engine.manifest import EngineRecord
-from mahtrt.runtime import cuda_driver
-from mahtrt.runtime.tensorrt import TensorRtBackend
+from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.targets.tensorrt import cuda_driver
+from mahtrt.targets.tensorrt.run import TensorRtBackend
 
 
 def make_plan(trt: Any, model: onnx.ModelProto) -> bytes:
@@ -65,7 +65,7 @@ class Stage:
         self.engine = record(versions={"tensorrt": version})
         monkeypatch.setitem(sys.modules, "tensorrt", self.trt)
         monkeypatch.setattr(cuda_driver, "load_library", lambda name: self.cuda)
-        monkeypatch.setattr("mahtrt.runtime.tensorrt.build_platform", lambda: "linux_x86_64")
+        monkeypatch.setattr("mahtrt.targets.tensorrt.run.build_platform", lambda: "linux_x86_64")
 
     def compute(self, context: Any) -> bool:
         image = array_at(context, "image")

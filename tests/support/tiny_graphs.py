@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from mahtrt.calibration.graph import SCOPE_KEY
+from mahtrt.graph.index import SCOPE_KEY
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec, QuantizeSpec
 
 SIZE = 32

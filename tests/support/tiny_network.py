@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from mahtrt.engine.bundle import EngineRecord, GoldenInfo, Manifest, write_bundle
-from mahtrt.engine.golden import GoldenVector, write_golden
-from mahtrt.engine.targets import find_target
+from mahtrt.bundle.bundle import EngineRecord, GoldenInfo, Manifest, write_bundle
+from mahtrt.bundle.golden import GoldenVector, write_golden
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
+from mahtrt.targets.targets import find_target
 
 SIZE = (32, 48)  # network input, (height, width)
 CELLS = (16, 24)  # heatmaps

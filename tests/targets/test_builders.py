@@ -14,15 +14,15 @@ import onnx
 import pytest
 import tiny_network as tiny
 
-import mahtrt.engine.targets
-import mahtrt.runtime.openvino as ov_runtime
-from mahtrt.benchmarks.machine import CudaProbe
-from mahtrt.engine import openvino as ov_builder
-from mahtrt.engine.bundle import EngineRecord
-from mahtrt.engine.targets import TARGETS, find_target
+import mahtrt.targets.openvino.run as ov_runtime
+import mahtrt.targets.targets
+from mahtrt.bundle.bundle import EngineRecord
 from mahtrt.errors import BuildError, ModelError, UsageError
+from mahtrt.machine import CudaProbe
 from mahtrt.runtime import Session
-from mahtrt.runtime.backend import check_interface
+from mahtrt.targets.backend import check_interface
+from mahtrt.targets.openvino import build as ov_builder
+from mahtrt.targets.targets import TARGETS, find_target
 
 
 @pytest.fixture(params=tiny.TARGETS)
@@ -252,8 +252,8 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 import numpy as np
 from mahtrt.runtime import open_session
-from mahtrt.engine.bundle import verify_bundle
-from mahtrt.engine.golden import read_golden
+from mahtrt.bundle.bundle import verify_bundle
+from mahtrt.bundle.golden import read_golden
 
 bundle = verify_bundle(sys.argv[1])
 for engine in ("openvino", "onnxruntime"):
@@ -286,11 +286,11 @@ def test_engines_that_the_card_cannot_run_do_not_run_here(monkeypatch: pytest.Mo
     rtx, enterprise = TARGETS["tensorrt-rtx"], TARGETS["tensorrt"]
     none = CudaProbe(problem="no driver")
     for probe, able in ((cards("SM89"), True), (cards("SM90"), False), (none, False)):
-        monkeypatch.setattr(mahtrt.engine.targets, "probe_cuda", lambda probe=probe: probe)
+        monkeypatch.setattr(mahtrt.targets.targets, "probe_cuda", lambda probe=probe: probe)
         assert rtx.runs_here is able
-    monkeypatch.setattr(mahtrt.engine.targets, "probe_cuda", lambda: cards("SM90"))
-    monkeypatch.setattr(mahtrt.engine.targets, "_has_module", lambda name: True)
+    monkeypatch.setattr(mahtrt.targets.targets, "probe_cuda", lambda: cards("SM90"))
+    monkeypatch.setattr(mahtrt.targets.targets, "_has_module", lambda name: True)
     for version, able in (("10.16.1", True), ("8.6.1", False)):
         versions = {"tensorrt": version}
-        monkeypatch.setattr(mahtrt.engine.targets, "package_version", versions.get)
+        monkeypatch.setattr(mahtrt.targets.targets, "package_version", versions.get)
         assert enterprise.runs_here is able

@@ -16,7 +16,7 @@ from foreign_network import POINTS, ForeignNetwork, run
 from typer.testing import Result
 
 import mahtrt
-import mahtrt.engine.build
+import mahtrt.build.build
 from mahtrt.cli import app
 
 # Names and meanings are a contract; more may be added.
@@ -27,7 +27,7 @@ COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-def
 @pytest.fixture(scope="module", autouse=True)
 def _quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mahtrt.engine.build, "TIMED_ROUNDS", 1)
+        patch.setattr(mahtrt.build.build, "TIMED_ROUNDS", 1)
         yield
 
 
@@ -147,8 +147,8 @@ def test_keep_failed_exits_3_too_but_writes(
 
 
 def test_a_wide_budget_widens_that_of_the_worst_landmark() -> None:
-    from mahtrt.benchmarks.gate import Gate
     from mahtrt.cli import _gate
+    from mahtrt.measure.gate import Gate
 
     assert _gate(0.25, None, None) == Gate()
     assert _gate(0.1, None, None).worst_landmark_px == 1.0

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from mahtrt import doctor
-from mahtrt.benchmarks.machine import CudaProbe, Machine
-from mahtrt.doctor import Check, diagnose, exit_code, to_dict, to_text
-from mahtrt.engine.tensorrt_flavours import FLAVOURS
-from mahtrt.engine.tensorrt_presence import RTX_CAPABILITIES
+from mahtrt.machine import CudaProbe, Machine
+from mahtrt.targets.tensorrt.flavours import FLAVOURS
+from mahtrt.targets.tensorrt.presence import RTX_CAPABILITIES
+from mahtrt.verbs import doctor
+from mahtrt.verbs.doctor import Check, diagnose, exit_code, to_dict, to_text
 
-PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 EVERYTHING = {
     "numpy": "2.1.0",
     "opencv-python-headless": "4.11.0.86",
@@ -135,7 +135,8 @@ def test_torch_is_never_imported() -> None:
     look(import_module=imported.append)
     assert set(imported) == {"numpy", "cv2", "openvino"}
     program = (
-        "import sys, mahtrt.doctor as d; d.diagnose(); print({'torch', 'onnx'} & {*sys.modules})"
+        "import sys, mahtrt.verbs.doctor as d; d.diagnose(); "
+        "print({'torch', 'onnx'} & {*sys.modules})"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
@@ -252,7 +253,7 @@ def test_cards_of_tensorrt_rtx_agree_with_its_own_list() -> None:
 
 def test_no_tensorrt_is_imported() -> None:
     program = (
-        "import sys, mahtrt.doctor as d; d.diagnose(); "
+        "import sys, mahtrt.verbs.doctor as d; d.diagnose(); "
         "print([name for name in sys.modules if name.startswith('tensorrt')])"
     )
     result = subprocess.run(

@@ -14,9 +14,9 @@ import pytest
 import tiny_network as tiny
 from inspected_graphs import float_net, int8_net
 
-from mahtrt.engine.bundle import EngineRecord, Manifest, write_bundle
+from mahtrt.bundle.bundle import EngineRecord, Manifest, write_bundle
 from mahtrt.errors import DataError, IntegrityError, MahtrtError, ModelError, UsageError
-from mahtrt.inspect import inspect_file, to_dict, to_text
+from mahtrt.verbs.inspect import inspect_file, to_dict, to_text
 
 VERSION = bytes([1, 7, 1, 116])
 LAYERS = {
@@ -256,7 +256,7 @@ def test_a_bundle_is_described_without_onnx_or_torch(tiny_bundle: Path, tmp_path
     copy = shutil.copytree(tiny_bundle, tmp_path / "copy.mahtrt")
     code = (
         "import sys\n"
-        "from mahtrt.inspect import inspect_file, to_text\n"
+        "from mahtrt.verbs.inspect import inspect_file, to_text\n"
         f"to_text(inspect_file({str(copy)!r}))\n"
         "loaded = {'onnx', 'torch', 'openvino', 'tensorrt_rtx_bindings'} & set(sys.modules)\n"
         "assert not loaded, loaded\n"

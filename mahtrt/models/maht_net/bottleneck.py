@@ -14,7 +14,7 @@ from transformers import SwinConfig, ViTConfig
 from transformers.models.swin.modeling_swin import SwinLayer
 from transformers.models.vit.modeling_vit import ViTLayer
 
-from mahtrt.models.config import MahtNetConfig
+from mahtrt.models.maht_net.config import MahtNetConfig
 
 
 class TransformerBottleneck(nn.Module):

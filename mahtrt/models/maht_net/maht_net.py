@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mahtrt.models.bottleneck import TransformerBottleneck
-from mahtrt.models.config import VARIANTS, MahtNetConfig, variant_config
-from mahtrt.models.decoder import AttentionGatedDecoder
-from mahtrt.models.encoders import Encoder
-from mahtrt.models.head import HeatmapHead
-from mahtrt.models.soft_argmax import SoftArgmax2d
+from mahtrt.models.maht_net.bottleneck import TransformerBottleneck
+from mahtrt.models.maht_net.config import VARIANTS, MahtNetConfig, variant_config
+from mahtrt.models.maht_net.decoder import AttentionGatedDecoder
+from mahtrt.models.maht_net.encoders import Encoder
+from mahtrt.models.maht_net.head import HeatmapHead
+from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec, QuantizeSpec
 
 FAMILY = "maht-net"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mahtrt.benchmarks.machine import describe_machine
-from mahtrt.engine.artifact import EngineArtifact
 from mahtrt.errors import BuildError, require
-from mahtrt.runtime.onnxruntime import CPU_PROVIDER, batch_of, open_onnx
+from mahtrt.machine import describe_machine
+from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.onnxruntime.run import CPU_PROVIDER, batch_of, open_onnx
 
 _NOTES = {
     "bf16": ("ONNX Runtime rounds to BF16 by arithmetic: the speed is not BF16's.",),

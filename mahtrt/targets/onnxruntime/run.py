@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from mahtrt.engine.manifest import EngineRecord
+from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import BuildError, ModelError, require
-from mahtrt.runtime.backend import Tensor, check_interface
 from mahtrt.spec import ModelSpec
+from mahtrt.targets.backend import Tensor, check_interface
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _ERRORS_ONLY = 3
@@ -66,7 +66,7 @@ class OnnxRuntimeBackend:
         return cls(session, spec, engine.name, notes)
 
     def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """See :class:`mahtrt.runtime.backend.Backend`."""
+        """See :class:`mahtrt.targets.backend.Backend`."""
         names = self._outputs if outputs is None else list(outputs)
         arrays = self._session.run(names, {self._input: tensor})
         return {
@@ -74,7 +74,7 @@ class OnnxRuntimeBackend:
         }
 
     def close(self) -> None:
-        """See :class:`mahtrt.runtime.backend.Backend`."""
+        """See :class:`mahtrt.targets.backend.Backend`."""
 
 
 def open_onnx(path: Path, *, threads: int | None, literal_qdq: bool = False) -> Any:

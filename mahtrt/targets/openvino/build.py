@@ -27,19 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from mahtrt.atomic import naming_full_disk
-from mahtrt.benchmarks.machine import usable_cores
-from mahtrt.engine.artifact import EngineArtifact
-from mahtrt.engine.openvino_tuning import (
-    Configuration,
-    Measure,
-    Tuned,
-    candidates_for,
-    thread_counts,
-    time_configurations,
-    tune,
-)
 from mahtrt.errors import BuildError, require
-from mahtrt.runtime.openvino import (
+from mahtrt.machine import usable_cores
+from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.openvino.run import (
     batch_of,
     compile_model,
     cpu_device,
@@ -47,6 +38,15 @@ from mahtrt.runtime.openvino import (
     openvino_version,
     read_model,
     reason_of,
+)
+from mahtrt.targets.openvino.tune import (
+    Configuration,
+    Measure,
+    Tuned,
+    candidates_for,
+    thread_counts,
+    time_configurations,
+    tune,
 )
 
 __all__ = ["build_engine", "has_native_bf16"]

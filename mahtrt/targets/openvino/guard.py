@@ -4,8 +4,9 @@ Where the quantisation of a signed INT8 activation can be moved in front of a Co
 (seen in 2026.4.1, AVX2) moves it there and then loses its scale: values come out rounded to whole
 numbers, silently. ONNX Runtime and plain arithmetic agree on the right result for the same file.
 A maximum with the lowest float, which changes no value, keeps the quantisation behind the Concat;
-then the results agree (tests/calibration/test_openvino_guard.py). U-Net-like decoders consist of
-such Concats, so every INT8 model for OpenVINO goes through this. The ONNX file stays as it is.
+then the results agree (tests/targets/openvino/test_openvino_guard.py). U-Net-like decoders
+consist of such Concats, so every INT8 model for OpenVINO goes through this. The ONNX file stays
+as it is.
 """
 
 from __future__ import annotations

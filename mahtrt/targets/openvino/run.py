@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from mahtrt.benchmarks.machine import describe_machine, usable_cores
-from mahtrt.engine.manifest import EngineRecord
+from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import BuildError, ModelError, require
-from mahtrt.runtime.backend import Tensor, check_interface
-from mahtrt.runtime.openvino_guard import keep_concats_float
+from mahtrt.machine import describe_machine, usable_cores
 from mahtrt.spec import ModelSpec
+from mahtrt.targets.backend import Tensor, check_interface
+from mahtrt.targets.openvino.guard import keep_concats_float
 
 
 class OpenVinoBackend:
@@ -89,7 +89,7 @@ class OpenVinoBackend:
         return cls(compiled, spec, engine.name, notes)
 
     def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """See :class:`mahtrt.runtime.backend.Backend`."""
+        """See :class:`mahtrt.targets.backend.Backend`."""
         try:
             request = self._free.pop()
         except IndexError:
@@ -105,7 +105,7 @@ class OpenVinoBackend:
             self._free.append(request)
 
     def close(self) -> None:
-        """See :class:`mahtrt.runtime.backend.Backend`."""
+        """See :class:`mahtrt.targets.backend.Backend`."""
         self._free.clear()
 
 

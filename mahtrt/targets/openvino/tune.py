@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mahtrt.benchmarks.machine import describe_machine
-from mahtrt.benchmarks.timing import Timings, interleave, speedup
-from mahtrt.runtime.openvino import compile_model
+from mahtrt.machine import describe_machine
+from mahtrt.measure.timing import Timings, interleave, speedup
+from mahtrt.targets.openvino.run import compile_model
 
 # What a configuration has to gain to be taken instead of OpenVINO's own, and the rounds it takes
 # to believe it. A network so slow that the seconds do not suffice for them keeps the default.

@@ -1,6 +1,6 @@
 """ONNX to a TensorRT plan, with the enterprise TensorRT or with TensorRT-RTX.
 
-One path for both (:mod:`mahtrt.engine.tensorrt_flavours` says where they differ): a strongly typed
+One path for both (:mod:`mahtrt.targets.tensorrt.flavours` says where they differ): a strongly typed
 network, so precision is what the ONNX says; the native builder in a process of its own; and an
 engine of the same ONNX, options, versions and device taken from the cache instead.
 """
@@ -17,28 +17,28 @@ from pathlib import Path
 from typing import Any
 
 from mahtrt.atomic import temporary_sibling
-from mahtrt.benchmarks.machine import probe_cuda
 from mahtrt.digest import sha256_of_bytes, sha256_of_file
-from mahtrt.engine.artifact import EngineArtifact
-from mahtrt.engine.cache import (
+from mahtrt.errors import BuildError, ModelError, require
+from mahtrt.machine import probe_cuda
+from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.tensorrt.cache import (
     CachedEngine,
     EngineCache,
     EngineKey,
     explain_difference,
     open_cache,
 )
-from mahtrt.engine.onnx_head import read_head
-from mahtrt.engine.tensorrt_child import Request
-from mahtrt.engine.tensorrt_device import BuildDevice, build_platform, choose_device
-from mahtrt.engine.tensorrt_flavours import Flavour, FlavourName, find_flavour, load_flavour
-from mahtrt.engine.tensorrt_messages import build_error, cleaned, parse_error
-from mahtrt.engine.tensorrt_options import (
+from mahtrt.targets.tensorrt.child import Request
+from mahtrt.targets.tensorrt.device import BuildDevice, build_platform, choose_device
+from mahtrt.targets.tensorrt.flavours import Flavour, FlavourName, find_flavour, load_flavour
+from mahtrt.targets.tensorrt.messages import build_error, cleaned, parse_error
+from mahtrt.targets.tensorrt.onnx_head import read_head
+from mahtrt.targets.tensorrt.options import (
     TensorRtOptions,
     check_options,
     ignored_options,
 )
-from mahtrt.engine.tensorrt_process import run_child, shown_progress
-from mahtrt.errors import BuildError, ModelError, require
+from mahtrt.targets.tensorrt.process import run_child, shown_progress
 
 DEFAULT_OPTIONS = TensorRtOptions()
 PLAN_NAME, LAYERS_NAME = "model.plan", "layers.json"
@@ -148,7 +148,7 @@ def _check_opset(onnx: Path, flavour: Flavour, version: str) -> None:
 
 def _check_plugin(trt: Any, options: TensorRtOptions) -> None:
     if options.fuse_soft_argmax:
-        from mahtrt.engine.soft_argmax_plugin import check_support
+        from mahtrt.targets.tensorrt.soft_argmax_plugin import check_support
 
         check_support(trt)
 

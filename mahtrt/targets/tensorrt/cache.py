@@ -86,7 +86,7 @@ class CachedEngine:
     Attributes:
         files: Role (``plan``, ``layers``) to SHA-256.
         seconds: How long the build took.
-        facts: What the build found out, as :class:`mahtrt.engine.artifact.EngineArtifact` has it.
+        facts: What the build found out, as :class:`mahtrt.targets.artifact.EngineArtifact` has it.
     """
 
     key: EngineKey

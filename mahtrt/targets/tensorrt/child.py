@@ -1,7 +1,7 @@
-"""The process that runs TensorRT's builder: ``python -m mahtrt.engine.tensorrt_child REQUEST``.
+"""The process that runs TensorRT's builder: ``python -m mahtrt.targets.tensorrt.child REQUEST``.
 
 A native builder that crashes, or is killed for its memory, takes its process along; so it gets one
-of its own, and the parent (:mod:`mahtrt.engine.tensorrt`) turns what happened into an error.
+of its own, and the parent (:mod:`mahtrt.targets.tensorrt.build`) turns what happened into an error.
 
 The protocol: the request is a JSON file (:class:`Request`). Standard output carries one JSON object
 per line: ``{"event": "phase", "text": …}`` and at the end ``{"event": "result", …}``
@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mahtrt.engine.cache import read_timing_cache, write_timing_cache
-from mahtrt.engine.tensorrt_flavours import find_flavour, load_flavour
 from mahtrt.errors import MahtrtError
 from mahtrt.schema import check_schema, dataclass_from
+from mahtrt.targets.tensorrt.cache import read_timing_cache, write_timing_cache
+from mahtrt.targets.tensorrt.flavours import find_flavour, load_flavour
 
 SCHEMA = "mahtrt.tensorrt-request/1"
 # How long a cancelled build may take to end by itself; some steps look at it rarely.
@@ -100,7 +100,7 @@ def run_request(
     """
     log = _make_logger(trt)
     if request.fuse_soft_argmax:
-        from mahtrt.engine.soft_argmax_plugin import register
+        from mahtrt.targets.tensorrt.soft_argmax_plugin import register
 
         register(trt)
     started = time.monotonic()

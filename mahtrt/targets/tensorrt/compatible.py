@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mahtrt.engine.manifest import EngineRecord
-from mahtrt.engine.tensorrt_flavours import find_flavour, version_numbers
+from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import BuildError
+from mahtrt.targets.tensorrt.flavours import find_flavour, version_numbers
 
 _OLDEST_COMPATIBLE = 80  # Ampere, where hardware compatibility "ampere_plus" begins
 

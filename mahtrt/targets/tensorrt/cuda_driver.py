@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.benchmarks.machine import CUDA_LIBRARY, CudaProbe, cuda_error_name, probe_cuda
 from mahtrt.errors import MahtrtError, MissingComponentError
+from mahtrt.machine import CUDA_LIBRARY, CudaProbe, cuda_error_name, probe_cuda
 
 NEED_GPU = "Needs a machine with an NVIDIA GPU and its driver; no package can bring it."
 

@@ -7,15 +7,15 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from mahtrt.benchmarks.machine import CudaProbe
-from mahtrt.engine.tensorrt_flavours import Flavour
-from mahtrt.engine.tensorrt_options import (
+from mahtrt.errors import MissingComponentError
+from mahtrt.machine import CudaProbe
+from mahtrt.targets.tensorrt.flavours import Flavour
+from mahtrt.targets.tensorrt.options import (
     DEFAULT_CAPABILITIES,
     TensorRtOptions,
     check_capabilities,
     known_capabilities,
 )
-from mahtrt.errors import MissingComponentError
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from mahtrt.engine.tensorrt_flavours import Flavour, version_numbers
 from mahtrt.errors import MissingComponentError, UsageError
+from mahtrt.targets.tensorrt.flavours import Flavour, version_numbers
 
 HardwareCompatibility = Literal["none", "ampere_plus", "same_compute_capability"]
 
@@ -30,7 +30,8 @@ class TensorRtOptions:
         compute_capabilities: Such as ``SM86`` (TensorRT-RTX only). Empty: the GPU's here, without
             a GPU ``DEFAULT_CAPABILITIES``.
         cache: Reuse engines and kernel timings of earlier builds, and keep those of this one.
-        cache_dir: Where they are kept; None: see :func:`mahtrt.engine.cache.cache_folder`.
+        cache_dir: Where they are kept; None: see
+            :func:`mahtrt.targets.tensorrt.cache.cache_folder`.
         fuse_soft_argmax: Experimental: the soft-argmax as one plugin (enterprise only).
         timeout_s: A build that takes longer is stopped; None: no limit.
     """

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mahtrt.benchmarks.machine import CudaProbe
-from mahtrt.engine.tensorrt_flavours import FLAVOURS, Flavour
+from mahtrt.machine import CudaProbe
+from mahtrt.targets.tensorrt.flavours import FLAVOURS, Flavour
 
 # The compute capabilities that TensorRT-RTX has kernels for. Its own list would cost an import of
 # some hundred megabytes; a test compares them.

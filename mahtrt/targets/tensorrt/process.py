@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from mahtrt import errors
-from mahtrt.engine.tensorrt_child import GRACE_S, Request
 from mahtrt.errors import BuildError, MahtrtError
 from mahtrt.interrupt import interrupt_later
+from mahtrt.targets.tensorrt.child import GRACE_S, Request
 
-CHILD = (sys.executable, "-P", "-m", "mahtrt.engine.tensorrt_child")
+CHILD = (sys.executable, "-P", "-m", "mahtrt.targets.tensorrt.child")
 # What the child's own handling of a cancelled build may take before it is killed from here.
 _PATIENCE_S = GRACE_S + 2.0
 _TICK_S = 1.0
@@ -46,7 +46,7 @@ def run_child(
         command: What to run, ``CHILD`` unless told; the request's path is added.
 
     Returns:
-        The child's result, see :func:`mahtrt.engine.tensorrt_child.run_request`.
+        The child's result, see :func:`mahtrt.targets.tensorrt.child.run_request`.
 
     Raises:
         BuildError: The child crashed, was killed, or took too long.

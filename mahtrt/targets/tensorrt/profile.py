@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.benchmarks.machine import probe_cuda
-from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.errors import MissingComponentError
-from mahtrt.planning.layers import WARM_UP, Layer, layers_from_profile, undisturbed
-from mahtrt.runtime.tensorrt import TensorRtBackend
+from mahtrt.machine import probe_cuda
+from mahtrt.targets.layers import WARM_UP, Layer, layers_from_profile, undisturbed
+from mahtrt.targets.tensorrt.options import TensorRtOptions
+from mahtrt.targets.tensorrt.run import TensorRtBackend
 
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
 
@@ -50,7 +50,7 @@ def check_runs_here(target: str, options: TensorRtOptions | None = None) -> None
             expected="an NVIDIA GPU: plans are chosen by timing engines where they run",
             fix=fix,
         )
-    from mahtrt.engine.tensorrt import check_request
+    from mahtrt.targets.tensorrt.build import check_request
 
     _, _, device = check_request(target, options or TensorRtOptions())  # type: ignore[arg-type]
     if device.gpu is None:

@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.engine.manifest import EngineRecord
-from mahtrt.engine.tensorrt_device import build_platform
-from mahtrt.engine.tensorrt_flavours import find_flavour, load_flavour
+from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import BuildError, MahtrtError, ModelError
-from mahtrt.runtime.backend import Tensor, check_interface
-from mahtrt.runtime.cuda_driver import CudaDevice, open_device
-from mahtrt.runtime.tensorrt_callbacks import make_logger, make_profiler
-from mahtrt.runtime.tensorrt_compatible import Here, check_compatible
 from mahtrt.spec import ModelSpec
+from mahtrt.targets.backend import Tensor, check_interface
+from mahtrt.targets.tensorrt.callbacks import make_logger, make_profiler
+from mahtrt.targets.tensorrt.compatible import Here, check_compatible
+from mahtrt.targets.tensorrt.cuda_driver import CudaDevice, open_device
+from mahtrt.targets.tensorrt.device import build_platform
+from mahtrt.targets.tensorrt.flavours import find_flavour, load_flavour
 
 __all__ = ["Here", "TensorRtBackend", "check_compatible"]
 
@@ -101,7 +101,7 @@ class TensorRtBackend:
             raise
 
     def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """See :class:`mahtrt.runtime.backend.Backend`."""
+        """See :class:`mahtrt.targets.backend.Backend`."""
         names = self._outputs if outputs is None else list(outputs)
         with self._counted(), self._device:
             lane = self._take_lane()
@@ -149,7 +149,7 @@ class TensorRtBackend:
         return found
 
     def close(self) -> None:
-        """See :class:`mahtrt.runtime.backend.Backend`."""
+        """See :class:`mahtrt.targets.backend.Backend`."""
         with self._lock:
             if self._closed:
                 return

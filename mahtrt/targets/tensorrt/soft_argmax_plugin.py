@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from mahtrt.benchmarks.machine import CudaProbe, probe_cuda
-from mahtrt.engine.tensorrt_flavours import FLAVOURS, version_numbers
 from mahtrt.errors import MissingComponentError, ModelError
+from mahtrt.machine import CudaProbe, probe_cuda
+from mahtrt.targets.tensorrt.flavours import FLAVOURS, version_numbers
 
 NAMESPACE = "mahtrt"
 NAME = "SoftArgmax2d"

@@ -13,11 +13,11 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from mahtrt.calibration.half import to_half
 from mahtrt.errors import ModelError
 from mahtrt.export.passes.fuse_soft_argmax import DOMAIN, OP_TYPE, fuse_soft_argmax
 from mahtrt.export.passes.soft_argmax_twin import soft_argmax_twin, with_twin
-from mahtrt.models.soft_argmax import SoftArgmax2d
+from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
+from mahtrt.precision.half import to_half
 
 Array = NDArray[np.float32]
 

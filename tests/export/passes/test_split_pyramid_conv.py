@@ -6,14 +6,14 @@ import pytest
 from graphs import apply, make_graph, op_counts, random_array
 from onnx import helper
 
-from mahtrt.calibration.flops import flops_by_node
-from mahtrt.calibration.graph import GraphIndex
-from mahtrt.calibration.sites import is_weighted
 from mahtrt.export.passes.graph_edit import SCOPE_KEY
 from mahtrt.export.passes.name_nodes import NameNodesPass
 from mahtrt.export.passes.pyramid import linear_matrix, read_levels
 from mahtrt.export.passes.remove_unused import RemoveUnusedPass
 from mahtrt.export.passes.split_pyramid_conv import SplitPyramidConvPass
+from mahtrt.graph.flops import flops_by_node
+from mahtrt.graph.index import GraphIndex
+from mahtrt.graph.sites import is_weighted
 
 WIDE = 64
 

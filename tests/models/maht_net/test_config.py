@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mahtrt.errors import ModelError
-from mahtrt.models.config import VARIANTS, MahtNetConfig, variant_config
+from mahtrt.models.maht_net.config import VARIANTS, MahtNetConfig, variant_config
 
 LANDMARKS = ("sella", "nasion", "a_point", "b_point", "pogonion", "menton", "gnathion")
 

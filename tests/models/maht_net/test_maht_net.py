@@ -10,13 +10,13 @@ import torch
 from small_maht_net import small_net
 
 from mahtrt.models import build_model
-from mahtrt.models.bottleneck import TransformerBottleneck, sine_position_table
-from mahtrt.models.config import VARIANTS, Encoder, MahtNetConfig, Transformer
-from mahtrt.models.decoder import AttentionGate, DecoderBlock, MultiScaleFusion
-from mahtrt.models.encoders import STRIDES
-from mahtrt.models.encoders import Encoder as EncoderModule
-from mahtrt.models.head import HeatmapHead
-from mahtrt.models.soft_argmax import SoftArgmax2d
+from mahtrt.models.maht_net.bottleneck import TransformerBottleneck, sine_position_table
+from mahtrt.models.maht_net.config import VARIANTS, Encoder, MahtNetConfig, Transformer
+from mahtrt.models.maht_net.decoder import AttentionGate, DecoderBlock, MultiScaleFusion
+from mahtrt.models.maht_net.encoders import STRIDES
+from mahtrt.models.maht_net.encoders import Encoder as EncoderModule
+from mahtrt.models.maht_net.head import HeatmapHead
+from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
 
 OUTPUTS = ["landmarks", "confidence", "spread", "heatmaps"]
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mahtrt.data.preprocess import network_from_output
-from mahtrt.models.soft_argmax import SoftArgmax2d
+from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
 
 

@@ -12,7 +12,7 @@ from mahtrt.calibration.methods import METHODS
 from mahtrt.calibration.plan import Block, Plan
 from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges, TensorRange
-from mahtrt.runtime.openvino_guard import keep_concats_float
+from mahtrt.targets.openvino.guard import keep_concats_float
 
 Run = Callable[..., list[np.ndarray]]
 

@@ -10,11 +10,11 @@ import onnx
 import pytest
 import tiny_network as tiny
 
-import mahtrt.runtime.openvino as ov_runtime
-from mahtrt.benchmarks.timing import Timings
-from mahtrt.engine import openvino as ov_builder
-from mahtrt.engine.bundle import EngineRecord
-from mahtrt.engine.openvino_tuning import (
+import mahtrt.targets.openvino.run as ov_runtime
+from mahtrt.bundle.bundle import EngineRecord
+from mahtrt.measure.timing import Timings
+from mahtrt.targets.openvino import build as ov_builder
+from mahtrt.targets.openvino.tune import (
     MIN_ROUNDS,
     Configuration,
     Measure,
@@ -105,7 +105,7 @@ def test_thread_counts_are_those_of_the_machine(
     own: int,
     expected: list[int],
 ) -> None:
-    monkeypatch.setattr("mahtrt.benchmarks.machine.usable_cores", lambda: usable)
+    monkeypatch.setattr("mahtrt.machine.usable_cores", lambda: usable)
     for place, text in (
         ("sys/fs/cgroup/cpu.max", quota),
         ("sys/devices/system/cpu/cpu0/topology/thread_siblings_list", siblings),

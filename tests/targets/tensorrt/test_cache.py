@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from mahtrt.digest import sha256_of_bytes
-from mahtrt.engine.cache import (
+from mahtrt.errors import InputError
+from mahtrt.targets.tensorrt.cache import (
     CachedEngine,
     EngineCache,
     EngineKey,
@@ -21,7 +22,6 @@ from mahtrt.engine.cache import (
     read_timing_cache,
     write_timing_cache,
 )
-from mahtrt.errors import InputError
 
 KEY = EngineKey(
     onnx_sha256="a" * 64,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from fake_cuda import FakeCuda
 
-from mahtrt.benchmarks.machine import probe_cuda
 from mahtrt.errors import MahtrtError, MissingComponentError
-from mahtrt.runtime.cuda_driver import open_device
+from mahtrt.machine import probe_cuda
+from mahtrt.targets.tensorrt.cuda_driver import open_device
 
 
 def open_fake(cuda: FakeCuda, index: int = 0) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mahtrt.errors import SpecError
-from mahtrt.inspection.layers import int8_layers_of_inspector, read_inspector
+from mahtrt.targets.tensorrt.inspector import int8_layers_of_inspector, read_inspector
 
 
 def tensor(datatype: str) -> dict[str, Any]:

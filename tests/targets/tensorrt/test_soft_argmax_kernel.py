@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from soft_argmax_cpu import Array, CpuKernel
 from soft_argmax_ptx import PTX, compile_ptx, compiler_of
 
-from mahtrt.engine.soft_argmax_plugin import temperature_bits
+from mahtrt.targets.tensorrt.soft_argmax_plugin import temperature_bits
 
 Kernel = Callable[..., tuple[Array, Array, Array]]
 
@@ -136,7 +136,7 @@ def test_result_does_not_depend_on_the_order_of_the_threads(kernel: Kernel) -> N
 
 def test_kernel_is_the_module_of_the_network(kernel: Kernel) -> None:
     torch = pytest.importorskip("torch", reason="the module is PyTorch's")
-    from mahtrt.models.soft_argmax import SoftArgmax2d
+    from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
 
     maps = random_maps("peaks", (6, 64, 48))
     module = SoftArgmax2d(0.05, (64, 48), (256, 192))

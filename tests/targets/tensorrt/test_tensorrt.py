@@ -16,13 +16,13 @@ import pytest
 from tensorrt_stage import Stage, make_plan, record
 from tiny_network import SIZE, SPEC, make_image, make_model
 
-from mahtrt.benchmarks.machine import probe_cuda
+from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.data.preprocess import preprocess
-from mahtrt.engine.manifest import EngineRecord
 from mahtrt.errors import BuildError, MahtrtError, MissingComponentError, ModelError
-from mahtrt.runtime import cuda_driver
+from mahtrt.machine import probe_cuda
 from mahtrt.runtime.session import Session
-from mahtrt.runtime.tensorrt import Here, TensorRtBackend, check_compatible
+from mahtrt.targets.tensorrt import cuda_driver
+from mahtrt.targets.tensorrt.run import Here, TensorRtBackend, check_compatible
 
 VERSIONS = ("10.16.1", "11.4.0")
 
@@ -288,7 +288,7 @@ def test_a_build_of_fp32_needs_no_calibration() -> None:
 
 def test_importing_the_backend_loads_nothing_heavy() -> None:
     heavy = {"torch", "onnx", "tensorrt", "tensorrt_rtx_bindings", "pycuda"}
-    program = f"import sys, mahtrt.runtime.tensorrt; print({heavy!r} & {{*sys.modules}})"
+    program = f"import sys, mahtrt.targets.tensorrt.run; print({heavy!r} & {{*sys.modules}})"
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
@@ -299,7 +299,7 @@ def test_importing_the_backend_loads_nothing_heavy() -> None:
 @pytest.mark.skipif(bool(probe_cuda().problem), reason=probe_cuda().problem or "a GPU is here")
 def test_a_tensorrt_rtx_build_runs_on_a_real_gpu(tmp_path: Path) -> None:
     trt = pytest.importorskip("tensorrt_rtx_bindings", reason="needs the extra tensorrt-rtx")
-    from mahtrt.engine.tensorrt import build_engine
+    from mahtrt.targets.tensorrt.build import build_engine
 
     probe = probe_cuda()
     if not hasattr(trt.ComputeCapability, probe.capabilities[0]):

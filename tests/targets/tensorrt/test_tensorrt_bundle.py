@@ -13,11 +13,11 @@ import pytest
 from tensorrt_stage import Stage
 from tiny_network import SPEC, make_image, make_model
 
-from mahtrt.engine import targets
-from mahtrt.engine.bundle import Manifest, write_bundle
+from mahtrt.bundle.bundle import Manifest, write_bundle
 from mahtrt.errors import BuildError, IntegrityError, MissingComponentError
-from mahtrt.runtime import cuda_driver
 from mahtrt.runtime.session import open_session
+from mahtrt.targets import targets
+from mahtrt.targets.tensorrt import cuda_driver
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ import pytest
 import tiny_network as tiny
 from fake_tensorrt import make_fake
 
-from mahtrt.benchmarks.machine import CudaProbe
-from mahtrt.engine import tensorrt as builder
-from mahtrt.engine.artifact import EngineArtifact
-from mahtrt.engine.tensorrt_child import Request, request_from_json, run_request
-from mahtrt.engine.tensorrt_flavours import FLAVOURS
-from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.errors import BuildError, MissingComponentError, ModelError, UsageError
+from mahtrt.machine import CudaProbe
+from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.tensorrt import build as builder
+from mahtrt.targets.tensorrt.child import Request, request_from_json, run_request
+from mahtrt.targets.tensorrt.flavours import FLAVOURS
+from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 A10 = CudaProbe("13.0", ("NVIDIA A10 (SM 8.6)",), names=("NVIDIA A10",), capabilities=("SM86",))
 H100 = CudaProbe("13.0", ("NVIDIA H100 (SM 9.0)",), names=("NVIDIA H100",), capabilities=("SM90",))
@@ -355,7 +355,7 @@ def test_the_fused_soft_argmax_is_registered_and_built_in(
         model.producer_name = "fused"
         return model
 
-    plugin = "mahtrt.engine.soft_argmax_plugin"
+    plugin = "mahtrt.targets.tensorrt.soft_argmax_plugin"
     monkeypatch.setattr(f"{plugin}.check_support", lambda trt: done.append("checked"))
     monkeypatch.setattr(f"{plugin}.register", lambda trt: done.append("registered"))
     # By its module: the package's name "export" is also a function's.
@@ -377,7 +377,7 @@ def test_a_tensorrt_without_the_plugin_api_is_said(
     def refuse(trt: Any) -> None:
         raise MissingComponentError("fuse_soft_argmax", got="no tensorrt.plugin")
 
-    monkeypatch.setattr("mahtrt.engine.soft_argmax_plugin.check_support", refuse)
+    monkeypatch.setattr("mahtrt.targets.tensorrt.soft_argmax_plugin.check_support", refuse)
     with pytest.raises(MissingComponentError, match=r"no tensorrt\.plugin"):
         build(fuse_soft_argmax=True)
     assert fake.state.calls == []

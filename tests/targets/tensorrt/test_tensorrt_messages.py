@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mahtrt.engine.tensorrt_messages import build_error, cleaned, parse_error
+from mahtrt.targets.tensorrt.messages import build_error, cleaned, parse_error
 
 NO_DRIVER = (
     "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (In catchCudaError at "

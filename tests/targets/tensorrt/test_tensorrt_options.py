@@ -11,16 +11,16 @@ import onnx
 import pytest
 import tiny_network as tiny
 
-from mahtrt.engine.onnx_head import read_head
-from mahtrt.engine.tensorrt import build_engine
-from mahtrt.engine.tensorrt_flavours import (
+from mahtrt.errors import MissingComponentError, ModelError, UsageError
+from mahtrt.targets.tensorrt.build import build_engine
+from mahtrt.targets.tensorrt.flavours import (
     FLAVOURS,
     find_flavour,
     load_flavour,
     version_numbers,
 )
-from mahtrt.engine.tensorrt_options import TensorRtOptions, check_options, known_capabilities
-from mahtrt.errors import MissingComponentError, ModelError, UsageError
+from mahtrt.targets.tensorrt.onnx_head import read_head
+from mahtrt.targets.tensorrt.options import TensorRtOptions, check_options, known_capabilities
 
 ENTERPRISE, RTX = FLAVOURS["tensorrt"], FLAVOURS["tensorrt-rtx"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mahtrt.engine import tensorrt_process
-from mahtrt.engine.tensorrt_child import Request
-from mahtrt.engine.tensorrt_process import run_child, shown_progress
 from mahtrt.errors import BuildError, MissingComponentError, SpecError
+from mahtrt.targets.tensorrt import process as tensorrt_process
+from mahtrt.targets.tensorrt.child import Request
+from mahtrt.targets.tensorrt.process import run_child, shown_progress
 
 REQUEST = Request("tensorrt-rtx", "model.onnx", "model.plan")
 

@@ -20,11 +20,11 @@ import pytest
 import tiny_network as tiny
 from onnx import TensorProto, helper, numpy_helper
 
-from mahtrt.engine import tensorrt as builder
-from mahtrt.engine.artifact import EngineArtifact
-from mahtrt.engine.tensorrt_child import Request
-from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.errors import BuildError
+from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.tensorrt import build as builder
+from mahtrt.targets.tensorrt.child import Request
+from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
 
@@ -88,7 +88,7 @@ class Blocker:
             raise ModuleNotFoundError(f"blocked {name}", name=name)
 
 sys.meta_path.insert(0, Blocker())
-from mahtrt.engine.tensorrt import build_engine
+from mahtrt.targets.tensorrt.build import build_engine
 
 assert not any("tensorrt" in name and not name.startswith("mahtrt") for name in sys.modules)
 artifact = build_engine(Path(sys.argv[1]), "int8", Path(sys.argv[2]), flavour="tensorrt-rtx")
@@ -145,8 +145,8 @@ def test_a_build_over_its_time_leaves_nothing(tmp_path: Path) -> None:
 INTERRUPTED = """
 import sys
 from pathlib import Path
-from mahtrt.engine.tensorrt import build_engine
-from mahtrt.engine.tensorrt_options import TensorRtOptions
+from mahtrt.targets.tensorrt.build import build_engine
+from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 try:
     build_engine(
@@ -183,7 +183,7 @@ def test_a_child_without_a_parent_ends(tmp_path: Path) -> None:
     request.write_text(text.to_json())
     read, write = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "mahtrt.engine.tensorrt_child", str(request)],
+        [sys.executable, "-m", "mahtrt.targets.tensorrt.child", str(request)],
         stdin=read,
         stdout=subprocess.PIPE,
         text=True,

@@ -15,9 +15,9 @@ import pytest
 import tiny_network as tiny
 from onnx import TensorProto, helper, numpy_helper
 
-from mahtrt.engine.tensorrt import build_engine
-from mahtrt.engine.tensorrt_options import TensorRtOptions
 from mahtrt.errors import BuildError, MahtrtError, ModelError, UsageError
+from mahtrt.targets.tensorrt.build import build_engine
+from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
 

@@ -1,3 +1,5 @@
+"""Fixtures around the tiny landmark network of tiny_graphs.py, its plan and its ranges."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -58,7 +60,7 @@ def run_openvino() -> Callable[..., list[NDArray[np.float32]]]:
     """Runs a model as mahtrt gives it to OpenVINO."""
     import openvino as ov
 
-    from mahtrt.runtime.openvino_guard import keep_concats_float
+    from mahtrt.targets.openvino.guard import keep_concats_float
 
     core = ov.Core()
 

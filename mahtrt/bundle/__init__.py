@@ -1,0 +1,1 @@
+"""The .mahtrt format: manifest, reader, writer, golden vectors."""

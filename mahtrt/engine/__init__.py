@@ -1,1 +1,0 @@
-"""ONNX to engine, one builder per target, and the bundle that holds the result."""

@@ -1,0 +1,1 @@
+"""ONNX graphs: read, described, rewritten, run."""

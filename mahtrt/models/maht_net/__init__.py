@@ -1,0 +1,1 @@
+"""MAHT-Net: CNN encoder, transformer bottleneck, attention-gated decoder, heatmap head."""

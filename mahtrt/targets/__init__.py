@@ -1,0 +1,1 @@
+"""What an engine can be built for and run by: one folder each."""
