@@ -17,7 +17,8 @@ from pathlib import Path
 
 import cv2
 
-from mahtrt.benchmarks.compare import BenchOptions, Contender, compare
+from mahtrt.benchmarks.compare import Contender, compare
+from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Dataset, Sample

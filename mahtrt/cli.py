@@ -100,10 +100,11 @@ def demo(
 ) -> None:
     """The whole path on the shipped checkpoint and phantoms: export, INT8 build, bench, report."""
     from mahtrt.verbs.demo import run_demo
+    from mahtrt.verbs.report_text import report_table
 
     with StageDisplay() as display:
         result = run_demo(out, display)
-    show(result.report.to_table(), to_stderr=json == "-")
+    show(report_table(result.report), to_stderr=json == "-")
     if json is not None:
         write_json(result.report.to_dict(), json)
     say(result.farewell)
@@ -335,6 +336,7 @@ def build(
     from mahtrt.build.build import build as build_bundle
     from mahtrt.build.options import AUTO, BuildOptions
     from mahtrt.targets.tensorrt.options import TensorRtOptions
+    from mahtrt.verbs.report_text import report_table
 
     asked = {"fp32": fp32, "fp16": fp16, "bf16": bf16, "int8": int8}
     options = BuildOptions(
@@ -384,9 +386,9 @@ def build(
         try:
             result = build_bundle(options, display)
         except AccuracyError as error:
-            show(error.report.to_table(), to_stderr=True)
+            show(report_table(error.report), to_stderr=True)
             raise
-    show(result.report.to_table())
+    show(report_table(result.report))
     _say_skipped(result)
     for line in result.notes:
         say(f"note: {line}")
@@ -435,6 +437,7 @@ def bench(
     """Compare every engine with PyTorch: landmark error in px and mm, and latency."""
     from mahtrt.benchmarks.bench import bench as run_bench
     from mahtrt.data.datasets import open_dataset
+    from mahtrt.verbs.report_text import report_table
 
     dataset = None
     if data is not None:
@@ -467,7 +470,7 @@ def bench(
             max_seconds=max_seconds,
             progress=display.of("measuring"),
         )
-    show(report.to_table(), to_stderr=json == "-")
+    show(report_table(report), to_stderr=json == "-")
     if json is not None:
         write_json(report.to_dict(), json)
     for reason in report.reasons:

@@ -15,14 +15,11 @@ from tensorrt_api_check import ALLOWED, API, check_source, uses_of
 
 ROOT = Path(__file__).parents[1]
 PLACES = (
-    "mahtrt/engine/tensorrt*.py",
-    "mahtrt/engine/*plugin*.py",
-    "mahtrt/runtime/tensorrt*.py",
-    "mahtrt/planning/tensorrt*.py",
+    "mahtrt/targets/tensorrt/*.py",
     "mahtrt/inspection/*.py",
     "mahtrt/verbs/inspect.py",
     "mahtrt/verbs/doctor.py",
-    "benchmarks/*.py",
+    "experiments/*.py",
 )
 SOURCES = sorted(path for place in PLACES for path in ROOT.glob(place))
 # What the list has and TensorRT-RTX lacks: the enterprise flavour's plugins, and leftovers.

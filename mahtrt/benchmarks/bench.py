@@ -11,7 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mahtrt.benchmarks.compare import DEFAULT_IMAGES, BenchOptions, Contender, compare
+from mahtrt.benchmarks.compare import Contender, compare
+from mahtrt.benchmarks.options import DEFAULT_IMAGES, BenchOptions
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.golden import GoldenVector, read_golden
@@ -22,6 +23,7 @@ from mahtrt.machine import package_version
 from mahtrt.measure.gate import Gate
 from mahtrt.measure.timing import Progress
 from mahtrt.runtime.session import Session, open_session
+from mahtrt.targets.reference import reference_target
 from mahtrt.targets.targets import find_target
 
 if TYPE_CHECKING:
@@ -159,11 +161,6 @@ def _reference(
         text = f"the bundle's FP32 ONNX, {name} {package_version(name) or ''}".strip()
     contender = Contender(name, name, "fp32", session.batch, session, is_reference=True)
     return contender, f"{text} ({description})" if description else text
-
-
-def reference_target() -> str:
-    """What runs the FP32 export as a reference: ONNX Runtime, or OpenVINO where it is missing."""
-    return "onnxruntime" if find_target("onnxruntime").installed else "openvino"
 
 
 def _onnx_reference(bundle: Bundle, threads: int | None) -> Session:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.benchmarks.conditions import describe_conditions, find_warnings
+from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.benchmarks.report import SCOPES, BenchReport, Row, Scope
 from mahtrt.data.preprocess import Placement, preprocess
 from mahtrt.errors import DataError, ModelError
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 Image = NDArray[np.generic]
 
-DEFAULT_IMAGES = 64
 # Kept prepared in memory while timing; a network's time does not depend on what it looks at.
 TIMED_IMAGES = 8
 
@@ -67,28 +67,6 @@ class Contender:
     is_reference: bool = False
     is_default: bool = False
     stand_in: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class BenchOptions:
-    """How to measure.
-
-    Attributes:
-        images: How many of the data set's images to use.
-        rounds: Timed rounds; fewer when ``max_seconds`` is over, more until ``min_seconds``.
-        rest: See :func:`mahtrt.measure.timing.interleave`.
-        seed: Of the order and of the bootstrap.
-    """
-
-    images: int = DEFAULT_IMAGES
-    rounds: int = 100
-    warmup: int = 3
-    min_seconds: float = 0.0
-    max_seconds: float = 120.0
-    latency_budget_ms: float | None = 100.0
-    gate: Gate = field(default_factory=Gate)
-    seed: int = 0
-    rest: Callable[[], bool] | None = None
 
 
 def compare(

@@ -11,7 +11,7 @@ from mahtrt.benchmarks.report import Row
 from mahtrt.machine import usable_cores
 
 if TYPE_CHECKING:
-    from mahtrt.benchmarks.compare import BenchOptions
+    from mahtrt.benchmarks.options import BenchOptions
 
 BUSY_LOAD = 0.5  # of the usable cores, over the minute before
 

@@ -8,7 +8,6 @@ nearly every case. Accuracy is judged for every engine, so that no engine of a b
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +18,7 @@ from mahtrt.measure.gate import Verdict
 from mahtrt.measure.timing import Timings
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    pass
 
 SCHEMA = "mahtrt.bench/1"
 Scope = Literal["engine", "end_to_end"]
@@ -188,19 +187,3 @@ class BenchReport:
             },
             "warnings": list(self.warnings),
         }
-
-    def to_table(self) -> RenderableType:
-        """Latency, accuracy, verdict, warnings and legend, for a terminal."""
-        from mahtrt.verbs.report_text import report_table
-
-        return report_table(self)
-
-    def to_text(self, *, width: int = 110) -> str:
-        """:meth:`to_table` as plain text."""
-        from rich.console import Console
-
-        out = io.StringIO()
-        Console(file=out, width=width, color_system=None, force_terminal=False).print(
-            self.to_table()
-        )
-        return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"

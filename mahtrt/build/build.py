@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import mahtrt
-from mahtrt.benchmarks.bench import reference_target
-from mahtrt.benchmarks.compare import BenchOptions, Contender, compare
+from mahtrt.benchmarks.compare import Contender, compare
+from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.build.options import AUTO, AUTO_PLAN, BuildOptions, check_calibration
 from mahtrt.build.quantized import (
     INT8_FLOATS,
     Graphs,
-    check_half,
     graph_for,
     weight_bits_for,
     write_graphs,
@@ -40,6 +39,7 @@ from mahtrt.machine import describe_machine, package_versions
 from mahtrt.measure.gate import Verdict
 from mahtrt.measure.timing import Timings
 from mahtrt.runtime.session import Session
+from mahtrt.targets.reference import reference_target
 from mahtrt.targets.targets import TARGETS, find_target
 from mahtrt.targets.tensorrt.cache import cache_folder
 from mahtrt.targets.tensorrt.options import TensorRtOptions
@@ -132,6 +132,8 @@ def build(options: BuildOptions, progress: StageProgress | None = None) -> Build
         names = [graph_for(p, target, options.int8_float) for p, target in jobs]
         if any("fp16" in name for name in names):
             tell("checking FP16", 0, 0)
+            from mahtrt.precision.check import check_half
+
             few = NetworkTensors(spread_out(evaluation, FINITE_IMAGES), graph.spec.input)
             check_half(graph, few, options.threads)
         graphs = write_graphs(options, graph, calib, writer, names, scratch, tell, planned)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mahtrt.build.options import BuildOptions, Tell
 from mahtrt.bundle.bundle import BundleWriter
 from mahtrt.data.datasets import dataset_digest
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.data.sample import Dataset
-from mahtrt.errors import GateError
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.machine import Machine, describe_machine
 from mahtrt.targets.targets import find_target
@@ -118,33 +114,6 @@ def write_graphs(
         for name, proto in made:
             _write(writer, graphs, name, proto)
     return graphs
-
-
-def check_half(
-    graph: GraphFile, images: Iterable[NDArray[np.float32]], threads: int | None
-) -> None:
-    """Refuse FP16 for a network whose numbers leave its range, before any engine exists.
-
-    Args:
-        images: Preprocessed (C, H, W), a few.
-
-    Raises:
-        GateError: Some node gives values that are not finite, or beyond FP16 (exit 3).
-        MissingComponentError: ONNX Runtime is not installed.
-    """
-    from mahtrt.graph.finite import check_finite
-    from mahtrt.precision.half import to_half
-
-    found = check_finite(to_half(graph.proto, "fp16"), images, threads=threads)
-    if found:
-        first = found[0]
-        raise GateError(
-            "FP16",
-            got=f"{len(found)} tensors beyond its range, first {first.tensor} of node "
-            f"{first.node} ({first.what}, {first.largest:.3g})",
-            expected="finite numbers of at most 65504 everywhere",
-            fix="Build --bf16, which has the range of FP32, and --int8 with --int8-float bf16.",
-        )
 
 
 def weight_bits_here(machine: Machine) -> int:

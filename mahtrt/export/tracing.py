@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
 from mahtrt.errors import ModelError, UsageError
-from mahtrt.export.passes.assign_scopes import WRAPPED
 from mahtrt.models.outputs import named_outputs
+from mahtrt.models.wrapping import WRAPPED, device_of, evaluating
 from mahtrt.spec import ModelSpec
 
 # Gelu is one node from 20 on; what comes after 22 no engine builder reads yet.
@@ -113,24 +111,6 @@ def check_size(weight_bytes: int) -> None:
             expected=f"at most {MAX_WEIGHT_BYTES / 1e9:.2f} GB in one ONNX file",
             fix="Export a smaller variant; weights beside the ONNX file are not supported.",
         )
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """The module in eval mode; every submodule's own mode is put back afterwards."""
-    modes = [(submodule, submodule.training) for submodule in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for submodule, training in modes:
-            submodule.training = training
-
-
-def device_of(module: nn.Module) -> torch.device:
-    """Where the weights are; the CPU where there are none."""
-    first = next(iter(module.state_dict(keep_vars=True).values()), None)
-    return first.device if first is not None else torch.device("cpu")
 
 
 def _cause(error: BaseException) -> str:

@@ -21,10 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from mahtrt.errors import ModelError, UsageError
-from mahtrt.export.passes.assign_scopes import WRAPPED
-from mahtrt.export.tracing import device_of, evaluating
 from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
 from mahtrt.models.outputs import check_outputs, named_outputs
+from mahtrt.models.wrapping import WRAPPED, device_of, evaluating
 from mahtrt.spec import ModelSpec, OutputSpec
 
 _numbers = itertools.count()

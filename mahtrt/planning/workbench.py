@@ -15,7 +15,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from mahtrt.benchmarks.bench import reference_target
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.calibration.plan import Plan
 from mahtrt.data.sample import Dataset
@@ -30,6 +29,7 @@ from mahtrt.planning.recipe import Recipe
 from mahtrt.planning.store import Found
 from mahtrt.precision.half import to_half
 from mahtrt.targets.layers import DEFAULT_RUNS, Layer, layers_from_profile, profile
+from mahtrt.targets.reference import reference_target
 from mahtrt.targets.targets import find_target
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
@@ -123,7 +123,7 @@ class TargetBench:
         if self._kind.typed:
             self.recipe = replace(recipe, weight_bits=_GPU_WEIGHT_BITS)
             if self.float_precision == "fp16":
-                from mahtrt.build.quantized import check_half
+                from mahtrt.precision.check import check_half
 
                 check_half(graph, self._images.tensors[:_FINITE_IMAGES], self.settings.threads)
         self._folder = tempfile.TemporaryDirectory(prefix="mahtrt-plan-")

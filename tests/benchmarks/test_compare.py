@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from bench_fakes import LANDMARKS, FakeDataset, FakeSession, make_spec
 
-from mahtrt.benchmarks.compare import BenchOptions, Contender, _landmarks, compare
+from mahtrt.benchmarks.compare import Contender, _landmarks, compare
+from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.errors import DataError, ModelError
 from mahtrt.measure.gate import Gate
 from mahtrt.runtime.session import Session
 from mahtrt.spec import InputSpec, ModelSpec, OutputSpec
+from mahtrt.verbs.report_text import report_text
 
 QUICK = BenchOptions(rounds=4, warmup=1, rest=lambda: True)
 
@@ -122,7 +124,7 @@ def test_a_network_that_gives_nan_fails(dataset: FakeDataset) -> None:
     assert report.exit_code == 3
     assert "landmarks are NaN" in report.reasons[0]
     json.dumps(report.to_dict(), allow_nan=False)
-    assert "FAIL" in report.to_text()
+    assert "FAIL" in report_text(report)
 
 
 def test_progress_counts_images_and_rounds(dataset: FakeDataset) -> None:
@@ -177,7 +179,7 @@ def test_a_jump_between_two_peaks_is_flagged_by_name_and_set_aside(dataset: Fake
     point = accuracy.two_peaked_points[0]
     # In network pixels: the image has two for each of them.
     assert (point.spread_px, point.reference_spread_px) == pytest.approx((15.0, 15.0))
-    assert "openvino-int8: 3 points have a map with two peaks" in report.to_text()
+    assert "openvino-int8: 3 points have a map with two peaks" in report_text(report)
     assert run(contenders(), dataset).rows[-1].accuracy.two_peaked is None
 
 

@@ -18,7 +18,7 @@ from mahtrt.benchmarks.report import BenchReport, Row
 from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
 from mahtrt.measure.gate import Gate, judge
 from mahtrt.measure.timing import Timings
-from mahtrt.verbs.report_text import LEGEND, worst_landmarks
+from mahtrt.verbs.report_text import LEGEND, report_text, worst_landmarks
 
 GOLDEN = Path(__file__).with_name("golden_report.txt")
 NAMES = ("sella", "nasion", "menton")
@@ -150,12 +150,12 @@ def report() -> BenchReport:
 
 def test_text_is_the_golden_one(report: BenchReport) -> None:
     if os.environ.get("MAHTRT_WRITE_GOLDEN"):
-        GOLDEN.write_text(report.to_text(), encoding="utf-8")
-    assert report.to_text() == GOLDEN.read_text(encoding="utf-8")
+        GOLDEN.write_text(report_text(report), encoding="utf-8")
+    assert report_text(report) == GOLDEN.read_text(encoding="utf-8")
 
 
 def test_text_is_not_cut_and_explains_itself(report: BenchReport) -> None:
-    text = report.to_text()
+    text = report_text(report)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 110
     for line in LEGEND:
@@ -203,7 +203,9 @@ def test_without_annotations_the_columns_stay_empty(report: BenchReport) -> None
         LandmarkSet(np.zeros((2, 3, 2)), np.zeros((2, 3, 2))),
         NAMES,
     )
-    text = replace(report, rows=tuple(replace(row, accuracy=bare) for row in report.rows)).to_text()
+    text = report_text(
+        replace(report, rows=tuple(replace(row, accuracy=bare) for row in report.rows))
+    )
     assert "None" not in text
     assert "nan" not in text
 
@@ -219,7 +221,7 @@ def test_verdict_of_each_row_says_what_was_judged(report: BenchReport) -> None:
 
 
 def test_only_an_engine_that_failed_lists_its_worst_landmarks(report: BenchReport) -> None:
-    text = report.to_text()
+    text = report_text(report)
     assert text.count("worst landmarks of") == 1
     assert "worst landmarks of onnxruntime-int8:" in text
     names = tuple(f"p{k}" for k in range(9))
@@ -229,7 +231,7 @@ def test_only_an_engine_that_failed_lists_its_worst_landmarks(report: BenchRepor
     assert [row.name for row in worst_landmarks(found)] == ["p8", "p7", "p6", "p5", "p4"]
     failed = replace(report.rows[5], accuracy=found, gate=judge(found, Gate(), "int8"))
     engine = replace(failed, scope="engine")
-    text = replace(report, rows=(*report.rows[:2], engine, failed)).to_text()
+    text = report_text(replace(report, rows=(*report.rows[:2], engine, failed)))
     assert "p8  moved 8.000 px, at most 8.000 px\n" in text  # no annotations: no MRE
     assert "p3" not in text.split("worst landmarks of")[1]
 
@@ -243,7 +245,7 @@ def test_only_an_engine_that_failed_lists_its_worst_landmarks(report: BenchRepor
     ],
 )
 def test_points_with_two_peaks_are_told_once(report: BenchReport, count: int, line: str) -> None:
-    assert "two peaks" not in report.to_text()
+    assert "two peaks" not in report_text(report)
     some = tuple(
         replace(row, accuracy=replace(row.accuracy, two_peaked=count, two_peaked_max_px=2.314))
         for row in report.rows

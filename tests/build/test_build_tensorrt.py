@@ -19,14 +19,15 @@ import mahtrt.build.calibrated
 from mahtrt.benchmarks.bench import bench
 from mahtrt.build.build import AccuracyError, BuildResult, build
 from mahtrt.build.options import BuildOptions
-from mahtrt.build.quantized import check_half
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.errors import GateError, MissingComponentError
 from mahtrt.graph.graph_file import read_graph
 from mahtrt.machine import probe_cuda
 from mahtrt.measure.gate import Gate
+from mahtrt.precision.check import check_half
 from mahtrt.runtime.session import open_session
 from mahtrt.targets.tensorrt.options import TensorRtOptions
+from mahtrt.verbs.report_text import report_text
 from mahtrt.verbs.verify import verify_and_replay
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
@@ -90,7 +91,7 @@ def test_the_verdict_says_what_it_was_made_on(built: BuildResult) -> None:
     rows = [row for row in report["rows"] if not row["reference"]]
     assert rows
     assert all(row["p50_ms"] is None and row["runs"] == 0 for row in rows)
-    text = built.report.to_text()
+    text = report_text(built.report)
     assert "tensorrt-rtx-int8 (graph)" in text
     assert "tensorrt-rtx-int8 cannot run on this machine" in text
 

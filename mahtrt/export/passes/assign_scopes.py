@@ -8,9 +8,7 @@ import re
 import onnx_ir as ir
 
 from mahtrt.export.passes.graph_edit import SCOPE_KEY
-
-# What the wrappers of mahtrt.export call the user's module; not part of any scope.
-WRAPPED = "mahtrt_wrapped"
+from mahtrt.models.wrapping import WRAPPED
 
 _EXPORTER_KEY = "pkg.torch.onnx.name_scopes"
 _CALL_NUMBER = re.compile(r"@\d+")
