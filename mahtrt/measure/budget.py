@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mahtrt.measure.accuracy import Accuracy
 from mahtrt.measure.displacement import (
@@ -15,12 +16,24 @@ from mahtrt.measure.displacement import (
     new_two_peaks,
     two_peaked,
 )
-from mahtrt.planning.store import Found
 
 # Why something cannot be judged, as the gate says it.
 _ALL_PEAKED = "every point has a map with two peaks"
 _NO_LENGTH = "the data give no length in mm"
 _NO_TRUTH = "the data have no annotations"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What a network found on N images.
+
+    Attributes:
+        points_px: (N, K, 2) float64 x, y in network pixels.
+        spread_px: (N, K) float64, network pixels, NaN where the network gives none.
+    """
+
+    points_px: NDArray[np.float64]
+    spread_px: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mahtrt.data.preprocess import Placement, network_from_output, preprocess
 from mahtrt.data.sample import Dataset
 from mahtrt.measure.accuracy import Annotations, LandmarkSet
-from mahtrt.planning.store import Found
+from mahtrt.measure.budget import Found
 from mahtrt.spec import ModelSpec
 
 

@@ -20,13 +20,12 @@ from mahtrt.calibration.plan import Plan
 from mahtrt.data.sample import Dataset
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.measure.accuracy import LandmarkSet, measure
-from mahtrt.measure.budget import Cost, cost_of
+from mahtrt.measure.budget import Cost, Found, cost_of
 from mahtrt.measure.timing import Timings, interleave
 from mahtrt.planning.blocks import Candidate
 from mahtrt.planning.evaluation import EvaluationImages
 from mahtrt.planning.gains import find_owners, time_by_block
 from mahtrt.planning.recipe import Recipe
-from mahtrt.planning.store import Found
 from mahtrt.precision.half import to_half
 from mahtrt.targets.layers import DEFAULT_RUNS, Layer, layers_from_profile, profile
 from mahtrt.targets.reference import reference_target

@@ -11,9 +11,8 @@ import pytest
 
 from mahtrt.build.planned import SHARE_OF_BUDGET, _budget
 from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
-from mahtrt.measure.budget import Budget, Cost, cost_of
+from mahtrt.measure.budget import Budget, Cost, Found, cost_of
 from mahtrt.measure.gate import Gate
-from mahtrt.planning.store import Found
 
 WIDE = Budget(mean_px=None, worst_landmark_px=99.0)
 SMALL = Cost(0.1, 0.1, 0.1, 0.1)
