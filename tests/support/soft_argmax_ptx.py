@@ -1,4 +1,4 @@
-"""Makes ``mahtrt/assets/soft_argmax.ptx`` of ``soft_argmax.cu``: ``python soft_argmax_ptx.py``.
+"""Makes the plugin's ``kernel.ptx`` of ``kernel.cu``: ``python soft_argmax_ptx.py``.
 
 Needs NVRTC and its Python binding (``pip install nvidia-cuda-nvrtc cuda-bindings``), no GPU.
 """
@@ -6,13 +6,10 @@ Needs NVRTC and its Python binding (``pip install nvidia-cuda-nvrtc cuda-binding
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-import mahtrt
+from mahtrt.targets.tensorrt.soft_argmax import KERNEL as PTX
 
-ASSETS = Path(mahtrt.__file__).parent / "assets"
-SOURCE = ASSETS / "soft_argmax.cu"
-PTX = ASSETS / "soft_argmax.ptx"
+SOURCE = PTX.with_suffix(".cu")
 
 # The oldest architecture of CUDA 13; drivers compile it for every newer GPU.
 ARCHITECTURE = "compute_75"

@@ -12,15 +12,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from mahtrt.atomic import temporary_sibling
-from mahtrt.digest import sha256_of_bytes, sha256_of_file
-from mahtrt.errors import BuildError, ModelError, require
+from mahtrt.digest import sha256_of_file
+from mahtrt.errors import BuildError, ModelError
 from mahtrt.machine import probe_cuda
 from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.tensorrt import soft_argmax
 from mahtrt.targets.tensorrt.cache import (
     CachedEngine,
     EngineCache,
@@ -123,7 +123,8 @@ def check_request(
     check_options(options, kind)
     trt = load_flavour(kind)
     device = choose_device(kind, options, trt, probe_cuda())
-    _check_plugin(trt, options)
+    if options.fuse_soft_argmax:
+        soft_argmax.check_support(trt)
     if options.cache:
         open_cache(options.cache_dir)
     return kind, trt, device
@@ -144,13 +145,6 @@ def _check_opset(onnx: Path, flavour: Flavour, version: str) -> None:
             expected=f"at most {limit}, the newest that {flavour.title} {version} knows",
             fix=f"Export the model again with mahtrt export, or with opset {limit} or older.",
         )
-
-
-def _check_plugin(trt: Any, options: TensorRtOptions) -> None:
-    if options.fuse_soft_argmax:
-        from mahtrt.targets.tensorrt.soft_argmax_plugin import check_support
-
-        check_support(trt)
 
 
 def _key(
@@ -174,13 +168,8 @@ def _key(
         workspace_mib=options.workspace_mib,
         optimization_level=options.optimization_level,
         hardware_compatibility=options.hardware_compatibility,
-        plugin_sha256=_plugin_digest() if options.fuse_soft_argmax else "",
+        plugin_sha256=soft_argmax.kernel_digest() if options.fuse_soft_argmax else "",
     )
-
-
-def _plugin_digest() -> str:
-    kernel = resources.files("mahtrt").joinpath("assets", "soft_argmax.ptx")
-    return sha256_of_bytes(kernel.read_bytes())
 
 
 def _from_cache(job: _Job, cache: EngineCache | None, notes: list[str]) -> EngineArtifact | None:
@@ -241,10 +230,13 @@ def _request(job: _Job, cache: EngineCache | None, scratch: Path) -> Request:
     flavour, options, device = job.flavour, job.options, job.device
     # An engine can be deserialized, and so inspected, only on the card it is for.
     layers = str(scratch / LAYERS_NAME) if device.gpu is not None else None
+    onnx = job.onnx
+    if options.fuse_soft_argmax:
+        onnx = soft_argmax.write_fused(onnx, scratch / "fused.onnx")
     timing = cache.timing_place(job.key) if cache and flavour.has_timing_cache else None
     return Request(
         flavour=flavour.name,
-        onnx=str(_fused(job.onnx, scratch) if options.fuse_soft_argmax else job.onnx),
+        onnx=str(onnx),
         plan=str(scratch / PLAN_NAME),
         layers=layers,
         capabilities=device.capabilities if flavour.chooses_capabilities else (),
@@ -332,19 +324,3 @@ def _batch(job: _Job, inputs: list[Mapping[str, Any]]) -> int:
             expected="one input, an image batch",
         )
     return int(inputs[0]["shape"][0])
-
-
-def _fused(onnx: Path, scratch: Path) -> Path:
-    """The graph with its soft-argmax as one plugin node, in a file of its own.
-
-    Raises:
-        MissingComponentError: The packages that edit graphs are not installed.
-        ModelError: It has no soft-argmax of ours.
-    """
-    model_format: Any = require("onnx", extra="export", needed_for="fuse_soft_argmax")
-    require("onnx_ir", extra="export", needed_for="fuse_soft_argmax")
-    from mahtrt.export.passes.fuse_soft_argmax import fuse_soft_argmax
-
-    place = scratch / "fused.onnx"
-    model_format.save(fuse_soft_argmax(model_format.load(onnx)), place)
-    return place

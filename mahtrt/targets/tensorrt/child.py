@@ -26,6 +26,7 @@ from typing import Any
 
 from mahtrt.errors import MahtrtError
 from mahtrt.schema import check_schema, dataclass_from
+from mahtrt.targets.tensorrt import soft_argmax
 from mahtrt.targets.tensorrt.cache import read_timing_cache, write_timing_cache
 from mahtrt.targets.tensorrt.flavours import find_flavour, load_flavour
 
@@ -100,9 +101,7 @@ def run_request(
     """
     log = _make_logger(trt)
     if request.fuse_soft_argmax:
-        from mahtrt.targets.tensorrt.soft_argmax_plugin import register
-
-        register(trt)
+        soft_argmax.register(trt)
     started = time.monotonic()
     emit({"event": "phase", "text": "parsing the ONNX"})
     builder = trt.Builder(log)

@@ -6,8 +6,8 @@ parent's half and the child's half run in one process and still talk JSON.
 
 from __future__ import annotations
 
-import importlib
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -350,17 +350,14 @@ def test_the_fused_soft_argmax_is_registered_and_built_in(
 ) -> None:
     done: list[str] = []
 
-    def fuse(model: onnx.ModelProto) -> onnx.ModelProto:
+    def fuse(onnx_path: Path, place: Path) -> Path:
         done.append("fused")
-        model.producer_name = "fused"
-        return model
+        return Path(shutil.copyfile(onnx_path, place))
 
-    plugin = "mahtrt.targets.tensorrt.soft_argmax_plugin"
-    monkeypatch.setattr(f"{plugin}.check_support", lambda trt: done.append("checked"))
-    monkeypatch.setattr(f"{plugin}.register", lambda trt: done.append("registered"))
-    # By its module: the package's name "export" is also a function's.
-    module = importlib.import_module("mahtrt.export.passes.fuse_soft_argmax")
-    monkeypatch.setattr(module, "fuse_soft_argmax", fuse)
+    hook = "mahtrt.targets.tensorrt.soft_argmax"
+    monkeypatch.setattr(f"{hook}.check_support", lambda trt: done.append("checked"))
+    monkeypatch.setattr(f"{hook}.register", lambda trt: done.append("registered"))
+    monkeypatch.setattr(f"{hook}.write_fused", fuse)
     artifact = build(fuse_soft_argmax=True)
     assert done == ["checked", "fused", "registered"]
     ((parsed,),) = fake.state.called("OnnxParser.parse_from_file")
@@ -377,7 +374,7 @@ def test_a_tensorrt_without_the_plugin_api_is_said(
     def refuse(trt: Any) -> None:
         raise MissingComponentError("fuse_soft_argmax", got="no tensorrt.plugin")
 
-    monkeypatch.setattr("mahtrt.targets.tensorrt.soft_argmax_plugin.check_support", refuse)
+    monkeypatch.setattr("mahtrt.targets.tensorrt.soft_argmax.check_support", refuse)
     with pytest.raises(MissingComponentError, match=r"no tensorrt\.plugin"):
         build(fuse_soft_argmax=True)
     assert fake.state.calls == []

@@ -2,7 +2,7 @@
 
 Not one of the passes of the export: ONNX Runtime and OpenVINO cannot run the node. It is applied to
 the graph that a TensorRT engine is built from, FP32, half precision or INT8 alike, as the
-soft-argmax stays FP32 in all of them. :mod:`mahtrt.export.passes.soft_argmax_twin` is the way back.
+soft-argmax stays FP32 in all of them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from mahtrt.errors import ModelError
-from mahtrt.export.passes.graph_edit import SCOPE_KEY, constant_array
 
 DOMAIN = "mahtrt"
 OP_TYPE = "SoftArgmax2d"
+# Metadata of a node that the export leaves: the module of the network that it belongs to.
+SCOPE_KEY = "mahtrt.scope"
 # How TensorRT's parser finds the plugin, and its implementation ahead of time.
 PLUGIN_ATTRIBUTES: dict[str, int | str] = {
     "plugin_namespace": DOMAIN,
@@ -143,7 +144,7 @@ def _moments(maps: ir.Value, summed_axis: int) -> _Moments:
     weights = marginal.outputs[0]
     for weighted in _readers(weights, "Mul"):
         positions = _other_input(weighted, weights)
-        array = constant_array(positions)
+        array = _constant_array(positions)
         if array is not None:
             break
     else:
@@ -275,7 +276,7 @@ def _reader(value: ir.Value, op_type: str) -> ir.Node:
 def _reduction(value: ir.Value, op_type: str, axes: tuple[int, ...]) -> ir.Node:
     """The reduction of a value over one axis, which may be spelled in several ways."""
     for node in _readers(value, op_type):
-        reduced = constant_array(node.inputs[1]) if len(node.inputs) > 1 else None
+        reduced = _constant_array(node.inputs[1]) if len(node.inputs) > 1 else None
         if reduced is not None and reduced.size == 1 and int(reduced.item()) in axes:
             _require(node.attributes.get_int("keepdims", 1) == 0)
             return node
@@ -288,9 +289,17 @@ def _other_input(node: ir.Node, value: ir.Value) -> ir.Value | None:
     return second if first is value else first
 
 
+def _constant_array(value: ir.Value | None) -> NDArray[np.generic] | None:
+    """The array of an initializer or Constant node, None for anything computed or fed."""
+    if value is None or value.is_graph_input():
+        return None
+    tensor = ir.convenience.get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
 def _constant(value: ir.Value | None) -> float:
     """The number that a value always is."""
-    array = constant_array(value)
+    array = _constant_array(value)
     if array is None or array.size != 1:
         raise _OtherGraphError
     return float(array.item())

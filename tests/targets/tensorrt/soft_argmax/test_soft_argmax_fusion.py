@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from soft_argmax_twin import soft_argmax_twin, with_twin
 
 from mahtrt.errors import ModelError
-from mahtrt.export.passes.fuse_soft_argmax import DOMAIN, OP_TYPE, fuse_soft_argmax
-from mahtrt.export.passes.soft_argmax_twin import soft_argmax_twin, with_twin
 from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
 from mahtrt.precision.half import to_half
+from mahtrt.targets.tensorrt.soft_argmax.fuse import DOMAIN, OP_TYPE, fuse_soft_argmax
 
 Array = NDArray[np.float32]
 

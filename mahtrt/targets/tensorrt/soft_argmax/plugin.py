@@ -1,10 +1,10 @@
-"""Experimental: the fused soft-argmax as a TensorRT plugin whose kernel travels in the plan.
+"""Experimental: the fused soft-argmax as a TensorRT plugin whose kernel travels in the engine.
 
 Defined through ``tensorrt.plugin`` with an ahead-of-time implementation: TensorRT puts the PTX of
-``assets/soft_argmax.cu`` into the plan, and runs it later without Python. Imported only in the
+``kernel.cu`` into the engine, and runs it later without Python. Imported only in the
 process that builds, and registered only for a build that asks for it.
 
-The parser finds the plugin by the node that :mod:`mahtrt.export.passes.fuse_soft_argmax` leaves:
+The parser finds the plugin by the node that :mod:`mahtrt.targets.tensorrt.soft_argmax.fuse` leaves:
 operator name, ``plugin_namespace``, ``plugin_version``, and ``aot`` for this implementation.
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from importlib import resources
 from types import GenericAlias, ModuleType
 from typing import Any
 
@@ -21,11 +20,12 @@ import numpy as np
 from mahtrt.errors import MissingComponentError, ModelError
 from mahtrt.machine import CudaProbe, probe_cuda
 from mahtrt.targets.tensorrt.flavours import FLAVOURS, version_numbers
+from mahtrt.targets.tensorrt.soft_argmax import KERNEL
 
 NAMESPACE = "mahtrt"
 NAME = "SoftArgmax2d"
 PLUGIN_ID = f"{NAMESPACE}::{NAME}"
-# The kernel's, see assets/soft_argmax.cu.
+# The kernel's, see kernel.cu.
 BLOCK_THREADS = 256
 
 _SUBJECT = "fuse_soft_argmax"
@@ -163,8 +163,8 @@ def kernel_name(trt: Any, dtype: Any) -> str:
 
 
 def kernel_ptx() -> bytes:
-    """The compiled kernel, as TensorRT puts it into the plan."""
-    return resources.files("mahtrt").joinpath("assets", "soft_argmax.ptx").read_bytes()
+    """The compiled kernel, as TensorRT puts it into the engine."""
+    return KERNEL.read_bytes()
 
 
 def temperature_bits(temperature: float) -> int:

@@ -10,7 +10,7 @@
 // integers. Each thread's sums are compensated, so that 16,384 cells of equal weight cost no more
 // accuracy than 256.
 //
-// Compiled for compute_75 into soft_argmax.ptx by tests/engine/soft_argmax_ptx.py. Only what NVRTC
+// Compiled for compute_75 into kernel.ptx by tests/support/soft_argmax_ptx.py. Only what NVRTC
 // knows without headers is used; the CPU test compiles this same file with a small shim.
 
 #define BLOCK_THREADS 256

@@ -16,12 +16,12 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from soft_argmax_cpu import CpuKernel
+from soft_argmax_twin import with_twin
 
 from mahtrt.errors import MissingComponentError, ModelError
-from mahtrt.export.passes import fuse_soft_argmax as fusion
-from mahtrt.export.passes.soft_argmax_twin import with_twin
 from mahtrt.machine import CudaProbe, probe_cuda
-from mahtrt.targets.tensorrt import soft_argmax_plugin as plugin
+from mahtrt.targets.tensorrt.soft_argmax import fuse as fusion
+from mahtrt.targets.tensorrt.soft_argmax import plugin
 
 GPU = CudaProbe("13.0", ("NVIDIA Test (SM 8.6)",))
 

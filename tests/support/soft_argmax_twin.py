@@ -11,7 +11,7 @@ import onnx
 from onnx import parser
 
 from mahtrt.errors import ModelError
-from mahtrt.export.passes.fuse_soft_argmax import DOMAIN, OP_TYPE, PLUGIN_ATTRIBUTES
+from mahtrt.targets.tensorrt.soft_argmax.fuse import DOMAIN, OP_TYPE, PLUGIN_ATTRIBUTES
 
 _OLDEST_OPSET = 18  # reductions take their axes as an input
 
@@ -102,8 +102,8 @@ def with_twin(model: onnx.ModelProto) -> onnx.ModelProto:
     """A fused model that runs without the plugin.
 
     Args:
-        model: What :func:`~mahtrt.export.passes.fuse_soft_argmax.fuse_soft_argmax` gave. It is left
-            as it is.
+        model: What :func:`~mahtrt.targets.tensorrt.soft_argmax.fuse.fuse_soft_argmax` gave. It is
+            left as it is.
 
     Returns:
         The model with the twin as a function of it.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from soft_argmax_cpu import Array, CpuKernel
 from soft_argmax_ptx import PTX, compile_ptx, compiler_of
 
-from mahtrt.targets.tensorrt.soft_argmax_plugin import temperature_bits
+from mahtrt.targets.tensorrt.soft_argmax.plugin import temperature_bits
 
 Kernel = Callable[..., tuple[Array, Array, Array]]
 
@@ -182,7 +182,7 @@ def test_ptx_assembles_for_the_gpus_we_build_for(architecture: str) -> None:
     except RuntimeError as error:  # the binding is there, the library is not
         pytest.skip(f"no nvJitLink library: {error}")
     ptx = PTX.read_bytes()
-    nvjitlink.add_data(linker, nvjitlink.InputType.PTX, ptx, len(ptx), "soft_argmax.ptx")
+    nvjitlink.add_data(linker, nvjitlink.InputType.PTX, ptx, len(ptx), "kernel.ptx")
     nvjitlink.complete(linker)
     assert nvjitlink.get_linked_cubin_size(linker) > 0
     nvjitlink.destroy(linker)
