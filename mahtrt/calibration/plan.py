@@ -17,12 +17,12 @@ from typing import Any, Literal
 import onnx
 
 from mahtrt.atomic import write_text_atomic
-from mahtrt.calibration.records import check_table, parse_json, read_text
 from mahtrt.calibration.rules import reason_for_float
 from mahtrt.errors import SpecError
 from mahtrt.graph.index import GraphIndex
 from mahtrt.graph.sites import Site, find_sites, is_weighted
-from mahtrt.spec import ModelSpec, check_schema
+from mahtrt.schema import check_schema, dataclass_from
+from mahtrt.spec import ModelSpec
 
 SCHEMA = "mahtrt.plan/1"
 
@@ -115,21 +115,27 @@ def plan_from_json(text: str, *, where: str = "plan") -> Plan:
         SpecError: Unknown or missing fields, wrong values, or a block named twice.
         IntegrityError: The schema is newer than this version reads.
     """
-    data = parse_json(text, where=where, what="a plan")
-    fields = {"schema": str, "quantize_residuals": bool, "blocks": list}
-    check_table(data, where, fields, optional=("schema", "quantize_residuals"))
-    check_schema(data.get("schema", SCHEMA), SCHEMA, where)
-    blocks = tuple(
-        _block_from_table(b, f"{where}: blocks[{i}]") for i, b in enumerate(data["blocks"])
-    )
-    _refuse_repeats([b.name for b in blocks], f"{where}: blocks", "block")
-    _refuse_repeats([n for b in blocks for n in (*b.nodes, *b.float_nodes)], where, "node")
-    return Plan(blocks, data.get("quantize_residuals", True))
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SpecError(where, got=f"text that is not JSON ({error})", expected="a plan") from error
+    if isinstance(data, Mapping):
+        check_schema(str(data.get("schema", SCHEMA)), SCHEMA, where)
+        if isinstance(data.get("blocks"), list):
+            data = {**data, "blocks": [_with_defaults(block) for block in data["blocks"]]}
+    plan = dataclass_from(Plan, data, where)
+    _refuse_repeats([b.name for b in plan.blocks], f"{where}: blocks", "block")
+    _refuse_repeats([n for b in plan.blocks for n in (*b.nodes, *b.float_nodes)], where, "node")
+    return plan
 
 
 def load_plan(path: Path) -> Plan:
     """Read a plan from a JSON file; raises as :func:`plan_from_json` does."""
-    return plan_from_json(read_text(path, "a plan"), where=str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(str(path), got=str(error), expected="a plan") from error
+    return plan_from_json(text, where=str(path))
 
 
 def save_plan(plan: Plan, path: Path) -> None:
@@ -209,36 +215,9 @@ def _block_table(block: Block) -> dict[str, Any]:
     return table
 
 
-def _block_from_table(data: Any, where: str) -> Block:
-    fields: dict[str, type | tuple[type, ...]] = {
-        "name": str,
-        "precision": str,
-        "reason": str,
-        "flops_share": (int, float),
-        "nodes": list,
-        "float_nodes": dict,
-        **dict.fromkeys(_MEASURED, (int, float)),
-    }
-    optional = ("reason", "flops_share", "float_nodes", *_MEASURED)
-    check_table(data, where, fields, optional=optional)
-    if data["precision"] not in ("int8", "float"):
-        raise SpecError(
-            f"{where}: precision", got=repr(data["precision"]), expected="int8 or float"
-        )
-    return Block(
-        name=data["name"],
-        precision=data["precision"],
-        reason=data.get("reason", ""),
-        flops_share=float(data.get("flops_share", 0.0)),
-        nodes=tuple(map(str, data["nodes"])),
-        float_nodes={str(k): str(v) for k, v in data.get("float_nodes", {}).items()},
-        gain_ms=_measured(data, "gain_ms"),
-        cost_px=_measured(data, "cost_px"),
-    )
-
-
-def _measured(data: Mapping[str, Any], name: str) -> float | None:
-    return float(data[name]) if name in data else None
+def _with_defaults(block: Any) -> Any:
+    """A block's table with what someone who writes one by hand may leave out."""
+    return {"reason": "", "flops_share": 0.0, **block} if isinstance(block, Mapping) else block
 
 
 def _refuse_repeats(names: Sequence[str], where: str, what: str) -> None:

@@ -23,15 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.atomic import write_text_atomic
 from mahtrt.calibration.histogram import StreamingHistogram
-from mahtrt.calibration.methods import DEFAULT_PERCENTILE, METHODS, amax_by_method
-from mahtrt.calibration.records import check_table, parse_json, read_text
+from mahtrt.calibration.methods import DEFAULT_PERCENTILE, amax_by_method
 from mahtrt.data.preprocess import PREPROCESS_VERSION
-from mahtrt.errors import DataError, SpecError, UsageError
+from mahtrt.errors import DataError, UsageError
 from mahtrt.graph.runner import ImageRunner, load_model
 from mahtrt.graph.taps import STATISTICS, tap
-from mahtrt.spec import check_schema
 
 SCHEMA = "mahtrt.ranges/1"
 
@@ -39,8 +36,6 @@ SCHEMA = "mahtrt.ranges/1"
 # Where their number is not known beforehand, after 1, 2, 4, 8 ... of them.
 SNAPSHOT_SHARES = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))
 SNAPSHOT_IMAGES = 8
-
-_LATER_METHODS = ("mse",)  # missing in ranges that were made before there was one
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,89 +136,6 @@ def collect_ranges(
     if not done:
         raise DataError("calibration images", got="none", expected="at least one image")
     return seen.result(done, digest.hexdigest())
-
-
-def ranges_from_json(text: str, *, where: str = "ranges") -> Ranges:
-    """Read the text of :meth:`Ranges.to_json`.
-
-    Raises:
-        SpecError: Unknown or missing fields, or wrong values.
-        IntegrityError: The schema is newer than this version reads.
-    """
-    data = parse_json(text, where=where, what="calibration ranges")
-    number = (int, float)
-    fields: dict[str, type | tuple[type, ...]] = {
-        "tensors": dict,
-        "images": int,
-        "digest": str,
-        "preprocess_version": int,
-        "percentile": number,
-        "schema": str,
-        "snapshots": list,
-        "channel_amax": dict,
-    }
-    check_table(data, where, fields, optional=("snapshots", "channel_amax"))
-    check_schema(data["schema"], SCHEMA, where)
-    snapshots = _numbers(data.get("snapshots", []), f"{where}: snapshots")
-    channels = data.get("channel_amax", {})
-    return Ranges(
-        **{
-            **data,
-            "tensors": {
-                name: _range(table, f"{where}: {name}", len(snapshots))
-                for name, table in data["tensors"].items()
-            },
-            "snapshots": tuple(map(int, snapshots)),
-            "channel_amax": {
-                name: _numbers(values, f"{where}: channel_amax: {name}")
-                for name, values in channels.items()
-            },
-        }
-    )
-
-
-def load_ranges(path: Path) -> Ranges:
-    """Read ranges from a JSON file; raises as :func:`ranges_from_json` does."""
-    return ranges_from_json(read_text(path, "calibration ranges"), where=str(path))
-
-
-def save_ranges(ranges: Ranges, path: Path) -> None:
-    """Write ranges to a JSON file, whole or not at all."""
-    write_text_atomic(path, ranges.to_json())
-
-
-def _range(data: Any, where: str, snapshots: int) -> TensorRange:
-    number = (int, float)
-    fields: dict[str, type | tuple[type, ...]] = {
-        "minimum": number,
-        "maximum": number,
-        "amax": dict,
-        "saturation": dict,
-        "values": int,
-        "sampled": int,
-        "history": dict,
-    }
-    check_table(data, where, fields, optional=("history",))
-    for name in ("amax", "saturation"):
-        methods: dict[str, type | tuple[type, ...]] = dict.fromkeys(METHODS, number)
-        check_table(data[name], f"{where}: {name}", methods, optional=_LATER_METHODS)
-        if any(not value >= 0 for value in data[name].values()):
-            raise SpecError(f"{where}: {name}", got=f"{data[name]}", expected="values of 0 or more")
-    table = data.get("history", {})
-    check_table(table, f"{where}: history", dict.fromkeys(METHODS, list), optional=METHODS)
-    history = {k: _numbers(v, f"{where}: history: {k}", snapshots) for k, v in table.items()}
-    return TensorRange(**{**data, "history": history})
-
-
-def _numbers(values: Any, where: str, count: int | None = None) -> tuple[float, ...]:
-    """A list of numbers of 0 or more, ``count`` of them."""
-    right = isinstance(values, list) and all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and v >= 0 for v in values
-    )
-    if not right or count not in (None, len(values)):
-        many = "" if count is None else f"{count} "
-        raise SpecError(where, got=repr(values), expected=f"a list of {many}numbers of 0 or more")
-    return tuple(values)
 
 
 def _without(table: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -22,10 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.atomic import write_text_atomic
-from mahtrt.calibration.records import check_table, parse_json, read_text
-from mahtrt.errors import SpecError
 from mahtrt.measure.displacement import TWO_PEAKS, compare_points, nearest_rank
-from mahtrt.spec import check_schema
 
 SCHEMA = "mahtrt.sensitivity/1"
 
@@ -165,63 +162,6 @@ def _cell(shift_px: Floats, peaked: NDArray[np.bool_]) -> Cell:
 def save_sensitivity(sensitivity: Sensitivity, path: Path) -> None:
     """Write a matrix to a JSON file, whole or not at all."""
     write_text_atomic(path, sensitivity.to_json())
-
-
-def load_sensitivity(path: Path) -> Sensitivity:
-    """Read a matrix from a JSON file; raises as :func:`sensitivity_from_json` does."""
-    return sensitivity_from_json(read_text(path, "a sensitivity matrix"), where=str(path))
-
-
-def sensitivity_from_json(text: str, *, where: str = "sensitivity") -> Sensitivity:
-    """Read the text of :meth:`Sensitivity.to_json`.
-
-    Raises:
-        SpecError: Unknown or missing fields, or wrong values.
-        IntegrityError: The schema is newer than this version reads.
-    """
-    data = parse_json(text, where=where, what="a sensitivity matrix")
-    fields: dict[str, type | tuple[type, ...]] = {
-        "landmarks": list,
-        "blocks": list,
-        "images": int,
-        "images_digest": str,
-        "onnx_sha256": str,
-        "recipe": str,
-        "method": str,
-        "weight_bits": int,
-        "two_peaks": (int, float),
-        "schema": str,
-    }
-    check_table(data, where, fields)
-    check_schema(data["schema"], SCHEMA, where)
-    names = tuple(map(str, data["landmarks"]))
-    rows = tuple(
-        _row(table, len(names), f"{where}: blocks[{i}]") for i, table in enumerate(data["blocks"])
-    )
-    return Sensitivity(**{**data, "landmarks": names, "blocks": rows})
-
-
-def _row(data: Any, landmarks: int, where: str) -> BlockRow:
-    fields: dict[str, type | tuple[type, ...]] = {
-        "name": str,
-        "nodes": list,
-        "flops_share": (int, float),
-        "ruled_out": str,
-        "excluded": bool,
-        "cells": list,
-    }
-    check_table(data, where, fields)
-    if len(data["cells"]) != landmarks:
-        raise SpecError(where, got=f"{len(data['cells'])} cells", expected=f"{landmarks} landmarks")
-    cells = tuple(_read_cell(cell, where) for cell in data["cells"])
-    return BlockRow(**{**data, "nodes": tuple(map(str, data["nodes"])), "cells": cells})
-
-
-def _read_cell(data: Any, where: str) -> Cell:
-    names = list(Cell.__dataclass_fields__)
-    check_table(data, f"{where}: cells", dict.fromkeys(names, (int, float, type(None))))
-    values: dict[str, Any] = {n: math.inf if data[n] is None else data[n] for n in names}
-    return Cell(**values)
 
 
 def _plain(value: float) -> float | None:

@@ -201,8 +201,11 @@ def table(**changes: object) -> str:
         ("{}", "plan: got no field 'blocks'"),
         ("[]", "plan: got list; expected a table"),
         (table(precison="int8"), r"plan: blocks\[0\]: got unknown field 'precison'"),
-        (table(precision="int4"), r"blocks\[0\]: precision: got 'int4'; expected int8 or float"),
-        (table(nodes="n"), r"blocks\[0\]: nodes: got 'n'; expected a value of type list"),
+        (
+            table(precision="int4"),
+            r"blocks\[0\]: precision: got 'int4'; expected one of int8",
+        ),
+        (table(nodes="n"), r"blocks\[0\]: nodes: got 'n'; expected a list"),
         (table(nodes=["n", "n"]), "got node 'n' twice"),
     ],
 )

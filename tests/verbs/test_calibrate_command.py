@@ -10,9 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from mahtrt.calibration.plan import load_plan
-from mahtrt.calibration.ranges import ranges_from_json
 from mahtrt.cli import app
-from mahtrt.planning.matrix import load_sensitivity
 
 
 def calibrate(network: ForeignNetwork, out: Path, *options: str) -> Result:
@@ -31,19 +29,18 @@ def test_the_card_and_its_files(foreign_network: ForeignNetwork, tmp_path: Path)
     }
     card = json.loads((tmp_path / "c/card.json").read_text())
     assert card["images"] == card["card"]["images"] == 4
-    ranges = ranges_from_json((tmp_path / "c/ranges.json").read_text())
-    assert ranges.images == 4
+    assert json.loads((tmp_path / "c/ranges.json").read_text())["images"] == 4
     assert load_plan(tmp_path / "c/plan.json").int8_nodes
 
 
 def test_the_sensitivity_by_block(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
     result = calibrate(foreign_network, tmp_path / "c", "--sensitivity", "--images=2")
     assert result.exit_code == 0, result.output
-    found = load_sensitivity(tmp_path / "c/sensitivity.json")
-    assert found.blocks
-    for block in found.blocks:
-        assert block.name in result.stdout
-        assert len(block.cells) == len(found.landmarks) == 3
+    found = json.loads((tmp_path / "c/sensitivity.json").read_text())
+    assert found["blocks"]
+    for block in found["blocks"]:
+        assert block["name"] in result.stdout
+        assert len(block["cells"]) == len(found["landmarks"]) == 3
     with Image.open(tmp_path / "c/sensitivity.png") as picture:
         assert min(picture.size) > 50
     assert load_plan(tmp_path / "c/plan.json").int8_nodes
