@@ -129,7 +129,7 @@ def weight_bits_here(machine: Machine) -> int:
 
 def _float_graph(graph: GraphFile, name: str) -> onnx.ModelProto:
     if name == "bf16":
-        from mahtrt.precision.bf16 import round_to_bf16
+        from mahtrt.precision.emulation import round_to_bf16
 
         return round_to_bf16(graph.proto)
     if name == FLOAT32:
