@@ -192,7 +192,7 @@ def test_a_jump_that_only_the_engine_is_undecided_about_fails(dataset: FakeDatas
     accuracy = report.rows[-1].accuracy
     assert not report.accuracy_pass
     assert (accuracy.two_peaked, accuracy.new_two_peaks) == (0, 3)
-    text = " ".join(report.to_text(width=200).split())
+    text = " ".join(report_text(report, width=200).split())
     assert "openvino-int8: 3 points have two peaks in this engine's map alone" in text
 
 

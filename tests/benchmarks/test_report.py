@@ -250,6 +250,6 @@ def test_points_with_two_peaks_are_told_once(report: BenchReport, count: int, li
         replace(row, accuracy=replace(row.accuracy, two_peaked=count, two_peaked_max_px=2.314))
         for row in report.rows
     )
-    text = " ".join(replace(report, rows=some).to_text(width=200).split())
+    text = " ".join(report_text(replace(report, rows=some), width=200).split())
     assert text.count("two peaks") == 1
     assert f"openvino-fp32, openvino-int8, onnxruntime-int8: {line}" in text
