@@ -24,13 +24,14 @@ from mahtrt.data.datasets import open_dataset
 from mahtrt.data.subset import NetworkTensors, Subset
 from mahtrt.graph.graph_file import read_graph
 from mahtrt.machine import describe_machine, load_average, package_versions
-from mahtrt.measure.budget import Budget
+from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import find_candidates
 from mahtrt.planning.matrix import save_sensitivity
 from mahtrt.planning.picture import write_picture
 from mahtrt.planning.planner import PlanOptions, PlanResult, make_plan
 from mahtrt.planning.proposals import ALL_FLOAT
 from mahtrt.planning.recipe import make_recipe
+from mahtrt.planning.search import REDUCED
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.workbench import BenchSettings
 from mahtrt.targets.targets import find_target
@@ -69,7 +70,7 @@ def main() -> None:
     )
     result = make_plan(
         PlanOptions(
-            Budget(given.budget_px, given.worst_landmark_px),
+            Limits(given.budget_px, given.worst_landmark_px),
             minutes=given.plan_minutes,
             seed=given.seed,
             consider_excluded=given.consider_excluded,
@@ -88,7 +89,7 @@ def main() -> None:
         write_picture(given.out / "sensitivity.png", sensitivity)
         save_plan(result.plan, given.out / "plan.json")
     print(_table(result))
-    print(f"\n{result.verdict}\n")
+    print(f"\n{result.conclusion}\n")
     conditions = {
         "machine": describe_machine().to_dict(),
         "versions": package_versions(),
@@ -129,12 +130,12 @@ def _table(result: PlanResult) -> str:
     head = ("plan", "INT8 blocks", "p50, ms", "of float", "mean px", "worst landmark px", "budget")
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in result.rows:
-        cost = row.cost
-        verdict = "over" if cost.over(result.budget) else "within"
+        moved = row.accuracy
+        held = "over" if result.limits.over(moved, REDUCED) else "within"
         name = f"all-{result.float_precision.upper()}" if row.name == ALL_FLOAT else row.name
         lines.append(
             f"| {name} | {len(row.blocks)} | {row.p50_ms:.2f} | {row.against_float} "
-            f"| {cost.mean_px:.4f} | {cost.worst_landmark_px:.4f} | {verdict} |"
+            f"| {moved.mean_px:.4f} | {moved.worst_landmark_mean_px:.4f} | {held} |"
         )
     return "\n".join(lines)
 

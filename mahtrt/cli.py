@@ -335,6 +335,7 @@ def build(
     from mahtrt.build.build import AccuracyError
     from mahtrt.build.build import build as build_bundle
     from mahtrt.build.options import AUTO, BuildOptions
+    from mahtrt.measure.limits import Limits
     from mahtrt.targets.tensorrt.options import TensorRtOptions
     from mahtrt.verbs.report_text import report_table
 
@@ -360,10 +361,10 @@ def build(
         skip_bad=skip_bad,
         reference=reference,
         model=_source(model, reference, kwarg, spec) if model else None,
-        gate=_gate(
-            budget_px,
-            budget_mm,
-            budget_mre_mm,
+        limits=Limits(
+            budget_px=budget_px,
+            budget_mm=budget_mm,
+            delta_mre_mm=budget_mre_mm,
             p99_px=budget_p99_px,
             max_px=budget_max_px,
             landmark_mre_percent=budget_landmark_mre_percent,
@@ -437,6 +438,7 @@ def bench(
     """Compare every engine with PyTorch: landmark error in px and mm, and latency."""
     from mahtrt.benchmarks.bench import bench as run_bench
     from mahtrt.data.datasets import open_dataset
+    from mahtrt.measure.limits import Limits
     from mahtrt.verbs.report_text import report_table
 
     dataset = None
@@ -458,10 +460,10 @@ def bench(
             batch=batch,
             threads=threads,
             latency_budget_ms=latency_budget_ms,
-            gate=_gate(
-                budget_px,
-                budget_mm,
-                budget_mre_mm,
+            limits=Limits(
+                budget_px=budget_px,
+                budget_mm=budget_mm,
+                delta_mre_mm=budget_mre_mm,
                 p99_px=budget_p99_px,
                 max_px=budget_max_px,
                 landmark_mre_percent=budget_landmark_mre_percent,
@@ -627,26 +629,6 @@ def _points(text: str | None) -> tuple[int, ...] | None:
 def _say_skipped(skipper: Any) -> None:
     for name in getattr(skipper, "skipped", ()):
         say(f"note: left out {name}, which cannot be read")
-
-
-def _gate(
-    budget_px: float,
-    budget_mm: float | None,
-    budget_mre_mm: float | None,
-    **limits: float | None,
-) -> Any:
-    """The gate; a wide budget for the mean widens that of the worst landmark alike."""
-    from mahtrt.measure.gate import Gate
-
-    usual = Gate()
-    widened = usual.worst_landmark_px * budget_px / usual.budget_px
-    return Gate(
-        budget_px=budget_px,
-        worst_landmark_px=max(usual.worst_landmark_px, widened),
-        budget_mm=budget_mm,
-        delta_mre_mm=budget_mre_mm,
-        **limits,  # type: ignore[arg-type]
-    )
 
 
 def _settings(kwarg: list[str] | None, input_size: str | None = None) -> dict[str, Any]:

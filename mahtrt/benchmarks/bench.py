@@ -20,7 +20,7 @@ from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.data.sample import Dataset, Sample
 from mahtrt.errors import BuildError, DataError, MissingComponentError, UsageError
 from mahtrt.machine import package_version
-from mahtrt.measure.gate import Gate
+from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Progress
 from mahtrt.runtime.session import Session, open_session
 from mahtrt.targets.reference import reference_target
@@ -41,7 +41,7 @@ def bench(
     batch: int | None = None,
     threads: int | None = None,
     latency_budget_ms: float = 100.0,
-    gate: Gate | None = None,
+    limits: Limits | None = None,
     rounds: int = 100,
     max_seconds: float = 120.0,
     seed: int = 0,
@@ -61,7 +61,7 @@ def bench(
         batch: Only engines of this batch size.
         threads: Of one inference; None leaves it to each runtime.
         latency_budget_ms: For the default engine's end_to_end p99.
-        gate: Accuracy budgets.
+        limits: How far engines may move landmarks.
         rounds: Timed rounds; fewer when ``max_seconds`` are over.
         seed: Of the order of the rounds and the bootstrap.
         progress: Called with (done, expected) images and rounds together.
@@ -78,7 +78,7 @@ def bench(
         rounds=rounds,
         max_seconds=max_seconds,
         latency_budget_ms=latency_budget_ms,
-        gate=gate or Gate(),
+        limits=limits or Limits(),
         seed=seed,
     )
     with ExitStack() as stack:

@@ -23,7 +23,7 @@ from mahtrt.data.preprocess import Placement, preprocess
 from mahtrt.errors import DataError, ModelError
 from mahtrt.machine import describe_machine, load_average, package_versions
 from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
-from mahtrt.measure.gate import Gate, judge
+from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Progress, Timings, interleave, speedup
 from mahtrt.spec import ModelSpec
 
@@ -118,7 +118,7 @@ def compare(
         options,
         lambda done, rounds: _tell(progress, images + done, images + rounds),
     )
-    rows = _rows(contenders, accuracies, timings, options.gate)
+    rows = _rows(contenders, accuracies, timings, options.limits)
     return BenchReport(
         machine=describe_machine().to_dict(),
         versions=package_versions(),
@@ -279,13 +279,13 @@ def _rows(
     contenders: Sequence[Contender],
     accuracies: Mapping[str, Accuracy],
     timings: Mapping[tuple[str, Scope], Timings],
-    gate: Gate,
+    limits: Limits,
 ) -> tuple[Row, ...]:
     reference = _reference(contenders)
     rows = []
     for contender in sorted(contenders, key=lambda c: not c.is_reference):
         accuracy = accuracies[contender.name]
-        verdict = None if contender.is_reference else judge(accuracy, gate, contender.precision)
+        verdict = None if contender.is_reference else limits.judge(accuracy, contender.precision)
         for scope in SCOPES:
             times = timings.get((contender.name, scope))
             ratio = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mahtrt.measure.gate import Gate
+from mahtrt.measure.limits import Limits
 
 DEFAULT_IMAGES = 64
 
@@ -27,6 +27,6 @@ class BenchOptions:
     min_seconds: float = 0.0
     max_seconds: float = 120.0
     latency_budget_ms: float | None = 100.0
-    gate: Gate = field(default_factory=Gate)
+    limits: Limits = field(default_factory=Limits)
     seed: int = 0
     rest: Callable[[], bool] | None = None

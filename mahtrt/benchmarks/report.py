@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mahtrt.errors import GateError, LatencyError
 from mahtrt.measure.accuracy import Accuracy
-from mahtrt.measure.gate import Verdict
+from mahtrt.measure.limits import Verdict
 from mahtrt.measure.timing import Timings
 
 if TYPE_CHECKING:

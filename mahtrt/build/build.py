@@ -36,7 +36,7 @@ from mahtrt.data.subset import NetworkTensors, Subset, Unannotated, hold_back, s
 from mahtrt.errors import GateError, MissingComponentError, ModelError, UsageError
 from mahtrt.graph.graph_file import GraphFile, read_graph
 from mahtrt.machine import describe_machine, package_versions
-from mahtrt.measure.gate import Verdict
+from mahtrt.measure.limits import Verdict
 from mahtrt.measure.timing import Timings
 from mahtrt.runtime.session import Session
 from mahtrt.targets.reference import reference_target
@@ -232,7 +232,7 @@ def _plan(
         calib,
         options.calibration,
         target=target,
-        gate=options.gate,
+        limits=options.limits,
         minutes=options.plan_minutes,
         weight_bits=weight_bits_for(
             graph_for("int8", target, options.int8_float), options.weight_bits
@@ -475,7 +475,7 @@ def _measure(
         rounds=TIMED_ROUNDS,
         max_seconds=TIMED_SECONDS,
         latency_budget_ms=None,  # bench judges latency
-        gate=options.gate,
+        limits=options.limits,
     )
     return compare(
         contenders,
@@ -561,7 +561,7 @@ def _manifest(
         calibration=graphs.calibration,
         gate={
             "reference": described,
-            "budgets": dataclasses.asdict(options.gate),
+            "budgets": options.limits.to_dict(),
             "passed": all(verdict.passed for verdict in verdicts.values()),
             "engines": {
                 name: {

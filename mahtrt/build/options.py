@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mahtrt.calibration.methods import METHODS
 from mahtrt.errors import UsageError
-from mahtrt.measure.gate import Gate
+from mahtrt.measure.limits import Limits
 from mahtrt.models.reference import ModelSource
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
@@ -109,7 +109,7 @@ class BuildOptions:
     skip_bad: bool = False
     reference: Path | None = None
     model: ModelSource | None = None
-    gate: Gate = field(default_factory=Gate)
+    limits: Limits = field(default_factory=Limits)
     golden: bool = True
     keep_failed: bool = False
     threads: int | None = None

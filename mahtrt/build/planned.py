@@ -12,8 +12,7 @@ from mahtrt.data.sample import Dataset
 from mahtrt.data.subset import NetworkTensors, hold_back, spread_out
 from mahtrt.errors import DataError, MissingComponentError
 from mahtrt.graph.graph_file import GraphFile
-from mahtrt.measure.budget import Budget
-from mahtrt.measure.gate import Gate
+from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import Candidate, find_candidates
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult, make_plan
@@ -27,8 +26,8 @@ from mahtrt.targets.tensorrt.profile import check_runs_here
 SENSITIVITY_IMAGES = 8
 # Held back from the calibration images, so that a plan is not chosen on those that judge it.
 JUDGED_IMAGES = 16
-# Of the budget: the gate measures on other images, of which some will be worse.
-SHARE_OF_BUDGET = 0.8
+# The planner's share of every limit: the gate measures on other images, some of them worse.
+SHARE_OF_LIMITS = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ def plan_for(
     options: CalibrationOptions,
     *,
     target: str,
-    gate: Gate,
+    limits: Limits,
     minutes: float,
     weight_bits: int,
     cache: Path | None,
@@ -112,7 +111,7 @@ def plan_for(
     seed: int = 0,
     tell: Tell,
 ) -> Planned:
-    """Plan for a target, within a share of the gate's budget.
+    """Plan for a target, within a share of the gate's limits.
 
     Args:
         int8_float, tensorrt: Of a TensorRT build.
@@ -132,7 +131,7 @@ def plan_for(
     attribution = attribute(graph, rest, options, weight_bits=weight_bits, cache=cache, tell=tell)
     result = make_plan(
         PlanOptions(
-            budget=_budget(gate),
+            limits=limits.scaled(SHARE_OF_LIMITS),
             minutes=minutes,
             seed=seed,
             bench=BenchSettings(
@@ -169,18 +168,3 @@ def planning_target(targets: Sequence[str], tensorrt: TensorRtOptions | None = N
             expected="one that can be timed here",
         )
     return next((name for name in able if find_target(name).needs_gpu), able[0])
-
-
-def _budget(gate: Gate) -> Budget:
-    def share(limit: float | None) -> float | None:
-        return None if limit is None else SHARE_OF_BUDGET * limit
-
-    return Budget(
-        mean_px=share(gate.budget_px) if gate.budget_mm is None else None,
-        worst_landmark_px=SHARE_OF_BUDGET * gate.worst_landmark_px,
-        p99_px=share(gate.p99_px),
-        max_px=share(gate.max_px),
-        mean_mm=share(gate.budget_mm),
-        delta_mre_mm=share(gate.delta_mre_mm),
-        landmark_mre_percent=share(gate.landmark_mre_percent),
-    )

@@ -209,7 +209,7 @@ def _write_planning(writer: BundleWriter, planned: Planned, graphs: Graphs) -> N
     writer.place("planning.json").write_text(text + "\n", encoding="utf-8")
     writer.place("plan.json").write_text(planned.result.plan.to_json(), encoding="utf-8")
     graphs.plan = planned.result.plan.to_dict()
-    graphs.notes.append(f"plan: {planned.result.verdict}")
+    graphs.notes.append(f"plan: {planned.result.conclusion}")
 
 
 def weight_bits_for(name: str, asked: int | None) -> int:

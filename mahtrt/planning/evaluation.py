@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from mahtrt.data.preprocess import Placement, network_from_output, preprocess
 from mahtrt.data.sample import Dataset
 from mahtrt.measure.accuracy import Annotations, LandmarkSet
-from mahtrt.measure.budget import Found
 from mahtrt.spec import ModelSpec
 
 
@@ -41,9 +40,7 @@ class EvaluationImages:
         groups = [self.tensors[i : i + batch] for i in range(0, len(self.tensors), batch)]
         return [np.stack([g[i % len(g)] for i in range(batch)]) for g in groups]
 
-    def decode(
-        self, outputs: Sequence[Mapping[str, NDArray[np.float32]]]
-    ) -> tuple[Found, LandmarkSet]:
+    def decode(self, outputs: Sequence[Mapping[str, NDArray[np.float32]]]) -> LandmarkSet:
         """Landmarks of all images, from the outputs of :meth:`batches`."""
         spec, count = self.spec, len(self.tensors)
         landmarks, spread = spec.output("landmarks"), spec.output("spread")
@@ -52,11 +49,10 @@ class EvaluationImages:
         network = network_from_output(
             raw.reshape(count, spec.num_landmarks, 2), landmarks.frame, spec
         )
-        wide = np.full((count, spec.num_landmarks), np.nan)
+        wide = None
         if spread is not None:
             # Only compared with itself, so its own unit will do.
             values = np.concatenate([o[spread.name] for o in outputs])[:count]
             wide = values.reshape(count, spec.num_landmarks).astype(np.float64)
         image = [p.image_from_network(n) for p, n in zip(self.placements, network, strict=True)]
-        found = Found(network.astype(np.float64), wide)
-        return found, LandmarkSet(network_px=network, image_px=np.stack(image))
+        return LandmarkSet(network_px=network, image_px=np.stack(image), spread_px=wide)

@@ -5,7 +5,7 @@
     search    proposals by gain per cost, measured and raced on the target      (search)
 
 The last race holds the plan and the baselines in one interleaved run; what is not faster than the
-float network beyond doubt is not planned, and the verdict says so.
+float network beyond doubt is not planned, and the conclusion says so.
 """
 
 from __future__ import annotations
@@ -19,17 +19,24 @@ from mahtrt.calibration.plan import Plan
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import DataError, UsageError
 from mahtrt.graph.graph_file import GraphFile
-from mahtrt.measure.budget import Budget
+from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import Candidate, compose, decidable
+from mahtrt.planning.conclusion import conclusion_of, reason_of
 from mahtrt.planning.gains import gains_by_block
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.proposals import Knowledge, costs_from
 from mahtrt.planning.recipe import Recipe
 from mahtrt.planning.search import Outcome, Row, Search
-from mahtrt.planning.verdict import reason_of, verdict_of
 from mahtrt.planning.workbench import Bench, BenchSettings, TargetBench
 
-SCHEMA = "mahtrt.planning/1"
+SCHEMA = "mahtrt.planning/2"
+
+# What the planner's file says of a candidate's accuracy.
+_TOLD = (
+    *("mean_px", "worst_landmark_mean_px", "single_peak_p99_px", "single_peak_max_px"),
+    *("two_peaked", "two_peaked_max_px", "new_two_peaks"),
+    *("mean_mm", "delta_mre_px", "delta_mre_mm", "worst_mre_change_percent"),
+)
 
 # Told what is being done.
 Tell = Callable[[str], None]
@@ -40,7 +47,7 @@ class PlanOptions:
     """How to plan.
 
     Attributes:
-        budget: What may be lost.
+        limits: What may be lost.
         minutes: How long the search may take, building and timing included; what is under way
             when the time is up is finished.
         seed: Of the order of timed calls and of the intervals.
@@ -48,7 +55,7 @@ class PlanOptions:
         bench: How engines are built and timed.
     """
 
-    budget: Budget = field(default_factory=Budget)
+    limits: Limits = field(default_factory=Limits)
     minutes: float = 10.0
     seed: int = 0
     consider_excluded: bool = False
@@ -62,7 +69,7 @@ class PlanResult:
     Attributes:
         plan: Every block with its precision, gain, cost and reason. Without an INT8 block where
             INT8 does not pay: build such a network in BF16 or FP32.
-        verdict: One paragraph for the user.
+        conclusion: One paragraph for the user.
         rows: The last race: the baselines and the plan, from one interleaved run.
         tried: What was measured on the way.
         target, float_precision: What it was planned for, and what the rest runs in.
@@ -71,12 +78,12 @@ class PlanResult:
     """
 
     plan: Plan
-    verdict: str
+    conclusion: str
     rows: tuple[Row, ...]
     tried: tuple[Row, ...]
     target: str
     float_precision: str
-    budget: Budget
+    limits: Limits
     rounds: int
     minutes: float
 
@@ -91,8 +98,8 @@ class PlanResult:
             "schema": SCHEMA,
             "target": self.target,
             "float_precision": self.float_precision,
-            "verdict": self.verdict,
-            "budget": {n: getattr(self.budget, n) for n in self.budget.__dataclass_fields__},
+            "conclusion": self.conclusion,
+            "limits": self.limits.to_dict(),
             "rounds": self.rounds,
             "minutes": round(self.minutes, 2),
             "last_race": [_row_table(row) for row in self.rows],
@@ -181,7 +188,7 @@ def plan_on(
     search = Search(
         bench,
         known,
-        options.budget,
+        options.limits,
         seconds=max(0.0, options.minutes * 60 - (clock() - begun)),
         seed=options.seed,
         clock=clock,
@@ -190,12 +197,12 @@ def plan_on(
     outcome = search.run()
     return PlanResult(
         plan=_plan(known, outcome, target),
-        verdict=verdict_of(outcome, target, float_precision, options.budget),
+        conclusion=conclusion_of(outcome, target, float_precision, options.limits),
         rows=outcome.rows,
         tried=tuple(outcome.tried),
         target=target,
         float_precision=float_precision,
-        budget=options.budget,
+        limits=options.limits,
         rounds=outcome.rounds,
         minutes=(clock() - begun) / 60,
     )
@@ -209,13 +216,13 @@ def _undecided(
     reasons = "; ".join(dict.fromkeys(b.reason for b in plan.blocks)) or "it has no products"
     return PlanResult(
         plan=plan,
-        verdict=f"There is nothing to decide for {target}: no block of this network may be INT8 "
+        conclusion=f"There is nothing to decide for {target}: no block of this network may be INT8 "
         f"({reasons}). The plan is all {float_precision}; nothing was timed.",
         rows=(),
         tried=(),
         target=target,
         float_precision=float_precision,
-        budget=options.budget,
+        limits=options.limits,
         rounds=0,
         minutes=0.0,
     )
@@ -235,8 +242,8 @@ def _check(
 ) -> None:
     if not options.minutes > 0:
         raise UsageError("--plan-minutes", got=str(options.minutes), expected="more than 0")
-    if not ((options.budget.mean_px or 0) >= 0 and options.budget.worst_landmark_px >= 0):
-        raise UsageError("budget", got=str(options.budget), expected="pixels of 0 or more")
+    if not (options.limits.budget_px >= 0 and options.limits.worst_px >= 0):
+        raise UsageError("budget", got=str(options.limits), expected="pixels of 0 or more")
     if not len(evaluation):
         raise DataError("planner", got="no evaluation images", expected="at least one")
     measured = {row.name for row in sensitivity.blocks}
@@ -261,12 +268,12 @@ def _plan(known: Knowledge, outcome: Outcome, target: str) -> Plan:
 
 
 def _row_table(row: Row) -> dict[str, Any]:
-    found = row.against_float
+    found, known = row.against_float, row.accuracy.to_dict()
     return {
         "name": row.name,
         "int8_blocks": list(row.blocks),
         "p50_ms": round(row.p50_ms, 4),
         "against_float": [round(v, 4) for v in (found.median, found.low, found.high)],
-        "cost": row.cost.to_dict(),
-        "over_budget": list(row.over),
+        "accuracy": {name: known[name] for name in _TOLD},
+        "over_limits": list(row.over),
     }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.measure.budget import Budget
+from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import Candidate, decidable
 from mahtrt.planning.matrix import Sensitivity
 
@@ -80,10 +80,10 @@ def baselines(known: Knowledge) -> dict[str, Chosen]:
     }
 
 
-def proposals(known: Knowledge, budget: Budget) -> dict[str, Chosen]:
-    """Sets to measure first, likely within the budget."""
+def proposals(known: Knowledge, limits: Limits) -> dict[str, Chosen]:
+    """Sets to measure first, likely within the limits."""
     gaining = [name for name in known.ranked(known.allowed) if known.gains_ms.get(name, 0.0) > 0]
-    greedy = fill(known, gaining, budget)
+    greedy = fill(known, gaining, limits)
     ruled_out = {c.name for c in known.candidates if c.ruled_out}
     return {
         "every block that gains": greedy,
@@ -92,18 +92,18 @@ def proposals(known: Knowledge, budget: Budget) -> dict[str, Chosen]:
     }
 
 
-def fill(known: Knowledge, ranked: Sequence[str], budget: Budget) -> Chosen:
-    """Blocks in their rank, as long as the guess stays within the budget's means in pixels.
+def fill(known: Knowledge, ranked: Sequence[str], limits: Limits) -> Chosen:
+    """Blocks in their rank, as long as the guess stays within the limits of means in pixels.
 
     Lengths in mm and errors against annotations do not add up, so that they are only measured.
     """
-    mean_px = math.inf if budget.mean_px is None else budget.mean_px
+    mean_px = limits.budget_px if limits.budget_mm is None else math.inf
     chosen: list[str] = []
     squares: NDArray[np.float64] | float = 0.0
     for name in ranked:
         more = squares + known.costs_px[name] ** 2
         guess = np.sqrt(more)
-        if guess.mean() <= mean_px and guess.max() <= budget.worst_landmark_px:
+        if guess.mean() <= mean_px and guess.max() <= limits.worst_px:
             chosen.append(name)
             squares = more
     return known.in_order(chosen)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from mahtrt.calibration.plan import Plan
 from mahtrt.errors import BuildError
-from mahtrt.measure.budget import Budget, Cost
+from mahtrt.measure.accuracy import Accuracy
+from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import compose
 from mahtrt.planning.contest import MARGIN, Ratio, ratio
 from mahtrt.planning.proposals import ALL_FLOAT, BASELINES, Chosen, Knowledge, baselines, proposals
@@ -25,7 +26,8 @@ _MOVES_AT_ONCE = 3
 # Shares of the time: the first race, and what is kept for the last one.
 _FIRST_RACE, _LAST_RACE = 0.25, 0.25
 TOO_MUCH, ALONE = "over the budget together with the others", "over the budget even alone"
-_REFUSED = Cost(math.inf, math.inf, math.inf, math.inf)
+# Plans are held to the limits of a reduced precision, the one without INT8 too.
+REDUCED = "int8"
 
 Tell = Callable[[str], None]
 
@@ -39,15 +41,15 @@ class Row:
         blocks: Names of its INT8 blocks.
         p50_ms: Of one inference.
         against_float: Duration in durations of the plan without INT8, round by round.
-        cost: How far it moves landmarks.
-        over: What is over the budget; empty where it holds.
+        accuracy: How far it moves landmarks.
+        over: What is over the limits; empty where they hold.
     """
 
     name: str
     blocks: Chosen
     p50_ms: float
     against_float: Ratio
-    cost: Cost
+    accuracy: Accuracy
     over: tuple[str, ...]
 
 
@@ -91,14 +93,14 @@ class Search:
         self,
         bench: Bench,
         known: Knowledge,
-        budget: Budget,
+        limits: Limits,
         *,
         seconds: float,
         seed: int = 0,
         clock: Callable[[], float] = time.monotonic,
         tell: Tell | None = None,
     ) -> None:
-        self.bench, self.known, self.budget, self.seed = bench, known, budget, seed
+        self.bench, self.known, self.limits, self.seed = bench, known, limits, seed
         self.clock, self.tell = clock, tell or (lambda _: None)
         self.seconds, self.begun = seconds, clock()
         self.outcome = Outcome()
@@ -120,11 +122,19 @@ class Search:
     def _plan(self, chosen: Chosen) -> Plan:
         return compose(self.known.candidates, chosen)
 
-    def _cost(self, chosen: Chosen) -> Cost:
+    def _accuracy(self, chosen: Chosen) -> Accuracy | None:
+        """How far a set of blocks moves landmarks, None where the target refuses the plan."""
         try:
-            return self.bench.cost(self._plan(chosen))
-        except BuildError:  # a target may refuse some combination; then it is none
-            return _REFUSED
+            return self.bench.accuracy(self._plan(chosen))
+        except BuildError:
+            if not chosen:  # the float plan: there is nothing to plan without it
+                raise
+            return None
+
+    def _holds(self, chosen: Chosen) -> bool:
+        """Whether a set of blocks is within the limits."""
+        accuracy = self._accuracy(chosen)
+        return accuracy is not None and not self.limits.over(accuracy, REDUCED)
 
     def _forget(self, sets: Iterable[Chosen], keep: Iterable[Chosen]) -> None:
         """Let the bench close engines, save those of the baselines and of ``keep``."""
@@ -139,7 +149,7 @@ class Search:
     def _feasible_proposals(self) -> dict[str, Chosen]:
         """The proposals, with blocks taken out until they are within the budget."""
         found: dict[str, Chosen] = {}
-        for name, chosen in proposals(self.known, self.budget).items():
+        for name, chosen in proposals(self.known, self.limits).items():
             self.tell(f"measuring accuracy: {name}")
             within = self._back_off(chosen)
             if within and within not in (*found.values(), *self.baselines.values()):
@@ -149,7 +159,7 @@ class Search:
     def _back_off(self, chosen: Chosen) -> Chosen:
         """Take out the blocks that cost most for their gain, more at once each time."""
         step = 1
-        while chosen and not self._cost(chosen).within(self.budget):
+        while chosen and not self._holds(chosen):
             self._forget([chosen], keep=[])
             # Once time is short, half of what is left goes: a coarse answer is better than none.
             step = max(step, len(chosen) // 2) if self._left() < self.seconds / 2 else step
@@ -163,12 +173,13 @@ class Search:
     def _race(self, sets: Mapping[str, Chosen], seconds: float) -> list[Row]:
         """Time some sets in one run, with the float plan among them."""
         sets = {ALL_FLOAT: (), **sets}
-        costs = {name: self._cost(chosen) for name, chosen in sets.items()}
-        plans = {
-            name: self._plan(chosen)
-            for name, chosen in sets.items()
-            if not chosen or math.isfinite(costs[name].mean_px)
+        known = {name: self._accuracy(chosen) for name, chosen in sets.items()}
+        moved = {
+            name: accuracy
+            for name, accuracy in known.items()
+            if accuracy is not None and (name == ALL_FLOAT or math.isfinite(accuracy.mean_px))
         }
+        plans = {name: self._plan(sets[name]) for name in moved}
         self.races += 1
         timings = self.bench.race(plans, seconds, self.seed + self.races)
         self.outcome.rounds = timings[ALL_FLOAT].runs
@@ -181,10 +192,10 @@ class Search:
                 blocks=sets[name],
                 p50_ms=timings[name].p50_ms,
                 against_float=self._ratios[name, ALL_FLOAT],
-                cost=costs[name],
-                over=costs[name].over(self.budget) if sets[name] else (),
+                accuracy=accuracy,
+                over=self.limits.over(accuracy, REDUCED) if sets[name] else (),
             )
-            for name in plans
+            for name, accuracy in moved.items()
         ]
 
     def _best(self, rows: Sequence[Row]) -> Row:
@@ -252,7 +263,7 @@ class Search:
 
     def _is_within(self, name: str, moved: Chosen) -> bool:
         """Whether a move is within the budget."""
-        within = self._cost(moved).within(self.budget)
+        within = self._holds(moved)
         if not within:
             self._forget([moved], keep=[])
             if name in moved:

@@ -25,12 +25,11 @@ from mahtrt.errors import DataError, ModelError, require
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.graph.index import GraphIndex
 from mahtrt.graph.subgraph import boundary, downstream, extract, size_in_bytes, upstream
-from mahtrt.measure.budget import Found
 from mahtrt.measure.displacement import two_peaked
 from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.matrix import BlockRow, Sensitivity, cells_of
 from mahtrt.planning.recipe import Recipe
-from mahtrt.planning.store import FoundStore
+from mahtrt.planning.store import Found, FoundStore
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.onnxruntime.run import CPU_PROVIDER
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.atomic import write_text_atomic
-from mahtrt.measure.budget import Found
 
 _FOLDER = "sensitivity"
 _VERSION = 1  # of the way of measuring: raised when old files must not be used
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What a network found on N images.
+
+    Attributes:
+        points_px: (N, K, 2) float64 x, y in network pixels.
+        spread_px: (N, K) float64, network pixels, NaN where the network gives none.
+    """
+
+    points_px: NDArray[np.float64]
+    spread_px: NDArray[np.float64]
 
 
 class FoundStore:

@@ -19,8 +19,7 @@ from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.calibration.plan import Plan
 from mahtrt.data.sample import Dataset
 from mahtrt.graph.graph_file import GraphFile
-from mahtrt.measure.accuracy import LandmarkSet, measure
-from mahtrt.measure.budget import Cost, Found, cost_of
+from mahtrt.measure.accuracy import Accuracy, LandmarkSet, measure
 from mahtrt.measure.timing import Timings, interleave
 from mahtrt.planning.blocks import Candidate
 from mahtrt.planning.evaluation import EvaluationImages
@@ -40,7 +39,7 @@ _GPU_WEIGHT_BITS = 8  # GPUs add INT8 products in 32 bits
 class Bench(Protocol):
     """What a planner needs of a target. Plans are equal where their INT8 nodes are."""
 
-    def cost(self, plan: Plan) -> Cost:
+    def accuracy(self, plan: Plan) -> Accuracy:
         """How far the plan moves landmarks; without INT8: nothing, or half precision's share."""
 
     def race(self, plans: Mapping[str, Plan], seconds: float, seed: int) -> dict[str, Timings]:
@@ -116,9 +115,9 @@ class TargetBench:
             check_runs_here(target, self.settings.tensorrt)
         self._built = 0
         self._engines: dict[tuple[str, ...], _Engine] = {}
-        self._costs: dict[tuple[str, ...], Cost] = {}
+        self._accuracies: dict[tuple[str, ...], Accuracy] = {}
         self._images = EvaluationImages(evaluation, graph.spec, self.settings.images)
-        self._reference: tuple[Found, LandmarkSet] | None = None
+        self._reference: LandmarkSet | None = None
         if self._kind.typed:
             self.recipe = replace(recipe, weight_bits=_GPU_WEIGHT_BITS)
             if self.float_precision == "fp16":
@@ -142,20 +141,18 @@ class TargetBench:
             return "bf16" if has_native_bf16() else "fp32"
         return "fp32"
 
-    def cost(self, plan: Plan) -> Cost:
+    def accuracy(self, plan: Plan) -> Accuracy:
         """See :class:`Bench`.
 
         The reference is the target's own FP32 engine; for a GPU's that of a CPU, since TensorRT
         multiplies FP32 with the mantissa of FP16 (TF32).
         """
         key = plan.int8_nodes
-        if key not in self._costs:
-            reference, points = self._found_reference()
-            found, ours = self._find(self._engine(plan))
+        if key not in self._accuracies:
+            reference, ours = self._found_reference(), self._find(self._engine(plan))
             names = self.graph.spec.landmarks
-            accuracy = measure(ours, points, names, self._images.annotations)
-            self._costs[key] = cost_of(found, reference, accuracy)
-        return self._costs[key]
+            self._accuracies[key] = measure(ours, reference, names, self._images.annotations)
+        return self._accuracies[key]
 
     def race(self, plans: Mapping[str, Plan], seconds: float, seed: int) -> dict[str, Timings]:
         """See :class:`Bench`."""
@@ -221,7 +218,7 @@ class TargetBench:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _found_reference(self) -> tuple[Found, LandmarkSet]:
+    def _found_reference(self) -> LandmarkSet:
         if self._reference is None:
             target = reference_target() if self._kind.needs_gpu else self.target
             engine = self._build(
@@ -291,7 +288,7 @@ class TargetBench:
         backend = kind.load_backend().open(record, artifact.files, self.graph.spec, threads=threads)
         return _Engine(backend, onnx_path, model, folder, artifact.files.get("layers"))
 
-    def _find(self, engine: _Engine) -> tuple[Found, LandmarkSet]:
+    def _find(self, engine: _Engine) -> LandmarkSet:
         outputs: list[Mapping[str, NDArray[np.float32]]] = [
             engine.backend.infer(batch) for batch in self._images.batches(self.graph.batch)
         ]

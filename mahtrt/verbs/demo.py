@@ -16,14 +16,14 @@ from mahtrt.build.options import BuildOptions
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.subset import NetworkTensors
 from mahtrt.errors import UsageError, require
-from mahtrt.measure.gate import Gate
+from mahtrt.measure.limits import Limits
 from mahtrt.verbs.predict import PredictOptions, predict_files, write_results
 
 # Seeds that differ from each other and from those of training.
 PARITY, CALIBRATION, CHECK, BENCH = "phantom:4@3", "phantom:64@11", "phantom:32@12", "phantom:64@13"
 SHOWN_IMAGES = 4
 BENCH_SECONDS = 60.0
-GATE = Gate(delta_mre_mm=0.02)
+LIMITS = Limits(delta_mre_mm=0.02)
 MARKER = ".mahtrt-demo"
 
 
@@ -65,7 +65,7 @@ def run_demo(out: Path, progress: StageProgress) -> DemoResult:
     bundle = out / "model.mahtrt"
     build(
         BuildOptions(
-            exported.path, bundle, ("fp32", "int8"), calib=CALIBRATION, eval=CHECK, gate=GATE
+            exported.path, bundle, ("fp32", "int8"), calib=CALIBRATION, eval=CHECK, limits=LIMITS
         ),
         progress,
     )
@@ -77,7 +77,7 @@ def run_demo(out: Path, progress: StageProgress) -> DemoResult:
         reference_description=found[1],
         dataset=open_dataset(BENCH),
         max_seconds=BENCH_SECONDS,
-        gate=GATE,
+        limits=LIMITS,
         progress=lambda done, of: progress("measuring", done, of),
     )
     write_text_atomic(out / "report.json", json.dumps(report.to_dict(), indent=2) + "\n")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mahtrt.bundle.bundle import Bundle, verify_bundle
 from mahtrt.bundle.golden import read_golden
 from mahtrt.data.preprocess import preprocess
 from mahtrt.errors import GateError
+from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
+from mahtrt.measure.limits import Limits
 from mahtrt.runtime.session import open_session
 from mahtrt.targets.targets import find_target
 
@@ -33,7 +36,7 @@ def verify_and_replay(
     lines = [f"{len(bundle.manifest.files)} files whole"]
     if bundle.manifest.golden is None:
         return [*lines, "no golden images to replay"]
-    budgets = bundle.manifest.gate.get("budgets", {})
+    limits = Limits(**bundle.manifest.gate.get("budgets", {}))
     for record in bundle.manifest.engines:
         target = find_target(record.target)
         if not target.runs_here:
@@ -43,34 +46,39 @@ def verify_and_replay(
             lines.append(f"{record.name}: not run, {absent}")
             continue
         tell(f"replaying {record.name}", 0, 0)
-        mean, worst = _displacement_px(bundle, record.name)
-        limits = [("worst landmark's mean", worst, "worst_landmark_px", 1.0)]
-        if record.precision == "fp32":
-            limits = [("worst landmark's mean", worst, "fp32_px", 0.01)]
-        elif budgets.get("budget_mm") is None:
-            limits.append(("mean", mean, "budget_px", 0.25))
-        for what, moved, key, usual in limits:
-            budget = float(budgets.get(key) or usual)
-            if not moved <= budget:
-                raise GateError(
-                    f"{record.name} on golden images",
-                    got=f"a {what} displacement of {moved:.3f} network px",
-                    expected=f"at most {budget} px",
-                    fix="Build the bundle again on this machine.",
-                )
-        lines.append(f"{record.name}: golden landmarks within {worst:.4f} px (mean {mean:.4f})")
+        found = _accuracy(bundle, record.name)
+        over = limits.for_replay(found).over(found, record.precision)
+        if over:
+            raise GateError(
+                f"{record.name} on golden images",
+                got="; ".join(over),
+                expected="what the build's gate allows",
+                fix="Build the bundle again on this machine.",
+            )
+        lines.append(
+            f"{record.name}: golden landmarks within {found.worst_landmark_mean_px:.4f} px "
+            f"(mean {found.mean_px:.4f})"
+        )
     return lines
 
 
-def _displacement_px(bundle: Bundle, engine: str) -> tuple[float, float]:
-    """Mean over golden images: of all landmarks, and of the worst one, in network pixels."""
+def _accuracy(bundle: Bundle, engine: str) -> Accuracy:
+    """How far an engine moves the landmarks of the golden images."""
     golden = bundle.manifest.golden
     assert golden is not None
-    moved = []
+    vectors = read_golden(bundle.file(golden.file))
+    placements = [preprocess(vector.image, bundle.spec.input)[1] for vector in vectors]
+
+    def landmarks(points_px: Sequence[NDArray[np.float32]]) -> LandmarkSet:
+        pairs = zip(placements, points_px, strict=True)
+        network = [placement.network_from_image(points) for placement, points in pairs]
+        return LandmarkSet(np.stack(network), np.stack(points_px))
+
     with open_session(bundle.path, engine=engine, verify=False) as session:
-        for vector in read_golden(bundle.file(golden.file)):
-            _, placement = preprocess(vector.image, bundle.spec.input)
-            found = placement.network_from_image(session.run(vector.image).points)
-            wanted = placement.network_from_image(vector.points_px)
-            moved.append(np.linalg.norm(found - wanted, axis=1))
-    return float(np.mean(moved)), float(np.mean(moved, axis=0).max())
+        found = landmarks([session.run(vector.image).points for vector in vectors])
+    wanted = landmarks([vector.points_px for vector in vectors])
+    # Their landmarks are the reference's own, not the truth.
+    truth = np.full_like(wanted.image_px, np.nan)
+    spacing = np.array([vector.spacing_mm or (np.nan, np.nan) for vector in vectors])
+    names = bundle.spec.landmarks
+    return measure(found, wanted, names, Annotations(truth, spacing))

@@ -3,79 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from bench_fakes import FakeDataset, make_spec
-from onnx import TensorProto, helper, numpy_helper
+from bench_fakes import FakeDataset
+from tiny_bundle import write_tiny
 
 from mahtrt.benchmarks import bench as bench_module
 from mahtrt.benchmarks.bench import bench
-from mahtrt.bundle.bundle import EngineRecord, GoldenInfo, Manifest, write_bundle
-from mahtrt.bundle.golden import GoldenVector, write_golden
 from mahtrt.errors import DataError, IntegrityError, MissingComponentError, UsageError
+from mahtrt.measure.limits import Limits
 
-SPEC = make_spec()
 QUICK: dict[str, Any] = {"rounds": 2, "images": 3}
-
-
-def write_onnx(path: Path, off_px: float, batch: int = 1) -> None:
-    """Landmarks that follow the image's mean, all off by the same network pixels in x."""
-    weight = np.full((32 * 32, 6), 1e-3, np.float32)
-    bias = np.float32([5, 10, 15, 20, 25, 30]) + np.float32([off_px, 0] * 3)
-    nodes = [
-        helper.make_node("Flatten", ["image"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "weight", "bias"], ["points"]),
-        helper.make_node("Reshape", ["points", "shape"], ["landmarks"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, (batch, 1, 32, 32))],
-        [helper.make_tensor_value_info("landmarks", TensorProto.FLOAT, (batch, 3, 2))],
-        [
-            numpy_helper.from_array(weight, "weight"),
-            numpy_helper.from_array(bias, "bias"),
-            numpy_helper.from_array(np.int64([batch, 3, 2]), "shape"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString())
-
-
-def write_tiny(
-    path: Path, *, off_px: float = 0.1, batch: int = 1, fp32: bool = True, golden: bool = True
-) -> Path:
-    models = {"int8": "model.int8.onnx"} | ({"fp32": "model.onnx"} if fp32 else {})
-    engines = tuple(
-        EngineRecord(f"{target}-{precision}", target, precision, {"onnx": name}, batch)  # type: ignore[arg-type]
-        for target in ("openvino", "onnxruntime")
-        for precision, name in models.items()
-    )
-    with write_bundle(path) as writer:
-        write_onnx(writer.place("model.int8.onnx"), off_px, batch)
-        if fp32:
-            write_onnx(writer.place("model.onnx"), 0.0, batch)
-        if golden:
-            image = np.full((50, 40), 100, np.uint8)
-            vectors = [GoldenVector(f"{i}", image + i, np.zeros((3, 2))) for i in range(2)]
-            write_golden(writer.place("golden.npz"), vectors)
-        writer.finish(
-            Manifest(
-                spec=SPEC,
-                precision="int8",
-                models=models,
-                engines=engines,
-                default_engine="openvino-int8",
-                golden=GoldenInfo("torch", 2) if golden else None,
-            )
-        )
-    return path
 
 
 class FakeTorch:
@@ -207,7 +148,7 @@ def test_sessions_are_closed_even_after_a_failure(
 
 
 def test_nothing_to_compare_with_is_said(tmp_path: Path, dataset: FakeDataset) -> None:
-    bundle = write_tiny(tmp_path / "b", fp32=False, golden=False)
+    bundle = write_tiny(tmp_path / "b", fp32=False, golden=())
     with pytest.raises(UsageError, match="--reference CHECKPOINT"):
         bench(bundle, dataset=dataset)
     with pytest.raises(DataError, match="--data"):
@@ -239,7 +180,7 @@ def test_notes_of_an_engine_become_warnings(
     assert "openvino-int8: Built elsewhere." in report.warnings
 
 
-def test_gate_is_the_callers(tmp_path: Path, dataset: FakeDataset) -> None:
+def test_the_limits_are_the_callers(tmp_path: Path, dataset: FakeDataset) -> None:
     bundle = write_tiny(tmp_path / "b", off_px=0.5)
-    gate = replace(bench_module.Gate(), budget_px=0.6)
-    assert bench(bundle, dataset=dataset, gate=gate, **QUICK).exit_code == 0
+    limits = Limits(budget_px=0.6)
+    assert bench(bundle, dataset=dataset, limits=limits, **QUICK).exit_code == 0

@@ -11,7 +11,7 @@ from mahtrt.benchmarks.compare import Contender, _landmarks, compare
 from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.errors import DataError, ModelError
-from mahtrt.measure.gate import Gate
+from mahtrt.measure.limits import Limits
 from mahtrt.runtime.session import Session
 from mahtrt.spec import InputSpec, ModelSpec, OutputSpec
 from mahtrt.verbs.report_text import report_text
@@ -67,7 +67,7 @@ def test_over_the_budget_is_exit_3_even_when_it_is_slow_too(dataset: FakeDataset
     assert not report.latency_pass
     assert report.exit_code == 3
     assert "openvino-int8: mean displacement 0.5 px" in report.reasons[0]
-    assert run(contenders(int8_off_px=1.0), dataset, gate=Gate(budget_px=0.6)).exit_code == 0
+    assert run(contenders(int8_off_px=1.0), dataset, limits=Limits(budget_px=0.6)).exit_code == 0
 
 
 def test_over_the_latency_budget_is_exit_4(dataset: FakeDataset) -> None:
@@ -168,8 +168,8 @@ def test_a_jump_between_two_peaks_is_flagged_by_name_and_set_aside(dataset: Fake
     for i in (0, 2):
         session = FakeSession(spread_px=3.0, jumps=(2,), jump_px=-20.0)
         found[i] = replace(found[i], session=session)
-    gate = Gate(budget_px=9.0, worst_landmark_px=9.0, p99_px=0.5, max_px=2.0)
-    report = run(found, dataset, gate=gate)
+    limits = Limits(budget_px=9.0, worst_landmark_px=9.0, p99_px=0.5, max_px=2.0)
+    report = run(found, dataset, limits=limits)
     accuracy = report.rows[-1].accuracy
     assert report.accuracy_pass
     assert accuracy.two_peaked == 3
@@ -187,8 +187,8 @@ def test_a_jump_that_only_the_engine_is_undecided_about_fails(dataset: FakeDatas
     found = contenders()
     found[1] = replace(found[1], session=FakeSession(0.1, spread_px=3.0, jumps=(2,)))
     found[2] = replace(found[2], session=FakeSession(spread_px=3.0))
-    gate = Gate(budget_px=9.0, worst_landmark_px=9.0, max_px=2.0)
-    report = run(found, dataset, gate=gate)
+    limits = Limits(budget_px=9.0, worst_landmark_px=9.0, max_px=2.0)
+    report = run(found, dataset, limits=limits)
     accuracy = report.rows[-1].accuracy
     assert not report.accuracy_pass
     assert (accuracy.two_peaked, accuracy.new_two_peaks) == (0, 3)

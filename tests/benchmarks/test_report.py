@@ -16,7 +16,7 @@ import pytest
 
 from mahtrt.benchmarks.report import BenchReport, Row
 from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
-from mahtrt.measure.gate import Gate, judge
+from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Timings
 from mahtrt.verbs.report_text import LEGEND, report_text, worst_landmarks
 
@@ -120,7 +120,7 @@ def rows(name: str, precision: str, off_px: float, ms: float, **more: Any) -> li
             scope=scope,  # type: ignore[arg-type]
             timings=Timings(tuple(extra + ms + ms * i / 500 for i in range(100))),
             accuracy=found,
-            **{"gate": judge(found, Gate(), precision)} | more,
+            **{"gate": Limits().judge(found, precision)} | more,
         )
         for scope, extra in (("engine", 0.0), ("end_to_end", 6.5))
     ]
@@ -229,7 +229,7 @@ def test_only_an_engine_that_failed_lists_its_worst_landmarks(report: BenchRepor
     candidate = reference + np.arange(9)[:, None] * np.array([1.0, 0.0])
     found = measure(LandmarkSet(candidate, candidate), LandmarkSet(reference, reference), names)
     assert [row.name for row in worst_landmarks(found)] == ["p8", "p7", "p6", "p5", "p4"]
-    failed = replace(report.rows[5], accuracy=found, gate=judge(found, Gate(), "int8"))
+    failed = replace(report.rows[5], accuracy=found, gate=Limits().judge(found, "int8"))
     engine = replace(failed, scope="engine")
     text = report_text(replace(report, rows=(*report.rows[:2], engine, failed)))
     assert "p8  moved 8.000 px, at most 8.000 px\n" in text  # no annotations: no MRE

@@ -26,7 +26,7 @@ from mahtrt.data.subset import hold_back
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import MissingComponentError, UsageError
 from mahtrt.machine import package_versions
-from mahtrt.measure.gate import Gate, judge
+from mahtrt.measure.limits import Limits
 from mahtrt.models.reference import ModelSource
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
@@ -115,7 +115,7 @@ def test_the_manifest(built: Built, foreign_network: ForeignNetwork) -> None:
 def test_the_gate_is_written_down(built: Built) -> None:
     gate = built.result.manifest.gate
     assert gate["passed"] is True
-    assert gate["budgets"] == dataclasses.asdict(Gate())
+    assert gate["budgets"] == Limits().to_dict()
     assert set(gate["engines"]) == {engine.name for engine in built.result.manifest.engines}
 
 
@@ -197,7 +197,7 @@ def test_the_default_engine_is_the_fastest_that_passed(
     report = built.result.report
     slowest = max(rows, key=lambda name: rows[name])
     verdicts = {
-        row.name: judge(row.accuracy, Gate(budget_px=-1, fp32_px=-1), row.precision)
+        row.name: Limits(budget_px=-1, fp32_px=-1).judge(row.accuracy, row.precision)
         for row in report.rows
         if not row.is_reference
     }
@@ -206,14 +206,14 @@ def test_the_default_engine_is_the_fastest_that_passed(
     assert mahtrt.build.build._default_engine(report, verdicts) == slowest
 
 
-IMPOSSIBLE = Gate(budget_px=0.0)
+IMPOSSIBLE = Limits(budget_px=0.0)
 
 
 def test_an_engine_over_budget_leaves_no_bundle(
     foreign_network: ForeignNetwork, tmp_path: Path
 ) -> None:
     with pytest.raises(AccuracyError) as caught:
-        build(make_options(foreign_network, tmp_path / "b", gate=IMPOSSIBLE))
+        build(make_options(foreign_network, tmp_path / "b", limits=IMPOSSIBLE))
     assert caught.value.exit_code == 3
     assert "onnxruntime-int8: mean displacement" in str(caught.value)
     assert caught.value.report.rows
@@ -223,7 +223,7 @@ def test_an_engine_over_budget_leaves_no_bundle(
 def test_keep_failed_writes_it_and_says_that_it_failed(
     foreign_network: ForeignNetwork, tmp_path: Path
 ) -> None:
-    asked = make_options(foreign_network, tmp_path / "b", gate=IMPOSSIBLE, keep_failed=True)
+    asked = make_options(foreign_network, tmp_path / "b", limits=IMPOSSIBLE, keep_failed=True)
     result = build(asked)
     assert not result.verdicts["onnxruntime-int8"].passed
     gate = read_bundle(result.path).manifest.gate

@@ -23,7 +23,7 @@ from mahtrt.bundle.bundle import read_bundle
 from mahtrt.errors import GateError, MissingComponentError
 from mahtrt.graph.graph_file import read_graph
 from mahtrt.machine import probe_cuda
-from mahtrt.measure.gate import Gate
+from mahtrt.measure.limits import Limits
 from mahtrt.precision.check import check_half
 from mahtrt.runtime.session import open_session
 from mahtrt.targets.tensorrt.options import TensorRtOptions
@@ -153,7 +153,7 @@ def test_over_budget_writes_no_bundle(foreign_network: ForeignNetwork, tmp_path:
         foreign_network,
         tmp_path / "b.mahtrt",
         precisions=("bf16",),
-        gate=Gate(budget_px=1e-9),
+        limits=Limits(budget_px=1e-9),
     )
     with pytest.raises(AccuracyError, match="tensorrt-rtx-bf16"):
         build(asked)

@@ -15,14 +15,14 @@ import mahtrt.build.build
 import mahtrt.build.planned
 from mahtrt.build.build import build
 from mahtrt.build.options import BuildOptions
-from mahtrt.build.planned import SHARE_OF_BUDGET, planning_target
+from mahtrt.build.planned import SHARE_OF_LIMITS, planning_target
 from mahtrt.calibration.plan import load_plan
 from mahtrt.data.datasets import dataset_digest
 from mahtrt.data.phantom import PhantomDataset
 from mahtrt.data.subset import hold_back
 from mahtrt.errors import DataError, MissingComponentError, UsageError
 from mahtrt.machine import probe_cuda
-from mahtrt.measure.gate import Gate
+from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import compose, decidable
 from mahtrt.planning.planner import PlanOptions, PlanResult
 from mahtrt.targets.tensorrt.options import TensorRtOptions
@@ -49,9 +49,9 @@ class Planner:
         assert {row.name for row in sensitivity.blocks} == {c.name for c in decidable(candidates)}
         able = [c.name for c in decidable(candidates) if not c.ruled_out]
         plan = compose(candidates, able[:1] if self.int8 else ())
-        verdict = "one block pays" if self.int8 else "INT8 does not pay here"
+        conclusion = "one block pays" if self.int8 else "INT8 does not pay here"
         return PlanResult(
-            plan, verdict, (), (), target, self.float_precision, options.budget, 1, 0.1
+            plan, conclusion, (), (), target, self.float_precision, options.limits, 1, 0.1
         )
 
 
@@ -60,7 +60,7 @@ def test_a_plan_is_made_followed_and_kept(
 ) -> None:
     planner = Planner(int8=True)
     monkeypatch.setattr(mahtrt.build.planned, "make_plan", planner)
-    result = build(options(foreign_network, tmp_path / "b.mahtrt", gate=Gate(budget_px=0.5)))
+    result = build(options(foreign_network, tmp_path / "b.mahtrt", limits=Limits(budget_px=0.5)))
     assert [engine.precision for engine in result.manifest.engines] == ["int8"]
     plan = load_plan(result.path / "plan.json")
     assert plan.to_dict() == result.manifest.plan
@@ -69,9 +69,9 @@ def test_a_plan_is_made_followed_and_kept(
     sensitivity = json.loads((result.path / "sensitivity.json").read_text())
     assert sensitivity["landmarks"] == list(result.manifest.spec.landmarks)
     assert (result.path / "sensitivity.png").stat().st_size
-    assert json.loads((result.path / "planning.json").read_text())["verdict"] == "one block pays"
+    assert json.loads((result.path / "planning.json").read_text())["conclusion"] == "one block pays"
     assert planner.asked is not None
-    assert planner.asked.budget.mean_px == pytest.approx(0.5 * SHARE_OF_BUDGET)
+    assert planner.asked.limits.budget_px == pytest.approx(0.5 * SHARE_OF_LIMITS)
     # Neither what calibrates nor what the gate judges by chose the plan.
     assert result.manifest.calibration["images"] == 12 - 3 - len(planner.images)
     rest, _ = hold_back(hold_back(PhantomDataset(12, 1), 3)[0], 2)

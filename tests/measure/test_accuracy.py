@@ -17,7 +17,7 @@ from mahtrt.measure.accuracy import (
     success_rates,
 )
 from mahtrt.measure.displacement import compare_points
-from mahtrt.measure.gate import Gate, judge
+from mahtrt.measure.limits import Limits
 
 NAMES = ("sella", "nasion")
 REFERENCE = np.array([[[10.0, 10.0], [20.0, 20.0]], [[30.0, 30.0], [40.0, 40.0]]])  # (2, 2, 2)
@@ -123,7 +123,7 @@ def test_broken_points_survive_every_number_and_become_null() -> None:
     assert document["max_px"] is None
     assert document["sdr_percent"]["2.5"] == 75
     assert document["per_landmark"][1]["mre_mm"] == 0
-    assert not judge(found, Gate(), "int8").passed
+    assert not Limits().judge(found, "int8").passed
 
 
 def test_the_other_way_round_a_broken_reference_cannot_pass() -> None:
@@ -133,7 +133,7 @@ def test_the_other_way_round_a_broken_reference_cannot_pass() -> None:
     found = measure(both(REFERENCE), both(bad), NAMES, truth)
     assert found.max_mm == np.inf
     assert found.delta_mre_mm is None
-    assert not judge(found, Gate(), "fp32").passed
+    assert not Limits().judge(found, "fp32").passed
 
 
 def test_points_with_two_peaks_are_counted_apart_and_listed() -> None:
@@ -249,7 +249,7 @@ def test_growth_from_nothing_is_infinite_and_null() -> None:
     assert found.worst_mre_change_percent == np.inf
     assert found.to_dict()["worst_mre_change_percent"] is None
     assert found.sdr_percent is found.delta_sdr_percent is None
-    gate = Gate(budget_px=9, worst_landmark_px=9, landmark_mre_percent=9)
-    assert judge(found, gate, "int8").reasons == (
+    limits = Limits(budget_px=9, worst_landmark_px=9, landmark_mre_percent=9)
+    assert limits.judge(found, "int8").reasons == (
         "MRE change of sella inf % is over its budget of 9 %",
     )

@@ -4,7 +4,6 @@ import random
 
 import pytest
 
-from mahtrt.measure.budget import Budget, Cost
 from mahtrt.measure.timing import Timings
 from mahtrt.planning.contest import Ratio, ratio
 
@@ -49,11 +48,3 @@ def test_the_interval_is_the_same_each_time() -> None:
     pair = timings(0.9, 0.2)
     assert ratio(*pair, seed=4) == ratio(*pair, seed=4)
     assert str(Ratio(0.7, 0.65, 0.75)) == "0.700 [0.650, 0.750]"
-
-
-def test_a_cost_names_what_is_over() -> None:
-    cost = Cost(0.3, 0.9, 0.6, 3.0)
-    assert cost.within(Budget(0.3, 0.9))
-    assert cost.over(Budget(0.25, 1.0)) == ("mean displacement 0.3 px over 0.25",)
-    assert len(cost.over(Budget(0.1, 0.1, 0.5, 2.0))) == 4
-    assert not Cost(float("nan"), 0, 0, 0).within(Budget())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,9 +13,11 @@ import pytest
 
 from mahtrt.calibration.plan import Plan, plan_from_json
 from mahtrt.errors import BuildError
-from mahtrt.measure.budget import Budget, Cost
+from mahtrt.measure.accuracy import Accuracy, LandmarkAccuracy
+from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Timings
 from mahtrt.planning.blocks import Candidate
+from mahtrt.planning.conclusion import why_int8
 from mahtrt.planning.matrix import BlockRow, Cell, Sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult, plan_on
 from mahtrt.planning.proposals import (
@@ -24,7 +27,6 @@ from mahtrt.planning.proposals import (
     BIG_CONVOLUTIONS,
     RULES_PLAN,
 )
-from mahtrt.planning.verdict import why_int8
 
 FLOAT_MS = 100.0
 
@@ -81,7 +83,7 @@ class FakeBench:
     def blocks(self, plan: Plan) -> frozenset[str]:
         return frozenset(block.name for block in plan.blocks if block.precision == "int8")
 
-    def cost(self, plan: Plan) -> Cost:
+    def accuracy(self, plan: Plan) -> Accuracy:
         self.now += 1.0
         blocks = self.blocks(plan)
         self.asked.append(blocks)
@@ -89,7 +91,17 @@ class FakeBench:
         if self.refuses in blocks:
             raise BuildError("engine", got="no", expected="yes")
         mean = float(np.sqrt(sum(self.costs[b] ** 2 for b in blocks)))
-        return Cost(mean, 2 * mean, 3 * mean, 4 * mean)
+        return Accuracy(
+            images=1,
+            non_finite_points=0,
+            mean_px=mean,
+            p99_px=3 * mean,
+            max_px=4 * mean,
+            worst_landmark_mean_px=2 * mean,
+            per_landmark=(LandmarkAccuracy("a", 2 * mean, 4 * mean),),
+            single_peak_p99_px=3 * mean,
+            single_peak_max_px=4 * mean,
+        )
 
     def race(self, plans: Mapping[str, Plan], seconds: float, seed: int) -> dict[str, Timings]:
         self.now += 10.0
@@ -129,7 +141,7 @@ def sensitivity(costs: Mapping[str, float] = COSTS) -> Sensitivity:
 
 
 def plan(bench: FakeBench, **options: object) -> PlanResult:
-    settings = replace(PlanOptions(Budget(0.1, 1.0), minutes=10.0), **options)
+    settings = replace(PlanOptions(Limits(0.1, 1.0), minutes=10.0), **options)
     return plan_on(
         bench,
         settings,
@@ -148,7 +160,7 @@ def test_blocks_that_pay_and_fit_are_chosen() -> None:
     result = plan(FakeBench())
     assert chosen(result) == {"fusion", "block"}
     assert result.uses_int8
-    assert "2 blocks in INT8" in result.verdict
+    assert "2 blocks in INT8" in result.conclusion
     names = [row.name for row in result.rows]
     assert set(BASELINES) <= set(names)
     best = next(row for row in result.rows if set(row.blocks) == {"fusion", "block"})
@@ -177,22 +189,22 @@ def test_the_plan_says_why_and_can_be_read_back() -> None:
 
 
 def test_a_wider_budget_takes_what_the_rules_rule_out() -> None:
-    assert chosen(plan(FakeBench(), budget=Budget(0.5, 1.0))) == {"fusion", "block", "head"}
+    assert chosen(plan(FakeBench(), limits=Limits(0.5, 1.0))) == {"fusion", "block", "head"}
 
 
 def test_what_the_spec_excludes_is_int8_only_when_asked_for() -> None:
     bench = FakeBench()
-    result = plan(bench, budget=Budget(100.0, 100.0))
+    result = plan(bench, limits=Limits(100.0, 100.0))
     assert "encoder" not in chosen(result)
     assert not any("encoder" in blocks for blocks in bench.asked)
-    asked = plan(FakeBench(), budget=Budget(100.0, 100.0), consider_excluded=True)
+    asked = plan(FakeBench(), limits=Limits(100.0, 100.0), consider_excluded=True)
     assert chosen(asked) == {"encoder", "fusion", "block", "head"}
 
 
 @pytest.mark.parametrize("what", ["worst_landmark_px", "p99_px", "max_px"])
 def test_every_part_of_the_budget_is_held(what: str) -> None:
-    budget = replace(Budget(10.0, 100.0), **{what: 0.085})
-    result = plan(FakeBench(), budget=budget)
+    limits = replace(Limits(10.0, 100.0), **{what: 0.085})
+    result = plan(FakeBench(), limits=limits)
     assert chosen(result) in ({"fusion"}, {"block"})
     assert all(row.over for row in result.rows if len(row.blocks) > 1)
 
@@ -202,8 +214,8 @@ def test_nothing_pays() -> None:
     result = plan(bench)
     assert not result.uses_int8
     assert not chosen(result)
-    assert "INT8 does not pay on abacus" in result.verdict
-    assert "all fp32" in result.verdict
+    assert "INT8 does not pay on abacus" in result.conclusion
+    assert "all fp32" in result.conclusion
     assert plan_from_json(result.plan.to_json()).int8_nodes == ()
 
 
@@ -252,8 +264,8 @@ def test_a_block_that_pays_only_with_another_is_added() -> None:
 
 def test_costs_that_add_up_worse_than_guessed_are_backed_off() -> None:
     class Dear(FakeBench):
-        def cost(self, plan: Plan) -> Cost:
-            found = super().cost(plan)
+        def accuracy(self, plan: Plan) -> Accuracy:
+            found = super().accuracy(plan)
             both = {"fusion", "block"} <= self.blocks(plan)
             return replace(found, mean_px=1.0) if both else found
 
@@ -270,7 +282,7 @@ def test_a_baseline_that_is_best_is_the_plan() -> None:
     bench = FakeBench(gains=gains, profiled={**gains, "mlp": -1.0, "gate": -1.0})
     result = plan(bench, minutes=0.001)
     assert chosen(result) == {"mlp", "fusion", "block", "gate"}
-    assert f"It is the baseline {RULES_PLAN}." in result.verdict
+    assert f"It is the baseline {RULES_PLAN}." in result.conclusion
     mlp = next(b for b in result.plan.blocks if b.name == "mlp")
     assert mlp.reason.startswith("kept as part of the fastest plan: -1.000 ms of layer time")
 
@@ -285,11 +297,11 @@ def test_all_int8_is_all_that_may_be_and_the_rules_plan_what_the_rules_leave() -
 
 
 def test_int8_that_only_the_budget_refuses_is_told_so() -> None:
-    result = plan(FakeBench(), budget=Budget(1e-6, 1.0))
+    result = plan(FakeBench(), limits=Limits(1e-6, 1.0))
     assert not result.uses_int8
-    assert "does not pay" not in result.verdict
-    assert "INT8 is refused on abacus: no plan within the budget was found." in result.verdict
-    assert "of the time, but is over the budget: mean displacement" in result.verdict
+    assert "does not pay" not in result.conclusion
+    assert "INT8 is refused on abacus: no plan within the budget was found." in result.conclusion
+    assert "of the time, but is over the budget: mean displacement" in result.conclusion
     reasons = {b.name: b.reason for b in result.plan.blocks}
     assert all(reasons[name].startswith("over the budget") for name in ("fusion", "block", "head"))
     assert any(reason.startswith("over the budget even alone") for reason in reasons.values())
@@ -298,20 +310,20 @@ def test_int8_that_only_the_budget_refuses_is_told_so() -> None:
 
 def test_what_is_within_the_budget_and_no_faster_is_told_beside_what_is_over() -> None:
     gains = {**dict.fromkeys(GAINS, -1.0), "head": 10.0}
-    verdict = plan(FakeBench(gains=gains)).verdict
-    assert "no plan within the budget is faster than fp32 beyond doubt (the fastest, " in verdict
-    assert "of the time, but is over the budget: mean displacement" in verdict
+    conclusion = plan(FakeBench(gains=gains)).conclusion
+    assert "no plan within the budget is faster than fp32 beyond doubt (the fastest, " in conclusion
+    assert "of the time, but is over the budget: mean displacement" in conclusion
 
 
 def test_a_limit_that_cannot_be_judged_is_told() -> None:
-    result = plan(FakeBench(), budget=Budget(None, 9.0, mean_mm=0.1))
+    result = plan(FakeBench(), limits=Limits(worst_landmark_px=9.0, budget_mm=0.1))
     assert not result.uses_int8
-    assert "mean displacement cannot be judged: the data give no length in mm" in result.verdict
-    assert json.loads(json.dumps(result.to_dict()))["budget"]["mean_px"] is None
+    assert "mean displacement cannot be judged: the data give no length in mm" in result.conclusion
+    assert json.loads(json.dumps(result.to_dict()))["limits"]["budget_mm"] == 0.1
 
 
 def test_without_a_mean_in_pixels_the_worst_landmark_is_filled_by() -> None:
-    result = plan(FakeBench(), budget=Budget(None, 0.1))
+    result = plan(FakeBench(), limits=Limits(math.inf, 0.1))
     assert chosen(result) == {"fusion", "block"}
 
 
@@ -346,16 +358,16 @@ def test_time_is_kept() -> None:
 
 def test_a_float_type_that_is_over_the_budget_is_said() -> None:
     class Coarse(FakeBench):
-        def cost(self, plan: Plan) -> Cost:
-            return replace(super().cost(plan), mean_px=0.5)
+        def accuracy(self, plan: Plan) -> Accuracy:
+            return replace(super().accuracy(plan), mean_px=0.5)
 
     result = plan(Coarse())
     assert not result.uses_int8
-    assert "Even fp32 alone is over the budget: mean displacement 0.5 px" in result.verdict
-    assert "Even" not in plan(FakeBench(gains=dict.fromkeys(GAINS, -2.0))).verdict
+    assert "Even fp32 alone is over the budget: mean displacement 0.5 px" in result.conclusion
+    assert "Even" not in plan(FakeBench(gains=dict.fromkeys(GAINS, -2.0))).conclusion
 
 
-@pytest.mark.parametrize("stage", ["block_times_ms", "cost", "race"])
+@pytest.mark.parametrize("stage", ["block_times_ms", "accuracy", "race"])
 def test_a_clock_that_jumps_ends_the_search(stage: str) -> None:
     """As when the machine slept: what is under way is finished, and there is still an answer."""
     bench = FakeBench()
@@ -378,7 +390,7 @@ def test_a_clock_that_jumps_ends_the_search(stage: str) -> None:
     result = plan(bench, minutes=1.0)
     assert races == 2, "the first race and the last, and no refinement between"
     assert chosen(result) == {"fusion", "block"}
-    assert "the time was up" in result.verdict
+    assert "the time was up" in result.conclusion
     assert set(BASELINES) <= {row.name for row in result.rows}
 
 
@@ -398,9 +410,9 @@ def test_nothing_to_decide_is_said_and_nothing_is_measured(
         bench, PlanOptions(), candidates, sensitivity(), target="abacus", tell=told.append
     )
     assert not result.uses_int8
-    assert "nothing to decide for abacus" in result.verdict
-    assert f"({why})" in result.verdict
-    assert "all fp32" in result.verdict
+    assert "nothing to decide for abacus" in result.conclusion
+    assert f"({why})" in result.conclusion
+    assert "all fp32" in result.conclusion
     assert (result.rows, result.tried, bench.asked, bench.open, told) == ((), (), [], set(), [])
     assert plan_from_json(result.plan.to_json()) == result.plan
     assert json.loads(json.dumps(result.to_dict()))["last_race"] == []
@@ -419,5 +431,5 @@ def test_the_table_is_plain_data() -> None:
     assert rows[ALL_FLOAT]["int8_blocks"] == []
     assert rows[ALL_FLOAT]["against_float"][0] == 1.0
     assert rows[BIG_CONVOLUTIONS]["int8_blocks"] == ["fusion", "block"]
-    assert table["budget"]["mean_px"] == 0.1
-    assert table["schema"] == "mahtrt.planning/1"
+    assert table["limits"]["budget_px"] == 0.1
+    assert table["schema"] == "mahtrt.planning/2"

@@ -21,7 +21,7 @@ from mahtrt.errors import BuildError, GateError, MahtrtError, MissingComponentEr
 from mahtrt.graph.describe import describe_graph
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.machine import CudaProbe
-from mahtrt.measure.budget import Budget
+from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import Candidate, compose
 from mahtrt.planning.gains import OTHER, find_owners, time_by_block
 from mahtrt.planning.planner import PlanOptions, make_plan
@@ -70,9 +70,9 @@ def test_candidates_are_half_graphs_with_8_bit_weights(
     ) as bench:
         assert bench.float_precision == "fp16"
         nothing, one = compose(candidates, ()), compose(candidates, [BLOCK])
-        moved = bench.cost(nothing)
+        moved = bench.accuracy(nothing)
         assert 0 < moved.mean_px < 0.1, "FP16 against the FP32 of a CPU"
-        assert bench.cost(one).mean_px > 0
+        assert bench.accuracy(one).mean_px > 0
         floating, quantised = gpu.built
         expected = to_half(graph.proto, "fp16")
         assert floating.SerializeToString(deterministic=True) == expected.SerializeToString(
@@ -147,7 +147,7 @@ def test_a_network_is_planned(
         graph, candidates, recipe, smooth_images(2, seed=5), SensitivityOptions(threads=1)
     )
     result = make_plan(
-        PlanOptions(Budget(5.0, 50.0), minutes=0.02, bench=settings),
+        PlanOptions(Limits(5.0, 50.0), minutes=0.02, bench=settings),
         graph,
         candidates,
         recipe,
@@ -157,7 +157,7 @@ def test_a_network_is_planned(
     )
     assert result.uses_int8
     assert (result.target, result.float_precision) == (gpu.target, "fp16")
-    assert f"of fp16's time on {gpu.target}" in result.verdict
+    assert f"of fp16's time on {gpu.target}" in result.conclusion
     chosen = [b for b in result.plan.blocks if b.precision == "int8"]
     assert all(b.gain_ms == pytest.approx(0.5 * len(b.nodes)) for b in chosen)
     timed = {row.name: row.p50_ms for row in result.rows}
@@ -185,11 +185,11 @@ def test_int8_that_is_slower_is_not_planned(
     matrix = measure_sensitivity(
         graph, candidates, recipe, smooth_images(1), SensitivityOptions(threads=1)
     )
-    options = PlanOptions(Budget(5.0, 50.0), minutes=1e-3, bench=settings)
+    options = PlanOptions(Limits(5.0, 50.0), minutes=1e-3, bench=settings)
     result = make_plan(options, graph, candidates, recipe, matrix, gpu.target, Photographs(1))
     assert not result.uses_int8
-    assert "INT8 does not pay on tensorrt" in result.verdict
-    assert "all fp16" in result.verdict
+    assert "INT8 does not pay on tensorrt" in result.conclusion
+    assert "all fp16" in result.conclusion
 
 
 def test_int8_engines_that_give_no_numbers_are_not_planned(
@@ -204,7 +204,7 @@ def test_int8_engines_that_give_no_numbers_are_not_planned(
     matrix = measure_sensitivity(
         graph, candidates, recipe, smooth_images(1), SensitivityOptions(threads=1)
     )
-    options = PlanOptions(Budget(5.0, 50.0), minutes=0.05, bench=settings)
+    options = PlanOptions(Limits(5.0, 50.0), minutes=0.05, bench=settings)
     result = make_plan(options, graph, candidates, recipe, matrix, gpu.target, Photographs(1))
     chosen = {b.name for b in result.plan.blocks if b.precision == "int8"}
     assert chosen

@@ -14,7 +14,7 @@ from mahtrt.calibration.plan import load_plan, save_plan
 from mahtrt.data.sample import Sample
 from mahtrt.errors import DataError, UsageError
 from mahtrt.graph.graph_file import GraphFile
-from mahtrt.measure.budget import Budget
+from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import Candidate, compose
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, make_plan
@@ -60,12 +60,10 @@ def test_plans_become_engines(
 ) -> None:
     with TargetBench(graph, candidates, recipe, target, Photographs(3), SETTINGS) as bench:
         nothing, one = compose(candidates, ()), compose(candidates, ["decoder.blocks.0"])
-        assert bench.cost(nothing).max_px == pytest.approx(0.0, abs=1e-3)
-        cost = bench.cost(one)
-        assert 0 < cost.mean_px <= cost.worst_landmark_px <= cost.max_px
-        assert cost.accuracy is not None
-        assert cost.accuracy.images == 3
-        assert cost.accuracy.mean_px == pytest.approx(cost.mean_px)
+        assert bench.accuracy(nothing).max_px == pytest.approx(0.0, abs=1e-3)
+        found = bench.accuracy(one)
+        assert 0 < found.mean_px <= found.worst_landmark_mean_px <= found.max_px
+        assert found.images == 3
         timings = bench.race({"float": nothing, "one": one}, seconds=0.0, seed=0)
         assert {t.runs for t in timings.values()} == {3}  # the least, though no time was given
         folder = Path(bench._folder.name)
@@ -73,7 +71,7 @@ def test_plans_become_engines(
         before = len(list(folder.iterdir()))
         bench.forget(one)
         assert len(list(folder.iterdir())) == before - 1
-        assert bench.cost(one) is cost  # kept, and not measured again
+        assert bench.accuracy(one) is found  # kept, and not measured again
         assert len(list(folder.iterdir())) == before - 1
     assert not folder.exists()
 
@@ -88,9 +86,9 @@ def test_a_network_is_planned_for_each_target(
     tmp_path: Path,
 ) -> None:
     told: list[str] = []
-    budget = Budget(1.0, 5.0)
+    limits = Limits(1.0, 5.0)
     result = make_plan(
-        PlanOptions(budget, minutes=1e-3, bench=SETTINGS),
+        PlanOptions(limits, minutes=1e-3, bench=SETTINGS),
         graph,
         candidates,
         recipe,
@@ -102,13 +100,13 @@ def test_a_network_is_planned_for_each_target(
     assert set(BASELINES) <= {row.name for row in result.rows}
     assert result.target == target
     assert told[0] == "measuring layer times"
-    assert target in result.verdict
+    assert target in result.conclusion
     assert [b.name for b in result.plan.blocks] == [c.name for c in candidates]
     assert not any(
         b.precision == "int8" and b.name.startswith("encoder") for b in result.plan.blocks
     )
     chosen = next((r for r in result.rows if r.blocks and not r.over and result.uses_int8), None)
-    assert chosen is None or chosen.cost.within(budget)
+    assert chosen is None or not limits.over(chosen.accuracy, "int8")
     save_plan(result.plan, tmp_path / "plan.json")
     assert load_plan(tmp_path / "plan.json") == result.plan
 
@@ -148,7 +146,7 @@ def test_a_network_without_anything_to_decide(
     assert matrix.blocks == ()
     data = Photographs(1)
     result = make_plan(PlanOptions(), graph, fixed, recipe, matrix, "onnxruntime", data)
-    assert "nothing to decide for onnxruntime" in result.verdict
+    assert "nothing to decide for onnxruntime" in result.conclusion
     assert [block.precision for block in result.plan.blocks] == ["float"] * len(fixed)
 
 
@@ -165,7 +163,7 @@ def test_what_cannot_be_planned_is_refused(
     with pytest.raises(UsageError, match="more than 0"):
         plan(PlanOptions(minutes=0.0), sensitivity)
     with pytest.raises(UsageError, match="budget"):
-        plan(PlanOptions(Budget(-1.0)), sensitivity)
+        plan(PlanOptions(Limits(-1.0)), sensitivity)
     with pytest.raises(DataError, match="no evaluation images"):
         plan(PlanOptions(), sensitivity, images=0)
     with pytest.raises(DataError, match="another graph"):

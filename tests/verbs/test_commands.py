@@ -146,17 +146,6 @@ def test_keep_failed_exits_3_too_but_writes(
     assert manifest["gate"]["passed"] is False
 
 
-def test_a_wide_budget_widens_that_of_the_worst_landmark() -> None:
-    from mahtrt.cli import _gate
-    from mahtrt.measure.gate import Gate
-
-    assert _gate(0.25, None, None) == Gate()
-    assert _gate(0.1, None, None).worst_landmark_px == 1.0
-    assert _gate(2.0, None, None).worst_landmark_px == 8.0
-    assert _gate(0.25, 0.1, None).budget_mm == 0.1
-    assert _gate(0.25, None, 0.02).delta_mre_mm == 0.02
-
-
 def bench(bundle: Path, *options: str) -> Result:
     return run(
         "bench",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mahtrt.measure.budget import Budget
+from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import Candidate
 from mahtrt.planning.contest import MARGIN
 from mahtrt.planning.proposals import ALL_FLOAT, Knowledge
-from mahtrt.planning.search import ALONE, TOO_MUCH, Outcome, Row, is_baseline
+from mahtrt.planning.search import ALONE, REDUCED, TOO_MUCH, Outcome, Row, is_baseline
 
 # Less is nothing: layer times are good to some microseconds.
 RESOLUTION_MS = 0.005
@@ -58,15 +58,15 @@ def _only_over(name: str, outcome: Outcome) -> bool:
     return bool(rows) and all(row.over for row in rows)
 
 
-def verdict_of(outcome: Outcome, target: str, float_precision: str, budget: Budget) -> str:
+def conclusion_of(outcome: Outcome, target: str, float_precision: str, limits: Limits) -> str:
     """One paragraph for the user: what was chosen and what it brings, or why nothing was."""
     rows = {row.name: row for row in outcome.rows}
     timed = f"{outcome.rounds} interleaved rounds"
     if not outcome.blocks:
+        over = limits.over(rows[ALL_FLOAT].accuracy, REDUCED)
         return (
             f"{_refusal(outcome, target, float_precision)} The plan is all {float_precision}; "
-            f"{timed}."
-            f"{_float_over(rows[ALL_FLOAT].cost.over(budget), float_precision)}"
+            f"{timed}.{_float_over(over, float_precision)}"
         )
     chosen = next(row for row in outcome.rows if row.blocks == outcome.blocks)
     others = [
@@ -78,8 +78,8 @@ def verdict_of(outcome: Outcome, target: str, float_precision: str, budget: Budg
     return (
         f"{len(outcome.blocks)} blocks in INT8 take {chosen.against_float} of {float_precision}'s "
         f"time on {target} ({chosen.p50_ms:.2f} ms p50), and move landmarks by "
-        f"{chosen.cost.mean_px:.4f} px ({chosen.cost.worst_landmark_px:.4f} px the worst "
-        f"landmark).{same} Baselines: {', '.join(others) or 'none'}; {timed}; "
+        f"{chosen.accuracy.mean_px:.4f} px ({chosen.accuracy.worst_landmark_mean_px:.4f} px the "
+        f"worst landmark).{same} Baselines: {', '.join(others) or 'none'}; {timed}; "
         f"refinement ended because {outcome.ended}; differences below {MARGIN:.0%} decide nothing."
     )
 

@@ -1,0 +1,165 @@
+"""Limits: how far an engine may move landmarks, and the only place that compares with them.
+
+A limit on averages forgives a jump on one image; one on the largest displacement forgives nothing.
+The first are judged on every point, since what a point's map looks like is no excuse for an
+average. The last are judged on points whose map has one peak in the reference (see
+:mod:`.displacement`), and only where asked for.
+
+The build's gate, the planner, bench and verify all judge here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+
+from mahtrt.measure.accuracy import Accuracy
+
+USUAL_PX = 0.25
+USUAL_WORST_LANDMARK_PX = 1.0
+# Why a number may be missing.
+_NO_LENGTH = "the data give no length in mm"
+_NO_TRUTH = "the data have no annotations"
+_ALL_PEAKED = "every point has a map with two peaks"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an engine may ship, and every reason why not."""
+
+    passed: bool
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far an engine may move landmarks before it counts as wrong.
+
+    Attributes:
+        budget_px: Mean displacement of a reduced precision (int8, fp16, bf16), network pixels.
+        worst_landmark_px: Mean displacement of its worst landmark, network pixels; None is 1 px,
+            and as many times more as ``budget_px`` is wider than usual.
+        fp32_px: Mean displacement of *each* landmark of an FP32 engine, network pixels.
+        fp32_max_px: Displacement of any single point of an FP32 engine, network pixels.
+        budget_mm: Mean displacement in mm; replaces ``budget_px`` when given.
+        delta_mre_mm: How much the MRE may grow, mm; judged when given.
+        p99_px, max_px: 99th percentile and maximum of the displacement of a reduced precision,
+            over the points whose map has one peak in the reference, network pixels; judged when
+            given.
+        landmark_mre_percent: By how many percent the MRE of any landmark may grow; judged when
+            given.
+    """
+
+    budget_px: float = USUAL_PX
+    worst_landmark_px: float | None = None
+    fp32_px: float = 0.01
+    fp32_max_px: float = 0.1
+    budget_mm: float | None = None
+    delta_mre_mm: float | None = None
+    p99_px: float | None = None
+    max_px: float | None = None
+    landmark_mre_percent: float | None = None
+
+    @property
+    def worst_px(self) -> float:
+        """The limit for the worst landmark's mean displacement, network pixels."""
+        if self.worst_landmark_px is not None:
+            return self.worst_landmark_px
+        widened = USUAL_WORST_LANDMARK_PX * self.budget_px / USUAL_PX
+        return max(USUAL_WORST_LANDMARK_PX, widened)
+
+    def scaled(self, share: float) -> Limits:
+        """A share of every limit."""
+        limits = {name: limit for name, limit in self.to_dict().items() if limit is not None}
+        return Limits(**{name: share * limit for name, limit in limits.items()})
+
+    def over(self, accuracy: Accuracy, precision: str) -> tuple[str, ...]:
+        """Every limit that an engine is over, in words; what cannot be judged is over.
+
+        Args:
+            precision: ``fp32`` is held to ``fp32_px``; every other one to ``budget_px``.
+        """
+        broken = accuracy.non_finite_points
+        reasons = [f"{broken} landmarks are NaN or infinite"] if broken else []
+        reasons += [reason for limit in self._held(accuracy, precision) if (reason := limit.reason)]
+        return tuple(reasons)
+
+    def judge(self, accuracy: Accuracy, precision: str) -> Verdict:
+        """The verdict on an engine; see :meth:`over`."""
+        reasons = self.over(accuracy, precision)
+        return Verdict(passed=not reasons, reasons=reasons)
+
+    def for_replay(self, accuracy: Accuracy) -> Limits:
+        """What golden images can be held to: they have no annotations, and no maps with peaks.
+
+        Args:
+            accuracy: On these images. A limit in mm falls away where no image has a spacing.
+        """
+        kept = replace(self, delta_mre_mm=None, landmark_mre_percent=None, p99_px=None, max_px=None)
+        if self.budget_mm is None or accuracy.mean_mm is not None:
+            return kept
+        worst_px = self.worst_px  # holds the mean as well, which is never larger
+        return replace(kept, budget_mm=None, budget_px=worst_px, worst_landmark_px=worst_px)
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Plain data, the limit for the worst landmark in numbers."""
+        return {**asdict(self), "worst_landmark_px": self.worst_px}
+
+    def _held(self, accuracy: Accuracy, precision: str) -> Iterator[_Limit]:
+        if precision == "fp32":
+            yield _worst_landmark(accuracy, self.fp32_px)
+            yield _Limit("largest displacement", accuracy.max_px, self.fp32_max_px)
+        else:
+            yield from self._reduced(accuracy)
+        # Against annotations every precision is held alike.
+        if self.delta_mre_mm is not None:
+            yield _Limit("MRE change", accuracy.delta_mre_mm, self.delta_mre_mm, "mm")
+        if self.landmark_mre_percent is not None:
+            yield _landmark_error(accuracy, self.landmark_mre_percent)
+
+    def _reduced(self, accuracy: Accuracy) -> Iterator[_Limit]:
+        if self.budget_mm is None:
+            yield _Limit("mean displacement", accuracy.mean_px, self.budget_px)
+        else:
+            yield _Limit("mean displacement", accuracy.mean_mm, self.budget_mm, "mm")
+        yield _worst_landmark(accuracy, self.worst_px)
+        for what, value, limit in (
+            ("99th percentile of displacement", accuracy.single_peak_p99_px, self.p99_px),
+            ("largest displacement", accuracy.single_peak_max_px, self.max_px),
+        ):
+            if limit is not None:
+                yield _Limit(f"{what} (maps with one peak)", value, limit, absent=_ALL_PEAKED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """A number and the most it may be; ``absent`` says why the number may be missing."""
+
+    what: str
+    value: float | None
+    most: float
+    unit: str = "px"
+    absent: str = _NO_LENGTH
+
+    @property
+    def reason(self) -> str:
+        """Why it fails, "" where it does not."""
+        if self.value is None:
+            return f"{self.what} cannot be judged: {self.absent}"
+        if self.value <= self.most:  # NaN fails too
+            return ""
+        unit = self.unit
+        return f"{self.what} {self.value:.3g} {unit} is over its budget of {self.most:g} {unit}"
+
+
+def _worst_landmark(accuracy: Accuracy, most_px: float) -> _Limit:
+    worst = max(accuracy.per_landmark, key=lambda row: row.mean_px)
+    return _Limit(f"mean displacement of {worst.name}", worst.mean_px, most_px)
+
+
+def _landmark_error(accuracy: Accuracy, most_percent: float) -> _Limit:
+    known = [row for row in accuracy.per_landmark if row.mre_change_percent is not None]
+    worst = max(known, key=lambda row: row.mre_change_percent or 0.0, default=None)
+    what = f"MRE change of {worst.name}" if worst else "MRE change of each landmark"
+    grown = accuracy.worst_mre_change_percent
+    return _Limit(what, grown, most_percent, "%", absent=_NO_TRUTH)

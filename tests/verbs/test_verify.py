@@ -1,0 +1,44 @@
+"""Golden images, replayed and judged by the limits that the build was judged by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_bundle import GOLDEN, write_tiny
+
+from mahtrt.errors import GateError
+from mahtrt.measure.limits import Limits
+from mahtrt.runtime.session import open_session
+from mahtrt.verbs.verify import verify_and_replay
+
+
+@pytest.fixture
+def golden(tmp_path: Path) -> tuple[Any, ...]:
+    """The golden images with FP32's landmarks."""
+    with open_session(write_tiny(tmp_path / "first"), engine="onnxruntime-fp32") as session:
+        return tuple(replace(each, points_px=session.run(each.image).points) for each in GOLDEN)
+
+
+def test_engines_within_their_limits_are_told_with_their_numbers(
+    tmp_path: Path, golden: tuple[Any, ...]
+) -> None:
+    bundle = write_tiny(tmp_path / "b", golden=golden, budgets=Limits().to_dict())
+    lines = verify_and_replay(bundle)
+    assert "onnxruntime-int8: golden landmarks within 0.1000 px (mean 0.1000)" in lines
+    assert "onnxruntime-fp32: golden landmarks within 0.0000 px (mean 0.0000)" in lines
+
+
+@pytest.mark.parametrize("budget_px", [0.0, 0.05])
+def test_a_budget_is_the_builds_even_where_it_is_nothing(
+    tmp_path: Path, golden: tuple[Any, ...], budget_px: float
+) -> None:
+    budgets = Limits(budget_px=budget_px).to_dict()
+    bundle = write_tiny(tmp_path / "b", golden=golden, budgets=budgets)
+    with pytest.raises(
+        GateError, match=rf"0\.1 px is over its budget of {budget_px:g} px"
+    ) as caught:
+        verify_and_replay(bundle)
+    assert caught.value.exit_code == 3
