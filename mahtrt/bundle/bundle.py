@@ -311,4 +311,4 @@ def _exchange(first: Path, second: Path) -> bool:
         return False
     at_fdcwd, rename_exchange = -100, 2
     names = (os.fsencode(first), os.fsencode(second))
-    return renameat2(at_fdcwd, names[0], at_fdcwd, names[1], rename_exchange) == 0
+    return bool(renameat2(at_fdcwd, names[0], at_fdcwd, names[1], rename_exchange) == 0)

@@ -150,7 +150,8 @@ def _factors(
     logs = alpha * np.log2(np.where(alive, activations, 1.0))
     logs -= (1 - alpha) * np.log2(np.where(alive, weights, 1.0))
     logs = np.where(alive, logs - np.median(logs[alive]), 0.0)
-    return np.exp2(np.clip(np.rint(logs), -_LARGEST_LOG2, _LARGEST_LOG2))
+    factors: NDArray[np.float64] = np.exp2(np.clip(np.rint(logs), -_LARGEST_LOG2, _LARGEST_LOG2))
+    return factors
 
 
 class _Constants:
@@ -184,7 +185,7 @@ class _Constants:
         return rewriter.finish()
 
     def _name(self, position: int, slot: int) -> str:
-        return self.graph.nodes[position].input[slot]
+        return str(self.graph.nodes[position].input[slot])
 
 
 def _output_axis(graph: GraphIndex, position: int) -> int | None:

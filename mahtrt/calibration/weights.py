@@ -48,7 +48,9 @@ def scale_of_type(
 ) -> NDArray[np.floating]:
     """Scales rounded to the type of the tensors they are for; never zero, as FP16 might be."""
     rounded = np.asarray(scale).astype(dtype)
-    return np.maximum(rounded, ml_dtypes.finfo(dtype).smallest_subnormal.astype(dtype))
+    smallest = ml_dtypes.finfo(dtype).smallest_subnormal.astype(dtype)
+    usable: NDArray[np.floating] = np.maximum(rounded, smallest)
+    return usable
 
 
 def quantize_weight(

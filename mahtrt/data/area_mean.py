@@ -51,7 +51,10 @@ def shrink_by_area(image: NDArray[np.generic], height: int, width: int) -> NDArr
     few = rows * columns >= _FASTER_FROM * height * width
     one_row = (rows // height + 3) * (columns + 1) * (image.size // (rows * columns))
     if image.dtype != np.uint8 or whole or not few or one_row > _TABLE_ENTRIES:
-        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        shrunk: NDArray[np.generic] = cv2.resize(
+            image, (width, height), interpolation=cv2.INTER_AREA
+        )
+        return shrunk
     return _shrink(image, height, width)
 
 

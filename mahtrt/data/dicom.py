@@ -64,7 +64,9 @@ def window_to_unit(
     """
     values = np.asarray(values, np.float64)
     if function == "SIGMOID":
-        return 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700)))
+        unit: NDArray[np.float64]
+        unit = 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700)))
+        return unit
     if function == "LINEAR":
         center, width = center - 0.5, width - 1
     if width <= 0:  # a window of width 1: a threshold

@@ -176,7 +176,9 @@ def _attenuation(
 
 
 def _enlarge(low: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    full = cv2.resize(low, None, fx=_REDUCE, fy=_REDUCE, interpolation=cv2.INTER_LINEAR)
+    full: NDArray[np.float32] = cv2.resize(
+        low, None, fx=_REDUCE, fy=_REDUCE, interpolation=cv2.INTER_LINEAR
+    )
     return full[: size[0], : size[1]]
 
 
@@ -246,14 +248,19 @@ def _expose(attenuation: NDArray[np.float32], rng: np.random.Generator) -> NDArr
     term += np.float32(electronic)
     value += np.multiply(term, _noise(rng, (height, width)), out=term)
     _collimate(value, rng)
-    return cv2.convertScaleAbs(np.maximum(value, 0, out=value), alpha=255)  # rounds and saturates
+    np.maximum(value, 0, out=value)
+    image: NDArray[np.uint8] = cv2.convertScaleAbs(value, alpha=255)  # rounds and saturates
+    return image
 
 
 def _noise(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32]:
     """Noise of deviation 1: the sum of two bytes, a triangle that is far cheaper than a normal."""
     first = np.frombuffer(rng.bytes(2 * size[0] * size[1]), np.uint8).reshape(2, *size)
     scale = np.sqrt(6) / 256  # the deviation of the sum is 256 / sqrt(6)
-    return cv2.addWeighted(first[0], scale, first[1], scale, -255 * scale, dtype=cv2.CV_32F)
+    noise: NDArray[np.float32] = cv2.addWeighted(
+        first[0], scale, first[1], scale, -255 * scale, dtype=cv2.CV_32F
+    )
+    return noise
 
 
 def _collimate(value: NDArray[np.float32], rng: np.random.Generator) -> None:

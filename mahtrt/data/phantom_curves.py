@@ -45,7 +45,9 @@ def deepest_point(curve: Curve) -> Curve:
     """The point of ``curve`` (N, 2) farthest from the chord between its ends."""
     chord = curve[-1] - curve[0]
     offset = curve - curve[0]
-    return curve[np.argmax(np.abs(chord[0] * offset[:, 1] - chord[1] * offset[:, 0]))]
+    deepest = np.argmax(np.abs(chord[0] * offset[:, 1] - chord[1] * offset[:, 0]))
+    point: Curve = curve[deepest]
+    return point
 
 
 def halfway_point(curve: Curve) -> Curve:
@@ -62,18 +64,20 @@ def outline_curve(contour: Curve) -> Curve:
 
 def ellipse(center: tuple[float, float], radii: tuple[float, float], count: int = 40) -> Curve:
     angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1) * radii + np.asarray(center)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return np.add(circle * radii, center)
 
 
 def turn_curve(points: Curve, center: Curve, angle: float, scale: tuple[float, float]) -> Curve:
     cos, sin = np.cos(angle), np.sin(angle)
     rotation = np.array([[cos, sin], [-sin, cos]])  # row vectors; positive opens the jaw
-    return (points - center) * scale @ rotation + center
+    turned: Curve = (points - center) * scale @ rotation + center
+    return turned
 
 
 def beside(point: Curve, right: float, down: float) -> Curve:
     """A point so many millimetres from ``point`` (2,)."""
-    return point + np.array([right, down])
+    return np.add(point, (right, down))
 
 
 def spread(rng: np.random.Generator, width: float) -> float:

@@ -167,7 +167,9 @@ def _resize(
         return image
     if spec.interpolation == "area" and height <= image.shape[0] and width <= image.shape[1]:
         return shrink_by_area(image, height, width)
-    return cv2.resize(image, (width, height), interpolation=_CV_INTERPOLATION[spec.interpolation])
+    method = _CV_INTERPOLATION[spec.interpolation]
+    resized: NDArray[np.generic] = cv2.resize(image, (width, height), interpolation=method)
+    return resized
 
 
 def _normalise(image: NDArray[np.generic], spec: InputSpec) -> NDArray[np.float32]:

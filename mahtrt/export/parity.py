@@ -13,8 +13,8 @@ from torch import nn
 
 from mahtrt.data.preprocess import network_from_output
 from mahtrt.errors import GateError, MissingComponentError, ModelError, require
-from mahtrt.export.tracing import device_of, evaluating
 from mahtrt.models.outputs import check_outputs, named_outputs
+from mahtrt.models.wrapping import device_of, evaluating
 from mahtrt.spec import ModelSpec, OutputSpec
 
 Array = NDArray[np.float32]

@@ -6,11 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import ModelError, require
 from mahtrt.spec import ModelSpec, spec_from_json
+
+if TYPE_CHECKING:
+    import onnx
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,14 +21,14 @@ class GraphFile:
     """An ONNX file that ``mahtrt export`` wrote.
 
     Attributes:
-        proto: The graph (``onnx.ModelProto``).
+        proto: The graph.
         source: Provenance; empty where the file does not say.
         parity: The parity table of its export.
         batch: Images per inference, static.
     """
 
     path: Path
-    proto: Any
+    proto: onnx.ModelProto
     spec: ModelSpec
     source: Mapping[str, Any]
     parity: Mapping[str, Any]
@@ -86,7 +89,7 @@ def _table(metadata: Mapping[str, str], key: str, path: Path) -> Mapping[str, An
     return value
 
 
-def _batch(proto: Any, path: Path) -> int:
+def _batch(proto: onnx.ModelProto, path: Path) -> int:
     dims = proto.graph.input[0].type.tensor_type.shape.dim if proto.graph.input else []
     if not dims or not all(dim.HasField("dim_value") and dim.dim_value > 0 for dim in dims):
         raise ModelError(

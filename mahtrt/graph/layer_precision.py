@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 
 import onnx
@@ -12,7 +13,7 @@ from mahtrt.graph.index import GraphIndex
 
 UNKNOWN = "unknown"
 
-_NAMES = {
+_NAMES: Mapping[int, str] = {
     TensorProto.FLOAT: "fp32",
     TensorProto.FLOAT16: "fp16",
     TensorProto.BFLOAT16: "bf16",

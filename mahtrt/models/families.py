@@ -1,28 +1,43 @@
 """The table of network families, resolved on use.
 
-A family is a module with ``build(variant, overrides) -> nn.Module`` (the module has ``.spec``),
-``variants() -> tuple[str, ...]``, and ``FREE_SETTINGS``, the settings that change no weight.
+A family is a Python module with the names of :class:`Family`.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from mahtrt.errors import ModelError, require
 from mahtrt.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from torch import nn
+    from mahtrt.models.network import Network
 
 FAMILIES: Mapping[str, str] = {
     "maht-net": "mahtrt.models.maht_net.maht_net",
 }
 
 
-def build_model(name: str, **overrides: Any) -> nn.Module:
+class Family(Protocol):
+    """What the module of a family offers.
+
+    Attributes:
+        FREE_SETTINGS: Settings that change no weight's name or shape: a checkpoint decides them
+            whatever the variant.
+    """
+
+    FREE_SETTINGS: tuple[str, ...]
+
+    def build(self, variant: str, overrides: Mapping[str, Any]) -> Network:
+        """A network with random weights; an empty variant means the family's default."""
+
+    def variants(self) -> tuple[str, ...]:
+        """The names that may follow ``family/``."""
+
+
+def build_model(name: str, **overrides: Any) -> Network:
     """A network with random weights, in training mode.
 
     Args:
@@ -37,7 +52,7 @@ def build_model(name: str, **overrides: Any) -> nn.Module:
     return _family(family).build(variant, overrides)
 
 
-def model_from_spec(spec: ModelSpec) -> nn.Module:
+def model_from_spec(spec: ModelSpec) -> Network:
     """The network that a spec describes, with random weights.
 
     Raises:
@@ -69,7 +84,7 @@ def is_known(name: str) -> bool:
     return name.partition("/")[0] in FAMILIES
 
 
-def _family(name: str) -> ModuleType:
+def _family(name: str) -> Family:
     if name not in FAMILIES:
         raise ModelError(
             name,
@@ -78,4 +93,4 @@ def _family(name: str) -> ModuleType:
         )
     for module in ("torch", "timm", "transformers"):
         require(module, extra="export", needed_for=f"building {name}")
-    return importlib.import_module(FAMILIES[name])
+    return cast(Family, importlib.import_module(FAMILIES[name]))

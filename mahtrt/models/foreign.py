@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from mahtrt.errors import ModelError, UsageError
 from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
+from mahtrt.models.network import Network
 from mahtrt.models.outputs import check_outputs, named_outputs
 from mahtrt.models.wrapping import WRAPPED, device_of, evaluating
 from mahtrt.spec import ModelSpec, OutputSpec
@@ -35,7 +36,7 @@ _DECODED = (
 )
 
 
-class AdaptedModule(nn.Module):
+class AdaptedModule(Network):
     """A foreign network that returns the spec's outputs by name, decoded where the spec says so.
 
     Attributes:

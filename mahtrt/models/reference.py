@@ -149,7 +149,7 @@ def _known(source: ModelSource) -> tuple[nn.Module, ModelSpec]:
                 fix="Name the network that the checkpoint belongs to.",
             )
         overrides = {**settings_from_checkpoint(name, checkpoint.spec), **overrides}
-    module: Any = build_model(name, **overrides)
+    module = build_model(name, **overrides)
     if checkpoint:
         load_into(module, checkpoint)
     return module.eval(), module.spec

@@ -49,7 +49,7 @@ def summarize(name: str) -> ModelSummary:
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):
-        module: Any = build_model(name).eval()
+        module = build_model(name).eval()
         image = torch.empty(1, module.spec.input.channels, *module.spec.input.size)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         module(image)

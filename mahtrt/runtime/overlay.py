@@ -71,7 +71,7 @@ def _rgb8(image: NDArray[Any]) -> NDArray[np.uint8]:
 def _radii(landmarks: Landmarks, i: int) -> NDArray[np.floating]:
     """Half axes (x, y) of the spread in image pixels."""
     if landmarks.spread_xy is not None:
-        return landmarks.spread_xy[i].astype(float)
+        return np.asarray(landmarks.spread_xy[i], float)
     return np.full(2, landmarks.spread[i], float)
 
 

@@ -25,6 +25,7 @@ from mahtrt.errors import CheckpointError, DataError, UsageError
 from mahtrt.interrupt import interrupt_later
 from mahtrt.models import build_model
 from mahtrt.models.checkpoint import load_checkpoint, load_into, save_checkpoint
+from mahtrt.models.network import Network
 from mahtrt.spec import ModelSpec
 from mahtrt.training.batches import BatchPlan, TrainingSamples, training_batches
 from mahtrt.training.targets import landmark_loss
@@ -107,19 +108,18 @@ def train(options: TrainOptions, progress: Callable[[StepReport], None] | None =
         raise UsageError("--out", got=options.out.name, expected="a name ending in .safetensors")
     torch.manual_seed(options.seed)
     module = build_model(options.model, **options.overrides)
-    spec: ModelSpec = module.spec
-    dataset = open_training_data(options, spec)
+    dataset = open_training_data(options, module.spec)
     if options.init is not None:
         load_into(module, load_checkpoint(options.init))
-    run = _Run(options, module, spec, dataset)
+    run = _Run(options, module, dataset)
     first_step = run.restore() if options.resume else 0
     if first_step == 0:
         run.settle()
     run.loop(first_step, progress)
     notes = {"mahtrt.training": repr(_described(options))}
-    save_checkpoint(options.out, module.state_dict(), spec, half=options.half, notes=notes)
+    save_checkpoint(options.out, module.state_dict(), module.spec, half=options.half, notes=notes)
     run.state_path.unlink(missing_ok=True)
-    return spec
+    return module.spec
 
 
 def open_training_data(options: TrainOptions, spec: ModelSpec) -> Dataset:
@@ -168,13 +168,11 @@ def learning_rate_at(step: int, steps: int, peak: float) -> float:
 class _Run:
     """One training run: the things its steps share."""
 
-    def __init__(
-        self, options: TrainOptions, module: nn.Module, spec: ModelSpec, dataset: Dataset
-    ) -> None:
-        self.options, self.spec = options, spec
+    def __init__(self, options: TrainOptions, module: Network, dataset: Dataset) -> None:
+        self.options, self.spec = options, module.spec
         self.module = module.to(memory_format=torch.channels_last)
         self.samples = TrainingSamples(
-            dataset, spec.input, augment=not is_phantom(options.data), seed=options.seed
+            dataset, self.spec.input, augment=not is_phantom(options.data), seed=options.seed
         )
         self.num_samples = len(dataset)
         self.optimizer = torch.optim.AdamW(

@@ -125,7 +125,7 @@ def _cost(target: _Target, fine: int) -> int:
     taps = low_h * low_w * inner * outer * kh * kw
     columns = outer * kh * low_h * kw * low_w * width
     rows = outer * height * kh * low_h * width
-    return direct + taps + MATRIX_COST * (columns + rows)
+    return int(direct + taps + MATRIX_COST * (columns + rows))
 
 
 class _Writer:

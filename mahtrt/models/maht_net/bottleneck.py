@@ -43,7 +43,8 @@ class TransformerBottleneck(nn.Module):
         for layer in self.layers:
             tokens = layer(tokens) if self.transformer == "vit" else layer(tokens, self.grid)[0]
         tokens = self.output_projection(tokens)
-        return x + tokens.transpose(1, 2).unflatten(2, self.grid)
+        offset: Tensor = tokens.transpose(1, 2).unflatten(2, self.grid)
+        return x + offset
 
 
 def sine_position_table(rows: int, columns: int, dim: int) -> Tensor:

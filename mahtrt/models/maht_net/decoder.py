@@ -55,7 +55,8 @@ class AttentionGate(nn.Module):
 
     def forward(self, gate: Tensor, features: Tensor) -> Tensor:
         """Gate (B, Cg, H, W) and features (B, Cf, H, W) to weighted features (B, Cf, H, W)."""
-        return features * self.psi(F.relu(self.gate(gate) + self.feature(features)))
+        weights: Tensor = self.psi(F.relu(self.gate(gate) + self.feature(features)))
+        return features * weights
 
 
 class DecoderBlock(nn.Module):
@@ -69,7 +70,9 @@ class DecoderBlock(nn.Module):
         self.residual = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv2(self.conv1(x)) + self.residual(x)
+        refined: Tensor = self.conv2(self.conv1(x))
+        residual: Tensor = self.residual(x)
+        return refined + residual
 
 
 class AttentionGatedDecoder(nn.Module):
@@ -94,7 +97,7 @@ class AttentionGatedDecoder(nn.Module):
     def forward(self, features: Sequence[Tensor], bottleneck: Tensor) -> Tensor:
         """Encoder levels and the bottleneck (B, C, h, w) to (B, decoder_dims[-1], H/2, W/2)."""
         skips = self.fusion(features)
-        x = self.bridge(bottleneck)
+        x: Tensor = self.bridge(bottleneck)
         for block, gate, skip in zip(self.blocks, self.gates, reversed(skips), strict=True):
             x = upsample_to(x, skip.shape[2:])
             x = block(torch.cat([x, gate(x, skip)], dim=1))

@@ -32,4 +32,5 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W) to five maps (B, dims[i], H / 2**(i+1), W / 2**(i+1))."""
-        return self.backbone(x)
+        levels: list[Tensor] = self.backbone(x)
+        return levels

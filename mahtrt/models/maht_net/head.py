@@ -36,9 +36,7 @@ class HeatmapHead(nn.Module):
         self.refine = nn.Sequential(
             conv_bn_relu(in_channels, head_dims[0]), conv_bn_relu(head_dims[0], head_dims[1])
         )
-        self.heatmaps = nn.ModuleList(nn.Conv2d(head_dims[1], 1, 1) for _ in range(num_landmarks))
-        for conv in self.heatmaps:
-            nn.init.constant_(conv.bias, INITIAL_BIAS)
+        self.heatmaps = nn.ModuleList(_one_map(head_dims[1]) for _ in range(num_landmarks))
         self.auxiliary = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
@@ -58,3 +56,11 @@ class HeatmapHead(nn.Module):
             )
         auxiliary = self.auxiliary(features).unflatten(1, (-1, 2)) if self.training else None
         return heatmaps, auxiliary
+
+
+def _one_map(channels: int) -> nn.Conv2d:
+    """A 1x1 convolution to one heatmap that starts nearly empty."""
+    conv = nn.Conv2d(channels, 1, 1)
+    assert conv.bias is not None
+    nn.init.constant_(conv.bias, INITIAL_BIAS)
+    return conv

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mahtrt.models.maht_net.bottleneck import TransformerBottleneck
 from mahtrt.models.maht_net.config import VARIANTS, MahtNetConfig, variant_config
@@ -13,11 +13,11 @@ from mahtrt.models.maht_net.decoder import AttentionGatedDecoder
 from mahtrt.models.maht_net.encoders import Encoder
 from mahtrt.models.maht_net.head import HeatmapHead
 from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
+from mahtrt.models.network import Network
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec, QuantizeSpec
 
 FAMILY = "maht-net"
 DEFAULT_VARIANT = "base"
-# Settings that change no weight's name or shape: a checkpoint decides them whatever the variant.
 FREE_SETTINGS = (
     "input_size",
     "landmarks",
@@ -29,14 +29,11 @@ FREE_SETTINGS = (
 )
 
 
-class MahtNet(nn.Module):
+class MahtNet(Network):
     """The whole network.
 
     Args:
         config: Its shape.
-
-    Attributes:
-        spec: What goes in and comes out.
     """
 
     def __init__(self, config: MahtNetConfig) -> None:
