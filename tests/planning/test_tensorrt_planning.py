@@ -278,9 +278,7 @@ def test_an_engine_without_layer_times(
     plan = compose(candidates, ())
     with TargetBench(graph, candidates, recipe, gpu.target, Photographs(1), settings) as bench:
         engine = bench._engine(plan)
-        monkeypatch.setattr(engine.backend._engine, "_record", {
-            **engine.backend._engine._record, "layers": [],
-        })  # fmt: skip
+        monkeypatch.setitem(engine.backend._engine._record, "layers", [])
         monkeypatch.setattr(gpu.trt.state, "on_execute", lambda context: True)
         with pytest.raises(MahtrtError, match="no layer times"):
             bench.block_times_ms(plan)
@@ -298,7 +296,7 @@ def test_a_target_that_refuses_the_floating_graph(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gpu = FakeGpu(*KINDS[0], monkeypatch)
-    gpu.trt.state.fail_build("no kernel for it")
+    gpu.trt.state.build_errors.append("no kernel for it")
     with (
         TargetBench(graph, candidates, recipe, gpu.target, Photographs(1), settings) as bench,
         pytest.raises(BuildError, match="no kernel for it"),

@@ -80,8 +80,8 @@ class FakeGpu:
 
     def _execute(self, context: Any) -> bool:
         record = context.engine._record
-        (name,) = (port["name"] for port in record["inputs"])
-        outputs = [port["name"] for port in record["outputs"]]
+        (name,) = (tensor["name"] for tensor in record["inputs"])
+        outputs = [tensor["name"] for tensor in record["outputs"]]
         image = _array_at(context, name)
         known = (_key(record), image.tobytes())
         if known not in self._found:

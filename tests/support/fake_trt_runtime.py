@@ -1,4 +1,4 @@
-"""Runtime, engine, context and inspector of the fake TensorRT."""
+"""What runs the plans of the fake TensorRT: runtime, engine, context and inspector."""
 
 from __future__ import annotations
 
@@ -6,180 +6,106 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from fake_trt_base import (
-    PLAN_MAGIC,
-    FakeState,
-    IHostMemory,
-    Overridable,
-    Strict,
-    check_bound,
-    check_enum,
-)
+
+class Runtime:
+    engine_host_code_allowed = False
+
+    def __init__(self, trt: Any, logger: Any, inputs_key: str) -> None:
+        assert trt.state.driver, "a Runtime was made without a CUDA driver"
+        trt.state.runtimes += 1
+        self._trt, self._logger, self._inputs_key = trt, logger, inputs_key
+
+    def deserialize_cuda_engine(self, serialized_engine: Any) -> ICudaEngine | None:
+        assert not self.engine_host_code_allowed
+        try:
+            record = json.loads(bytes(serialized_engine).removeprefix(b"FAKEPLAN"))
+        except ValueError:
+            self._logger.log(self._trt.ILogger.ERROR, "Magic tag does not match")
+            return None
+        return ICudaEngine(self._trt, record, self._inputs_key)
 
 
-def add_runtime(trt: Any, state: FakeState, *, inputs_key: str) -> None:
-    class Runtime(Strict):
-        ATTRIBUTES = ("engine_host_code_allowed", "max_threads", "logger")
+class ICudaEngine:
+    def __init__(self, trt: Any, record: dict[str, Any], inputs_key: str) -> None:
+        self._trt, self._record, self._inputs_key = trt, record, inputs_key
+        self._tensors = {each["name"]: each for each in (*record["inputs"], *record["outputs"])}
+        self.num_io_tensors = len(self._tensors)
 
-        def __init__(self, logger: Any) -> None:
-            assert state.driver, "a Runtime was made without a CUDA driver"
-            check_bound(logger, trt.ILogger)
-            state.runtimes += 1
-            self.logger, self.engine_host_code_allowed = logger, False
+    def get_tensor_name(self, index: int) -> str:
+        return list(self._tensors)[index]
 
-        def deserialize_cuda_engine(self, serialized_engine: Any) -> Any:
-            data = bytes(serialized_engine)
-            state.calls.append(
-                ("Runtime.deserialize_cuda_engine", (len(data), self.engine_host_code_allowed))
-            )
-            try:
-                record = json.loads(data.removeprefix(PLAN_MAGIC))
-            except ValueError:
-                self.logger.log(trt.ILogger.ERROR, "Magic tag does not match")
-                return None
-            if record["version"] != trt.__version__:
-                self.logger.log(trt.ILogger.ERROR, "Version tag does not match")
-                return None
-            return ICudaEngine(record)
+    def get_tensor_mode(self, name: str) -> Any:
+        modes = self._trt.TensorIOMode
+        return modes.INPUT if self._tensors[name] in self._record["inputs"] else modes.OUTPUT
 
-    class ICudaEngine(Strict):
-        def __init__(self, record: dict[str, Any]) -> None:
-            self._record = record
-            self._ports = {
-                each["name"]: (each, mode)
-                for mode, key in (
-                    (trt.TensorIOMode.INPUT, "inputs"),
-                    (trt.TensorIOMode.OUTPUT, "outputs"),
-                )
-                for each in record[key]
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._tensors[name]["shape"])
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        return getattr(self._trt.DataType, self._tensors[name]["dtype"])
+
+    def create_execution_context(self) -> IExecutionContext | None:
+        return None if self._trt.state.refuse_contexts else IExecutionContext(self)
+
+    def create_engine_inspector(self) -> EngineInspector:
+        return EngineInspector(self)
+
+
+class IExecutionContext:
+    profiler: Any = None
+
+    def __init__(self, engine: ICudaEngine) -> None:
+        self.engine, self._state = engine, engine._trt.state
+        self._addresses: dict[str, int] = {}
+
+    def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
+        return tuple(shape) == self.engine.get_tensor_shape(name)
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return self.engine.get_tensor_shape(name)
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        self._addresses[name] = memory
+        return name in self.engine._tensors
+
+    def get_tensor_address(self, name: str) -> int:
+        return self._addresses[name]
+
+    def infer_shapes(self) -> list[str]:
+        return list(self._state.infer_shapes_missing)
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        if set(self._addresses) != set(self.engine._tensors):
+            return False
+        done = self._state.on_execute(self)
+        if done and self.profiler is not None:
+            for layer in self.engine._record["layers"]:
+                self.profiler.report_layer_time(layer["name"], self._state.layer_ms(layer))
+        return bool(done)
+
+
+class EngineInspector:
+    def __init__(self, engine: ICudaEngine) -> None:
+        self._engine = engine
+
+    def get_engine_information(self, format: Any) -> str:
+        assert format == self._engine._trt.LayerInformationFormat.JSON
+        record = self._engine._record
+        layers = [
+            {
+                "Name": layer["name"],
+                "LayerType": layer["type"].title(),
+                "Inputs": [_tensor(name) for name in layer["inputs"]],
+                "Outputs": [_tensor(name) for name in layer["outputs"]],
+                "Metadata": f"[ONNX Layer: {layer['name']}]",
             }
-
-        num_io_tensors = property(lambda self: len(self._ports))
-        num_layers = property(lambda self: len(self._record["layers"]))
-        num_optimization_profiles = property(lambda self: 1)
-        device_memory_size_v2 = property(lambda self: 1 << 20)
-        name = property(lambda self: "engine")
-
-        @property
-        def hardware_compatibility_level(self) -> Any:
-            return getattr(trt.HardwareCompatibilityLevel, self._record["hardware_compatibility"])
-
-        @property
-        def profiling_verbosity(self) -> Any:
-            return getattr(trt.ProfilingVerbosity, self._record["verbosity"])
-
-        def get_tensor_name(self, index: int) -> str:
-            return list(self._ports)[index]
-
-        def get_tensor_mode(self, name: str) -> Any:
-            return self._ports[name][1] if name in self._ports else trt.TensorIOMode.NONE
-
-        def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-            return tuple(self._ports[name][0]["shape"])
-
-        def get_tensor_dtype(self, name: str) -> Any:
-            return getattr(trt.DataType, self._ports[name][0]["dtype"])
-
-        def get_tensor_location(self, name: str) -> Any:
-            return trt.TensorLocation.DEVICE
-
-        def serialize(self) -> IHostMemory:
-            return IHostMemory(PLAN_MAGIC + json.dumps(self._record).encode())
-
-        def create_execution_context(self, strategy: Any = None) -> Any:
-            state.calls.append(("ICudaEngine.create_execution_context", ()))
-            if state.refuse_contexts:
-                return None
-            return IExecutionContext(self)
-
-        def create_engine_inspector(self) -> Any:
-            return EngineInspector(self)
-
-    class IProfiler(Overridable):
-        def report_layer_time(self, layer_name: str, ms: float) -> None:
-            raise NotImplementedError
-
-    class IExecutionContext(Strict):
-        ATTRIBUTES = ("profiler", "enqueue_emits_profile")
-
-        def __init__(self, engine: ICudaEngine) -> None:
-            self._engine = engine
-            self.profiler, self.enqueue_emits_profile = None, True
-            self._addresses: dict[str, int] = {}
-            self._shapes: dict[str, tuple[int, ...]] = {}
-
-        engine = property(lambda self: self._engine)
-
-        def __setattr__(self, name: str, value: Any) -> None:
-            super().__setattr__(name, value)
-            if name == "profiler" and value is not None:
-                check_bound(value, trt.IProfiler)
-
-        def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
-            state.calls.append(("IExecutionContext.set_input_shape", (name, tuple(shape))))
-            if tuple(shape) != self._engine.get_tensor_shape(name):
-                return False
-            self._shapes[name] = tuple(shape)
-            return True
-
-        def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-            return self._engine.get_tensor_shape(name)
-
-        def set_tensor_address(self, name: str, memory: int) -> bool:
-            state.calls.append(("IExecutionContext.set_tensor_address", (name, memory)))
-            if name not in self._engine._ports:
-                return False
-            self._addresses[name] = memory
-            return True
-
-        def get_tensor_address(self, name: str) -> int:
-            return self._addresses.get(name, 0)
-
-        def infer_shapes(self) -> list[str]:
-            return list(state.infer_shapes_missing)
-
-        def execute_async_v3(self, stream_handle: int) -> bool:
-            state.calls.append(("IExecutionContext.execute_async_v3", (stream_handle,)))
-            if set(self._addresses) != set(self._engine._ports):
-                return False
-            done = state.on_execute(self)
-            if done and self.profiler is not None and self.enqueue_emits_profile:
-                for layer in self._engine._record["layers"]:
-                    self.profiler.report_layer_time(layer["name"], state.layer_ms(layer))
-            return done
-
-    class EngineInspector(Strict):
-        ATTRIBUTES = ("execution_context",)
-
-        def __init__(self, engine: ICudaEngine) -> None:
-            self._record = engine._record
-
-        def get_engine_information(self, format: Any) -> str:
-            check_enum(format, trt.LayerInformationFormat)
-            if format != trt.LayerInformationFormat.JSON:
-                return "\n".join(each["name"] for each in self._record["layers"])
-            detailed = self._record["verbosity"] == "DETAILED"
-            layers = [
-                _layer_report(each) if detailed else each["name"] for each in self._record["layers"]
-            ]
-            names = [each["name"] for key in ("inputs", "outputs") for each in self._record[key]]
-            return json.dumps({"Layers": layers, inputs_key: names})
-
-        def get_layer_information(self, layer_index: int, format: Any) -> str:
-            return json.dumps(_layer_report(self._record["layers"][layer_index]))
-
-    trt.Runtime, trt.ICudaEngine, trt.IProfiler = Runtime, ICudaEngine, IProfiler
-    trt.IExecutionContext, trt.EngineInspector = IExecutionContext, EngineInspector
+            for layer in record["layers"]
+        ]
+        detailed = record.get("profiling_verbosity") == "DETAILED"
+        names = [layer["name"] for layer in record["layers"]]
+        key, tensors = self._engine._inputs_key, list(self._engine._tensors)
+        return json.dumps({"Layers": layers if detailed else names, key: tensors})
 
 
-def _layer_report(layer: dict[str, Any]) -> dict[str, Any]:
-    def port(name: str) -> dict[str, Any]:
-        return {"Name": name, "Dimensions": [], "Format/Datatype": "Float"}
-
-    return {
-        "Name": layer["name"],
-        "LayerType": layer["type"].title(),
-        "Inputs": [port(name) for name in layer["inputs"]],
-        "Outputs": [port(name) for name in layer["outputs"]],
-        "Metadata": f"[ONNX Layer: {layer['name']}]",
-    }
+def _tensor(name: str) -> dict[str, Any]:
+    return {"Name": name, "Dimensions": [], "Format/Datatype": "Float"}

