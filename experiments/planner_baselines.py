@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from mahtrt.build.quantized import weight_bits_here
+from mahtrt.build.graphs import weight_bits_here
 from mahtrt.calibration.plan import save_plan
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.subset import NetworkTensors, Subset

@@ -332,8 +332,8 @@ def build(
     out: Annotated[Path, typer.Option(help="The bundle to write.")] = Path("model.mahtrt"),
 ) -> None:
     """Calibrate, compile, check every engine against PyTorch, and write a bundle."""
-    from mahtrt.build.build import AccuracyError
     from mahtrt.build.build import build as build_bundle
+    from mahtrt.build.judge import AccuracyError
     from mahtrt.build.options import AUTO, BuildOptions
     from mahtrt.measure.limits import Limits
     from mahtrt.targets.tensorrt.options import TensorRtOptions

@@ -23,7 +23,7 @@ from tiny_network import make_model
 from typer.testing import Result
 
 import mahtrt
-import mahtrt.build.build
+import mahtrt.build.judge
 from mahtrt.data.phantom import make_phantom
 from mahtrt.errors import ImageError, InputError
 from mahtrt.verbs.console import StageDisplay
@@ -120,7 +120,7 @@ def world(foreign_network: ForeignNetwork, tiny_bundle: Path, tmp_path: Path) ->
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mahtrt.build.build, "TIMED_ROUNDS", 1)
+    monkeypatch.setattr(mahtrt.build.judge, "TIMED_ROUNDS", 1)
 
 
 def check_refused(result: Result, world: World, exit_code: int, *mentions: str) -> None:

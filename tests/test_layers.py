@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "mahtrt"
-GROUND = ("errors", "spec", "schema", "atomic", "digest", "interrupt", "machine")
+GROUND = ("errors", "spec", "schema", "atomic", "digest", "interrupt", "machine", "progress")
 LAYERS = (
     *("ground", "data", "bundle", "measure", "targets", "runtime", "graph", "precision"),
     *("calibration", "models", "export", "benchmarks", "planning", "build", "inspection"),

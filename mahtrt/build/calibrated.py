@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from mahtrt.build.options import AUTO_METHOD, CalibrationOptions, Tell
+from mahtrt.build.options import AUTO_METHOD, CalibrationOptions
 from mahtrt.calibration.bias_correction import BiasCorrection, apply_correction, measure_bias
 from mahtrt.calibration.card import CalibrationCard, make_card
 from mahtrt.calibration.equalize import equalize, scalable_channels, smooth
@@ -35,6 +35,7 @@ from mahtrt.data.subset import NetworkTensors, spread_out
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import UsageError
 from mahtrt.graph.graph_file import GraphFile
+from mahtrt.progress import StageProgress
 from mahtrt.runtime.session import Session
 from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, open_onnx
 
@@ -79,7 +80,7 @@ class Calibrated:
         return made if known is None else apply_correction(made, known)
 
     def measure_bias(
-        self, calib: Dataset, weight_bits: int, threads: int | None, tell: Tell
+        self, calib: Dataset, weight_bits: int, threads: int | None, progress: StageProgress
     ) -> None:
         """Let :meth:`quantized` correct biases for weights of so many bits."""
         few = NetworkTensors(spread_out(calib, BIAS_IMAGES), self.graph.spec.input)
@@ -88,7 +89,7 @@ class Calibrated:
             self._uncorrected(self.graph.proto, weight_bits),
             few,
             threads=threads,
-            progress=lambda done, of: tell("correcting biases", done, of),
+            progress=lambda done, of: progress("correcting biases", done, of),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,7 +122,7 @@ def calibrate(
     plan: Plan,
     options: CalibrationOptions,
     scratch: Path,
-    tell: Tell,
+    progress: StageProgress,
     *,
     ranges: Ranges | None = None,
     weight_bits: int = 8,
@@ -132,7 +133,7 @@ def calibrate(
         graph: The floating-point export.
         plan: With at least one INT8 block.
         scratch: A folder for graphs on the way.
-        tell: Told of images.
+        progress: Told of images.
         ranges: Of this graph and these images, where they were collected before; not for
             ``equalize``, which needs ranges of its own.
         weight_bits: For the trials of ``auto``.
@@ -150,7 +151,7 @@ def calibrate(
             fix="Build --fp32 instead, or plan at least one block in INT8.",
         )
     if options.equalize:
-        graph, ranges = _equalized(graph, calib, tensors, options, scratch, tell), None
+        graph, ranges = _equalized(graph, calib, tensors, options, scratch, progress), None
     # A plan may force what the planner does not consider, so it may need more than was seen.
     if ranges is None or set(tensors) - set(ranges.tensors):
         ranges = collect_ranges(
@@ -158,13 +159,13 @@ def calibrate(
             tensors,
             NetworkTensors(calib, graph.spec.input),
             percentile=DEFAULT_PERCENTILE if options.percentile is None else options.percentile,
-            progress=lambda done, of: tell("calibrating", done, of),
+            progress=lambda done, of: progress("calibrating", done, of),
             threads=options.threads,
         )
     method: Any = options.method
     choice = None
     if method == AUTO_METHOD:
-        choice = _choose(graph, calib, plan, ranges, options, scratch, tell, weight_bits)
+        choice = _choose(graph, calib, plan, ranges, options, scratch, progress, weight_bits)
         method = methods_by_tensor(tensor_classes(graph.proto, plan), choice.methods)
     card = make_card(_restricted(ranges, tensors), method)
     return Calibrated(graph, plan, ranges, method, card, choice, options.equalize)
@@ -181,7 +182,7 @@ def _equalized(
     tensors: tuple[str, ...] | list[str],
     options: CalibrationOptions,
     scratch: Path,
-    tell: Tell,
+    progress: StageProgress,
 ) -> GraphFile:
     axes = scalable_channels(graph.proto, tensors)
     if not axes:
@@ -191,7 +192,7 @@ def _equalized(
         list(axes),
         NetworkTensors(spread_out(calib, CHANNEL_IMAGES), graph.spec.input),
         channel_axes=axes,
-        progress=lambda done, of: tell("equalizing", done, of),
+        progress=lambda done, of: progress("equalizing", done, of),
         threads=options.threads,
     ).channel_amax
     proto = equalize(smooth(graph.proto, found), found)
@@ -207,7 +208,7 @@ def _choose(
     ranges: Ranges,
     options: CalibrationOptions,
     scratch: Path,
-    tell: Tell,
+    progress: StageProgress,
     weight_bits: int,
 ) -> MethodChoice:
     few = NetworkTensors(spread_out(calib, CHOICE_IMAGES), graph.spec.input)
@@ -218,7 +219,7 @@ def _choose(
         plan,
         error,
         weight_bits=weight_bits,
-        progress=lambda done, of: tell("choosing methods", done, of),
+        progress=lambda done, of: progress("choosing methods", done, of),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +14,6 @@ from mahtrt.targets.tensorrt.options import TensorRtOptions
 AUTO = "auto"
 AUTO_METHOD = "auto"
 AUTO_PLAN = "auto"
-
-# Told what is being done, how much of it is done, and how much there is (0 where unknown).
-Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

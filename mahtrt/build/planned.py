@@ -6,20 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mahtrt.build.options import AUTO_METHOD, AUTO_PLAN, CalibrationOptions, Tell
+from mahtrt.build.graphs import graph_for, weight_bits_for
+from mahtrt.build.images import ImageSets
+from mahtrt.build.options import AUTO_METHOD, AUTO_PLAN, CalibrationOptions
+from mahtrt.build.request import Request
 from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Method
+from mahtrt.calibration.plan import Plan, default_plan, load_plan
 from mahtrt.data.sample import Dataset
 from mahtrt.data.subset import NetworkTensors, hold_back, spread_out
 from mahtrt.errors import DataError, MissingComponentError
 from mahtrt.graph.graph_file import GraphFile
-from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import Candidate, find_candidates
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult, make_plan
 from mahtrt.planning.recipe import Recipe, make_recipe
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.workbench import BenchSettings
+from mahtrt.progress import StageProgress
 from mahtrt.targets.targets import TARGETS, find_target
+from mahtrt.targets.tensorrt.cache import cache_folder
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 from mahtrt.targets.tensorrt.profile import check_runs_here
 
@@ -41,104 +46,122 @@ class Attribution:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan, and what it rests on.
-
-    Attributes:
-        calib: The images that calibrated it; the others judged it.
-    """
+    """A plan that the planner searched for, and what it rests on."""
 
     result: PlanResult
     attribution: Attribution
-    calib: Dataset
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanChoice:
+    """What becomes INT8, and what is built because of it.
+
+    Attributes:
+        precisions: Precisions to build: the caller's, without INT8 where it does not pay.
+        plan: Plan to quantise by; None where no engine is INT8.
+        calib: Images that calibrate; None where no engine is INT8.
+        planned: The planner's result, where the caller asked for a search.
+    """
+
+    precisions: tuple[str, ...]
+    plan: Plan | None = None
+    calib: Dataset | None = None
+    planned: Planned | None = None
+
+
+def choose_plan(request: Request, images: ImageSets, progress: StageProgress) -> PlanChoice:
+    """Third stage of a build: the caller's plan, the planner's, or the one by the rules.
+
+    Raises:
+        SpecError, DataError: A plan file that cannot be used.
+        MissingComponentError: A plan is to be searched for, and no target runs here.
+    """
+    options, graph = request.options, request.graph
+    if "int8" not in request.precisions:
+        return PlanChoice(request.precisions)
+    calib = images.calib
+    assert calib is not None
+    if options.plan == AUTO_PLAN:
+        return _searched(request, calib, progress)
+    if options.plan is not None:
+        plan = load_plan(Path(options.plan))
+    else:
+        plan = default_plan(graph.proto, graph.spec)
+    return PlanChoice(request.precisions, plan, calib)
+
+
+@dataclass(frozen=True, slots=True)
+class AttributionOptions:
+    """How the cost of INT8 is measured block by block.
+
+    Attributes:
+        calibration: How scales are found.
+        weight_bits: Bits of INT8 weights.
+        cache: Folder that keeps results between runs, None for none.
+        images: Number of images that are measured on.
+    """
+
+    calibration: CalibrationOptions
+    weight_bits: int
+    cache: Path | None
+    images: int = SENSITIVITY_IMAGES
 
 
 def attribute(
-    graph: GraphFile,
-    calib: Dataset,
-    options: CalibrationOptions,
-    *,
-    weight_bits: int,
-    cache: Path | None,
-    images: int = SENSITIVITY_IMAGES,
-    tell: Tell,
+    graph: GraphFile, calib: Dataset, options: AttributionOptions, progress: StageProgress
 ) -> Attribution:
     """Measure block by block how far INT8 moves landmarks.
 
     Args:
-        calib: Calibrates; some of it is measured on.
-        cache: Folder that keeps results between runs, None for none.
-        images: How many are measured on.
+        calib: Images that calibrate; some of them are measured on.
 
     Raises:
         DataError, ModelError: As calibration.
     """
+    how = options.calibration
     candidates = find_candidates(graph.proto, graph.spec)
-    method: Method = DEFAULT_METHOD if options.method == AUTO_METHOD else options.method  # type: ignore[assignment]
+    method: Method = DEFAULT_METHOD if how.method == AUTO_METHOD else how.method  # type: ignore[assignment]
     recipe = make_recipe(
         graph,
         candidates,
         NetworkTensors(calib, graph.spec.input),
         method=method,
-        weight_bits=weight_bits,
-        percentile=DEFAULT_PERCENTILE if options.percentile is None else options.percentile,
-        threads=options.threads,
-        progress=lambda done, of: tell("calibrating", done, of),
+        weight_bits=options.weight_bits,
+        percentile=DEFAULT_PERCENTILE if how.percentile is None else how.percentile,
+        threads=how.threads,
+        progress=lambda done, of: progress("calibrating", done, of),
     )
-    few = NetworkTensors(spread_out(calib, images), graph.spec.input)
+    few = NetworkTensors(spread_out(calib, options.images), graph.spec.input)
     sensitivity = measure_sensitivity(
         graph,
         candidates,
         recipe,
         list(few),
-        SensitivityOptions(cache=cache, threads=options.threads),
-        progress=lambda done, of: tell("measuring sensitivity", done, of),
+        SensitivityOptions(cache=options.cache, threads=how.threads),
+        progress=lambda done, of: progress("measuring sensitivity", done, of),
     )
     return Attribution(candidates, recipe, sensitivity)
 
 
-def plan_for(
-    graph: GraphFile,
-    calib: Dataset,
-    options: CalibrationOptions,
-    *,
-    target: str,
-    limits: Limits,
-    minutes: float,
-    weight_bits: int,
-    cache: Path | None,
-    int8_float: str = "fp16",
-    tensorrt: TensorRtOptions | None = None,
-    seed: int = 0,
-    tell: Tell,
-) -> Planned:
-    """Plan for a target, within a share of the gate's limits.
-
-    Args:
-        int8_float, tensorrt: Of a TensorRT build.
-
-    Raises:
-        MissingComponentError: The target does not run here, so nothing can be timed.
-        DataError: Too few images: some calibrate, others judge.
-    """
-    if len(calib) < 2:
-        raise DataError(
-            calib.source,
-            got=f"{len(calib)} image to calibrate on",
-            expected=f"at least 2 for --plan {AUTO_PLAN}: some calibrate, others judge plans",
-            fix="Give --calib some dozens of images.",
-        )
-    rest, judged = hold_back(calib, min(JUDGED_IMAGES, max(1, len(calib) // 4)))
-    attribution = attribute(graph, rest, options, weight_bits=weight_bits, cache=cache, tell=tell)
+def _searched(request: Request, calib: Dataset, progress: StageProgress) -> PlanChoice:
+    """The planner's choice, within a share of the gate's limits."""
+    options, graph = request.options, request.graph
+    target = planning_target(request.targets, options.tensorrt)
+    rest, judged = _split(calib)
+    cache = cache_folder(options.tensorrt.cache_dir) if options.tensorrt.cache else None
+    bits = weight_bits_for(graph_for("int8", target, options.int8_float), options.weight_bits)
+    settings = AttributionOptions(options.calibration, bits, cache)
+    attribution = attribute(graph, rest, settings, progress)
     result = make_plan(
         PlanOptions(
-            limits=limits.scaled(SHARE_OF_LIMITS),
-            minutes=minutes,
-            seed=seed,
+            limits=options.limits.scaled(SHARE_OF_LIMITS),
+            minutes=options.plan_minutes,
+            seed=options.seed,
             bench=BenchSettings(
                 threads=options.threads,
                 images=len(judged),
-                int8_float=int8_float,  # type: ignore[arg-type]
-                tensorrt=tensorrt or TensorRtOptions(),
+                int8_float=options.int8_float,  # type: ignore[arg-type]
+                tensorrt=options.tensorrt,
             ),
         ),
         graph,
@@ -147,9 +170,26 @@ def plan_for(
         attribution.sensitivity,
         target,
         judged,
-        tell=lambda what: tell(f"planning: {what}", 0, 0),
+        tell=lambda what: progress(f"planning: {what}", 0, 0),
     )
-    return Planned(result, attribution, rest)
+    planned = Planned(result, attribution)
+    if result.uses_int8:
+        return PlanChoice(request.precisions, result.plan, rest, planned)
+    instead = result.float_precision
+    precisions = dict.fromkeys(instead if p == "int8" else p for p in request.precisions)
+    return PlanChoice(tuple(precisions), planned=planned)
+
+
+def _split(calib: Dataset) -> tuple[Dataset, Dataset]:
+    """Images that calibrate, and images that plans are judged on."""
+    if len(calib) < 2:
+        raise DataError(
+            calib.source,
+            got=f"{len(calib)} image to calibrate on",
+            expected=f"at least 2 for --plan {AUTO_PLAN}: some calibrate, others judge plans",
+            fix="Give --calib some dozens of images.",
+        )
+    return hold_back(calib, min(JUDGED_IMAGES, max(1, len(calib) // 4)))
 
 
 def planning_target(targets: Sequence[str], tensorrt: TensorRtOptions | None = None) -> str:

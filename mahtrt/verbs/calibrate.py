@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mahtrt.atomic import write_text_atomic
-from mahtrt.build.options import CalibrationOptions, Tell, check_calibration
-from mahtrt.build.quantized import weight_bits_for
+from mahtrt.build.graphs import weight_bits_for
+from mahtrt.build.options import CalibrationOptions, check_calibration
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.screening import refuse_unreal_images
 from mahtrt.errors import UsageError
 from mahtrt.graph.graph_file import read_graph
+from mahtrt.progress import StageProgress
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -81,7 +82,7 @@ class CalibrateResult:
         return table
 
 
-def calibrate_to_folder(options: CalibrateOptions, progress: Tell) -> CalibrateResult:
+def calibrate_to_folder(options: CalibrateOptions, progress: StageProgress) -> CalibrateResult:
     """Calibrate, and write ``plan.json``, ``ranges.json``, ``card.json`` and, where asked for,
     ``sensitivity.json`` and ``sensitivity.png``.
 
@@ -103,17 +104,10 @@ def calibrate_to_folder(options: CalibrateOptions, progress: Tell) -> CalibrateR
     plan = load_plan(options.plan) if options.plan else default_plan(graph.proto, graph.spec)
     measured = None
     if options.sensitivity:
-        from mahtrt.build.planned import attribute
+        from mahtrt.build.planned import AttributionOptions, attribute
 
-        measured = attribute(
-            graph,
-            calib,
-            options.calibration,
-            weight_bits=bits,
-            cache=options.cache,
-            images=options.images,
-            tell=progress,
-        )
+        how = AttributionOptions(options.calibration, bits, options.cache, options.images)
+        measured = attribute(graph, calib, how, progress)
     with tempfile.TemporaryDirectory() as scratch:
         found = calibrate(
             graph,

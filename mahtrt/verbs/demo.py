@@ -11,12 +11,13 @@ from PIL import Image
 from mahtrt.atomic import atomic_path, write_text_atomic
 from mahtrt.benchmarks.bench import bench
 from mahtrt.benchmarks.report import BenchReport
-from mahtrt.build.build import StageProgress, build
+from mahtrt.build.build import build
 from mahtrt.build.options import BuildOptions
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.subset import NetworkTensors
 from mahtrt.errors import UsageError, require
 from mahtrt.measure.limits import Limits
+from mahtrt.progress import StageProgress
 from mahtrt.verbs.predict import PredictOptions, predict_files, write_results
 
 # Seeds that differ from each other and from those of training.

@@ -14,10 +14,11 @@ import pytest
 from build_options import make_options
 from foreign_network import SEED, ForeignNetwork
 
-import mahtrt.build.build
 import mahtrt.targets.openvino.build
-from mahtrt.build.build import AccuracyError, BuildResult, build
-from mahtrt.build.quantized import graph_for
+from mahtrt.build.build import build
+from mahtrt.build.graphs import graph_for
+from mahtrt.build.judge import AccuracyError, default_engine
+from mahtrt.build.result import BuildResult
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.bundle.golden import read_golden
 from mahtrt.data.datasets import dataset_digest
@@ -203,7 +204,7 @@ def test_the_default_engine_is_the_fastest_that_passed(
     }
     assert not any(verdict.passed for verdict in verdicts.values())
     verdicts[slowest] = built.result.verdicts[slowest]
-    assert mahtrt.build.build._default_engine(report, verdicts) == slowest
+    assert default_engine(report, verdicts) == slowest
 
 
 IMPOSSIBLE = Limits(budget_px=0.0)
@@ -312,7 +313,7 @@ def test_an_export_with_random_weights_is_made_again_by_its_seed(
 def test_without_any_target_it_says_so(
     foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mahtrt.build.build, "TARGETS", {})
+    monkeypatch.setattr(mahtrt.build.request, "TARGETS", {})
     with pytest.raises(MissingComponentError, match="mahtrt doctor"):
         build(make_options(foreign_network, tmp_path / "b", targets=("auto",)))
 

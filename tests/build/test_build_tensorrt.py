@@ -14,17 +14,20 @@ from build_options import make_options
 from foreign_network import ForeignNetwork
 from onnx import numpy_helper
 
-import mahtrt.build.build
 import mahtrt.build.calibrated
 from mahtrt.benchmarks.bench import bench
-from mahtrt.build.build import AccuracyError, BuildResult, build
+from mahtrt.build.build import build
+from mahtrt.build.judge import AccuracyError
 from mahtrt.build.options import BuildOptions
+from mahtrt.build.request import check
+from mahtrt.build.result import BuildResult
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.errors import GateError, MissingComponentError
 from mahtrt.graph.graph_file import read_graph
 from mahtrt.machine import probe_cuda
 from mahtrt.measure.limits import Limits
 from mahtrt.precision.check import check_half
+from mahtrt.progress import silent
 from mahtrt.runtime.session import open_session
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 from mahtrt.verbs.report_text import report_text
@@ -192,8 +195,9 @@ def test_numbers_beyond_fp16_are_refused_before_any_engine(
 
 
 def test_all_targets_that_run_here_are_auto(built: BuildResult, foreign_network: Any) -> None:
-    targets = mahtrt.build.build._targets(options(foreign_network, built.path, targets=("auto",)))
-    assert targets == ["openvino", "onnxruntime"]
+    asked = options(foreign_network, built.path, targets=("auto",), tensorrt=TensorRtOptions())
+    targets = check(asked, silent).targets
+    assert targets == ("openvino", "onnxruntime")
     assert read_bundle(built.path).manifest.default_engine == "tensorrt-rtx-int8"
 
 

@@ -14,10 +14,10 @@ import pytest
 from build_options import make_options
 from foreign_network import ForeignNetwork
 
-import mahtrt.build.build
 import mahtrt.build.calibrated
-from mahtrt.build.build import AccuracyError, build
+from mahtrt.build.build import build
 from mahtrt.build.calibrated import Calibrated, LandmarkError, calibrate
+from mahtrt.build.judge import AccuracyError
 from mahtrt.build.options import CalibrationOptions
 from mahtrt.bundle.golden import read_golden
 from mahtrt.calibration.bias_correction import METADATA_KEY as BIAS_KEY

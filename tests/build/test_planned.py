@@ -11,7 +11,6 @@ import pytest
 from build_options import make_options
 from foreign_network import ForeignNetwork
 
-import mahtrt.build.build
 import mahtrt.build.planned
 from mahtrt.build.build import build
 from mahtrt.build.options import BuildOptions

@@ -16,7 +16,7 @@ from foreign_network import POINTS, ForeignNetwork, run
 from typer.testing import Result
 
 import mahtrt
-import mahtrt.build.build
+import mahtrt.build.judge
 from mahtrt.cli import app
 
 # Names and meanings are a contract; more may be added.
@@ -27,7 +27,7 @@ COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-def
 @pytest.fixture(scope="module", autouse=True)
 def _quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mahtrt.build.build, "TIMED_ROUNDS", 1)
+        patch.setattr(mahtrt.build.judge, "TIMED_ROUNDS", 1)
         yield
 
 

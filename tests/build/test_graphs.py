@@ -8,10 +8,13 @@ import onnx
 import pytest
 from foreign_network import ForeignNetwork
 
-import mahtrt.build.quantized
+import mahtrt.build.graphs
+from mahtrt.build.graphs import Graphs, make_graphs, weight_bits_here
+from mahtrt.build.images import ImageSets
 from mahtrt.build.options import BuildOptions
-from mahtrt.build.quantized import Graphs, weight_bits_here, write_graphs
-from mahtrt.bundle.bundle import BundleWriter
+from mahtrt.build.planned import choose_plan
+from mahtrt.build.request import Request
+from mahtrt.build.workspace import Workspace
 from mahtrt.calibration.plan import load_plan
 from mahtrt.data.phantom import PhantomDataset
 from mahtrt.errors import ModelError, UsageError
@@ -25,45 +28,46 @@ def graph(foreign_network: ForeignNetwork) -> GraphFile:
 
 
 def write(root: Path, graph: GraphFile, **options: object) -> tuple[Graphs, list[tuple[int, int]]]:
+    """Make graphs in ``root``, and tell of the progress."""
     root.mkdir(exist_ok=True)
+    scratch = root.with_name(f"{root.name}-scratch")
+    scratch.mkdir()
     told: list[tuple[int, int]] = []
     asked = dataclasses.replace(
         BuildOptions(graph.path, root, ("fp32", "int8"), calib="phantom", threads=1),
         **options,  # type: ignore[arg-type]
     )
-    graphs = write_graphs(
-        asked,
-        graph,
-        PhantomDataset(3, 1),
-        BundleWriter(root, root),
-        asked.precisions,
-        root.parent,
-        lambda stage, done, of: told.append((done, of)),
-    )
-    return graphs, told
+    request = Request(asked, graph, ("onnxruntime",), asked.precisions)
+    images = ImageSets(PhantomDataset(3, 1), PhantomDataset(2, 5))
+
+    def tell(stage: str, done: int, total: int, detail: str = "") -> None:
+        told.append((done, total))
+
+    choice = choose_plan(request, images, tell)
+    return make_graphs(request, images, choice, Workspace(root, scratch), tell), told
 
 
 def test_what_is_written(tmp_path: Path, graph: GraphFile) -> None:
-    graphs, told = write(tmp_path, graph, precisions=("fp32", "bf16", "int8"))
-    assert graphs.models == {
+    graphs, told = write(tmp_path / "made", graph, precisions=("fp32", "bf16", "int8"))
+    assert {name: place.name for name, place in graphs.models.items()} == {
         "fp32": "model.onnx",
         "bf16": "model.bf16.onnx",
         "int8": "model.int8.onnx",
     }
-    assert (tmp_path / "model.onnx").read_bytes() == graph.path.read_bytes()
+    assert (tmp_path / "made/model.onnx").read_bytes() == graph.path.read_bytes()
     assert told[-1] == (3, 3)
-    for relative in graphs.models.values():
-        onnx.checker.check_model(onnx.load(tmp_path / relative), full_check=True)
-    plan = load_plan(tmp_path / "plan.json")
+    for place in graphs.models.values():
+        onnx.checker.check_model(onnx.load(place), full_check=True)
+    plan = load_plan(tmp_path / "made/plan.json")
     assert plan.to_dict() == graphs.plan
-    ranges = json.loads((tmp_path / "ranges.json").read_text())
+    ranges = json.loads((tmp_path / "made/ranges.json").read_text())
     card = graphs.calibration
     assert ranges["images"] == card["images"] == 3
     assert ranges["digest"] == card["digest"]
     assert card["method"] == "minmax"
     assert card["percentile"] is None
     assert card["skipped"] == []
-    quantized = {node.op_type for node in onnx.load(tmp_path / graphs.models["int8"]).graph.node}
+    quantized = {node.op_type for node in onnx.load(graphs.models["int8"]).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= quantized
 
 
@@ -75,10 +79,10 @@ def test_same_inputs_give_the_same_bytes(tmp_path: Path, graph: GraphFile) -> No
 
 
 def test_without_int8_nothing_is_calibrated(tmp_path: Path, graph: GraphFile) -> None:
-    graphs, told = write(tmp_path, graph, precisions=("fp32",))
+    graphs, told = write(tmp_path / "made", graph, precisions=("fp32",))
     assert not told
     assert (graphs.plan, graphs.calibration) == ({}, {})
-    assert [place.name for place in tmp_path.iterdir()] == ["model.onnx"]
+    assert [place.name for place in (tmp_path / "made").iterdir()] == ["model.onnx"]
 
 
 def test_an_own_plan_is_honoured(tmp_path: Path, graph: GraphFile) -> None:
@@ -110,10 +114,10 @@ def int8_products(path: Path) -> set[str]:
 
 
 def test_method_and_percentile_reach_the_ranges(tmp_path: Path, graph: GraphFile) -> None:
-    graphs, _ = write(tmp_path, graph, method="percentile", percentile=90.0, weight_bits=7)
+    graphs, _ = write(tmp_path / "made", graph, method="percentile", percentile=90.0, weight_bits=7)
     assert graphs.calibration["percentile"] == 90.0
     assert graphs.calibration["weight_bits"] == {"int8": 7}
-    ranges = json.loads((tmp_path / "ranges.json").read_text())
+    ranges = json.loads((tmp_path / "made/ranges.json").read_text())
     assert ranges["percentile"] == 90.0
     amax = [tensor["amax"] for tensor in ranges["tensors"].values()]
     assert any(each["percentile"] < each["minmax"] for each in amax)
@@ -148,15 +152,15 @@ def test_weight_bits_of_this_cpu_are_used(
 ) -> None:
     for isa, bits in ((("avx2",), 7), (("avx2", "vnni"), 8)):
         here = dataclasses.replace(describe_machine(), architecture="x86_64", isa=isa)
-        monkeypatch.setattr(mahtrt.build.quantized, "describe_machine", lambda here=here: here)
+        monkeypatch.setattr(mahtrt.build.graphs, "describe_machine", lambda here=here: here)
         graphs, _ = write(tmp_path / str(bits), graph)
         assert graphs.calibration["weight_bits"] == {"int8": bits}
 
 
 def test_a_quantised_graph_is_no_export(tmp_path: Path, graph: GraphFile) -> None:
-    write(tmp_path, graph)
+    write(tmp_path / "made", graph)
     with pytest.raises(ModelError, match="quantised already"):
-        read_graph(tmp_path / "model.int8.onnx")
+        read_graph(tmp_path / "made/model.int8.onnx")
 
 
 @pytest.mark.parametrize("text", ["{no json", "[]"])

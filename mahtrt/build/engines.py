@@ -1,0 +1,107 @@
+"""Fifth stage of a build: graphs compiled to engines."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mahtrt.build.request import Job
+from mahtrt.build.workspace import Workspace
+from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.progress import StageProgress
+from mahtrt.runtime.session import Session
+from mahtrt.spec import ModelSpec
+from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.targets import find_target
+from mahtrt.targets.tensorrt.options import TensorRtOptions
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How engines are compiled and opened.
+
+    Attributes:
+        threads: Threads of one inference; None leaves them to the target.
+        tensorrt: Options of TensorRT builds.
+    """
+
+    threads: int | None = None
+    tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltEngine:
+    """An engine on disk that no bundle holds yet.
+
+    Attributes:
+        record: What the manifest says of it, but for accuracy and latency.
+        files: Role to place, in the workspace.
+    """
+
+    record: EngineRecord
+    files: Mapping[str, Path]
+
+    def open(self, spec: ModelSpec, threads: int | None) -> Session:
+        """Open the engine as a user of the bundle will."""
+        backend = (
+            find_target(self.record.target)
+            .load_backend()
+            .open(self.record, self.files, spec, threads=threads)
+        )
+        return Session(backend, spec, self.record)
+
+
+def compile_engines(
+    jobs: Sequence[tuple[Job, Path]],
+    settings: EngineSettings,
+    work: Workspace,
+    progress: StageProgress,
+) -> tuple[BuiltEngine, ...]:
+    """Compile every engine from its graph.
+
+    Args:
+        jobs: Engines to build, each with the ONNX that holds its precision, in the workspace.
+
+    Raises:
+        BuildError: A target refuses a graph.
+        MissingComponentError: A target's package, or the device it builds on, is missing.
+    """
+    built = []
+    for done, (job, onnx) in enumerate(jobs):
+        stage = f"building {job.name}"
+        progress(stage, done, len(jobs))
+        detail = functools.partial(progress, stage, done, len(jobs))
+        artifact = _compile(job, onnx, settings, work, detail)
+        built.append(BuiltEngine(_record(job, artifact, work), artifact.files))
+    return tuple(built)
+
+
+def _compile(
+    job: Job, onnx: Path, settings: EngineSettings, work: Workspace, detail: Callable[[str], None]
+) -> EngineArtifact:
+    target = find_target(job.target)
+    more = {"options": settings.tensorrt, "progress": detail} if target.typed else {}
+    folder = work.bundle / "engines" / job.name
+    artifact: EngineArtifact = target.load_builder()(
+        onnx, job.precision, folder, threads=settings.threads, **more
+    )
+    return artifact
+
+
+def _record(job: Job, artifact: EngineArtifact, work: Workspace) -> EngineRecord:
+    return EngineRecord(
+        name=job.name,
+        target=job.target,
+        precision=job.precision,  # type: ignore[arg-type]
+        files={
+            role: place.relative_to(work.bundle).as_posix()
+            for role, place in artifact.files.items()
+        },
+        batch=artifact.batch,
+        device=artifact.device,
+        versions=artifact.versions,
+        notes=artifact.notes,
+        build=artifact.build,
+    )

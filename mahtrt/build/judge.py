@@ -1,0 +1,146 @@
+"""Sixth stage of a build: every engine held against PyTorch, within the caller's limits."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from mahtrt.benchmarks.compare import Contender, Runner, compare
+from mahtrt.benchmarks.options import BenchOptions
+from mahtrt.benchmarks.report import BenchReport
+from mahtrt.build.engines import BuiltEngine
+from mahtrt.build.images import GOLDEN_IMAGES, ImageSets
+from mahtrt.build.reference import Reference
+from mahtrt.build.request import Request
+from mahtrt.build.stand_in import open_stand_in
+from mahtrt.build.workspace import Workspace
+from mahtrt.bundle.golden import GoldenVector
+from mahtrt.data.sample import Dataset
+from mahtrt.errors import GateError
+from mahtrt.measure.limits import Verdict
+from mahtrt.progress import StageProgress
+from mahtrt.targets.targets import find_target
+
+# Enough to rank engines that differ by a tenth; bench measures properly.
+TIMED_ROUNDS, TIMED_SECONDS = 30, 60.0
+
+
+class AccuracyError(GateError):
+    """An engine moved landmarks more than its budget allows."""
+
+    def __init__(self, reasons: Mapping[str, Sequence[str]], report: BenchReport) -> None:
+        text = "; ".join(f"{name}: {', '.join(why)}" for name, why in reasons.items())
+        super().__init__(
+            "accuracy gate",
+            got=text,
+            expected="every engine within its budget",
+            fix="No bundle was written; see --keep-failed, --budget-px and --plan.",
+        )
+        self.report = report
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """What was measured of every engine.
+
+    Attributes:
+        report: Accuracy and a first latency of every engine against the reference.
+        verdicts: Engine name to verdict of its accuracy gate.
+        reference: What the engines were held against, in words.
+        golden: Some of the images with the reference's landmarks.
+    """
+
+    report: BenchReport
+    verdicts: Mapping[str, Verdict]
+    reference: str
+    golden: tuple[GoldenVector, ...]
+
+    @property
+    def default_engine(self) -> str:
+        """Name of the engine that a bundle opens first."""
+        return next(row.name for row in self.report.rows if row.is_default)
+
+
+def judge_engines(
+    request: Request,
+    images: ImageSets,
+    reference: Reference,
+    engines: Sequence[tuple[BuiltEngine, Path]],
+    work: Workspace,
+    progress: StageProgress,
+) -> Judged:
+    """Measure every engine on the evaluation images, and choose the default engine.
+
+    Args:
+        engines: Engines, each with the ONNX that stands in for it where it cannot run here.
+
+    Raises:
+        AccuracyError: An engine is over its budget, and is not to be kept then (exit 3).
+    """
+    options = request.options
+    with ExitStack() as stack:
+        contenders = [reference.contender]
+        for engine, stand_in in engines:
+            contenders.append(_contender(request, engine, stand_in, work.scratch))
+            stack.callback(contenders[-1].session.close)
+        report = compare(
+            contenders,
+            images.evaluation,
+            BenchOptions(
+                images=min(options.check_images, len(images.evaluation)),
+                rounds=TIMED_ROUNDS,
+                max_seconds=TIMED_SECONDS,
+                latency_budget_ms=None,  # bench judges latency
+                limits=options.limits,
+            ),
+            reference=reference.described,
+            threads=options.threads,
+            progress=lambda done, of: progress("checking engines", done, of),
+        )
+        verdicts = {row.name: row.gate for row in report.rows if row.gate is not None}
+        report = _with_default(report, default_engine(report, verdicts))
+        failed = {name: v.reasons for name, v in verdicts.items() if not v.passed}
+        if failed and not options.keep_failed:
+            raise AccuracyError(failed, report)
+    session = reference.contender.session
+    golden = tuple(_golden(session, images.evaluation)) if options.golden else ()
+    return Judged(report, verdicts, reference.described, golden)
+
+
+def default_engine(report: BenchReport, verdicts: Mapping[str, Verdict]) -> str:
+    """The fastest engine that passed its gate; of those that cannot run here, the last.
+
+    Where none passed, the fastest of all. Engines are built in the order of precisions, from FP32
+    to INT8, so the last is what the user came for.
+    """
+    rows = [row for row in report.rows if row.scope == "engine" and not row.is_reference]
+    passed = [row for row in rows if verdicts[row.name].passed] or rows
+    timed = {row.name: row.timings.p50_ms / row.batch for row in passed if row.timings}
+    return min(timed, key=timed.__getitem__) if timed else passed[-1].name
+
+
+def _with_default(report: BenchReport, name: str) -> BenchReport:
+    rows = tuple(dataclasses.replace(row, is_default=row.name == name) for row in report.rows)
+    return dataclasses.replace(report, rows=rows)
+
+
+def _contender(request: Request, engine: BuiltEngine, stand_in: Path, scratch: Path) -> Contender:
+    """An engine ready to be judged, or its stand-in where it is for another machine."""
+    record, options, what = engine.record, request.options, ""
+    if find_target(record.target).needs_gpu and record.device.get("gpu") is None:
+        session, what = open_stand_in(record, request.graph, stand_in, scratch, options.threads)
+    else:
+        session = engine.open(request.graph.spec, options.threads)
+    return Contender(
+        record.name, record.target, record.precision, record.batch, session, stand_in=what
+    )
+
+
+def _golden(reference: Runner, evaluation: Dataset) -> Iterator[GoldenVector]:
+    for index in range(min(GOLDEN_IMAGES, len(evaluation))):
+        sample = evaluation[index]
+        found = reference.run(sample.image)
+        yield GoldenVector(sample.name, sample.image, found.points, sample.spacing_mm)

@@ -1,0 +1,156 @@
+"""First stage of a build: everything that can be refused before there is long work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mahtrt.build.options import AUTO, BuildOptions, check_calibration
+from mahtrt.bundle.bundle import check_replaceable
+from mahtrt.errors import MissingComponentError, ModelError, UsageError
+from mahtrt.graph.graph_file import GraphFile, read_graph
+from mahtrt.progress import StageProgress
+from mahtrt.targets.targets import TARGETS, find_target
+from mahtrt.targets.tensorrt.options import TensorRtOptions
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+INT8_FLOATS = ("fp16", "bf16", "fp32")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One engine to build."""
+
+    precision: str
+    target: str
+
+    @property
+    def name(self) -> str:
+        """Name of the engine in the bundle."""
+        return f"{self.target}-{self.precision}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """A build that can be started.
+
+    Attributes:
+        options: The caller's options, which do not contradict each other.
+        graph: The FP32 export.
+        targets: Names of the targets, without ``auto``.
+        precisions: Precisions to build, in the caller's order.
+    """
+
+    options: BuildOptions
+    graph: GraphFile
+    targets: tuple[str, ...]
+    precisions: tuple[str, ...]
+
+    def with_precisions(self, precisions: tuple[str, ...]) -> Request:
+        """The same build with other precisions."""
+        return replace(self, precisions=precisions)
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """Every engine to build; a target that does not compute in a precision is left out."""
+        return tuple(
+            Job(precision, name)
+            for precision in self.precisions
+            for name in self.targets
+            if precision in find_target(name).precisions
+        )
+
+
+def check(options: BuildOptions, progress: StageProgress) -> Request:
+    """Judge the options, find the targets, and read the export.
+
+    Raises:
+        UsageError: Options that contradict each other, or a place that cannot be replaced.
+        ModelError: The ONNX is not an export of mahtrt, or gives no landmarks.
+        MissingComponentError: A target is not installed, or none computes in a precision.
+    """
+    targets = _targets(options)
+    _check_options(options)
+    _check_precisions(options.precisions, targets)
+    _check_target_options(options, targets)
+    check_replaceable(options.out.resolve())
+    progress("reading", 0, 0)
+    graph = read_graph(options.onnx)
+    if not graph.spec.landmarks:
+        raise ModelError(
+            str(options.onnx),
+            got="a network without landmarks",
+            expected="landmarks to check engines by",
+        )
+    return Request(options, graph, targets, options.precisions)
+
+
+def _targets(options: BuildOptions) -> tuple[str, ...]:
+    named = [name for name in dict.fromkeys(options.targets) if name != AUTO]
+    for name in named:
+        find_target(name).require()
+    if AUTO not in options.targets:
+        return tuple(named)
+    found = [name for name, target in TARGETS.items() if target.runs_here]
+    if not found:
+        raise MissingComponentError(
+            "build",
+            got="no target installed",
+            expected=f"one of {', '.join(TARGETS)}",
+            fix="Run mahtrt doctor.",
+        )
+    return tuple(dict.fromkeys((*found, *named)))
+
+
+def _check_options(options: BuildOptions) -> None:
+    unknown = [p for p in options.precisions if p not in PRECISIONS]
+    if unknown or not options.precisions:
+        raise UsageError(
+            "precision", got=", ".join(unknown) or "none", expected=" or ".join(PRECISIONS)
+        )
+    if options.int8_float not in INT8_FLOATS:
+        expected = " or ".join(INT8_FLOATS)
+        raise UsageError("--int8-float", got=repr(options.int8_float), expected=expected)
+    check_calibration(options.calibration)
+    if not options.plan_minutes > 0:
+        raise UsageError("--plan-minutes", got=str(options.plan_minutes), expected="more than 0")
+    if options.plan is not None and "int8" not in options.precisions:
+        raise UsageError(
+            "--plan", got="no --int8", expected="--int8: a plan says what becomes INT8"
+        )
+    if "int8" in options.precisions and options.calib is None:
+        raise UsageError(
+            "--int8",
+            got="no calibration images",
+            expected="--calib DATA",
+            fix="Give some dozens of the images that the network was trained on.",
+        )
+
+
+def _check_precisions(precisions: Sequence[str], targets: Sequence[str]) -> None:
+    for precision in precisions:
+        if any(precision in find_target(name).precisions for name in targets):
+            continue
+        others = [name for name, target in TARGETS.items() if precision in target.precisions]
+        raise MissingComponentError(
+            f"--{precision}",
+            got=f"target {', '.join(targets)}",
+            expected=f"one that computes in {precision.upper()} ({', '.join(others)})",
+            fix="Add it with --target, or build another precision.",
+        )
+
+
+def _check_target_options(options: BuildOptions, targets: Sequence[str]) -> None:
+    typed = [name for name in targets if find_target(name).typed]
+    for name in typed:
+        from mahtrt.targets.tensorrt.build import check_request
+
+        check_request(name, options.tensorrt)  # type: ignore[arg-type]
+    # The cache keeps sensitivities too, whatever the target.
+    kept = TensorRtOptions(cache=options.tensorrt.cache, cache_dir=options.tensorrt.cache_dir)
+    if not typed and options.tensorrt != kept:
+        raise UsageError(
+            "options for TensorRT",
+            got=f"target {', '.join(targets)}",
+            expected="--target tensorrt or --target tensorrt-rtx",
+        )
