@@ -27,6 +27,7 @@ from onnx import TensorProto, helper, numpy_helper
 from mahtrt.errors import DataError, ModelError
 from mahtrt.graph.flops import PRODUCTS
 from mahtrt.graph.index import GraphIndex, attribute
+from mahtrt.graph.rewrite import GraphRewriter
 from mahtrt.graph.runner import ImageRunner
 from mahtrt.graph.taps import needed_nodes, reduce_node
 
@@ -47,15 +48,15 @@ class BiasCorrection:
     images: int
 
 
-def correct_biases(
+def measure_bias(
     model: onnx.ModelProto,
     quantized: onnx.ModelProto,
     images: Iterable[NDArray[np.float32]],
     *,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
-) -> onnx.ModelProto:
-    """A copy of a quantised model whose products have the mean of their originals.
+) -> BiasCorrection:
+    """What the biases of a quantised model lack to have the means of their originals.
 
     Args:
         model: The floating-point model that was quantised.
@@ -68,19 +69,6 @@ def correct_biases(
         DataError: No images, or an image of the wrong shape.
         ModelError: The two models do not belong together, or cannot be run.
     """
-    measured = measure_bias(model, quantized, images, progress=progress, threads=threads)
-    return apply_correction(quantized, measured)
-
-
-def measure_bias(
-    model: onnx.ModelProto,
-    quantized: onnx.ModelProto,
-    images: Iterable[NDArray[np.float32]],
-    *,
-    progress: Callable[[int, int], None] | None = None,
-    threads: int | None = None,
-) -> BiasCorrection:
-    """What :func:`correct_biases` would add; see there."""
     twins, outputs = _with_int8_twins(model, quantized)
     runner = ImageRunner(twins, "the graph for bias correction", threads, literal=True)
     del twins  # as large as the weights, twice
@@ -100,13 +88,11 @@ def measure_bias(
 
 def apply_correction(quantized: onnx.ModelProto, correction: BiasCorrection) -> onnx.ModelProto:
     """A copy of a quantised model with corrected biases, in the biases' own type."""
-    result = onnx.ModelProto()
-    result.CopyFrom(quantized)
-    wiring = _Wiring(result)
+    write = GraphRewriter(GraphIndex(quantized, allow_quantized=True))
     corrected = [
-        output for output, mean in correction.means.items() if wiring.add_to_bias(output, mean)
+        output for output, mean in correction.means.items() if _add_to_bias(write, output, mean)
     ]
-    wiring.drop_unread()
+    result = write.finish()
     record = {"images": correction.images, "products": len(corrected)}
     entry = result.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(record, sort_keys=True)
@@ -187,71 +173,40 @@ def _add_mean_difference(
     )
 
 
-class _Wiring:
-    """Constants of a model, replaced in place where a product's bias is."""
+def _add_to_bias(write: GraphRewriter, output: str, mean: NDArray[np.float64]) -> bool:
+    """Correct one product; returns whether it has a place for that."""
+    graph, position = write.graph, write.graph.producer[output]
+    node = graph.nodes[position]
+    if node.op_type == "MatMul":
+        return _add_to_following(write, output, mean)
+    if node.op_type == "Gemm":
+        mean = mean / attribute(node, "beta", 1.0)
+    if len(node.input) > 2 and node.input[2]:
+        return _add_to_constant(write, position, 2, mean)
+    scales = graph.initializers[graph.nodes[graph.producer[node.input[1]]].input[1]]
+    bias = mean.astype(helper.tensor_dtype_to_np_dtype(scales.data_type))
+    write.replace_input(position, 2, write.store(f"{output}_bias", bias))
+    return True
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.graph = model.graph
-        self.values = {tensor.name: tensor for tensor in model.graph.initializer}
-        self.producer = {name: node for node in model.graph.node for name in node.output}
-        self.readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in model.graph.node:
-            for name in dict.fromkeys(node.input):
-                self.readers.setdefault(name, []).append(node)
-        self.outputs = {output.name for output in model.graph.output}
-        self.replaced: set[str] = set()
 
-    def add_to_bias(self, output: str, mean: NDArray[np.float64]) -> bool:
-        """Whether there was a place for the correction of a product."""
-        node = self.producer[output]
-        if node.op_type == "MatMul":
-            return self._add_to_following(output, mean)
-        if node.op_type == "Gemm":
-            mean = mean / attribute(node, "beta", 1.0)
-        if len(node.input) > 2 and node.input[2]:
-            return self._replace(node, 2, mean)
-        dtype = helper.tensor_dtype_to_np_dtype(
-            self.values[self.producer[node.input[1]].input[1]].data_type
-        )
-        bias = numpy_helper.from_array(mean.astype(dtype), self._name(f"{output}_bias"))
-        self.graph.initializer.append(bias)
-        del node.input[2:]
-        node.input.append(bias.name)
-        return True
+def _add_to_following(write: GraphRewriter, output: str, mean: NDArray[np.float64]) -> bool:
+    graph = write.graph
+    readers = graph.consumers.get(output, [])
+    if len(readers) != 1 or graph.nodes[readers[0]].op_type != "Add" or output in graph.outputs:
+        return False
+    inputs = graph.nodes[readers[0]].input
+    other = [slot for slot, name in enumerate(inputs) if name != output]
+    return len(other) == 1 and _add_to_constant(write, readers[0], other[0], mean)
 
-    def drop_unread(self) -> None:
-        """Remove the biases that were replaced everywhere."""
-        read = {name for node in self.graph.node for name in node.input} | self.outputs
-        gone = self.replaced - read
-        for listing in (self.graph.initializer, self.graph.input):
-            for place in reversed(range(len(listing))):
-                if listing[place].name in gone:
-                    del listing[place]
 
-    def _add_to_following(self, output: str, mean: NDArray[np.float64]) -> bool:
-        readers = self.readers.get(output, [])
-        if len(readers) != 1 or readers[0].op_type != "Add" or output in self.outputs:
-            return False
-        other = [slot for slot, name in enumerate(readers[0].input) if name != output]
-        return len(other) == 1 and self._replace(readers[0], other[0], mean)
-
-    def _replace(self, node: onnx.NodeProto, slot: int, mean: NDArray[np.float64]) -> bool:
-        """Give a node its own copy of a constant, with something added; refuse other shapes."""
-        old = self.values.get(node.input[slot])
-        if old is None or not old.dims or old.dims[-1] != len(mean):
-            return False
-        value = numpy_helper.to_array(old)
-        new = (value.astype(np.float64) + mean).astype(value.dtype)
-        stored = numpy_helper.from_array(new, self._name(f"{old.name}_corrected"))
-        self.graph.initializer.append(stored)
-        self.replaced.add(old.name)
-        node.input[slot] = stored.name
-        return True
-
-    def _name(self, wanted: str) -> str:
-        name, number = wanted, 1
-        while name in self.values or name in self.producer:
-            number += 1
-            name = f"{wanted}_{number}"
-        self.values[name] = TensorProto()  # taken
-        return name
+def _add_to_constant(
+    write: GraphRewriter, position: int, slot: int, mean: NDArray[np.float64]
+) -> bool:
+    """Give a node its own copy of a constant, with something added; refuse other shapes."""
+    old = write.graph.initializers.get(write.graph.nodes[position].input[slot])
+    if old is None or not old.dims or old.dims[-1] != len(mean):
+        return False
+    value = numpy_helper.to_array(old)
+    new = (value.astype(np.float64) + mean).astype(value.dtype)
+    write.replace_input(position, slot, write.store(f"{old.name}_corrected", new))
+    return True

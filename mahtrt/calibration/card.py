@@ -100,16 +100,12 @@ class CalibrationCard:
 def make_card(
     ranges: Ranges,
     method: Method | Mapping[str, Method] = DEFAULT_METHOD,
-    *,
-    moved_percent: float = MOVED_PERCENT,
 ) -> CalibrationCard:
     """The card of a calibration.
 
     Args:
         ranges: What :func:`mahtrt.calibration.ranges.collect_ranges` gave.
         method: As for :func:`mahtrt.calibration.qdq.quantize`.
-        moved_percent: A tensor whose scale moved further than this over the second half of the
-            images is warned about.
     """
     methods = {name: method_of(method, name) for name in ranges.tensors}
     distances = _distances(ranges, methods)  # (snapshots, tensors)
@@ -137,7 +133,7 @@ def make_card(
         },
         most_saturated=tuple(saturated[:WORST]),
         most_moved=tuple(moved[:WORST]),
-        warnings=tuple(_warnings(ranges, moved, moved_percent)),
+        warnings=tuple(_warnings(ranges, moved)),
     )
 
 
@@ -242,16 +238,16 @@ def _half(ranges: Ranges) -> int | None:
     return min(places, key=lambda i: abs(2 * ranges.snapshots[i] - ranges.images), default=None)
 
 
-def _warnings(ranges: Ranges, moved: Sequence[TensorCard], limit: float) -> list[str]:
+def _warnings(ranges: Ranges, moved: Sequence[TensorCard]) -> list[str]:
     if not ranges.snapshots:
         return [f"{ranges.images} image(s) are too few to see whether more would move the scales"]
-    far = [row for row in moved if (row.moved_percent or 0.0) > limit]
+    far = [row for row in moved if (row.moved_percent or 0.0) > MOVED_PERCENT]
     if not far:
         return []
     some = _some([f"{row.tensor} by {row.moved_percent:.0f}%" for row in far])
     return [
         f"more images would still move the scales: over the second half, {len(far)} of "
-        f"{len(ranges.tensors)} moved by more than {limit:g}% ({some})"
+        f"{len(ranges.tensors)} moved by more than {MOVED_PERCENT:g}% ({some})"
     ]
 
 

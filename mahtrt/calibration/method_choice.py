@@ -21,12 +21,14 @@ from mahtrt.calibration.methods import DEFAULT_METHOD, METHODS, Method
 from mahtrt.calibration.plan import Plan, check_plan
 from mahtrt.calibration.qdq import quantize, quantized_inputs
 from mahtrt.calibration.ranges import Ranges
-from mahtrt.errors import UsageError
 from mahtrt.graph.index import SCOPE_KEY, GraphIndex, scope_of
 
-DEFAULT_MARGIN = 0.05
-DEFAULT_SWEEPS = 2
-DEFAULT_EVALUATIONS = 64
+# Another method is taken where it lowers the error by more than this share.
+MARGIN = 0.05
+# How often all classes are gone through; fewer times when nothing changes any more.
+SWEEPS = 2
+# The search ends after so many graphs.
+MAX_EVALUATIONS = 64
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 # Shape and element-wise nodes between a Concat and what reads its channels.
@@ -89,53 +91,44 @@ def choose_methods(
     plan: Plan,
     evaluate: Callable[[onnx.ModelProto], float],
     *,
-    candidates: Sequence[Method] = METHODS,
     weight_bits: int = 8,
-    margin: float = DEFAULT_MARGIN,
-    sweeps: int = DEFAULT_SWEEPS,
-    max_evaluations: int = DEFAULT_EVALUATIONS,
     progress: Callable[[int, int], None] | None = None,
 ) -> MethodChoice:
     """Choose a method for each class of tensors by measured landmark error.
 
     Args:
         model: The floating-point model.
-        ranges: Of the plan's tensors.
+        ranges: What was seen of the plan's tensors.
         plan: Which blocks are INT8.
         evaluate: A quantised graph -> its landmark error in pixels, mean displacement against
             FP32 over some images (not those that will judge the result).
-        candidates: Methods to try beside ``minmax``.
         weight_bits: As the result will be built with.
-        margin: Share by which another method must lower the error.
-        sweeps: How often all classes are gone through; fewer when nothing changes any more.
-        max_evaluations: Stop after as many graphs, 1 or more.
         progress: Called with the evaluations done and the most there can be.
 
     Raises:
-        UsageError: No evaluation is allowed, or the margin is negative.
         SpecError: Plan, ranges and model do not fit each other.
     """
-    if max_evaluations < 1 or margin < 0:
-        raise UsageError(
-            "method choice",
-            got=f"max_evaluations {max_evaluations}, margin {margin}",
-            expected="at least 1 evaluation, and a margin of 0 or more",
-        )
-    search = _Search(model, ranges, plan, evaluate, weight_bits, max_evaluations, progress)
-    order = list(dict.fromkeys(search.classes.values()))
-    tried = [m for m in METHODS if m in candidates and m != DEFAULT_METHOD]
-    search.most = min(max_evaluations, 1 + sweeps * len(order) * len(tried))
+
+    def error_of(methods: Mapping[str, Method]) -> float:
+        chosen = methods_by_tensor(classes, methods)
+        return evaluate(quantize(model, ranges, plan, method=chosen, weight_bits=weight_bits))
+
+    classes = tensor_classes(model, plan)
+    order = list(dict.fromkeys(classes.values()))
+    tried = [method for method in METHODS if method != DEFAULT_METHOD]
+    most = min(MAX_EVALUATIONS, 1 + SWEEPS * len(order) * len(tried))
+    search = _Search(error_of, classes, ranges, most, progress)
     best: dict[str, Method] = dict.fromkeys(order, DEFAULT_METHOD)
     uniform = search.error(best)
     assert uniform is not None
     error = uniform
-    for _ in range(sweeps):
+    for _ in range(SWEEPS):
         before = dict(best)
         for name in order:
-            best, error = _best_for_class(search, best, error, name, tried, margin)
+            best, error = _best_for_class(search, best, error, name, tried)
         if best == before:
             break
-    return MethodChoice(best, error, uniform, search.evaluations, search.complete)
+    return MethodChoice(best, error, uniform, len(search.known), search.complete)
 
 
 def _best_for_class(
@@ -144,7 +137,6 @@ def _best_for_class(
     error: float,
     name: str,
     tried: Sequence[Method],
-    margin: float,
 ) -> tuple[dict[str, Method], float]:
     """The best method of one class while the others stay, ``minmax`` unless another is better."""
     plain = search.error({**current, name: DEFAULT_METHOD})
@@ -155,51 +147,40 @@ def _best_for_class(
     ]
     known = [(methods, e) for methods, e in trials if e is not None]
     best = min(known, key=lambda pair: pair[1], default=(current, plain))
-    if best[1] < plain * (1 - margin):
+    if best[1] < plain * (1 - MARGIN):
         return best
     return {**current, name: DEFAULT_METHOD}, plain
 
 
 class _Search:
-    """Quantises and evaluates, each distinct set of scales once, up to a bound."""
+    """Evaluates methods per class, each distinct set of scales once, up to a bound."""
 
     def __init__(
         self,
-        model: onnx.ModelProto,
+        error_of: Callable[[Mapping[str, Method]], float],
+        classes: Mapping[str, str],
         ranges: Ranges,
-        plan: Plan,
-        evaluate: Callable[[onnx.ModelProto], float],
-        weight_bits: int,
         most: int,
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        self.model, self.ranges, self.plan, self.evaluate = model, ranges, plan, evaluate
-        self.bits, self.most, self.progress = weight_bits, most, progress
-        self.classes = tensor_classes(model, plan)
+        self.error_of, self.classes, self.seen = error_of, classes, ranges.tensors
+        self.most, self.progress = most, progress
         self.known: dict[tuple[float, ...], float] = {}
         self.complete = True
-
-    @property
-    def evaluations(self) -> int:
-        return len(self.known)
 
     def error(self, methods: Mapping[str, Method]) -> float | None:
         """The landmark error with a method per class; None where it would be one too many."""
         chosen = methods_by_tensor(self.classes, methods)
-        seen = self.ranges.tensors
         # Methods that give the same scales are the same graph.
-        key = tuple(seen[t].amax.get(m, -1.0) for t, m in chosen.items() if t in seen)
+        key = tuple(self.seen[t].amax[m] for t, m in chosen.items() if t in self.seen)
         if key not in self.known:
-            if self.evaluations >= self.most:
+            if len(self.known) >= self.most:
                 self.complete = False
                 return None
-            int8 = quantize(
-                self.model, self.ranges, self.plan, method=chosen, weight_bits=self.bits
-            )
-            error = float(self.evaluate(int8))
+            error = float(self.error_of(methods))
             self.known[key] = error if error == error else float("inf")  # NaN never wins
             if self.progress:
-                self.progress(self.evaluations, self.most)
+                self.progress(len(self.known), self.most)
         return self.known[key]
 
 

@@ -71,7 +71,7 @@ def quantize(
 
     Args:
         model: The floating-point model.
-        ranges: Of at least the tensors of :func:`tensors_to_calibrate`.
+        ranges: What was seen of the tensors of :func:`tensors_to_calibrate`, at least.
         plan: Which blocks.
         method: Which of the ranges' methods gives the scales: one for all tensors, or tensor ->
             method, ``minmax`` for those that it does not name.
@@ -231,15 +231,7 @@ class _QdqWriter:
                 expected="the tensors that the plan quantises",
                 fix="Calibrate again with this model and plan.",
             )
-        method = method_of(self.method, tensor)
-        if method not in found.amax:
-            raise SpecError(
-                f"calibration ranges: {tensor}",
-                got=f"amax by {', '.join(found.amax)}",
-                expected=f"one by {method}",
-                fix="Calibrate again: these ranges are of an earlier version.",
-            )
-        return scale_from_amax(found.amax[method])
+        return scale_from_amax(found.amax[method_of(self.method, tensor)])
 
     def _dtype(self, tensor: str) -> type[np.floating]:
         """Half scales where the graph is half: others would drag the graph to FP32."""

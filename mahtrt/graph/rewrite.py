@@ -48,9 +48,10 @@ class GraphRewriter:
         return output
 
     def replace_input(self, position: int, slot: int, name: str) -> None:
-        """Let a node read another tensor."""
-        self._replaced.add(self._nodes[position].input[slot])
-        self._nodes[position].input[slot] = name
+        """Let a node read another tensor; the slot may be the one behind its last input."""
+        inputs = self._nodes[position].input
+        self._replaced.update(inputs[slot : slot + 1])
+        inputs[slot:] = [name, *inputs[slot + 1 :]]
 
     def finish(self) -> onnx.ModelProto:
         """The rewritten model, without replaced constants that nothing reads any more."""

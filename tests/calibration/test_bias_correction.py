@@ -12,7 +12,6 @@ from tiny_graphs import Builder, smooth_images
 from mahtrt.calibration.bias_correction import (
     METADATA_KEY,
     apply_correction,
-    correct_biases,
     measure_bias,
 )
 from mahtrt.calibration.methods import METHODS
@@ -60,6 +59,12 @@ def pair() -> tuple[onnx.ModelProto, onnx.ModelProto]:
     return model, quantize(model, ranges, plan_of(*PRODUCTS), weight_bits=7)
 
 
+def correct(
+    model: onnx.ModelProto, int8: onnx.ModelProto, images: list[np.ndarray]
+) -> onnx.ModelProto:
+    return apply_correction(int8, measure_bias(model, int8, images, threads=1))
+
+
 def mean_errors(
     run: Run, model: onnx.ModelProto, other: onnx.ModelProto, images: list[np.ndarray]
 ) -> dict[str, float]:
@@ -80,7 +85,7 @@ def test_the_mean_of_each_channel_is_restored(
 ) -> None:
     model, int8 = pair
     images = smooth_images(4)
-    corrected = correct_biases(model, int8, images, threads=1)
+    corrected = correct(model, int8, images)
     onnx.checker.check_model(corrected, full_check=True)
     before = mean_errors(run_ort, model, int8, images)
     after = mean_errors(run_ort, model, corrected, images)
@@ -94,7 +99,7 @@ def test_the_gain_carries_over_to_other_images(
     pair: tuple[onnx.ModelProto, onnx.ModelProto], run_ort: Run
 ) -> None:
     model, int8 = pair
-    corrected = correct_biases(model, int8, smooth_images(12), threads=1)
+    corrected = correct(model, int8, smooth_images(12))
     others = smooth_images(12, seed=5)
     before = mean_errors(run_ort, model, int8, others)
     after = mean_errors(run_ort, model, corrected, others)
@@ -135,7 +140,7 @@ def test_only_biases_change_and_the_file_says_so(
     pair: tuple[onnx.ModelProto, onnx.ModelProto],
 ) -> None:
     model, int8 = pair
-    corrected = correct_biases(model, int8, smooth_images(2), threads=1)
+    corrected = correct(model, int8, smooth_images(2))
     before = {t.name: t for t in int8.graph.initializer}
     after = {t.name: t for t in corrected.graph.initializer}
     assert set(before) - set(after) == {"conv.bias", "gemm.bias", "linear.bias"}
@@ -143,7 +148,7 @@ def test_only_biases_change_and_the_file_says_so(
     assert [n.op_type for n in corrected.graph.node] == [n.op_type for n in int8.graph.node]
     entry = next(p.value for p in corrected.metadata_props if p.key == METADATA_KEY)
     assert json.loads(entry) == {"images": 2, "products": 4}
-    again = correct_biases(model, int8, smooth_images(2), threads=1)
+    again = correct(model, int8, smooth_images(2))
     assert again.SerializeToString(deterministic=True) == corrected.SerializeToString(
         deterministic=True
     )
@@ -161,7 +166,7 @@ def test_a_bias_shared_with_a_float_node_keeps_its_value_there() -> None:
     )  # fmt: skip
     model = b.model({"y": y, "z": "float_out"})
     int8 = quantize(model, ranges_of("relu_out", amax=0.6), plan_of("planned"))
-    corrected = correct_biases(model, int8, smooth_images(2), threads=1)
+    corrected = correct(model, int8, smooth_images(2))
     nodes = {n.name: n for n in corrected.graph.node}
     assert nodes["float"].input[2] == "planned.bias"
     assert nodes["planned"].input[2] == "planned.bias_corrected"
@@ -176,7 +181,7 @@ def test_half_precision_biases_stay_half_precision(run_ort: Run) -> None:
     model = b.model({"y": b.op("Cast", [x], "single", to=TensorProto.FLOAT)})
     int8 = quantize(model, ranges_of("half_out", amax=0.6), plan_of("p"))
     images = smooth_images(3)
-    corrected = correct_biases(model, int8, images, threads=1)
+    corrected = correct(model, int8, images)
     onnx.checker.check_model(corrected, full_check=True)
     bias = next(t for t in corrected.graph.initializer if t.name == "bias_corrected")
     assert bias.data_type == TensorProto.FLOAT16

@@ -8,6 +8,7 @@ import onnx
 import pytest
 from tiny_graphs import landmark_net, tiny_spec
 
+from mahtrt.calibration import method_choice
 from mahtrt.calibration.method_choice import (
     MethodChoice,
     choose_methods,
@@ -18,7 +19,6 @@ from mahtrt.calibration.methods import METHODS
 from mahtrt.calibration.plan import Plan, default_plan
 from mahtrt.calibration.qdq import METADATA_KEY, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, TensorRange
-from mahtrt.errors import UsageError
 
 CLASSES = [
     "encoder convolution input",
@@ -114,26 +114,29 @@ def test_each_class_gets_the_method_that_moves_landmarks_least(
 
 
 def test_minmax_wins_what_is_within_the_margin(
-    model: onnx.ModelProto, distinct: Ranges, plan: Plan
+    model: onnx.ModelProto, distinct: Ranges, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gains = {("decoder concat", "mse"): -0.04}
     choice, _ = choose(model, distinct, plan, gains)
     assert set(choice.methods.values()) == {"minmax"}
     assert choice.error_px == choice.uniform_px == 1.0
-    eager, _ = choose(model, distinct, plan, gains, margin=0.01)
+    monkeypatch.setattr(method_choice, "MARGIN", 0.01)
+    eager, _ = choose(model, distinct, plan, gains)
     assert eager.methods["decoder concat"] == "mse"
 
 
 def test_the_number_of_evaluations_is_bounded_and_said(
-    model: onnx.ModelProto, distinct: Ranges, plan: Plan
+    model: onnx.ModelProto, distinct: Ranges, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(method_choice, "MAX_EVALUATIONS", 3)
     gains = {("encoder convolution input", "percentile"): -0.5, ("decoder residual", "mse"): -0.4}
-    choice, judge = choose(model, distinct, plan, gains, max_evaluations=3)
+    choice, judge = choose(model, distinct, plan, gains)
     assert judge.seen == choice.evaluations == 3
     assert not choice.complete
     assert choice.methods["encoder convolution input"] == "percentile"  # found in time
     assert choice.error_px == pytest.approx(0.5)
-    one, _ = choose(model, distinct, plan, gains, max_evaluations=1)
+    monkeypatch.setattr(method_choice, "MAX_EVALUATIONS", 1)
+    one, _ = choose(model, distinct, plan, gains)
     assert (one.evaluations, set(one.methods.values())) == (1, {"minmax"})
 
 
@@ -165,9 +168,3 @@ def test_methods_of_tensors_follow_their_classes() -> None:
     assert methods_by_tensor(classes, {"concat": "mse"}) == {
         "a": "mse", "b": "minmax", "c": "mse"
     }  # fmt: skip
-
-
-def test_wrong_bounds_are_refused(model: onnx.ModelProto, distinct: Ranges, plan: Plan) -> None:
-    for options in ({"max_evaluations": 0}, {"margin": -0.1}):
-        with pytest.raises(UsageError, match="method choice"):
-            choose(model, distinct, plan, {}, **options)
