@@ -20,6 +20,7 @@ A message is one line: ``subject: got …; expected …. fix``. Ctrl-C ends a co
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from types import ModuleType
 
 
@@ -100,6 +101,12 @@ class MissingComponentError(MahtrtError):
     """A package, device or CPU feature that is needed is not there."""
 
     exit_code = 6
+
+
+def some_of(items: Sequence[str], most: int = 3) -> str:
+    """The first of many items, and how many there are more, for a message."""
+    more = len(items) - most
+    return ", ".join(items[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def require(module: str, *, extra: str, needed_for: str) -> ModuleType:

@@ -30,8 +30,7 @@ from mahtrt.calibration.plan import Plan
 from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, collect_ranges
 from mahtrt.data.preprocess import network_from_output
-from mahtrt.data.sample import Dataset
-from mahtrt.data.subset import NetworkTensors, spread_out
+from mahtrt.data.subset import NetworkTensors
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import UsageError
 from mahtrt.graph.graph_file import GraphFile
@@ -80,14 +79,13 @@ class Calibrated:
         return made if known is None else apply_correction(made, known)
 
     def measure_bias(
-        self, calib: Dataset, weight_bits: int, threads: int | None, progress: StageProgress
+        self, calib: NetworkTensors, weight_bits: int, threads: int | None, progress: StageProgress
     ) -> None:
         """Let :meth:`quantized` correct biases for weights of so many bits."""
-        few = NetworkTensors(spread_out(calib, BIAS_IMAGES), self.graph.spec.input)
         self._corrections[weight_bits] = measure_bias(
             self.graph.proto,
             self._uncorrected(self.graph.proto, weight_bits),
-            few,
+            calib.spread_out(BIAS_IMAGES),
             threads=threads,
             progress=lambda done, of: progress("correcting biases", done, of),
         )
@@ -118,7 +116,7 @@ class Calibrated:
 
 def calibrate(
     graph: GraphFile,
-    calib: Dataset,
+    calib: NetworkTensors,
     plan: Plan,
     options: CalibrationOptions,
     scratch: Path,
@@ -157,7 +155,7 @@ def calibrate(
         ranges = collect_ranges(
             graph.path,
             tensors,
-            NetworkTensors(calib, graph.spec.input),
+            calib,
             percentile=DEFAULT_PERCENTILE if options.percentile is None else options.percentile,
             progress=lambda done, of: progress("calibrating", done, of),
             threads=options.threads,
@@ -178,7 +176,7 @@ def _restricted(ranges: Ranges, tensors: tuple[str, ...] | list[str]) -> Ranges:
 
 def _equalized(
     graph: GraphFile,
-    calib: Dataset,
+    calib: NetworkTensors,
     tensors: tuple[str, ...] | list[str],
     options: CalibrationOptions,
     scratch: Path,
@@ -190,7 +188,7 @@ def _equalized(
     found = collect_ranges(
         graph.path,
         list(axes),
-        NetworkTensors(spread_out(calib, CHANNEL_IMAGES), graph.spec.input),
+        calib.spread_out(CHANNEL_IMAGES),
         channel_axes=axes,
         progress=lambda done, of: progress("equalizing", done, of),
         threads=options.threads,
@@ -203,7 +201,7 @@ def _equalized(
 
 def _choose(
     graph: GraphFile,
-    calib: Dataset,
+    calib: NetworkTensors,
     plan: Plan,
     ranges: Ranges,
     options: CalibrationOptions,
@@ -211,8 +209,8 @@ def _choose(
     progress: StageProgress,
     weight_bits: int,
 ) -> MethodChoice:
-    few = NetworkTensors(spread_out(calib, CHOICE_IMAGES), graph.spec.input)
-    error = LandmarkError(graph, np.stack(list(few)), scratch, options.threads)
+    few = np.stack(list(calib.spread_out(CHOICE_IMAGES)))
+    error = LandmarkError(graph, few, scratch, options.threads)
     return choose_methods(
         graph.proto,
         ranges,

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mahtrt.data.datasets import dataset_digest
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.data.subset import NetworkTensors, spread_out
 from mahtrt.graph.graph_file import GraphFile
@@ -224,8 +223,8 @@ def _described(choice: PlanChoice, found: Calibrated, bits: Mapping[str, int]) -
     assert calib is not None
     return {
         "data": calib.source.rstrip("/").rpartition("/")[2],
-        "skipped": list(getattr(calib, "skipped", ())),
-        "images_digest": dataset_digest(calib),
+        "skipped": list(calib.skipped),
+        "images_digest": calib.images_digest,
         "weight_bits": dict(bits),
         "preprocess_version": PREPROCESS_VERSION,
         **found.to_dict(),

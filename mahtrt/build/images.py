@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mahtrt.build.options import BuildOptions
-from mahtrt.calibration.card import refuse_overlap
 from mahtrt.data.datasets import open_dataset
+from mahtrt.data.overlap import refuse_overlap
 from mahtrt.data.sample import Dataset
 from mahtrt.data.screening import refuse_unreal_images
 from mahtrt.data.subset import Unannotated, hold_back, spread_out

@@ -13,7 +13,7 @@ from mahtrt.build.request import Request
 from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Method
 from mahtrt.calibration.plan import Plan, default_plan, load_plan
 from mahtrt.data.sample import Dataset
-from mahtrt.data.subset import NetworkTensors, hold_back, spread_out
+from mahtrt.data.subset import NetworkTensors, hold_back
 from mahtrt.errors import DataError, MissingComponentError
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.planning.blocks import Candidate, find_candidates
@@ -65,7 +65,7 @@ class PlanChoice:
 
     precisions: tuple[str, ...]
     plan: Plan | None = None
-    calib: Dataset | None = None
+    calib: NetworkTensors | None = None
     planned: Planned | None = None
 
 
@@ -87,7 +87,7 @@ def choose_plan(request: Request, images: ImageSets, progress: StageProgress) ->
         plan = load_plan(Path(options.plan))
     else:
         plan = default_plan(graph.proto, graph.spec)
-    return PlanChoice(request.precisions, plan, calib)
+    return PlanChoice(request.precisions, plan, NetworkTensors(calib, graph.spec.input))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class AttributionOptions:
 
 
 def attribute(
-    graph: GraphFile, calib: Dataset, options: AttributionOptions, progress: StageProgress
+    graph: GraphFile, calib: NetworkTensors, options: AttributionOptions, progress: StageProgress
 ) -> Attribution:
     """Measure block by block how far INT8 moves landmarks.
 
@@ -124,19 +124,18 @@ def attribute(
     recipe = make_recipe(
         graph,
         candidates,
-        NetworkTensors(calib, graph.spec.input),
+        calib,
         method=method,
         weight_bits=options.weight_bits,
         percentile=DEFAULT_PERCENTILE if how.percentile is None else how.percentile,
         threads=how.threads,
         progress=lambda done, of: progress("calibrating", done, of),
     )
-    few = NetworkTensors(spread_out(calib, options.images), graph.spec.input)
     sensitivity = measure_sensitivity(
         graph,
         candidates,
         recipe,
-        list(few),
+        list(calib.spread_out(options.images)),
         SensitivityOptions(cache=options.cache, threads=how.threads),
         progress=lambda done, of: progress("measuring sensitivity", done, of),
     )
@@ -147,7 +146,8 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
     """The planner's choice, within a share of the gate's limits."""
     options, graph = request.options, request.graph
     target = planning_target(request.targets, options.tensorrt)
-    rest, judged = _split(calib)
+    kept, judged = _split(calib)
+    rest = NetworkTensors(kept, graph.spec.input)
     cache = cache_folder(options.tensorrt.cache_dir) if options.tensorrt.cache else None
     bits = weight_bits_for(graph_for("int8", target, options.int8_float), options.weight_bits)
     settings = AttributionOptions(options.calibration, bits, cache)

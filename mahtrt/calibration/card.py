@@ -1,16 +1,13 @@
 """The calibration card: what an INT8 graph was calibrated on, and whether that was enough.
 
 A scale that still moves when images are added is not calibrated yet; a tensor of which much
-saturates was cut too short; and images that calibrate must not judge. The card says the first two
-in numbers, :func:`refuse_overlap` refuses the third.
+saturates was cut too short. The card says both in numbers.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,14 +16,12 @@ import numpy as np
 from mahtrt.calibration.methods import DEFAULT_METHOD, Method
 from mahtrt.calibration.qdq import method_of
 from mahtrt.calibration.ranges import Ranges
-from mahtrt.data.sample import Dataset
-from mahtrt.errors import DataError
+from mahtrt.errors import some_of
 
 WORST = 10
 # The rounding error is proportional to the scale: a tenth more range is a tenth more error.
 MOVED_PERCENT = 10.0
 _NAMED = 3
-_DIGEST_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,91 +132,6 @@ def make_card(
     )
 
 
-def image_digests(
-    dataset: Dataset,
-    *,
-    threads: int = _DIGEST_THREADS,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[str, ...]:
-    """SHA-256 (hex) of each image's pixels, whatever its name; a few images in memory at a time.
-
-    Raises:
-        ImageError: An image cannot be read.
-    """
-    found: list[str] = []
-    with ThreadPoolExecutor(threads) as pool:  # decoding and hashing release the GIL
-        for digest in pool.map(lambda index: _pixel_digest(dataset, index), range(len(dataset))):
-            found.append(digest)
-            if progress:
-                progress(len(found), len(dataset))
-    return tuple(found)
-
-
-def refuse_overlap(
-    calib: Dataset,
-    evaluation: Dataset,
-    *,
-    threads: int = _DIGEST_THREADS,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Refuse to judge on images that calibrate: the result would look better than it is.
-
-    Images are compared by their decoded pixels, so neither another name nor another lossless
-    format hides one; a copy that was resized or compressed again is not found. Each image is
-    decoded once. The two parts of one data set are compared like any others: a data set may hold
-    an image twice.
-
-    Raises:
-        DataError: An image is in both; names the images.
-        ImageError: An image cannot be read.
-    """
-    total = len(calib) + len(evaluation)
-
-    def later(done: int, _: int) -> None:
-        if progress:
-            progress(len(evaluation) + done, total)
-
-    def first(done: int, _: int) -> None:
-        if progress:
-            progress(done, total)
-
-    judging = dict(
-        zip(
-            image_digests(evaluation, threads=threads, progress=first),
-            evaluation.names,
-            strict=True,
-        )
-    )
-    both = [
-        f"{name} is {judging[digest]}" if name != judging[digest] else name
-        for name, digest in zip(
-            calib.names, image_digests(calib, threads=threads, progress=later), strict=True
-        )
-        if digest in judging
-    ]
-    if both:
-        raise DataError(
-            "calibration and evaluation images",
-            got=f"{len(both)} in both ({_some(both)})",
-            expected="none in common",
-            fix="Judge on other images: what calibrates makes its own result look better.",
-        )
-
-
-def _pixel_digest(dataset: Dataset, index: int) -> str:
-    image = dataset[index].image
-    if (
-        image.ndim == 3
-        and np.array_equal(image[..., :1], image[..., 1:2])
-        and np.array_equal(image[..., :1], image[..., -1:])
-    ):
-        image = image[..., 0]  # gray, kept as RGB
-    image = np.ascontiguousarray(image)
-    digest = hashlib.sha256(f"{image.shape}{image.dtype.name}".encode())
-    digest.update(image.data)
-    return digest.hexdigest()
-
-
 def _distances(ranges: Ranges, methods: Mapping[str, Method]) -> np.ndarray:
     """(snapshots, tensors): distance of each past ``amax`` from the final one, percent of it."""
     result = np.zeros((len(ranges.snapshots), len(ranges.tensors)))
@@ -244,13 +154,8 @@ def _warnings(ranges: Ranges, moved: Sequence[TensorCard]) -> list[str]:
     far = [row for row in moved if (row.moved_percent or 0.0) > MOVED_PERCENT]
     if not far:
         return []
-    some = _some([f"{row.tensor} by {row.moved_percent:.0f}%" for row in far])
+    some = some_of([f"{row.tensor} by {row.moved_percent:.0f}%" for row in far])
     return [
         f"more images would still move the scales: over the second half, {len(far)} of "
         f"{len(ranges.tensors)} moved by more than {MOVED_PERCENT:g}% ({some})"
     ]
-
-
-def _some(items: Sequence[str]) -> str:
-    more = len(items) - _NAMED
-    return ", ".join(items[:_NAMED]) + (f" and {more} more" if more > 0 else "")

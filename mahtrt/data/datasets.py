@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 import re
@@ -13,11 +12,8 @@ from typing import Any
 
 from mahtrt.data.file_dataset import Entry, FileDataset, Spacing, keep_readable, select_points
 from mahtrt.data.readers import is_isbi_tree, read_coco, read_csv, read_folder, read_isbi
-from mahtrt.data.sample import Dataset, Sample
-from mahtrt.data.screening import refuse_unreal_images
+from mahtrt.data.sample import Dataset
 from mahtrt.errors import DataError, UsageError
-
-__all__ = ["Dataset", "Sample", "dataset_digest", "open_dataset", "refuse_unreal_images"]
 
 SPACING_FILE = "spacing.json"
 _PHANTOM = re.compile(r"phantom(?::(\d+)(?:@(\d+))?)?")
@@ -71,16 +67,6 @@ def open_dataset(
 def is_phantom(source: str | Path) -> bool:
     """Whether a DATA names phantoms and not files."""
     return _PHANTOM.fullmatch(str(source)) is not None
-
-
-def dataset_digest(dataset: Dataset) -> str:
-    """SHA-256 (hex) over the names, shapes, dtypes and pixels of a data set, one at a time."""
-    digest = hashlib.sha256()
-    for sample in dataset:
-        image = sample.image
-        digest.update(f"{sample.name}\0{image.shape}\0{image.dtype.name}\0".encode())
-        digest.update(image.tobytes())
-    return digest.hexdigest()
 
 
 def read_spacing_file(path: Path) -> tuple[Spacing | None, dict[str, Spacing]]:
@@ -162,14 +148,14 @@ def _file_dataset(
     source: str, entries: list[Entry], *, skip_bad: bool, limit: int | None
 ) -> FileDataset:
     if skip_bad:
-        good, skipped = keep_readable(entries, limit)
+        good, skipped, facts = keep_readable(entries, limit)
         if not good:
             raise DataError(
                 source,
                 got=f"{len(skipped)} images of which none can be read",
                 expected="at least one readable image",
             )
-        return FileDataset(source, good, skipped=skipped)
+        return FileDataset(source, good, skipped=skipped, facts=facts)
     kept = entries[:limit]
     missing = [entry for entry in kept if not entry.path.is_file()]
     if missing:

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.data.facts import Facts
 from mahtrt.data.images import read_image_and_spacing
 from mahtrt.data.sample import Sample
+from mahtrt.data.screening import note_facts
 from mahtrt.errors import DataError, ImageError
 
 Spacing = tuple[float, float]  # (row, column) in mm per pixel
@@ -40,12 +42,18 @@ class FileDataset:
     Attributes:
         source: What the user gave.
         skipped: Names of images that could not be read and were left out on request.
+        facts: What decoding images has told so far.
     """
 
     def __init__(
-        self, source: str, entries: Sequence[Entry], *, skipped: tuple[str, ...] = ()
+        self,
+        source: str,
+        entries: Sequence[Entry],
+        *,
+        skipped: tuple[str, ...] = (),
+        facts: Facts | None = None,
     ) -> None:
-        self.source, self.skipped = source, skipped
+        self.source, self.skipped, self.facts = source, skipped, facts or Facts()
         self._entries = tuple(entries)
 
     @property
@@ -71,20 +79,27 @@ class FileDataset:
 
 def keep_readable(
     entries: Sequence[Entry], limit: int | None = None
-) -> tuple[list[Entry], tuple[str, ...]]:
-    """Decode every entry once; give those that can be read (at most ``limit``) and the others."""
+) -> tuple[list[Entry], tuple[str, ...], Facts]:
+    """Decode every entry once.
+
+    Returns:
+        The entries that can be read (at most ``limit``), the names of the others, and what the
+        images told.
+    """
     good: list[Entry] = []
     skipped: list[str] = []
+    facts = Facts()
     for entry in entries:
         if limit is not None and len(good) == limit:
             break
         try:
-            read_image_and_spacing(entry.path)
+            image, _ = read_image_and_spacing(entry.path)
         except ImageError:
             skipped.append(entry.name)
         else:
             good.append(entry)
-    return good, tuple(skipped)
+            note_facts(facts, entry.name, image)
+    return good, tuple(skipped), facts
 
 
 def select_points(

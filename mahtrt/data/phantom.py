@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.data.facts import Facts
 from mahtrt.data.phantom_anatomy import PHANTOM_LANDMARKS, Anatomy, draw_anatomy
 from mahtrt.data.phantom_curves import Curve, Part
 from mahtrt.data.sample import Sample
@@ -104,7 +105,7 @@ class PhantomDataset:
                 got=f"points {list(points)}",
                 expected=f"indices from 0 to {len(PHANTOM_LANDMARKS) - 1}",
             )
-        self.count, self.seed = count, seed
+        self.count, self.seed, self.facts = count, seed, Facts()
         self._points = None if points is None else list(points)
 
     @property

@@ -73,6 +73,16 @@ def preprocess(
     Raises:
         ImageError: Wrong rank, dtype, channel count or size.
     """
+    fitted, placement = fit_image(image, spec)
+    return tensor_from_fitted(fitted, spec), placement
+
+
+def fit_image(image: NDArray[np.generic], spec: InputSpec) -> tuple[NDArray[np.generic], Placement]:
+    """The first half of :func:`preprocess`: an image at the network's size, still in integers.
+
+    Returns:
+        (h, w) or (h, w, 3) in the image's dtype, and where the image lies on it.
+    """
     check_image(image)
     # OpenCV reads the bytes of a foreign byte order as they are, without a word.
     image = image.astype(image.dtype.newbyteorder("="), copy=False)
@@ -80,8 +90,7 @@ def preprocess(
         image = image[:, :, 0]
     if image.ndim == 3 and spec.channels == 1:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    fitted, placement = _fit(image, spec)
-    return _normalise(fitted, spec), placement
+    return _fit(image, spec)
 
 
 def check_image(image: NDArray[np.generic], subject: str = "image") -> None:
@@ -172,7 +181,8 @@ def _resize(
     return resized
 
 
-def _normalise(image: NDArray[np.generic], spec: InputSpec) -> NDArray[np.float32]:
+def tensor_from_fitted(image: NDArray[np.generic], spec: InputSpec) -> NDArray[np.float32]:
+    """The second half of :func:`preprocess`: a fitted image, normalised, as (C, h, w)."""
     # x / range, minus mean, over std, folded into one multiply and one add per channel.
     std = np.array(spec.std, np.float64)
     gain = (1.0 / (_DTYPES[image.dtype.name] * std)).astype(np.float32)

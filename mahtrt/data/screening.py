@@ -12,11 +12,10 @@ A data set is refused when more than half of the images looked at are one or the
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.data.facts import Facts, Kind, facts_of, pixel_digest
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import DataError
 
@@ -42,19 +41,31 @@ def refuse_unreal_images(dataset: Dataset, *, source: str = "") -> None:
     if not count:
         raise DataError(subject, got="no images", expected="real images")
     chosen = np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).round().astype(int))
-    verdicts = [judge_image(dataset[int(index)].image) for index in chosen]
-    constant, noise = verdicts.count("constant"), verdicts.count("noise")
-    if 2 * (constant + noise) > len(verdicts):
+    kinds = [_kind_of(dataset, int(index)) for index in chosen]
+    constant, noise = kinds.count("constant"), kinds.count("noise")
+    if 2 * (constant + noise) > len(kinds):
         kind = "constant" if constant >= noise else "random noise"
         raise DataError(
             subject,
-            got=f"{constant + noise} of {len(verdicts)} images looked at that are {kind}",
+            got=f"{constant + noise} of {len(kinds)} images looked at that are {kind}",
             expected="real images, like those the network will see",
             fix="Ranges from such images ruin INT8 accuracy; give images of the real kind.",
         )
 
 
-def judge_image(image: NDArray[np.generic]) -> Literal["real", "constant", "noise"]:
+def _kind_of(dataset: Dataset, index: int) -> Kind:
+    facts, name = facts_of(dataset), dataset.names[index]
+    if name not in facts.kinds:
+        note_facts(facts, name, dataset[index].image)
+    return facts.kinds[name]
+
+
+def note_facts(facts: Facts, name: str, image: NDArray[np.generic]) -> None:
+    """Note all that is ever asked of an image's pixels, while they are at hand."""
+    facts.kinds[name], facts.digests[name] = judge_image(image), pixel_digest(image)
+
+
+def judge_image(image: NDArray[np.generic]) -> Kind:
     """What an image (H, W) or (H, W, 3), uint8 or uint16, is by its statistics."""
     full_range = float(np.iinfo(image.dtype).max)  # type: ignore[type-var]
     gray = _middle(image).astype(np.float32)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.data.preprocess import preprocess
+from mahtrt.data.facts import facts_of
+from mahtrt.data.preprocess import fit_image, tensor_from_fitted
 from mahtrt.data.sample import Dataset, Sample
 from mahtrt.errors import DataError
 from mahtrt.spec import InputSpec
+
+KEPT_MIB = 512  # some 2,000 gray images of 512x512
 
 
 class Subset:
@@ -19,13 +23,16 @@ class Subset:
 
     Attributes:
         skipped: What the whole data set left out because it cannot be read.
+        facts: What decoding its images has told so far.
     """
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
         self._dataset, self._indices = dataset, tuple(indices)
         self.source = dataset.source
         self.skipped: tuple[str, ...] = getattr(dataset, "skipped", ())
-        self.names = tuple(dataset.names[index] for index in self._indices)
+        self.facts = facts_of(dataset)
+        names = dataset.names
+        self.names = tuple(names[index] for index in self._indices)
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -54,24 +61,79 @@ class Unannotated:
 
 
 class NetworkTensors:
-    """The images of a data set as (C, H, W) float32, prepared one at a time."""
+    """The images of a data set as (C, H, W) float32, prepared as a session prepares them.
 
-    def __init__(self, dataset: Dataset, spec: InputSpec) -> None:
-        self._dataset, self._spec = dataset, spec
+    The first time through, images are decoded in order, and the digest of the set is taken on the
+    way. What they are at the network's size is kept, in integers, as far as it fits in memory, so
+    that nothing is decoded again.
+
+    Args:
+        kept_mib: How much to keep; images beyond are decoded anew each time.
+    """
+
+    def __init__(self, dataset: Dataset, spec: InputSpec, *, kept_mib: int = KEPT_MIB) -> None:
+        self._dataset, self._spec, self._room = dataset, spec, kept_mib * 2**20
+        self._kept: dict[int, NDArray[np.generic]] = {}
+        self._digest, self._seen = hashlib.sha256(), 0
+        self.source = dataset.source
+        self.skipped: tuple[str, ...] = getattr(dataset, "skipped", ())
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        for index in range(len(self)):
-            yield preprocess(self._dataset[index].image, self._spec)[0]
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> NDArray[np.float32]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        for earlier in range(self._seen, index):
+            self._prepare(earlier)
+        fitted = self._kept[index] if index in self._kept else self._prepare(index)
+        return tensor_from_fitted(fitted, self._spec)
+
+    @property
+    def images_digest(self) -> str:
+        """SHA-256 (hex) over the names, shapes, dtypes and pixels of the images."""
+        for index in range(self._seen, len(self)):
+            self._prepare(index)
+        return self._digest.hexdigest()
+
+    def spread_out(self, count: int) -> Few:
+        """At most ``count`` of them, evenly spread."""
+        return Few(self, _evenly(len(self), count))
+
+    def _prepare(self, index: int) -> NDArray[np.generic]:
+        sample = self._dataset[index]
+        image = sample.image
+        if index == self._seen:
+            self._digest.update(f"{sample.name}\0{image.shape}\0{image.dtype.name}\0".encode())
+            self._digest.update(image.tobytes())
+            self._seen += 1
+        fitted, _ = fit_image(image, self._spec)
+        fitted = fitted if fitted.base is None else fitted.copy()  # a view keeps all of the image
+        if fitted.nbytes <= self._room and index not in self._kept:
+            self._kept[index] = fitted
+            self._room -= fitted.nbytes
+        return fitted
+
+
+class Few:
+    """Some of the images of a data set, as (C, H, W) float32."""
+
+    def __init__(self, tensors: NetworkTensors, indices: Sequence[int]) -> None:
+        self._tensors, self._indices = tensors, tuple(indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        return (self._tensors[index] for index in self._indices)
 
 
 def spread_out(dataset: Dataset, count: int) -> Subset:
     """At most ``count`` images, evenly spread over a data set."""
-    total = len(dataset)
-    chosen = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
-    return Subset(dataset, chosen.tolist())
+    return Subset(dataset, _evenly(len(dataset), count))
 
 
 def hold_back(dataset: Dataset, count: int) -> tuple[Subset, Subset]:
@@ -95,6 +157,12 @@ def hold_back(dataset: Dataset, count: int) -> tuple[Subset, Subset]:
             expected="at least 2",
             fix="One part calibrates, the other checks; or give --eval.",
         )
-    held = np.unique(np.linspace(0, total - 1, min(count, total // 2)).round().astype(int))
-    rest = np.setdiff1d(np.arange(total), held)
-    return Subset(dataset, rest.tolist()), Subset(dataset, held.tolist())
+    held = _evenly(total, min(count, total // 2))
+    rest = sorted(set(range(total)) - set(held))
+    return Subset(dataset, rest), Subset(dataset, held)
+
+
+def _evenly(total: int, count: int) -> list[int]:
+    """At most ``count`` different places out of ``total``, evenly spread, in order."""
+    places = np.linspace(0, total - 1, min(count, total)).round().astype(int)
+    return [int(place) for place in np.unique(places)]

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from mahtrt.data.datasets import Dataset
 from mahtrt.data.preprocess import preprocess
+from mahtrt.data.sample import Dataset
 from mahtrt.spec import InputSpec
 
 MAX_ROTATION_DEG = 15.0

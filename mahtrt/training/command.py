@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from mahtrt.data.datasets import Dataset, open_dataset
+from mahtrt.data.datasets import open_dataset
+from mahtrt.data.sample import Dataset
 from mahtrt.models import build_model
 from mahtrt.models.checkpoint import load_checkpoint, load_into
 from mahtrt.training.trainer import (

@@ -19,8 +19,9 @@ import torch
 from torch import nn
 
 from mahtrt.atomic import atomic_path
-from mahtrt.data.datasets import Dataset, is_phantom, open_dataset
+from mahtrt.data.datasets import is_phantom, open_dataset
 from mahtrt.data.preprocess import preprocess
+from mahtrt.data.sample import Dataset
 from mahtrt.errors import CheckpointError, DataError, UsageError
 from mahtrt.interrupt import interrupt_later
 from mahtrt.models import build_model

@@ -13,6 +13,7 @@ from mahtrt.build.graphs import weight_bits_for
 from mahtrt.build.options import CalibrationOptions, check_calibration
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.screening import refuse_unreal_images
+from mahtrt.data.subset import NetworkTensors
 from mahtrt.errors import UsageError
 from mahtrt.graph.graph_file import read_graph
 from mahtrt.progress import StageProgress
@@ -100,6 +101,7 @@ def calibrate_to_folder(options: CalibrateOptions, progress: StageProgress) -> C
     graph = read_graph(options.onnx)
     calib = open_dataset(options.calib, skip_bad=options.skip_bad)
     refuse_unreal_images(calib, source=options.calib)
+    images = NetworkTensors(calib, graph.spec.input)
     bits = weight_bits_for("int8", options.weight_bits)
     plan = load_plan(options.plan) if options.plan else default_plan(graph.proto, graph.spec)
     measured = None
@@ -107,11 +109,11 @@ def calibrate_to_folder(options: CalibrateOptions, progress: StageProgress) -> C
         from mahtrt.build.planned import AttributionOptions, attribute
 
         how = AttributionOptions(options.calibration, bits, options.cache, options.images)
-        measured = attribute(graph, calib, how, progress)
+        measured = attribute(graph, images, how, progress)
     with tempfile.TemporaryDirectory() as scratch:
         found = calibrate(
             graph,
-            calib,
+            images,
             plan,
             options.calibration,
             Path(scratch),

@@ -21,9 +21,8 @@ from mahtrt.build.judge import AccuracyError, default_engine
 from mahtrt.build.result import BuildResult
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.bundle.golden import read_golden
-from mahtrt.data.datasets import dataset_digest
 from mahtrt.data.phantom import PhantomDataset
-from mahtrt.data.subset import hold_back
+from mahtrt.data.subset import NetworkTensors, hold_back
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import MissingComponentError, UsageError
 from mahtrt.machine import package_versions
@@ -124,7 +123,8 @@ def test_images_are_held_back_from_calibration(built: Built) -> None:
     calibrated, held = hold_back(PhantomDataset(6, 1), 1)
     card = built.result.manifest.calibration
     assert card["images"] == len(calibrated) == 5
-    assert card["images_digest"] == dataset_digest(calibrated)
+    tensors = NetworkTensors(calibrated, built.result.manifest.spec.input)
+    assert card["images_digest"] == tensors.images_digest
     assert json.loads((built.path / "ranges.json").read_text())["images"] == 5
     (golden,) = read_golden(built.path / "golden.npz")
     assert golden.name == held.names[0]

@@ -14,7 +14,7 @@ import pytest
 from build_options import make_options
 from foreign_network import ForeignNetwork
 
-import mahtrt.build.calibrated
+import mahtrt.build.planned
 from mahtrt.build.build import build
 from mahtrt.build.calibrated import Calibrated, LandmarkError, calibrate
 from mahtrt.build.judge import AccuracyError
@@ -40,7 +40,8 @@ def look(graph: GraphFile, scratch: Path, told: list[str] | None = None, **how: 
     plan = default_plan(graph.proto, graph.spec)
     asked = CalibrationOptions(threads=1, **how)
     said = [] if told is None else told
-    return calibrate(graph, CALIB, plan, asked, scratch, lambda stage, *_: said.append(stage))
+    images = NetworkTensors(CALIB, graph.spec.input)
+    return calibrate(graph, images, plan, asked, scratch, lambda stage, *_: said.append(stage))
 
 
 def run(graph: GraphFile, model: onnx.ModelProto, scratch: Path) -> float:
@@ -126,7 +127,8 @@ def test_a_plan_may_need_more_than_was_looked_at(graph: GraphFile, tmp_path: Pat
     seen = look(graph, tmp_path).ranges
     fewer = dataclasses.replace(seen, tensors=dict(list(seen.tensors.items())[1:]))
     asked = CalibrationOptions(threads=1)
-    found = calibrate(graph, CALIB, plan, asked, tmp_path, lambda *_: None, ranges=fewer)
+    images = NetworkTensors(CALIB, graph.spec.input)
+    found = calibrate(graph, images, plan, asked, tmp_path, lambda *_: None, ranges=fewer)
     assert set(found.ranges.tensors) == set(seen.tensors)
 
 
@@ -167,7 +169,7 @@ class Unnormalised(NetworkTensors):
 def test_a_broken_calibration_is_caught(
     foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mahtrt.build.calibrated, "NetworkTensors", Unnormalised)
+    monkeypatch.setattr(mahtrt.build.planned, "NetworkTensors", Unnormalised)
     with pytest.raises(AccuracyError) as caught:
         build(make_options(foreign_network, tmp_path / "a.mahtrt"))
     assert caught.value.exit_code == 3

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from mahtrt.data.datasets import dataset_digest, open_dataset, read_spacing_file
+from mahtrt.data.datasets import open_dataset, read_spacing_file
 from mahtrt.data.file_dataset import FileDataset
 from mahtrt.errors import DataError, ImageError
 
@@ -146,18 +145,6 @@ def test_other_sources_are_refused(tmp_path: Path) -> None:
 def test_options_out_of_range(folder: Path, limit: int | None, spacing: float | None) -> None:
     with pytest.raises(DataError):
         open_dataset(folder, limit=limit, spacing_mm=spacing)
-
-
-def test_digest_speaks_of_names_and_pixels(folder: Path, tmp_path: Path) -> None:
-    before = dataset_digest(open_dataset(folder))
-    assert before == dataset_digest(open_dataset(folder))
-    pixels = np.asarray(Image.open(folder / "2.png")).copy()
-    pixels[0, 0] += 1
-    Image.fromarray(pixels).save(folder / "2.png")
-    changed = dataset_digest(open_dataset(folder))
-    (folder / "2.png").rename(folder / "2b.png")
-    assert len({before, changed, dataset_digest(open_dataset(folder))}) == 3
-    assert len(before) == 64
 
 
 def test_reading_data_loads_no_torch() -> None:

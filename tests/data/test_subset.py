@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,53 @@ def test_network_tensors_are_prepared_as_the_runtime_does() -> None:
     assert len(NetworkTensors(dataset, spec)) == 2
     for tensor, sample in zip(tensors, dataset, strict=True):
         np.testing.assert_array_equal(tensor, preprocess(sample.image, spec)[0])
+
+
+class Counted(Numbers):
+    """Counts how often each image is decoded."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        self.decoded = [0] * total
+
+    def __getitem__(self, index: int) -> Sample:
+        self.decoded[index] += 1
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("first", ["all", "few", "digest"])
+def test_network_tensors_decode_each_image_once(first: str) -> None:
+    dataset = Counted(9)
+    tensors = NetworkTensors(
+        dataset, InputSpec(size=(4, 4), channels=1, mean=(0.0,), std=(1 / 255,))
+    )
+    uses = {
+        "all": lambda: [int(tensor[0, 0, 0]) for tensor in tensors] == list(range(9)),
+        "few": lambda: [int(t[0, 0, 0]) for t in tensors.spread_out(3)] == [0, 4, 8],
+        "digest": lambda: len(tensors.images_digest) == 64,
+    }
+    assert uses[first]()
+    assert all(holds() for holds in uses.values())
+    assert dataset.decoded == [1] * 9
+
+
+def test_what_does_not_fit_in_memory_is_decoded_again_and_is_the_same() -> None:
+    dataset, spec = Counted(3), InputSpec(size=(4, 4))
+    tensors = NetworkTensors(dataset, spec, kept_mib=0)
+    first, again = list(tensors), list(tensors)
+    np.testing.assert_array_equal(first, again)
+    assert dataset.decoded == [2] * 3
+    assert tensors.images_digest == NetworkTensors(Numbers(3), spec).images_digest
+
+
+def test_the_digest_is_of_names_shapes_and_pixels_in_order() -> None:
+    dataset, spec = Numbers(3), InputSpec(size=(8, 8))
+    digest = hashlib.sha256()
+    for sample in dataset:
+        digest.update(f"{sample.name}\0(4, 4)\0uint8\0".encode() + sample.image.tobytes())
+    assert NetworkTensors(dataset, spec).images_digest == digest.hexdigest()
+    backwards = NetworkTensors(Subset(dataset, [2, 1, 0]), spec)
+    assert backwards.images_digest != digest.hexdigest()
 
 
 def test_unannotated_keeps_all_but_the_points() -> None:

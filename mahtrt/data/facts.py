@@ -1,0 +1,47 @@
+"""What decoding an image told, kept with its data set so that nothing decodes it again to know."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.data.sample import Dataset
+
+Kind = Literal["real", "constant", "noise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Facts of a data set's images, by the names of the samples.
+
+    Attributes:
+        digests: Digest of the pixels (:func:`pixel_digest`).
+        kinds: Kind of the image (:func:`mahtrt.data.screening.judge_image`).
+    """
+
+    digests: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, Kind] = field(default_factory=dict)
+
+
+def facts_of(dataset: Dataset) -> Facts:
+    """The facts that a data set keeps; of one that keeps none, an empty table."""
+    found = getattr(dataset, "facts", None)
+    return found if isinstance(found, Facts) else Facts()
+
+
+def pixel_digest(image: NDArray[np.generic]) -> str:
+    """SHA-256 (hex) of an image's pixels; of gray kept as RGB, that of the gray image."""
+    if (
+        image.ndim == 3
+        and np.array_equal(image[..., :1], image[..., 1:2])
+        and np.array_equal(image[..., :1], image[..., -1:])
+    ):
+        image = image[..., 0]
+    image = np.ascontiguousarray(image)
+    digest = hashlib.sha256(f"{image.shape}{image.dtype.name}".encode())
+    digest.update(image.data)
+    return digest.hexdigest()

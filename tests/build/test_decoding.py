@@ -1,0 +1,64 @@
+"""How often a build decodes the images it calibrates on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from build_options import make_options
+from foreign_network import ForeignNetwork
+from numpy.typing import NDArray
+from PIL import Image
+
+from mahtrt.build.build import build
+from mahtrt.data import file_dataset
+from mahtrt.data.phantom import make_phantom
+
+AT_MOST = 2  # once to look at all of them before anything is computed, once to calibrate
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Calibration and evaluation images as files."""
+    for folder, count, seed in (("calib", 12, 1), ("eval", 3, 2)):
+        (tmp_path / folder).mkdir()
+        for number in range(count):
+            image = make_phantom([seed, number], size=(64, 64)).image
+            Image.fromarray(image).save(tmp_path / folder / f"{number}.png")
+    return tmp_path / "calib", tmp_path / "eval"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"method": "auto", "equalize": True},
+        {"plan": "auto", "plan_minutes": 0.001},
+        {"plan": "auto", "plan_minutes": 0.001, "equalize": True},
+        {"skip_bad": True},
+    ],
+    ids=lambda asked: " ".join(asked) or "as it is",
+)
+def test_calibration_images_are_decoded_at_most_twice(
+    asked: dict[str, Any],
+    foreign_network: ForeignNetwork,
+    folders: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calib, evaluation = folders
+    decode, times = file_dataset.read_image_and_spacing, Counter[str]()
+
+    def counted(path: Path) -> tuple[NDArray[np.generic], Any]:
+        times[f"{path.parent.name}/{path.name}"] += 1
+        return decode(path)
+
+    monkeypatch.setattr(file_dataset, "read_image_and_spacing", counted)
+    options = {"calib": str(calib), "eval": str(evaluation), "points": None, **asked}
+    build(make_options(foreign_network, tmp_path / "b.mahtrt", keep_failed=True, **options))
+    of_calib = {name: count for name, count in times.items() if name.startswith("calib/")}
+    assert len(of_calib) == 12
+    assert max(of_calib.values()) <= AT_MOST
