@@ -107,14 +107,14 @@ def run_one(
     from mahtrt.graph.graph_file import read_graph
     from mahtrt.runtime.session import Session
     from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, open_onnx
-    from mahtrt.targets.tensorrt.build import build_engine
+    from mahtrt.targets.table import find_target
+    from mahtrt.targets.target import EngineOptions
     from mahtrt.targets.tensorrt.run import TensorRtBackend
 
     spec = read_graph(fp32_onnx).spec
     started = time.monotonic()
-    built = build_engine(
-        graph, precision, folder, flavour=flavour, options=TensorRtOptions(cache=False)
-    )
+    options = EngineOptions(own=(TensorRtOptions(cache=False),))
+    built = find_target(flavour).build(graph, precision, folder, options)
     yield {
         "build_s": round(time.monotonic() - started, 2),
         "plan_bytes": built.files["plan"].stat().st_size,

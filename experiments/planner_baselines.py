@@ -18,7 +18,6 @@ import sys
 import time
 from pathlib import Path
 
-from mahtrt.build.graphs import weight_bits_here
 from mahtrt.calibration.plan import save_plan
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.subset import NetworkTensors, Subset
@@ -34,16 +33,16 @@ from mahtrt.planning.recipe import make_recipe
 from mahtrt.planning.search import REDUCED
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.workbench import BenchSettings
-from mahtrt.targets.targets import find_target
+from mahtrt.targets.table import find_target
+from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt.cache import cache_folder
-from mahtrt.targets.tensorrt.profile import check_runs_here
 
 
 def main() -> None:
     given = _arguments()
     begun = time.monotonic()
-    if find_target(given.target).needs_gpu:
-        check_runs_here(given.target)
+    target = find_target(given.target)
+    target.check_timing(EngineOptions())
     points = [int(p) for p in given.points.split(",")] if given.points else None
     calib = open_dataset(given.calib, points=points, limit=given.calib_images)
     evaluation = open_dataset(given.eval, points=points)
@@ -55,7 +54,7 @@ def main() -> None:
         candidates,
         NetworkTensors(calib, graph.spec.input),
         method=given.method,
-        weight_bits=weight_bits_here(describe_machine()),
+        weight_bits=target.weight_bits(None),
         threads=given.threads,
     )
     few = Subset(calib, range(min(given.sensitivity_images, len(calib))))

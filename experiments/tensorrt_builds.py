@@ -206,13 +206,16 @@ def export_network(network: Network, size: int) -> tuple[Any, Any]:
 
 
 def _built(row: Row, onnx: Path, scratch: Path) -> Row:
-    from mahtrt.targets.tensorrt.build import build_engine
+    from mahtrt.targets.table import find_target
+    from mahtrt.targets.target import EngineOptions
     from mahtrt.targets.tensorrt.options import TensorRtOptions
 
-    options = TensorRtOptions(compute_capabilities=row.capabilities, cache=False)
+    own = TensorRtOptions(compute_capabilities=row.capabilities, cache=False)
     started = time.monotonic()
     try:
-        artifact = build_engine(onnx, row.precision, scratch, flavour=FLAVOUR, options=options)
+        artifact = find_target(FLAVOUR).build(
+            onnx, row.precision, scratch, EngineOptions(own=(own,))
+        )
     except MahtrtError as error:
         return row.with_(error=_one_line(error))
     seconds, build = time.monotonic() - started, artifact.build

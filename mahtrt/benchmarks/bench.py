@@ -23,8 +23,7 @@ from mahtrt.machine import package_version
 from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Progress
 from mahtrt.runtime.session import Session, open_session
-from mahtrt.targets.reference import reference_target
-from mahtrt.targets.targets import find_target
+from mahtrt.targets.table import find_target, reference_target
 
 if TYPE_CHECKING:
     from mahtrt.targets.backend import Backend
@@ -175,11 +174,9 @@ def _onnx_reference(bundle: Bundle, threads: int | None) -> Session:
     record = EngineRecord(
         name="reference", target=reference_target(), precision="fp32", files={"onnx": relative}
     )
-    backend = (
-        find_target(record.target)
-        .load_backend()
-        .open(record, bundle.engine_files(record), bundle.spec, threads=threads)
-    )
+    target = find_target(record.target)
+    target.require()
+    backend = target.open(record, bundle.engine_files(record), bundle.spec, threads=threads)
     return Session(backend, bundle.spec)
 
 

@@ -8,10 +8,9 @@ stage writes the bundle.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
-from mahtrt.build.engines import BuiltEngine, EngineSettings, compile_engines
+from mahtrt.build.engines import BuiltEngine, compile_engines
 from mahtrt.build.graphs import Graphs, graph_for, make_graphs
 from mahtrt.build.images import split_images
 from mahtrt.build.judge import judge_engines
@@ -22,6 +21,7 @@ from mahtrt.build.request import check
 from mahtrt.build.result import BuildResult, write_result
 from mahtrt.build.workspace import open_workspace
 from mahtrt.progress import StageProgress, silent
+from mahtrt.targets.table import find_target
 
 
 def build(options: BuildOptions, progress: StageProgress | None = None) -> BuildResult:
@@ -46,10 +46,9 @@ def build(options: BuildOptions, progress: StageProgress | None = None) -> Build
             (job, graphs.models[graph_for(job.precision, job.target, options.int8_float)])
             for job in request.jobs
         ]
-        settings = EngineSettings(options.threads, options.tensorrt)
         tell("opening the reference", 0, 0)
         with open_reference(request, graphs) as reference:
-            engines = compile_engines(jobs, settings, work, tell)
+            engines = compile_engines(jobs, options.engine, work, tell)
             _check_int8_layers(engines, graphs)
             judged_by = [(e, graphs.stand_in(e.files["onnx"])) for e in engines]
             judged = judge_engines(request, images, reference, judged_by, work, tell)
@@ -58,9 +57,12 @@ def build(options: BuildOptions, progress: StageProgress | None = None) -> Build
 
 
 def _check_int8_layers(engines: Sequence[BuiltEngine], graphs: Graphs) -> None:
-    """Hold the engine inspector's layers against the plan; raises GateError without INT8."""
+    """Hold the layers of engines against the plan; raises GateError without INT8."""
     for engine in engines:
-        if engine.record.precision != "int8" or "layers" not in engine.files:
+        if engine.record.precision != "int8":
+            continue
+        products = find_target(engine.record.target).int8_products(engine.files)
+        if products is None:
             continue
         import onnx
 
@@ -68,7 +70,6 @@ def _check_int8_layers(engines: Sequence[BuiltEngine], graphs: Graphs) -> None:
         from mahtrt.calibration.plan import load_plan
         from mahtrt.graph.describe import describe_graph
 
-        inspector = json.loads(engine.files["layers"].read_text(encoding="utf-8"))
         (plan,) = (place for place in graphs.documents if place.name == "plan.json")
         described = describe_graph(onnx.load(engine.files["onnx"]))
-        check_int8(described, load_plan(plan), inspector)
+        check_int8(described, load_plan(plan), products)

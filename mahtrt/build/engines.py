@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mahtrt.build.request import Job
@@ -14,21 +14,8 @@ from mahtrt.progress import StageProgress
 from mahtrt.runtime.session import Session
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.artifact import EngineArtifact
-from mahtrt.targets.targets import find_target
-from mahtrt.targets.tensorrt.options import TensorRtOptions
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """How engines are compiled and opened.
-
-    Attributes:
-        threads: Threads of one inference; None leaves them to the target.
-        tensorrt: Options of TensorRT builds.
-    """
-
-    threads: int | None = None
-    tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)
+from mahtrt.targets.table import find_target
+from mahtrt.targets.target import EngineOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +32,15 @@ class BuiltEngine:
 
     def open(self, spec: ModelSpec, threads: int | None) -> Session:
         """Open the engine as a user of the bundle will."""
-        backend = (
-            find_target(self.record.target)
-            .load_backend()
-            .open(self.record, self.files, spec, threads=threads)
-        )
+        target = find_target(self.record.target)
+        target.require()
+        backend = target.open(self.record, self.files, spec, threads=threads)
         return Session(backend, spec, self.record)
 
 
 def compile_engines(
     jobs: Sequence[tuple[Job, Path]],
-    settings: EngineSettings,
+    options: EngineOptions,
     work: Workspace,
     progress: StageProgress,
 ) -> tuple[BuiltEngine, ...]:
@@ -72,22 +57,11 @@ def compile_engines(
     for done, (job, onnx) in enumerate(jobs):
         stage = f"building {job.name}"
         progress(stage, done, len(jobs))
-        detail = functools.partial(progress, stage, done, len(jobs))
-        artifact = _compile(job, onnx, settings, work, detail)
+        told = replace(options, progress=functools.partial(progress, stage, done, len(jobs)))
+        folder = work.bundle / "engines" / job.name
+        artifact = find_target(job.target).build(onnx, job.precision, folder, told)
         built.append(BuiltEngine(_record(job, artifact, work), artifact.files))
     return tuple(built)
-
-
-def _compile(
-    job: Job, onnx: Path, settings: EngineSettings, work: Workspace, detail: Callable[[str], None]
-) -> EngineArtifact:
-    target = find_target(job.target)
-    more = {"options": settings.tensorrt, "progress": detail} if target.typed else {}
-    folder = work.bundle / "engines" / job.name
-    artifact: EngineArtifact = target.load_builder()(
-        onnx, job.precision, folder, threads=settings.threads, **more
-    )
-    return artifact
 
 
 def _record(job: Job, artifact: EngineArtifact, work: Workspace) -> EngineRecord:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.data.subset import NetworkTensors, spread_out
 from mahtrt.graph.graph_file import GraphFile
-from mahtrt.machine import Machine, describe_machine
+from mahtrt.machine import describe_machine
 from mahtrt.progress import StageProgress
-from mahtrt.targets.targets import find_target
+from mahtrt.targets.cpu import weight_bits_here
+from mahtrt.targets.table import find_target
 
 if TYPE_CHECKING:
     import onnx
@@ -72,13 +73,7 @@ def graph_for(precision: str, target: str, int8_float: str) -> str:
     Args:
         int8_float: What the rest of a typed INT8 engine computes in.
     """
-    if find_target(target).typed:
-        return {"bf16": "bf16-typed", "int8": f"int8-{int8_float}"}.get(precision, precision)
-    if precision == "bf16" and target == "openvino":
-        from mahtrt.targets.openvino.build import has_native_bf16
-
-        return FLOAT32 if has_native_bf16() else "bf16"
-    return precision
+    return find_target(target).graph_kind(precision, int8_float).name  # type: ignore[arg-type]
 
 
 def make_graphs(
@@ -138,17 +133,6 @@ def weight_bits_for(name: str, asked: int | None) -> int:
     GPUs add INT8 products in 32 bits; what a CPU does depends on the CPU.
     """
     return asked or (weight_bits_here(describe_machine()) if name == "int8" else 8)
-
-
-def weight_bits_here(machine: Machine) -> int:
-    """How many bits of INT8 weights this CPU multiplies without saturating.
-
-    Without VNNI, x86 adds two products of 8-bit numbers in 16 bits, which overflow for full-range
-    weights (Intel's oneDNN documentation, "Nuances of int8 computations").
-    """
-    if machine.architecture.lower() not in ("x86_64", "amd64", "i686", "x86"):
-        return 8
-    return 8 if {"vnni", "amx-int8"} & set(machine.isa) else 7
 
 
 def _check_fp16(request: Request, images: ImageSets, progress: StageProgress) -> None:

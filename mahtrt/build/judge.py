@@ -22,7 +22,7 @@ from mahtrt.data.sample import Dataset
 from mahtrt.errors import GateError
 from mahtrt.measure.limits import Verdict
 from mahtrt.progress import StageProgress
-from mahtrt.targets.targets import find_target
+from mahtrt.targets.table import find_target
 
 # Enough to rank engines that differ by a tenth; bench measures properly.
 TIMED_ROUNDS, TIMED_SECONDS = 30, 60.0
@@ -130,10 +130,10 @@ def _with_default(report: BenchReport, name: str) -> BenchReport:
 def _contender(request: Request, engine: BuiltEngine, stand_in: Path, scratch: Path) -> Contender:
     """An engine ready to be judged, or its stand-in where it is for another machine."""
     record, options, what = engine.record, request.options, ""
-    if find_target(record.target).needs_gpu and record.device.get("gpu") is None:
-        session, what = open_stand_in(record, request.graph, stand_in, scratch, options.threads)
-    else:
+    if find_target(record.target).can_run(record):
         session = engine.open(request.graph.spec, options.threads)
+    else:
+        session, what = open_stand_in(record, request.graph, stand_in, scratch, options.threads)
     return Contender(
         record.name, record.target, record.precision, record.batch, session, stand_in=what
     )

@@ -9,6 +9,7 @@ from mahtrt.calibration.methods import METHODS
 from mahtrt.errors import UsageError
 from mahtrt.measure.limits import Limits
 from mahtrt.models.reference import ModelSource
+from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 AUTO = "auto"
@@ -110,6 +111,11 @@ class BuildOptions:
     keep_failed: bool = False
     threads: int | None = None
     tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)
+
+    @property
+    def engine(self) -> EngineOptions:
+        """How engines are built."""
+        return EngineOptions(self.threads, own=(self.tensorrt,))
 
     @property
     def calibration(self) -> CalibrationOptions:

@@ -23,10 +23,9 @@ from mahtrt.planning.recipe import Recipe, make_recipe
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.workbench import BenchSettings
 from mahtrt.progress import StageProgress
-from mahtrt.targets.targets import TARGETS, find_target
+from mahtrt.targets.table import TARGETS, find_target
+from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions
 from mahtrt.targets.tensorrt.cache import cache_folder
-from mahtrt.targets.tensorrt.options import TensorRtOptions
-from mahtrt.targets.tensorrt.profile import check_runs_here
 
 SENSITIVITY_IMAGES = 8
 # Held back from the calibration images, so that a plan is not chosen on those that judge it.
@@ -145,7 +144,7 @@ def attribute(
 def _searched(request: Request, calib: Dataset, progress: StageProgress) -> PlanChoice:
     """The planner's choice, within a share of the gate's limits."""
     options, graph = request.options, request.graph
-    target = planning_target(request.targets, options.tensorrt)
+    target = planning_target(request.targets, options.engine)
     kept, judged = _split(calib)
     rest = NetworkTensors(kept, graph.spec.input)
     cache = cache_folder(options.tensorrt.cache_dir) if options.tensorrt.cache else None
@@ -192,8 +191,8 @@ def _split(calib: Dataset) -> tuple[Dataset, Dataset]:
     return hold_back(calib, min(JUDGED_IMAGES, max(1, len(calib) // 4)))
 
 
-def planning_target(targets: Sequence[str], tensorrt: TensorRtOptions | None = None) -> str:
-    """Which of a build's targets to plan for: a GPU's where it runs here, else as in the table.
+def planning_target(targets: Sequence[str], options: EngineOptions = DEFAULT_OPTIONS) -> str:
+    """Which of a build's targets to plan for: of those that run here, the one of highest rank.
 
     Raises:
         MissingComponentError: None of them runs here.
@@ -201,10 +200,10 @@ def planning_target(targets: Sequence[str], tensorrt: TensorRtOptions | None = N
     able = [name for name in TARGETS if name in targets and find_target(name).runs_here]
     if not able:
         for name in targets:
-            check_runs_here(name, tensorrt)  # says what is missing
+            find_target(name).check_timing(options)  # says what is missing
         raise MissingComponentError(
             f"--plan {AUTO_PLAN}",
             got=f"target {', '.join(targets)}, of which none runs on this machine",
             expected="one that can be timed here",
         )
-    return next((name for name in able if find_target(name).needs_gpu), able[0])
+    return max(able, key=lambda name: find_target(name).rank)

@@ -16,7 +16,7 @@ from mahtrt.errors import MissingComponentError
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.machine import package_versions
 from mahtrt.runtime.session import Session
-from mahtrt.targets.reference import reference_target
+from mahtrt.targets.table import reference_target
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ from mahtrt.bundle.bundle import check_replaceable
 from mahtrt.errors import MissingComponentError, ModelError, UsageError
 from mahtrt.graph.graph_file import GraphFile, read_graph
 from mahtrt.progress import StageProgress
-from mahtrt.targets.targets import TARGETS, find_target
+from mahtrt.targets.table import TARGETS, all_targets, find_target
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
@@ -91,7 +91,7 @@ def _targets(options: BuildOptions) -> tuple[str, ...]:
         find_target(name).require()
     if AUTO not in options.targets:
         return tuple(named)
-    found = [name for name, target in TARGETS.items() if target.runs_here]
+    found = [target.name for target in all_targets() if target.runs_here]
     if not found:
         raise MissingComponentError(
             "build",
@@ -131,7 +131,7 @@ def _check_precisions(precisions: Sequence[str], targets: Sequence[str]) -> None
     for precision in precisions:
         if any(precision in find_target(name).precisions for name in targets):
             continue
-        others = [name for name, target in TARGETS.items() if precision in target.precisions]
+        others = [target.name for target in all_targets() if precision in target.precisions]
         raise MissingComponentError(
             f"--{precision}",
             got=f"target {', '.join(targets)}",
@@ -141,16 +141,14 @@ def _check_precisions(precisions: Sequence[str], targets: Sequence[str]) -> None
 
 
 def _check_target_options(options: BuildOptions, targets: Sequence[str]) -> None:
-    typed = [name for name in targets if find_target(name).typed]
-    for name in typed:
-        from mahtrt.targets.tensorrt.build import check_request
-
-        check_request(name, options.tensorrt)  # type: ignore[arg-type]
+    for name in targets:
+        find_target(name).check(options.engine)
     # The cache keeps sensitivities too, whatever the target.
     kept = TensorRtOptions(cache=options.tensorrt.cache, cache_dir=options.tensorrt.cache_dir)
-    if not typed and options.tensorrt != kept:
+    takers = [t.name for t in all_targets() if t.own_options is TensorRtOptions]
+    if options.tensorrt != kept and not set(takers) & set(targets):
         raise UsageError(
             "options for TensorRT",
             got=f"target {', '.join(targets)}",
-            expected="--target tensorrt or --target tensorrt-rtx",
+            expected=" or ".join(f"--target {name}" for name in takers),
         )

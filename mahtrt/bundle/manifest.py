@@ -46,7 +46,7 @@ class EngineRecord:
 
     Attributes:
         name: Unique in the bundle, ``<target>-<precision>``.
-        target: Which runtime runs it (a name of :mod:`mahtrt.targets.targets`).
+        target: Which runtime runs it (a name of :mod:`mahtrt.targets.table`).
         files: Role to relative path; ``onnx`` is the graph the engine was made from.
         batch: Images per inference, static.
         device: What it was compiled for: ``name``, ``capabilities``, ``inference_precision``; of

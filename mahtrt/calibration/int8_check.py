@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mahtrt.errors import GateError
-from mahtrt.targets.tensorrt.inspector import int8_layers_of_inspector
 
 if TYPE_CHECKING:
     from mahtrt.calibration.plan import Plan
@@ -14,19 +13,18 @@ if TYPE_CHECKING:
 _SHOWN = 4
 
 
-def check_int8(graph: GraphSummary, plan: Plan, inspector: Any | None = None) -> None:
+def check_int8(graph: GraphSummary, plan: Plan, int8_products: int | None = None) -> None:
     """Refuse a graph or engine without the INT8 that its plan asked for.
 
     Args:
         graph: Of the graph that the engine was built from (``describe_graph``).
         plan: What was asked for; a plan without INT8 blocks is always met.
-        inspector: JSON of the engine inspector, where the flavour gives it; one that holds only
-            names proves nothing and is passed over.
+        int8_products: How many products of the built engine run in INT8, where that is known
+            (:meth:`mahtrt.targets.target.Target.int8_products`).
 
     Raises:
         GateError: Blocks planned in INT8 have no INT8 product in the graph, or the engine has none
             at all (exit 3). Names the blocks.
-        SpecError: The inspector's document has no list of layers.
     """
     planned = [block for block in plan.blocks if block.precision == "int8" and block.nodes]
     if not planned:
@@ -40,7 +38,7 @@ def check_int8(graph: GraphSummary, plan: Plan, inspector: Any | None = None) ->
             expected=f"INT8 in all {len(planned)} blocks that the plan names",
             fix="Quantise the graph with this plan, or set these blocks to float in it.",
         )
-    if inspector is not None and int8_layers_of_inspector(inspector) == 0:
+    if int8_products == 0:
         raise GateError(
             "INT8 engine",
             got="no INT8 layer",

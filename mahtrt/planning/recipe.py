@@ -73,7 +73,7 @@ def make_recipe(
         images: Preprocessed (C, H, W), to calibrate on.
         method, percentile: See :mod:`mahtrt.calibration.methods`.
         weight_bits: 8, or 7 where the target's sums could saturate
-            (:func:`mahtrt.build.graphs.weight_bits_here`).
+            (:func:`mahtrt.targets.cpu.weight_bits_here`).
 
     Raises:
         DataError, ModelError: As :func:`mahtrt.calibration.ranges.collect_ranges`.

@@ -6,7 +6,7 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -26,14 +26,16 @@ from mahtrt.planning.evaluation import EvaluationImages
 from mahtrt.planning.gains import find_owners, time_by_block
 from mahtrt.planning.recipe import Recipe
 from mahtrt.precision.half import to_half
-from mahtrt.targets.layers import DEFAULT_RUNS, Layer, layers_from_profile, profile
-from mahtrt.targets.reference import reference_target
-from mahtrt.targets.targets import find_target
+from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.backend import Backend
+from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half
+from mahtrt.targets.layers import layers_from_profile
+from mahtrt.targets.table import find_target
+from mahtrt.targets.target import EngineOptions, Target
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 _TIMED_TENSORS = 4
 _FINITE_IMAGES = 2  # FP16 overflows in one image or in none
-_GPU_WEIGHT_BITS = 8  # GPUs add INT8 products in 32 bits
 
 
 class Bench(Protocol):
@@ -77,11 +79,10 @@ class BenchSettings:
 class TargetBench:
     """Plans on a real target. Close it to give engines and files back.
 
-    On a target that computes in the graph's types, candidates are the half-precision graph and
-    what is quantised of it, with 8-bit weights whatever the recipe says for this CPU.
+    Candidates are the target's graph without INT8, and what the recipe quantises of it.
 
     Args:
-        target: By name; anything in :data:`mahtrt.targets.targets.TARGETS`.
+        target: By name; anything in :data:`mahtrt.targets.table.TARGETS`.
         evaluation: Images, with annotations where it has them.
         block_times: Instead of the target's profiler: an ONNX file and the plan's precision
             (``float`` or ``int8``) to layer times in ms (see
@@ -107,45 +108,32 @@ class TargetBench:
     ) -> None:
         self.graph, self.candidates, self.recipe = graph, candidates, recipe
         self.target, self.settings = target, settings or BenchSettings()
-        self._block_times, self._tell = block_times, tell
+        self._block_times = block_times
         self._kind = find_target(target)
-        if self._kind.needs_gpu:
-            from mahtrt.targets.tensorrt.profile import check_runs_here
-
-            check_runs_here(target, self.settings.tensorrt)
+        self._options = EngineOptions(
+            self.settings.threads, trial=True, progress=tell, own=(self.settings.tensorrt,)
+        )
+        self._kind.check_timing(self._options)
         self._built = 0
         self._engines: dict[tuple[str, ...], _Engine] = {}
         self._accuracies: dict[tuple[str, ...], Accuracy] = {}
         self._images = EvaluationImages(evaluation, graph.spec, self.settings.images)
         self._reference: LandmarkSet | None = None
-        if self._kind.typed:
-            self.recipe = replace(recipe, weight_bits=_GPU_WEIGHT_BITS)
-            if self.float_precision == "fp16":
-                from mahtrt.precision.check import check_half
+        if self._float_kind == Half("fp16"):
+            from mahtrt.precision.check import check_half
 
-                check_half(graph, self._images.tensors[:_FINITE_IMAGES], self.settings.threads)
+            check_half(graph, self._images.tensors[:_FINITE_IMAGES], self.settings.threads)
         self._folder = tempfile.TemporaryDirectory(prefix="mahtrt-plan-")
 
     @property
-    def float_precision(self) -> str:
-        """What a plan's floating-point part runs in.
-
-        ``fp16`` unless told otherwise where the graph's types decide; on a CPU ``bf16`` where the
-        target multiplies that natively, else ``fp32``.
-        """
-        if self._kind.typed:
-            return self.settings.int8_float
-        if self.target == "openvino":
-            from mahtrt.targets.openvino.build import has_native_bf16
-
-            return "bf16" if has_native_bf16() else "fp32"
-        return "fp32"
+    def float_precision(self) -> FloatType:
+        """What a plan's floating-point part runs in."""
+        return self._kind.float_type(self.settings.int8_float)
 
     def accuracy(self, plan: Plan) -> Accuracy:
         """See :class:`Bench`.
 
-        The reference is the target's own FP32 engine; for a GPU's that of a CPU, since TensorRT
-        multiplies FP32 with the mantissa of FP16 (TF32).
+        The reference is the FP32 engine of :meth:`mahtrt.targets.target.Target.reference`.
         """
         key = plan.int8_nodes
         if key not in self._accuracies:
@@ -178,25 +166,15 @@ class TargetBench:
         engine = self._engine(plan)
         owners = find_owners(engine.model, self.candidates)
         if self._block_times is not None:
-            precision = "int8" if plan.int8_nodes else "float"
-            layers = layers_from_profile(self._block_times(engine.onnx_path, precision))
+            onnx_path = engine.artifact.files["onnx"]
+            times = self._block_times(onnx_path, "int8" if plan.int8_nodes else "float")
+            layers = layers_from_profile(times)
         else:
-            layers = self._layers(engine)
+            tensor = self._images.batches(self.graph.batch)[0]
+            layers = self._kind.profile(
+                engine.artifact, engine.backend, tensor, threads=self.settings.threads
+            )
         return time_by_block(layers, owners)
-
-    def _layers(self, engine: _Engine) -> list[Layer]:
-        tensor = self._images.batches(self.graph.batch)[0]
-        if self._kind.needs_gpu:  # the engine itself: another build may choose other kernels
-            from mahtrt.targets.tensorrt.profile import layers_of_engine
-
-            return layers_of_engine(engine.backend, engine.inspector, tensor, DEFAULT_RUNS)
-        return profile(
-            self.target,
-            engine.onnx_path,
-            tensor,
-            inference_precision="bf16" if self.float_precision == "bf16" else "f32",
-            threads=self.settings.threads,
-        )
 
     def forget(self, plan: Plan) -> None:
         """See :class:`Bench`; what was measured is kept."""
@@ -220,9 +198,12 @@ class TargetBench:
 
     def _found_reference(self) -> LandmarkSet:
         if self._reference is None:
-            target = reference_target() if self._kind.needs_gpu else self.target
             engine = self._build(
-                self.graph.proto, self.graph.path, "fp32", self._new_folder(), target
+                self.graph.proto,
+                self.graph.path,
+                "fp32",
+                self._new_folder(),
+                self._kind.reference(),
             )
             self._reference = self._find(engine)
             engine.backend.close()
@@ -235,12 +216,15 @@ class TargetBench:
             self._engines[key] = self._quantized(plan) if key else self._float()
         return self._engines[key]
 
+    @property
+    def _float_kind(self) -> GraphKind:
+        return self._kind.graph_kind(self.float_precision)
+
     @cached_property
     def _float_graph(self) -> onnx.ModelProto:
-        """The export in the type of what is not INT8, where that is the graph's to say."""
-        if not self._kind.typed or self.float_precision == "fp32":
-            return self.graph.proto
-        return to_half(self.graph.proto, "bf16" if self.float_precision == "bf16" else "fp16")
+        """The graph of a plan without INT8."""
+        kind = self._float_kind
+        return to_half(self.graph.proto, kind.dtype) if isinstance(kind, Half) else self.graph.proto
 
     def _float(self) -> _Engine:
         folder, path = self._new_folder(), self.graph.path
@@ -265,17 +249,15 @@ class TargetBench:
         return folder
 
     def _build(
-        self, model: Any, onnx_path: Path, precision: str, folder: Path, target: str = ""
+        self,
+        model: Any,
+        onnx_path: Path,
+        precision: str,
+        folder: Path,
+        target: Target | None = None,
     ) -> _Engine:
-        kind, threads = find_target(target or self.target), self.settings.threads
-        more: dict[str, Any] = {}
-        if kind.typed:
-            more = {"options": self.settings.tensorrt, "progress": self._tell}
-        elif kind.name == "openvino":
-            more = {"trial": True}  # candidates are compared as they are
-        artifact = kind.load_builder()(
-            onnx_path, precision, folder / "engine", threads=threads, **more
-        )
+        kind = target or self._kind
+        artifact = kind.build(onnx_path, precision, folder / "engine", self._options)
         record = EngineRecord(
             name=f"{kind.name}-{precision}",
             target=kind.name,
@@ -285,8 +267,8 @@ class TargetBench:
             device=artifact.device,
             versions=artifact.versions,
         )
-        backend = kind.load_backend().open(record, artifact.files, self.graph.spec, threads=threads)
-        return _Engine(backend, onnx_path, model, folder, artifact.files.get("layers"))
+        backend = kind.open(record, artifact.files, self.graph.spec, threads=self.settings.threads)
+        return _Engine(backend, artifact, model, folder)
 
     def _find(self, engine: _Engine) -> LandmarkSet:
         outputs: list[Mapping[str, NDArray[np.float32]]] = [
@@ -297,17 +279,12 @@ class TargetBench:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Engine:
-    """An open engine, the ONNX it was made from, that ONNX's nodes, and where its files are.
+    """An open engine, what was built, the nodes of the ONNX it was made from, and its folder."""
 
-    Attributes:
-        inspector: The engine inspector's JSON, where there is one.
-    """
-
-    backend: Any
-    onnx_path: Path
+    backend: Backend
+    artifact: EngineArtifact
     model: Any
     folder: Path
-    inspector: Path | None = None
 
 
 def _write(model: onnx.ModelProto, path: Path) -> None:

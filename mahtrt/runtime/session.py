@@ -18,7 +18,7 @@ from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs, needed_o
 from mahtrt.runtime.verdict import verdict_of
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import Backend, Tensor
-from mahtrt.targets.targets import find_target
+from mahtrt.targets.table import find_target
 
 Spacing = tuple[float, float]
 
@@ -51,12 +51,11 @@ def open_session(
     record, note = opened.engine(engine), None
     if engine is None and not find_target(record.target).runs_here:
         record, note = _stand_in(opened, record)
-    backend_class = find_target(record.target).load_backend()
+    target = find_target(record.target)
+    target.require()
     if verify:
-        opened.check(record.files[role] for role in backend_class.roles(record))
-    backend: Backend = backend_class.open(
-        record, opened.engine_files(record), opened.spec, threads=threads
-    )
+        opened.check(record.files[role] for role in target.roles(record))
+    backend = target.open(record, opened.engine_files(record), opened.spec, threads=threads)
     session = Session(backend, opened.spec, record)
     session.verdict = verdict_of(opened.manifest, record)
     if note:
@@ -75,12 +74,8 @@ def _stand_in(bundle: Bundle, default: EngineRecord) -> tuple[EngineRecord, str 
     if not able:
         return default, None  # opening it says what to install
     found = min(able, key=lambda r: r.latency_ms.get("p50", float("inf")) / r.batch)
-    return found, f"The default, {default.name}, needs {_need(default)}: {found.name} runs instead."
-
-
-def _need(engine: EngineRecord) -> str:
-    target = find_target(engine.target)
-    return target.name if not target.installed else "an NVIDIA GPU"
+    why = find_target(default.target).presence().detail
+    return found, f"The default, {default.name}, cannot run here: {why}. {found.name} runs instead."
 
 
 class Session:

@@ -8,7 +8,6 @@ the process.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import io
 import re
 from collections.abc import Callable, Sequence
@@ -22,7 +21,9 @@ from mahtrt.machine import (
     package_version,
     probe_cuda,
 )
-from mahtrt.targets.tensorrt.presence import NO_DRIVER, can_build_without_gpu, can_run
+from mahtrt.targets.table import all_targets
+from mahtrt.targets.target import Host, has_module
+from mahtrt.targets.tensorrt.presence import NO_DRIVER
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -99,7 +100,7 @@ def diagnose(
     *,
     machine: Machine | None = None,
     version_of: Lookup = package_version,
-    has_module: Callable[[str], bool] | None = None,
+    has_module: Callable[[str], bool] = has_module,
     import_module: Callable[[str], object] = importlib.import_module,
     cuda: CudaProbe | None = None,
 ) -> list[Check]:
@@ -114,7 +115,7 @@ def diagnose(
         *packages,
         *_onnxruntime_conflict(version_of),
         *_capabilities(machine, usable, version_of),
-        *_tensorrt_capabilities(cuda, version_of, has_module or _has_module),
+        *_abilities(Host(version_of, has_module, lambda: cuda)),
     ]
 
 
@@ -322,22 +323,18 @@ def _able(
     return Check(name, "missing", f"no: {', '.join(missing)} cannot be used", install)
 
 
-def _tensorrt_capabilities(
-    cuda: CudaProbe, version_of: Lookup, has_module: Callable[[str], bool]
-) -> list[Check]:
-    verdicts = {
-        "build tensorrt-rtx": can_build_without_gpu(version_of, has_module),
-        "run tensorrt-rtx": can_run("tensorrt-rtx", cuda, version_of, has_module),
-        "build and run tensorrt": can_run("tensorrt", cuda, version_of, has_module),
-    }
+def _abilities(host: Host) -> list[Check]:
+    """What each target says of itself."""
     return [
-        Check(name, "ok" if verdict.able else "missing", verdict.detail, verdict.fix)
-        for name, verdict in verdicts.items()
+        Check(
+            name,
+            "ok" if presence.able else "missing",
+            f"yes, {presence.detail}" if presence.able else f"no: {presence.detail}",
+            presence.fix,
+        )
+        for target in all_targets()
+        for name, presence in target.abilities(host).items()
     ]
-
-
-def _has_module(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
 
 
 def _version(name: str, version_of: Lookup) -> str | None:

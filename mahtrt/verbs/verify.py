@@ -15,7 +15,7 @@ from mahtrt.errors import GateError
 from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
 from mahtrt.runtime.session import open_session
-from mahtrt.targets.targets import find_target
+from mahtrt.targets.table import find_target
 
 
 def verify_and_replay(
@@ -38,12 +38,9 @@ def verify_and_replay(
         return [*lines, "no golden images to replay"]
     limits = Limits(**bundle.manifest.gate.get("budgets", {}))
     for record in bundle.manifest.engines:
-        target = find_target(record.target)
-        if not target.runs_here:
-            absent = (
-                "no NVIDIA GPU is here" if target.installed else f"{target.name} is not installed"
-            )
-            lines.append(f"{record.name}: not run, {absent}")
+        presence = find_target(record.target).presence()
+        if not presence.able:
+            lines.append(f"{record.name}: not run, {presence.detail}")
             continue
         tell(f"replaying {record.name}", 0, 0)
         found = _accuracy(bundle, record.name)

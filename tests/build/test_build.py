@@ -313,7 +313,7 @@ def test_an_export_with_random_weights_is_made_again_by_its_seed(
 def test_without_any_target_it_says_so(
     foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mahtrt.build.request, "TARGETS", {})
+    monkeypatch.setattr(mahtrt.build.request, "all_targets", list)
     with pytest.raises(MissingComponentError, match="mahtrt doctor"):
         build(make_options(foreign_network, tmp_path / "b", targets=("auto",)))
 

@@ -9,7 +9,7 @@ import pytest
 from foreign_network import ForeignNetwork
 
 import mahtrt.build.graphs
-from mahtrt.build.graphs import Graphs, make_graphs, weight_bits_here
+from mahtrt.build.graphs import Graphs, make_graphs
 from mahtrt.build.images import ImageSets
 from mahtrt.build.options import BuildOptions
 from mahtrt.build.planned import choose_plan
@@ -19,7 +19,7 @@ from mahtrt.calibration.plan import load_plan
 from mahtrt.data.phantom import PhantomDataset
 from mahtrt.errors import ModelError, UsageError
 from mahtrt.graph.graph_file import GraphFile, read_graph
-from mahtrt.machine import ISA_FLAGS, describe_machine
+from mahtrt.machine import describe_machine
 
 
 @pytest.fixture(scope="module")
@@ -127,24 +127,6 @@ def test_a_plan_without_int8_is_refused(tmp_path: Path, graph: GraphFile) -> Non
     (tmp_path / "plan.json").write_text('{"blocks": []}')
     with pytest.raises(UsageError, match="without any INT8 block"):
         write(tmp_path / "out", graph, plan=tmp_path / "plan.json")
-
-
-@pytest.mark.parametrize(
-    ("architecture", "isa", "bits"),
-    [
-        ("x86_64", ("avx2",), 7),
-        ("x86_64", ("avx2", "avx512"), 7),
-        ("x86_64", ("avx2", "vnni"), 8),
-        ("x86_64", ("avx2", "amx-int8"), 8),
-        ("AMD64", (), 7),  # Windows does not tell its flags
-        ("aarch64", ("neon", "i8mm"), 8),
-        ("arm64", (), 8),
-    ],
-)
-def test_weight_bits_follow_the_cpu(architecture: str, isa: tuple[str, ...], bits: int) -> None:
-    assert set(isa) <= set(ISA_FLAGS.values())
-    machine = dataclasses.replace(describe_machine(), architecture=architecture, isa=isa)
-    assert weight_bits_here(machine) == bits
 
 
 def test_weight_bits_of_this_cpu_are_used(

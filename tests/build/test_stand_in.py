@@ -14,7 +14,7 @@ from mahtrt.bundle.bundle import read_bundle
 from mahtrt.errors import MissingComponentError
 from mahtrt.runtime import session as session_module
 from mahtrt.runtime.session import _stand_in
-from mahtrt.targets.targets import TARGETS
+from mahtrt.targets.table import find_target
 
 
 def bundle_with_default(tiny_bundle: Path, passed: dict[str, bool]):  # type: ignore[no-untyped-def]
@@ -26,7 +26,7 @@ def bundle_with_default(tiny_bundle: Path, passed: dict[str, bool]):  # type: ig
 
 def without(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = session_module.find_target
-    missing = dataclasses.replace(TARGETS[target], package="a_package_nobody_has")
+    missing = dataclasses.replace(find_target(target), package="a_package_nobody_has")
     monkeypatch.setattr(
         session_module, "find_target", lambda name: missing if name == target else real(name)
     )

@@ -23,15 +23,10 @@ def plan_of(**blocks: str) -> Plan:
     )
 
 
-def inspector(datatype: str) -> dict[str, Any]:
-    layer = {"Name": "conv1", "LayerType": "CaskConvolution"}
-    return {"Layers": [{**layer, "Inputs": [{"Format/Datatype": datatype}]}]}
-
-
 def test_a_plan_that_was_met_passes() -> None:
     graph = describe_graph(int8_net())
     check_int8(graph, plan_of(conv1="int8", conv2="float"))
-    check_int8(graph, plan_of(conv1="int8"), inspector("Int8"))
+    check_int8(graph, plan_of(conv1="int8"), int8_products=1)
 
 
 def test_a_plan_without_int8_is_always_met() -> None:
@@ -53,8 +48,8 @@ def test_a_block_that_was_left_out_is_named() -> None:
 def test_an_engine_without_int8_is_refused() -> None:
     graph = describe_graph(int8_net())
     with pytest.raises(GateError, match=r"INT8 engine: got no INT8 layer.*decoder\.conv1"):
-        check_int8(graph, plan_of(conv1="int8"), inspector("Half"))
+        check_int8(graph, plan_of(conv1="int8"), int8_products=0)
 
 
-def test_names_of_layers_prove_nothing() -> None:
-    check_int8(describe_graph(int8_net()), plan_of(conv1="int8"), {"Layers": ["conv1"]})
+def test_an_engine_whose_layers_are_unknown_passes() -> None:
+    check_int8(describe_graph(int8_net()), plan_of(conv1="int8"), int8_products=None)

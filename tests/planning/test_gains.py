@@ -1,18 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 from tiny_graphs import smooth_images
 
-from mahtrt.errors import UsageError
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.gains import OTHER, find_owners, gains_by_block, time_by_block
 from mahtrt.planning.recipe import Recipe
-from mahtrt.targets.layers import Layer, layers_from_profile, profile, undisturbed
+from mahtrt.targets.layers import Layer, layers_from_profile, undisturbed
+from mahtrt.targets.onnxruntime.profile import profile as profile_onnxruntime
+from mahtrt.targets.openvino.profile import profile as profile_openvino
 
 STEM, FUSION, HEAD = "encoder.stem", "decoder.fusion", "head.heatmaps"
 
@@ -91,10 +92,10 @@ def test_a_gpu_layer_profile_is_understood(
     assert OTHER not in gains
 
 
-@pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("profile", [profile_openvino, profile_onnxruntime])
 @pytest.mark.parametrize("quantised", [False, True])
 def test_real_layers_find_their_blocks(
-    target: str,
+    profile: Callable[..., list[Layer]],
     quantised: bool,
     graph: GraphFile,
     candidates: tuple[Candidate, ...],
@@ -108,7 +109,7 @@ def test_real_layers_find_their_blocks(
         path = tmp_path / "int8.onnx"
         onnx.save(model, path)
     tensor = smooth_images(1)[0][None]
-    layers = profile(target, path, tensor, threads=1, runs=3)
+    layers = profile(path, tensor, threads=1, runs=3)
     times = time_by_block(layers, find_owners(model, candidates))
     assert set(names) <= set(times)
     total = sum(layer.ms for layer in layers)
@@ -117,11 +118,6 @@ def test_real_layers_find_their_blocks(
     # What has no name in the ONNX is the soft-argmax, the gates and little else.
     unknown = [layer for layer in layers if not layer.origins and not layer.readers]
     assert len(unknown) <= 2
-
-
-def test_a_target_without_a_profiler() -> None:
-    with pytest.raises(UsageError, match="no profiler"):
-        profile("abacus", Path("model.onnx"), np.zeros((1, 3, 8, 8), np.float32))
 
 
 def test_disturbed_runs_do_not_count() -> None:

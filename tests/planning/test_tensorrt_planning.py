@@ -31,10 +31,12 @@ from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.workbench import BenchSettings, TargetBench
 from mahtrt.precision.half import to_half
 from mahtrt.targets.layers import Layer
+from mahtrt.targets.table import find_target
+from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt import build as builder
 from mahtrt.targets.tensorrt import profile as tensorrt_layers
 from mahtrt.targets.tensorrt.options import TensorRtOptions
-from mahtrt.targets.tensorrt.profile import check_runs_here, layers_with_origins
+from mahtrt.targets.tensorrt.profile import layers_with_origins
 
 KINDS = [("tensorrt", "10.16.1"), ("tensorrt", "11.4.0"), ("tensorrt-rtx", "1.7.1")]
 BLOCK = "decoder.blocks.0"
@@ -63,7 +65,7 @@ def test_candidates_are_half_graphs_with_8_bit_weights(
     recipe: Recipe,
     settings: BenchSettings,
 ) -> None:
-    assert recipe.weight_bits == 7
+    recipe = replace(recipe, weight_bits=find_target(gpu.target).weight_bits(None))
     told: list[str] = []
     with TargetBench(
         graph, candidates, recipe, gpu.target, Photographs(2), settings, tell=told.append
@@ -237,9 +239,11 @@ def test_without_a_gpu_planning_is_refused_up_front(
 
 def test_engines_for_other_gpus_cannot_be_planned_with(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeGpu("tensorrt-rtx", "1.7.1", monkeypatch)
-    check_runs_here("tensorrt-rtx")
+    target = find_target("tensorrt-rtx")
+    target.check_timing(EngineOptions())
+    other = TensorRtOptions(compute_capabilities=("SM120",))
     with pytest.raises(MissingComponentError, match=r"engines for SM120, which NVIDIA RTX 4090"):
-        check_runs_here("tensorrt-rtx", TensorRtOptions(compute_capabilities=("SM120",)))
+        target.check_timing(EngineOptions(own=(other,)))
 
 
 def test_numbers_beyond_fp16_are_refused_up_front(

@@ -16,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from mahtrt.bundle.bundle import EngineRecord, GoldenInfo, Manifest, write_bundle
 from mahtrt.bundle.golden import GoldenVector, write_golden
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
-from mahtrt.targets.targets import find_target
+from mahtrt.targets.table import find_target
+from mahtrt.targets.target import EngineOptions
 
 SIZE = (32, 48)  # network input, (height, width)
 CELLS = (16, 24)  # heatmaps
@@ -166,8 +167,8 @@ def build_bundle(
         engines = []
         for target in TARGETS:
             name = f"{target}-fp32"
-            artifact = find_target(target).load_builder()(
-                onnx_path, "fp32", writer.root / "engines" / name, threads=1
+            artifact = find_target(target).build(
+                onnx_path, "fp32", writer.root / "engines" / name, EngineOptions(threads=1)
             )
             engines.append(
                 EngineRecord(

@@ -15,14 +15,16 @@ import pytest
 import tiny_network as tiny
 
 import mahtrt.targets.openvino.run as ov_runtime
-import mahtrt.targets.targets
 from mahtrt.bundle.bundle import EngineRecord
 from mahtrt.errors import BuildError, ModelError, UsageError
 from mahtrt.machine import CudaProbe
 from mahtrt.runtime import Session
 from mahtrt.targets.backend import check_interface
 from mahtrt.targets.openvino import build as ov_builder
-from mahtrt.targets.targets import TARGETS, find_target
+from mahtrt.targets.table import TARGETS, find_target
+from mahtrt.targets.target import EngineOptions, Host
+
+ONE_THREAD, TRIAL = EngineOptions(threads=1), EngineOptions(trial=True)
 
 
 @pytest.fixture(params=tiny.TARGETS)
@@ -37,7 +39,7 @@ def save(model: onnx.ModelProto, folder: Path) -> Path:
 
 def test_an_engine_says_what_it_is(target: str, tmp_path: Path) -> None:
     path = save(tiny.make_model(batch=2), tmp_path)
-    artifact = find_target(target).load_builder()(path, "fp32", tmp_path / "out", threads=1)
+    artifact = find_target(target).build(path, "fp32", tmp_path / "out", ONE_THREAD)
     assert artifact.batch == 2
     assert artifact.files["onnx"] == path
     assert all(place.is_file() for place in artifact.files.values())
@@ -49,10 +51,10 @@ def test_an_engine_says_what_it_is(target: str, tmp_path: Path) -> None:
 
 def test_int8_graphs_find_the_same_landmarks(target: str, tmp_path: Path) -> None:
     path = save(tiny.make_int8_model(), tmp_path)
-    artifact = find_target(target).load_builder()(path, "int8", tmp_path / "out", threads=1)
+    artifact = find_target(target).build(path, "int8", tmp_path / "out", ONE_THREAD)
     files = {role: place.name for role, place in artifact.files.items()}
     record = EngineRecord("int8", target, "int8", files, versions=artifact.versions)
-    backend = find_target(target).load_backend().open(record, artifact.files, tiny.SPEC, threads=1)
+    backend = find_target(target).open(record, artifact.files, tiny.SPEC, threads=1)
     with Session(backend, tiny.SPEC) as session:
         for seed in range(4):
             image, points = tiny.make_image(seed, zoom=2)
@@ -64,7 +66,7 @@ def test_the_ir_computes_what_the_onnx_computes(
     tmp_path: Path, make: Callable[[], onnx.ModelProto]
 ) -> None:
     path = save(make(), tmp_path)
-    ir = ov_builder.build_engine(path, "int8", tmp_path / "out", threads=1).files["ir"]
+    ir = ov_builder.build_engine(path, "int8", tmp_path / "out", ONE_THREAD).files["ir"]
     tensor = np.random.default_rng(0).random((1, 3, *tiny.SIZE), np.float32)
     results = []
     for source in (path, ir):
@@ -78,7 +80,7 @@ def test_a_graph_that_cannot_be_compiled(target: str, tmp_path: Path) -> None:
     model = tiny.make_model()
     model.graph.node[0].op_type = "Convolve"
     with pytest.raises(BuildError, match="expected a graph that") as caught:
-        find_target(target).load_builder()(save(model, tmp_path), "fp32", tmp_path / "out")
+        find_target(target).build(save(model, tmp_path), "fp32", tmp_path / "out")
     assert "Convolve" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -86,7 +88,7 @@ def test_a_graph_that_cannot_be_compiled(target: str, tmp_path: Path) -> None:
 def test_a_file_that_is_no_onnx(target: str, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"\xff" * 100)
     with pytest.raises(BuildError):
-        find_target(target).load_builder()(tmp_path / "model.onnx", "fp32", tmp_path / "out")
+        find_target(target).build(tmp_path / "model.onnx", "fp32", tmp_path / "out")
 
 
 @pytest.mark.parametrize("free", [0, 2**30])
@@ -113,7 +115,7 @@ def test_dynamic_shapes_are_refused(target: str, tmp_path: Path) -> None:
     opset = [onnx.helper.make_opsetid("", 20)]
     model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
     with pytest.raises(ModelError, match="expected static shapes"):
-        find_target(target).load_builder()(save(model, tmp_path), "fp32", tmp_path / "out")
+        find_target(target).build(save(model, tmp_path), "fp32", tmp_path / "out")
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -122,19 +124,19 @@ def test_bf16_is_asked_for_only_where_it_is_native(
 ) -> None:
     monkeypatch.setattr(ov_builder, "has_native_bf16", lambda: native)
     path = save(tiny.make_model(), tmp_path)
-    artifact = ov_builder.build_engine(path, "bf16", tmp_path / "out", trial=True)
+    artifact = ov_builder.build_engine(path, "bf16", tmp_path / "out", TRIAL)
     assert artifact.device["inference_precision"] == ("bf16" if native else "f32")
     assert bool(artifact.notes) is not native
     # What an INT8 graph leaves in floating point follows; FP32 never does.
-    int8 = ov_builder.build_engine(path, "int8", tmp_path / "out", trial=True)
+    int8 = ov_builder.build_engine(path, "int8", tmp_path / "out", TRIAL)
     assert int8.device["inference_precision"] == ("bf16" if native else "f32")
-    fp32 = ov_builder.build_engine(path, "fp32", tmp_path / "out", trial=True)
+    fp32 = ov_builder.build_engine(path, "fp32", tmp_path / "out", TRIAL)
     assert fp32.device["inference_precision"] == "f32"
 
 
 def openvino_engine(folder: Path) -> tuple[EngineRecord, dict[str, Path]]:
     path = save(tiny.make_model(), folder)
-    artifact = ov_builder.build_engine(path, "fp32", folder / "out", threads=1)
+    artifact = ov_builder.build_engine(path, "fp32", folder / "out", ONE_THREAD)
     record = EngineRecord(
         name="openvino-fp32",
         target="openvino",
@@ -225,7 +227,7 @@ def test_has_native_bf16_is_what_openvino_says() -> None:
 def test_unknown_targets_list_the_known() -> None:
     names = ["openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"]
     assert list(TARGETS) == names
-    assert all(TARGETS[name].runs_here for name in ("openvino", "onnxruntime"))
+    assert all(find_target(name).runs_here for name in ("openvino", "onnxruntime"))
     with pytest.raises(UsageError, match=f"expected one of {', '.join(names)}"):
         find_target("coreml")
 
@@ -283,14 +285,11 @@ def test_engines_that_the_card_cannot_run_do_not_run_here(monkeypatch: pytest.Mo
         names = tuple(f"card {each}" for each in capabilities)
         return CudaProbe("13.0", names, names=names, capabilities=capabilities)
 
-    rtx, enterprise = TARGETS["tensorrt-rtx"], TARGETS["tensorrt"]
+    rtx, enterprise = find_target("tensorrt-rtx"), find_target("tensorrt")
     none = CudaProbe(problem="no driver")
     for probe, able in ((cards("SM89"), True), (cards("SM90"), False), (none, False)):
-        monkeypatch.setattr(mahtrt.targets.targets, "probe_cuda", lambda probe=probe: probe)
-        assert rtx.runs_here is able
-    monkeypatch.setattr(mahtrt.targets.targets, "probe_cuda", lambda: cards("SM90"))
-    monkeypatch.setattr(mahtrt.targets.targets, "_has_module", lambda name: True)
+        assert rtx.presence(Host(probe_cuda=lambda probe=probe: probe)).able is able
     for version, able in (("10.16.1", True), ("8.6.1", False)):
         versions = {"tensorrt": version}
-        monkeypatch.setattr(mahtrt.targets.targets, "package_version", versions.get)
-        assert enterprise.runs_here is able
+        host = Host(versions.get, lambda name: True, lambda: cards("SM90"))
+        assert enterprise.presence(host).able is able

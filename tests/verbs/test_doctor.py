@@ -11,7 +11,6 @@ import pytest
 
 from mahtrt.machine import CudaProbe, Machine
 from mahtrt.targets.tensorrt.flavours import FLAVOURS
-from mahtrt.targets.tensorrt.presence import RTX_CAPABILITIES
 from mahtrt.verbs import doctor
 from mahtrt.verbs.doctor import Check, diagnose, exit_code, to_dict, to_text
 
@@ -248,7 +247,7 @@ def test_ranges_of_tensorrt_agree_with_the_builders() -> None:
 def test_cards_of_tensorrt_rtx_agree_with_its_own_list() -> None:
     trt = pytest.importorskip("tensorrt_rtx_bindings", reason="needs the extra tensorrt-rtx")
     known = set(trt.ComputeCapability.__members__) - {"NONE", "CURRENT"}
-    assert known == set(RTX_CAPABILITIES)
+    assert known == set(FLAVOURS["tensorrt-rtx"].capabilities)
 
 
 def test_no_tensorrt_is_imported() -> None:

@@ -8,6 +8,7 @@ from mahtrt.errors import BuildError, require
 from mahtrt.machine import describe_machine
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.onnxruntime.run import CPU_PROVIDER, batch_of, open_onnx
+from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions
 
 _NOTES = {
     "bf16": ("ONNX Runtime rounds to BF16 by arithmetic: the speed is not BF16's.",),
@@ -16,7 +17,7 @@ _NOTES = {
 
 
 def build_engine(
-    onnx_path: Path, precision: str, out_dir: Path, *, threads: int | None = None
+    onnx_path: Path, precision: str, out_dir: Path, options: EngineOptions = DEFAULT_OPTIONS
 ) -> EngineArtifact:
     """Open an ONNX with ONNX Runtime on the CPU.
 
@@ -25,7 +26,6 @@ def build_engine(
             BF16.
         precision: ``fp32``, ``fp16``, ``int8`` or ``bf16``.
         out_dir: Not used: the engine is the ONNX itself, optimised when it is opened.
-        threads: Of the trial; None means one per physical core.
 
     Raises:
         BuildError: ONNX Runtime refuses the graph, or its shapes are not static.
@@ -33,7 +33,7 @@ def build_engine(
     """
     ort = require("onnxruntime", extra="cpu", needed_for="target onnxruntime")
     try:
-        session = open_onnx(onnx_path, threads=threads)
+        session = open_onnx(onnx_path, threads=options.threads)
     except Exception as error:  # its exceptions derive from Exception and have no public names
         raise BuildError(
             str(onnx_path),

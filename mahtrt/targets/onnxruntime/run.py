@@ -29,11 +29,6 @@ class OnnxRuntimeBackend:
         self._input = spec.input.name
         self._outputs = [output.name for output in spec.outputs]
 
-    @staticmethod
-    def roles(engine: EngineRecord) -> tuple[str, ...]:
-        """The engine's files that :meth:`open` reads."""
-        return ("onnx",)
-
     @classmethod
     def open(
         cls,

@@ -48,6 +48,7 @@ from mahtrt.targets.openvino.tune import (
     time_configurations,
     tune,
 )
+from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions
 
 __all__ = ["build_engine", "has_native_bf16"]
 
@@ -59,10 +60,9 @@ def build_engine(
     onnx_path: Path,
     precision: str,
     out_dir: Path,
+    options: EngineOptions = DEFAULT_OPTIONS,
     *,
-    threads: int | None = None,
     measure: Measure = time_configurations,
-    trial: bool = False,
 ) -> EngineArtifact:
     """Convert an ONNX to OpenVINO's IR, and find out how that runs fastest on this CPU.
 
@@ -73,14 +73,15 @@ def build_engine(
         onnx_path: Static shapes; for ``bf16`` on a CPU without native BF16, already rounded.
         precision: ``fp32``, ``int8`` (the graph holds Q/DQ), or ``bf16``.
         out_dir: Gets model.xml, model.bin and model.blob; made if missing.
-        threads: Of the trial compilation; None lets this measure what is best.
+        options: Without ``threads``, what is best is measured; a ``trial`` keeps OpenVINO's own
+            configuration and writes no blob.
         measure: Times configurations.
-        trial: The engine is only compared with others: OpenVINO's own configuration, no blob.
 
     Raises:
         BuildError: OpenVINO refuses the graph, or its shapes are not static.
         MissingComponentError: OpenVINO is not installed.
     """
+    threads, trial = options.threads, options.trial
     native_bf16 = has_native_bf16()
     # What an INT8 graph leaves in floating point is BF16 where the CPU multiplies that natively.
     inference_precision = "bf16" if precision != "fp32" and native_bf16 else "f32"

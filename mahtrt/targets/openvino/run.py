@@ -143,7 +143,7 @@ def _made_blob(engine: EngineRecord) -> bool:
 
 def import_blob(path: Path, *, inference_precision: str, threads: int | None) -> Any | None:
     """A compiled network as it was exported, None where OpenVINO does not take it back."""
-    config = _config(inference_precision, threads)
+    config = config_for(inference_precision, threads)
     try:
         return shared_core().import_model(path.read_bytes(), "CPU", config)
     except RuntimeError:
@@ -168,11 +168,11 @@ def compile_model(path: Path, *, inference_precision: str, threads: int | None) 
     Raises:
         RuntimeError: OpenVINO's own error.
     """
-    config = _config(inference_precision, threads)
+    config = config_for(inference_precision, threads)
     return shared_core().compile_model(read_model(path), "CPU", config)
 
 
-def _config(inference_precision: str, threads: int | None) -> dict[str, Any]:
+def config_for(inference_precision: str, threads: int | None) -> dict[str, Any]:
     config: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": inference_precision,

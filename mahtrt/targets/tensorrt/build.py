@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from mahtrt.digest import sha256_of_file
 from mahtrt.errors import BuildError, ModelError
 from mahtrt.machine import probe_cuda
 from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions
 from mahtrt.targets.tensorrt import soft_argmax
 from mahtrt.targets.tensorrt.cache import (
     CachedEngine,
@@ -30,7 +30,7 @@ from mahtrt.targets.tensorrt.cache import (
 )
 from mahtrt.targets.tensorrt.child import Request
 from mahtrt.targets.tensorrt.device import BuildDevice, build_platform, choose_device
-from mahtrt.targets.tensorrt.flavours import Flavour, FlavourName, find_flavour, load_flavour
+from mahtrt.targets.tensorrt.flavours import Flavour, load_flavour
 from mahtrt.targets.tensorrt.messages import build_error, cleaned, parse_error
 from mahtrt.targets.tensorrt.onnx_head import read_head
 from mahtrt.targets.tensorrt.options import (
@@ -40,7 +40,6 @@ from mahtrt.targets.tensorrt.options import (
 )
 from mahtrt.targets.tensorrt.process import run_child, shown_progress
 
-DEFAULT_OPTIONS = TensorRtOptions()
 PLAN_NAME, LAYERS_NAME = "model.plan", "layers.json"
 
 
@@ -67,11 +66,8 @@ def build_engine(
     onnx_path: Path,
     precision: str,
     out_dir: Path,
-    *,
-    flavour: FlavourName,
-    threads: int | None = None,
-    options: TensorRtOptions = DEFAULT_OPTIONS,
-    progress: Callable[[str], None] | None = None,
+    flavour: Flavour,
+    options: EngineOptions = DEFAULT_OPTIONS,
 ) -> EngineArtifact:
     """Build a plan, or take the same one from the cache.
 
@@ -80,8 +76,6 @@ def build_engine(
             by Q/DQ.
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``; what the graph holds.
         out_dir: Gets model.plan and, where an engine may be inspected, layers.json.
-        threads: Of the builder; None leaves it to TensorRT.
-        progress: Takes one line about once a second.
 
     Raises:
         BuildError: TensorRT refuses the graph (the message names the node), crashed, or took too
@@ -91,43 +85,38 @@ def build_engine(
         InputError: A cache folder was asked for and cannot be used.
         MissingComponentError: The package or the GPU is missing, or the version is unknown.
     """
-    kind, trt, device = check_request(flavour, options)
-    _check_opset(onnx_path, kind, trt.__version__)
-    key = _key(onnx_path, precision, kind, trt.__version__, device, options)
-    job = _Job(onnx_path, out_dir, kind, trt.__version__, device, options, key, threads)
-    cache, notes = None, [*device.notes, *ignored_options(options, kind)]
-    if options.cache:
-        cache, problem = open_cache(options.cache_dir)
+    own = options.of(TensorRtOptions)
+    trt, device = check_request(flavour, own)
+    version = str(trt.__version__)
+    _check_opset(onnx_path, flavour, version)
+    key = _key(onnx_path, precision, flavour, version, device, own)
+    job = _Job(onnx_path, out_dir, flavour, version, device, own, key, options.threads)
+    cache, notes = None, [*device.notes, *ignored_options(own, flavour)]
+    if own.cache:
+        cache, problem = open_cache(own.cache_dir)
         notes += [problem] if problem else []
-    return _from_cache(job, cache, notes) or _built(job, cache, notes, progress)
+    return _from_cache(job, cache, notes) or _built(job, cache, notes, options.progress)
 
 
-build_enterprise = partial(build_engine, flavour="tensorrt")
-build_rtx = partial(build_engine, flavour="tensorrt-rtx")
-
-
-def check_request(
-    flavour: FlavourName, options: TensorRtOptions = DEFAULT_OPTIONS
-) -> tuple[Flavour, Any, BuildDevice]:
+def check_request(flavour: Flavour, options: TensorRtOptions) -> tuple[Any, BuildDevice]:
     """Everything of a build that can be refused before there is a graph.
 
     Returns:
-        The flavour, its package, and what an engine would be built for.
+        The flavour's package, and what an engine would be built for.
 
     Raises:
         UsageError: Options that contradict each other, or a compute capability that is not known.
         InputError: A cache folder was asked for and cannot be used.
         MissingComponentError: The package or the GPU is missing, or the version is unknown.
     """
-    kind = find_flavour(flavour)
-    check_options(options, kind)
-    trt = load_flavour(kind)
-    device = choose_device(kind, options, trt, probe_cuda())
+    check_options(options, flavour)
+    trt = load_flavour(flavour)
+    device = choose_device(flavour, options, trt, probe_cuda())
     if options.fuse_soft_argmax:
         soft_argmax.check_support(trt)
     if options.cache:
         open_cache(options.cache_dir)
-    return kind, trt, device
+    return trt, device
 
 
 def _check_opset(onnx: Path, flavour: Flavour, version: str) -> None:

@@ -28,10 +28,14 @@ class Flavour:
         title: As messages call it.
         module: Import name.
         extra: The extra of mahtrt that brings the package.
+        distributions: Distributions that it consists of, each under all its names.
         oldest: First version that has all we use.
         before: First major version that is unknown to us; None: there is no such bound.
         newest_opset: Major version of TensorRT to the newest ONNX opset its parser documents. The
             parser itself takes any number without a word.
+        capabilities: Compute capabilities that it has kernels for, so that the package, some
+            hundred megabytes, need not be imported for its own list; empty where a build on the
+            card itself finds out.
         chooses_capabilities: Compiles for compute capabilities that are named, without a GPU;
             otherwise for the GPU in the machine.
         has_hardware_compatibility: Takes ``hardware_compatibility_level``.
@@ -44,9 +48,11 @@ class Flavour:
     title: str
     module: str
     extra: str
+    distributions: tuple[tuple[str, ...], ...]
     oldest: tuple[int, ...]
     before: int | None
     newest_opset: tuple[tuple[int, int], ...]
+    capabilities: tuple[str, ...]
     chooses_capabilities: bool
     has_hardware_compatibility: bool
     has_optimization_levels: bool
@@ -86,9 +92,11 @@ FLAVOURS: dict[str, Flavour] = {
             title="TensorRT",
             module="tensorrt",
             extra="tensorrt",
+            distributions=(("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),),
             oldest=(10, 12),
             before=12,
             newest_opset=((10, 24), (11, 25)),
+            capabilities=(),
             chooses_capabilities=False,
             has_hardware_compatibility=True,
             has_optimization_levels=True,
@@ -100,9 +108,11 @@ FLAVOURS: dict[str, Flavour] = {
             title="TensorRT-RTX",
             module="tensorrt_rtx_bindings",
             extra="tensorrt-rtx",
+            distributions=(("tensorrt-rtx-cu13-libs",), ("tensorrt-rtx-cu13-bindings",)),
             oldest=(1, 2),
             before=None,
             newest_opset=((1, 25),),
+            capabilities=("SM75", "SM80", "SM86", "SM89", "SM120", "SM121"),
             chooses_capabilities=True,
             has_hardware_compatibility=False,
             has_optimization_levels=False,

@@ -21,23 +21,21 @@ from numpy.typing import NDArray
 from mahtrt.errors import MissingComponentError
 from mahtrt.machine import probe_cuda
 from mahtrt.targets.layers import WARM_UP, Layer, layers_from_profile, undisturbed
+from mahtrt.targets.tensorrt.flavours import Flavour
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 from mahtrt.targets.tensorrt.run import TensorRtBackend
 
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
 
 
-def check_runs_here(target: str, options: TensorRtOptions | None = None) -> None:
+def check_runs_here(flavour: Flavour, options: TensorRtOptions) -> None:
     """Refuse to plan for a GPU that is not here, before anything is built.
-
-    Args:
-        target: One that needs a GPU.
 
     Raises:
         MissingComponentError: No GPU, none that the engines are for, or no such TensorRT.
         UsageError: Options that contradict each other.
     """
-    subject = f"planning for target {target}"
+    subject = f"planning for target {flavour.name}"
     fix = (
         "Plan on the machine with that GPU, plan for --target openvino here, or give "
         "mahtrt build a finished plan with --plan FILE."
@@ -52,7 +50,7 @@ def check_runs_here(target: str, options: TensorRtOptions | None = None) -> None
         )
     from mahtrt.targets.tensorrt.build import check_request
 
-    _, _, device = check_request(target, options or TensorRtOptions())  # type: ignore[arg-type]
+    _, device = check_request(flavour, options)
     if device.gpu is None:
         raise MissingComponentError(
             subject,

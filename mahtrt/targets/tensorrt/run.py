@@ -63,24 +63,14 @@ class TensorRtBackend:
         self._lock = threading.Lock()
         self._in_use, self._closed = 0, False
 
-    @staticmethod
-    def roles(engine: EngineRecord) -> tuple[str, ...]:
-        """The engine's files that :meth:`open` reads."""
-        return ("plan",)
-
     @classmethod
     def open(
         cls,
         engine: EngineRecord,
         files: Mapping[str, Path],
         spec: ModelSpec,
-        *,
-        threads: int | None = None,
     ) -> TensorRtBackend:
         """Open an engine of a bundle whose files have been hashed.
-
-        Args:
-            threads: Of no meaning on a GPU.
 
         Raises:
             BuildError: The engine is for another flavour, version, platform or GPU, or TensorRT

@@ -23,6 +23,7 @@ from mahtrt.targets.openvino.tune import (
     time_configurations,
     tune,
 )
+from mahtrt.targets.target import EngineOptions
 
 DEFAULT = Configuration("bf16")
 ONE, F32 = Configuration("bf16", 1), Configuration("f32")
@@ -180,7 +181,7 @@ def test_only_the_float_part_of_int8_may_change_its_precision(
 
     monkeypatch.setattr(ov_builder, "has_native_bf16", lambda: True)
     artifact = ov_builder.build_engine(
-        saved(tmp_path), precision, tmp_path / "out", threads=1, measure=measure
+        saved(tmp_path), precision, tmp_path / "out", EngineOptions(threads=1), measure=measure
     )
     assert list(artifact.device.get("tried", {})) == tried
     expected = "bf16" if precision == "bf16" else "f32"
@@ -190,7 +191,7 @@ def test_only_the_float_part_of_int8_may_change_its_precision(
 
 def test_a_trial_is_neither_tuned_nor_kept_as_a_blob(tmp_path: Path) -> None:
     artifact = ov_builder.build_engine(
-        saved(tmp_path), "int8", tmp_path / "out", measure=never, trial=True
+        saved(tmp_path), "int8", tmp_path / "out", EngineOptions(trial=True), measure=never
     )
     assert not {"tried", "threads", "cores"} & set(artifact.device)
     assert set(artifact.files) == {"onnx", "ir", "weights"}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mahtrt.errors import SpecError
+from mahtrt.targets.table import find_target
 from mahtrt.targets.tensorrt.inspector import int8_layers_of_inspector, read_inspector
 
 
@@ -43,6 +46,13 @@ def convolution(datatype: str, **more: Any) -> dict[str, Any]:
 def test_a_layer_has_the_precision_of_its_input(datatype: str, precision: str) -> None:
     found = read_inspector({"Layers": [convolution(datatype)]})
     assert found.by_precision == {precision: 1}
+
+
+def test_a_target_counts_what_runs_in_int8(tmp_path: Path) -> None:
+    target, layers = find_target("tensorrt"), tmp_path / "layers.json"
+    layers.write_text(json.dumps({"Layers": [convolution("Int8"), convolution("Half")]}))
+    assert target.int8_products({"layers": layers}) == 1
+    assert target.int8_products({"plan": tmp_path / "model.plan"}) is None
 
 
 def test_weights_tell_before_inputs() -> None:

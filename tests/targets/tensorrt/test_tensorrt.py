@@ -21,6 +21,7 @@ from mahtrt.data.preprocess import preprocess
 from mahtrt.errors import BuildError, MahtrtError, MissingComponentError, ModelError
 from mahtrt.machine import probe_cuda
 from mahtrt.runtime.session import Session
+from mahtrt.targets.table import find_target
 from mahtrt.targets.tensorrt import cuda_driver
 from mahtrt.targets.tensorrt.run import Here, TensorRtBackend, check_compatible
 
@@ -302,14 +303,12 @@ def test_importing_the_backend_loads_nothing_heavy() -> None:
 @pytest.mark.skipif(bool(probe_cuda().problem), reason=probe_cuda().problem or "a GPU is here")
 def test_a_tensorrt_rtx_build_runs_on_a_real_gpu(tmp_path: Path) -> None:
     trt = pytest.importorskip("tensorrt_rtx_bindings", reason="needs the extra tensorrt-rtx")
-    from mahtrt.targets.tensorrt.build import build_engine
-
     probe = probe_cuda()
     if not hasattr(trt.ComputeCapability, probe.capabilities[0]):
         pytest.skip(f"TensorRT-RTX {trt.__version__} has no kernels for {probe.devices[0]}")
     onnx_path = tmp_path / "model.onnx"
     onnx.save(make_model(), onnx_path)
-    built = build_engine(onnx_path, "fp32", tmp_path / "engine", flavour="tensorrt-rtx")
+    built = find_target("tensorrt-rtx").build(onnx_path, "fp32", tmp_path / "engine")
     engine = EngineRecord(
         name="tensorrt-rtx-fp32",
         target="tensorrt-rtx",

@@ -16,7 +16,7 @@ from tiny_network import SPEC, make_image, make_model
 from mahtrt.bundle.bundle import Manifest, write_bundle
 from mahtrt.errors import BuildError, IntegrityError, MissingComponentError
 from mahtrt.runtime.session import open_session
-from mahtrt.targets import targets
+from mahtrt.targets.table import find_target
 from mahtrt.targets.tensorrt import cuda_driver
 
 
@@ -94,11 +94,8 @@ def test_without_package_or_driver_it_is_a_missing_component(
     with pytest.raises(MissingComponentError, match="no NVIDIA driver"):
         open_session(path)
     monkeypatch.delitem(sys.modules, "tensorrt")
-    monkeypatch.setitem(
-        targets.TARGETS,
-        "tensorrt",
-        dataclasses.replace(targets.TARGETS["tensorrt"], package="a_package_nobody_has"),
-    )
+    missing = dataclasses.replace(find_target("tensorrt"), package="a_package_nobody_has")
+    monkeypatch.setattr("mahtrt.targets.tensorrt.target.TENSORRT", missing)
     with pytest.raises(MissingComponentError, match=r"mahtrt\[tensorrt\]"):
         open_session(path)
     assert stage.trt.state.runtimes == 0

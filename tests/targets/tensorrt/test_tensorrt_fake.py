@@ -21,6 +21,7 @@ from fake_tensorrt import make_fake
 from mahtrt.errors import BuildError, MissingComponentError, ModelError, UsageError
 from mahtrt.machine import CudaProbe
 from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt import build as builder
 from mahtrt.targets.tensorrt.child import Request, request_from_json, run_request
 from mahtrt.targets.tensorrt.flavours import FLAVOURS
@@ -76,15 +77,10 @@ def make_build(
 
     def build(onnx_path: Path = graph, out: str = "out", **options: Any) -> EngineArtifact:
         told: list[str] = options.pop("told", [])
-        return builder.build_engine(
-            onnx_path,
-            options.pop("precision", "int8"),
-            folder / out,
-            flavour=flavour,  # type: ignore[arg-type]
-            threads=options.pop("threads", None),
-            options=TensorRtOptions(cache_dir=folder / "cache", **options),
-            progress=told.append,
-        )
+        precision, threads = options.pop("precision", "int8"), options.pop("threads", None)
+        own = TensorRtOptions(cache_dir=folder / "cache", **options)
+        asked = EngineOptions(threads, progress=told.append, own=(own,))
+        return builder.build_engine(onnx_path, precision, folder / out, FLAVOURS[flavour], asked)
 
     return build
 

@@ -12,7 +12,7 @@ import pytest
 import tiny_network as tiny
 
 from mahtrt.errors import MissingComponentError, ModelError, UsageError
-from mahtrt.targets.tensorrt.build import build_engine
+from mahtrt.targets.table import find_target
 from mahtrt.targets.tensorrt.flavours import (
     FLAVOURS,
     find_flavour,
@@ -61,7 +61,7 @@ def test_a_missing_package_says_what_to_install(
     for flavour in FLAVOURS.values():
         monkeypatch.setitem(sys.modules, flavour.module, None)
         with pytest.raises(MissingComponentError) as caught:
-            build_engine(tmp_path / "m.onnx", "fp32", tmp_path / "out", flavour=flavour.name)
+            find_target(flavour.name).build(tmp_path / "m.onnx", "fp32", tmp_path / "out")
         assert caught.value.exit_code == 6
         assert f"target {flavour.name}: got no Python package" in str(caught.value)
         assert f"pip install 'mahtrt[{flavour.extra}]'" in str(caught.value)

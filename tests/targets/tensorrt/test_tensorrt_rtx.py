@@ -23,6 +23,8 @@ from onnx import TensorProto, helper, numpy_helper
 from mahtrt.errors import BuildError
 from mahtrt.machine import CudaProbe
 from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.table import find_target
+from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt import build as builder
 from mahtrt.targets.tensorrt.child import Request, run_request
 from mahtrt.targets.tensorrt.options import TensorRtOptions
@@ -40,13 +42,8 @@ def graph(tmp_path: Path) -> Path:
 
 def build(graph: Path, out: Path, **options: object) -> EngineArtifact:
     options = {"compute_capabilities": SM86, "cache_dir": out.parent / "cache", **options}
-    return builder.build_engine(
-        graph,
-        "int8",
-        out,
-        flavour="tensorrt-rtx",
-        options=TensorRtOptions(**options),  # type: ignore[arg-type]
-    )
+    own = TensorRtOptions(**options)  # type: ignore[arg-type]
+    return find_target("tensorrt-rtx").build(graph, "int8", out, EngineOptions(own=(own,)))
 
 
 def test_a_tiny_graph_builds_and_is_reused(graph: Path, tmp_path: Path) -> None:
@@ -125,10 +122,11 @@ class Blocker:
             raise ModuleNotFoundError(f"blocked {name}", name=name)
 
 sys.meta_path.insert(0, Blocker())
-from mahtrt.targets.tensorrt.build import build_engine
+from mahtrt.targets.table import find_target
 
+target = find_target("tensorrt-rtx")
 assert not any("tensorrt" in name and not name.startswith("mahtrt") for name in sys.modules)
-artifact = build_engine(Path(sys.argv[1]), "int8", Path(sys.argv[2]), flavour="tensorrt-rtx")
+artifact = target.build(Path(sys.argv[1]), "int8", Path(sys.argv[2]))
 assert artifact.build["cached"] is False
 print(artifact.files["plan"])
 """
@@ -182,15 +180,15 @@ def test_a_build_over_its_time_leaves_nothing(tmp_path: Path) -> None:
 INTERRUPTED = """
 import sys
 from pathlib import Path
-from mahtrt.targets.tensorrt.build import build_engine
+from mahtrt.targets.table import find_target
+from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
+options = EngineOptions(
+    progress=lambda line: print(line, flush=True), own=(TensorRtOptions(cache=False),)
+)
 try:
-    build_engine(
-        Path(sys.argv[1]), "fp32", Path(sys.argv[2]), flavour="tensorrt-rtx",
-        options=TensorRtOptions(cache=False),
-        progress=lambda line: print(line, flush=True),
-    )
+    find_target("tensorrt-rtx").build(Path(sys.argv[1]), "fp32", Path(sys.argv[2]), options)
 except KeyboardInterrupt:
     sys.exit(130)
 """

@@ -16,7 +16,8 @@ import tiny_network as tiny
 from onnx import TensorProto, helper, numpy_helper
 
 from mahtrt.errors import BuildError, MahtrtError, ModelError, UsageError
-from mahtrt.targets.tensorrt.build import build_engine
+from mahtrt.targets.table import find_target
+from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
@@ -157,7 +158,7 @@ def refusal(path: Path, folder: Path, kind: type[MahtrtError]) -> str:
     options = TensorRtOptions(compute_capabilities=("SM86",), cache_dir=folder / "cache")
     out = folder / "out" / "engine"
     with pytest.raises(kind) as caught:
-        build_engine(path, "int8", out, flavour="tensorrt-rtx", options=options)
+        find_target("tensorrt-rtx").build(path, "int8", out, EngineOptions(own=(options,)))
     assert type(caught.value) is kind
     assert caught.value.exit_code in (1, 3)
     assert not out.parent.exists()
@@ -216,6 +217,6 @@ def test_too_little_workspace_is_said(tmp_path: Path) -> None:
     onnx.save(relu(), tmp_path / "model.onnx")
     options = TensorRtOptions(workspace_mib=0)
     with pytest.raises(UsageError, match="workspace_mib: got 0; expected at least 1"):
-        build_engine(
-            tmp_path / "model.onnx", "fp32", tmp_path, flavour="tensorrt-rtx", options=options
+        find_target("tensorrt-rtx").build(
+            tmp_path / "model.onnx", "fp32", tmp_path, EngineOptions(own=(options,))
         )

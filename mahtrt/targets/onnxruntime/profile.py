@@ -1,0 +1,76 @@
+"""Layer times of ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mahtrt.errors import require
+from mahtrt.targets.backend import Tensor
+from mahtrt.targets.layers import DEFAULT_RUNS, WARM_UP, Layer, undisturbed
+from mahtrt.targets.onnxruntime.run import CPU_PROVIDER
+
+_SUFFIX = "_kernel_time"
+
+
+def profile(
+    onnx_path: Path, tensor: Tensor, *, threads: int | None = None, runs: int = DEFAULT_RUNS
+) -> list[Layer]:
+    """The layers of a graph, opened once more with ONNX Runtime's own profiler.
+
+    Args:
+        onnx_path: Floating point or Q/DQ.
+        tensor: One input (B, C, H, W).
+        runs: Measured after some to warm up; see :func:`mahtrt.targets.layers.undisturbed`.
+
+    Raises:
+        MissingComponentError: ONNX Runtime or the onnx package is not installed.
+    """
+    onnx: Any = require("onnx", extra="export", needed_for="layer times of onnxruntime")
+    with tempfile.TemporaryDirectory(prefix="mahtrt-") as folder:
+        optimised = Path(folder) / "optimised.onnx"
+        session = _open(onnx_path, Path(folder) / "profile", optimised, threads)
+        feed = {session.get_inputs()[0].name: tensor}
+        for _ in range(WARM_UP + runs):
+            session.run(None, feed)
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        nodes = list(onnx.load(optimised, load_external_data=False).graph.node)
+    times = _times(events)
+    readers: dict[str, list[str]] = {}
+    for node in nodes:
+        for name in node.input:
+            readers.setdefault(name, []).append(node.name)
+    return [
+        Layer(
+            node.name,
+            (node.name, *node.output),
+            times[node.name],
+            tuple(r for name in node.output for r in readers.get(name, ())),
+        )
+        for node in nodes
+        if node.name in times
+    ]
+
+
+def _open(onnx_path: Path, prefix: Path, optimised: Path, threads: int | None) -> Any:
+    """A session that writes its profile, and the graph that says how its layers hang together."""
+    ort: Any = require("onnxruntime", extra="cpu", needed_for="layer times of onnxruntime")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads or 0
+    options.enable_profiling = True
+    options.profile_file_prefix = str(prefix)
+    options.optimized_model_filepath = str(optimised)
+    return ort.InferenceSession(str(onnx_path), options, providers=[CPU_PROVIDER])
+
+
+def _times(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Milliseconds per node."""
+    found: dict[str, list[float]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and str(event["name"]).endswith(_SUFFIX):
+            found.setdefault(event["name"].removesuffix(_SUFFIX), []).append(event["dur"] / 1e3)
+    return {name: undisturbed(durations) for name, durations in found.items()}

@@ -1,0 +1,90 @@
+"""The target ``openvino``: a CPU, with the runtime that mahtrt always brings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.spec import ModelSpec
+from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.backend import Backend, Tensor
+from mahtrt.targets.graph_kinds import FloatType, Fp32, GraphKind
+from mahtrt.targets.layers import DEFAULT_RUNS, Layer
+from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Target
+
+
+@dataclass(frozen=True)
+class OpenVino(Target):
+    """See :class:`mahtrt.targets.target.Target`."""
+
+    def float_type(self, asked: FloatType) -> FloatType:
+        """BF16 where the CPU multiplies it natively."""
+        return "bf16" if _native_bf16() else "fp32"
+
+    def graph_kind(
+        self, precision: str, int8_float: FloatType = "fp16", weight_bits: int | None = None
+    ) -> GraphKind:
+        """A CPU with BF16 of its own needs no rounding in the graph."""
+        if precision == "bf16" and _native_bf16():
+            return Fp32()
+        return super().graph_kind(precision, int8_float, weight_bits)
+
+    def build(
+        self,
+        onnx_path: Path,
+        precision: str,
+        out_dir: Path,
+        options: EngineOptions = DEFAULT_OPTIONS,
+    ) -> EngineArtifact:
+        self.require()
+        from mahtrt.targets.openvino.build import build_engine
+
+        return build_engine(onnx_path, precision, out_dir, options)
+
+    def roles(self, engine: EngineRecord) -> tuple[str, ...]:
+        from mahtrt.targets.openvino.run import OpenVinoBackend
+
+        return OpenVinoBackend.roles(engine)
+
+    def open(
+        self,
+        engine: EngineRecord,
+        files: Mapping[str, Path],
+        spec: ModelSpec,
+        *,
+        threads: int | None = None,
+    ) -> Backend:
+        from mahtrt.targets.openvino.run import OpenVinoBackend
+
+        return OpenVinoBackend.open(engine, files, spec, threads=threads)
+
+    def profile(
+        self,
+        artifact: EngineArtifact,
+        backend: Backend,
+        tensor: Tensor,
+        *,
+        threads: int | None = None,
+        runs: int = DEFAULT_RUNS,
+    ) -> list[Layer]:
+        from mahtrt.targets.openvino.profile import profile
+
+        precision = str(artifact.device["inference_precision"])
+        return profile(
+            artifact.files["onnx"],
+            tensor,
+            inference_precision=precision,
+            threads=threads,
+            runs=runs,
+        )
+
+
+def _native_bf16() -> bool:
+    from mahtrt.targets.openvino.build import has_native_bf16
+
+    return has_native_bf16()
+
+
+TARGET = OpenVino("openvino", package="openvino", precisions=("fp32", "bf16", "int8"))

@@ -1,0 +1,149 @@
+"""The targets ``tensorrt`` and ``tensorrt-rtx``: NVIDIA GPUs, by either flavour of TensorRT."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.spec import ModelSpec
+from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.backend import Backend, Tensor
+from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half, Int8
+from mahtrt.targets.layers import DEFAULT_RUNS, Layer
+from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Host, Presence, Target
+from mahtrt.targets.tensorrt.flavours import Flavour, find_flavour, load_flavour
+from mahtrt.targets.tensorrt.options import TensorRtOptions
+from mahtrt.targets.tensorrt.presence import can_build_without_gpu, can_run
+
+_WEIGHT_BITS = 8  # GPUs add INT8 products in 32 bits
+
+
+@dataclass(frozen=True)
+class TensorRt(Target):
+    """See :class:`mahtrt.targets.target.Target`. The graph's types are the engine's."""
+
+    @property
+    def flavour(self) -> Flavour:
+        """Which TensorRT it is."""
+        return find_flavour(self.name)
+
+    def presence(self, host: Host | None = None) -> Presence:
+        """A package that mahtrt knows, and a GPU that it has kernels for."""
+        return can_run(self.flavour, host or Host())
+
+    def abilities(self, host: Host) -> Mapping[str, Presence]:
+        if self.flavour.chooses_capabilities:
+            return {
+                f"build {self.name}": can_build_without_gpu(self.flavour, host),
+                f"run {self.name}": self.presence(host),
+            }
+        return {f"build and run {self.name}": self.presence(host)}
+
+    def require(self) -> None:
+        load_flavour(self.flavour)
+
+    def check(self, options: EngineOptions) -> None:
+        from mahtrt.targets.tensorrt.build import check_request
+
+        check_request(self.flavour, options.of(TensorRtOptions))
+
+    def check_timing(self, options: EngineOptions) -> None:
+        from mahtrt.targets.tensorrt.profile import check_runs_here
+
+        check_runs_here(self.flavour, options.of(TensorRtOptions))
+
+    def can_run(self, engine: EngineRecord) -> bool:
+        """A build notes the card in its machine that the engine is for, where there is one."""
+        return engine.device.get("gpu") is not None
+
+    def float_type(self, asked: FloatType) -> FloatType:
+        return asked
+
+    def weight_bits(self, asked: int | None) -> int:
+        return asked or _WEIGHT_BITS
+
+    def graph_kind(
+        self, precision: str, int8_float: FloatType = "fp16", weight_bits: int | None = None
+    ) -> GraphKind:
+        if precision == "bf16":
+            return Half("bf16")
+        if precision == "int8":
+            return Int8(int8_float, self.weight_bits(weight_bits))
+        return super().graph_kind(precision, int8_float, weight_bits)
+
+    def build(
+        self,
+        onnx_path: Path,
+        precision: str,
+        out_dir: Path,
+        options: EngineOptions = DEFAULT_OPTIONS,
+    ) -> EngineArtifact:
+        self.require()
+        from mahtrt.targets.tensorrt.build import build_engine
+
+        return build_engine(onnx_path, precision, out_dir, self.flavour, options)
+
+    def int8_products(self, files: Mapping[str, Path]) -> int | None:
+        """As the engine inspector counts them, where the engine could be inspected."""
+        from mahtrt.targets.tensorrt.inspector import int8_layers_of_inspector
+
+        if "layers" not in files:
+            return None
+        return int8_layers_of_inspector(json.loads(files["layers"].read_text(encoding="utf-8")))
+
+    def roles(self, engine: EngineRecord) -> tuple[str, ...]:
+        return ("plan",)
+
+    def open(
+        self,
+        engine: EngineRecord,
+        files: Mapping[str, Path],
+        spec: ModelSpec,
+        *,
+        threads: int | None = None,
+    ) -> Backend:
+        """``threads`` means nothing on a GPU."""
+        from mahtrt.targets.tensorrt.run import TensorRtBackend
+
+        return TensorRtBackend.open(engine, files, spec)
+
+    def profile(
+        self,
+        artifact: EngineArtifact,
+        backend: Backend,
+        tensor: Tensor,
+        *,
+        threads: int | None = None,
+        runs: int = DEFAULT_RUNS,
+    ) -> list[Layer]:
+        """Of the open engine itself: another build may choose other kernels."""
+        from mahtrt.targets.tensorrt.profile import layers_of_engine
+        from mahtrt.targets.tensorrt.run import TensorRtBackend
+
+        engine = cast(TensorRtBackend, backend)
+        return layers_of_engine(engine, artifact.files.get("layers"), tensor, runs)
+
+    def reference(self) -> Target:
+        """A CPU's: TensorRT multiplies FP32 with the mantissa of FP16 (TF32)."""
+        from mahtrt.targets.table import find_target, reference_target
+
+        return find_target(reference_target())
+
+
+def _target(name: str) -> TensorRt:
+    flavour = find_flavour(name)
+    return TensorRt(
+        name,
+        package=flavour.module,
+        precisions=("fp32", "fp16", "bf16", "int8"),
+        extra=flavour.extra,
+        own_options=TensorRtOptions,
+        rank=1,
+    )
+
+
+TENSORRT, TENSORRT_RTX = _target("tensorrt"), _target("tensorrt-rtx")
