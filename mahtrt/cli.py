@@ -49,9 +49,6 @@ Method = Annotated[
     ),
 ]
 Percentile = Annotated[float | None, typer.Option(help="What percentile keeps, in %.")]
-Equalize = Annotated[
-    bool, typer.Option("--equalize", help="Move scales across layers first; exact in FP32.")
-]
 WeightBits = Annotated[
     int | None, typer.Option(min=7, max=8, help="INT8 weight range; else by what runs it.")
 ]
@@ -203,7 +200,6 @@ def calibrate(
     plan: Annotated[Path | None, typer.Option(help="A plan.json; else the rules' plan.")] = None,
     method: Method = "minmax",
     percentile: Percentile = None,
-    equalize: Equalize = False,
     weight_bits: WeightBits = None,
     skip_bad: SkipBad = False,
     cache: Annotated[bool, typer.Option(help="Reuse sensitivities, and keep this one.")] = True,
@@ -223,7 +219,7 @@ def calibrate(
         sensitivity=sensitivity,
         images=images,
         plan=plan,
-        calibration=CalibrationOptions(method, percentile, equalize, threads),
+        calibration=CalibrationOptions(method, percentile, threads),
         weight_bits=weight_bits,
         skip_bad=skip_bad,
         cache=cache_folder(cache_dir) if cache else None,
@@ -274,7 +270,6 @@ def build(
     seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
     method: Method = "minmax",
     percentile: Percentile = None,
-    equalize: Equalize = False,
     bias_correction: Annotated[
         bool, typer.Option(help="Take the mean error of INT8 products out through their biases.")
     ] = True,
@@ -350,7 +345,6 @@ def build(
         points=_points(points),
         method=method,
         percentile=percentile,
-        equalize=equalize,
         bias_correction=bias_correction,
         plan=plan,
         plan_minutes=plan_minutes,

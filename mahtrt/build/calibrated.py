@@ -18,7 +18,6 @@ import onnx
 from mahtrt.build.options import AUTO_METHOD, CalibrationOptions
 from mahtrt.calibration.bias_correction import BiasCorrection, apply_correction, measure_bias
 from mahtrt.calibration.card import CalibrationCard, make_card
-from mahtrt.calibration.equalize import equalize, scalable_channels, smooth
 from mahtrt.calibration.method_choice import (
     MethodChoice,
     choose_methods,
@@ -31,7 +30,6 @@ from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, collect_ranges
 from mahtrt.data.preprocess import network_from_output
 from mahtrt.data.subset import NetworkTensors
-from mahtrt.digest import sha256_of_file
 from mahtrt.errors import UsageError
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.progress import StageProgress
@@ -40,8 +38,6 @@ from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, open_onnx
 
 # What is left of the error of the mean after so many images is noise of other causes.
 BIAS_IMAGES = 32
-# Channel maxima only say which channels are small: a few images do.
-CHANNEL_IMAGES = 16
 CHOICE_IMAGES = 8
 
 
@@ -50,13 +46,12 @@ class Calibrated:
     """A network that is ready to be quantised.
 
     Attributes:
-        graph: The export, with channels scaled where that was asked for.
+        graph: The export.
         plan: Which blocks become INT8.
-        ranges: Of the plan's tensors at least.
+        ranges: What was seen of the plan's tensors, at least.
         method: One for all tensors, or tensor -> method.
         card: What it rests on.
         choice: How ``auto`` chose; None otherwise.
-        scaled: Whether channels were scaled.
     """
 
     graph: GraphFile
@@ -65,7 +60,6 @@ class Calibrated:
     method: Method | Mapping[str, Method]
     card: CalibrationCard
     choice: MethodChoice | None = None
-    scaled: bool = False
     _corrections: dict[int, BiasCorrection] = field(default_factory=dict, repr=False)
 
     def quantized(self, of: onnx.ModelProto, weight_bits: int) -> onnx.ModelProto:
@@ -98,7 +92,6 @@ class Calibrated:
             "method": self.method if isinstance(self.method, str) else AUTO_METHOD,
             "percentile": self.ranges.percentile if self._uses("percentile") else None,
             "method_choice": None if self.choice is None else asdict(self.choice),
-            "equalized": self.scaled,
             "bias_correction_images": max(
                 (c.images for c in self._corrections.values()), default=0
             ),
@@ -132,8 +125,7 @@ def calibrate(
         plan: With at least one INT8 block.
         scratch: A folder for graphs on the way.
         progress: Told of images.
-        ranges: Of this graph and these images, where they were collected before; not for
-            ``equalize``, which needs ranges of its own.
+        ranges: What was seen of this graph on these images, where that was collected before.
         weight_bits: For the trials of ``auto``.
 
     Raises:
@@ -148,8 +140,6 @@ def calibrate(
             expected="at least one",
             fix="Build --fp32 instead, or plan at least one block in INT8.",
         )
-    if options.equalize:
-        graph, ranges = _equalized(graph, calib, tensors, options, scratch, progress), None
     # A plan may force what the planner does not consider, so it may need more than was seen.
     if ranges is None or set(tensors) - set(ranges.tensors):
         ranges = collect_ranges(
@@ -166,37 +156,12 @@ def calibrate(
         choice = _choose(graph, calib, plan, ranges, options, scratch, progress, weight_bits)
         method = methods_by_tensor(tensor_classes(graph.proto, plan), choice.methods)
     card = make_card(_restricted(ranges, tensors), method)
-    return Calibrated(graph, plan, ranges, method, card, choice, options.equalize)
+    return Calibrated(graph, plan, ranges, method, card, choice)
 
 
 def _restricted(ranges: Ranges, tensors: tuple[str, ...] | list[str]) -> Ranges:
     """Only what the plan reads: a planner's ranges cover every block."""
     return dataclasses.replace(ranges, tensors={name: ranges.tensors[name] for name in tensors})
-
-
-def _equalized(
-    graph: GraphFile,
-    calib: NetworkTensors,
-    tensors: tuple[str, ...] | list[str],
-    options: CalibrationOptions,
-    scratch: Path,
-    progress: StageProgress,
-) -> GraphFile:
-    axes = scalable_channels(graph.proto, tensors)
-    if not axes:
-        return graph
-    found = collect_ranges(
-        graph.path,
-        list(axes),
-        calib.spread_out(CHANNEL_IMAGES),
-        channel_axes=axes,
-        progress=lambda done, of: progress("equalizing", done, of),
-        threads=options.threads,
-    ).channel_amax
-    proto = equalize(smooth(graph.proto, found), found)
-    place = scratch / "equalized.onnx"
-    place.write_bytes(proto.SerializeToString(deterministic=True))
-    return dataclasses.replace(graph, path=place, proto=proto, sha256=sha256_of_file(place))
 
 
 def _choose(

@@ -25,13 +25,11 @@ class CalibrationOptions:
         method: ``minmax``, ``percentile``, ``entropy``, ``mse``, or ``auto``: for each class of
             tensors what moves landmarks least.
         percentile: What ``percentile`` keeps.
-        equalize: Move scales across layers first (:mod:`mahtrt.calibration.equalize`).
         threads: Of one inference.
     """
 
     method: str = "minmax"
     percentile: float | None = None
-    equalize: bool = False
     threads: int | None = None
 
 
@@ -68,7 +66,6 @@ class BuildOptions:
         method: ``minmax``, ``percentile``, ``entropy``, ``mse``, or ``auto``: for each class of
             tensors what moves landmarks least.
         percentile: What ``percentile`` keeps.
-        equalize: Move scales across layers before INT8; the network computes the same.
         bias_correction: Take the mean error of INT8 products out through their biases.
         plan: A plan file, or ``auto``: the planner's, instead of the default plan.
         plan_minutes: How long the planner may search.
@@ -95,7 +92,6 @@ class BuildOptions:
     points: tuple[int, ...] | None = None
     method: str = "minmax"
     percentile: float | None = None
-    equalize: bool = False
     bias_correction: bool = True
     plan: str | Path | None = None
     plan_minutes: float = 10.0
@@ -120,4 +116,4 @@ class BuildOptions:
     @property
     def calibration(self) -> CalibrationOptions:
         """How scales are found."""
-        return CalibrationOptions(self.method, self.percentile, self.equalize, self.threads)
+        return CalibrationOptions(self.method, self.percentile, self.threads)

@@ -29,7 +29,7 @@ from mahtrt.graph.flops import PRODUCTS
 from mahtrt.graph.index import GraphIndex, attribute
 from mahtrt.graph.rewrite import GraphRewriter
 from mahtrt.graph.runner import ImageRunner
-from mahtrt.graph.taps import needed_nodes, reduce_node
+from mahtrt.graph.taps import needed_nodes
 
 METADATA_KEY = "mahtrt.bias_correction"
 _PREFIX = "mahtrt_int8_"
@@ -166,8 +166,10 @@ def _add_mean_difference(
     nodes = twins.graph.node
     nodes.append(helper.make_node("Sub", [tensor, f"{_PREFIX}{tensor}"], [difference]))
     nodes.append(helper.make_node("Cast", [difference], [as_float], to=TensorProto.FLOAT))
-    others = np.delete(np.arange(len(shape)), axis)
-    nodes.append(reduce_node(twins, "ReduceMean", as_float, output, others))
+    others = np.delete(np.arange(len(shape), dtype=np.int64), axis)
+    axes = numpy_helper.from_array(others, f"{output}_axes")
+    twins.graph.initializer.append(axes)
+    nodes.append(helper.make_node("ReduceMean", [as_float, axes.name], [output], keepdims=0))
     twins.graph.output.append(
         helper.make_tensor_value_info(output, TensorProto.FLOAT, [shape[axis]])
     )

@@ -39,8 +39,7 @@ from mahtrt.graph.sites import weight_axis
 from mahtrt.precision.types import fp32_name
 
 METADATA_KEY = "mahtrt.quantization"
-_MIN_OPSET = 13  # per-channel DequantizeLinear
-_MIN_OPSET_HALF = 19  # scales in FP16 and BF16
+_MIN_OPSET = 19  # the first with scales in FP16 and BF16
 _HALF_SCALES: Mapping[int, type[np.floating]] = {
     TensorProto.FLOAT16: np.float16,
     TensorProto.BFLOAT16: ml_dtypes.bfloat16,
@@ -114,7 +113,7 @@ def _check_options(
         raise ModelError(
             "ONNX graph",
             got=f"opset {opset_of(model)}",
-            expected=f"at least {_MIN_OPSET} for INT8 weights per channel",
+            expected=f"at least {_MIN_OPSET} for INT8 beside FP32, FP16 and BF16",
             fix="Export the model again with a newer opset.",
         )
 
@@ -235,12 +234,4 @@ class _QdqWriter:
 
     def _dtype(self, tensor: str) -> type[np.floating]:
         """Half scales where the graph is half: others would drag the graph to FP32."""
-        dtype = _HALF_SCALES.get(self.graph.element_type(tensor))
-        if dtype and opset_of(self.graph.model) < _MIN_OPSET_HALF:
-            raise ModelError(
-                "ONNX graph",
-                got=f"FP16 or BF16 tensor {tensor!r} at opset {opset_of(self.graph.model)}",
-                expected=f"at least opset {_MIN_OPSET_HALF} for scales of that type",
-                fix="Export the model again with a newer opset.",
-            )
-        return dtype or np.float32
+        return _HALF_SCALES.get(self.graph.element_type(tensor), np.float32)

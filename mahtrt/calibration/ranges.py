@@ -4,9 +4,8 @@ Images are streamed through ONNX Runtime once. Only the taps of the tensors leav
 (:mod:`mahtrt.graph.taps`), and go into one histogram per tensor, so memory does not depend
 on the number of images, nor on the size of the tensors beyond what inference itself needs.
 
-The same pass gives the largest magnitude of each channel of some tensors, for scaling across layers
-(:mod:`mahtrt.calibration.equalize`), and what the ranges were after a part of the images, for the
-calibration card (:mod:`mahtrt.calibration.card`): a snapshot is a copy of the histograms.
+The same pass notes what the ranges were after a part of the images, for the calibration card
+(:mod:`mahtrt.calibration.card`): a snapshot is a copy of the histograms.
 """
 
 from __future__ import annotations
@@ -71,7 +70,6 @@ class Ranges:
         digest: SHA-256 over the preprocessed images, in their order.
         preprocess_version: ``PREPROCESS_VERSION`` of the preprocessing that made them.
         snapshots: Numbers of images after which the ranges were noted on the way.
-        channel_amax: Tensor -> largest magnitude of each of its channels, where asked for.
     """
 
     tensors: Mapping[str, TensorRange]
@@ -81,11 +79,10 @@ class Ranges:
     percentile: float = DEFAULT_PERCENTILE
     schema: str = SCHEMA
     snapshots: tuple[int, ...] = ()
-    channel_amax: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The ranges as indented JSON: equal ranges give equal text. What is empty is left out."""
-        table = _without(asdict(self), "snapshots", "channel_amax")
+        table = _without(asdict(self), "snapshots")
         table["tensors"] = {k: _without(t, "history") for k, t in table["tensors"].items()}
         return json.dumps(table, indent=1) + "\n"
 
@@ -98,7 +95,6 @@ def collect_ranges(
     percentile: float = DEFAULT_PERCENTILE,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
-    channel_axes: Mapping[str, int] | None = None,
 ) -> Ranges:
     """Run images through a model and note the range of some tensors.
 
@@ -110,8 +106,6 @@ def collect_ranges(
         percentile: What the method ``percentile`` keeps, in (0, 100].
         progress: Called with the images done and their number, 0 if that is unknown.
         threads: For ONNX Runtime; None lets it choose.
-        channel_axes: Tensors of which the largest magnitude per channel is noted as well, and
-            the axis of their channels.
 
     Raises:
         DataError: No images, an image of the wrong shape, or activations that are not finite.
@@ -120,11 +114,10 @@ def collect_ranges(
     if not 0 < percentile <= 100:
         raise UsageError("percentile", got=str(percentile), expected="more than 0, at most 100")
     total = len(batches) if isinstance(batches, Sized) else 0
-    channels = dict(channel_axes or {})
-    tapped, values = tap(load_model(model_path), tensors, channels)
+    tapped, values = tap(load_model(model_path), tensors)
     runner = ImageRunner(tapped, str(model_path), threads)
     del tapped  # as large as the weights
-    seen = _AllSeen(values, channels, percentile, total)
+    seen = _AllSeen(values, percentile, total)
     digest, done = hashlib.sha256(), 0
     for group in runner.groups(batches):
         for image in group:
@@ -146,24 +139,18 @@ def _without(table: dict[str, Any], *names: str) -> dict[str, Any]:
 class _AllSeen:
     """What was seen of all tensors so far, and what had been seen on the way."""
 
-    def __init__(
-        self, values: Mapping[str, int], channels: Iterable[str], percentile: float, total: int
-    ) -> None:
+    def __init__(self, values: Mapping[str, int], percentile: float, total: int) -> None:
         self.values, self.percentile = values, percentile
         self.tensors = {name: _Seen() for name in values}
-        self.channels = {name: np.zeros(0, np.float32) for name in channels}
         self.snapshots: dict[int, dict[str, tuple[StreamingHistogram, float]]] = {}
         shares = SNAPSHOT_SHARES if total >= SNAPSHOT_IMAGES else ()
         self._due = [int(share * total) for share in shares] if total else [1]
         self._doubles = not total
 
     def add(self, tapped: Sequence[NDArray[np.float32]], image: int, done: int) -> None:
-        """Note taps, of tensors and then of channels, of the images ``image`` to ``done - 1``."""
-        split = len(self.tensors)
-        for (name, seen), part in zip(self.tensors.items(), tapped[:split], strict=True):
+        """Note the taps of the images ``image`` to ``done - 1``."""
+        for (name, seen), part in zip(self.tensors.items(), tapped, strict=True):
             seen.add(part, name, image, self.values[name])
-        for (name, largest), part in zip(self.channels.items(), tapped[split:], strict=True):
-            self.channels[name] = np.maximum(largest, part) if largest.size else part
         if self._due and done >= self._due[0]:
             self.snapshots[done] = {
                 k: (s.histogram.copy(), s.largest) for k, s in self.tensors.items()
@@ -185,9 +172,6 @@ class _AllSeen:
             preprocess_version=PREPROCESS_VERSION,
             percentile=self.percentile,
             snapshots=tuple(before),
-            channel_amax={
-                name: tuple(float(v) for v in values) for name, values in self.channels.items()
-            },
         )
 
 

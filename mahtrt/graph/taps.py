@@ -3,28 +3,24 @@
 A tap of tensor ``t`` is one vector: minimum, maximum and sum of magnitudes of all its values
 (exact), then every ``step``-th of them, at most ``SAMPLE_LIMIT``. The step shares no factor with
 the number of values, so the sample walks through every column, row and channel alike.
-
-A channel tap of a tensor is the largest magnitude of each of its channels, exact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import gcd, prod
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from mahtrt.errors import ModelError
-from mahtrt.graph.index import GraphIndex, opset_of
+from mahtrt.graph.index import GraphIndex
 
 SAMPLE_LIMIT = 65_536
 TAP_PREFIX = "mahtrt_tap_"
 STATISTICS = 3  # minimum, maximum, sum of magnitudes
 
-_AXES_ARE_INPUTS = 18  # of ReduceMax and ReduceMean, since this opset
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
 
@@ -36,9 +32,7 @@ def sample_step(values: int, limit: int = SAMPLE_LIMIT) -> int:
     return step
 
 
-def tap(
-    model: onnx.ModelProto, tensors: Sequence[str], channel_axes: Mapping[str, int] | None = None
-) -> tuple[onnx.ModelProto, dict[str, int]]:
+def tap(model: onnx.ModelProto, tensors: Sequence[str]) -> tuple[onnx.ModelProto, dict[str, int]]:
     """A copy of a model whose only outputs are the taps of some tensors, in their order.
 
     What the tensors do not depend on is left out.
@@ -46,8 +40,6 @@ def tap(
     Args:
         model: A floating-point model with static shapes.
         tensors: Names of tensors of its top-level graph.
-        channel_axes: Tensors that also get a channel tap, and the axis of their channels (0 or
-            more). These taps come last, in this order.
 
     Returns:
         The tapped model, and for each tensor how many values it has.
@@ -59,9 +51,7 @@ def tap(
     values = {name: prod(_shape(graph, name)) for name in tensors}
     tapped = onnx.ModelProto()
     tapped.CopyFrom(model)
-    axes = dict(channel_axes or {})
-    shapes = {name: _shape(graph, name) for name in axes}
-    needed = needed_nodes(model, [*tensors, *axes])
+    needed = needed_nodes(model, tensors)
     del tapped.graph.node[:]
     tapped.graph.node.extend(needed)
     del tapped.graph.output[:]
@@ -73,41 +63,11 @@ def tap(
         tapped.graph.output.append(
             helper.make_tensor_value_info(f"{TAP_PREFIX}{number}", TensorProto.FLOAT, [count])
         )
-    for number, (name, axis) in enumerate(axes.items()):
-        tapped.graph.output.append(
-            helper.make_tensor_value_info(
-                f"{TAP_PREFIX}channels_{number}", TensorProto.FLOAT, [shapes[name][axis]]
-            )
-        )
     # ONNX Runtime orders nodes by going back from the last one that nothing reads. So the tap of
     # the first tensor comes last: each tensor is looked at and freed before the next is made.
-    for number, (name, axis) in reversed(list(enumerate(axes.items()))):
-        others = np.delete(np.arange(len(shapes[name])), axis)
-        _add_channel_tap(tapped, f"{TAP_PREFIX}channels_{number}", name, others)
     for number, (name, total) in reversed(list(enumerate(values.items()))):
         _add_tap(tapped.graph, f"{TAP_PREFIX}{number}", name, sample_step(total))
     return tapped, values
-
-
-def _add_channel_tap(
-    model: onnx.ModelProto, output: str, tensor: str, reduced: NDArray[np.int64]
-) -> None:
-    magnitude, as_float = f"{output}_magnitude", f"{output}_float"
-    nodes = model.graph.node
-    nodes.append(helper.make_node("Cast", [tensor], [as_float], to=TensorProto.FLOAT))
-    nodes.append(helper.make_node("Abs", [as_float], [magnitude]))
-    nodes.append(reduce_node(model, "ReduceMax", magnitude, output, reduced))
-
-
-def reduce_node(
-    model: onnx.ModelProto, op: str, tensor: str, output: str, axes: NDArray[np.int64]
-) -> onnx.NodeProto:
-    """A reduction over some axes, which are dropped; the axes become an initializer."""
-    if opset_of(model) < _AXES_ARE_INPUTS:
-        return helper.make_node(op, [tensor], [output], keepdims=0, axes=axes.tolist())
-    stored = numpy_helper.from_array(axes.astype(np.int64), f"{output}_axes")
-    model.graph.initializer.append(stored)
-    return helper.make_node(op, [tensor, stored.name], [output], keepdims=0)
 
 
 def _add_tap(graph: onnx.GraphProto, output: str, tensor: str, step: int) -> None:

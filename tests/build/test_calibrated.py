@@ -71,23 +71,6 @@ def test_auto_chooses_a_method_for_each_class(graph: GraphFile, tmp_path: Path) 
     json.dumps(table)
 
 
-def test_equalizing_changes_int8_and_nothing_else(graph: GraphFile, tmp_path: Path) -> None:
-    told: list[str] = []
-    found = look(graph, tmp_path, told, equalize=True)
-    assert told[0] == "equalizing"
-    assert found.scaled
-    # Factors are powers of two: the floating-point network is the same to the last bit.
-    assert run(graph, found.graph.proto, tmp_path) == 0.0
-    plain = look(graph, tmp_path)
-    scaled = [
-        name
-        for name in plain.ranges.tensors
-        if found.ranges.tensors[name] != plain.ranges.tensors[name]
-    ]
-    assert scaled
-    assert run(graph, found.quantized(found.graph.proto, 8), tmp_path) < 2
-
-
 def test_bias_correction_is_in_the_graph_and_in_the_manifest(
     foreign_network: ForeignNetwork, tmp_path: Path
 ) -> None:

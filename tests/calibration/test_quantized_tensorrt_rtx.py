@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx
 import pytest
 from tiny_graphs import smooth_images
 
-from mahtrt.calibration.bias_correction import correct_biases
-from mahtrt.calibration.equalize import equalize, scalable_channels, smooth
+from mahtrt.calibration.bias_correction import apply_correction, measure_bias
 from mahtrt.calibration.plan import Plan
 from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges
-from mahtrt.graph.index import GraphIndex
 
 trt = pytest.importorskip(
     "tensorrt_rtx_bindings", reason="needs the extra tensorrt-rtx (tensorrt-rtx-cu13-bindings)"
@@ -39,13 +36,9 @@ def test_tensorrt_rtx_builds_the_int8_graph(
     assert builds(quantize(model, ranges, plan, weight_bits=weight_bits))
 
 
-def test_tensorrt_rtx_builds_what_was_scaled_and_corrected(
+def test_tensorrt_rtx_builds_what_was_corrected(
     model: onnx.ModelProto, ranges: Ranges, plan: Plan
 ) -> None:
-    axes = scalable_channels(model, ranges.tensors)
-    shapes = GraphIndex(model)
-    largest = {t: np.exp2(np.arange((shapes.shape(t) or ())[a]) % 5.0) for t, a in axes.items()}
-    scaled = equalize(smooth(model, largest), largest)
-    assert axes
-    int8 = quantize(scaled, ranges, plan)
-    assert builds(correct_biases(scaled, int8, smooth_images(2), threads=1))
+    int8 = quantize(model, ranges, plan)
+    measured = measure_bias(model, int8, smooth_images(2), threads=1)
+    assert builds(apply_correction(int8, measured))

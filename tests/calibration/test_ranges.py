@@ -183,18 +183,3 @@ def test_snapshots_double_where_the_number_of_images_is_unknown(tmp_path: Path) 
     ranges = collect_ranges(path, [TENSOR], iter(images), threads=1)
     assert ranges.snapshots == (2, 4, 8)
     assert len(ranges.tensors[TENSOR].history["mse"]) == 3
-
-
-def test_channels_are_noted_in_the_same_pass(
-    tmp_path: Path, run_ort: Callable[..., list[np.ndarray]]
-) -> None:
-    path, images = small_model(tmp_path / "m.onnx"), smooth_images(4)
-    axes = {TENSOR: 1, "stem_out": 1}
-    ranges = collect_ranges(path, [TENSOR], images, threads=1, channel_axes=axes)
-    full = onnx.load(path)
-    full.graph.output.append(onnx.helper.make_tensor_value_info("stem_out", 1, None))
-    values = np.concatenate([run_ort(full, image=image[None])[-1] for image in images])
-    expected = np.abs(values).max(axis=(0, 2, 3))
-    np.testing.assert_allclose(ranges.channel_amax["stem_out"], expected, rtol=1e-5)
-    assert list(ranges.tensors) == [TENSOR]
-    assert max(ranges.channel_amax[TENSOR]) == ranges.tensors[TENSOR].maximum

@@ -64,27 +64,3 @@ def test_a_tensor_that_is_not_there_is_named(model: onnx.ModelProto) -> None:
         tap(model, ["nowhere"])
     with pytest.raises(ModelError, match=r"not of floats|no tensor of this name"):
         tap(model, ["transformer.flatten.shape"])
-
-
-@pytest.mark.parametrize("opset", [13, 20])
-def test_channel_taps_tell_the_largest_magnitude_of_each_channel(
-    opset: int, run_ort: Callable[..., list[np.ndarray]]
-) -> None:
-    b = Builder()
-    x = b.conv("image", "a", 3, 8)
-    turned = b.op("Transpose", [x], "turn", perm=[0, 2, 3, 1])
-    model = b.model({"y": x, "z": turned})
-    model.opset_import[0].version = opset
-    image = smooth_images(1)[0][None]
-    (value, _) = run_ort(model, image=image)
-    tapped, values = tap(model, ["a_out"], {"a_out": 1, "turn_out": 3})
-    assert list(values) == ["a_out"]
-    onnx.checker.check_model(tapped, full_check=True)
-    _, first, last = run_ort(tapped, image=image)
-    np.testing.assert_array_equal(first, np.abs(value).max(axis=(0, 2, 3)))
-    np.testing.assert_array_equal(last, first)
-
-
-def test_channels_of_a_tensor_that_is_not_there_are_named(model: onnx.ModelProto) -> None:
-    with pytest.raises(ModelError, match="tensor 'nowhere'"):
-        tap(model, [], {"nowhere": 1})
