@@ -28,11 +28,11 @@ from mahtrt.calibration.methods import DEFAULT_PERCENTILE, Method
 from mahtrt.calibration.plan import Plan
 from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, collect_ranges
-from mahtrt.data.preprocess import network_from_output
 from mahtrt.data.subset import NetworkTensors
 from mahtrt.errors import UsageError
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.progress import StageProgress
+from mahtrt.runtime.decode import decode, needed_outputs
 from mahtrt.runtime.session import Session
 from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, open_onnx
 
@@ -199,9 +199,6 @@ class LandmarkError:
     ) -> None:
         self._graph, self._tensors, self._threads = graph, tensors, threads
         self._place = scratch / "trial.onnx"
-        output = graph.spec.output("landmarks")
-        assert output is not None  # build refuses networks without landmarks
-        self._output = output
         self._reference = self._points(graph.proto)
 
     def __call__(self, quantized: onnx.ModelProto) -> float:
@@ -214,5 +211,5 @@ class LandmarkError:
         opened = open_onnx(self._place, threads=self._threads, literal_qdq=True)
         spec = self._graph.spec
         with Session(OnnxRuntimeBackend(opened, spec, "trial"), spec) as session:
-            found = session.infer(self._tensors, [self._output.name])[self._output.name]
-        return network_from_output(found, self._output.frame, spec)
+            found = session.infer(self._tensors, needed_outputs(spec))
+        return decode(found, spec).points_px

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mahtrt.data.area_mean import shrink_by_area
 from mahtrt.errors import ImageError
-from mahtrt.spec import InputSpec, ModelSpec
+from mahtrt.spec import InputSpec
 
 # Named in every calibration card: two mahtrt versions with the same value prepare images alike.
 PREPROCESS_VERSION = 1
@@ -124,28 +124,6 @@ def check_image(image: NDArray[np.generic], subject: str = "image") -> None:
             got=f"{image.shape[1]}x{image.shape[0]} pixels",
             expected=f"at least {MIN_SIDE_PX} pixels on each side",
         )
-
-
-def network_from_output(
-    points: NDArray[np.floating], frame: str, spec: ModelSpec
-) -> NDArray[np.float32]:
-    """Landmarks (…, 2) as the network gave them, in its input pixels.
-
-    Args:
-        points: x, y in ``frame``.
-        frame: ``network``, ``heatmap`` or ``normalized``.
-        spec: Gives the sizes of the frames.
-    """
-    height, width = spec.input.size
-    points = np.asarray(points, np.float32)
-    if frame == "normalized":
-        return points * np.array([width, height], np.float32) - np.float32(0.5)
-    if frame == "heatmap":
-        assert spec.decode.heatmap_size is not None
-        rows, columns = spec.decode.heatmap_size
-        scale = np.array([width / columns, height / rows], np.float32)
-        return (points + np.float32(0.5)) * scale - np.float32(0.5)
-    return points
 
 
 def _fit(image: NDArray[np.generic], spec: InputSpec) -> tuple[NDArray[np.generic], Placement]:

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mahtrt.data.preprocess import network_from_output
 from mahtrt.errors import GateError, MissingComponentError, ModelError, require
 from mahtrt.models.outputs import check_outputs, named_outputs
 from mahtrt.models.wrapping import device_of, evaluating
+from mahtrt.runtime.decode import points_px
 from mahtrt.spec import ModelSpec, OutputSpec
 
 Array = NDArray[np.float32]
@@ -165,8 +165,7 @@ def _row(output: OutputSpec, reference: Array, got: Array, spec: ModelSpec) -> P
             expected=f"shape {reference.shape}, as PyTorch gives",
         )
     if output.kind == "landmarks":
-        reference = network_from_output(reference, output.frame, spec)
-        got = network_from_output(got, output.frame, spec)
+        reference, got = (points_px(array, output, spec) for array in (reference, got))
     difference = np.abs(got.astype(np.float64) - reference)
     worst, mean = float(difference.max(initial=0.0)), float(difference.mean())
     if output.kind == "landmarks":

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.data.preprocess import Placement, network_from_output, preprocess
+from mahtrt.data.preprocess import Placement, preprocess
 from mahtrt.data.sample import Dataset
 from mahtrt.measure.accuracy import Annotations, LandmarkSet
+from mahtrt.runtime.decode import decode_batches
 from mahtrt.spec import ModelSpec
 
 
@@ -42,17 +43,7 @@ class EvaluationImages:
 
     def decode(self, outputs: Sequence[Mapping[str, NDArray[np.float32]]]) -> LandmarkSet:
         """Landmarks of all images, from the outputs of :meth:`batches`."""
-        spec, count = self.spec, len(self.tensors)
-        landmarks, spread = spec.output("landmarks"), spec.output("spread")
-        assert landmarks is not None
-        raw = np.concatenate([o[landmarks.name] for o in outputs])[:count]
-        network = network_from_output(
-            raw.reshape(count, spec.num_landmarks, 2), landmarks.frame, spec
-        )
-        wide = None
-        if spread is not None:
-            # Only compared with itself, so its own unit will do.
-            values = np.concatenate([o[spread.name] for o in outputs])[:count]
-            wide = values.reshape(count, spec.num_landmarks).astype(np.float64)
-        image = [p.image_from_network(n) for p, n in zip(self.placements, network, strict=True)]
-        return LandmarkSet(network_px=network, image_px=np.stack(image), spread_px=wide)
+        decoded = decode_batches(outputs, len(self.tensors), self.spec)
+        pairs = zip(self.placements, decoded.points_px, strict=True)
+        image = np.stack([placement.image_from_network(points) for placement, points in pairs])
+        return LandmarkSet(decoded.points_px, image, decoded.spread_px)

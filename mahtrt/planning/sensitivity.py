@@ -20,7 +20,6 @@ import onnx
 from numpy.typing import NDArray
 
 from mahtrt.calibration.plan import Plan
-from mahtrt.data.preprocess import network_from_output
 from mahtrt.errors import DataError, ModelError, require
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.graph.index import GraphIndex
@@ -30,7 +29,7 @@ from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.matrix import BlockRow, Sensitivity, cells_of
 from mahtrt.planning.recipe import Recipe
 from mahtrt.planning.store import Found, FoundStore
-from mahtrt.spec import ModelSpec
+from mahtrt.runtime.decode import decode_batches
 from mahtrt.targets.onnxruntime.run import CPU_PROVIDER
 
 Image = NDArray[np.float32]
@@ -235,24 +234,8 @@ class _Measuring:
         return sum(size_in_bytes(self.index, name) for name in tensors)
 
     def _found(self, results: Sequence[Feed]) -> Found:
-        spec, landmarks = self.spec, self.spec.num_landmarks
-        points = np.concatenate([r[self.outputs[0]] for r in results])[: self.images]
-        output = spec.output("landmarks")
-        assert output is not None
-        network = network_from_output(points.reshape(-1, landmarks, 2), output.frame, spec)
-        spread = np.full(network.shape[:2], np.nan)
-        if len(self.outputs) > 1:
-            raw = np.concatenate([r[self.outputs[1]] for r in results])[: self.images]
-            spread = raw.reshape(-1, landmarks).astype(np.float64) * _network_px_per_unit(spec)
-        return Found(network.astype(np.float64), spread)
-
-
-def _network_px_per_unit(spec: ModelSpec) -> float:
-    """Network pixels of one unit of the spread's frame, the geometric mean of x and y."""
-    output = spec.output("spread")
-    assert output is not None
-    corners = network_from_output(np.array([[0, 0], [1, 1]], np.float32), output.frame, spec)
-    return float(np.sqrt(np.prod((corners[1] - corners[0]).astype(np.float64))))
+        decoded = decode_batches(results, self.images, self.spec)
+        return Found(decoded.points_px.astype(np.float64), decoded.spread_px.astype(np.float64))
 
 
 def _batches(images: Sequence[Image], batch: int, name: str) -> Iterator[Feed]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mahtrt.data.preprocess import Placement, network_from_output
-from mahtrt.errors import ModelError
-from mahtrt.spec import ModelSpec, OutputKind
+from mahtrt.data.preprocess import Placement
+from mahtrt.runtime.decode import Array, Decoded, decode
+from mahtrt.spec import ModelSpec
 
-Array = NDArray[np.float32]
+_EMPTY = np.empty(0, np.float32)
+# Points, confidence, spread and names of a network without landmarks.
+_NOTHING = (_EMPTY.reshape(0, 2), _EMPTY, _EMPTY, ())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,89 +69,53 @@ class Landmarks:
         return {"landmarks": rows, "spacing_mm": spacing}
 
 
-def needed_outputs(spec: ModelSpec) -> tuple[str, ...]:
-    """The outputs that :func:`landmarks_from_outputs` reads.
-
-    Raises:
-        ModelError: The spec promises landmarks that no output holds.
-    """
-    if spec.decode.method == "none":
-        return tuple(output.name for output in spec.outputs)
-    if spec.output("landmarks") is None:
-        raise ModelError(
-            f"network {spec.family}",
-            got=f"decode {spec.decode.method!r} and no output of kind landmarks",
-            expected="the decoding inside the graph",
-            fix="Export the network with mahtrt export, which puts it there.",
-        )
-    kinds: tuple[OutputKind, ...] = ("landmarks", "confidence", "spread")
-    return tuple(output.name for kind in kinds if (output := spec.output(kind)))
-
-
 def landmarks_from_outputs(
     outputs: Mapping[str, Array],
-    index: int,
     spec: ModelSpec,
-    placement: Placement,
+    placements: Sequence[Placement],
     *,
-    spacing_mm: tuple[float, float] | None = None,
+    spacings_mm: Sequence[tuple[float, float] | None] | None = None,
     keep_outputs: bool = False,
-) -> Landmarks:
-    """Read one image's landmarks from a batch of outputs.
+) -> list[Landmarks]:
+    """Landmarks of the first images of a batch, in each image's pixels.
 
     Args:
-        outputs: Name to array, batch first; at least :func:`needed_outputs`.
-        index: Place of the image in the batch.
-        placement: Where the image lies on the network's input.
+        outputs: Name to array, batch first; at least
+            :func:`mahtrt.runtime.decode.needed_outputs`.
+        placements: Where each image lies on the network's input.
+        spacings_mm: (row, column) mm per pixel of each image, where known.
         keep_outputs: Also hand out the arrays themselves.
     """
-    decodes = spec.decode.method != "none"
-    kept = None
-    if keep_outputs or not decodes:
-        kept = {name: array[index].copy() for name, array in outputs.items()}
-    if not decodes:
-        empty = np.empty(0, np.float32)
-        return Landmarks(
-            empty.reshape(0, 2), empty, empty, (), spacing_mm, empty.reshape(0, 2), kept
+    spacings = spacings_mm or [None] * len(placements)
+    if spec.decode.method == "none":
+        return [
+            Landmarks(*_NOTHING, spacing, outputs=_own(outputs, i))
+            for i, spacing in enumerate(spacings)
+        ]
+    decoded = decode(outputs, spec)
+    return [
+        Landmarks(
+            points=placement.image_from_network(decoded.points_px[i]),
+            confidence=decoded.confidence[i],
+            spread=placement.image_length_from_network(decoded.spread_px[i]),
+            names=spec.landmarks,
+            spacing_mm=spacing,
+            spread_xy=_along(decoded, i, placement),
+            outputs=_own(outputs, i) if keep_outputs else None,
         )
-    output = spec.output("landmarks")
-    assert output is not None
-    points = outputs[output.name][index].reshape(spec.num_landmarks, 2)  # (K, 2)
-    network_px = network_from_output(points, output.frame, spec)
-    spread, spread_xy = _spread(outputs, index, spec, placement)
-    return Landmarks(
-        points=placement.image_from_network(network_px),
-        confidence=_per_landmark(outputs, index, spec, "confidence"),
-        spread=spread,
-        names=spec.landmarks,
-        spacing_mm=spacing_mm,
-        spread_xy=spread_xy,
-        outputs=kept,
-    )
+        for i, (placement, spacing) in enumerate(zip(placements, spacings, strict=True))
+    ]
 
 
-def _spread(
-    outputs: Mapping[str, Array], index: int, spec: ModelSpec, placement: Placement
-) -> tuple[Array, Array]:
-    """Spread (K,) and its parts along x and y (K, 2), in the image's pixels."""
-    spread = _per_landmark(outputs, index, spec, "spread")
-    output = spec.output("spread")
-    frame = output.frame if output else "network"
-    # A frame is a grid over the network's input: the step of one unit, in network pixels.
-    corners = network_from_output(np.array([[0, 0], [1, 1]], np.float32), frame, spec)
-    step = (corners[1] - corners[0]).astype(np.float64)
-    along = spread[:, None] * (step / placement.scale)
-    mean = placement.image_length_from_network(spread * float(np.sqrt(step.prod())))
-    return mean, along.astype(np.float32)
+def _own(outputs: Mapping[str, Array], index: int) -> dict[str, Array]:
+    return {name: array[index].copy() for name, array in outputs.items()}
 
 
-def _per_landmark(
-    outputs: Mapping[str, Array], index: int, spec: ModelSpec, kind: OutputKind
-) -> Array:
-    output = spec.output(kind)
-    if output is None:
-        return np.full(spec.num_landmarks, np.nan, np.float32)
-    return np.array(outputs[output.name][index], np.float32).reshape(spec.num_landmarks)
+def _along(decoded: Decoded, index: int, placement: Placement) -> Array:
+    """Spread along x and y, (K, 2), in the image's pixels."""
+    steps = decoded.unit_px / placement.scale
+    along: Array = (decoded.spread[index][:, None] * steps).astype(np.float32)
+    return along
 
 
 def _number(value: Any) -> float | None:

@@ -14,7 +14,8 @@ from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.data.preprocess import Placement, check_image, preprocess
 from mahtrt.errors import InputError, MahtrtError
-from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs, needed_outputs
+from mahtrt.runtime.decode import needed_outputs
+from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs
 from mahtrt.runtime.verdict import verdict_of
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import Backend, Tensor
@@ -209,15 +210,13 @@ class Session:
             chunk = images[start : start + self.batch]
             tensor, placements = self._prepare(chunk)
             arrays = backend.infer(tensor, wanted)
-            for i, placement in enumerate(placements):
-                yield landmarks_from_outputs(
-                    arrays,
-                    i,
-                    self.spec,
-                    placement,
-                    spacing_mm=spacings[start + i],
-                    keep_outputs=outputs,
-                )
+            yield from landmarks_from_outputs(
+                arrays,
+                self.spec,
+                placements,
+                spacings_mm=spacings[start : start + len(chunk)],
+                keep_outputs=outputs,
+            )
 
     def _prepare(self, images: Sequence[NDArray[Any]]) -> tuple[Tensor, list[Placement]]:
         """A full batch (B, C, H, W); places without an image are zero."""

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mahtrt.data.preprocess import Placement, check_image, network_from_output, preprocess
+from mahtrt.data.preprocess import Placement, check_image, preprocess
 from mahtrt.errors import ImageError
-from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec, Resize
+from mahtrt.spec import InputSpec, Resize
 
 SPEC = InputSpec(size=(48, 64), channels=1, color_order="gray", mean=(0.0,), std=(1.0,))
 RESIZES: tuple[Resize, ...] = ("letterbox", "stretch", "center_crop")
@@ -219,19 +219,3 @@ def test_length_scales_by_the_mean_of_both_axes() -> None:
     placement = Placement((2.0, 0.5), (3.0, 4.0))
     assert placement.image_length_from_network(np.array([3.0]))[0] == pytest.approx(3.0)
     assert Placement((0.25, 0.25), (0, 0)).image_length_from_network(np.array([1.0]))[0] == 4.0
-
-
-def test_output_frames() -> None:
-    spec = ModelSpec(
-        family="x",
-        input=InputSpec(size=(256, 512)),
-        outputs=(OutputSpec("landmarks", "landmarks", "heatmap"),),
-        landmarks=("a",),
-        decode=DecodeSpec(heatmap_size=(64, 128)),
-    )
-    point = np.array([[[10.0, 20.0]]])
-    assert network_from_output(point, "network", spec).tolist() == [[[10, 20]]]
-    assert network_from_output(point, "heatmap", spec).tolist() == [[[41.5, 81.5]]]
-    assert network_from_output(point / 100, "normalized", spec) == pytest.approx(
-        np.array([[[50.7, 50.7]]]), abs=1e-4
-    )

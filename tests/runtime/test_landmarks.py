@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mahtrt.data.preprocess import Placement
-from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs, needed_outputs
+from mahtrt.runtime.decode import needed_outputs
+from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs
 from mahtrt.spec import OutputSpec
 
 scales = st.tuples(st.floats(0.05, 20), st.floats(0.05, 20))
@@ -42,7 +43,7 @@ def test_frames_agree(x: float, y: float, spread: float, scale: tuple, offset: t
     for frame, (point, size) in given_as.items():
         size = spread if frame == "network" else spread * size
         outputs = {"landmarks": np.float32([[point]]), "spread": np.float32([[size]])}
-        found[frame] = landmarks_from_outputs(outputs, 0, spec_in(frame), placement)
+        (found[frame],) = landmarks_from_outputs(outputs, spec_in(frame), [placement])
     for frame in ("heatmap", "normalized"):
         for name in ("points", "spread"):
             np.testing.assert_allclose(
@@ -58,7 +59,7 @@ def test_frames_agree(x: float, y: float, spread: float, scale: tuple, offset: t
 @given(st.floats(0.125, 50, width=32), scales)
 def test_spread_is_the_mean_of_its_axes(spread: float, scale: tuple[float, float]) -> None:
     outputs = {"landmarks": np.zeros((1, 1, 2), "f"), "spread": np.float32([[spread]])}
-    found = landmarks_from_outputs(outputs, 0, spec_in("network"), Placement(scale, (0, 0)))
+    (found,) = landmarks_from_outputs(outputs, spec_in("network"), [Placement(scale, (0, 0))])
     assert found.spread_xy is not None
     np.testing.assert_allclose(found.spread_xy, [[spread / scale[0], spread / scale[1]]], rtol=1e-5)
     np.testing.assert_allclose(found.spread, np.sqrt(found.spread_xy.prod(1)), rtol=1e-5)
@@ -66,7 +67,7 @@ def test_spread_is_the_mean_of_its_axes(spread: float, scale: tuple[float, float
 
 def test_points_in_one_row_are_taken_in_pairs() -> None:
     outputs = {"landmarks": np.float32([[1, 2]]), "spread": np.zeros((1, 1), "f")}
-    found = landmarks_from_outputs(outputs, 0, spec_in("network"), Placement((1, 1), (0, 0)))
+    (found,) = landmarks_from_outputs(outputs, spec_in("network"), [Placement((1, 1), (0, 0))])
     np.testing.assert_array_equal(found.points, [[1, 2]])
 
 
