@@ -39,6 +39,23 @@ _ARM_FLAGS = {
 }
 ISA_FLAGS = _X86_FLAGS | _ARM_FLAGS
 
+# The variable with which oneDNN, and so OpenVINO and PyTorch, takes the kernels of an older CPU.
+ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"
+# Its values, and the flags that each adds to those of the line above it.
+_ISA_LEVELS = {
+    "SSE41": (),
+    "AVX": (),
+    "AVX2": ("avx2",),
+    "AVX512_CORE": ("avx512f",),
+    "AVX512_CORE_VNNI": ("avx512_vnni",),
+    "AVX512_CORE_BF16": ("avx512_bf16",),
+    "AVX512_CORE_FP16": ("avx512_fp16", "avx_vnni"),
+    "AVX512_CORE_AMX": ("amx_tile", "amx_int8", "amx_bf16"),
+    "AVX512_CORE_AMX_FP16": ("amx_fp16",),
+}
+# Beside them: what a CPU without AVX-512 may have.
+_ISA_BRANCHES = {"AVX2_VNNI": ("avx2", "avx_vnni"), "AVX2_VNNI_2": ("avx2", "avx_vnni")}
+
 CUDA_LIBRARY = "libcuda.so.1"
 
 REPORTED_PACKAGES = (
@@ -64,7 +81,8 @@ class Machine:
     Attributes:
         cpu: Model name as the CPU gives it.
         architecture: ``x86_64``, ``aarch64``, …
-        isa: Instruction sets that decide how fast a network runs, in the order of ISA_FLAGS.
+        isa: Instruction sets that decide how fast a network runs, in the order of ISA_FLAGS;
+            without those that ISA_LIMIT forbids. Empty where the system does not tell them.
         cores_usable: Logical CPUs this process may use.
         cpu_quota: CPUs' worth of time the container allows, None without a limit.
         memory_gib: Main memory, or the container's limit where that is lower; None if unknown.
@@ -78,6 +96,11 @@ class Machine:
     memory_gib: float | None
     system: str
     python: str
+
+    @property
+    def multiplies_bf16(self) -> bool:
+        """Whether the CPU has products of BF16 numbers, by its flags."""
+        return bool({"bf16", "amx-bf16"} & set(self.isa))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"isa": list(self.isa)}
@@ -110,11 +133,11 @@ def describe_machine(root: Path = Path("/")) -> Machine:
     Args:
         root: Where ``proc`` and ``sys`` are found; for tests.
     """
-    cpuinfo = _read(root / "proc/cpuinfo")
+    flags = cpu_flags(root)
     return Machine(
-        cpu=_cpu_name(cpuinfo),
-        architecture=platform.machine(),
-        isa=_isa(cpuinfo),
+        cpu=_cpu_name(_read(root / "proc/cpuinfo")),
+        architecture=architecture(),
+        isa=tuple(dict.fromkeys(name for flag, name in ISA_FLAGS.items() if flag in flags)),
         cores_usable=usable_cores(),
         cpu_quota=_cpu_quota(_read(root / "sys/fs/cgroup/cpu.max")),
         memory_gib=_memory_gib(
@@ -123,6 +146,32 @@ def describe_machine(root: Path = Path("/")) -> Machine:
         system=_system(),
         python=platform.python_version(),
     )
+
+
+def cpu_flags(root: Path = Path("/")) -> set[str]:
+    """The CPU's flags as Linux names them, less those that ISA_LIMIT forbids; else none."""
+    flags = set(_field(_read(root / "proc/cpuinfo"), "flags", "Features").split())
+    level = isa_limit()
+    return flags - (_X86_FLAGS.keys() - flags_at(level)) if level else flags
+
+
+def architecture() -> str:
+    """``x86_64`` (``AMD64`` on Windows), ``aarch64`` (``arm64`` on macOS), …"""
+    return platform.machine()
+
+
+def isa_limit() -> str:
+    """The level that ISA_LIMIT names, "" where it is unset or limits nothing that is known."""
+    level = os.environ.get(ISA_LIMIT, "").upper()
+    return level if level in _ISA_LEVELS or level in _ISA_BRANCHES else ""
+
+
+def flags_at(level: str) -> set[str]:
+    """The x86 flags that oneDNN uses at a level."""
+    if level in _ISA_BRANCHES:
+        return set(_ISA_BRANCHES[level])
+    levels = list(_ISA_LEVELS)
+    return {flag for each in levels[: levels.index(level) + 1] for flag in _ISA_LEVELS[each]}
 
 
 def probe_cuda(load: Callable[[str], Any] = ctypes.CDLL, *, root: Path = Path("/")) -> CudaProbe:
@@ -244,11 +293,6 @@ def _system() -> str:
 
 def _cpu_name(cpuinfo: str) -> str:
     return _field(cpuinfo, "model name", "Hardware") or platform.processor() or platform.machine()
-
-
-def _isa(cpuinfo: str) -> tuple[str, ...]:
-    flags = set(_field(cpuinfo, "flags", "Features").split())
-    return tuple(dict.fromkeys(name for flag, name in ISA_FLAGS.items() if flag in flags))
 
 
 def _cpu_quota(cpu_max: str) -> float | None:

@@ -10,7 +10,7 @@ from foreign_network import ForeignNetwork, make_network
 from hypothesis import settings
 from tiny_network import build_bundle
 
-pytest_plugins = ["graph_fixtures", "planning_fixtures"]
+pytest_plugins = ["cpus", "graph_fixtures", "planning_fixtures"]
 
 # How long an example takes says more about the machine's load than about the code.
 settings.register_profile("mahtrt", deadline=None)

@@ -42,6 +42,27 @@ def test_x86_flags_by_what_they_mean(tmp_path: Path) -> None:
     assert found.isa == ("avx2", "avx512", "vnni", "bf16", "amx", "amx-int8", "amx-bf16")
 
 
+@pytest.mark.parametrize(
+    ("limit", "isa"),
+    [
+        ("AVX2", {"avx2"}),
+        ("avx2_vnni", {"avx2", "vnni"}),
+        ("AVX512_CORE", {"avx2", "avx512"}),
+        ("AVX512_CORE_BF16", {"avx2", "avx512", "vnni", "bf16"}),
+        ("AVX512_CORE_AMX", {"avx2", "avx512", "vnni", "bf16", "amx", "amx-int8", "amx-bf16"}),
+        ("SSE41", set()),
+        ("DEFAULT", {"avx2", "avx512", "vnni", "bf16", "amx", "amx-int8", "amx-bf16"}),
+    ],
+)
+def test_what_the_libraries_may_not_use_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, isa: set[str]
+) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert set(describe_machine(write(tmp_path, {"proc/cpuinfo": XEON})).isa) == isa
+    arm = describe_machine(write(tmp_path, {"proc/cpuinfo": GRAVITON}))
+    assert "bf16" in arm.isa
+
+
 def test_arm_features(tmp_path: Path) -> None:
     found = describe_machine(write(tmp_path, {"proc/cpuinfo": GRAVITON}))
     assert set(found.isa) == {"neon", "fp16", "dotprod", "sve", "i8mm", "bf16"}
