@@ -37,7 +37,7 @@ def amax_by_method(
     Args:
         histogram: Magnitudes of a sample of the tensor.
         largest: The largest magnitude of the whole tensor, not only of the sample.
-        percentile: Of the magnitudes, in (0, 100].
+        percentile: Share of the magnitudes to keep, in (0, 100].
     """
     return {
         "minmax": largest,

@@ -38,7 +38,7 @@ class Block:
 
     Attributes:
         name: Dotted module path, or the node's name where the exporter left no scopes.
-        precision: Of ``nodes``.
+        precision: What ``nodes`` compute in.
         reason: Why, in words.
         flops_share: Share of the graph's arithmetic, ``float_nodes`` included.
         nodes: The products that follow ``precision``.

@@ -56,7 +56,7 @@ def half_slots(graph: GraphIndex, position: int, dtype: Half) -> HalfSlots:
 
     Args:
         graph: An FP32 graph.
-        position: Of a node that reads or makes FP32 tensors.
+        position: Place of a node that reads or makes FP32 tensors.
         dtype: The half type.
     """
     node, opset = graph.nodes[position], opset_of(graph.model)
