@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import importlib
 import io
-import re
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from mahtrt.machine import (
     CudaProbe,
@@ -35,32 +40,9 @@ Status = Literal["ok", "warn", "missing", "error"]
 Group = Literal["machine", "package", "capability"]
 Lookup = Callable[[str], str | None]
 
-# Distribution -> lowest version; test_doctor holds this against pyproject.toml.
-CORE = {
-    "numpy": "1.26",
-    "opencv-python-headless": "4.10",
-    "openvino": "2025.4",
-    "pillow": "11",
-    "rich": "13",
-    "typer": "0.15",
-}
-EXTRAS = {
-    "cpu": {"onnxruntime": "1.22"},
-    "export": {
-        "onnx": "1.18",
-        "onnxscript": "0.5",
-        "safetensors": "0.5",
-        "ml-dtypes": "0.5",
-        "timm": "1.0.20",
-        "torch": "2.9",
-        "transformers": "5.14",
-    },
-    "dicom": {"pydicom": "3"},
-    "gpu": {"onnxruntime-gpu": "1.22", "pycuda": "2025.1"},
-    "tensorrt": {"tensorrt": "10.12"},
-    "tensorrt-rtx": {"tensorrt-rtx-cu13-libs": "1.2", "tensorrt-rtx-cu13-bindings": "1.2"},
-}
-TENSORRT_BELOW = "12"
+RUNTIME = "runtime"  # what mahtrt cannot do without, as opposed to its extras
+_NOT_FOR_USERS = ("all", "dev")
+_PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 # The core packages whose import proves that their shared libraries load.
 _CORE_MODULES = {"numpy": "numpy", "opencv-python-headless": "cv2", "openvino": "openvino"}
 # Other distributions that bring the same import package.
@@ -107,14 +89,19 @@ def diagnose(
     """Look at CPU, packages, CUDA and TensorRT. The arguments replace the real machine in tests."""
     machine = machine or describe_machine()
     cuda = cuda or probe_cuda()
-    packages = [*_core_checks(version_of, import_module), *_extra_checks(version_of)]
+    needs = requirements()
+    packages = [
+        _package_check(role, need, version_of, import_module)
+        for role, group in needs.items()
+        for need in group
+    ]
     usable = {check.name for check in packages if check.status == "ok"}
     return [
         *_cpu_checks(machine),
         _cuda_check(cuda),
         *packages,
         *_onnxruntime_conflict(version_of),
-        *_capabilities(machine, usable, version_of),
+        *_capabilities(machine, needs, usable, version_of),
         *_abilities(Host(version_of, has_module, lambda: cuda)),
     ]
 
@@ -217,59 +204,54 @@ def _cuda_check(cuda: CudaProbe) -> Check:
     return Check("cuda driver", "ok", what, group="machine")
 
 
-def _core_checks(version_of: Lookup, import_module: Callable[[str], object]) -> list[Check]:
-    checks = []
-    for name, lowest in CORE.items():
-        check = _package_check(name, lowest, "runtime", version_of, core=True)
-        if check.status == "ok" and name in _CORE_MODULES:
-            try:
-                import_module(_CORE_MODULES[name])
-            except Exception as error:  # whatever a broken binary package raises
-                fix = f"Reinstall it: pip install --force-reinstall {name}"
-                detail = f"{check.detail} is installed, but its import fails: {error}"
-                check = Check(name, "error", detail, fix, group="package", core=True)
-        checks.append(check)
-    return checks
-
-
-def _extra_checks(version_of: Lookup) -> list[Check]:
-    return [
-        _package_check(name, lowest, extra, version_of)
-        for extra, packages in EXTRAS.items()
-        if extra != "tensorrt"  # its range has an upper end: _enterprise_package
-        for name, lowest in packages.items()
-    ] + [_enterprise_package(version_of)]
+def requirements() -> dict[str, list[Requirement]]:
+    """What the installed mahtrt declares that it needs, by extra."""
+    try:
+        distribution = metadata.distribution("mahtrt")
+        texts, extras = distribution.requires or [], distribution.metadata.get_all("Provides-Extra")
+    except metadata.PackageNotFoundError:  # run from its folder
+        project = tomllib.loads(_PYPROJECT.read_text(encoding="utf-8"))["project"]
+        extras = list(project["optional-dependencies"])
+        texts = [*project["dependencies"]]
+        for extra in extras:
+            texts += [f"{t}; extra == '{extra}'" for t in project["optional-dependencies"][extra]]
+    found: dict[str, list[Requirement]] = {RUNTIME: []}
+    for need in map(Requirement, texts):
+        roles = [e for e in extras or () if need.marker and need.marker.evaluate({"extra": e})]
+        role = roles[0] if roles else RUNTIME
+        if role not in _NOT_FOR_USERS:
+            found.setdefault(role, []).append(need)
+    return found
 
 
 def _package_check(
-    name: str, lowest: str, role: str, version_of: Lookup, *, core: bool = False
+    role: str, need: Requirement, version_of: Lookup, import_module: Callable[[str], object]
 ) -> Check:
+    name, core = need.name, role == RUNTIME
     install = "pip install mahtrt" if core else f"pip install 'mahtrt[{role}]'"
     version = _version(name, version_of)
+
+    def check(status: Status, detail: str, fix: str = "") -> Check:
+        return Check(name, status, detail, fix, group="package", core=core)
+
     if version is None:
         if name == "onnxruntime-gpu" and version_of("onnxruntime"):
             install = f"pip uninstall -y onnxruntime && {install}"  # they share their files
-        detail = f"not installed ({role})"
-        return Check(name, "missing", detail, install, group="package", core=core)
-    if _parts(version) < _parts(lowest):
+        return check("missing", f"not installed ({role})", install)
+    if not need.specifier.contains(version, prereleases=True):
+        lowest = next(each.version for each in need.specifier if each.operator == ">=")
+        if Version(version) > Version(lowest):
+            detail = f"{version} ({role}), newer than mahtrt knows ({need.specifier})"
+            return check("warn", detail, f"pip install '{name}{need.specifier}'")
         detail = f"{version} ({role}), older than {lowest}"
-        status: Status = "error" if core else "warn"
-        return Check(name, status, detail, f"{install} --upgrade", group="package", core=core)
-    return Check(name, "ok", f"{version} ({role})", group="package", core=core)
-
-
-def _enterprise_package(version_of: Lookup) -> Check:
-    lowest = EXTRAS["tensorrt"]["tensorrt"]
-    version = _version("tensorrt", version_of)
-    if version is not None and _parts(version) >= _parts(TENSORRT_BELOW):
-        return Check(
-            "tensorrt",
-            "warn",
-            f"{version} (tensorrt), newer than mahtrt knows ({lowest} to 11.x)",
-            f"pip install 'tensorrt>={lowest},<{TENSORRT_BELOW}'",
-            group="package",
-        )
-    return _package_check("tensorrt", lowest, "tensorrt", version_of)
+        return check("error" if core else "warn", detail, f"{install} --upgrade")
+    if core and name in _CORE_MODULES:
+        try:
+            import_module(_CORE_MODULES[name])
+        except Exception as error:  # whatever a broken binary package raises
+            detail = f"{version} ({role}) is installed, but its import fails: {error}"
+            return check("error", detail, f"Reinstall it: pip install --force-reinstall {name}")
+    return check("ok", f"{version} ({role})")
 
 
 def _onnxruntime_conflict(version_of: Lookup) -> list[Check]:
@@ -287,10 +269,11 @@ def _onnxruntime_conflict(version_of: Lookup) -> list[Check]:
     ]
 
 
-def _capabilities(machine: Machine, usable: set[str], version_of: Lookup) -> list[Check]:
+def _capabilities(
+    machine: Machine, needs: dict[str, list[Requirement]], usable: set[str], version_of: Lookup
+) -> list[Check]:
     int8_status = _int8_check(set(machine.isa), machine.architecture).status
-    runtime: set[str] = set(CORE)
-    export = set(EXTRAS["export"])
+    runtime, export = ({need.name for need in needs.get(role, ())} for role in (RUNTIME, "export"))
     ort = {"onnxruntime"}
     able = [
         _able("run openvino fp32", runtime, usable, ""),
@@ -340,12 +323,3 @@ def _abilities(host: Host) -> list[Check]:
 def _version(name: str, version_of: Lookup) -> str | None:
     names = (name, *_STANDS_FOR.get(name, ()))
     return next((version for each in names if (version := version_of(each))), None)
-
-
-def _parts(version: str) -> tuple[int, ...]:
-    """The release numbers of a version, without trailing zeros: "2.9.0rc1" -> (2, 9)."""
-    release = re.match(r"\d+(?:\.\d+)*", version)
-    numbers = [int(part) for part in release.group().split(".")] if release else []
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)

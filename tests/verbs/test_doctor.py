@@ -3,8 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tomllib
-from pathlib import Path
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -14,11 +13,12 @@ from mahtrt.targets.tensorrt.flavours import FLAVOURS
 from mahtrt.verbs import doctor
 from mahtrt.verbs.doctor import Check, diagnose, exit_code, to_dict, to_text
 
-PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+CORE = [need.name for need in doctor.requirements()[doctor.RUNTIME]]
 EVERYTHING = {
     "numpy": "2.1.0",
     "opencv-python-headless": "4.11.0.86",
     "openvino": "2026.4.1",
+    "packaging": "26.3",
     "pillow": "12.0.0",
     "rich": "15.0.0",
     "typer": "0.29.2",
@@ -92,7 +92,7 @@ def test_everything_a_cpu_machine_can_have() -> None:
 
 
 def test_a_deployment_host_is_healthy_and_told_what_export_needs() -> None:
-    found = look({name: EVERYTHING[name] for name in doctor.CORE})
+    found = look({name: EVERYTHING[name] for name in CORE})
     assert code(found) == 0
     assert found["run openvino fp32"].status == "ok"
     export = found["export a checkpoint"]
@@ -102,7 +102,7 @@ def test_a_deployment_host_is_healthy_and_told_what_export_needs() -> None:
     assert found["build int8 from onnx"].fix == "pip install 'mahtrt[cpu,export]'"
 
 
-@pytest.mark.parametrize("name", doctor.CORE)
+@pytest.mark.parametrize("name", CORE)
 def test_a_missing_core_package_is_exit_6(name: str) -> None:
     found = look(without(name))
     assert found[name].status == "missing"
@@ -237,11 +237,8 @@ def test_both_flavours_on_a_card_that_both_know() -> None:
 
 
 def test_ranges_of_tensorrt_agree_with_the_builders() -> None:
-    enterprise, rtx = FLAVOURS["tensorrt"], FLAVOURS["tensorrt-rtx"]
-    lowest = doctor.EXTRAS["tensorrt"]["tensorrt"]
-    assert enterprise.oldest == doctor._parts(lowest)
-    assert str(enterprise.before) == doctor.TENSORRT_BELOW
-    assert {doctor._parts(low) for low in doctor.EXTRAS["tensorrt-rtx"].values()} == {rtx.oldest}
+    for name, flavour in FLAVOURS.items():
+        assert {need.specifier for need in doctor.requirements()[name]} == {flavour.supported}
 
 
 def test_cards_of_tensorrt_rtx_agree_with_its_own_list() -> None:
@@ -267,13 +264,16 @@ def test_packages_whose_module_is_missing_do_not_count() -> None:
     assert found["build tensorrt-rtx"].fix == "pip install 'mahtrt[tensorrt-rtx]'"
 
 
-def test_tables_of_packages_agree_with_pyproject() -> None:
-    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
-    assert {f"{name}>={low}" for name, low in doctor.CORE.items()} == set(project["dependencies"])
-    for extra, packages in doctor.EXTRAS.items():
-        top = f",<{doctor.TENSORRT_BELOW}" if extra == "tensorrt" else ""
-        wanted = {f"{name}>={low}{top}" for name, low in packages.items()}
-        assert wanted == set(project["optional-dependencies"][extra]), extra
+def test_a_folder_that_is_not_installed_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    installed = doctor.requirements()
+    monkeypatch.setattr(metadata, "distribution", absent)
+    in_folder = doctor.requirements()
+    assert set(in_folder) == set(installed)
+    assert [need.name for need in in_folder["export"]] == [n.name for n in installed["export"]]
+    assert {"numpy", "packaging"} <= {need.name for need in in_folder[doctor.RUNTIME]}
 
 
 def test_every_check_that_is_not_ok_says_what_to_do() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import BuildError
-from mahtrt.targets.tensorrt.flavours import find_flavour, version_numbers
+from mahtrt.targets.tensorrt.flavours import find_flavour
 
 _OLDEST_COMPATIBLE = 80  # Ampere, where hardware compatibility "ampere_plus" begins
 
@@ -84,4 +84,4 @@ def _card(here: Here) -> str:
 
 
 def _number(capability: str) -> int:
-    return version_numbers(capability.removeprefix("SM"))[0]
+    return int(capability.removeprefix("SM"))

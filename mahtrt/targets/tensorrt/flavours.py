@@ -9,11 +9,13 @@ TensorRT builds for the GPU in the machine, by timing kernels on it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from mahtrt.errors import MissingComponentError, UsageError, require
 
@@ -29,8 +31,8 @@ class Flavour:
         module: Import name.
         extra: The extra of mahtrt that brings the package.
         distributions: Distributions that it consists of, each under all its names.
-        oldest: First version that has all we use.
-        before: First major version that is unknown to us; None: there is no such bound.
+        supported: From the first version that has all we use to the last that we know.
+        versions: The same in words, for messages.
         newest_opset: Major version of TensorRT to the newest ONNX opset its parser documents. The
             parser itself takes any number without a word.
         capabilities: Compute capabilities that it has kernels for, so that the package, some
@@ -49,8 +51,8 @@ class Flavour:
     module: str
     extra: str
     distributions: tuple[tuple[str, ...], ...]
-    oldest: tuple[int, ...]
-    before: int | None
+    supported: SpecifierSet
+    versions: str
     newest_opset: tuple[tuple[int, int], ...]
     capabilities: tuple[str, ...]
     chooses_capabilities: bool
@@ -67,20 +69,13 @@ class Flavour:
             "package index, which has to be reachable."
         )
 
-    @property
-    def versions(self) -> str:
-        """The supported versions, for messages."""
-        oldest = ".".join(map(str, self.oldest))
-        return f"{oldest} to {self.before - 1}.x" if self.before else f"{oldest} or newer"
-
     def supports(self, version: str) -> bool:
         """Whether this version of the package is one we know."""
-        numbers = version_numbers(version)
-        return numbers >= self.oldest and (self.before is None or numbers[0] < self.before)
+        return self.supported.contains(version, prereleases=True)
 
     def opset_limit(self, version: str) -> int:
         """The newest ONNX opset this version's parser documents."""
-        major = version_numbers(version)[0]
+        major = Version(version).major
         return max(opset for since, opset in self.newest_opset if since <= major)
 
 
@@ -93,8 +88,8 @@ FLAVOURS: dict[str, Flavour] = {
             module="tensorrt",
             extra="tensorrt",
             distributions=(("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),),
-            oldest=(10, 12),
-            before=12,
+            supported=SpecifierSet(">=10.12,<12"),
+            versions="10.12 to 11.x",
             newest_opset=((10, 24), (11, 25)),
             capabilities=(),
             chooses_capabilities=False,
@@ -109,8 +104,8 @@ FLAVOURS: dict[str, Flavour] = {
             module="tensorrt_rtx_bindings",
             extra="tensorrt-rtx",
             distributions=(("tensorrt-rtx-cu13-libs",), ("tensorrt-rtx-cu13-bindings",)),
-            oldest=(1, 2),
-            before=None,
+            supported=SpecifierSet(">=1.2"),
+            versions="1.2 or newer",
             newest_opset=((1, 25),),
             capabilities=("SM75", "SM80", "SM86", "SM89", "SM120", "SM121"),
             chooses_capabilities=True,
@@ -169,9 +164,3 @@ def load_flavour(flavour: Flavour, load: Callable[..., ModuleType | Any] = requi
             fix=flavour.install,
         )
     return trt
-
-
-def version_numbers(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version, ``(10, 16, 1, 11)``; ``(0,)`` where there are none."""
-    found = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(part) for part in found[0].split(".")) if found else (0,)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mahtrt.errors import MissingComponentError, UsageError
-from mahtrt.targets.tensorrt.flavours import Flavour, version_numbers
+from mahtrt.targets.tensorrt.flavours import Flavour
 
 HardwareCompatibility = Literal["none", "ampere_plus", "same_compute_capability"]
 
@@ -106,7 +106,7 @@ def _check_ranges(options: TensorRtOptions) -> None:
 def known_capabilities(trt: Any) -> tuple[str, ...]:
     """The compute capabilities that this TensorRT-RTX compiles for, ``("SM75", "SM80", …)``."""
     names = (each for each in trt.ComputeCapability.__members__ if each not in _NOT_A_CAPABILITY)
-    return tuple(sorted(names, key=lambda name: version_numbers(name[2:])))
+    return tuple(sorted(names, key=lambda name: (len(name), name)))
 
 
 def check_capabilities(names: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:

@@ -13,12 +13,7 @@ import tiny_network as tiny
 
 from mahtrt.errors import MissingComponentError, ModelError, UsageError
 from mahtrt.targets.table import find_target
-from mahtrt.targets.tensorrt.flavours import (
-    FLAVOURS,
-    find_flavour,
-    load_flavour,
-    version_numbers,
-)
+from mahtrt.targets.tensorrt.flavours import FLAVOURS, find_flavour, load_flavour
 from mahtrt.targets.tensorrt.onnx_head import read_head
 from mahtrt.targets.tensorrt.options import TensorRtOptions, check_options, known_capabilities
 
@@ -65,12 +60,6 @@ def test_a_missing_package_says_what_to_install(
         assert caught.value.exit_code == 6
         assert f"target {flavour.name}: got no Python package" in str(caught.value)
         assert f"pip install 'mahtrt[{flavour.extra}]'" in str(caught.value)
-
-
-def test_versions_for_messages() -> None:
-    assert ENTERPRISE.versions == "10.12 to 11.x"
-    assert RTX.versions == "1.2 or newer"
-    assert version_numbers("11.4.0.106rc1") == (11, 4, 0, 106)
 
 
 def test_unknown_flavours_list_the_known() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from mahtrt.errors import MissingComponentError, ModelError
 from mahtrt.machine import CudaProbe, probe_cuda
-from mahtrt.targets.tensorrt.flavours import FLAVOURS, version_numbers
+from mahtrt.targets.tensorrt.flavours import FLAVOURS
 from mahtrt.targets.tensorrt.soft_argmax import KERNEL
 
 NAMESPACE = "mahtrt"
@@ -31,7 +31,7 @@ BLOCK_THREADS = 256
 _SUBJECT = "fuse_soft_argmax"
 _WITHOUT = "Build without it: the graph's own soft-argmax gives the same landmarks."
 # First with ahead-of-time implementations.
-_OLDEST = (10, 9)
+_EXPECTED = "a whole installation of TensorRT"
 # Of tensorrt.plugin, all that is used here.
 _NEEDED = (
     "KernelLaunchParams",
@@ -74,26 +74,23 @@ def check_support(
         The module ``tensorrt.plugin``.
 
     Raises:
-        MissingComponentError: TensorRT-RTX, which has no plugins in Python; TensorRT before 10.9;
-            no NVIDIA driver; or an installation without ``tensorrt.plugin``.
+        MissingComponentError: TensorRT-RTX, which has no plugins in Python; no NVIDIA driver;
+            or an installation without ``tensorrt.plugin``.
     """
     if trt.__name__ == FLAVOURS["tensorrt-rtx"].module:
         raise _missing(
             f"TensorRT-RTX {trt.__version__}, which has no plugins in Python", "target tensorrt"
         )
-    oldest = ".".join(map(str, _OLDEST))
-    if version_numbers(trt.__version__) < _OLDEST:
-        raise _missing(f"TensorRT {trt.__version__}", f"{oldest} or newer")
     if problem := probe().problem:
         raise _missing(problem, "the GPU that the engine is for")
     name = f"{trt.__name__}.plugin"
     try:
         trtp = getattr(trt, "plugin", None) or load(name)
     except ImportError as error:
-        raise _missing(f"no module {name} ({error})", f"TensorRT {oldest} or newer") from error
+        raise _missing(f"no module {name} ({error})", _EXPECTED) from error
     absent = [needed for needed in _NEEDED if not hasattr(trtp, needed)]
     if absent:
-        raise _missing(f"{name} without {', '.join(absent)}", f"TensorRT {oldest} or newer")
+        raise _missing(f"{name} without {', '.join(absent)}", _EXPECTED)
     return trtp
 
 

@@ -316,17 +316,16 @@ def without(name: str) -> Any:
             GPU,
             r"got TensorRT-RTX 1\.7\.1\.116, which has no plugins .*expected target tensorrt\.",
         ),
-        (make_trt("10.8.0"), None, GPU, r"got TensorRT 10\.8\.0; expected 10\.9 or newer"),
         (make_trt(), None, CudaProbe(problem="no NVIDIA driver"), "got no NVIDIA driver; expected"),
         (make_trt(), refuse, GPU, r"got no module tensorrt\.plugin \(No module named"),
         (
             make_trt("11.4.0.106"),
             lambda name: without("aot_impl"),
             GPU,
-            r"got tensorrt\.plugin without aot_impl; expected TensorRT 10\.9",
+            r"got tensorrt\.plugin without aot_impl; expected a whole installation",
         ),
     ],
-    ids=["rtx", "old", "no driver", "no module", "no aot"],
+    ids=["rtx", "no driver", "no module", "no aot"],
 )
 def test_nothing_is_registered_where_the_api_is_not(
     trt: ModuleType, load: Callable[[str], Any] | None, probe: CudaProbe, message: str
