@@ -350,7 +350,7 @@ def build(
         plan_minutes=plan_minutes,
         seed=seed,
         weight_bits=weight_bits,
-        int8_float=int8_float,
+        int8_float=int8_float,  # type: ignore[arg-type]
         check_images=check_images,
         skip_bad=skip_bad,
         reference=reference,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mahtrt.build.engines import BuiltEngine, compile_engines
-from mahtrt.build.graphs import Graphs, graph_for, make_graphs
+from mahtrt.build.graphs import Graphs, make_graphs
 from mahtrt.build.images import split_images
 from mahtrt.build.judge import judge_engines
 from mahtrt.build.options import BuildOptions
@@ -42,10 +42,7 @@ def build(options: BuildOptions, progress: StageProgress | None = None) -> Build
         choice = choose_plan(request, images, tell)
         request = request.with_precisions(choice.precisions)
         graphs = make_graphs(request, images, choice, work, tell)
-        jobs = [
-            (job, graphs.models[graph_for(job.precision, job.target, options.int8_float)])
-            for job in request.jobs
-        ]
+        jobs = [(job, graphs.models[request.graph_kind(job)]) for job in request.jobs]
         tell("opening the reference", 0, 0)
         with open_reference(request, graphs) as reference:
             engines = compile_engines(jobs, options.engine, work, tell)

@@ -9,6 +9,7 @@ from mahtrt.calibration.methods import METHODS
 from mahtrt.errors import UsageError
 from mahtrt.measure.limits import Limits
 from mahtrt.models.reference import ModelSource
+from mahtrt.targets.graph_kinds import FloatType
 from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
@@ -97,7 +98,7 @@ class BuildOptions:
     plan_minutes: float = 10.0
     seed: int = 0
     weight_bits: int | None = None
-    int8_float: str = "fp16"
+    int8_float: FloatType = "fp16"
     check_images: int = 32
     skip_bad: bool = False
     reference: Path | None = None

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mahtrt.build.graphs import graph_for, weight_bits_for
 from mahtrt.build.images import ImageSets
 from mahtrt.build.options import AUTO_METHOD, AUTO_PLAN, CalibrationOptions
 from mahtrt.build.request import Request
@@ -148,7 +147,7 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
     kept, judged = _split(calib)
     rest = NetworkTensors(kept, graph.spec.input)
     cache = cache_folder(options.tensorrt.cache_dir) if options.tensorrt.cache else None
-    bits = weight_bits_for(graph_for("int8", target, options.int8_float), options.weight_bits)
+    bits = find_target(target).weight_bits(options.weight_bits)
     settings = AttributionOptions(options.calibration, bits, cache)
     attribution = attribute(graph, rest, settings, progress)
     result = make_plan(
@@ -159,7 +158,7 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
             bench=BenchSettings(
                 threads=options.threads,
                 images=len(judged),
-                int8_float=options.int8_float,  # type: ignore[arg-type]
+                int8_float=options.int8_float,
                 tensorrt=options.tensorrt,
             ),
         ),

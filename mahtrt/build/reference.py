@@ -16,6 +16,7 @@ from mahtrt.errors import MissingComponentError
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.machine import package_versions
 from mahtrt.runtime.session import Session
+from mahtrt.targets.graph_kinds import Fp32
 from mahtrt.targets.table import reference_target
 
 
@@ -60,7 +61,7 @@ def _reference(request: Request, graphs: Graphs) -> Reference:
             raise
         found = None
     if found is None:
-        return _export_as_reference(graph, graphs.models["fp32"], options.threads)
+        return _export_as_reference(graph, graphs.models[Fp32()], options.threads)
     backend, weights = found
     if options.threads is not None:
         import torch

@@ -10,6 +10,7 @@ from mahtrt.bundle.bundle import check_replaceable
 from mahtrt.errors import MissingComponentError, ModelError, UsageError
 from mahtrt.graph.graph_file import GraphFile, read_graph
 from mahtrt.progress import StageProgress
+from mahtrt.targets.graph_kinds import GraphKind
 from mahtrt.targets.table import TARGETS, all_targets, find_target
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
@@ -58,6 +59,13 @@ class Request:
             for precision in self.precisions
             for name in self.targets
             if precision in find_target(name).precisions
+        )
+
+    def graph_kind(self, job: Job) -> GraphKind:
+        """The graph that an engine is compiled from."""
+        options = self.options
+        return find_target(job.target).graph_kind(
+            job.precision, options.int8_float, options.weight_bits
         )
 
 

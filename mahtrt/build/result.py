@@ -104,7 +104,8 @@ def _manifest(
         spec=graph.spec,
         precision=request.precisions[-1],  # type: ignore[arg-type]
         models={
-            name: place.relative_to(work.bundle).as_posix() for name, place in graphs.models.items()
+            kind.name: place.relative_to(work.bundle).as_posix()
+            for kind, place in graphs.models.items()
         },
         engines=tuple(_measured(engine.record, judged.report) for engine in engines),
         default_engine=judged.default_engine,

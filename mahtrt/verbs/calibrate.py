@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mahtrt.atomic import write_text_atomic
-from mahtrt.build.graphs import weight_bits_for
 from mahtrt.build.options import CalibrationOptions, check_calibration
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.screening import refuse_unreal_images
 from mahtrt.data.subset import NetworkTensors
 from mahtrt.errors import UsageError
 from mahtrt.graph.graph_file import read_graph
+from mahtrt.machine import describe_machine
 from mahtrt.progress import StageProgress
+from mahtrt.targets.cpu import weight_bits_here
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -102,7 +103,7 @@ def calibrate_to_folder(options: CalibrateOptions, progress: StageProgress) -> C
     calib = open_dataset(options.calib, skip_bad=options.skip_bad)
     refuse_unreal_images(calib, source=options.calib)
     images = NetworkTensors(calib, graph.spec.input)
-    bits = weight_bits_for("int8", options.weight_bits)
+    bits = options.weight_bits or weight_bits_here(describe_machine())
     plan = load_plan(options.plan) if options.plan else default_plan(graph.proto, graph.spec)
     measured = None
     if options.sensitivity:

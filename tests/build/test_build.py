@@ -16,7 +16,6 @@ from foreign_network import SEED, ForeignNetwork
 
 import mahtrt.targets.openvino.build
 from mahtrt.build.build import build
-from mahtrt.build.graphs import graph_for
 from mahtrt.build.judge import AccuracyError, default_engine
 from mahtrt.build.result import BuildResult
 from mahtrt.bundle.bundle import read_bundle
@@ -28,6 +27,7 @@ from mahtrt.errors import MissingComponentError, UsageError
 from mahtrt.machine import package_versions
 from mahtrt.measure.limits import Limits
 from mahtrt.models.reference import ModelSource
+from mahtrt.targets.table import find_target
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 CALIB, POINTS = "phantom:6@1", (0, 1, 2)
@@ -262,10 +262,10 @@ def test_bf16_is_rounded_in_the_graph_unless_the_cpu_computes_it(
     native: bool, graph: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mahtrt.targets.openvino.build, "has_native_bf16", lambda: native)
-    assert graph_for("bf16", "openvino", "fp16") == graph
-    assert graph_for("bf16", "onnxruntime", "fp16") == "bf16"
-    assert graph_for("fp32", "openvino", "fp16") == "fp32"
-    assert graph_for("int8", "openvino", "fp16") == "int8"
+    assert find_target("openvino").graph_kind("bf16").name == graph
+    assert find_target("onnxruntime").graph_kind("bf16").name == "bf16"
+    assert find_target("openvino").graph_kind("fp32").name == "fp32"
+    assert find_target("openvino").graph_kind("int8").name == "int8"
 
 
 def test_bf16_engines_are_made_of_the_right_graph(built: Built) -> None:

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from foreign_network import ForeignNetwork
 
-import mahtrt.build.graphs
+import mahtrt.targets.target
 from mahtrt.build.graphs import Graphs, make_graphs
 from mahtrt.build.images import ImageSets
 from mahtrt.build.options import BuildOptions
@@ -49,7 +49,7 @@ def write(root: Path, graph: GraphFile, **options: object) -> tuple[Graphs, list
 
 def test_what_is_written(tmp_path: Path, graph: GraphFile) -> None:
     graphs, told = write(tmp_path / "made", graph, precisions=("fp32", "bf16", "int8"))
-    assert {name: place.name for name, place in graphs.models.items()} == {
+    assert {kind.name: place.name for kind, place in graphs.models.items()} == {
         "fp32": "model.onnx",
         "bf16": "model.bf16.onnx",
         "int8": "model.int8.onnx",
@@ -67,7 +67,7 @@ def test_what_is_written(tmp_path: Path, graph: GraphFile) -> None:
     assert card["method"] == "minmax"
     assert card["percentile"] is None
     assert card["skipped"] == []
-    quantized = {node.op_type for node in onnx.load(graphs.models["int8"]).graph.node}
+    quantized = {node.op_type for node in onnx.load(tmp_path / "made/model.int8.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= quantized
 
 
@@ -134,7 +134,7 @@ def test_weight_bits_of_this_cpu_are_used(
 ) -> None:
     for isa, bits in ((("avx2",), 7), (("avx2", "vnni"), 8)):
         here = dataclasses.replace(describe_machine(), architecture="x86_64", isa=isa)
-        monkeypatch.setattr(mahtrt.build.graphs, "describe_machine", lambda here=here: here)
+        monkeypatch.setattr(mahtrt.targets.target, "describe_machine", lambda here=here: here)
         graphs, _ = write(tmp_path / str(bits), graph)
         assert graphs.calibration["weight_bits"] == {"int8": bits}
 
