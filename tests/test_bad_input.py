@@ -384,8 +384,8 @@ CASES: dict[str, tuple[int, Spoil, tuple[str, ...]]] = {
     "bundle: newer": (5, newer_schema, ("mahtrt.bundle/2", "Upgrade mahtrt")),
     "bundle: changed model": (
         5,
-        lambda w: predict_changed(w, "engines/openvino-fp32/model.bin"),
-        ("model.bin", "Build the bundle again"),
+        lambda w: predict_changed(w, "engines/openvino-fp32/model.blob"),
+        ("model.blob", "Build the bundle again"),
     ),
     "bundle: changed manifest": (
         5,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +72,7 @@ def make_graphs(
     if any(kind.declares == "fp16" for kind in kinds):
         _check_fp16(request, images, progress)
     export = work.bundle / Fp32().file_name
-    shutil.copyfile(request.graph.path, export)
+    export.write_bytes(request.graph.path.read_bytes())
     models: dict[GraphKind, Path] = {Fp32(): export}
     for kind in kinds:
         if not isinstance(kind, Fp32 | Int8):

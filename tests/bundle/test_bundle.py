@@ -29,9 +29,7 @@ from mahtrt.errors import BuildError, DataError, IntegrityError, UsageError
 from mahtrt.runtime import open_session
 
 FILES = (
-    "engines/openvino-fp32/model.bin",
     "engines/openvino-fp32/model.blob",
-    "engines/openvino-fp32/model.xml",
     "golden.npz",
     "manifest.json",
     "model.onnx",
@@ -74,7 +72,7 @@ def test_what_was_written_is_read(tiny_bundle: Path) -> None:
     assert bundle.spec == tiny.SPEC
     listed = tuple(record.path for record in bundle.manifest.files)
     assert sorted([*listed, "manifest.json"]) == sorted(FILES)
-    assert bundle.engine_files(bundle.engine("openvino"))["ir"].is_file()
+    assert bundle.engine_files(bundle.engine("openvino"))["blob"].is_file()
     vectors = read_golden(bundle.file("golden.npz"))
     assert [vector.name for vector in vectors] == ["golden-0", "golden-1"]
     with open_session(tiny_bundle) as session:
@@ -142,14 +140,14 @@ def test_opening_checks_what_it_opens_only(copy: Path) -> None:
     (copy / "golden.npz").write_text("spoiled")
     with open_session(copy) as session:
         assert session.name == "openvino-fp32"
-    (copy / "model.onnx").write_bytes((copy / "model.onnx").read_bytes() + b" ")
-    with open_session(copy, engine="openvino"):
+    (copy / "engines/openvino-fp32/model.blob").write_bytes(b"")
+    with open_session(copy, engine="onnxruntime"):
         pass
+    with pytest.raises(IntegrityError, match=r"model\.blob"):
+        open_session(copy, engine="openvino")
+    (copy / "model.onnx").write_bytes((copy / "model.onnx").read_bytes() + b" ")
     with pytest.raises(IntegrityError, match=r"model\.onnx"):
         open_session(copy, engine="onnxruntime")
-    (copy / "engines/openvino-fp32/model.bin").write_bytes(b"")
-    with pytest.raises(IntegrityError, match=r"model\.bin"):
-        open_session(copy, engine="openvino")
 
 
 def change_manifest(path: Path, change: Callable[[dict], None]) -> None:

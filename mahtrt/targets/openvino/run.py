@@ -37,12 +37,10 @@ class OpenVinoBackend:
     def roles(engine: EngineRecord) -> tuple[str, ...]:
         """The engine's files that :meth:`open` reads here.
 
-        The compiled blob where OpenVINO and CPU are those that made it, with the IR to fall back
-        on; the IR where this OpenVINO is the one that wrote it; else the ONNX.
+        The compiled blob where OpenVINO and CPU are those that made it, with the ONNX to fall back
+        on; else the ONNX.
         """
-        if not _wrote_ir(engine):
-            return ("onnx",)
-        return ("blob", "ir", "weights") if _made_blob(engine) else ("ir", "weights")
+        return ("blob", "onnx") if _made_blob(engine) else ("onnx",)
 
     @classmethod
     def open(
@@ -65,8 +63,7 @@ class OpenVinoBackend:
         """
         require("openvino", extra="", needed_for=f"engine {engine.name}")
         roles, notes = cls.roles(engine), notes_on_opening(engine)
-        blob = files["blob"] if roles[0] == "blob" else None
-        source = files["ir" if blob else roles[0]]
+        blob, source = files["blob"] if "blob" in roles else None, files["onnx"]
         wanted = str(engine.device.get("inference_precision", "f32"))
         if wanted == "bf16" and not has_native_bf16():
             notes.append("Built for native BF16, which this CPU lacks: it runs in FP32 here.")
@@ -115,7 +112,7 @@ def notes_on_opening(engine: EngineRecord) -> list[str]:
     built_for, here = engine.device.get("name"), cpu_device()["name"]
     if built_for and built_for != here:
         notes.append(f"Built and measured on {built_for}; this is {here}.")
-    if not _wrote_ir(engine):
+    if not _same_version(engine):
         built_with = engine.versions.get("openvino", "another version")
         notes.append(
             f"Built with OpenVINO {built_with}, this is {openvino_version()}: "
@@ -132,13 +129,14 @@ def _measured_threads(engine: EngineRecord) -> int | None:
     return int(found) if found is not None and known else None
 
 
-def _wrote_ir(engine: EngineRecord) -> bool:
-    return "ir" in engine.files and engine.versions.get("openvino") == openvino_version()
+def _same_version(engine: EngineRecord) -> bool:
+    return engine.versions.get("openvino") == openvino_version()
 
 
 def _made_blob(engine: EngineRecord) -> bool:
     here = cpu_device()
-    return "blob" in engine.files and all(engine.device.get(key) == here[key] for key in here)
+    made_here = "blob" in engine.files and _same_version(engine)
+    return made_here and all(engine.device.get(key) == here[key] for key in here)
 
 
 def import_blob(path: Path, *, inference_precision: str, threads: int | None) -> Any | None:
@@ -151,19 +149,18 @@ def import_blob(path: Path, *, inference_precision: str, threads: int | None) ->
 
 
 def read_model(path: Path) -> Any:
-    """An ONNX or IR as an OpenVINO model that computes what the file says.
+    """An ONNX as an OpenVINO model that computes what the file says.
 
     Raises:
         RuntimeError: OpenVINO's own error.
     """
     model = shared_core().read_model(path)
-    if path.suffix == ".onnx":  # an IR of mahtrt went through it before it was saved
-        keep_concats_float(model)
+    keep_concats_float(model)
     return model
 
 
 def compile_model(path: Path, *, inference_precision: str, threads: int | None) -> Any:
-    """Compile an ONNX or IR for the CPU, for latency.
+    """Compile an ONNX for the CPU, for latency.
 
     Raises:
         RuntimeError: OpenVINO's own error.
@@ -225,7 +222,7 @@ def has_native_bf16() -> bool:
 
 
 def openvino_version() -> str:
-    """Release and build, e.g. ``2026.4.1-22982-…``: an IR is reused only by the same."""
+    """Release and build, e.g. ``2026.4.1-22982-…``: a blob is reused only by the same."""
     version: str = require("openvino", extra="", needed_for="target openvino").__version__
     return version
 

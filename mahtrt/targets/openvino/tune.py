@@ -57,12 +57,12 @@ Measure = Callable[[Path, Sequence[Configuration]], Mapping[Configuration, Timin
 
 
 def tune(
-    ir: Path, default: Configuration, candidates: Sequence[Configuration], measure: Measure
+    onnx: Path, default: Configuration, candidates: Sequence[Configuration], measure: Measure
 ) -> Tuned:
     """Choose between configurations.
 
     Args:
-        ir: The network.
+        onnx: The network.
         default: Kept unless another is faster by more than 5% in the median of the rounds.
         candidates: Others.
         measure: Times configurations in interleaved rounds, see :func:`time_configurations`.
@@ -70,7 +70,7 @@ def tune(
     others = [config for config in dict.fromkeys(candidates) if config != default]
     if not others:
         return Tuned(default, {})
-    timings = measure(ir, [default, *others])
+    timings = measure(onnx, [default, *others])
     tried = {str(config): round(found.p50_ms, 3) for config, found in timings.items()}
     gains = {config: speedup(timings[default], timings[config]) for config in others}
     best = max(gains, key=gains.__getitem__)
@@ -107,7 +107,7 @@ def thread_counts(default: int, *, root: Path = Path("/")) -> list[int]:
 
 
 def time_configurations(
-    ir: Path, configurations: Sequence[Configuration]
+    onnx: Path, configurations: Sequence[Configuration]
 ) -> dict[Configuration, Timings]:
     """Compile each and time them on random input, interleaved, for a few seconds.
 
@@ -117,7 +117,7 @@ def time_configurations(
     calls: dict[str, Callable[[], object]] = {}
     for config in configurations:
         compiled = compile_model(
-            ir, inference_precision=config.inference_precision, threads=config.threads
+            onnx, inference_precision=config.inference_precision, threads=config.threads
         )
         request, port = compiled.create_infer_request(), compiled.inputs[0]
         # The values do not matter: no kernel of these networks is faster for some of them.

@@ -30,7 +30,9 @@ ONE, F32 = Configuration("bf16", 1), Configuration("f32")
 
 
 def taking(times_ms: Mapping[Configuration, Sequence[float]]) -> Measure:
-    def measure(ir: Path, configurations: Sequence[Configuration]) -> dict[Configuration, Timings]:
+    def measure(
+        onnx: Path, configurations: Sequence[Configuration]
+    ) -> dict[Configuration, Timings]:
         return {config: Timings(tuple(times_ms[config])) for config in configurations}
 
     return measure
@@ -133,8 +135,10 @@ def test_real_configurations_are_timed_in_the_same_rounds(tmp_path: Path) -> Non
 def test_the_choice_is_recorded_and_used_on_this_cpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_wins: bool
 ) -> None:
-    def measure(ir: Path, configurations: Sequence[Configuration]) -> dict[Configuration, Timings]:
-        assert ir.is_file()
+    def measure(
+        onnx: Path, configurations: Sequence[Configuration]
+    ) -> dict[Configuration, Timings]:
+        assert onnx.is_file()
         return {
             config: Timings((1.0 if (config.threads == 1) == one_wins else 2.0,) * 9)
             for config in configurations
@@ -146,7 +150,7 @@ def test_the_choice_is_recorded_and_used_on_this_cpu(
     device = artifact.device
     assert set(device["tried"]) == {f"f32, threads {n}" for n in ("default", "1", "2")}
     assert device.get("threads") == (1 if one_wins else None)
-    record = EngineRecord("x", "openvino", "int8", {"ir": "x"}, 1, device, artifact.versions)
+    record = EngineRecord("x", "openvino", "int8", {"onnx": "x"}, 1, device, artifact.versions)
 
     asked: list[int | None] = []
     compile_model = ov_runtime.compile_model
@@ -175,7 +179,9 @@ def test_the_choice_is_recorded_and_used_on_this_cpu(
 def test_only_the_float_part_of_int8_may_change_its_precision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, tried: list[str]
 ) -> None:
-    def measure(ir: Path, configurations: Sequence[Configuration]) -> dict[Configuration, Timings]:
+    def measure(
+        onnx: Path, configurations: Sequence[Configuration]
+    ) -> dict[Configuration, Timings]:
         times = {"f32": 1.0, "bf16": 2.0}
         return {c: Timings((times[c.inference_precision],) * 9) for c in configurations}
 
@@ -194,4 +200,4 @@ def test_a_trial_is_neither_tuned_nor_kept_as_a_blob(tmp_path: Path) -> None:
         saved(tmp_path), "int8", tmp_path / "out", EngineOptions(trial=True), measure=never
     )
     assert not {"tried", "threads", "cores"} & set(artifact.device)
-    assert set(artifact.files) == {"onnx", "ir", "weights"}
+    assert set(artifact.files) == {"onnx"}
