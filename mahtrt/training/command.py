@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import time
+from datetime import timedelta
+from typing import Protocol
 
 import torch
 
@@ -21,10 +24,16 @@ from mahtrt.training.trainer import (
 SMOOTHING = 0.05
 
 
+class Progress(Protocol):
+    """Takes what goes on: the stage, how much of it is done and in all, and words about it."""
+
+    def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None: ...
+
+
 def train_and_report(
     options: TrainOptions,
     evaluation: str | None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[str]:
     """Train, then measure the written checkpoint on ``evaluation``.
 
@@ -36,18 +45,16 @@ def train_and_report(
     """
     tell = progress or (lambda *_: None)
     held_out = _open_held_out(evaluation, options) if evaluation else None
-    smoothed: list[float] = []
+    course = _Course(options.batch_size)
 
     def on_step(report: StepReport) -> None:
-        last = smoothed[-1] if smoothed else report.loss
-        smoothed.append(last + SMOOTHING * (report.loss - last))
-        tell("training", report.step, report.steps)
+        tell("training", report.step, report.steps, course.after(report))
 
-    tell("training", 0, options.steps)
-    spec = train(options, on_step)
+    tell("preparing the network", 0, 0)
+    spec = train(options, on_step, functools.partial(tell, "settling batch norms"))
     lines = [str(options.out)]
-    if smoothed:
-        lines.append(f"loss {smoothed[-1]:.4f} after {options.steps} steps")
+    if course.loss is not None:
+        lines.append(f"loss {course.loss:.4f} after {options.steps} steps")
     if held_out is not None:
         tell("evaluating", 0, 0)
         module = build_model(options.model, **options.overrides)
@@ -56,6 +63,31 @@ def train_and_report(
         mm = f", {error_mm:.3f} mm" if error_mm is not None else ""
         lines.append(f"MRE on {evaluation} ({len(held_out)} images): {error_px:.3f} px{mm}")
     return lines
+
+
+class _Course:
+    """How training goes: the loss, smoothed over steps, and the pace since the first step.
+
+    The first step is left out of the pace, since processes start and memory is taken in it.
+    """
+
+    def __init__(self, batch_size: int) -> None:
+        self.loss: float | None = None
+        self._batch_size = batch_size
+        self._first = (0, 0.0)
+
+    def after(self, report: StepReport) -> str:
+        """Step, loss, rate and time left, in words."""
+        now = time.monotonic()
+        words = f"step {report.step} of {report.steps}"
+        if self.loss is None:
+            self.loss, self._first = report.loss, (report.step, now)
+            return f"{words}, loss {self.loss:.4f}"
+        self.loss += SMOOTHING * (report.loss - self.loss)
+        seconds = (now - self._first[1]) / (report.step - self._first[0])
+        left = timedelta(seconds=round(seconds * (report.steps - report.step)))
+        rate = self._batch_size / max(seconds, 1e-9)
+        return f"{words}, loss {self.loss:.4f}, {rate:.1f} images/s, {left} left"
 
 
 def _open_held_out(source: str, options: TrainOptions) -> Dataset:

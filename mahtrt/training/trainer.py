@@ -93,8 +93,17 @@ class TrainingInterrupted(KeyboardInterrupt):
         self.state_path, self.step = state_path, step
 
 
-def train(options: TrainOptions, progress: Callable[[StepReport], None] | None = None) -> ModelSpec:
+def train(
+    options: TrainOptions,
+    progress: Callable[[StepReport], None] | None = None,
+    settling: Callable[[int, int], None] | None = None,
+) -> ModelSpec:
     """Train a network and write its checkpoint.
+
+    Args:
+        options: What to train, on what, and where the result goes.
+        progress: Called after each step.
+        settling: Called with (batches done, batches in all) while batch norms settle.
 
     Returns:
         The spec of the network, as written into the checkpoint.
@@ -115,7 +124,7 @@ def train(options: TrainOptions, progress: Callable[[StepReport], None] | None =
     run = _Run(options, module, dataset)
     first_step = run.restore() if options.resume else 0
     if first_step == 0:
-        run.settle()
+        run.settle(settling)
     run.loop(first_step, progress)
     notes = {"mahtrt.training": repr(_described(options))}
     save_checkpoint(options.out, module.state_dict(), module.spec, half=options.half, notes=notes)
@@ -181,15 +190,18 @@ class _Run:
         )
         self.state_path = options.out.with_name(options.out.name + ".state.pt")
 
-    def settle(self) -> None:
+    def settle(self, progress: Callable[[int, int], None] | None) -> None:
         """Run images through the network in training mode, so that batch norms know them."""
         plan = BatchPlan(
             self.num_samples, self.options.batch_size, 0, self.options.settle, self.options.seed
         )
         self.module.train()
         with torch.no_grad():
-            for images, _ in training_batches(self.samples, plan, workers=0):
+            batches = training_batches(self.samples, plan, workers=0)
+            for done, (images, _) in enumerate(batches, start=1):
                 self.module(images)
+                if progress:
+                    progress(done, self.options.settle)
 
     def loop(self, first_step: int, progress: Callable[[StepReport], None] | None) -> None:
         options = self.options

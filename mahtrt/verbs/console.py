@@ -22,7 +22,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 INTERRUPTED = 130
-SECONDS_BETWEEN_LINES = 30.0
+# Between two lines about a stage: more of them while it is young than when it has lasted.
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 30.0
 
 
 def say(text: str = "") -> None:
@@ -93,11 +94,11 @@ class StageDisplay:
     """Draws progress on stderr, only when it is told of some.
 
     It has no refresh thread of its own, which would disturb what is being timed. Where stderr is
-    no terminal, every stage is one line, and a long one tells of itself now and then.
+    no terminal, every stage is one line, and a long one tells of itself every few seconds.
     """
 
     def __init__(self) -> None:
-        self._begun = self._told = time.monotonic()
+        self._begun = self._stage_begun = self._told = time.monotonic()
         self._stage = ""
         self._live = sys.stderr.isatty()
         self._progress: Any = None
@@ -139,7 +140,7 @@ class StageDisplay:
                 self._task, completed=done, total=total or None, description=shown
             )
             self._progress.refresh()
-        elif time.monotonic() - self._told > SECONDS_BETWEEN_LINES:
+        elif self._is_time_for_a_line():
             if detail:
                 self._line(f"{stage}: {detail}")
             elif done:
@@ -149,7 +150,13 @@ class StageDisplay:
         """The callback of one stage."""
         return functools.partial(self.__call__, stage)
 
+    def _is_time_for_a_line(self) -> bool:
+        now = time.monotonic()
+        pause = min(max(SHORTEST_PAUSE_S, (now - self._stage_begun) / 20), LONGEST_PAUSE_S)
+        return now - self._told > pause
+
     def _begin(self, stage: str) -> None:
+        self._stage_begun = time.monotonic()
         if self._progress is not None:
             if self._task is not None:
                 self._progress.stop_task(self._task)

@@ -22,14 +22,23 @@ def options_for(folder: Path, steps: int, **changes: Any) -> TrainOptions:
 
 
 def test_it_tells_the_loss_and_the_error_on_other_images(tmp_path: Path) -> None:
-    calls: list[tuple[str, int, int]] = []
-    lines = train_and_report(options_for(tmp_path, 2), "phantom:2@7", lambda *c: calls.append(c))
-    assert calls == [
-        ("training", 0, 2),
+    calls: list[tuple[str, int, int, str]] = []
+
+    def note(stage: str, done: int, total: int, detail: str = "") -> None:
+        calls.append((stage, done, total, detail))
+
+    lines = train_and_report(options_for(tmp_path, 2, settle=1), "phantom:2@7", note)
+    assert [call[:3] for call in calls] == [
+        ("preparing the network", 0, 0),
+        ("settling batch norms", 1, 1),
         ("training", 1, 2),
         ("training", 2, 2),
         ("evaluating", 0, 0),
     ]
+    assert re.fullmatch(r"step 1 of 2, loss \d+\.\d{4}", calls[2][3])
+    # The first step is no measure of the pace: processes start and memory is taken in it.
+    pace = r"step 2 of 2, loss \d+\.\d{4}, \d+\.\d images/s, 0:00:00 left"
+    assert re.fullmatch(pace, calls[3][3])
     assert lines[0] == str(tmp_path / "net.safetensors")
     assert re.fullmatch(r"loss \d+\.\d{4} after 2 steps", lines[1])
     assert re.fullmatch(r"MRE on phantom:2@7 \(2 images\): \d+\.\d{3} px, \d+\.\d{3} mm", lines[2])

@@ -20,6 +20,7 @@ from mahtrt.export.passes.remove_unused import RemoveUnusedPass
 from mahtrt.export.passes.simplify import SimplifyPass
 from mahtrt.export.passes.split_pyramid_conv import SplitPyramidConvPass
 from mahtrt.export.passes.strip_metadata import StripMetadataPass
+from mahtrt.export.quiet import quiet_libraries
 
 
 class GraphPass(Protocol):
@@ -97,7 +98,8 @@ def run_passes(model: ir.Model, passes: Sequence[GraphPass]) -> dict[str, int]:
     for graph_pass in passes:
         name = type(graph_pass).__name__
         try:
-            changes[name] = changes.get(name, 0) + graph_pass(model)
+            with quiet_libraries():
+                changes[name] = changes.get(name, 0) + graph_pass(model)
         except Exception as error:
             raise ModelError(
                 f"graph pass {name}",

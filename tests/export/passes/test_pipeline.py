@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import logging
+
+import numpy as np
 import pytest
+from graphs import make_graph
+from onnx import helper
 
 from mahtrt.errors import UsageError
 from mahtrt.export.passes.pipeline import (
     export_passes,
     optimization_passes,
     optimizations_applied,
+    run_passes,
 )
 
 
@@ -42,3 +48,20 @@ def test_what_was_applied_is_told_from_what_was_skipped() -> None:
     changes = {"MergeSiblingConvsPass": 3, "FoldConstantsPass": 5}
     assert optimizations_applied(changes) == {first: 3, second: 0}
     assert optimizations_applied(changes, (second,)) == {first: 3, second: None}
+
+
+@pytest.mark.parametrize("debugging", [False, True])
+def test_libraries_are_only_heard_when_debugging(
+    debugging: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    if debugging:
+        caplog.set_level(logging.DEBUG, "mahtrt")
+    nodes = [
+        helper.make_node("Split", ["parts"], ["a", "b"], num_outputs=2),
+        helper.make_node("Add", ["x", "a"], ["sum"]),
+        helper.make_node("Add", ["sum", "b"], ["out"]),
+    ]
+    model = make_graph(nodes, {"parts": np.ones((2, 3), np.float32)}, shape=(1, 3))
+    run_passes(model, export_passes())
+    assert ("Skipping constant folding for op Split" in caplog.text) is debugging
+    assert logging.getLogger("onnxscript").level == logging.NOTSET
