@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mahtrt.errors import ModelError, UsageError
+from mahtrt.errors import MahtrtError, MissingComponentError, ModelError, UsageError
 from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
 from mahtrt.models.network import Network
 from mahtrt.models.outputs import check_outputs, named_outputs
@@ -29,6 +29,8 @@ from mahtrt.spec import ModelSpec, OutputSpec
 
 _numbers = itertools.count()
 
+_IMPORTABLE = "code that can be imported"
+_RUN_IT = "Run it with Python on its own, and install what it needs."
 _DECODED = (
     OutputSpec("landmarks", "landmarks", frame="network"),
     OutputSpec("confidence", "confidence"),
@@ -128,6 +130,7 @@ def load_foreign(reference: str, kwargs: Mapping[str, Any]) -> nn.Module:
     Raises:
         UsageError: Not a reference.
         ModelError: The file, module or factory is missing, fails, or makes something else.
+        MissingComponentError: The code imports a module that is not installed (exit 6).
     """
     location, _, attribute = reference.rpartition(":")
     if not location or not attribute.isidentifier():
@@ -180,12 +183,9 @@ def _dry_run(module: nn.Module, spec: ModelSpec) -> dict[str, Tensor]:
         try:
             returned = module(image)
         except Exception as error:
-            raise ModelError(
-                f"network {spec.family}",
-                got=f"{type(error).__name__}: {error}",
-                expected=f"a forward pass on an input of shape {tuple(image.shape)}",
-                fix="Check input.size and input.channels of the spec.",
-            ) from error
+            expected = f"a forward pass on an input of shape {tuple(image.shape)}"
+            fix = "Check input.size and input.channels of the spec."
+            raise _failed(f"network {spec.family}", error, expected, fix) from error
     return named_outputs(returned, spec)
 
 
@@ -203,7 +203,7 @@ def _import_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise _import_failed(str(path), error) from error
+        raise _failed(str(path), error, _IMPORTABLE, _RUN_IT) from error
     return module
 
 
@@ -211,16 +211,26 @@ def _import_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        raise _import_failed(name, error) from error
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and f"{name}.".startswith(f"{missing}."):  # not an import of it, but itself
+            raise _wrong(name, error, _IMPORTABLE, _RUN_IT) from error
+        raise _failed(name, error, _IMPORTABLE, _RUN_IT) from error
 
 
-def _import_failed(subject: str, error: BaseException) -> ModelError:
-    return ModelError(
-        subject,
-        got=f"{type(error).__name__}: {error}",
-        expected="code that can be imported",
-        fix="Run it with Python on its own, and install what it needs.",
-    )
+def _failed(subject: str, error: BaseException, expected: str, fix: str) -> MahtrtError:
+    """The error for code that failed: an import that is missing is named, to be installed."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return MissingComponentError(
+            subject,
+            got=f"an import of {error.name!r}, which Python does not find",
+            expected="it to be installed, or to lie beside the network's file",
+            fix="Install the package that provides it with pip.",
+        )
+    return _wrong(subject, error, expected, _RUN_IT if isinstance(error, ImportError) else fix)
+
+
+def _wrong(subject: str, error: BaseException, expected: str, fix: str) -> ModelError:
+    return ModelError(subject, got=f"{type(error).__name__}: {error}", expected=expected, fix=fix)
 
 
 def _factory(code: ModuleType, attribute: str, reference: str) -> Any:
@@ -248,12 +258,8 @@ def _made(factory: Any, kwargs: Mapping[str, Any], reference: str) -> nn.Module:
         try:
             made = factory(**kwargs)
         except (Exception, SystemExit) as error:
-            raise ModelError(
-                f"model {reference}",
-                got=f"{type(error).__name__}: {error}",
-                expected="a network",
-                fix="Give the factory's arguments as --kwarg key=value.",
-            ) from error
+            fix = "Give the factory's arguments as --kwarg key=value."
+            raise _failed(f"model {reference}", error, "a network", fix) from error
     if not isinstance(made, nn.Module):
         raise ModelError(
             f"model {reference}",

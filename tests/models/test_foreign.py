@@ -10,7 +10,7 @@ import torch
 from networks import HEATMAPS, LANDMARKS, MAP, SIZE, SqueezeExciteNet, Transformer, UNet, spec_for
 from torch import nn
 
-from mahtrt.errors import ModelError, UsageError
+from mahtrt.errors import MissingComponentError, ModelError, UsageError
 from mahtrt.models.foreign import adapt, complete_spec, load_foreign, parse_kwargs
 from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
 from mahtrt.spec import OutputSpec
@@ -117,6 +117,33 @@ def test_each_mistake_is_named(code: Path, reference: str, message: str) -> None
     (folder / "notes.txt").write_text("")
     with pytest.raises(ModelError, match=message):
         load_foreign(reference.format(code=code, folder=folder), {})
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import no_such_package_xyz.parts",
+        "def make():\n    from no_such_package_xyz.parts import Net\n    return Net()",
+    ],
+    ids=["on import", "in the factory"],
+)
+@pytest.mark.parametrize("by_file", [True, False], ids=["file", "module"])
+def test_a_missing_import_is_named(
+    code: str, by_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_net.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    reference = "their_net.py:make" if by_file else "their_net:make"
+    with pytest.raises(MissingComponentError, match=r"import of 'no_such_package_xyz.*pip") as told:
+        load_foreign(reference, {})
+    assert "--kwarg" not in str(told.value)
+    sys.modules.pop("their_net", None)
+
+
+def test_an_import_that_fails_is_not_called_wrong_arguments(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("def make():\n    from math import no_such_name")
+    with pytest.raises(ModelError, match=r"cannot import name 'no_such_name'.*Run it with Python"):
+        load_foreign(f"{tmp_path}/net.py:make", {})
 
 
 def test_wrong_keyword_is_named(code: Path) -> None:
