@@ -32,7 +32,6 @@ from mahtrt.targets.tensorrt.child import Request
 from mahtrt.targets.tensorrt.device import BuildDevice, build_platform, choose_device
 from mahtrt.targets.tensorrt.flavours import Flavour, load_flavour
 from mahtrt.targets.tensorrt.messages import build_error, cleaned, parse_error
-from mahtrt.targets.tensorrt.onnx_head import read_head
 from mahtrt.targets.tensorrt.options import (
     TensorRtOptions,
     check_options,
@@ -72,7 +71,7 @@ def build_engine(
     """Build a plan, or take the same one from the cache.
 
     Args:
-        onnx_path: Static shapes, weights inside. Its types are the engine's: FP16 by casts, INT8
+        onnx_path: An export, known to be whole. Its types are the engine's: FP16 by casts, INT8
             by Q/DQ.
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``; what the graph holds.
         out_dir: Gets model.plan and, where an engine may be inspected, layers.json.
@@ -80,7 +79,7 @@ def build_engine(
     Raises:
         BuildError: TensorRT refuses the graph (the message names the node), crashed, or took too
             long. Nothing is left in ``out_dir``.
-        ModelError: The file is no whole ONNX, or its shapes are not static.
+        ModelError: The graph's shapes are not static.
         UsageError: Options that contradict each other.
         InputError: A cache folder was asked for and cannot be used.
         MissingComponentError: The package or the GPU is missing, or the version is unknown.
@@ -88,7 +87,6 @@ def build_engine(
     own = options.of(TensorRtOptions)
     trt, device = check_request(flavour, own)
     version = str(trt.__version__)
-    _check_opset(onnx_path, flavour, version)
     key = _key(onnx_path, precision, flavour, version, device, own)
     job = _Job(onnx_path, out_dir, flavour, version, device, own, key, options.threads)
     cache, notes = None, [*device.notes, *ignored_options(own, flavour)]
@@ -117,23 +115,6 @@ def check_request(flavour: Flavour, options: TensorRtOptions) -> tuple[Any, Buil
     if options.cache:
         open_cache(options.cache_dir)
     return trt, device
-
-
-def _check_opset(onnx: Path, flavour: Flavour, version: str) -> None:
-    """Refuse what the parser would silently read as something else.
-
-    Raises:
-        ModelError: The file breaks off, or is newer than the parser knows.
-    """
-    opset = read_head(onnx).opsets.get("", 0)
-    limit = flavour.opset_limit(version)
-    if opset > limit:
-        raise ModelError(
-            str(onnx),
-            got=f"opset {opset} of domain ai.onnx",
-            expected=f"at most {limit}, the newest that {flavour.title} {version} knows",
-            fix=f"Export the model again with mahtrt export, or with opset {limit} or older.",
-        )
 
 
 def _key(

@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import Any, Literal
 
 from packaging.specifiers import SpecifierSet
-from packaging.version import Version
 
 from mahtrt.errors import MissingComponentError, UsageError, require
 
@@ -33,8 +32,6 @@ class Flavour:
         distributions: Distributions that it consists of, each under all its names.
         supported: From the first version that has all we use to the last that we know.
         versions: The same in words, for messages.
-        newest_opset: Major version of TensorRT to the newest ONNX opset its parser documents. The
-            parser itself takes any number without a word.
         capabilities: Compute capabilities that it has kernels for, so that the package, some
             hundred megabytes, need not be imported for its own list; empty where a build on the
             card itself finds out.
@@ -53,7 +50,6 @@ class Flavour:
     distributions: tuple[tuple[str, ...], ...]
     supported: SpecifierSet
     versions: str
-    newest_opset: tuple[tuple[int, int], ...]
     capabilities: tuple[str, ...]
     chooses_capabilities: bool
     has_hardware_compatibility: bool
@@ -73,11 +69,6 @@ class Flavour:
         """Whether this version of the package is one we know."""
         return self.supported.contains(version, prereleases=True)
 
-    def opset_limit(self, version: str) -> int:
-        """The newest ONNX opset this version's parser documents."""
-        major = Version(version).major
-        return max(opset for since, opset in self.newest_opset if since <= major)
-
 
 FLAVOURS: dict[str, Flavour] = {
     flavour.name: flavour
@@ -90,7 +81,6 @@ FLAVOURS: dict[str, Flavour] = {
             distributions=(("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),),
             supported=SpecifierSet(">=10.12,<12"),
             versions="10.12 to 11.x",
-            newest_opset=((10, 24), (11, 25)),
             capabilities=(),
             chooses_capabilities=False,
             has_hardware_compatibility=True,
@@ -106,7 +96,6 @@ FLAVOURS: dict[str, Flavour] = {
             distributions=(("tensorrt-rtx-cu13-libs",), ("tensorrt-rtx-cu13-bindings",)),
             supported=SpecifierSet(">=1.2"),
             versions="1.2 or newer",
-            newest_opset=((1, 25),),
             capabilities=("SM75", "SM80", "SM86", "SM89", "SM120", "SM121"),
             chooses_capabilities=True,
             has_hardware_compatibility=False,

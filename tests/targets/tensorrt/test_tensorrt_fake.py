@@ -18,7 +18,7 @@ import pytest
 import tiny_network as tiny
 from fake_tensorrt import make_fake
 
-from mahtrt.errors import BuildError, MissingComponentError, ModelError, UsageError
+from mahtrt.errors import BuildError, MissingComponentError, UsageError
 from mahtrt.machine import CudaProbe
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.target import EngineOptions
@@ -299,14 +299,3 @@ def test_a_tensorrt_without_the_plugin_api_is_said(
     with pytest.raises(MissingComponentError, match=r"no tensorrt\.plugin"):
         build(fuse_soft_argmax=True)
     assert fake.state.calls == []
-
-
-def test_the_opset_limit_is_the_version_s(fake: Any, build: Build, tmp_path: Path) -> None:
-    model = tiny.make_model()
-    model.opset_import[0].version = 25
-    onnx.save(model, tmp_path / "new.onnx")
-    if FLAVOURS["tensorrt"].opset_limit(fake.__version__) < 25:
-        with pytest.raises(ModelError, match=r"got opset 25 of domain ai.onnx; expected at most"):
-            build(tmp_path / "new.onnx")
-    else:
-        assert build(tmp_path / "new.onnx").batch == 1

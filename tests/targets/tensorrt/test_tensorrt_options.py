@@ -7,14 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import onnx
 import pytest
-import tiny_network as tiny
 
-from mahtrt.errors import MissingComponentError, ModelError, UsageError
+from mahtrt.errors import MissingComponentError, UsageError
+from mahtrt.export.tracing import OPSETS
 from mahtrt.targets.table import find_target
 from mahtrt.targets.tensorrt.flavours import FLAVOURS, find_flavour, load_flavour
-from mahtrt.targets.tensorrt.onnx_head import read_head
 from mahtrt.targets.tensorrt.options import TensorRtOptions, check_options, known_capabilities
 
 ENTERPRISE, RTX = FLAVOURS["tensorrt"], FLAVOURS["tensorrt-rtx"]
@@ -91,36 +89,15 @@ def test_what_rtx_does_not_have_is_refused() -> None:
         check_options(TensorRtOptions(fuse_soft_argmax=True), RTX)
 
 
+def test_what_is_exported_is_within_what_the_parsers_document() -> None:
+    # 24 by TensorRT 10, 25 by 11 and TensorRT-RTX; they take any other number without a word.
+    assert max(OPSETS) <= 24
+
+
 def test_only_capabilities_that_have_a_number_are_known() -> None:
     members = dict.fromkeys(("SM86", "SM120", "NONE", "CURRENT", "SM75"))
     trt = SimpleNamespace(ComputeCapability=SimpleNamespace(__members__=members))
     assert known_capabilities(trt) == ("SM75", "SM86", "SM120")
-
-
-def test_the_head_of_an_onnx_file(tmp_path: Path) -> None:
-    model = tiny.make_model()
-    model.opset_import.append(onnx.helper.make_opsetid("acme", 300))
-    model.opset_import[0].domain = "ai.onnx"  # the same as ""
-    onnx.save(model, tmp_path / "model.onnx")
-    head = read_head(tmp_path / "model.onnx")
-    assert head.opsets == {"": 20, "acme": 300}
-    assert head.graph_bytes == model.graph.ByteSize()
-
-
-def test_a_head_without_a_graph_or_operator_sets(tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    model = tiny.make_model()
-    del model.opset_import[:]
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match="hold no operator sets"):
-        read_head(path)
-    model = tiny.make_model()
-    model.ClearField("graph")
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match="hold no graph"):
-        read_head(path)
-    with pytest.raises(ModelError, match="Is a directory"):
-        read_head(tmp_path)
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS.values(), ids=FLAVOURS)
