@@ -25,6 +25,7 @@ from mahtrt.bundle.manifest import EngineRecord, GoldenInfo, Manifest
 from mahtrt.machine import describe_machine, package_versions
 from mahtrt.measure.limits import Verdict
 from mahtrt.measure.timing import Timings
+from mahtrt.targets.table import find_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +79,9 @@ def write_result(
 
 def _notes(record: EngineRecord) -> Iterator[str]:
     """What the user should know of an engine that was built."""
-    built = record.build
-    if built:
-        how = "from the cache, built in" if built["cached"] else "built in"
-        size, memory = built["plan_bytes"] / 2**20, built["peak_memory_mib"]
-        peak = f", at most {memory} MiB of memory" if memory else ""
-        yield (
-            f"{how} {built['seconds']:.1f} s{peak}; {size:.1f} MiB for "
-            f"{', '.join(record.device['compute_capabilities'])}; timing cache "
-            f"{built['timing_cache']}"
-        )
+    described = find_target(record.target).describe_build(record)
+    if described:
+        yield described
     yield from record.notes
 
 

@@ -207,6 +207,10 @@ class Target(ABC):
         """
         return None
 
+    def describe_build(self, engine: EngineRecord) -> str:
+        """How the build of an engine went, in a line; "" where there is nothing to tell."""
+        return ""
+
     @abstractmethod
     def roles(self, engine: EngineRecord) -> tuple[str, ...]:
         """The engine's files that :meth:`open` reads on this machine."""

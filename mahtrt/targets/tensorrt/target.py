@@ -95,6 +95,17 @@ class TensorRt(Target):
             return None
         return int8_layers_of_inspector(json.loads(files["layers"].read_text(encoding="utf-8")))
 
+    def describe_build(self, engine: EngineRecord) -> str:
+        built = engine.build
+        how = "from the cache, built in" if built["cached"] else "built in"
+        size, memory = built["plan_bytes"] / 2**20, built["peak_memory_mib"]
+        peak = f", at most {memory} MiB of memory" if memory else ""
+        return (
+            f"{how} {built['seconds']:.1f} s{peak}; {size:.1f} MiB for "
+            f"{', '.join(engine.device['compute_capabilities'])}; timing cache "
+            f"{built['timing_cache']}"
+        )
+
     def roles(self, engine: EngineRecord) -> tuple[str, ...]:
         return ("plan",)
 

@@ -1,0 +1,1 @@
+"""An invented target: a device of its own, an engine format of its own, and nothing of mahtrt's."""

@@ -1,0 +1,151 @@
+"""The target ``abacus``, for machines with an abacus.
+
+Its engine is a file of its own: a line that says which abacus it is for, then the graph. ONNX
+Runtime stands in for the beads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnxruntime
+
+from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.errors import BuildError, MissingComponentError, UsageError
+from mahtrt.spec import ModelSpec
+from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.backend import Backend, Tensor
+from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half, Int8
+from mahtrt.targets.layers import DEFAULT_RUNS, Layer
+from mahtrt.targets.onnxruntime.profile import profile
+from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend
+from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Host, Presence, Target
+
+# What stands on the table; None: nothing. Tests put one there and take it away.
+on_the_table: str | None = "Soroban 23"
+MAGIC = b"ABACUS "
+
+
+@dataclass(frozen=True, slots=True)
+class AbacusOptions:
+    """Options that no other target has."""
+
+    rods: int = 23
+
+
+class AbacusBackend(OnnxRuntimeBackend):
+    """An engine that was opened on an abacus."""
+
+    moves = 0
+
+    def infer(self, tensor: Tensor, outputs: object = None) -> dict[str, Tensor]:
+        AbacusBackend.moves += 1
+        return super().infer(tensor, outputs)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Abacus(Target):
+    """Computes in the types of the graph, on a device that may be missing."""
+
+    def presence(self, host: Host | None = None) -> Presence:
+        if on_the_table is None:
+            return Presence(False, "no abacus on the table", "Put one there.")
+        return Presence(True, f"on {on_the_table}")
+
+    def abilities(self, host: Host) -> Mapping[str, Presence]:
+        return {f"run {self.name}": self.presence(host)}
+
+    def require(self) -> None:
+        """A build needs nothing but wood."""
+
+    def check(self, options: EngineOptions) -> None:
+        if options.of(AbacusOptions).rods < 1:
+            raise UsageError("rods", got="0", expected="at least 1")
+
+    def check_timing(self, options: EngineOptions) -> None:
+        presence = self.presence()
+        if not presence.able:
+            raise MissingComponentError("planning", got=presence.detail, expected="an abacus")
+
+    def can_run(self, engine: EngineRecord) -> bool:
+        return on_the_table is not None and engine.device["name"] == on_the_table
+
+    def float_type(self, asked: FloatType) -> FloatType:
+        return asked
+
+    def weight_bits(self, asked: int | None) -> int:
+        return asked or 8
+
+    def graph_kind(
+        self, precision: str, int8_float: FloatType = "fp16", weight_bits: int | None = None
+    ) -> GraphKind:
+        if precision == "int8":
+            return Int8(int8_float, self.weight_bits(weight_bits))
+        return Half("bf16") if precision == "bf16" else super().graph_kind(precision)
+
+    def build(
+        self,
+        onnx_path: Path,
+        precision: str,
+        out_dir: Path,
+        options: EngineOptions = DEFAULT_OPTIONS,
+    ) -> EngineArtifact:
+        beads = out_dir / "model.beads"
+        out_dir.mkdir(parents=True, exist_ok=True)
+        beads.write_bytes(MAGIC + str(on_the_table).encode() + b"\n" + onnx_path.read_bytes())
+        return EngineArtifact(
+            files={"onnx": onnx_path, "beads": beads},
+            batch=1,
+            device={"name": on_the_table, "rods": options.of(AbacusOptions).rods},
+            versions={"abacus": "1200 BC"},
+            build={"beads": 5},
+        )
+
+    def describe_build(self, engine: EngineRecord) -> str:
+        return f"built with {engine.build['beads']} beads a rod"
+
+    def int8_products(self, files: Mapping[str, Path]) -> int:
+        return files["beads"].read_bytes().count(b"QuantizeLinear")
+
+    def roles(self, engine: EngineRecord) -> tuple[str, ...]:
+        return ("beads",)
+
+    def open(
+        self,
+        engine: EngineRecord,
+        files: Mapping[str, Path],
+        spec: ModelSpec,
+        *,
+        threads: int | None = None,
+    ) -> Backend:
+        if on_the_table is None:
+            raise MissingComponentError(f"engine {engine.name}", got="no abacus on the table")
+        magic, _, graph = files["beads"].read_bytes().partition(b"\n")
+        if magic != MAGIC + on_the_table.encode():
+            raise BuildError(f"engine {engine.name}", got=magic.decode(), expected=on_the_table)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return AbacusBackend(session, spec, engine.name)
+
+    def profile(
+        self,
+        artifact: EngineArtifact,
+        backend: Backend,
+        tensor: Tensor,
+        *,
+        threads: int | None = None,
+        runs: int = DEFAULT_RUNS,
+    ) -> list[Layer]:
+        return profile(artifact.files["onnx"], tensor, threads=threads, runs=runs)
+
+
+TARGET = Abacus(
+    "abacus",
+    package="abacus",
+    precisions=("fp32", "fp16", "int8"),
+    own_options=AbacusOptions,
+    rank=2,
+)
