@@ -32,13 +32,9 @@ if importlib.util.find_spec("mahtrt") is None:
 
 from gpu_probe_child import AGREEMENT_PX, MARK  # noqa: E402
 
+from mahtrt.cuda import CudaProbe, probe_cuda  # noqa: E402
 from mahtrt.errors import MahtrtError  # noqa: E402
-from mahtrt.machine import (  # noqa: E402
-    CudaProbe,
-    describe_machine,
-    package_versions,
-    probe_cuda,
-)
+from mahtrt.machine import describe_machine, package_versions  # noqa: E402
 from mahtrt.targets.tensorrt.flavours import FLAVOURS, Flavour  # noqa: E402
 
 SCHEMA = "mahtrt.gpu-probe/1"

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "mahtrt"
-GROUND = ("errors", "spec", "schema", "atomic", "digest", "interrupt", "machine", "progress")
+GROUND = (
+    *("errors", "spec", "schema", "atomic", "digest", "interrupt", "machine", "cuda", "progress"),
+)
 LAYERS = (
     *("ground", "data", "bundle", "measure", "targets", "runtime", "graph", "precision"),
     *("calibration", "models", "export", "benchmarks", "planning", "build", "inspection"),

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from mahtrt.bundle.manifest import EngineRecord, Precision
+from mahtrt.cuda import CudaProbe, probe_cuda
 from mahtrt.errors import require
-from mahtrt.machine import CudaProbe, describe_machine, package_version, probe_cuda
+from mahtrt.machine import describe_machine, package_version
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend, Tensor
@@ -29,8 +30,9 @@ T = TypeVar("T")
 
 
 def has_module(name: str) -> bool:
-    """Whether an import would find a module, which is not imported."""
-    return importlib.util.find_spec(name) is not None
+    """Whether a module is there, and not only a folder of that name. Nothing is imported."""
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,16 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from mahtrt.machine import (
-    CudaProbe,
-    Machine,
-    describe_machine,
-    package_version,
-    probe_cuda,
-)
+from mahtrt.cuda import NEED_GPU, CudaProbe, probe_cuda
+from mahtrt.machine import Machine, describe_machine, package_version
 from mahtrt.targets.table import all_targets
 from mahtrt.targets.target import Host, has_module
-from mahtrt.targets.tensorrt.presence import NO_DRIVER
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -198,7 +192,7 @@ def _bf16_check(isa: set[str]) -> Check:
 def _cuda_check(cuda: CudaProbe) -> Check:
     if cuda.problem:
         known = f" (CUDA {cuda.version})" if cuda.version else ""
-        return Check("cuda driver", "missing", cuda.problem + known, NO_DRIVER, group="machine")
+        return Check("cuda driver", "missing", cuda.problem + known, NEED_GPU, group="machine")
     driver = f"driver {cuda.driver}, " if cuda.driver else ""
     what = f"{driver}CUDA {cuda.version}: {', '.join(cuda.devices)}"
     return Check("cuda driver", "ok", what, group="machine")

@@ -22,9 +22,9 @@ from mahtrt.build.options import BuildOptions
 from mahtrt.build.request import check
 from mahtrt.build.result import BuildResult
 from mahtrt.bundle.bundle import read_bundle
+from mahtrt.cuda import probe_cuda
 from mahtrt.errors import GateError, MissingComponentError
 from mahtrt.graph.graph_file import read_graph
-from mahtrt.machine import probe_cuda
 from mahtrt.measure.limits import Limits
 from mahtrt.precision.check import check_half
 from mahtrt.progress import silent

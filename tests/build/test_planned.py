@@ -16,10 +16,10 @@ from mahtrt.build.build import build
 from mahtrt.build.options import BuildOptions
 from mahtrt.build.planned import SHARE_OF_LIMITS, planning_target
 from mahtrt.calibration.plan import load_plan
+from mahtrt.cuda import probe_cuda
 from mahtrt.data.phantom import PhantomDataset
 from mahtrt.data.subset import NetworkTensors, hold_back
 from mahtrt.errors import DataError, MissingComponentError, UsageError
-from mahtrt.machine import probe_cuda
 from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import compose, decidable
 from mahtrt.planning.planner import PlanOptions, PlanResult

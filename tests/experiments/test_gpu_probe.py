@@ -14,8 +14,9 @@ import pytest
 from tensorrt_stage import Stage
 from tiny_network import SPEC, make_model
 
-from mahtrt.machine import CudaProbe, probe_cuda
+from mahtrt.cuda import CudaProbe, probe_cuda
 from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.target import has_module
 from mahtrt.targets.tensorrt.flavours import FLAVOURS
 
 SCRIPT = Path(__file__).parents[2] / "experiments/gpu_probe.py"
@@ -68,7 +69,7 @@ def test_without_a_gpu_it_refuses_and_records_the_refusal(tmp_path: Path) -> Non
     assert record["refusal"] in ended.stderr
     assert set(record["flavours"]) == set(FLAVOURS)
     for name, found in record["flavours"].items():
-        assert found["imports"] is (importlib.util.find_spec(FLAVOURS[name].module) is not None)
+        assert found["imports"] is has_module(FLAVOURS[name].module)
         assert FLAVOURS[name].title in record["refusal"]
 
 

@@ -17,10 +17,10 @@ from tiny_graphs import smooth_images
 
 from mahtrt.calibration.int8_check import check_int8
 from mahtrt.calibration.plan import load_plan, save_plan
+from mahtrt.cuda import CudaProbe
 from mahtrt.errors import BuildError, GateError, MahtrtError, MissingComponentError
 from mahtrt.graph.describe import describe_graph
 from mahtrt.graph.graph_file import GraphFile
-from mahtrt.machine import CudaProbe
 from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import Candidate, compose
 from mahtrt.planning.gains import OTHER, find_owners, time_by_block

@@ -14,7 +14,7 @@ import pytest
 from fake_cuda import FakeCuda
 from fake_tensorrt import make_fake
 
-from mahtrt.machine import probe_cuda
+from mahtrt.cuda import probe_cuda
 from mahtrt.measure.timing import Timings
 from mahtrt.planning import workbench
 from mahtrt.targets.tensorrt import build as builder

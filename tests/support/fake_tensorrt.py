@@ -113,7 +113,7 @@ def make_fake(version: str = "10.16.1", *, driver: bool = True) -> Any:
     major = int(version.partition(".")[0])
     module = "tensorrt_rtx_bindings" if major == 1 else "tensorrt"
     trt: Any = types.ModuleType(module)
-    trt.__spec__ = ModuleSpec(module, None)  # importlib.util.find_spec wants one
+    trt.__spec__ = ModuleSpec(module, None, origin="fake")  # importlib.util.find_spec wants one
     trt.__version__ = version
     trt.state = state = FakeState(rtx=major == 1, driver=driver)
     for name, entry in API.items():

@@ -16,8 +16,8 @@ import tiny_network as tiny
 
 import mahtrt.targets.openvino.run as ov_runtime
 from mahtrt.bundle.bundle import EngineRecord
+from mahtrt.cuda import CudaProbe
 from mahtrt.errors import BuildError, ModelError, UsageError
-from mahtrt.machine import CudaProbe
 from mahtrt.runtime import Session
 from mahtrt.targets.backend import check_interface
 from mahtrt.targets.openvino import build as ov_builder

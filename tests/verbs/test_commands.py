@@ -18,6 +18,7 @@ from typer.testing import Result
 import mahtrt
 import mahtrt.build.judge
 from mahtrt.cli import app
+from mahtrt.targets.target import has_module
 
 # Names and meanings are a contract; more may be added.
 VERBS = {"demo", "models", "export", "build", "bench", "predict", "verify", "doctor", "train"}
@@ -215,7 +216,7 @@ def test_fp16_for_a_target_without_it_is_a_missing_component(
 def test_tensorrt_that_is_not_installed_is_exit_6(
     foreign_network: ForeignNetwork, tmp_path: Path
 ) -> None:
-    assert importlib.util.find_spec("tensorrt") is None
+    assert not has_module("tensorrt")
     result = build(foreign_network, tmp_path, "--fp16", "--target=tensorrt")
     check_error(result, 6, "target tensorrt", "pip install 'mahtrt[tensorrt]'")
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mahtrt.machine import CudaProbe, Machine
+from mahtrt.cuda import CudaProbe
+from mahtrt.machine import Machine
 from mahtrt.targets.tensorrt.flavours import FLAVOURS
 from mahtrt.verbs import doctor
 from mahtrt.verbs.doctor import Check, diagnose, exit_code, to_dict, to_text

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from mahtrt.atomic import temporary_sibling
+from mahtrt.cuda import probe_cuda
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import BuildError, ModelError
-from mahtrt.machine import probe_cuda
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions
 from mahtrt.targets.tensorrt import soft_argmax

@@ -19,10 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.cuda import CUDA_LIBRARY, NEED_GPU, CudaProbe, cuda_error_name, probe_cuda
 from mahtrt.errors import MahtrtError, MissingComponentError
-from mahtrt.machine import CUDA_LIBRARY, CudaProbe, cuda_error_name, probe_cuda
-
-NEED_GPU = "Needs a machine with an NVIDIA GPU and its driver; no package can bring it."
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: does not wait for the default stream
 _OUT_OF_MEMORY = 2

@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from mahtrt.cuda import CudaProbe
 from mahtrt.errors import MissingComponentError
-from mahtrt.machine import CudaProbe
 from mahtrt.targets.tensorrt.flavours import Flavour
 from mahtrt.targets.tensorrt.options import (
     DEFAULT_CAPABILITIES,

@@ -6,10 +6,9 @@ no TensorRT is imported.
 
 from __future__ import annotations
 
+from mahtrt.cuda import NEED_GPU
 from mahtrt.targets.target import Host, Presence
 from mahtrt.targets.tensorrt.flavours import Flavour
-
-NO_DRIVER = "Needs a machine with an NVIDIA GPU and its driver; no package can bring it."
 
 
 def can_build_without_gpu(flavour: Flavour, host: Host) -> Presence:
@@ -25,7 +24,7 @@ def can_run(flavour: Flavour, host: Host) -> Presence:
     cuda, package = host.probe_cuda(), _package(flavour, host)
     if cuda.problem:
         installed = f"; {package.detail} is installed" if package.able else ""
-        return Presence(False, f"{cuda.problem}{installed}", NO_DRIVER)
+        return Presence(False, f"{cuda.problem}{installed}", NEED_GPU)
     devices = ", ".join(cuda.devices)
     if not package.able:
         return Presence(False, f"the driver sees {devices}, but {package.detail}", package.fix)

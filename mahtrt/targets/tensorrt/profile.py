@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.cuda import probe_cuda
 from mahtrt.errors import MissingComponentError
-from mahtrt.machine import probe_cuda
 from mahtrt.targets.layers import WARM_UP, Layer, layers_from_profile, undisturbed
 from mahtrt.targets.tensorrt.flavours import Flavour
 from mahtrt.targets.tensorrt.options import TensorRtOptions

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from fake_cuda import FakeCuda
 
+from mahtrt.cuda import probe_cuda
 from mahtrt.errors import MahtrtError, MissingComponentError
-from mahtrt.machine import probe_cuda
 from mahtrt.targets.tensorrt.cuda_driver import open_device
 
 

@@ -17,9 +17,9 @@ from tensorrt_stage import Stage, make_plan, record
 from tiny_network import SIZE, SPEC, make_image, make_model
 
 from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.cuda import probe_cuda
 from mahtrt.data.preprocess import preprocess
 from mahtrt.errors import BuildError, MahtrtError, MissingComponentError, ModelError
-from mahtrt.machine import probe_cuda
 from mahtrt.runtime.session import Session
 from mahtrt.targets.table import find_target
 from mahtrt.targets.tensorrt import cuda_driver

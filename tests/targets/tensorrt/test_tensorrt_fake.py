@@ -18,8 +18,8 @@ import pytest
 import tiny_network as tiny
 from fake_tensorrt import make_fake
 
+from mahtrt.cuda import CudaProbe
 from mahtrt.errors import BuildError, MissingComponentError, UsageError
-from mahtrt.machine import CudaProbe
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt import build as builder

@@ -20,8 +20,8 @@ import pytest
 import tiny_network as tiny
 from onnx import TensorProto, helper, numpy_helper
 
+from mahtrt.cuda import CudaProbe
 from mahtrt.errors import BuildError
-from mahtrt.machine import CudaProbe
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import EngineOptions

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from mahtrt.cuda import CudaProbe, probe_cuda
 from mahtrt.errors import MissingComponentError, ModelError
-from mahtrt.machine import CudaProbe, probe_cuda
 from mahtrt.targets.tensorrt.flavours import FLAVOURS
 from mahtrt.targets.tensorrt.soft_argmax import KERNEL
 

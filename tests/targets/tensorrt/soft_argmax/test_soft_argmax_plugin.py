@@ -18,8 +18,8 @@ from onnx import TensorProto, helper
 from soft_argmax_cpu import CpuKernel
 from soft_argmax_twin import with_twin
 
+from mahtrt.cuda import CudaProbe, probe_cuda
 from mahtrt.errors import MissingComponentError, ModelError
-from mahtrt.machine import CudaProbe, probe_cuda
 from mahtrt.targets.tensorrt.soft_argmax import fuse as fusion
 from mahtrt.targets.tensorrt.soft_argmax import plugin
 
