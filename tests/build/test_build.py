@@ -14,7 +14,7 @@ import pytest
 from build_options import make_options
 from foreign_network import SEED, ForeignNetwork
 
-import mahtrt.targets.openvino.build
+import mahtrt.build.request
 from mahtrt.build.build import build
 from mahtrt.build.judge import AccuracyError, default_engine
 from mahtrt.build.result import BuildResult
@@ -27,7 +27,7 @@ from mahtrt.errors import MissingComponentError, UsageError
 from mahtrt.machine import package_versions
 from mahtrt.measure.limits import Limits
 from mahtrt.models.reference import ModelSource
-from mahtrt.targets.table import find_target
+from mahtrt.targets.openvino.run import has_native_bf16
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 CALIB, POINTS = "phantom:6@1", (0, 1, 2)
@@ -257,20 +257,9 @@ def test_an_own_plan_is_honoured(
     assert [node.op_type for node in nodes].count("QuantizeLinear") == 1
 
 
-@pytest.mark.parametrize(("native", "graph"), [(False, "bf16"), (True, "fp32")])
-def test_bf16_is_rounded_in_the_graph_unless_the_cpu_computes_it(
-    native: bool, graph: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mahtrt.targets.openvino.build, "has_native_bf16", lambda: native)
-    assert find_target("openvino").graph_kind("bf16").name == graph
-    assert find_target("onnxruntime").graph_kind("bf16").name == "bf16"
-    assert find_target("openvino").graph_kind("fp32").name == "fp32"
-    assert find_target("openvino").graph_kind("int8").name == "int8"
-
-
 def test_bf16_engines_are_made_of_the_right_graph(built: Built) -> None:
     files = {engine.name: engine.files["onnx"] for engine in built.result.manifest.engines}
-    native = mahtrt.targets.openvino.build.has_native_bf16()
+    native = has_native_bf16()
     assert files["openvino-bf16"] == ("model.onnx" if native else "model.bf16.onnx")
     assert files["onnxruntime-bf16"] == "model.bf16.onnx"
     (engine,) = (e for e in built.result.manifest.engines if e.name == "openvino-bf16")

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 import pytest
+from cpus import Cpu
 from foreign_network import ForeignNetwork
 
-import mahtrt.targets.target
 from mahtrt.build.graphs import Graphs, make_graphs
 from mahtrt.build.images import ImageSets
 from mahtrt.build.options import BuildOptions
@@ -19,7 +20,6 @@ from mahtrt.calibration.plan import load_plan
 from mahtrt.data.phantom import PhantomDataset
 from mahtrt.errors import ModelError, UsageError
 from mahtrt.graph.graph_file import GraphFile, read_graph
-from mahtrt.machine import describe_machine
 
 
 @pytest.fixture(scope="module")
@@ -130,12 +130,11 @@ def test_a_plan_without_int8_is_refused(tmp_path: Path, graph: GraphFile) -> Non
 
 
 def test_weight_bits_of_this_cpu_are_used(
-    tmp_path: Path, graph: GraphFile, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, graph: GraphFile, cpu: Callable[[str], Cpu]
 ) -> None:
-    for isa, bits in ((("avx2",), 7), (("avx2", "vnni"), 8)):
-        here = dataclasses.replace(describe_machine(), architecture="x86_64", isa=isa)
-        monkeypatch.setattr(mahtrt.targets.target, "describe_machine", lambda here=here: here)
-        graphs, _ = write(tmp_path / str(bits), graph)
+    for kind in ("avx2", "vnni"):
+        bits = cpu(kind).weight_bits
+        graphs, _ = write(tmp_path / kind, graph)
         assert graphs.calibration["weight_bits"] == {"int8": bits}
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import onnx
 import pytest
 import tiny_network as tiny
+from cpus import Cpu
 
 import mahtrt.targets.openvino.run as ov_runtime
 from mahtrt.bundle.bundle import EngineRecord
@@ -99,11 +101,11 @@ def test_dynamic_shapes_are_refused(target: str, tmp_path: Path) -> None:
         find_target(target).build(save(model, tmp_path), "fp32", tmp_path / "out")
 
 
-@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("kind", ["avx2", "vnni", "bf16", "amx"])
 def test_bf16_is_asked_for_only_where_it_is_native(
-    tmp_path: Path, native: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kind: str, cpu: Callable[[str], Cpu]
 ) -> None:
-    monkeypatch.setattr(ov_builder, "has_native_bf16", lambda: native)
+    native = cpu(kind).bf16
     path = save(tiny.make_model(), tmp_path)
     artifact = ov_builder.build_engine(path, "bf16", tmp_path / "out", TRIAL)
     assert artifact.device["inference_precision"] == ("bf16" if native else "f32")
@@ -187,19 +189,15 @@ def test_another_openvino_compiles_the_onnx_again(tmp_path: Path) -> None:
         np.testing.assert_array_equal(array, first[name])
 
 
-def test_another_cpu_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_cpu_is_said(tmp_path: Path, cpu: Callable[[str], Cpu]) -> None:
     record, files = openvino_engine(tmp_path)
     device = {**record.device, "name": "Other CPU", "inference_precision": "bf16"}
-    monkeypatch.setattr(ov_runtime, "has_native_bf16", lambda: False)
+    cpu("avx2")
     record = replace(record, device=device)
     assert ov_runtime.OpenVinoBackend.roles(record) == ("onnx",)
     notes = ov_runtime.OpenVinoBackend.open(record, files, tiny.SPEC, threads=1).notes
     assert "Built and measured on Other CPU" in notes[0]
     assert "runs in FP32 here" in notes[1]
-
-
-def test_has_native_bf16_is_what_openvino_says() -> None:
-    assert ov_builder.has_native_bf16() is ("BF16" in ov_runtime.cpu_device()["capabilities"])
 
 
 def test_unknown_targets_list_the_known() -> None:

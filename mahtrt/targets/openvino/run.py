@@ -217,8 +217,7 @@ def has_native_bf16() -> bool:
 
     OpenVINO names the capability on CPUs that only emulate it, so the CPU's flags are asked too.
     """
-    native = {"bf16", "amx-bf16"} & set(describe_machine().isa)
-    return bool(native) and "BF16" in cpu_device()["capabilities"]
+    return describe_machine().multiplies_bf16 and "BF16" in cpu_device()["capabilities"]
 
 
 def openvino_version() -> str:

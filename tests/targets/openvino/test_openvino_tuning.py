@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import pytest
 import tiny_network as tiny
+from cpus import Cpu
 
 import mahtrt.targets.openvino.run as ov_runtime
 from mahtrt.bundle.bundle import EngineRecord
@@ -133,7 +134,7 @@ def test_real_configurations_are_timed_in_the_same_rounds(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("one_wins", [True, False])
 def test_the_choice_is_recorded_and_used_on_this_cpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_wins: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpu: Callable[[str], Cpu], one_wins: bool
 ) -> None:
     def measure(
         onnx: Path, configurations: Sequence[Configuration]
@@ -145,7 +146,7 @@ def test_the_choice_is_recorded_and_used_on_this_cpu(
         }
 
     monkeypatch.setattr(ov_builder, "thread_counts", lambda own: [1, 2])
-    monkeypatch.setattr(ov_builder, "has_native_bf16", lambda: False)
+    cpu("avx2")
     artifact = ov_builder.build_engine(saved(tmp_path), "int8", tmp_path / "out", measure=measure)
     device = artifact.device
     assert set(device["tried"]) == {f"f32, threads {n}" for n in ("default", "1", "2")}
@@ -177,7 +178,7 @@ def test_the_choice_is_recorded_and_used_on_this_cpu(
     [("int8", ["bf16, threads 1", "f32, threads 1"]), ("bf16", []), ("fp32", [])],
 )
 def test_only_the_float_part_of_int8_may_change_its_precision(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, tried: list[str]
+    tmp_path: Path, cpu: Callable[[str], Cpu], precision: str, tried: list[str]
 ) -> None:
     def measure(
         onnx: Path, configurations: Sequence[Configuration]
@@ -185,7 +186,7 @@ def test_only_the_float_part_of_int8_may_change_its_precision(
         times = {"f32": 1.0, "bf16": 2.0}
         return {c: Timings((times[c.inference_precision],) * 9) for c in configurations}
 
-    monkeypatch.setattr(ov_builder, "has_native_bf16", lambda: True)
+    cpu("bf16")
     artifact = ov_builder.build_engine(
         saved(tmp_path), precision, tmp_path / "out", EngineOptions(threads=1), measure=measure
     )
