@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from planning_fixtures import Network
 from tiny_graphs import SIZE, Builder, smooth_images, soft_argmax, tiny_spec
 
 from mahtrt.calibration.ranges import collect_ranges
@@ -27,8 +28,8 @@ IMAGES = smooth_images(3, seed=5)
 
 
 @pytest.fixture(scope="module")
-def found(graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe) -> Sensitivity:
-    return measure_sensitivity(graph, candidates, recipe, IMAGES, SensitivityOptions(threads=1))
+def found(network: Network) -> Sensitivity:
+    return measure_sensitivity(*network, IMAGES, SensitivityOptions(threads=1))
 
 
 def landmarks(model: Any) -> np.ndarray:
@@ -40,10 +41,9 @@ def landmarks(model: Any) -> np.ndarray:
     return np.concatenate([session.run(["landmarks"], {"image": i[None]})[0] for i in IMAGES])
 
 
-def test_it_is_what_the_whole_quantised_graph_gives(
-    graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe, found: Sensitivity
-) -> None:
+def test_it_is_what_the_whole_quantised_graph_gives(network: Network, found: Sensitivity) -> None:
     """Running only what is behind a block changes nothing; the heatmap frame here is network px."""
+    graph, candidates, recipe = network
     reference = landmarks(graph.proto)
     for name in ("encoder.stem", "decoder.blocks.0", "transformer.layers.0.mlp", "head.heatmaps"):
         moved = landmarks(recipe.apply(graph.proto, compose(candidates, [name]))) - reference
@@ -64,10 +64,9 @@ def test_it_has_a_row_per_candidate_and_a_cell_per_landmark(
     assert (found.images, found.method, found.weight_bits) == (3, "minmax", 7)
 
 
-def test_little_memory_changes_nothing(
-    graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe, found: Sensitivity
-) -> None:
+def test_little_memory_changes_nothing(network: Network, found: Sensitivity) -> None:
     """One image at a time, one block at a time."""
+    graph, candidates, recipe = network
     some = [c for c in candidates if c.name in ("decoder.fusion", "head.refine")]
     tight = SensitivityOptions(memory_mib=0, threads=1)
     again = measure_sensitivity(graph, some, recipe, IMAGES, tight)
@@ -75,10 +74,8 @@ def test_little_memory_changes_nothing(
         assert row.mean_px == pytest.approx(found.row(row.name).mean_px, abs=1e-4)
 
 
-def test_it_is_deterministic(
-    graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe, found: Sensitivity
-) -> None:
-    again = measure_sensitivity(graph, candidates, recipe, IMAGES, SensitivityOptions(threads=1))
+def test_it_is_deterministic(network: Network, found: Sensitivity) -> None:
+    again = measure_sensitivity(*network, IMAGES, SensitivityOptions(threads=1))
     assert again.to_json() == found.to_json()
 
 
@@ -98,12 +95,9 @@ class Counting:
 
 
 def test_an_interrupted_run_goes_on(
-    graph: GraphFile,
-    candidates: tuple[Candidate, ...],
-    recipe: Recipe,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    graph, candidates, recipe = network
     some = [c for c in decidable(candidates) if c.name.startswith(("decoder", "head"))]
     options = SensitivityOptions(cache=tmp_path, threads=1)
     first = Counting(stop_after=2)
@@ -130,9 +124,8 @@ def test_an_interrupted_run_goes_on(
     assert second.measured == [some[0].name] * 2
 
 
-def test_a_damaged_cache_is_measured_again(
-    graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe, tmp_path: Path
-) -> None:
+def test_a_damaged_cache_is_measured_again(network: Network, tmp_path: Path) -> None:
+    graph, candidates, recipe = network
     some = [c for c in candidates if c.name == "head.refine"]
     options = SensitivityOptions(cache=tmp_path, threads=1)
     first = measure_sensitivity(graph, some, recipe, IMAGES, options)
@@ -143,14 +136,13 @@ def test_a_damaged_cache_is_measured_again(
     assert measure_sensitivity(graph, some, recipe, IMAGES, options).to_json() == first.to_json()
 
 
-def test_no_images(graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe) -> None:
+def test_no_images(network: Network) -> None:
     with pytest.raises(DataError, match="no images"):
-        measure_sensitivity(graph, candidates, recipe, [])
+        measure_sensitivity(*network, [])
 
 
-def test_a_network_without_landmarks(
-    graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe
-) -> None:
+def test_a_network_without_landmarks(network: Network) -> None:
+    graph, candidates, recipe = network
     spec = replace(graph.spec, outputs=graph.spec.outputs[:1])
     with pytest.raises(ModelError, match="no output of kind landmarks"):
         measure_sensitivity(replace(graph, spec=spec), candidates, recipe, IMAGES)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cpus import OPENVINO_ROUNDS, Cpu
+from planning_fixtures import Network
 from tiny_graphs import smooth_images
 
 from mahtrt.calibration.plan import load_plan, save_plan
@@ -20,7 +21,7 @@ from mahtrt.planning.blocks import Candidate, compose
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, make_plan
 from mahtrt.planning.proposals import BASELINES
-from mahtrt.planning.recipe import Recipe, make_recipe
+from mahtrt.planning.recipe import make_recipe
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.workbench import BenchSettings, TargetBench
 
@@ -52,9 +53,9 @@ class Photographs:
 
 
 @pytest.fixture(scope="module")
-def sensitivity(graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe) -> Sensitivity:
+def sensitivity(network: Network) -> Sensitivity:
     options = SensitivityOptions(threads=1)
-    return measure_sensitivity(graph, candidates, recipe, smooth_images(2, seed=5), options)
+    return measure_sensitivity(*network, smooth_images(2, seed=5), options)
 
 
 @pytest.mark.parametrize(
@@ -71,12 +72,11 @@ def test_plans_become_engines(
     least_px: float,
     most_px: float,
     cpu: Callable[[str], Cpu],
-    graph: GraphFile,
-    candidates: tuple[Candidate, ...],
-    recipe: Recipe,
+    network: Network,
 ) -> None:
+    _, candidates, _ = network
     cpu(kind)
-    with TargetBench(graph, candidates, recipe, target, Photographs(3), SETTINGS) as bench:
+    with TargetBench(*network, target, Photographs(3), SETTINGS) as bench:
         nothing, one = compose(candidates, ()), compose(candidates, ["decoder.blocks.0"])
         assert least_px <= bench.accuracy(nothing).max_px <= most_px
         found = bench.accuracy(one)
@@ -96,20 +96,14 @@ def test_plans_become_engines(
 
 @pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
 def test_a_network_is_planned_for_each_target(
-    target: str,
-    graph: GraphFile,
-    candidates: tuple[Candidate, ...],
-    recipe: Recipe,
-    sensitivity: Sensitivity,
-    tmp_path: Path,
+    target: str, network: Network, sensitivity: Sensitivity, tmp_path: Path
 ) -> None:
+    _, candidates, _ = network
     told: list[str] = []
     limits = Limits(1.0, 5.0)
     result = make_plan(
         PlanOptions(limits, minutes=1e-3, bench=SETTINGS),
-        graph,
-        candidates,
-        recipe,
+        *network,
         sensitivity,
         target,
         Photographs(3),
@@ -129,25 +123,16 @@ def test_a_network_is_planned_for_each_target(
     assert load_plan(tmp_path / "plan.json") == result.plan
 
 
-def test_layer_times_of_ones_own(
-    graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe
-) -> None:
+def test_layer_times_of_ones_own(network: Network) -> None:
     """As a GPU's layer profile comes in."""
+    _, candidates, _ = network
     asked = []
 
     def times(onnx_path: Path, precision: str) -> dict[str, float]:
         asked.append((onnx_path.exists(), precision))
         return {"head.refine + head.relu": 2.0 if precision == "float" else 0.5}
 
-    with TargetBench(
-        graph,
-        candidates,
-        recipe,
-        "onnxruntime",
-        Photographs(1),
-        SETTINGS,
-        block_times=times,
-    ) as bench:
+    with TargetBench(*network, "onnxruntime", Photographs(1), SETTINGS, block_times=times) as bench:
         assert bench.block_times_ms(compose(candidates, ())) == {"head.refine": 2.0}
         assert bench.block_times_ms(compose(candidates, ["head.refine"])) == {"head.refine": 0.5}
     assert asked == [(True, "float"), (True, "int8")]
@@ -168,15 +153,10 @@ def test_a_network_without_anything_to_decide(
     assert [block.precision for block in result.plan.blocks] == ["float"] * len(fixed)
 
 
-def test_what_cannot_be_planned_is_refused(
-    graph: GraphFile,
-    candidates: tuple[Candidate, ...],
-    recipe: Recipe,
-    sensitivity: Sensitivity,
-) -> None:
+def test_what_cannot_be_planned_is_refused(network: Network, sensitivity: Sensitivity) -> None:
     def plan(options: PlanOptions, matrix: Sensitivity, images: int = 1) -> None:
         data = Photographs(images)
-        make_plan(options, graph, candidates, recipe, matrix, "onnxruntime", data)
+        make_plan(options, *network, matrix, "onnxruntime", data)
 
     with pytest.raises(UsageError, match="more than 0"):
         plan(PlanOptions(minutes=0.0), sensitivity)

@@ -14,6 +14,8 @@ from mahtrt.graph.graph_file import GraphFile
 from mahtrt.planning.blocks import Candidate, find_candidates
 from mahtrt.planning.recipe import Recipe, tensors_of_candidates
 
+Network = tuple[GraphFile, tuple[Candidate, ...], Recipe]
+
 
 @pytest.fixture(scope="session")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> GraphFile:
@@ -34,3 +36,9 @@ def candidates(graph: GraphFile) -> tuple[Candidate, ...]:
 def recipe(graph: GraphFile, candidates: tuple[Candidate, ...]) -> Recipe:
     tensors = tensors_of_candidates(graph.proto, candidates)
     return Recipe(collect_ranges(graph.path, tensors, smooth_images(4), threads=1), "minmax", 7)
+
+
+@pytest.fixture(scope="session")
+def network(graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe) -> Network:
+    """What a plan is made of, as planning takes it."""
+    return graph, candidates, recipe
