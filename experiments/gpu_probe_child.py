@@ -106,7 +106,7 @@ def run_one(
     from mahtrt.data.datasets import open_dataset
     from mahtrt.graph.graph_file import read_graph
     from mahtrt.runtime.session import Session
-    from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, open_onnx
+    from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, OrtMode, open_onnx
     from mahtrt.targets.table import find_target
     from mahtrt.targets.target import EngineOptions
     from mahtrt.targets.tensorrt.run import TensorRtBackend
@@ -127,7 +127,8 @@ def run_one(
         name, flavour, precision, {}, device=built.device, versions=built.versions
     )
     # INT8 kernels of a CPU may saturate where the GPU's do not.
-    opened = open_onnx(graph, threads=None, literal_qdq=precision == "int8")
+    mode = OrtMode.LITERAL_INT8 if precision == "int8" else OrtMode.ENGINE
+    opened = open_onnx(graph, "oracle", mode=mode)
     oracle = Session(OnnxRuntimeBackend(opened, spec, "oracle"), spec)
     started = time.monotonic()
     session = Session(TensorRtBackend.open(engine, built.files, spec), spec, engine)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ from mahtrt.graph.graph_file import GraphFile
 from mahtrt.progress import StageProgress
 from mahtrt.runtime.decode import decode, needed_outputs
 from mahtrt.runtime.session import Session
-from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, open_onnx
+from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, OrtMode, open_onnx
 
 # What is left of the error of the mean after so many images is noise of other causes.
 BIAS_IMAGES = 32
@@ -112,7 +111,6 @@ def calibrate(
     calib: NetworkTensors,
     plan: Plan,
     options: CalibrationOptions,
-    scratch: Path,
     progress: StageProgress,
     *,
     ranges: Ranges | None = None,
@@ -123,7 +121,6 @@ def calibrate(
     Args:
         graph: The floating-point export.
         plan: With at least one INT8 block.
-        scratch: A folder for graphs on the way.
         progress: Told of images.
         ranges: What was seen of this graph on these images, where that was collected before.
         weight_bits: For the trials of ``auto``.
@@ -153,7 +150,7 @@ def calibrate(
     method: Any = options.method
     choice = None
     if method == AUTO_METHOD:
-        choice = _choose(graph, calib, plan, ranges, options, scratch, progress, weight_bits)
+        choice = _choose(graph, calib, plan, ranges, options, progress, weight_bits)
         method = methods_by_tensor(tensor_classes(graph.proto, plan), choice.methods)
     card = make_card(_restricted(ranges, tensors), method)
     return Calibrated(graph, plan, ranges, method, card, choice)
@@ -170,12 +167,11 @@ def _choose(
     plan: Plan,
     ranges: Ranges,
     options: CalibrationOptions,
-    scratch: Path,
     progress: StageProgress,
     weight_bits: int,
 ) -> MethodChoice:
     few = np.stack(list(calib.spread_out(CHOICE_IMAGES)))
-    error = LandmarkError(graph, few, scratch, options.threads)
+    error = LandmarkError(graph, few, options.threads)
     return choose_methods(
         graph.proto,
         ranges,
@@ -191,14 +187,10 @@ class LandmarkError:
 
     Args:
         tensors: (N, C, H, W) images.
-        scratch: A folder for the graphs.
     """
 
-    def __init__(
-        self, graph: GraphFile, tensors: np.ndarray, scratch: Path, threads: int | None
-    ) -> None:
+    def __init__(self, graph: GraphFile, tensors: np.ndarray, threads: int | None) -> None:
         self._graph, self._tensors, self._threads = graph, tensors, threads
-        self._place = scratch / "trial.onnx"
         self._reference = self._points(graph.proto)
 
     def __call__(self, quantized: onnx.ModelProto) -> float:
@@ -207,9 +199,10 @@ class LandmarkError:
         return float(moved.mean())
 
     def _points(self, model: onnx.ModelProto) -> np.ndarray:
-        self._place.write_bytes(model.SerializeToString())
-        opened = open_onnx(self._place, threads=self._threads, literal_qdq=True)
-        spec = self._graph.spec
+        spec, text = self._graph.spec, model.SerializeToString()
+        opened = open_onnx(
+            text, "a trial of methods", threads=self._threads, mode=OrtMode.LITERAL_INT8
+        )
         with Session(OnnxRuntimeBackend(opened, spec, "trial"), spec) as session:
             found = session.infer(self._tensors, needed_outputs(spec))
         return decode(found, spec).points_px

@@ -88,7 +88,7 @@ def make_graphs(
     stand_ins = {}
     if choice.plan is not None:
         int8_kinds = [kind for kind in kinds if isinstance(kind, Int8)]
-        found = _calibrated(request, choice, int8_kinds, work.scratch, progress)
+        found = _calibrated(request, choice, int8_kinds, progress)
         for kind in int8_kinds:
             models[kind] = _write(work.bundle, kind, _quantized(found, kind))
             if kind.beside == "bf16":  # ONNX Runtime has no kernels for it
@@ -134,7 +134,6 @@ def _calibrated(
     request: Request,
     choice: PlanChoice,
     kinds: Sequence[Int8],
-    scratch: Path,
     progress: StageProgress,
 ) -> Calibrated:
     """Calibrate once for all INT8 graphs."""
@@ -149,7 +148,6 @@ def _calibrated(
         choice.calib,
         choice.plan,
         options.calibration,
-        scratch,
         progress,
         ranges=choice.planned.attribution.recipe.ranges if choice.planned else None,
         weight_bits=bits[0],

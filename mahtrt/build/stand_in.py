@@ -15,7 +15,7 @@ from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import ModelError
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.runtime.session import Session
-from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, open_onnx
+from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, OrtMode, open_onnx
 
 _WHAT = {
     "fp32": "its FP32 graph through ONNX Runtime",
@@ -49,12 +49,13 @@ def open_stand_in(
         emulated = emulate_half(graph.proto, "bf16" if record.precision == "bf16" else "fp16")
         onnx_path = scratch / f"{record.name}.onnx"
         onnx_path.write_bytes(emulated.SerializeToString())
+    mode = OrtMode.LITERAL_INT8 if record.precision == "int8" else OrtMode.ENGINE
     try:
-        opened = open_onnx(onnx_path, threads=threads, literal_qdq=record.precision == "int8")
-    except Exception as error:  # ONNX Runtime's exceptions have no public names
+        opened = open_onnx(onnx_path, f"engine {record.name}", threads=threads, mode=mode)
+    except ModelError as error:
         raise ModelError(
-            f"engine {record.name}",
-            got=f"a graph that ONNX Runtime cannot run ({str(error).partition(chr(10))[0]})",
+            error.subject,
+            got=f"a graph that ONNX Runtime cannot run ({error.got})",
             expected="one whose landmarks can be checked without a GPU",
         ) from error
     return Session(OnnxRuntimeBackend(opened, graph.spec, record.name), graph.spec, record), _WHAT[

@@ -30,6 +30,7 @@ from mahtrt.graph.index import GraphIndex, attribute
 from mahtrt.graph.rewrite import GraphRewriter
 from mahtrt.graph.runner import ImageRunner
 from mahtrt.graph.taps import needed_nodes
+from mahtrt.targets.onnxruntime.run import OrtMode
 
 METADATA_KEY = "mahtrt.bias_correction"
 _PREFIX = "mahtrt_int8_"
@@ -70,7 +71,7 @@ def measure_bias(
         ModelError: The two models do not belong together, or cannot be run.
     """
     twins, outputs = _with_int8_twins(model, quantized)
-    runner = ImageRunner(twins, "the graph for bias correction", threads, literal=True)
+    runner = ImageRunner(twins, "the graph for bias correction", threads, OrtMode.NODE_BY_NODE)
     del twins  # as large as the weights, twice
     total = len(images) if isinstance(images, Sized) else 0
     sums, done = [np.zeros(()) for _ in outputs], 0

@@ -16,6 +16,7 @@ from mahtrt.models.outputs import check_outputs, named_outputs
 from mahtrt.models.wrapping import device_of, evaluating
 from mahtrt.runtime.decode import points_px
 from mahtrt.spec import ModelSpec, OutputSpec
+from mahtrt.targets.onnxruntime.run import open_onnx
 
 Array = NDArray[np.float32]
 
@@ -182,9 +183,7 @@ def _open(model: bytes, spec: ModelSpec) -> tuple[Any, str]:
         runtime = require("onnxruntime", extra="cpu", needed_for="parity")
     except MissingComponentError:
         return _open_openvino(model)
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = open_onnx(model, "the exported graph", threads=torch.get_num_threads())
     names = [output.name for output in session.get_outputs()]
 
     def run(tensor: Array) -> dict[str, Array]:

@@ -23,6 +23,7 @@ from onnx import TensorProto, helper, shape_inference
 
 from mahtrt.errors import DataError
 from mahtrt.graph.runner import ImageRunner, load_model
+from mahtrt.targets.onnxruntime.run import OrtMode
 
 _PREFIX = "mahtrt_finite_"
 
@@ -116,7 +117,7 @@ def measure_peaks(
     where = str(model) if isinstance(model, Path) else "ONNX graph"
     proto = load_model(model) if isinstance(model, Path) else model
     tapped, peaks = _with_taps(proto)
-    runner = ImageRunner(tapped, where, threads, literal=True)
+    runner = ImageRunner(tapped, where, threads, OrtMode.NODE_BY_NODE)
     total = len(images) if isinstance(images, Sized) else 0
     largest, nan, done = np.zeros(len(peaks)), np.zeros(len(peaks)), 0
     for group in runner.groups(images):

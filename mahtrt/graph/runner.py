@@ -10,9 +10,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from mahtrt.errors import DataError, ModelError, require
-
-_ERRORS_ONLY = 3
+from mahtrt.errors import DataError, ModelError
+from mahtrt.targets.onnxruntime.run import OrtMode, open_onnx
 
 
 def load_model(path: Path) -> onnx.ModelProto:
@@ -34,8 +33,7 @@ class ImageRunner:
         model: Static shapes, one input (B, C, H, W).
         where: What errors are about: a path, or which graph it is.
         threads: For ONNX Runtime; None lets it choose.
-        literal: Run the nodes as they stand. Otherwise ONNX Runtime rewrites the graph; for Q/DQ
-            that may mean other kernels, whose sums saturate on some CPUs.
+        mode: How ONNX Runtime takes the graph.
 
     Raises:
         ModelError: ONNX Runtime cannot run the model, or its inputs are others.
@@ -47,22 +45,10 @@ class ImageRunner:
         model: onnx.ModelProto,
         where: str,
         threads: int | None = None,
-        *,
-        literal: bool = False,
+        mode: OrtMode = OrtMode.ENGINE,
     ) -> None:
-        ort = require("onnxruntime", extra="cpu", needed_for="calibration")
-        options = ort.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
-        options.intra_op_num_threads = threads or 0
-        if literal:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        text, providers = model.SerializeToString(), ["CPUExecutionProvider"]
-        try:
-            self._session = ort.InferenceSession(text, options, providers=providers)
-        except Exception as error:  # ONNX Runtime's errors have no base of their own
-            raise ModelError(
-                where, got=str(error), expected="a model that ONNX Runtime runs"
-            ) from error
+        text = model.SerializeToString()
+        self._session = open_onnx(text, where, threads=threads, mode=mode)
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
             raise ModelError(

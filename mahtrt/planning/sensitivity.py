@@ -20,7 +20,7 @@ import onnx
 from numpy.typing import NDArray
 
 from mahtrt.calibration.plan import Plan
-from mahtrt.errors import DataError, ModelError, require
+from mahtrt.errors import DataError, ModelError
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.graph.index import GraphIndex
 from mahtrt.graph.subgraph import boundary, downstream, extract, size_in_bytes, upstream
@@ -30,7 +30,7 @@ from mahtrt.planning.matrix import BlockRow, Sensitivity, cells_of
 from mahtrt.planning.recipe import Recipe
 from mahtrt.planning.store import Found, FoundStore
 from mahtrt.runtime.decode import decode_batches
-from mahtrt.targets.onnxruntime.run import CPU_PROVIDER
+from mahtrt.targets.onnxruntime.run import OrtMode, open_onnx
 
 Image = NDArray[np.float32]
 Feed = dict[str, NDArray[Any]]
@@ -248,24 +248,11 @@ class _Runner:
     """A model in ONNX Runtime that computes what its nodes say, Q/DQ included."""
 
     def __init__(self, model: onnx.ModelProto, outputs: Sequence[str], threads: int | None) -> None:
-        ort: Any = require("onnxruntime", extra="cpu", needed_for="sensitivity")
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads or 0
-        # Threads that spin while they wait are worth little here, and on a busy machine cost a lot.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Otherwise Q/DQ around a product become an INT8 kernel, with its own rounding.
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
         self.outputs, self._inputs, self._session = list(outputs), list[str](), None
         if not outputs:  # nothing to compute
             return
         text = model.SerializeToString()
-        try:
-            self._session = ort.InferenceSession(text, options, providers=[CPU_PROVIDER])
-        except Exception as error:  # ONNX Runtime's errors have no base of their own
-            raise ModelError(
-                "ONNX graph", got=str(error), expected="a model that ONNX Runtime runs"
-            ) from error
+        self._session = open_onnx(text, "ONNX graph", threads=threads, mode=OrtMode.LITERAL_INT8)
         self._inputs = [port.name for port in self._session.get_inputs()]
 
     def __call__(self, feed: Mapping[str, NDArray[Any]]) -> Feed:

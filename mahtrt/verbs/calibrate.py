@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,17 +110,15 @@ def calibrate_to_folder(options: CalibrateOptions, progress: StageProgress) -> C
 
         how = AttributionOptions(options.calibration, bits, options.cache, options.images)
         measured = attribute(graph, images, how, progress)
-    with tempfile.TemporaryDirectory() as scratch:
-        found = calibrate(
-            graph,
-            images,
-            plan,
-            options.calibration,
-            Path(scratch),
-            progress,
-            ranges=measured.recipe.ranges if measured else None,
-            weight_bits=bits,
-        )
+    found = calibrate(
+        graph,
+        images,
+        plan,
+        options.calibration,
+        progress,
+        ranges=measured.recipe.ranges if measured else None,
+        weight_bits=bits,
+    )
     sensitivity = measured.sensitivity if measured else None
     options.out.mkdir(parents=True, exist_ok=True)
     save_plan(plan, options.out / "plan.json")

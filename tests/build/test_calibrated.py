@@ -36,29 +36,29 @@ def graph(foreign_network: ForeignNetwork) -> GraphFile:
     return read_graph(foreign_network.onnx)
 
 
-def look(graph: GraphFile, scratch: Path, told: list[str] | None = None, **how: Any) -> Calibrated:
+def look(graph: GraphFile, told: list[str] | None = None, **how: Any) -> Calibrated:
     plan = default_plan(graph.proto, graph.spec)
     asked = CalibrationOptions(threads=1, **how)
     said = [] if told is None else told
     images = NetworkTensors(CALIB, graph.spec.input)
-    return calibrate(graph, images, plan, asked, scratch, lambda stage, *_: said.append(stage))
+    return calibrate(graph, images, plan, asked, lambda stage, *_: said.append(stage))
 
 
-def run(graph: GraphFile, model: onnx.ModelProto, scratch: Path) -> float:
+def run(graph: GraphFile, model: onnx.ModelProto) -> float:
     """Displacement of a model's landmarks from the export's, on other images."""
     tensors = np.stack(list(NetworkTensors(PhantomDataset(3, 9), graph.spec.input)))
-    return LandmarkError(graph, tensors, scratch, 1)(model)
+    return LandmarkError(graph, tensors, 1)(model)
 
 
-def test_the_error_of_the_export_itself_is_nothing(graph: GraphFile, tmp_path: Path) -> None:
-    assert run(graph, graph.proto, tmp_path) == 0.0
-    found = look(graph, tmp_path)
-    assert 0 < run(graph, found.quantized(graph.proto, 8), tmp_path) < 2
+def test_the_error_of_the_export_itself_is_nothing(graph: GraphFile) -> None:
+    assert run(graph, graph.proto) == 0.0
+    found = look(graph)
+    assert 0 < run(graph, found.quantized(graph.proto, 8)) < 2
 
 
-def test_auto_chooses_a_method_for_each_class(graph: GraphFile, tmp_path: Path) -> None:
+def test_auto_chooses_a_method_for_each_class(graph: GraphFile) -> None:
     told: list[str] = []
-    found = look(graph, tmp_path, told, method="auto")
+    found = look(graph, told, method="auto")
     assert "choosing methods" in told
     assert found.choice is not None
     assert isinstance(found.method, dict)
@@ -105,13 +105,13 @@ def test_images_that_calibrate_do_not_judge(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_plan_may_need_more_than_was_looked_at(graph: GraphFile, tmp_path: Path) -> None:
+def test_a_plan_may_need_more_than_was_looked_at(graph: GraphFile) -> None:
     plan = default_plan(graph.proto, graph.spec)
-    seen = look(graph, tmp_path).ranges
+    seen = look(graph).ranges
     fewer = dataclasses.replace(seen, tensors=dict(list(seen.tensors.items())[1:]))
     asked = CalibrationOptions(threads=1)
     images = NetworkTensors(CALIB, graph.spec.input)
-    found = calibrate(graph, images, plan, asked, tmp_path, lambda *_: None, ranges=fewer)
+    found = calibrate(graph, images, plan, asked, lambda *_: None, ranges=fewer)
     assert set(found.ranges.tensors) == set(seen.tensors)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mahtrt.errors import BuildError, require
+from mahtrt.errors import BuildError, ModelError, require
 from mahtrt.machine import describe_machine
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.onnxruntime.run import CPU_PROVIDER, batch_of, open_onnx
@@ -33,13 +33,9 @@ def build_engine(
     """
     ort = require("onnxruntime", extra="cpu", needed_for="target onnxruntime")
     try:
-        session = open_onnx(onnx_path, threads=options.threads)
-    except Exception as error:  # its exceptions derive from Exception and have no public names
-        raise BuildError(
-            str(onnx_path),
-            got=str(error).partition("\n")[0],
-            expected="a graph that ONNX Runtime opens",
-        ) from error
+        session = open_onnx(onnx_path, str(onnx_path), threads=options.threads)
+    except ModelError as error:
+        raise BuildError(error.subject, got=error.got, expected=error.expected) from error
     return EngineArtifact(
         files={"onnx": onnx_path},
         batch=batch_of(session, str(onnx_path)),

@@ -11,7 +11,7 @@ from typing import Any
 from mahtrt.errors import require
 from mahtrt.targets.backend import Tensor
 from mahtrt.targets.layers import DEFAULT_RUNS, WARM_UP, Layer, undisturbed
-from mahtrt.targets.onnxruntime.run import CPU_PROVIDER
+from mahtrt.targets.onnxruntime.run import open_onnx
 
 _SUFFIX = "_kernel_time"
 
@@ -31,8 +31,13 @@ def profile(
     """
     onnx: Any = require("onnx", extra="export", needed_for="layer times of onnxruntime")
     with tempfile.TemporaryDirectory(prefix="mahtrt-") as folder:
-        optimised = Path(folder) / "optimised.onnx"
-        session = _open(onnx_path, Path(folder) / "profile", optimised, threads)
+        optimised = Path(folder) / "optimised.onnx"  # says how the layers hang together
+        settings = {
+            "enable_profiling": True,
+            "profile_file_prefix": str(Path(folder) / "profile"),
+            "optimized_model_filepath": str(optimised),
+        }
+        session = open_onnx(onnx_path, str(onnx_path), threads=threads, settings=settings)
         feed = {session.get_inputs()[0].name: tensor}
         for _ in range(WARM_UP + runs):
             session.run(None, feed)
@@ -53,18 +58,6 @@ def profile(
         for node in nodes
         if node.name in times
     ]
-
-
-def _open(onnx_path: Path, prefix: Path, optimised: Path, threads: int | None) -> Any:
-    """A session that writes its profile, and the graph that says how its layers hang together."""
-    ort: Any = require("onnxruntime", extra="cpu", needed_for="layer times of onnxruntime")
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads or 0
-    options.enable_profiling = True
-    options.profile_file_prefix = str(prefix)
-    options.optimized_model_filepath = str(optimised)
-    return ort.InferenceSession(str(onnx_path), options, providers=[CPU_PROVIDER])
 
 
 def _times(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,33 @@ from mahtrt.targets.backend import Tensor, check_interface
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _ERRORS_ONLY = 3
+
+
+class OrtMode(Enum):
+    """How ONNX Runtime takes a graph.
+
+    Attributes:
+        ENGINE: Every optimisation, INT8 kernels included: as an engine runs.
+        LITERAL_INT8: Every optimisation, but Q/DQ pairs are computed as they stand: slower, and
+            free of what a CPU's INT8 instructions saturate.
+        NODE_BY_NODE: Nothing is rewritten: every tensor of the graph is computed, in its own type.
+    """
+
+    ENGINE = "engine"
+    LITERAL_INT8 = "literal int8"
+    NODE_BY_NODE = "node by node"
+
+
+# Threads spin for tens of milliseconds after a call, at the cost of what comes next: other engines,
+# preprocessing. What is never timed does not spin at all: on a busy machine that costs a lot.
+_ENTRIES = {
+    OrtMode.ENGINE: {"session.force_spinning_stop": "1"},
+    OrtMode.LITERAL_INT8: {
+        "session.disable_quant_qdq": "1",
+        "session.intra_op.allow_spinning": "0",
+    },
+    OrtMode.NODE_BY_NODE: {"session.intra_op.allow_spinning": "0"},
+}
 
 
 class OnnxRuntimeBackend:
@@ -50,11 +78,11 @@ class OnnxRuntimeBackend:
         if built_with and built_with != ort.__version__:
             notes.append(f"Built with ONNX Runtime {built_with}; this is {ort.__version__}.")
         try:
-            session = open_onnx(files["onnx"], threads=threads)
-        except Exception as error:  # its exceptions derive from Exception and have no public names
+            session = open_onnx(files["onnx"], f"engine {engine.name}", threads=threads)
+        except ModelError as error:
             raise BuildError(
-                f"engine {engine.name}",
-                got=str(error).partition("\n")[0],
+                error.subject,
+                got=error.got,
                 expected="ONNX Runtime to open it",
                 fix="Build the bundle again on this machine.",
             ) from error
@@ -72,27 +100,42 @@ class OnnxRuntimeBackend:
         """See :class:`mahtrt.targets.backend.Backend`."""
 
 
-def open_onnx(path: Path, *, threads: int | None, literal_qdq: bool = False) -> Any:
-    """An ``InferenceSession`` on the CPU with every graph optimisation.
+def open_onnx(
+    model: Path | bytes,
+    where: str,
+    *,
+    threads: int | None = None,
+    mode: OrtMode = OrtMode.ENGINE,
+    settings: Mapping[str, Any] | None = None,
+) -> Any:
+    """An ``InferenceSession`` on the CPU; all of mahtrt opens them here.
 
     Args:
-        literal_qdq: Compute Q/DQ pairs as they stand, without INT8 kernels: slower, and free of
-            what a CPU's INT8 instructions saturate.
+        model: An ONNX file, or its bytes.
+        where: What an error is about: a path, or which graph it is.
+        threads: None means one per physical core.
+        settings: More attributes of ``SessionOptions``.
 
     Raises:
-        Exception: ONNX Runtime's own error.
+        ModelError: ONNX Runtime refuses the graph.
+        MissingComponentError: ONNX Runtime is not installed.
     """
-    ort: Any = require("onnxruntime", extra="cpu", needed_for="target onnxruntime")
+    ort: Any = require("onnxruntime", extra="cpu", needed_for=where)
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.intra_op_num_threads = threads or 0  # 0: one per physical core
+    options.intra_op_num_threads = threads or 0
     options.log_severity_level = _ERRORS_ONLY
-    # Its threads otherwise spin for tens of milliseconds after a call, at the cost of what comes
-    # next: other engines, preprocessing.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    if literal_qdq:
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
-    session = ort.InferenceSession(str(path), options, providers=[CPU_PROVIDER])
+    if mode is OrtMode.NODE_BY_NODE:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    for name, value in _ENTRIES[mode].items():
+        options.add_session_config_entry(name, value)
+    for name, value in (settings or {}).items():
+        setattr(options, name, value)
+    source = model if isinstance(model, bytes) else str(model)
+    try:
+        session = ort.InferenceSession(source, options, providers=[CPU_PROVIDER])
+    except Exception as error:  # its exceptions derive from Exception and have no public names
+        first = str(error).partition("\n")[0]
+        raise ModelError(where, got=first, expected="a graph that ONNX Runtime runs") from error
     assert session.get_providers() == [CPU_PROVIDER]
     return session
 
