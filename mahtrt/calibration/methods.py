@@ -105,22 +105,22 @@ def amax_entropy(histogram: StreamingHistogram, levels: int = LEVELS) -> float:
     return float((cuts[int(np.argmin(divergence))] - 0.5) * histogram.width)
 
 
-def amax_mse(histogram: StreamingHistogram, levels: int = LEVELS) -> float:
+def amax_mse(histogram: StreamingHistogram) -> float:
     """The clipping threshold with the smallest expected squared error, rounding and clipping.
 
     Two passes over thresholds, a coarse one over the whole range and a fine one around its best.
-    Thresholds of fewer than ``levels`` bins are not tried: their steps are finer than the bins.
+    Thresholds of fewer than ``LEVELS`` bins are not tried: their steps are finer than the bins.
 
     Returns:
         The threshold, 0.0 for a tensor that was always zero.
     """
     used = _used_bins(histogram)
-    if used <= levels:
+    if used <= LEVELS:
         return used * histogram.width
-    coarse = np.linspace(levels, used, _COARSE)
+    coarse = np.linspace(LEVELS, used, _COARSE)
     best = coarse[int(np.argmin(expected_squared_error(histogram, coarse * histogram.width)))]
     step = coarse[1] - coarse[0]
-    fine = np.linspace(max(best - step, levels), min(best + step, used), _FINE)
+    fine = np.linspace(max(best - step, LEVELS), min(best + step, used), _FINE)
     fine = np.append(fine, best)  # so that the second pass is never worse than the first
     place = int(np.argmin(expected_squared_error(histogram, fine * histogram.width)))
     return float(fine[place] * histogram.width)

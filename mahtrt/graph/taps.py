@@ -24,9 +24,9 @@ STATISTICS = 3  # minimum, maximum, sum of magnitudes
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
 
-def sample_step(values: int, limit: int = SAMPLE_LIMIT) -> int:
-    """The smallest step that samples at most ``limit`` of ``values`` and is coprime to them."""
-    step = -(-values // limit)
+def sample_step(values: int) -> int:
+    """The smallest step that samples at most SAMPLE_LIMIT of the values and is coprime to them."""
+    step = -(-values // SAMPLE_LIMIT)
     while step > 1 and gcd(step, values) != 1:
         step += 1
     return step

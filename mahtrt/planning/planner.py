@@ -11,7 +11,7 @@ float network beyond doubt is not planned, and the conclusion says so.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,7 +116,6 @@ def make_plan(
     target: str,
     evaluation: Dataset,
     *,
-    block_times: Callable[..., Mapping[str, float]] | None = None,
     tell: Tell | None = None,
 ) -> PlanResult:
     """Plan a network for a target.
@@ -128,7 +127,6 @@ def make_plan(
         sensitivity: Of the same graph and candidates.
         target: By name.
         evaluation: Images to hold candidates against the budget on; none of the calibration's.
-        block_times: See :class:`mahtrt.planning.workbench.TargetBench`.
         tell: Told what is being done.
 
     Raises:
@@ -140,14 +138,7 @@ def make_plan(
     """
     _check(options, graph, candidates, sensitivity, evaluation)
     with TargetBench(
-        graph,
-        candidates,
-        recipe,
-        target,
-        evaluation,
-        options.bench,
-        block_times=block_times,
-        tell=tell,
+        graph, candidates, recipe, target, evaluation, options.bench, tell=tell
     ) as bench:
         return plan_on(
             bench,

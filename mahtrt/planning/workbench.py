@@ -29,7 +29,6 @@ from mahtrt.precision.half import to_half
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend
 from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half
-from mahtrt.targets.layers import layers_from_profile
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import EngineOptions, Target
 from mahtrt.targets.tensorrt.options import TensorRtOptions
@@ -84,9 +83,6 @@ class TargetBench:
     Args:
         target: By name; anything in :data:`mahtrt.targets.table.TARGETS`.
         evaluation: Images, with annotations where it has them.
-        block_times: Instead of the target's profiler: an ONNX file and the plan's precision
-            (``float`` or ``int8``) to layer times in ms (see
-            :func:`mahtrt.targets.layers.layers_from_profile`).
         tell: Told how a long build gets on.
 
     Raises:
@@ -103,12 +99,10 @@ class TargetBench:
         evaluation: Dataset,
         settings: BenchSettings | None = None,
         *,
-        block_times: Callable[[Path, str], Mapping[str, float]] | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
         self.graph, self.candidates, self.recipe = graph, candidates, recipe
         self.target, self.settings = target, settings or BenchSettings()
-        self._block_times = block_times
         self._kind = find_target(target)
         self._options = EngineOptions(
             self.settings.threads, trial=True, progress=tell, own=(self.settings.tensorrt,)
@@ -165,15 +159,10 @@ class TargetBench:
         """See :class:`Bench`."""
         engine = self._engine(plan)
         owners = find_owners(engine.model, self.candidates)
-        if self._block_times is not None:
-            onnx_path = engine.artifact.files["onnx"]
-            times = self._block_times(onnx_path, "int8" if plan.int8_nodes else "float")
-            layers = layers_from_profile(times)
-        else:
-            tensor = self._images.batches(self.graph.batch)[0]
-            layers = self._kind.profile(
-                engine.artifact, engine.backend, tensor, threads=self.settings.threads
-            )
+        tensor = self._images.batches(self.graph.batch)[0]
+        layers = self._kind.profile(
+            engine.artifact, engine.backend, tensor, threads=self.settings.threads
+        )
         return time_by_block(layers, owners)
 
     def forget(self, plan: Plan) -> None:

@@ -123,21 +123,6 @@ def test_a_network_is_planned_for_each_target(
     assert load_plan(tmp_path / "plan.json") == result.plan
 
 
-def test_layer_times_of_ones_own(network: Network) -> None:
-    """As a GPU's layer profile comes in."""
-    _, candidates, _ = network
-    asked = []
-
-    def times(onnx_path: Path, precision: str) -> dict[str, float]:
-        asked.append((onnx_path.exists(), precision))
-        return {"head.refine + head.relu": 2.0 if precision == "float" else 0.5}
-
-    with TargetBench(*network, "onnxruntime", Photographs(1), SETTINGS, block_times=times) as bench:
-        assert bench.block_times_ms(compose(candidates, ())) == {"head.refine": 2.0}
-        assert bench.block_times_ms(compose(candidates, ["head.refine"])) == {"head.refine": 0.5}
-    assert asked == [(True, "float"), (True, "int8")]
-
-
 def test_a_network_without_anything_to_decide(
     graph: GraphFile, candidates: tuple[Candidate, ...]
 ) -> None:
