@@ -288,9 +288,10 @@ def _rows(
         verdict = None if contender.is_reference else limits.judge(accuracy, contender.precision)
         for scope in SCOPES:
             times = timings.get((contender.name, scope))
+            against = timings.get((reference.name, scope))
             ratio = None
-            if times is not None and not contender.is_reference:
-                per_call = speedup(timings[reference.name, scope], times)
+            if times is not None and against is not None and not contender.is_reference:
+                per_call = speedup(against, times)
                 ratio = per_call * contender.batch / reference.batch
             rows.append(
                 Row(

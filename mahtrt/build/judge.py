@@ -20,7 +20,7 @@ from mahtrt.build.workspace import Workspace
 from mahtrt.bundle.golden import GoldenVector
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import GateError
-from mahtrt.measure.limits import Verdict
+from mahtrt.measure.limits import Limits, Verdict
 from mahtrt.progress import StageProgress
 from mahtrt.targets.table import find_target
 
@@ -56,12 +56,18 @@ class Judged:
     report: BenchReport
     verdicts: Mapping[str, Verdict]
     reference: str
-    golden: tuple[GoldenVector, ...]
+    golden: tuple[GoldenVector, ...] = ()
 
     @property
     def default_engine(self) -> str:
         """Name of the engine that a bundle opens first."""
         return next(row.name for row in self.report.rows if row.is_default)
+
+    def refuse_failed(self) -> None:
+        """Raise AccuracyError where an engine is over its limits."""
+        failed = {name: v.reasons for name, v in self.verdicts.items() if not v.passed}
+        if failed:
+            raise AccuracyError(failed, self.report)
 
 
 def judge_engines(
@@ -82,32 +88,59 @@ def judge_engines(
     """
     options = request.options
     with ExitStack() as stack:
-        contenders = [reference.contender]
+        contenders = []
         for engine, stand_in in engines:
             contenders.append(_contender(request, engine, stand_in, work.scratch))
             stack.callback(contenders[-1].session.close)
-        report = compare(
-            contenders,
-            images.evaluation,
-            BenchOptions(
-                images=min(options.check_images, len(images.evaluation)),
-                rounds=TIMED_ROUNDS,
-                max_seconds=TIMED_SECONDS,
-                latency_budget_ms=None,  # bench judges latency
-                limits=options.limits,
-            ),
-            reference=reference.described,
-            threads=options.threads,
-            progress=lambda done, of: progress("checking engines", done, of),
-        )
-        verdicts = {row.name: row.gate for row in report.rows if row.gate is not None}
-        report = _with_default(report, default_engine(report, verdicts))
-        failed = {name: v.reasons for name, v in verdicts.items() if not v.passed}
-        if failed and not options.keep_failed:
-            raise AccuracyError(failed, report)
+        settings = GateSettings(options.check_images, options.limits, options.threads)
+        judged = judge_contenders(contenders, reference, images.evaluation, settings, progress)
+    if not options.keep_failed:
+        judged.refuse_failed()
     session = reference.contender.session
     golden = tuple(_golden(session, images.evaluation)) if options.golden else ()
-    return Judged(report, verdicts, reference.described, golden)
+    return dataclasses.replace(judged, golden=golden)
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """How engines are judged.
+
+    Attributes:
+        images: Number of images to judge on, at most.
+        limits: Limits of the accuracy gate.
+        threads: Threads that the engines were opened with, for the report.
+    """
+
+    images: int
+    limits: Limits
+    threads: int | None = None
+
+
+def judge_contenders(
+    contenders: Sequence[Contender],
+    reference: Reference,
+    images: Dataset,
+    settings: GateSettings,
+    progress: StageProgress,
+) -> Judged:
+    """Measure open engines against an open reference; the fastest that passed is the default."""
+    report = compare(
+        [reference.contender, *contenders],
+        images,
+        BenchOptions(
+            images=min(settings.images, len(images)),
+            rounds=TIMED_ROUNDS,
+            max_seconds=TIMED_SECONDS,
+            latency_budget_ms=None,  # bench judges latency
+            limits=settings.limits,
+        ),
+        reference=reference.described,
+        threads=settings.threads,
+        progress=lambda done, of: progress("checking engines", done, of),
+    )
+    verdicts = {row.name: row.gate for row in report.rows if row.gate is not None}
+    report = _with_default(report, default_engine(report, verdicts))
+    return Judged(report, verdicts, reference.described)
 
 
 def default_engine(report: BenchReport, verdicts: Mapping[str, Verdict]) -> str:
