@@ -190,13 +190,13 @@ def export_demo(path: Path) -> Path:
     require("torch", extra="export", needed_for="the demo network (or give --onnx FILE)")
     from mahtrt.data.datasets import open_dataset
     from mahtrt.data.subset import NetworkTensors
-    from mahtrt.export.onnx import export_onnx
+    from mahtrt.export.onnx import OnnxOptions, export_onnx
     from mahtrt.models.reference import ModelSource, demo_checkpoint, load_model
 
     source = ModelSource("maht-net/nano", demo_checkpoint())
     module, spec = load_model(source)
     images = list(NetworkTensors(open_dataset("phantom:2@3"), spec.input))
-    return export_onnx(module, spec, path, images=images, source=source.to_dict()).path
+    return export_onnx(module, spec, OnnxOptions(path, images, source.to_dict())).path
 
 
 def exit_code(record: Mapping[str, Any]) -> int:

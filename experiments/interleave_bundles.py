@@ -18,12 +18,14 @@ from pathlib import Path
 import cv2
 
 from mahtrt.benchmarks.compare import Contender, compare
-from mahtrt.benchmarks.options import BenchOptions
+from mahtrt.benchmarks.options import CompareOptions
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Dataset, Sample
 from mahtrt.models.reference import find_reference
 from mahtrt.runtime.session import Session, open_session
+from mahtrt.verbs.console import show
+from mahtrt.verbs.report_text import report_table
 
 
 class Resized:
@@ -69,11 +71,11 @@ def main() -> int:
     report = compare(
         contenders,
         Resized(open_dataset(given.data), 2400, 1935),
-        BenchOptions(rounds=given.rounds, warmup=1, max_seconds=given.max_seconds),
+        CompareOptions(rounds=given.rounds, warmup=1, max_seconds=given.max_seconds),
         reference=described,
         threads=given.threads,
     )
-    print(report.to_text(width=140), file=sys.stderr)
+    show(report_table(report), to_stderr=True)
     print(json.dumps(report.to_dict()))
     return 0
 

@@ -190,7 +190,7 @@ def export_network(network: Network, size: int) -> tuple[Any, Any]:
     from mahtrt.export.onnx import SPEC_KEY
     from mahtrt.export.passes.pipeline import export_passes, run_passes
     from mahtrt.export.tracing import OPSETS, trace
-    from mahtrt.models import build_model
+    from mahtrt.models.families import build_model
 
     settings: dict[str, Any] = {"encoder": network.encoder, "transformer": network.bottleneck}
     if size:

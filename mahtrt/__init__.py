@@ -1,6 +1,7 @@
 """mahtrt: landmark networks from PyTorch to measured engines.
 
-The verbs of the command line, as functions. Nothing heavy is imported until one is used.
+Every verb of the command line is a function of the same name here, with its options, its result and
+the errors (docs/python.md). Nothing heavy is imported until one is used.
 """
 
 from __future__ import annotations
@@ -8,42 +9,121 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from mahtrt.benchmarks.bench import bench as bench
+    from mahtrt.benchmarks.options import BenchOptions as BenchOptions
+    from mahtrt.benchmarks.report import BenchReport as BenchReport
+    from mahtrt.build.build import build as build
+    from mahtrt.build.judge import AccuracyError as AccuracyError
+    from mahtrt.build.options import BuildOptions as BuildOptions
+    from mahtrt.build.result import BuildResult as BuildResult
+    from mahtrt.errors import BuildError as BuildError
+    from mahtrt.errors import CheckpointError as CheckpointError
+    from mahtrt.errors import DataError as DataError
+    from mahtrt.errors import GateError as GateError
+    from mahtrt.errors import ImageError as ImageError
+    from mahtrt.errors import InputError as InputError
+    from mahtrt.errors import IntegrityError as IntegrityError
+    from mahtrt.errors import LatencyError as LatencyError
+    from mahtrt.errors import MahtrtError as MahtrtError
+    from mahtrt.errors import MissingComponentError as MissingComponentError
+    from mahtrt.errors import ModelError as ModelError
+    from mahtrt.errors import SpecError as SpecError
+    from mahtrt.errors import UsageError as UsageError
+    from mahtrt.export.export import export as export
+    from mahtrt.export.onnx import ExportResult as ExportResult
+    from mahtrt.export.options import ExportOptions as ExportOptions
+    from mahtrt.export.parity import ParityError as ParityError
+    from mahtrt.inspection.inspect import Inspection as Inspection
+    from mahtrt.inspection.inspect import InspectOptions as InspectOptions
+    from mahtrt.inspection.inspect import inspect as inspect
+    from mahtrt.measure.limits import Limits as Limits
+    from mahtrt.models.reference import ModelSource as ModelSource
+    from mahtrt.models.summary import ModelSummary as ModelSummary
+    from mahtrt.models.summary import models as models
+    from mahtrt.progress import StageProgress as StageProgress
+    from mahtrt.runtime.landmarks import Landmarks as Landmarks
+    from mahtrt.runtime.predict import PredictOptions as PredictOptions
+    from mahtrt.runtime.predict import PredictResult as PredictResult
+    from mahtrt.runtime.predict import predict as predict
+    from mahtrt.runtime.session import Session as Session
+    from mahtrt.runtime.session import open_session
+    from mahtrt.runtime.verify import VerifyOptions as VerifyOptions
+    from mahtrt.runtime.verify import VerifyResult as VerifyResult
+    from mahtrt.runtime.verify import verify as verify
+    from mahtrt.targets.tensorrt.options import TensorRtOptions as TensorRtOptions
+    from mahtrt.training.command import TrainResult as TrainResult
+    from mahtrt.training.command import train as train
+    from mahtrt.training.trainer import TrainOptions as TrainOptions
+    from mahtrt.verbs.calibrate import CalibrateOptions as CalibrateOptions
+    from mahtrt.verbs.calibrate import CalibrateResult as CalibrateResult
+    from mahtrt.verbs.calibrate import calibrate as calibrate
+    from mahtrt.verbs.demo import DemoOptions as DemoOptions
+    from mahtrt.verbs.demo import DemoResult as DemoResult
+    from mahtrt.verbs.demo import demo as demo
+    from mahtrt.verbs.diagnosis import DoctorResult as DoctorResult
+    from mahtrt.verbs.diagnosis import doctor as doctor
+
+    open = open_session
+
 __version__ = "0.1.0"
 
-# Name to where it lives, resolved on use.
-_LAZY = {
-    "bench": "mahtrt.benchmarks.bench:bench",
-    "build": "mahtrt.build.build:build",
-    "BuildOptions": "mahtrt.build.options:BuildOptions",
-    "export": "mahtrt.export.onnx:export_onnx",
-    "Landmarks": "mahtrt.runtime.landmarks:Landmarks",
-    "open": "mahtrt.runtime.session:open_session",
-    "Session": "mahtrt.runtime.session:Session",
+# The public names by the module that has them, which is imported when one of them is used.
+_PLACES = {
+    "mahtrt.benchmarks.bench": ("bench",),
+    "mahtrt.benchmarks.options": ("BenchOptions",),
+    "mahtrt.benchmarks.report": ("BenchReport",),
+    "mahtrt.build.build": ("build",),
+    "mahtrt.build.judge": ("AccuracyError",),
+    "mahtrt.build.options": ("BuildOptions",),
+    "mahtrt.build.result": ("BuildResult",),
+    "mahtrt.errors": (
+        *("BuildError", "CheckpointError", "DataError", "GateError", "ImageError", "InputError"),
+        *("IntegrityError", "LatencyError", "MahtrtError", "MissingComponentError", "ModelError"),
+        *("SpecError", "UsageError"),
+    ),
+    "mahtrt.export.export": ("export",),
+    "mahtrt.export.onnx": ("ExportResult",),
+    "mahtrt.export.options": ("ExportOptions",),
+    "mahtrt.export.parity": ("ParityError",),
+    "mahtrt.inspection.inspect": ("inspect", "Inspection", "InspectOptions"),
+    "mahtrt.measure.limits": ("Limits",),
+    "mahtrt.models.reference": ("ModelSource",),
+    "mahtrt.models.summary": ("models", "ModelSummary"),
+    "mahtrt.progress": ("StageProgress",),
+    "mahtrt.runtime.landmarks": ("Landmarks",),
+    "mahtrt.runtime.predict": ("predict", "PredictOptions", "PredictResult"),
+    "mahtrt.runtime.session": ("Session",),
+    "mahtrt.runtime.verify": ("verify", "VerifyOptions", "VerifyResult"),
+    "mahtrt.targets.tensorrt.options": ("TensorRtOptions",),
+    "mahtrt.training.command": ("train", "TrainResult"),
+    "mahtrt.training.trainer": ("TrainOptions",),
+    "mahtrt.verbs.calibrate": ("calibrate", "CalibrateOptions", "CalibrateResult"),
+    "mahtrt.verbs.demo": ("demo", "DemoOptions", "DemoResult"),
+    "mahtrt.verbs.diagnosis": ("doctor", "DoctorResult"),
 }
+_MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
-__all__ = [
-    "BuildOptions",
-    "Landmarks",
-    "Session",
-    "__version__",
-    "bench",
-    "build",
-    "export",
-    "open",
-]
+__all__ = ["__version__", "open", *_MODULES]
 
-if TYPE_CHECKING:
-    from mahtrt.benchmarks.bench import bench
-    from mahtrt.build.build import build
-    from mahtrt.build.options import BuildOptions
-    from mahtrt.export.onnx import export_onnx as export
-    from mahtrt.runtime.landmarks import Landmarks
-    from mahtrt.runtime.session import Session
-    from mahtrt.runtime.session import open_session as open
+# Three verbs are called like packages. The import system binds a package to its parent when it
+# first loads it, and never again: they are loaded now (each is empty), and their names are given
+# back to the verbs.
+for _name in ("build", "export", "models"):
+    importlib.import_module(f"{__name__}.{_name}")
+    del globals()[_name]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'mahtrt' has no attribute {name!r}")
-    module, _, attribute = _LAZY[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    if name == "open":
+        from mahtrt.runtime.session import open_session as value
+    elif name in _MODULES:
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

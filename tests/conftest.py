@@ -28,10 +28,10 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _one_timed_round() -> Iterator[None]:
     """A build ranks its engines; tests don't mind in which order."""
-    import mahtrt.build.judge
+    from mahtrt.build import judge as judge_module
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mahtrt.build.judge, "TIMED_ROUNDS", 1)
+        patch.setattr(judge_module, "TIMED_ROUNDS", 1)
         yield
 
 

@@ -23,7 +23,7 @@ from tiny_network import make_model
 from typer.testing import Result
 
 import mahtrt
-import mahtrt.build.judge
+from mahtrt.build import judge as judge_module
 from mahtrt.data.phantom import make_phantom
 from mahtrt.errors import ImageError, InputError
 from mahtrt.verbs.console import StageDisplay
@@ -120,7 +120,7 @@ def world(foreign_network: ForeignNetwork, tiny_bundle: Path, tmp_path: Path) ->
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mahtrt.build.judge, "TIMED_ROUNDS", 1)
+    monkeypatch.setattr(judge_module, "TIMED_ROUNDS", 1)
 
 
 def check_refused(result: Result, world: World, exit_code: int, *mentions: str) -> None:
@@ -608,7 +608,7 @@ def test_interrupted_predict(world: World, monkeypatch: pytest.MonkeyPatch) -> N
             raise KeyboardInterrupt
         place.write_bytes(b"picture")
 
-    monkeypatch.setattr("mahtrt.verbs.predict.write_overlay", draw)
+    monkeypatch.setattr("mahtrt.runtime.predict.write_overlay", draw)
     check_interrupted(run(*world.predict(world.picture("a.png"), world.picture("b.png"))))
     assert len(drawn) == 2
     assert left_in(world.out) == []

@@ -19,7 +19,7 @@ from PIL import Image
 from typer.testing import Result
 
 import mahtrt
-import mahtrt.build.judge
+from mahtrt.build import judge as judge_module
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.data.phantom import make_phantom
 from mahtrt.spec import load_spec, spec_from_dict
@@ -39,7 +39,7 @@ def built(foreign_network: ForeignNetwork, tmp_path_factory: pytest.TempPathFact
     """The bundle, by the command that docs/foreign-models.md gives."""
     bundle = tmp_path_factory.mktemp("built") / "net.mahtrt"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mahtrt.build.judge, "TIMED_ROUNDS", 2)
+        patch.setattr(judge_module, "TIMED_ROUNDS", 2)
         result = run(
             "build",
             foreign_network.onnx,

@@ -35,8 +35,8 @@ RUNTIME_MODULES = (
     "mahtrt.data.preprocess",
     "mahtrt.spec",
     "mahtrt.bundle.bundle",
-    "mahtrt.verbs.predict",
-    "mahtrt.verbs.verify",
+    "mahtrt.runtime.predict",
+    "mahtrt.runtime.verify",
 )
 HELP = """
 import sys

@@ -1,106 +1,67 @@
 """Bench a bundle: open every engine and a reference, and let :mod:`compare` measure them.
 
-The reference is PyTorch where the caller has it, else the bundle's own FP32 ONNX through ONNX
-Runtime; the report says which. It runs inside the same session as the engines.
+The reference is PyTorch where its weights and code are at hand, else the bundle's own FP32 ONNX
+through ONNX Runtime; the report says which. Its images are prepared as those of the engines are.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mahtrt.benchmarks.compare import Contender, compare
-from mahtrt.benchmarks.options import DEFAULT_IMAGES, BenchOptions
+from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.golden import GoldenVector, read_golden
 from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Dataset, Sample
 from mahtrt.errors import BuildError, DataError, MissingComponentError, UsageError
 from mahtrt.machine import package_version
-from mahtrt.measure.limits import Limits
-from mahtrt.measure.timing import Progress
+from mahtrt.models.reference import find_reference
+from mahtrt.progress import StageProgress, silent
 from mahtrt.runtime.session import Session, open_session
 from mahtrt.targets.table import find_target, reference_target
 
-if TYPE_CHECKING:
-    from mahtrt.targets.backend import Backend
 
-
-def bench(
-    bundle: str | Path,
-    *,
-    reference: Backend | None = None,
-    reference_description: str = "",
-    dataset: Dataset | str | Path | None = None,
-    images: int = DEFAULT_IMAGES,
-    engines: Sequence[str] | None = None,
-    batch: int | None = None,
-    threads: int | None = None,
-    latency_budget_ms: float = 100.0,
-    limits: Limits | None = None,
-    rounds: int = 100,
-    max_seconds: float = 120.0,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> BenchReport:
+def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchReport:
     """Measure accuracy and latency of a bundle's engines.
 
     Args:
-        bundle: The ``.mahtrt`` folder.
-        reference: PyTorch (``TorchBackend``), which stays open; None takes the bundle's own
-            FP32 ONNX through ONNX Runtime.
-        reference_description: For the report, e.g. the checkpoint's name.
-        dataset: Images, or what :func:`mahtrt.data.datasets.open_dataset` opens; None takes the
-            bundle's golden images, which have no annotations.
-        images: How many of them to use.
-        engines: Names or targets; None means all that this machine can open.
-        batch: Only engines of this batch size.
-        threads: Of one inference; None leaves it to each runtime.
-        latency_budget_ms: For the default engine's end_to_end p99.
-        limits: How far engines may move landmarks.
-        rounds: Timed rounds; fewer when ``max_seconds`` are over.
-        seed: Of the order of the rounds and the bootstrap.
-        progress: Called with (done, expected) images and rounds together.
+        progress: Told of images and timed rounds together.
 
     Raises:
         DataError: No bundle, no images, or annotations that do not fit the network.
         UsageError: No such engine, or nothing to compare with.
         IntegrityError: The bundle was changed.
+        CheckpointError: The reference given is not what was exported.
         MissingComponentError: A package that an asked-for engine or the reference needs.
     """
-    opened = read_bundle(bundle)
-    options = BenchOptions(
-        images=images,
-        rounds=rounds,
-        max_seconds=max_seconds,
-        latency_budget_ms=latency_budget_ms,
-        limits=limits or Limits(),
-        seed=seed,
-    )
+    bundle = read_bundle(options.bundle)
     with ExitStack() as stack:
         warnings: list[str] = []
-        data = _dataset(opened, dataset, warnings)
-        referee, description = _reference(opened, reference, reference_description, threads)
-        if reference is None:
-            stack.callback(referee.session.close)
+        data = _dataset(bundle, options, warnings)
+        referee, description = _reference(bundle, options, warnings)
+        stack.callback(referee.session.close)
         contenders = [referee]
-        for record in _records(opened, engines, batch):
-            contender = _contender(opened, record, threads, warnings, optional=engines is None)
+        for record in _records(bundle, options):
+            contender = _contender(bundle, record, options, warnings)
             if contender is not None:
                 stack.callback(contender.session.close)
                 contenders.append(contender)
         return compare(
             contenders,
             data,
-            options,
+            options.comparison,
             reference=description,
-            model=_model(opened),
-            threads=threads,
+            model=_model(bundle),
+            threads=options.threads,
             warnings=warnings,
-            progress=progress,
+            progress=functools.partial(progress, "measuring"),
         )
 
 
@@ -125,13 +86,19 @@ class GoldenImages:
         return (self[i] for i in range(len(self)))
 
 
-def _dataset(bundle: Bundle, dataset: Dataset | str | Path | None, warnings: list[str]) -> Dataset:
-    if isinstance(dataset, (str, Path)):
-        from mahtrt.data.datasets import open_dataset
-
-        return open_dataset(dataset)
-    if dataset is not None:
-        return dataset
+def _dataset(bundle: Bundle, options: BenchOptions, warnings: list[str]) -> Dataset:
+    if isinstance(options.data, (str, Path)):
+        data = open_dataset(
+            options.data,
+            points=options.points,
+            spacing_mm=options.spacing_mm,
+            skip_bad=options.skip_bad,
+        )
+        skipped = getattr(data, "skipped", ())
+        warnings.extend(f"left out {name}, which cannot be read" for name in skipped)
+        return data
+    if options.data is not None:
+        return options.data
     golden = bundle.manifest.golden
     if golden is None:
         raise DataError(
@@ -147,19 +114,35 @@ def _dataset(bundle: Bundle, dataset: Dataset | str | Path | None, warnings: lis
     return found
 
 
-def _reference(
-    bundle: Bundle, backend: Backend | None, description: str, threads: int | None
-) -> tuple[Contender, str]:
-    """What engines are compared with, and how the report calls it."""
-    if backend is not None:
-        session = Session(backend, bundle.spec)
-        name, text = "pytorch", f"PyTorch {package_version('torch')} eager fp32"
+def _reference(bundle: Bundle, options: BenchOptions, warnings: list[str]) -> tuple[Contender, str]:
+    """What engines are compared with, and how the report calls it.
+
+    PyTorch where its weights and code are at hand, else the bundle's own FP32 ONNX.
+    """
+    found = find_reference(
+        bundle.spec,
+        bundle.manifest.provenance,
+        checkpoint=options.reference,
+        model=options.model,
+        folders=(bundle.path.resolve().parent, Path.cwd()),
+        batch=options.batch or 1,
+    )
+    if found is not None:
+        backend, weights = found
+        if options.threads is not None:
+            import torch
+
+            torch.set_num_threads(options.threads)
+        session, name = Session(backend, bundle.spec), "pytorch"
+        description = f"PyTorch {package_version('torch')} eager fp32 ({weights})"
     else:
-        session = _onnx_reference(bundle, threads)
-        name = reference_target()
-        text = f"the bundle's FP32 ONNX, {name} {package_version(name) or ''}".strip()
-    contender = Contender(name, name, "fp32", session.batch, session, is_reference=True)
-    return contender, f"{text} ({description})" if description else text
+        warnings.append(
+            "no PyTorch reference at hand (--reference CHECKPOINT): engines are compared with the "
+            "bundle's FP32 ONNX"
+        )
+        session, name = _onnx_reference(bundle, options.threads), reference_target()
+        description = f"the bundle's FP32 ONNX, {name} {package_version(name) or ''}".strip()
+    return Contender(name, name, "fp32", session.batch, session, is_reference=True), description
 
 
 def _onnx_reference(bundle: Bundle, threads: int | None) -> Session:
@@ -180,12 +163,10 @@ def _onnx_reference(bundle: Bundle, threads: int | None) -> Session:
     return Session(backend, bundle.spec)
 
 
-def _records(
-    bundle: Bundle, engines: Sequence[str] | None, batch: int | None
-) -> list[EngineRecord]:
+def _records(bundle: Bundle, options: BenchOptions) -> list[EngineRecord]:
     """The engines asked for, each once, in the bundle's order."""
-    known = bundle.manifest.engines
-    asked = known if engines is None else [bundle.engine(name) for name in engines]
+    known, batch = bundle.manifest.engines, options.batch
+    asked = known if options.engines is None else [bundle.engine(name) for name in options.engines]
     found = [r for r in known if r in asked and (batch is None or r.batch == batch)]
     if not found:
         sizes = ", ".join(f"{record.name} (batch {record.batch})" for record in known)
@@ -194,19 +175,17 @@ def _records(
 
 
 def _contender(
-    bundle: Bundle,
-    record: EngineRecord,
-    threads: int | None,
-    warnings: list[str],
-    *,
-    optional: bool,
+    bundle: Bundle, record: EngineRecord, options: BenchOptions, warnings: list[str]
 ) -> Contender | None:
+    """The opened engine; None, with a warning, for one that cannot run here and need not."""
     is_default = record.name == bundle.manifest.default_engine
     try:
         # read_bundle has just hashed every file.
-        session = open_session(bundle.path, engine=record.name, threads=threads, verify=False)
+        session = open_session(
+            bundle.path, engine=record.name, threads=options.threads, verify=False
+        )
     except (MissingComponentError, BuildError) as error:
-        if is_default or not optional:
+        if is_default or options.engines is not None:
             raise
         warnings.append(f"{record.name} is left out: {error}")
         return None

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.benchmarks.conditions import describe_conditions, find_warnings
-from mahtrt.benchmarks.options import BenchOptions
+from mahtrt.benchmarks.options import CompareOptions
 from mahtrt.benchmarks.report import SCOPES, BenchReport, Row, Scope
 from mahtrt.data.preprocess import Placement, preprocess
 from mahtrt.errors import DataError, ModelError
@@ -72,7 +72,7 @@ class Contender:
 def compare(
     contenders: Sequence[Contender],
     dataset: Dataset,
-    options: BenchOptions,
+    options: CompareOptions,
     *,
     reference: str,
     model: Mapping[str, Any] | None = None,
@@ -224,7 +224,7 @@ def _join(parts: Sequence[LandmarkSet]) -> LandmarkSet:
 def _timing_pass(
     contenders: Sequence[Contender],
     images: Sequence[Image],
-    options: BenchOptions,
+    options: CompareOptions,
     progress: Progress,
 ) -> dict[tuple[str, Scope], Timings]:
     """Both scopes of every contender, in one interleaving."""

@@ -11,7 +11,7 @@ from mahtrt.benchmarks.report import Row
 from mahtrt.machine import usable_cores
 
 if TYPE_CHECKING:
-    from mahtrt.benchmarks.options import BenchOptions
+    from mahtrt.benchmarks.options import CompareOptions
 
 BUSY_LOAD = 0.5  # of the usable cores, over the minute before
 
@@ -20,7 +20,7 @@ Load = tuple[float, float, float]
 
 def describe_conditions(
     rows: Sequence[Row],
-    options: BenchOptions,
+    options: CompareOptions,
     *,
     data: str,
     images: int,

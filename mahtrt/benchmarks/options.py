@@ -1,24 +1,28 @@
-"""How a bench is to measure."""
+"""What a bench is asked to measure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from mahtrt.data.sample import Dataset
 from mahtrt.measure.limits import Limits
+from mahtrt.models.reference import ModelSource
 
 DEFAULT_IMAGES = 64
 
 
 @dataclass(frozen=True, slots=True)
-class BenchOptions:
-    """How to measure.
+class CompareOptions:
+    """How open sessions are compared.
 
     Attributes:
         images: How many of the data set's images to use.
         rounds: Timed rounds; fewer when ``max_seconds`` is over, more until ``min_seconds``.
+        latency_budget_ms: Limit of the default engine's end-to-end p99; None judges no latency.
         rest: See :func:`mahtrt.measure.timing.interleave`.
-        seed: Of the order and of the bootstrap.
+        seed: Seed of the order of the rounds and of the bootstrap.
     """
 
     images: int = DEFAULT_IMAGES
@@ -30,3 +34,56 @@ class BenchOptions:
     limits: Limits = field(default_factory=Limits)
     seed: int = 0
     rest: Callable[[], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What to measure, on which images, and against what.
+
+    Attributes:
+        bundle: The ``.mahtrt`` folder.
+        data: DATA, or an open data set; None takes the bundle's golden images, which have no
+            annotations.
+        points: Which annotated points of DATA are the network's landmarks.
+        spacing_mm: Millimetres per image pixel of DATA.
+        skip_bad: Leave unreadable images of DATA out.
+        images: How many of the images to use.
+        engines: Names or targets; None means all that this machine can open.
+        batch: Only engines of this batch size.
+        reference: Checkpoint of the PyTorch reference, where it is not found by itself.
+        model: A foreign network's code, for the reference.
+        limits: How far engines may move landmarks.
+        latency_budget_ms: Limit of the default engine's end-to-end p99; None judges no latency.
+        rounds: Timed rounds; fewer when ``max_seconds`` are over.
+        seed: Seed of the order of the rounds and of the bootstrap.
+        threads: Threads of one inference; None leaves it to each runtime.
+    """
+
+    bundle: Path
+    data: Dataset | Path | str | None = None
+    points: tuple[int, ...] | None = None
+    spacing_mm: float | None = None
+    skip_bad: bool = False
+    images: int = DEFAULT_IMAGES
+    engines: tuple[str, ...] | None = None
+    batch: int | None = None
+    reference: Path | None = None
+    model: ModelSource | None = None
+    limits: Limits = field(default_factory=Limits)
+    latency_budget_ms: float | None = 100.0
+    rounds: int = 100
+    max_seconds: float = 120.0
+    seed: int = 0
+    threads: int | None = None
+
+    @property
+    def comparison(self) -> CompareOptions:
+        """How the opened engines are compared."""
+        return CompareOptions(
+            images=self.images,
+            rounds=self.rounds,
+            max_seconds=self.max_seconds,
+            latency_budget_ms=self.latency_budget_ms,
+            limits=self.limits,
+            seed=self.seed,
+        )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mahtrt.benchmarks.compare import Contender, Runner, compare
-from mahtrt.benchmarks.options import BenchOptions
+from mahtrt.benchmarks.options import CompareOptions
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.build.engines import BuiltEngine
 from mahtrt.build.images import GOLDEN_IMAGES, ImageSets
@@ -127,7 +127,7 @@ def judge_contenders(
     report = compare(
         [reference.contender, *contenders],
         images,
-        BenchOptions(
+        CompareOptions(
             images=min(settings.images, len(images)),
             rounds=TIMED_ROUNDS,
             max_seconds=TIMED_SECONDS,

@@ -12,7 +12,6 @@ from mahtrt.build.engines import BuiltEngine
 from mahtrt.build.graphs import Graphs
 from mahtrt.build.request import Request
 from mahtrt.bundle.manifest import EngineRecord
-from mahtrt.errors import MissingComponentError
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.machine import package_versions
 from mahtrt.runtime.session import Session
@@ -47,19 +46,14 @@ def _reference(request: Request, graphs: Graphs) -> Reference:
     from mahtrt.models.reference import find_reference
 
     options, graph = request.options, request.graph
-    try:
-        found = find_reference(
-            graph.spec,
-            graph.source,
-            checkpoint=options.reference,
-            model=options.model,
-            folders=(options.onnx.resolve().parent, Path.cwd()),
-            batch=graph.batch,
-        )
-    except MissingComponentError:
-        if options.reference or options.model:
-            raise
-        found = None
+    found = find_reference(
+        graph.spec,
+        graph.source,
+        checkpoint=options.reference,
+        model=options.model,
+        folders=(options.onnx.resolve().parent, Path.cwd()),
+        batch=graph.batch,
+    )
     if found is None:
         return _export_as_reference(graph, graphs.models[Fp32()], options.threads)
     backend, weights = found

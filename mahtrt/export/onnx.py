@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +60,33 @@ class ExportResult:
     changes: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class OnnxOptions:
+    """How a network in memory becomes a file.
+
+    Attributes:
+        out: Where the file goes; replaced when it exists. Its folder is made when missing.
+        images: Preprocessed images (C, H, W) for parity, at least one; real ones.
+        source: Provenance, embedded as JSON: model reference, checkpoint and its SHA-256, ….
+        opset: ONNX opset.
+        batch: Batch size of the graph, static.
+        skip_passes: Optimizations to leave out, of
+            :func:`mahtrt.export.passes.pipeline.optimization_passes`. The provenance names what
+            was changed and what was skipped.
+    """
+
+    out: Path
+    images: Sequence[NDArray[np.float32]]
+    source: Mapping[str, Any] = field(default_factory=dict)
+    opset: int = 20
+    batch: int = 1
+    skip_passes: Sequence[str] = ()
+
+
 def export_onnx(
     module: nn.Module,
     spec: ModelSpec,
-    out: Path,
-    *,
-    opset: int = 20,
-    batch: int = 1,
-    images: Sequence[NDArray[np.float32]],
-    source: Mapping[str, Any],
-    skip_passes: Sequence[str] = (),
+    options: OnnxOptions,
     progress: Callable[[int, int], None] | None = None,
 ) -> ExportResult:
     """Export a network, and prove that the file computes what PyTorch computes.
@@ -78,14 +95,6 @@ def export_onnx(
         module: Takes (B, C, H, W) float32; returns the spec's outputs as a dict, or a tensor,
             tuple or list in their order. Run in eval mode; its own mode is put back.
         spec: Embedded in the file.
-        out: Where the file goes; replaced when it exists. Its folder is made when missing.
-        opset: ONNX opset.
-        batch: Batch size of the graph, static.
-        images: Preprocessed images (C, H, W) for parity, at least one; real ones.
-        source: Provenance, embedded as JSON: model reference, checkpoint and its SHA-256, ….
-        skip_passes: Optimizations to leave out, of
-            :func:`mahtrt.export.passes.pipeline.optimization_passes`. The provenance names what
-            was changed and what was skipped.
         progress: Called with (stages done, stages in all).
 
     Raises:
@@ -95,15 +104,16 @@ def export_onnx(
         ParityError: The graph's outputs are too far from PyTorch's (exit 3).
     """
     done = _stage_counter(progress)
-    _check_arguments(spec, out, opset, batch, images)
-    passes = export_passes(skip_passes)
+    _check_options(options, spec)
+    passes, images, batch = export_passes(options.skip_passes), options.images, options.batch
     check_weights(module)
     reference = reference_outputs(module, spec, images, batch)
     done()
-    graph = trace(module, spec, batch=batch, opset=opset)
+    graph = trace(module, spec, batch=batch, opset=options.opset)
     done()
     changes = run_passes(graph, passes)
-    proto = _proto(graph, spec, {**source, PASSES: optimizations_applied(changes, skip_passes)})
+    applied = optimizations_applied(changes, options.skip_passes)
+    proto = _proto(graph, spec, {**options.source, PASSES: applied})
     data = _to_bytes(proto)
     _check_graph(data, spec)
     done()
@@ -114,10 +124,10 @@ def export_onnx(
     done()
     _set_metadata(proto, PARITY_KEY, parity.to_dict())
     data = _to_bytes(proto)
-    with atomic_path(out) as sibling:
+    with atomic_path(options.out) as sibling:
         sibling.write_bytes(data)
     done()
-    return ExportResult(out, sha256_of_bytes(data), spec, parity, changes)
+    return ExportResult(options.out, sha256_of_bytes(data), spec, parity, changes)
 
 
 def _stage_counter(progress: Callable[[int, int], None] | None) -> Callable[[], None]:
@@ -132,22 +142,20 @@ def _stage_counter(progress: Callable[[int, int], None] | None) -> Callable[[], 
     return done
 
 
-def _check_arguments(
-    spec: ModelSpec, out: Path, opset: int, batch: int, images: Sequence[NDArray[np.float32]]
-) -> None:
+def _check_options(options: OnnxOptions, spec: ModelSpec) -> None:
     """Refuse what would only fail after minutes of work."""
-    if opset not in OPSETS:
-        raise UsageError("opset", got=str(opset), expected=f"{OPSETS[0]} to {OPSETS[-1]}")
-    if batch < 1:
-        raise UsageError("batch", got=str(batch), expected="at least 1")
-    if out.is_dir():
-        raise UsageError(str(out), got="a directory", expected="a path for the ONNX file")
-    if not images:
+    if options.opset not in OPSETS:
+        raise UsageError("opset", got=str(options.opset), expected=f"{OPSETS[0]} to {OPSETS[-1]}")
+    if options.batch < 1:
+        raise UsageError("batch", got=str(options.batch), expected="at least 1")
+    if options.out.is_dir():
+        raise UsageError(str(options.out), got="a directory", expected="a path for the ONNX file")
+    if not options.images:
         raise DataError(
             "images for parity", got="none", expected="at least one", fix="Give --data with images."
         )
     shape = (spec.input.channels, *spec.input.size)
-    for index, image in enumerate(images):
+    for index, image in enumerate(options.images):
         if image.shape != shape or image.dtype != np.float32:
             raise DataError(
                 f"parity image {index}",

@@ -5,13 +5,12 @@ A reference is code that is run: give only references you trust.
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib
 import importlib.util
 import itertools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -145,27 +144,6 @@ def load_foreign(reference: str, kwargs: Mapping[str, Any]) -> nn.Module:
         code = _import_file(Path(location)) if is_file else _import_module(location)
         factory = _factory(code, attribute, reference)
         return _made(factory, kwargs, reference)
-
-
-def parse_kwargs(texts: Sequence[str]) -> dict[str, Any]:
-    """Keyword arguments from ``key=value`` texts; values are Python literals, else strings.
-
-    Raises:
-        UsageError: No ``=``, a key that is no name, or a key twice.
-    """
-    kwargs: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        key = key.strip()
-        if not equals or not key.isidentifier():
-            raise UsageError("--kwarg", got=repr(text), expected="key=value")
-        if key in kwargs:
-            raise UsageError("--kwarg", got=f"{key!r} twice", expected="each key once")
-        try:
-            kwargs[key] = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError):
-            kwargs[key] = value
-    return kwargs
 
 
 def _wants_decoding(spec: ModelSpec) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mahtrt.digest import sha256_of_file
-from mahtrt.errors import CheckpointError, UsageError, require
+from mahtrt.errors import CheckpointError, MissingComponentError, UsageError, require
 from mahtrt.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class ModelSource:
 
     Attributes:
         model: A family of mahtrt, ``path/file.py:factory`` or ``package.module:factory``.
-        checkpoint: Its weights, None for seeded random ones.
+        checkpoint: Its weights, None for seeded random ones; ``demo`` means those that mahtrt
+            ships (:func:`checkpoint_file`).
         kwargs: For a foreign factory, or settings of a family's config.
         spec: Spec file of a foreign network.
         seed: Of random weights.
@@ -37,6 +38,9 @@ class ModelSource:
     kwargs: Mapping[str, Any] | None = None
     spec: Path | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "checkpoint", checkpoint_file(self.checkpoint))
 
     def to_dict(self) -> dict[str, Any]:
         """Provenance for the ONNX: names and digests, no folders."""
@@ -53,6 +57,13 @@ class ModelSource:
 def demo_checkpoint() -> Path:
     """The checkpoint that mahtrt ships."""
     return Path(str(files("mahtrt") / "assets" / DEMO_CHECKPOINT))
+
+
+def checkpoint_file(checkpoint: Path | None) -> Path | None:
+    """The file of a checkpoint; ``demo`` is what mahtrt ships, unless a file has that name."""
+    if checkpoint == Path("demo") and not checkpoint.exists():
+        return demo_checkpoint()
+    return checkpoint
 
 
 def load_model(source: ModelSource) -> tuple[nn.Module, ModelSpec]:
@@ -98,13 +109,15 @@ def find_reference(
         batch: Images per inference.
 
     Returns:
-        The backend and its description, or None where weights or code are not at hand.
+        The backend and its description, or None where weights, code or PyTorch are not at hand.
 
     Raises:
         CheckpointError: The checkpoint given has another digest than the exported one.
+        MissingComponentError: PyTorch is not installed, although a reference was asked for.
     """
     from mahtrt.models.families import FAMILIES
 
+    asked_for = checkpoint is not None or model is not None
     if model is None and spec.family not in FAMILIES:
         if checkpoint is None:
             return None
@@ -115,7 +128,7 @@ def find_reference(
             fix="Add --model path/file.py:factory and its --spec.",
         )
     recorded, seed = provenance.get("checkpoint_sha256"), provenance.get("seed")
-    checkpoint = checkpoint or (model.checkpoint if model else None)
+    checkpoint = checkpoint_file(checkpoint) or (model.checkpoint if model else None)
     if checkpoint is not None:
         _check_digest(checkpoint, recorded)
     elif recorded is not None:
@@ -124,7 +137,12 @@ def find_reference(
             return None
     elif seed is None:
         return None
-    module = _rebuilt(spec, int(seed or 0), checkpoint, model)
+    try:
+        module = _rebuilt(spec, int(seed or 0), checkpoint, model)
+    except MissingComponentError:
+        if asked_for:
+            raise
+        return None
     from mahtrt.models.torch_reference import TorchBackend
 
     weights = checkpoint.name if checkpoint else f"random weights, seed {seed}"
@@ -132,9 +150,8 @@ def find_reference(
 
 
 def _known(source: ModelSource) -> tuple[nn.Module, ModelSpec]:
-    from mahtrt.models import build_model
     from mahtrt.models.checkpoint import load_checkpoint, load_into
-    from mahtrt.models.families import settings_from_checkpoint
+    from mahtrt.models.families import build_model, settings_from_checkpoint
 
     overrides = dict(source.kwargs or {})
     name = source.model
@@ -179,8 +196,8 @@ def _rebuilt(
     spec: ModelSpec, seed: int, checkpoint: Path | None, model: ModelSource | None
 ) -> nn.Module:
     torch: Any = require("torch", extra="export", needed_for="the PyTorch reference")
-    from mahtrt.models import model_from_spec
     from mahtrt.models.checkpoint import load_checkpoint, load_into
+    from mahtrt.models.families import model_from_spec
 
     if model is not None:
         return load_model(replace(model, checkpoint=checkpoint, seed=seed))[0]

@@ -1,16 +1,13 @@
-"""What ``mahtrt models`` lists: parameters and arithmetic of every variant."""
+"""The verb ``models``: parameters and arithmetic of every variant."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mahtrt.models.families import build_model, model_names
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from mahtrt.progress import StageProgress, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +29,17 @@ class ModelSummary:
         return dataclasses.asdict(self)
 
 
-def summaries(progress: Callable[[int, int], None] | None = None) -> list[ModelSummary]:
-    """A row per variant; nothing is computed, the networks are only shapes."""
-    names = model_names()
-    rows = []
+def models(progress: StageProgress = silent) -> tuple[ModelSummary, ...]:
+    """Every variant with its size; nothing is computed, the networks are only shapes.
+
+    Raises:
+        MissingComponentError: PyTorch, timm or transformers is not installed.
+    """
+    names, found = model_names(), []
     for done, name in enumerate(names):
-        if progress:
-            progress(done, len(names))
-        rows.append(summarize(name))
-    return rows
+        progress("counting", done, len(names))
+        found.append(summarize(name))
+    return tuple(found)
 
 
 def summarize(name: str) -> ModelSummary:
@@ -62,25 +61,3 @@ def summarize(name: str) -> ModelSummary:
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         gflops=round(counter.get_total_flops() / 1e9, 2),
     )
-
-
-def summary_table(rows: list[ModelSummary]) -> Table:
-    """The rows for a terminal."""
-    from rich.table import Table
-
-    table = Table()
-    for column in ("model", "encoder", "transformer", "input"):
-        table.add_column(column)
-    for column in ("parameters", "GFLOPs"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        size = f"{row.input_size[0]}x{row.input_size[1]}"
-        table.add_row(
-            row.name,
-            row.encoder,
-            row.transformer,
-            size,
-            f"{row.parameters / 1e6:.1f} M",
-            f"{row.gflops:.1f}",
-        )
-    return table

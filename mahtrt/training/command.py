@@ -1,68 +1,78 @@
-"""Training with progress, and the error afterwards: what ``mahtrt train`` does."""
+"""The verb ``train``: training, and the error of the checkpoint afterwards."""
 
 from __future__ import annotations
 
 import functools
 import time
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from pathlib import Path
 
 import torch
 
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Dataset
-from mahtrt.models import build_model
 from mahtrt.models.checkpoint import load_checkpoint, load_into
+from mahtrt.models.families import build_model
+from mahtrt.progress import StageProgress, silent
+from mahtrt.spec import ModelSpec
+from mahtrt.training import trainer
 from mahtrt.training.trainer import (
     StepReport,
     TrainOptions,
     check_annotations,
     mean_radial_error,
-    train,
 )
 
 SMOOTHING = 0.05
 
 
-class Progress(Protocol):
-    """Takes what goes on: the stage, how much of it is done and in all, and words about it."""
+@dataclass(frozen=True, slots=True)
+class HeldOutError:
+    """Mean radial error on images that were not trained on; ``mm`` None without a spacing."""
 
-    def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None: ...
+    images: int
+    px: float
+    mm: float | None
 
 
-def train_and_report(
-    options: TrainOptions,
-    evaluation: str | None,
-    progress: Progress | None = None,
-) -> list[str]:
-    """Train, then measure the written checkpoint on ``evaluation``.
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """The checkpoint, and how good it is.
 
-    Returns:
-        Lines for the user.
+    Attributes:
+        path: The checkpoint.
+        loss: Smoothed over the last steps; None where there was no step.
+        error: On the evaluation data; None where none were named.
+    """
+
+    path: Path
+    spec: ModelSpec
+    loss: float | None
+    error: HeldOutError | None
+
+
+def train(options: TrainOptions, progress: StageProgress = silent) -> TrainResult:
+    """Train, then measure the written checkpoint on ``options.eval``.
 
     Raises:
         As :func:`mahtrt.training.trainer.train`, and DataError for the evaluation data.
     """
-    tell = progress or (lambda *_: None)
-    held_out = _open_held_out(evaluation, options) if evaluation else None
+    held_out = _open_held_out(options.eval, options) if options.eval else None
     course = _Course(options.batch_size)
 
     def on_step(report: StepReport) -> None:
-        tell("training", report.step, report.steps, course.after(report))
+        progress("training", report.step, report.steps, course.after(report))
 
-    tell("preparing the network", 0, 0)
-    spec = train(options, on_step, functools.partial(tell, "settling batch norms"))
-    lines = [str(options.out)]
-    if course.loss is not None:
-        lines.append(f"loss {course.loss:.4f} after {options.steps} steps")
+    progress("preparing the network", 0, 0)
+    spec = trainer.train(options, on_step, functools.partial(progress, "settling batch norms"))
+    error = None
     if held_out is not None:
-        tell("evaluating", 0, 0)
+        progress("evaluating", 0, 0)
         module = build_model(options.model, **options.overrides)
         load_into(module, load_checkpoint(options.out))
-        error_px, error_mm = mean_radial_error(module, spec, held_out)
-        mm = f", {error_mm:.3f} mm" if error_mm is not None else ""
-        lines.append(f"MRE on {evaluation} ({len(held_out)} images): {error_px:.3f} px{mm}")
-    return lines
+        error = HeldOutError(len(held_out), *mean_radial_error(module, spec, held_out))
+    return TrainResult(options.out, spec, course.loss, error)
 
 
 class _Course:

@@ -24,8 +24,8 @@ from mahtrt.data.preprocess import preprocess
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import CheckpointError, DataError, UsageError
 from mahtrt.interrupt import interrupt_later
-from mahtrt.models import build_model
 from mahtrt.models.checkpoint import load_checkpoint, load_into, save_checkpoint
+from mahtrt.models.families import build_model
 from mahtrt.models.network import Network
 from mahtrt.spec import ModelSpec
 from mahtrt.training.batches import BatchPlan, TrainingSamples, training_batches
@@ -54,6 +54,7 @@ class TrainOptions:
         init: A checkpoint to start from; it may have been trained at another input size.
         overrides: Settings of the model's config.
         half: Write FP16 weights.
+        eval: DATA to measure the error on afterwards.
     """
 
     model: str
@@ -69,6 +70,7 @@ class TrainOptions:
     resume: bool = False
     half: bool = False
     points: tuple[int, ...] | None = None
+    eval: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -1,33 +1,41 @@
-"""``calibrate``: ranges, the calibration card, and what INT8 costs block by block, as files."""
+"""``mahtrt calibrate``: ranges, the calibration card, and what INT8 costs block by block."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from mahtrt.atomic import write_text_atomic
-from mahtrt.build.options import CalibrationOptions, check_calibration
-from mahtrt.data.datasets import open_dataset
-from mahtrt.data.screening import refuse_unreal_images
-from mahtrt.data.subset import NetworkTensors
 from mahtrt.errors import UsageError
-from mahtrt.graph.graph_file import read_graph
-from mahtrt.machine import describe_machine
-from mahtrt.progress import StageProgress
-from mahtrt.targets.cpu import weight_bits_here
+from mahtrt.progress import StageProgress, silent
+from mahtrt.verbs.command import DATA, MEASURING, OUTPUT, PLAN, argument, as_command, option
+from mahtrt.verbs.console import StageDisplay, show
+from mahtrt.verbs.options import (
+    DATA_HELP,
+    Cache,
+    CacheDir,
+    CalibrationArguments,
+    SkipBad,
+    Threads,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mahtrt.build.calibrated import Calibrated
+    from mahtrt.build.options import CalibrationOptions
+    from mahtrt.build.planned import Attribution
     from mahtrt.calibration.card import CalibrationCard
+    from mahtrt.data.subset import NetworkTensors
+    from mahtrt.graph.graph_file import GraphFile
     from mahtrt.planning.matrix import Sensitivity
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrateOptions:
-    """What to look at.
+    """What to calibrate, and where the results go.
 
     Attributes:
         onnx: The FP32 export.
@@ -36,54 +44,46 @@ class CalibrateOptions:
         sensitivity: Also measure what INT8 costs block by block.
         images: How many images that is measured on.
         plan: A plan file instead of the rules' plan.
+        method: How ranges are found, with ``percentile``; see :class:`mahtrt.BuildOptions`.
         weight_bits: 8, 7, or None: what is safe on this CPU.
         skip_bad: Leave unreadable images out.
-        cache: Folder that keeps sensitivities between runs, None for none.
+        cache: Keep sensitivities between runs.
+        cache_dir: Folder in which they are kept; None is the user's cache.
+        threads: Threads of one inference.
     """
 
     onnx: Path
     calib: str
-    out: Path
+    out: Path = Path("calibration")
     sensitivity: bool = False
     images: int = 8
     plan: Path | None = None
-    calibration: CalibrationOptions = field(default_factory=CalibrationOptions)
+    method: str = "minmax"
+    percentile: float | None = None
     weight_bits: int | None = None
     skip_bad: bool = False
-    cache: Path | None = None
+    cache: bool = True
+    cache_dir: Path | None = None
+    threads: int | None = None
+
+    @property
+    def calibration(self) -> CalibrationOptions:
+        """How ranges are found."""
+        from mahtrt.build.options import CalibrationOptions
+
+        return CalibrationOptions(self.method, self.percentile, self.threads)
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrateResult:
-    """What was found, and the names of the files it is in."""
+    """The card, the sensitivity where it was asked for, and the names of the files written."""
 
     card: CalibrationCard
     sensitivity: Sensitivity | None
     written: tuple[str, ...]
 
-    def sensitivity_table(self) -> Table:
-        """Blocks by what they cost, the most expensive first."""
-        from rich.table import Table
 
-        from mahtrt.planning.matrix import summary_rows
-
-        assert self.sensitivity is not None
-        table = Table(box=None, padding=(0, 2, 0, 0))
-        table.add_column("block, INT8 alone", no_wrap=True)
-        for name in ("moved px", "shift", "spread", "worst landmark"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("by the rules")
-        for row in summary_rows(self.sensitivity):
-            table.add_row(
-                row["block"],
-                *(f"{row[name]:.4f}" for name in ("mean_px", "bias_px", "spread_px")),
-                f"{row['worst_landmark']} {row['worst_px']:.4f}",
-                "float" if row["ruled_out"] else "int8",
-            )
-        return table
-
-
-def calibrate_to_folder(options: CalibrateOptions, progress: StageProgress) -> CalibrateResult:
+def calibrate(options: CalibrateOptions, progress: StageProgress = silent) -> CalibrateResult:
     """Calibrate, and write ``plan.json``, ``ranges.json``, ``card.json`` and, where asked for,
     ``sensitivity.json`` and ``sensitivity.png``.
 
@@ -93,7 +93,14 @@ def calibrate_to_folder(options: CalibrateOptions, progress: StageProgress) -> C
         UsageError: A plan without INT8, or a method or place that cannot be.
     """
     from mahtrt.build.calibrated import calibrate
-    from mahtrt.calibration.plan import default_plan, load_plan, save_plan
+    from mahtrt.build.options import check_calibration
+    from mahtrt.calibration.plan import default_plan, load_plan
+    from mahtrt.data.datasets import open_dataset
+    from mahtrt.data.screening import refuse_unreal_images
+    from mahtrt.data.subset import NetworkTensors
+    from mahtrt.graph.graph_file import read_graph
+    from mahtrt.machine import describe_machine
+    from mahtrt.targets.cpu import weight_bits_here
 
     check_calibration(options.calibration)
     if options.out.exists() and not options.out.is_dir():
@@ -104,12 +111,7 @@ def calibrate_to_folder(options: CalibrateOptions, progress: StageProgress) -> C
     images = NetworkTensors(calib, graph.spec.input)
     bits = options.weight_bits or weight_bits_here(describe_machine())
     plan = load_plan(options.plan) if options.plan else default_plan(graph.proto, graph.spec)
-    measured = None
-    if options.sensitivity:
-        from mahtrt.build.planned import AttributionOptions, attribute
-
-        how = AttributionOptions(options.calibration, bits, options.cache, options.images)
-        measured = attribute(graph, images, how, progress)
+    measured = _attribution(graph, images, options, bits, progress) if options.sensitivity else None
     found = calibrate(
         graph,
         images,
@@ -120,16 +122,101 @@ def calibrate_to_folder(options: CalibrateOptions, progress: StageProgress) -> C
         weight_bits=bits,
     )
     sensitivity = measured.sensitivity if measured else None
-    options.out.mkdir(parents=True, exist_ok=True)
-    save_plan(plan, options.out / "plan.json")
-    write_text_atomic(options.out / "ranges.json", found.ranges.to_json())
-    write_text_atomic(options.out / "card.json", json.dumps(found.to_dict(), indent=1) + "\n")
-    written = ["plan.json", "ranges.json", "card.json"]
-    if sensitivity is not None:
-        from mahtrt.planning.matrix import save_sensitivity
-        from mahtrt.planning.picture import write_picture
+    return CalibrateResult(found.card, sensitivity, _write(options.out, found, sensitivity))
 
-        save_sensitivity(sensitivity, options.out / "sensitivity.json")
-        write_picture(options.out / "sensitivity.png", sensitivity)
-        written += ["sensitivity.json", "sensitivity.png"]
-    return CalibrateResult(found.card, sensitivity, tuple(written))
+
+def _attribution(
+    graph: GraphFile,
+    images: NetworkTensors,
+    options: CalibrateOptions,
+    weight_bits: int,
+    progress: StageProgress,
+) -> Attribution:
+    """Scales for all blocks, and what INT8 costs in each."""
+    from mahtrt.build.planned import AttributionOptions, attribute
+    from mahtrt.targets.tensorrt.cache import cache_folder
+
+    cache = cache_folder(options.cache_dir) if options.cache else None
+    how = AttributionOptions(options.calibration, weight_bits, cache, options.images)
+    return attribute(graph, images, how, progress)
+
+
+def _write(out: Path, found: Calibrated, sensitivity: Sensitivity | None) -> tuple[str, ...]:
+    from mahtrt.calibration.plan import save_plan
+    from mahtrt.planning.matrix import save_sensitivity
+    from mahtrt.planning.picture import write_picture
+
+    out.mkdir(parents=True, exist_ok=True)
+    save_plan(found.plan, out / "plan.json")
+    write_text_atomic(out / "ranges.json", found.ranges.to_json())
+    write_text_atomic(out / "card.json", json.dumps(found.to_dict(), indent=1) + "\n")
+    if sensitivity is None:
+        return "plan.json", "ranges.json", "card.json"
+    save_sensitivity(sensitivity, out / "sensitivity.json")
+    write_picture(out / "sensitivity.png", sensitivity)
+    return "plan.json", "ranges.json", "card.json", "sensitivity.json", "sensitivity.png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateArguments(CalibrationArguments):
+    """What ``mahtrt calibrate`` is given."""
+
+    onnx: Annotated[Path, argument("ONNX file that mahtrt export wrote.")]
+    calib: Annotated[str, option(DATA, f"DATA to calibrate on. {DATA_HELP}")]
+    skip_bad: SkipBad = False
+    sensitivity: Annotated[
+        bool,
+        option(
+            MEASURING,
+            "Sensitivity: how far INT8 in each block alone moves the landmarks.",
+            "--sensitivity",
+        ),
+    ] = False
+    images: Annotated[
+        int, option(MEASURING, "Number of images that the sensitivity is measured on.", least=1)
+    ] = 8
+    plan: Annotated[
+        Path | None,
+        option(PLAN, "File plan.json that says which block is INT8; fixed rules without it."),
+    ] = None
+    cache: Cache = True
+    cache_dir: CacheDir = None
+    threads: Threads = None
+    out: Annotated[Path, option(OUTPUT, "Folder to write.")] = Path("calibration")
+
+
+@as_command
+def command(arguments: CalibrateArguments) -> None:
+    """Measure the ranges of INT8 on images.
+
+    The calibration card says how well the images determine the ranges; the sensitivity says what
+    INT8 costs block by block.
+    """
+    options = CalibrateOptions(**vars(arguments))
+    with StageDisplay() as display:
+        result = calibrate(options, display)
+    print(result.card.to_text())
+    if result.sensitivity is not None:
+        show(table_of(result.sensitivity))
+    print(f"{options.out}: {', '.join(result.written)}")
+
+
+def table_of(sensitivity: Sensitivity) -> Table:
+    """Blocks by what they cost, the most expensive first."""
+    from rich.table import Table
+
+    from mahtrt.planning.matrix import summary_rows
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("block, INT8 alone", no_wrap=True)
+    for name in ("moved px", "shift", "spread", "worst landmark"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("by the rules")
+    for row in summary_rows(sensitivity):
+        table.add_row(
+            row["block"],
+            *(f"{row[name]:.4f}" for name in ("mean_px", "bias_px", "spread_px")),
+            f"{row['worst_landmark']} {row['worst_px']:.4f}",
+            "float" if row["ruled_out"] else "int8",
+        )
+    return table

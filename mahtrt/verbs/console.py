@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import functools
 import json
+import logging
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -41,13 +43,22 @@ def show(renderable: RenderableType, *, to_stderr: bool = False) -> None:
 
 def write_json(document: Mapping[str, Any], target: str) -> None:
     """Write a document to a file, or to stdout where ``target`` is ``-``."""
+    write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", target)
+
+
+def write_text(text: str, target: str) -> None:
+    """Write a text to a file, or to stdout where ``target`` is ``-``."""
     from mahtrt.atomic import write_text_atomic
 
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     if target == "-":
         sys.stdout.write(text)
     else:
         write_text_atomic(Path(target), text)
+
+
+def show_logs() -> None:
+    """Show what mahtrt and the libraries log, and the traceback of an error: ``--debug``."""
+    logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s", stream=sys.stderr)
 
 
 def ends_well(command: Callable[P, T]) -> Callable[P, T]:
@@ -58,6 +69,8 @@ def ends_well(command: Callable[P, T]) -> Callable[P, T]:
         try:
             return command(*args, **kwargs)
         except MahtrtError as error:
+            if logging.getLogger().isEnabledFor(logging.DEBUG):
+                traceback.print_exc()
             say(f"error: {_one_line(error)}")
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:

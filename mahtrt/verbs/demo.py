@@ -1,91 +1,88 @@
-"""The demo: the whole path on the shipped checkpoint and phantoms made on the spot."""
+"""``mahtrt demo``: the whole path on the shipped checkpoint and phantoms made on the spot."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from PIL import Image
+import typer
 
+import mahtrt
 from mahtrt.atomic import atomic_path, write_text_atomic
-from mahtrt.benchmarks.bench import bench
-from mahtrt.benchmarks.report import BenchReport
-from mahtrt.build.build import build
-from mahtrt.build.options import BuildOptions
-from mahtrt.data.datasets import open_dataset
-from mahtrt.data.subset import NetworkTensors
 from mahtrt.errors import UsageError, require
-from mahtrt.measure.limits import Limits
-from mahtrt.progress import StageProgress
-from mahtrt.verbs.predict import PredictOptions, predict_files, write_results
+from mahtrt.progress import StageProgress, silent
+from mahtrt.verbs.command import OUTPUT, as_command, option
+from mahtrt.verbs.console import StageDisplay, say, show, write_json
+from mahtrt.verbs.options import Json
+
+if TYPE_CHECKING:
+    from mahtrt.benchmarks.report import BenchReport
 
 # Seeds that differ from each other and from those of training.
 PARITY, CALIBRATION, CHECK, BENCH = "phantom:4@3", "phantom:64@11", "phantom:32@12", "phantom:64@13"
 SHOWN_IMAGES = 4
 BENCH_SECONDS = 60.0
-LIMITS = Limits(delta_mre_mm=0.02)
+GROWTH_MM = 0.02  # of the MRE, at most
 MARKER = ".mahtrt-demo"
 
 
 @dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """Where the demo writes: a folder that is made, or that an earlier demo made."""
+
+    out: Path = Path("mahtrt-demo")
+
+
+@dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the demo measured, and what it tells the user at the end."""
+    """What the demo made and measured.
 
+    Attributes:
+        bundle: The bundle of FP32 and INT8 engines.
+        images: Phantoms as PNG.
+        overlays: Folder of the phantoms with landmarks drawn on them.
+        report: The engines beside PyTorch.
+    """
+
+    bundle: Path
+    images: tuple[Path, ...]
+    overlays: Path
     report: BenchReport
-    farewell: str
 
 
-def run_demo(out: Path, progress: StageProgress) -> DemoResult:
+def demo(options: DemoOptions | None = None, progress: StageProgress = silent) -> DemoResult:
     """Export, build INT8 and FP32 engines, bench them against PyTorch, draw an overlay.
-
-    Args:
-        out: A folder for everything; made, or one that an earlier demo made.
 
     Raises:
         UsageError: The folder holds something else.
         MissingComponentError: PyTorch is not installed.
     """
     require("torch", extra="export", needed_for="the demo")
-    from mahtrt.export.onnx import export_onnx
-    from mahtrt.models.reference import ModelSource, demo_checkpoint, find_reference, load_model
-
+    out = (options or DemoOptions()).out
     _claim(out)
     images = _write_images(out / "images", progress)
-    progress("exporting", 0, 0)
-    source = ModelSource("maht-net/nano", demo_checkpoint())
-    module, spec = load_model(source)
-    exported = export_onnx(
-        module,
-        spec,
-        out / "model.onnx",
-        images=list(NetworkTensors(open_dataset(PARITY), spec.input)),
-        source=source.to_dict(),
-        progress=lambda done, of: progress("exporting", done, of),
+    source = mahtrt.ModelSource("maht-net/nano", Path("demo"))
+    exported = mahtrt.export(
+        mahtrt.ExportOptions(source, out=out / "model.onnx", data=PARITY), progress
     )
-    bundle = out / "model.mahtrt"
-    build(
-        BuildOptions(
-            exported.path, bundle, ("fp32", "int8"), calib=CALIBRATION, eval=CHECK, limits=LIMITS
+    bundle, limits = out / "model.mahtrt", mahtrt.Limits(delta_mre_mm=GROWTH_MM)
+    precisions = ("fp32", "int8")
+    mahtrt.build(
+        mahtrt.BuildOptions(
+            exported.path, bundle, precisions, calib=CALIBRATION, eval=CHECK, limits=limits
         ),
         progress,
     )
-    found = find_reference(spec, source.to_dict())
-    assert found is not None, "the shipped checkpoint is its own reference"
-    report = bench(
-        bundle,
-        reference=found[0],
-        reference_description=found[1],
-        dataset=open_dataset(BENCH),
-        max_seconds=BENCH_SECONDS,
-        limits=LIMITS,
-        progress=lambda done, of: progress("measuring", done, of),
+    report = mahtrt.bench(
+        mahtrt.BenchOptions(bundle, data=BENCH, max_seconds=BENCH_SECONDS, limits=limits), progress
     )
     write_text_atomic(out / "report.json", json.dumps(report.to_dict(), indent=2) + "\n")
-    progress("drawing", 0, 0)
-    predicted = predict_files(bundle, images, PredictOptions(overlay=out / "overlays"))
-    write_results(predicted, json=str(out / "landmarks.json"), csv=None)
-    return DemoResult(report, _farewell(out, report))
+    overlays = out / "overlays"
+    predicted = mahtrt.predict(mahtrt.PredictOptions(bundle, images, overlay=overlays), progress)
+    write_text_atomic(out / "landmarks.json", predicted.to_json())
+    return DemoResult(bundle, images, overlays, report)
 
 
 def _claim(out: Path) -> None:
@@ -100,13 +97,16 @@ def _claim(out: Path) -> None:
     write_text_atomic(out / MARKER, "Made by mahtrt demo; safe to delete.\n")
 
 
-def _write_images(folder: Path, progress: StageProgress) -> list[Path]:
+def _write_images(folder: Path, progress: StageProgress) -> tuple[Path, ...]:
     """A few phantoms as PNG with their pixel spacing, to try commands on."""
+    from PIL import Image
+
+    from mahtrt.data.datasets import open_dataset
+
     dataset = open_dataset(BENCH, limit=SHOWN_IMAGES)
     places, spacing = [], {}
-    for index in range(len(dataset)):
+    for index, sample in enumerate(dataset):
         progress("making phantoms", index, len(dataset))
-        sample = dataset[index]
         place = folder / f"phantom-{index}.png"
         with atomic_path(place) as sibling:
             Image.fromarray(sample.image).save(sibling)
@@ -114,21 +114,52 @@ def _write_images(folder: Path, progress: StageProgress) -> list[Path]:
         assert sample.spacing_mm is not None
         spacing[place.name] = list(sample.spacing_mm)
     write_text_atomic(folder / "spacing.json", json.dumps({"images": spacing}, indent=2) + "\n")
-    return places
+    return tuple(places)
 
 
-def _farewell(out: Path, report: BenchReport) -> str:
+@dataclass(frozen=True, kw_only=True)
+class DemoArguments:
+    """What ``mahtrt demo`` is given."""
+
+    out: Annotated[Path, option(OUTPUT, "Folder for everything the demo makes.")] = Path(
+        "mahtrt-demo"
+    )
+    json: Json = None
+
+
+@as_command
+def command(arguments: DemoArguments) -> None:
+    """Run the whole path on the shipped checkpoint.
+
+    Synthetic cephalograms (phantoms) are made on the spot; the network is exported, built in FP32
+    and INT8, and compared with PyTorch, and landmarks are drawn on images.
+    """
+    from mahtrt.verbs.report_text import report_table
+
+    with StageDisplay() as display:
+        result = demo(DemoOptions(arguments.out), display)
+    report = result.report
+    show(report_table(report), to_stderr=arguments.json == "-")
+    if arguments.json is not None:
+        write_json(report.to_dict(), arguments.json)
+    say(_farewell(result))
+    # A busy machine is slow, which is no defect of what the demo shows: the verdict says it.
+    raise typer.Exit(0 if report.accuracy_pass else report.exit_code)
+
+
+def _farewell(result: DemoResult) -> str:
+    report, bundle = result.report, result.bundle
     verdict = "passed" if report.passed else "FAILED: " + "; ".join(report.reasons)
     return "\n".join(
         (
             "",
             f"Verdict: {verdict}",
-            f"Landmarks drawn on phantoms: {out / 'overlays'}",
+            f"Landmarks drawn on phantoms: {result.overlays}",
             "",
             "Next, for example:",
-            f"  mahtrt predict {out / 'model.mahtrt'} {out / 'images'}/*.png --csv -",
-            f"  mahtrt bench {out / 'model.mahtrt'} --data phantom:16@99",
-            f"  mahtrt verify {out / 'model.mahtrt'}",
+            f"  mahtrt predict {bundle} {result.images[0].parent}/*.png --csv -",
+            f"  mahtrt bench {bundle} --data phantom:16@99",
+            f"  mahtrt verify {bundle}",
             "  mahtrt export maht-net/base --checkpoint YOURS.safetensors --out yours.onnx",
             "  mahtrt build yours.onnx --int8 --calib YOUR_IMAGES --out yours.mahtrt",
         )

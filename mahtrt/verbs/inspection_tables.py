@@ -15,7 +15,7 @@ from mahtrt.targets.tensorrt.inspector import EngineLayers
 
 if TYPE_CHECKING:
     from mahtrt.graph.describe import GraphSummary, LayerCost, TensorInfo
-    from mahtrt.verbs.inspect import Inspection
+    from mahtrt.inspection.inspect import Inspection
 
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -25,16 +24,6 @@ LEGEND = (
     "MRE: mean distance to annotations, mm or image pixels; change: engine minus reference, with",
     "its 95% bootstrap interval over images. SDR: annotated points found within 2 mm.",
 )
-
-
-def report_text(report: BenchReport, *, width: int = 110) -> str:
-    """:func:`report_table` as plain text."""
-    from rich.console import Console
-
-    out = io.StringIO()
-    console = Console(file=out, width=width, color_system=None, force_terminal=False)
-    console.print(report_table(report))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
 def report_table(report: BenchReport) -> RenderableType:

@@ -12,11 +12,16 @@ from bench_fakes import FakeDataset
 from tiny_bundle import write_tiny
 
 from mahtrt.benchmarks import bench as bench_module
-from mahtrt.benchmarks.bench import bench
+from mahtrt.benchmarks.options import BenchOptions
+from mahtrt.benchmarks.report import BenchReport
 from mahtrt.errors import DataError, IntegrityError, MissingComponentError, UsageError
 from mahtrt.measure.limits import Limits
 
 QUICK: dict[str, Any] = {"rounds": 2, "images": 3}
+
+
+def bench(bundle: Path, **options: Any) -> BenchReport:
+    return bench_module.bench(BenchOptions(bundle, **options))
 
 
 class FakeTorch:
@@ -33,14 +38,20 @@ class FakeTorch:
         self.closed = True
 
 
-def test_every_engine_against_pytorch(tmp_path: Path, dataset: FakeDataset) -> None:
+def find(monkeypatch: pytest.MonkeyPatch, backend: FakeTorch) -> None:
+    """Let bench find this as the bundle's PyTorch network."""
+    found = backend, "tiny.safetensors"
+    monkeypatch.setattr(bench_module, "find_reference", lambda *_, **__: found)
+
+
+def test_every_engine_against_pytorch(
+    tmp_path: Path, dataset: FakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     backend = FakeTorch()
+    find(monkeypatch, backend)
     report = bench(
         write_tiny(tmp_path / "tiny.mahtrt"),
-        reference=backend,
-        reference_description="tiny.safetensors",
-        dataset=dataset,
-        threads=1,
+        data=dataset,
         **QUICK,
     )
     assert [row.name for row in report.rows[::2]] == [
@@ -58,20 +69,20 @@ def test_every_engine_against_pytorch(tmp_path: Path, dataset: FakeDataset) -> N
     assert report.exit_code == 0
     assert report.rows[-1].speedup_vs_torch is not None
     assert report.conditions["reference"].endswith("eager fp32 (tiny.safetensors)")
-    assert report.conditions["threads"] == 1
     assert report.model["bundle"] == "tiny.mahtrt"
-    assert not backend.closed  # it is the caller's
+    assert backend.closed
     json.dumps(report.to_dict(), allow_nan=False)
 
 
 def test_without_pytorch_the_bundles_own_fp32_is_the_reference(
     tmp_path: Path, dataset: FakeDataset
 ) -> None:
-    report = bench(write_tiny(tmp_path / "b", off_px=0.5), dataset=dataset, **QUICK)
+    report = bench(write_tiny(tmp_path / "b", off_px=0.5), data=dataset, **QUICK)
     assert (report.rows[0].name, report.rows[0].is_reference) == ("onnxruntime", True)
     assert "FP32 ONNX, onnxruntime" in report.conditions["reference"]
     assert {row.speedup_vs_torch for row in report.rows} == {None}
     assert report.exit_code == 3
+    assert any("no PyTorch reference at hand" in warning for warning in report.warnings)
 
 
 def test_without_data_the_golden_images_serve(tmp_path: Path) -> None:
@@ -84,27 +95,27 @@ def test_without_data_the_golden_images_serve(tmp_path: Path) -> None:
 def test_a_folder_name_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: FakeDataset
 ) -> None:
-    monkeypatch.setattr("mahtrt.data.datasets.open_dataset", lambda source: dataset)
-    report = bench(write_tiny(tmp_path / "b"), dataset="somewhere", **QUICK)
+    monkeypatch.setattr(bench_module, "open_dataset", lambda source, **_: dataset)
+    report = bench(write_tiny(tmp_path / "b"), data="somewhere", **QUICK)
     assert report.conditions["data"] == "fake:5"
 
 
 def test_batches(tmp_path: Path, dataset: FakeDataset) -> None:
     bundle = write_tiny(tmp_path / "b", batch=2)
-    report = bench(bundle, dataset=dataset, batch=2, **QUICK)
+    report = bench(bundle, data=dataset, batch=2, **QUICK)
     assert {row.batch for row in report.rows} == {2}
     assert report.rows[-1].accuracy.images == 3  # not a multiple of the batch
     with pytest.raises(UsageError, match=r"batch 4: .* openvino-int8 \(batch 2\)"):
-        bench(bundle, dataset=dataset, batch=4)
+        bench(bundle, data=dataset, batch=4)
 
 
 def test_engines_by_name_and_target(tmp_path: Path, dataset: FakeDataset) -> None:
     bundle = write_tiny(tmp_path / "b")
-    report = bench(bundle, dataset=dataset, engines=["onnxruntime", "openvino-fp32"], **QUICK)
+    report = bench(bundle, data=dataset, engines=["onnxruntime", "openvino-fp32"], **QUICK)
     assert [row.name for row in report.rows[2::2]] == ["openvino-fp32", "onnxruntime-int8"]
     assert report.judged_row.name == "openvino-fp32"
     with pytest.raises(UsageError, match="no such engine"):
-        bench(bundle, dataset=dataset, engines=["tensorrt"])
+        bench(bundle, data=dataset, engines=["tensorrt"])
 
 
 def test_an_engine_that_cannot_be_opened_is_left_out_loudly(
@@ -119,14 +130,14 @@ def test_an_engine_that_cannot_be_opened_is_left_out_loudly(
 
     monkeypatch.setattr(bench_module, "open_session", refuse)
     missing = "onnxruntime"
-    report = bench(bundle, dataset=dataset, **QUICK)
+    report = bench(bundle, data=dataset, **QUICK)
     assert [row.name for row in report.rows[2::2]] == ["openvino-int8", "openvino-fp32"]
     assert sum("is left out" in warning for warning in report.warnings) == 2
     with pytest.raises(MissingComponentError):
-        bench(bundle, dataset=dataset, engines=["onnxruntime-int8"], **QUICK)
+        bench(bundle, data=dataset, engines=["onnxruntime-int8"], **QUICK)
     missing = "openvino"  # the default engine
     with pytest.raises(MissingComponentError):
-        bench(bundle, dataset=dataset, **QUICK)
+        bench(bundle, data=dataset, **QUICK)
 
 
 def test_sessions_are_closed_even_after_a_failure(
@@ -140,7 +151,7 @@ def test_sessions_are_closed_even_after_a_failure(
 
     monkeypatch.setattr(bench_module, "open_session", remember)
     with pytest.raises(DataError, match="at least one"):
-        bench(write_tiny(tmp_path / "b"), dataset=FakeDataset(count=0))
+        bench(write_tiny(tmp_path / "b"), data=FakeDataset(count=0))
     assert len(opened) == 4
     for session in opened:
         with pytest.raises(Exception, match=r"close\(\)"):
@@ -150,9 +161,9 @@ def test_sessions_are_closed_even_after_a_failure(
 def test_nothing_to_compare_with_is_said(tmp_path: Path, dataset: FakeDataset) -> None:
     bundle = write_tiny(tmp_path / "b", fp32=False, golden=())
     with pytest.raises(UsageError, match="--reference CHECKPOINT"):
-        bench(bundle, dataset=dataset)
+        bench(bundle, data=dataset)
     with pytest.raises(DataError, match="--data"):
-        bench(bundle, reference=FakeTorch())
+        bench(bundle)
 
 
 def test_a_changed_bundle_is_refused_before_anything_runs(
@@ -162,7 +173,7 @@ def test_a_changed_bundle_is_refused_before_anything_runs(
     with (bundle / "model.onnx").open("r+b") as file:
         file.write(b"\xff")
     with pytest.raises(IntegrityError, match=r"model\.onnx"):
-        bench(bundle, dataset=dataset)
+        bench(bundle, data=dataset)
 
 
 def test_notes_of_an_engine_become_warnings(
@@ -176,11 +187,11 @@ def test_notes_of_an_engine_become_warnings(
         return session
 
     monkeypatch.setattr(bench_module, "open_session", with_note)
-    report = bench(write_tiny(tmp_path / "b"), dataset=dataset, **QUICK)
+    report = bench(write_tiny(tmp_path / "b"), data=dataset, **QUICK)
     assert "openvino-int8: Built elsewhere." in report.warnings
 
 
 def test_the_limits_are_the_callers(tmp_path: Path, dataset: FakeDataset) -> None:
     bundle = write_tiny(tmp_path / "b", off_px=0.5)
     limits = Limits(budget_px=0.6)
-    assert bench(bundle, dataset=dataset, limits=limits, **QUICK).exit_code == 0
+    assert bench(bundle, data=dataset, limits=limits, **QUICK).exit_code == 0

@@ -6,17 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bench_fakes import LANDMARKS, FakeDataset, FakeSession, make_spec
+from rendering import report_text
 
 from mahtrt.benchmarks.compare import Contender, _landmarks, compare
-from mahtrt.benchmarks.options import BenchOptions
+from mahtrt.benchmarks.options import CompareOptions
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.errors import DataError, ModelError
 from mahtrt.measure.limits import Limits
 from mahtrt.runtime.session import Session
 from mahtrt.spec import InputSpec, ModelSpec, OutputSpec
-from mahtrt.verbs.report_text import report_text
 
-QUICK = BenchOptions(rounds=4, warmup=1, rest=lambda: True)
+QUICK = CompareOptions(rounds=4, warmup=1, rest=lambda: True)
 
 
 def contenders(

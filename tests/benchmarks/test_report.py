@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rendering import report_text
 
 from mahtrt.benchmarks.report import BenchReport, Row
 from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Timings
-from mahtrt.verbs.report_text import LEGEND, report_text, worst_landmarks
+from mahtrt.verbs.report_text import LEGEND, worst_landmarks
 
 GOLDEN = Path(__file__).with_name("golden_report.txt")
 NAMES = ("sella", "nasion", "menton")

@@ -14,7 +14,8 @@ import pytest
 from build_options import make_options
 from foreign_network import SEED, ForeignNetwork
 
-import mahtrt.build.request
+import mahtrt
+from mahtrt.build import request as request_module
 from mahtrt.build.build import build
 from mahtrt.build.judge import AccuracyError, default_engine
 from mahtrt.build.result import BuildResult
@@ -302,7 +303,7 @@ def test_an_export_with_random_weights_is_made_again_by_its_seed(
 def test_without_any_target_it_says_so(
     foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mahtrt.build.request, "all_targets", list)
+    monkeypatch.setattr(request_module, "all_targets", list)
     with pytest.raises(MissingComponentError, match="mahtrt doctor"):
         build(make_options(foreign_network, tmp_path / "b", targets=("auto",)))
 

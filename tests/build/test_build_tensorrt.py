@@ -13,9 +13,11 @@ import pytest
 from build_options import make_options
 from foreign_network import ForeignNetwork
 from onnx import numpy_helper
+from rendering import report_text
 
-import mahtrt.build.calibrated
 from mahtrt.benchmarks.bench import bench
+from mahtrt.benchmarks.options import BenchOptions
+from mahtrt.build import calibrated as calibrated_module
 from mahtrt.build.build import build
 from mahtrt.build.judge import AccuracyError
 from mahtrt.build.options import BuildOptions
@@ -29,9 +31,8 @@ from mahtrt.measure.limits import Limits
 from mahtrt.precision.check import check_half
 from mahtrt.progress import silent
 from mahtrt.runtime.session import open_session
+from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.targets.tensorrt.options import TensorRtOptions
-from mahtrt.verbs.report_text import report_text
-from mahtrt.verbs.verify import verify_and_replay
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 pytestmark = pytest.mark.skipif(
@@ -114,9 +115,10 @@ def test_what_can_run_is_the_default_and_the_rest_is_left_out(
     )
     result = build(asked)
     assert result.manifest.default_engine == "onnxruntime-fp32"
-    lines = verify_and_replay(result.path)
-    assert any(line.startswith("tensorrt-rtx-fp32: not run, no NVIDIA driver") for line in lines)
-    report = bench(result.path, rounds=1)
+    absent = {each.engine: each.absent for each in verify(VerifyOptions(result.path)).replays}
+    assert absent["tensorrt-rtx-fp32"].startswith("no NVIDIA driver")
+    assert absent["onnxruntime-fp32"] == ""
+    report = bench(BenchOptions(result.path, rounds=1))
     assert {row.name for row in report.rows} == {"onnxruntime", "onnxruntime-fp32"}
     assert any("tensorrt-rtx-fp32 is left out" in warning for warning in report.warnings)
 
@@ -166,7 +168,7 @@ def test_over_budget_writes_no_bundle(foreign_network: ForeignNetwork, tmp_path:
 def test_int8_that_is_not_in_the_graph_is_exit_3(
     foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mahtrt.build.calibrated, "quantize", lambda model, *_, **__: model)
+    monkeypatch.setattr(calibrated_module, "quantize", lambda model, *_, **__: model)
     asked = options(
         foreign_network, tmp_path / "b.mahtrt", precisions=("int8",), bias_correction=False
     )

@@ -14,7 +14,7 @@ import pytest
 from build_options import make_options
 from foreign_network import ForeignNetwork
 
-import mahtrt.build.planned
+from mahtrt.build import planned as planned_module
 from mahtrt.build.build import build
 from mahtrt.build.calibrated import Calibrated, LandmarkError, calibrate
 from mahtrt.build.judge import AccuracyError
@@ -152,7 +152,7 @@ class Unnormalised(NetworkTensors):
 def test_a_broken_calibration_is_caught(
     foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mahtrt.build.planned, "NetworkTensors", Unnormalised)
+    monkeypatch.setattr(planned_module, "NetworkTensors", Unnormalised)
     with pytest.raises(AccuracyError) as caught:
         build(make_options(foreign_network, tmp_path / "a.mahtrt"))
     assert caught.value.exit_code == 3

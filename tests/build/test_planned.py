@@ -11,7 +11,7 @@ import pytest
 from build_options import make_options
 from foreign_network import ForeignNetwork
 
-import mahtrt.build.planned
+from mahtrt.build import planned as planned_module
 from mahtrt.build.build import build
 from mahtrt.build.options import BuildOptions
 from mahtrt.build.planned import SHARE_OF_LIMITS, planning_target
@@ -57,7 +57,7 @@ def test_a_plan_is_made_followed_and_kept(
     foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planner = Planner(int8=True)
-    monkeypatch.setattr(mahtrt.build.planned, "make_plan", planner)
+    monkeypatch.setattr(planned_module, "make_plan", planner)
     result = build(options(foreign_network, tmp_path / "b.mahtrt", limits=Limits(budget_px=0.5)))
     assert [engine.precision for engine in result.manifest.engines] == ["int8"]
     plan = load_plan(result.path / "plan.json")
@@ -84,7 +84,7 @@ def test_a_plan_is_made_followed_and_kept(
 def test_where_int8_does_not_pay_fp32_is_built_and_said(
     foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mahtrt.build.planned, "make_plan", Planner(int8=False))
+    monkeypatch.setattr(planned_module, "make_plan", Planner(int8=False))
     result = build(options(foreign_network, tmp_path / "b.mahtrt"))
     assert [engine.precision for engine in result.manifest.engines] == ["fp32"]
     assert "plan: INT8 does not pay here" in result.notes
@@ -95,9 +95,7 @@ def test_where_int8_does_not_pay_fp32_is_built_and_said(
 def test_what_it_was_raced_against_is_what_is_built_instead(
     foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        mahtrt.build.planned, "make_plan", Planner(int8=False, float_precision="bf16")
-    )
+    monkeypatch.setattr(planned_module, "make_plan", Planner(int8=False, float_precision="bf16"))
     asked = options(foreign_network, tmp_path / "b.mahtrt", precisions=("fp32", "int8"))
     result = build(asked)
     assert [engine.precision for engine in result.manifest.engines] == ["fp32", "bf16"]
@@ -112,7 +110,7 @@ def test_one_image_is_too_few_to_plan_with(foreign_network: ForeignNetwork, tmp_
 def test_the_cache_is_for_sensitivities_too(
     foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mahtrt.build.planned, "make_plan", Planner(int8=True))
+    monkeypatch.setattr(planned_module, "make_plan", Planner(int8=True))
     kept = TensorRtOptions(cache_dir=tmp_path / "cache")
     build(options(foreign_network, tmp_path / "b.mahtrt", tensorrt=kept))
     assert list((tmp_path / "cache/sensitivity").iterdir())

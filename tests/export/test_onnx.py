@@ -30,7 +30,7 @@ from mahtrt.digest import sha256_of_file
 from mahtrt.errors import DataError, GateError, ModelError, UsageError
 from mahtrt.export import onnx as export_module
 from mahtrt.export import tracing
-from mahtrt.export.onnx import ExportResult, export_onnx
+from mahtrt.export.onnx import ExportResult, OnnxOptions, export_onnx
 from mahtrt.export.parity import ParityError
 from mahtrt.models.foreign import adapt
 from mahtrt.spec import ModelSpec, OutputSpec, spec_from_json
@@ -39,8 +39,9 @@ SOURCE = {"model": "networks.py:UNet", "kwargs": {"width": 8}}
 
 
 def export(module: nn.Module, spec: ModelSpec, out: Path, **options: Any) -> ExportResult:
-    options = {"images": images(3), "source": SOURCE, **options}
-    return export_onnx(settle(module), spec, out, **options)
+    progress = options.pop("progress", None)
+    asked = OnnxOptions(out, **{"images": images(3), "source": SOURCE, **options})
+    return export_onnx(settle(module), spec, asked, progress)
 
 
 def metadata(model: onnx.ModelProto) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from networks import HEATMAPS, LANDMARKS, MAP, SIZE, Siamese, images, settle, sp
 from torch import Tensor, nn
 
 from mahtrt.errors import ModelError
-from mahtrt.export.onnx import export_onnx
+from mahtrt.export.onnx import OnnxOptions, export_onnx
 from mahtrt.export.parity import (
     ParityError,
     batches_of,
@@ -97,7 +97,7 @@ def test_openvino_takes_over_where_onnxruntime_is_absent(
 ) -> None:
     spec, module = spec_for(MAP), settle(Siamese())
     out = tmp_path / "net.onnx"
-    export_onnx(module, spec, out, images=images(1), source={})
+    export_onnx(module, spec, OnnxOptions(out, images(1)))
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     got, runtime = onnx_outputs(out.read_bytes(), spec, images(3), 1)
     assert runtime.startswith("openvino ")

@@ -14,6 +14,7 @@ from torch import nn
 
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import CheckpointError, SpecError
+from mahtrt.models import checkpoint as checkpoint_module
 from mahtrt.models.checkpoint import (
     SPEC_KEY,
     Checkpoint,
@@ -245,7 +246,7 @@ def test_an_interrupted_write_leaves_what_was_there(
     def fail(*_args: object, **_kwargs: object) -> bytes:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mahtrt.models.checkpoint.save", fail)
+    monkeypatch.setattr(checkpoint_module, "save", fail)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, make_net(1).state_dict(), SPEC)
     assert path.read_bytes() == before

@@ -9,9 +9,8 @@ import torch
 from small_maht_net import small_net
 
 from mahtrt.errors import MissingComponentError, ModelError
-from mahtrt.models import FAMILIES, build_model, model_from_spec, model_names
 from mahtrt.models import families as families_module
-from mahtrt.models.families import is_known
+from mahtrt.models.families import FAMILIES, build_model, is_known, model_from_spec, model_names
 
 
 def test_names_are_family_and_variant() -> None:

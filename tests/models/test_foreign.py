@@ -11,7 +11,7 @@ from networks import HEATMAPS, LANDMARKS, MAP, SIZE, SqueezeExciteNet, Transform
 from torch import nn
 
 from mahtrt.errors import MissingComponentError, ModelError, UsageError
-from mahtrt.models.foreign import adapt, complete_spec, load_foreign, parse_kwargs
+from mahtrt.models.foreign import adapt, complete_spec, load_foreign
 from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
 from mahtrt.spec import OutputSpec
 
@@ -155,26 +155,6 @@ def test_wrong_keyword_is_named(code: Path) -> None:
 def test_not_a_reference(reference: str) -> None:
     with pytest.raises(UsageError, match=r"or path/file\.py:factory"):
         load_foreign(reference, {})
-
-
-def test_kwargs_are_literals_or_strings() -> None:
-    texts = ["n=3", "rate=0.5", "on=True", "sizes=(1, 2)", "name=resnet", "path=a=b", "none=None"]
-    assert parse_kwargs(texts) == {
-        "n": 3,
-        "rate": 0.5,
-        "on": True,
-        "sizes": (1, 2),
-        "name": "resnet",
-        "path": "a=b",
-        "none": None,
-    }
-    assert parse_kwargs([]) == {}
-
-
-@pytest.mark.parametrize("texts", [["n"], ["=3"], ["a b=3"], ["n=1", "n=2"]])
-def test_kwargs_that_are_none(texts: list[str]) -> None:
-    with pytest.raises(UsageError, match="--kwarg"):
-        parse_kwargs(texts)
 
 
 def test_heatmaps_alone_are_decoded() -> None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import pytest
 import torch
-from rich.console import Console
+from rendering import text_of
 from torch import nn
 
-from mahtrt.models import build_model, model_names
-from mahtrt.models.summary import summaries, summarize, summary_table
+from mahtrt.models import summary
+from mahtrt.models.families import build_model, model_names
+from mahtrt.models.summary import models, summarize
+from mahtrt.verbs.models import table_of
 
 
 def test_every_variant_has_a_row() -> None:
-    calls: list[tuple[int, int]] = []
-    rows = summaries(lambda done, total: calls.append((done, total)))
+    calls: list[tuple[str, int, int]] = []
+    rows = models(lambda stage, done, total, detail="": calls.append((stage, done, total)))
     assert tuple(row.name for row in rows) == model_names()
-    assert calls == [(i, len(rows)) for i in range(len(rows))]
+    assert calls == [("counting", i, len(rows)) for i in range(len(rows))]
     by_name = {row.name.partition("/")[2]: row for row in rows}
     assert by_name["nano"].input_size == (256, 256)
     # Less than the 57.9 M of a fusion with a convolution at the level nobody reads.
@@ -28,9 +29,7 @@ def test_every_variant_has_a_row() -> None:
     assert parameters == sorted(parameters)
     assert json.loads(json.dumps(rows[0].to_dict()))["encoder"] == rows[0].encoder
 
-    console = Console(width=120, record=True, file=io.StringIO())
-    console.print(summary_table(rows))
-    text = console.export_text()
+    text = text_of(table_of(rows))
     for row in rows:
         assert row.name in text
         assert f"{row.parameters / 1e6:.1f} M" in text
@@ -49,7 +48,7 @@ def test_a_multiply_add_counts_as_two(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with torch.device("meta"):
         spec = build_model("maht-net/nano").spec
-    monkeypatch.setattr("mahtrt.models.summary.build_model", lambda _name: Linear())
+    monkeypatch.setattr(summary, "build_model", lambda _name: Linear())
     row = summarize("any")
     assert row.parameters == 3 * 5 + 5
     assert row.gflops == round(2 * 3 * 5 * 256 * 256 / 1e9, 2)

@@ -15,8 +15,9 @@ from PIL import Image
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.bundle.manifest import MANIFEST_NAME, text_of_manifest
 from mahtrt.runtime import Session, open_session
+from mahtrt.runtime.predict import PredictOptions, predict
 from mahtrt.runtime.verdict import notes_of, verdict_of
-from mahtrt.verbs.predict import PredictOptions, predict_files, results_table, write_results
+from mahtrt.verbs.predict import table_of
 
 ENGINE = "onnxruntime-fp32"
 PASSED = {"passed": True, "reasons": [], "measured_on": "engine"}
@@ -105,18 +106,15 @@ def test_a_bundle_that_does_not_say_more_than_passed(judged: Any) -> None:
     )
 
 
-def test_predict_carries_the_verdict(
-    judged: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_predict_carries_the_verdict(judged: Any, tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
     Image.fromarray(tiny.make_image(0)[0]).save(picture)
-    result = predict_files(judged(FAILED), [picture], PredictOptions(engine=ENGINE, threads=1))
+    result = predict(PredictOptions(judged(FAILED), [picture], ENGINE, threads=1))
     assert [note for note in result.notes if "did not pass" in note]
     assert [note for note in result.notes if "not on the engine itself" in note]
-    write_results(result, json="-", csv=None)
-    document = json.loads(capsys.readouterr().out)
+    document = json.loads(result.to_json())
     assert list(document)[:4] == ["schema", "bundle", "engine", "verdict"]
     assert document["verdict"]["passed"] is False
     assert document["verdict"]["reasons"] == FAILED["reasons"]
     assert document["verdict"]["worst_landmark"]["name"] == "green"
-    assert results_table(result).row_count == 3
+    assert table_of(result).row_count == 3

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from mahtrt.models import build_model
+from mahtrt.models.families import build_model
 from mahtrt.models.maht_net.maht_net import MahtNet
 
 SMALL: dict[str, Any] = {

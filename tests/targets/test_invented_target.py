@@ -19,14 +19,15 @@ from foreign_network import ForeignNetwork
 
 import mahtrt
 from mahtrt.benchmarks.bench import bench
+from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.build.build import build
 from mahtrt.build.result import BuildResult
 from mahtrt.data.datasets import open_dataset
 from mahtrt.errors import MissingComponentError
 from mahtrt.runtime.session import open_session
+from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.targets.table import TARGETS
-from mahtrt.verbs.doctor import diagnose
-from mahtrt.verbs.verify import verify_and_replay
+from mahtrt.verbs.diagnosis import doctor
 
 PACKAGE = Path(mahtrt.__file__).parent
 
@@ -67,6 +68,11 @@ def test_its_engines_are_built_and_judged(built: BuildResult) -> None:
     assert "abacus-fp32: built with 5 beads a rod" in built.notes
 
 
+def absent(built: BuildResult) -> dict[str, str]:
+    """Why engines are not verified here, "" for those that are."""
+    return {each.engine: each.absent for each in verify(VerifyOptions(built.path)).replays}
+
+
 def test_its_engines_predict_and_are_verified(built: BuildResult) -> None:
     image = open_dataset("phantom:1@7")[0].image
     before = AbacusBackend.moves
@@ -76,11 +82,11 @@ def test_its_engines_predict_and_are_verified(built: BuildResult) -> None:
     ):
         np.testing.assert_array_equal(ours.run(image).points, theirs.run(image).points)
     assert AbacusBackend.moves == before + 1
-    assert any(line.startswith("abacus-int8: golden") for line in verify_and_replay(built.path))
+    assert absent(built)["abacus-int8"] == ""
 
 
 def test_its_engines_are_timed(built: BuildResult) -> None:
-    report = bench(built.path, engines=["abacus"], rounds=2)
+    report = bench(BenchOptions(built.path, engines=("abacus",), rounds=2))
     (row,) = (row for row in report.rows if row.scope == "engine" and not row.is_reference)
     assert row.name.startswith("abacus-")
     assert row.timings is not None
@@ -123,9 +129,8 @@ def test_without_the_device_another_engine_runs(
 ) -> None:
     manifest = built.manifest
     monkeypatch.setattr(abacus.target, "on_the_table", None)
-    lines = verify_and_replay(built.path)
-    assert "abacus-fp32: not run, no abacus on the table" in lines
-    report = bench(built.path, engines=["openvino"], rounds=1)
+    assert absent(built)["abacus-fp32"] == "no abacus on the table"
+    report = bench(BenchOptions(built.path, engines=("openvino",), rounds=1))
     assert report.rows
     if manifest.default_engine.startswith("abacus"):
         with open_session(built.path) as session:
@@ -134,10 +139,10 @@ def test_without_the_device_another_engine_runs(
 
 
 def test_doctor_tells_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    (check,) = (c for c in diagnose() if c.name == "run abacus")
+    (check,) = (c for c in doctor().checks if c.name == "run abacus")
     assert (check.status, check.detail) == ("ok", "yes, on Soroban 23")
     monkeypatch.setattr(abacus.target, "on_the_table", None)
-    (check,) = (c for c in diagnose() if c.name == "run abacus")
+    (check,) = (c for c in doctor().checks if c.name == "run abacus")
     assert (check.status, check.fix) == ("missing", "Put one there.")
 
 

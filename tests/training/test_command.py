@@ -1,4 +1,4 @@
-"""What ``mahtrt train`` does around the trainer."""
+"""The verb around the trainer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from small_training import SMALL
 
 from mahtrt.errors import DataError
-from mahtrt.training.command import train_and_report
+from mahtrt.training.command import train
 from mahtrt.training.trainer import TrainOptions
 
 
@@ -27,7 +27,8 @@ def test_it_tells_the_loss_and_the_error_on_other_images(tmp_path: Path) -> None
     def note(stage: str, done: int, total: int, detail: str = "") -> None:
         calls.append((stage, done, total, detail))
 
-    lines = train_and_report(options_for(tmp_path, 2, settle=1), "phantom:2@7", note)
+    asked = options_for(tmp_path, 2, settle=1, eval="phantom:2@7")
+    result = train(asked, note)
     assert [call[:3] for call in calls] == [
         ("preparing the network", 0, 0),
         ("settling batch norms", 1, 1),
@@ -39,15 +40,19 @@ def test_it_tells_the_loss_and_the_error_on_other_images(tmp_path: Path) -> None
     # The first step is no measure of the pace: processes start and memory is taken in it.
     pace = r"step 2 of 2, loss \d+\.\d{4}, \d+\.\d images/s, 0:00:00 left"
     assert re.fullmatch(pace, calls[3][3])
-    assert lines[0] == str(tmp_path / "net.safetensors")
-    assert re.fullmatch(r"loss \d+\.\d{4} after 2 steps", lines[1])
-    assert re.fullmatch(r"MRE on phantom:2@7 \(2 images\): \d+\.\d{3} px, \d+\.\d{3} mm", lines[2])
+    assert result.path == asked.out
+    assert result.loss is not None
+    assert result.loss > 0
+    assert result.error is not None
+    assert result.error.images == 2
+    assert result.error.px > 0
+    assert result.error.mm is not None
 
 
 def test_without_steps_or_evaluation_there_is_only_the_file(tmp_path: Path) -> None:
-    out = tmp_path / "net.safetensors"
-    assert train_and_report(options_for(tmp_path, 0), None) == [str(out)]
-    assert out.is_file()
+    result = train(options_for(tmp_path, 0))
+    assert (result.loss, result.error) == (None, None)
+    assert result.path.is_file()
 
 
 def test_evaluation_data_is_judged_before_training(tmp_path: Path) -> None:
@@ -55,8 +60,8 @@ def test_evaluation_data_is_judged_before_training(tmp_path: Path) -> None:
     images.mkdir()
     Image.fromarray(np.zeros((64, 64), np.uint8)).save(images / "a.png")
     with pytest.raises(DataError, match="images without landmarks"):
-        train_and_report(options_for(tmp_path, 0), str(images))
+        train(options_for(tmp_path, 0, eval=str(images)))
     (tmp_path / "two.csv").write_text("images/a.png,1,2,3,4\n")
     with pytest.raises(DataError, match="got 2 landmarks per image; expected 7"):
-        train_and_report(options_for(tmp_path, 0), str(tmp_path / "two.csv"))
+        train(options_for(tmp_path, 0, eval=str(tmp_path / "two.csv")))
     assert not (tmp_path / "net.safetensors").exists()

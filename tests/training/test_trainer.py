@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Sample
 from mahtrt.errors import CheckpointError, DataError, ModelError, UsageError
-from mahtrt.models import build_model
 from mahtrt.models.checkpoint import load_checkpoint, load_into
+from mahtrt.models.families import build_model
 from mahtrt.training import trainer
 from mahtrt.training.trainer import (
     PHANTOM_TRAINING_SEED,

@@ -7,14 +7,16 @@ from importlib import metadata
 from typing import Any
 
 import pytest
+from rendering import text_of
 
 from mahtrt.cuda import CudaProbe
 from mahtrt.machine import Machine
 from mahtrt.targets.tensorrt.flavours import FLAVOURS
-from mahtrt.verbs import doctor
-from mahtrt.verbs.doctor import Check, diagnose, exit_code, to_dict, to_text
+from mahtrt.verbs import diagnosis
+from mahtrt.verbs.diagnosis import Check, DoctorResult, doctor
+from mahtrt.verbs.doctor import tables_of
 
-CORE = [need.name for need in doctor.requirements()[doctor.RUNTIME]]
+CORE = [need.name for need in diagnosis.requirements()[diagnosis.RUNTIME]]
 EVERYTHING = {
     "numpy": "2.1.0",
     "opencv-python-headless": "4.11.0.86",
@@ -63,18 +65,18 @@ def look(
     modules: tuple[str, ...] = ("tensorrt", "tensorrt_rtx_bindings"),
     import_module: Any = lambda name: None,
 ) -> dict[str, Check]:
-    checks = diagnose(
+    result = doctor(
         machine=machine(*isa),
         version_of=(EVERYTHING if packages is None else packages).get,
         has_module=modules.__contains__,
         import_module=import_module,
         cuda=cuda,
     )
-    return {check.name: check for check in checks}
+    return {check.name: check for check in result.checks}
 
 
 def code(found: dict[str, Check]) -> int:
-    return exit_code(list(found.values()))
+    return 0 if DoctorResult(tuple(found.values())).ok else 6
 
 
 def without(*names: str) -> dict[str, str]:
@@ -134,10 +136,7 @@ def test_torch_is_never_imported() -> None:
     imported: list[str] = []
     look(import_module=imported.append)
     assert set(imported) == {"numpy", "cv2", "openvino"}
-    program = (
-        "import sys, mahtrt.verbs.doctor as d; d.diagnose(); "
-        "print({'torch', 'onnx'} & {*sys.modules})"
-    )
+    program = "import sys, mahtrt; mahtrt.doctor(); print({'torch', 'onnx'} & {*sys.modules})"
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
@@ -239,7 +238,7 @@ def test_both_flavours_on_a_card_that_both_know() -> None:
 
 def test_ranges_of_tensorrt_agree_with_the_builders() -> None:
     for name, flavour in FLAVOURS.items():
-        assert {need.specifier for need in doctor.requirements()[name]} == {flavour.supported}
+        assert {need.specifier for need in diagnosis.requirements()[name]} == {flavour.supported}
 
 
 def test_cards_of_tensorrt_rtx_agree_with_its_own_list() -> None:
@@ -250,7 +249,7 @@ def test_cards_of_tensorrt_rtx_agree_with_its_own_list() -> None:
 
 def test_no_tensorrt_is_imported() -> None:
     program = (
-        "import sys, mahtrt.verbs.doctor as d; d.diagnose(); "
+        "import sys, mahtrt; mahtrt.doctor(); "
         "print([name for name in sys.modules if name.startswith('tensorrt')])"
     )
     result = subprocess.run(
@@ -269,12 +268,12 @@ def test_a_folder_that_is_not_installed_says_the_same(monkeypatch: pytest.Monkey
     def absent(name: str) -> None:
         raise metadata.PackageNotFoundError(name)
 
-    installed = doctor.requirements()
+    installed = diagnosis.requirements()
     monkeypatch.setattr(metadata, "distribution", absent)
-    in_folder = doctor.requirements()
+    in_folder = diagnosis.requirements()
     assert set(in_folder) == set(installed)
     assert [need.name for need in in_folder["export"]] == [n.name for n in installed["export"]]
-    assert {"numpy", "packaging"} <= {need.name for need in in_folder[doctor.RUNTIME]}
+    assert {"numpy", "packaging"} <= {need.name for need in in_folder[diagnosis.RUNTIME]}
 
 
 def test_every_check_that_is_not_ok_says_what_to_do() -> None:
@@ -285,8 +284,8 @@ def test_every_check_that_is_not_ok_says_what_to_do() -> None:
 
 def test_text_and_json_hold_every_check() -> None:
     checks = list(look(EVERYTHING | {"onnxruntime-gpu": "1.31.1"}).values())
-    text = to_text(checks, width=160)
-    document = json.loads(json.dumps(to_dict(checks)))
+    text = text_of(tables_of(checks), width=160)
+    document = json.loads(json.dumps(DoctorResult(tuple(checks)).to_dict()))
     assert document["schema"] == "mahtrt.doctor/1"
     assert document["ok"] is True
     assert len(document["checks"]) == len(checks)

@@ -13,10 +13,12 @@ import onnx
 import pytest
 import tiny_network as tiny
 from inspected_graphs import float_net, int8_net
+from rendering import text_of
 
 from mahtrt.bundle.bundle import EngineRecord, Manifest, write_bundle
 from mahtrt.errors import DataError, IntegrityError, MahtrtError, ModelError, UsageError
-from mahtrt.verbs.inspect import inspect_file, to_dict, to_text
+from mahtrt.inspection.inspect import InspectOptions, inspect
+from mahtrt.verbs.inspection_tables import tables_of
 
 VERSION = bytes([1, 7, 1, 116])
 LAYERS = {
@@ -86,8 +88,8 @@ def plan_bundle(tmp_path: Path) -> Path:
 def test_an_onnx_file(tmp_path: Path) -> None:
     path = tmp_path / "int8.onnx"
     onnx.save(int8_net(), path)
-    found = inspect_file(path, top=1)
-    table = json.loads(json.dumps(to_dict(found)))
+    found = inspect(InspectOptions(path, top=1))
+    table = json.loads(json.dumps(found.to_dict()))
     assert table["schema"] == "mahtrt.inspect/1"
     assert (table["kind"], table["name"], table["size"]) == (
         "onnx",
@@ -98,7 +100,7 @@ def test_an_onnx_file(tmp_path: Path) -> None:
     assert table["graph"]["int8_layers"] == 1
     assert [layer["name"] for layer in table["graph"]["largest_by_flops"]] == ["conv1"]
     assert str(tmp_path) not in json.dumps(table)
-    text = to_text(found)
+    text = text_of(tables_of(found))
     assert "1 fp32, 1 int8" in text
     assert "largest 1 by FLOPs" in text
 
@@ -106,40 +108,40 @@ def test_an_onnx_file(tmp_path: Path) -> None:
 def test_names_with_brackets_are_no_markup(tmp_path: Path) -> None:
     path = tmp_path / "float.onnx"
     onnx.save(float_net(), path)
-    assert "relu[0]" in to_text(inspect_file(path))
+    assert "relu[0]" in text_of(tables_of(inspect(InspectOptions(path))))
 
 
 def test_weights_in_another_file_are_counted_without_it(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(float_net(), path, save_as_external_data=True, location="w.bin", size_threshold=0)
     (tmp_path / "w.bin").unlink()
-    graph = inspect_file(path).graph
+    graph = inspect(InspectOptions(path)).graph
     assert graph is not None
     assert graph.weights[0].bytes == 2 * 4 * (32 * 32 * 9 + 32)
 
 
 def test_a_bundle(tiny_bundle: Path) -> None:
-    found = inspect_file(tiny_bundle)
-    table = json.loads(json.dumps(to_dict(found)))["bundle"]
+    found = inspect(InspectOptions(tiny_bundle))
+    table = json.loads(json.dumps(found.to_dict()))["bundle"]
     assert table["default_engine"] == "openvino-fp32"
     assert [engine["name"] for engine in table["engines"]] == ["openvino-fp32", "onnxruntime-fp32"]
     assert all(engine["bytes"] > 0 for engine in table["engines"])
     assert table["graphs"] == {}
-    text = to_text(found)
+    text = text_of(tables_of(found))
     assert "openvino-fp32 *" in text
     assert "tiny: 32x48 rgb, letterbox" in text
     assert "3 landmarks by soft_argmax" in text
 
 
 def test_the_graphs_of_a_bundle_on_request(tiny_bundle: Path) -> None:
-    bundle = inspect_file(tiny_bundle, graphs=True).bundle
+    bundle = inspect(InspectOptions(tiny_bundle, graphs=True)).bundle
     assert bundle is not None
     assert set(bundle.graphs) == {"fp32"}
     assert bundle.graphs["fp32"].products == {"fp32": 1}
 
 
 def test_a_bundle_with_a_plan(plan_bundle: Path) -> None:
-    found = inspect_file(plan_bundle)
+    found = inspect(InspectOptions(plan_bundle))
     assert found.bundle is not None
     assert found.bundle.plan == {
         "int8_blocks": ["a"],
@@ -150,14 +152,14 @@ def test_a_bundle_with_a_plan(plan_bundle: Path) -> None:
     assert engine.gate["passed"]
     assert engine.layers is not None
     assert engine.layers.by_precision == {"int8": 1, "fp16": 1}
-    text = to_text(found)
+    text = text_of(tables_of(found))
     assert "2 layers: 1 int8, 1 fp16; 1 products in INT8" in text
     assert "1 INT8 blocks (25% of the arithmetic)" in text
     assert "SM86" in text
 
 
 def test_a_plan_in_its_bundle(plan_bundle: Path) -> None:
-    found = inspect_file(plan_bundle / "engines/e/model.plan")
+    found = inspect(InspectOptions(plan_bundle / "engines/e/model.plan"))
     assert (found.kind, found.size) == ("plan", 64)
     plan = found.plan
     assert plan is not None
@@ -166,14 +168,14 @@ def test_a_plan_in_its_bundle(plan_bundle: Path) -> None:
     assert (plan.flavour, plan.version) == ("tensorrt-rtx", "1.7.1.116")
     assert plan.layers is not None
     assert plan.notes == ()
-    json.dumps(to_dict(found))
-    assert "1 products in INT8" in to_text(found)
+    json.dumps(found.to_dict())
+    assert "1 products in INT8" in text_of(tables_of(found))
 
 
 def test_a_plan_on_its_own(tmp_path: Path) -> None:
     path = tmp_path / "any.name"
     path.write_bytes(rtx_plan())
-    plan = inspect_file(path).plan
+    plan = inspect(InspectOptions(path)).plan
     assert plan is not None
     assert (plan.flavour, plan.version, plan.engine) == ("tensorrt-rtx", "1.7.1.116", None)
     assert "needs a GPU" in plan.notes[-1]
@@ -182,10 +184,10 @@ def test_a_plan_on_its_own(tmp_path: Path) -> None:
 def test_a_plan_of_unknown_make(tmp_path: Path) -> None:
     path = tmp_path / "model.plan"
     path.write_bytes(b"something else altogether")
-    found = inspect_file(path)
+    found = inspect(InspectOptions(path))
     assert found.plan is not None
     assert (found.plan.flavour, found.plan.version) == ("", "")
-    assert "no header that mahtrt knows" in to_text(found)
+    assert "no header that mahtrt knows" in text_of(tables_of(found))
 
 
 @pytest.mark.parametrize("content", [b"", rtx_plan()[:40], rtx_plan()[:10], rtx_plan() + b"more"])
@@ -193,26 +195,26 @@ def test_a_plan_that_is_not_whole(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.plan"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"model\.plan: got .*(empty|bytes)"):
-        inspect_file(path)
+        inspect(InspectOptions(path))
 
 
 def test_a_changed_plan_in_a_bundle(plan_bundle: Path) -> None:
     place = plan_bundle / "engines/e/model.plan"
     place.write_bytes(rtx_plan()[:-1] + b"\2")
     with pytest.raises(IntegrityError, match=r"model\.plan"):
-        inspect_file(place)
+        inspect(InspectOptions(place))
 
 
 def test_changed_layers_in_a_bundle(plan_bundle: Path) -> None:
     (plan_bundle / "engines/e/layers.json").write_text("{}")
     with pytest.raises(IntegrityError, match=r"layers\.json"):
-        inspect_file(plan_bundle)
+        inspect(InspectOptions(plan_bundle))
 
 
 def test_a_plan_that_the_bundle_does_not_know(plan_bundle: Path) -> None:
     stranger = plan_bundle / "engines/e/other.plan"
     stranger.write_bytes(rtx_plan())
-    plan = inspect_file(stranger).plan
+    plan = inspect(InspectOptions(stranger)).plan
     assert plan is not None
     assert plan.engine is None
     assert "manifest does not know it" in plan.notes[0]
@@ -231,33 +233,33 @@ def test_files_that_are_no_onnx(tmp_path: Path, content: bytes, got: str) -> Non
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=rf"model\.onnx: got .*{got}"):
-        inspect_file(path)
+        inspect(InspectOptions(path))
 
 
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
-        inspect_file(tmp_path / "none.onnx")
+        inspect(InspectOptions(tmp_path / "none.onnx"))
     with pytest.raises(DataError, match="an empty folder"):
-        inspect_file(tmp_path)
+        inspect(InspectOptions(tmp_path))
 
 
 def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MahtrtError, match=r"no manifest\.json"):
-        inspect_file(tmp_path)
+        inspect(InspectOptions(tmp_path))
 
 
 def test_top_must_be_a_number_of_layers(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--top"):
-        inspect_file(tmp_path, top=0)
+        inspect(InspectOptions(tmp_path, top=0))
 
 
 def test_a_bundle_is_described_without_onnx_or_torch(tiny_bundle: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(tiny_bundle, tmp_path / "copy.mahtrt")
     code = (
         "import sys\n"
-        "from mahtrt.verbs.inspect import inspect_file, to_text\n"
-        f"to_text(inspect_file({str(copy)!r}))\n"
+        "from mahtrt.cli import app\n"
+        f"app(['inspect', {str(copy)!r}], standalone_mode=False)\n"
         "loaded = {'onnx', 'torch', 'openvino', 'tensorrt_rtx_bindings'} & set(sys.modules)\n"
         "assert not loaded, loaded\n"
     )
@@ -267,7 +269,9 @@ def test_a_bundle_is_described_without_onnx_or_torch(tiny_bundle: Path, tmp_path
 def test_the_document_has_every_record(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(float_net(spec={"family": "x"}, source={"model": "m"}), path)
-    graph: dict[str, Any] = to_dict(inspect_file(path))["graph"]
+    graph: dict[str, Any] = inspect(InspectOptions(path)).to_dict()["graph"]
     assert (graph["spec"], graph["provenance"]) == ({"family": "x"}, {"model": "m"})
     assert graph["parity"] is graph["quantization"] is graph["precision"] is None
-    assert "family x" in to_text(inspect_file(path))  # no whole spec, shown as it is
+    assert "family x" in text_of(
+        tables_of(inspect(InspectOptions(path)))
+    )  # no whole spec, shown as it is

@@ -12,7 +12,8 @@ from tiny_bundle import GOLDEN, write_tiny
 from mahtrt.errors import GateError
 from mahtrt.measure.limits import Limits
 from mahtrt.runtime.session import open_session
-from mahtrt.verbs.verify import verify_and_replay
+from mahtrt.runtime.verify import VerifyOptions, verify
+from mahtrt.verbs.verify import line_of
 
 
 @pytest.fixture
@@ -26,7 +27,9 @@ def test_engines_within_their_limits_are_told_with_their_numbers(
     tmp_path: Path, golden: tuple[Any, ...]
 ) -> None:
     bundle = write_tiny(tmp_path / "b", golden=golden, budgets=Limits().to_dict())
-    lines = verify_and_replay(bundle)
+    result = verify(VerifyOptions(bundle))
+    assert result.files == 3
+    lines = [line_of(replay) for replay in result.replays]
     assert "onnxruntime-int8: golden landmarks within 0.1000 px (mean 0.1000)" in lines
     assert "onnxruntime-fp32: golden landmarks within 0.0000 px (mean 0.0000)" in lines
 
@@ -40,5 +43,5 @@ def test_a_budget_is_the_builds_even_where_it_is_nothing(
     with pytest.raises(
         GateError, match=rf"0\.1 px is over its budget of {budget_px:g} px"
     ) as caught:
-        verify_and_replay(bundle)
+        verify(VerifyOptions(bundle))
     assert caught.value.exit_code == 3

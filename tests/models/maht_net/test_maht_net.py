@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_maht_net import small_net
 
-from mahtrt.models import build_model
+from mahtrt.models.families import build_model
 from mahtrt.models.maht_net.bottleneck import TransformerBottleneck, sine_position_table
 from mahtrt.models.maht_net.config import VARIANTS, Encoder, MahtNetConfig, Transformer
 from mahtrt.models.maht_net.decoder import AttentionGate, DecoderBlock, MultiScaleFusion

@@ -1,0 +1,49 @@
+"""The verb ``export``: a network by its name, and its weights, to an ONNX file."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from mahtrt.data.datasets import open_dataset
+from mahtrt.data.subset import NetworkTensors
+from mahtrt.errors import require
+from mahtrt.export.options import ExportOptions
+from mahtrt.models.reference import load_model
+from mahtrt.progress import StageProgress, silent
+
+if TYPE_CHECKING:
+    from mahtrt.export.onnx import ExportResult
+
+PARITY_IMAGES = 8
+
+
+def export(options: ExportOptions, progress: StageProgress = silent) -> ExportResult:
+    """Export a network to ONNX with static shapes, and prove parity with PyTorch.
+
+    A network that is a module in memory goes through :func:`mahtrt.export.onnx.export_onnx`.
+
+    Raises:
+        UsageError: An opset, batch, path or graph pass that cannot be, or a foreign network
+            without a spec.
+        ModelError: The network cannot be built, run, traced or written, or does not fit its spec.
+        CheckpointError: The checkpoint cannot be read, or does not fit.
+        DataError: No image for parity.
+        ParityError: The graph's outputs are too far from PyTorch's (exit 3).
+        MissingComponentError: PyTorch or a package that exports is not installed.
+    """
+    require("torch", extra="export", needed_for="export")
+    from mahtrt.export.onnx import OnnxOptions, export_onnx
+
+    progress("building the network", 0, 0)
+    module, spec = load_model(options.model)
+    images = NetworkTensors(open_dataset(options.data, limit=PARITY_IMAGES), spec.input)
+    asked = OnnxOptions(
+        out=options.out,
+        images=list(images),
+        source=options.model.to_dict(),
+        opset=options.opset,
+        batch=options.batch,
+        skip_passes=options.skip_passes,
+    )
+    return export_onnx(module, spec, asked, functools.partial(progress, "exporting"))

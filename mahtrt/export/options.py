@@ -1,0 +1,29 @@
+"""What an export is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mahtrt.models.reference import ModelSource
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """A network, and how it becomes an ONNX file.
+
+    Attributes:
+        model: The network and its weights.
+        out: The ONNX file; replaced when it exists. Its folder is made when missing.
+        data: DATA for parity, of which at most eight images are used.
+        opset: ONNX opset.
+        batch: Images per inference, static.
+        skip_passes: Graph optimizations to leave out, by name.
+    """
+
+    model: ModelSource
+    out: Path = Path("model.onnx")
+    data: str = "phantom:4@3"
+    opset: int = 20
+    batch: int = 1
+    skip_passes: tuple[str, ...] = ()

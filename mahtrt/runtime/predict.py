@@ -1,0 +1,162 @@
+"""The verb ``predict``: landmarks of image files."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mahtrt.atomic import temporary_sibling
+from mahtrt.data.datasets import SPACING_FILE, check_spacing, read_spacing_file
+from mahtrt.data.images import read_image_and_spacing
+from mahtrt.errors import DataError, ImageError
+from mahtrt.progress import StageProgress, silent
+from mahtrt.runtime.overlay import write_overlay
+from mahtrt.runtime.results import Prediction, csv_from_predictions, json_from_predictions
+from mahtrt.runtime.session import open_session
+from mahtrt.runtime.verdict import notes_of
+
+_Spacing = tuple[float, float]
+_Sidecar = tuple[_Spacing | None, dict[str, _Spacing]]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOptions:
+    """What to predict, and how.
+
+    Attributes:
+        bundle: The ``.mahtrt`` folder.
+        images: Image files, DICOM included.
+        engine: An engine of the bundle, None for its default.
+        overlay: A folder for pictures.
+        spacing_mm: Millimetres per pixel of every image; else what a spacing.json beside them or
+            the files (DICOM) say.
+        skip_bad: Leave out images that cannot be read.
+        threads: Threads of one inference.
+    """
+
+    bundle: Path
+    images: Sequence[Path]
+    engine: str | None = None
+    overlay: Path | None = None
+    spacing_mm: float | None = None
+    skip_bad: bool = False
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PredictResult:
+    """Landmarks, and what the user should know about them.
+
+    Attributes:
+        bundle: The bundle's name.
+        engine: The engine's name.
+        verdict: What the bundle's accuracy gate said about the engine, {} where it was not judged.
+    """
+
+    bundle: str
+    engine: str
+    predictions: tuple[Prediction, ...]
+    notes: tuple[str, ...]
+    verdict: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The document of ``mahtrt predict --json``."""
+        about = {"bundle": self.bundle, "engine": self.engine, "verdict": dict(self.verdict)}
+        return json_from_predictions(self.predictions, about=about)
+
+    def to_csv(self) -> str:
+        """A row per image and landmark."""
+        return csv_from_predictions(self.predictions)
+
+
+def predict(options: PredictOptions, progress: StageProgress = silent) -> PredictResult:
+    """Find the landmarks of image files, one image in memory at a time.
+
+    Raises:
+        ImageError: An image cannot be read (unless they are skipped).
+        DataError: No image is left.
+        IntegrityError, UsageError, MissingComponentError: As ``open_session`` raises them.
+    """
+    if options.spacing_mm is not None:
+        check_spacing(options.spacing_mm)
+    predictions, skipped = [], []
+    sidecars = {} if options.spacing_mm else _read_sidecars(options.images)
+    pictures = _overlay_places(options.images, options.overlay)
+    with (
+        open_session(options.bundle, engine=options.engine, threads=options.threads) as session,
+        _pictures_together(options.overlay) as drawn,
+    ):
+        for done, (path, picture) in enumerate(zip(options.images, pictures, strict=True)):
+            progress("predicting", done, len(options.images))
+            try:
+                image, own = read_image_and_spacing(path)
+                spacing = _spacing(options, path, own, sidecars)
+                found = session.run(image, spacing_mm=spacing)
+            except ImageError as error:
+                if not options.skip_bad:
+                    raise
+                skipped.append(f"left out: {error}")
+                continue
+            if picture is not None and drawn is not None:
+                write_overlay(drawn / picture.name, image, found)
+            extra = {"overlay": str(picture)} if picture else {}
+            predictions.append(Prediction(str(path), found, extra))
+        name, verdict = session.name, session.verdict
+        notes = (*session.engine_notes, *notes_of(name, verdict))
+        if not predictions:
+            raise DataError(
+                "predict",
+                got=f"{len(skipped)} image(s) of which none can be used ({skipped[0]})",
+                expected="at least one",
+            )
+    bundle = Path(options.bundle).name
+    return PredictResult(bundle, name, tuple(predictions), (*notes, *skipped), verdict)
+
+
+def _spacing(
+    options: PredictOptions, path: Path, own: _Spacing | None, sidecars: Mapping[Path, _Sidecar]
+) -> _Spacing | None:
+    """What the user says, the sidecar, or the file itself: the order of data sets."""
+    if options.spacing_mm is not None:
+        return options.spacing_mm, options.spacing_mm
+    common, by_name = sidecars.get(path.parent, (None, {}))
+    return by_name.get(path.name) or common or own
+
+
+def _read_sidecars(images: Sequence[Path]) -> dict[Path, _Sidecar]:
+    """Folder to what the spacing.json in it says, each read once."""
+    folders = dict.fromkeys(image.parent for image in images)
+    found = (folder / SPACING_FILE for folder in folders)
+    return {place.parent: read_spacing_file(place) for place in found if place.is_file()}
+
+
+@contextlib.contextmanager
+def _pictures_together(folder: Path | None) -> Iterator[Path | None]:
+    """A place for pictures, which reach ``folder`` all together or, after an error, not at all."""
+    if folder is None:
+        yield None
+        return
+    with temporary_sibling(folder) as place:
+        place.mkdir()
+        yield place
+        folder.mkdir(exist_ok=True)
+        for picture in place.iterdir():
+            os.replace(picture, folder / picture.name)
+
+
+def _overlay_places(images: Sequence[Path], folder: Path | None) -> list[Path | None]:
+    """A picture per image; images of the same name in different folders get a number."""
+    if folder is None:
+        return [None] * len(images)
+    places: list[Path | None] = []
+    for image in images:
+        numbered = (f"{image.stem}-{count}" for count in itertools.count(2))
+        names = itertools.chain((image.stem,), numbered)
+        tries = (folder / f"{name}.overlay.png" for name in names)
+        places.append(next(place for place in tries if place not in places))
+    return places

@@ -1,0 +1,112 @@
+"""The verb ``verify``: is a bundle whole, and does it find its golden landmarks on this machine?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.bundle.bundle import Bundle, verify_bundle
+from mahtrt.bundle.golden import read_golden
+from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.data.preprocess import preprocess
+from mahtrt.errors import GateError
+from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
+from mahtrt.measure.limits import Limits
+from mahtrt.progress import StageProgress, silent
+from mahtrt.runtime.session import open_session
+from mahtrt.targets.table import find_target
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """What to verify: the ``.mahtrt`` folder."""
+
+    bundle: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Golden images through one engine.
+
+    Attributes:
+        absent: Why the engine cannot run here, "" where it ran.
+        mean_px: Mean displacement of all landmarks, in network pixels.
+        worst_px: Mean displacement of the landmark that moved most, in network pixels.
+    """
+
+    engine: str
+    absent: str = ""
+    mean_px: float = 0.0
+    worst_px: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """A bundle that is whole.
+
+    Attributes:
+        files: How many files were hashed.
+        replays: One per engine; none where the bundle keeps no golden images.
+    """
+
+    files: int
+    replays: tuple[Replay, ...]
+
+
+def verify(options: VerifyOptions, progress: StageProgress = silent) -> VerifyResult:
+    """Hash every file, then run the golden images through every engine that can run here.
+
+    Raises:
+        IntegrityError: A file is missing, changed or extra.
+        GateError: An engine moves a golden landmark further than the build's gate allows.
+    """
+    progress("hashing", 0, 0)
+    bundle = verify_bundle(options.bundle)
+    manifest = bundle.manifest
+    engines = () if manifest.golden is None else manifest.engines
+    replays = tuple(_replay(bundle, record, progress) for record in engines)
+    return VerifyResult(len(manifest.files), replays)
+
+
+def _replay(bundle: Bundle, record: EngineRecord, progress: StageProgress) -> Replay:
+    presence = find_target(record.target).presence()
+    if not presence.able:
+        return Replay(record.name, presence.detail)
+    progress(f"replaying {record.name}", 0, 0)
+    found = _accuracy(bundle, record.name)
+    limits = Limits(**bundle.manifest.gate.get("budgets", {}))
+    over = limits.for_replay(found).over(found, record.precision)
+    if over:
+        raise GateError(
+            f"{record.name} on golden images",
+            got="; ".join(over),
+            expected="what the build's gate allows",
+            fix="Build the bundle again on this machine.",
+        )
+    return Replay(record.name, "", found.mean_px, found.worst_landmark_mean_px)
+
+
+def _accuracy(bundle: Bundle, engine: str) -> Accuracy:
+    """How far an engine moves the landmarks of the golden images."""
+    golden = bundle.manifest.golden
+    assert golden is not None
+    vectors = read_golden(bundle.file(golden.file))
+    placements = [preprocess(vector.image, bundle.spec.input)[1] for vector in vectors]
+
+    def landmarks(points_px: Sequence[NDArray[np.float32]]) -> LandmarkSet:
+        pairs = zip(placements, points_px, strict=True)
+        network = [placement.network_from_image(points) for placement, points in pairs]
+        return LandmarkSet(np.stack(network), np.stack(points_px))
+
+    with open_session(bundle.path, engine=engine, verify=False) as session:
+        found = landmarks([session.run(vector.image).points for vector in vectors])
+    wanted = landmarks([vector.points_px for vector in vectors])
+    # Their landmarks are the reference's own, not the truth.
+    truth = np.full_like(wanted.image_px, np.nan)
+    spacing = np.array([vector.spacing_mm or (np.nan, np.nan) for vector in vectors])
+    names = bundle.spec.landmarks
+    return measure(found, wanted, names, Annotations(truth, spacing))

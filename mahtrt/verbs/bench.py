@@ -1,0 +1,99 @@
+"""``mahtrt bench``: the engines of a bundle beside PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mahtrt.verbs.command import DATA, ENGINES, MEASURING, argument, as_command, option
+from mahtrt.verbs.console import StageDisplay, say, show, write_json
+from mahtrt.verbs.options import (
+    DATA_HELP,
+    BudgetArguments,
+    Json,
+    Points,
+    ReferenceArguments,
+    SkipBad,
+    SpacingMm,
+    Threads,
+    points_from_text,
+)
+
+if TYPE_CHECKING:
+    from mahtrt.benchmarks.options import BenchOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchArguments(ReferenceArguments, BudgetArguments):
+    """What ``mahtrt bench`` is given."""
+
+    bundle: Annotated[Path, argument("Bundle: the .mahtrt folder.")]
+    engine: Annotated[
+        list[str] | None,
+        option(ENGINES, "Engine or target to measure; all without it. May be repeated."),
+    ] = None
+    batch: Annotated[
+        int | None, option(ENGINES, "Batch size of the engines to measure.", least=1)
+    ] = None
+    data: Annotated[
+        str | None,
+        option(
+            DATA,
+            "DATA to measure on; without it, the few golden images of the bundle. " + DATA_HELP,
+        ),
+    ] = None
+    images: Annotated[int, option(DATA, "Number of its images to use.", least=1)] = 64
+    points: Points = None
+    skip_bad: SkipBad = False
+    spacing_mm: SpacingMm = None
+    rounds: Annotated[int, option(MEASURING, "Number of timed rounds.", least=1)] = 100
+    max_seconds: Annotated[float, option(MEASURING, "Time limit of the timed rounds.")] = 120.0
+    latency_budget_ms: Annotated[
+        float, option(MEASURING, "Largest p99 of the default engine's end-to-end time.")
+    ] = 100.0
+    threads: Threads = None
+    json: Json = None
+
+    def options(self) -> BenchOptions:
+        """The verb's options."""
+        from mahtrt.benchmarks.options import BenchOptions
+
+        return BenchOptions(
+            bundle=self.bundle,
+            data=self.data,
+            points=points_from_text(self.points),
+            spacing_mm=self.spacing_mm,
+            skip_bad=self.skip_bad,
+            images=self.images,
+            engines=tuple(self.engine) if self.engine else None,
+            batch=self.batch,
+            reference=self.reference,
+            model=self.source(),
+            limits=self.limits(),
+            latency_budget_ms=self.latency_budget_ms,
+            rounds=self.rounds,
+            max_seconds=self.max_seconds,
+            threads=self.threads,
+        )
+
+
+@as_command
+def command(arguments: BenchArguments) -> None:
+    """Compare every engine with PyTorch: accuracy and latency.
+
+    Exit code 3 says that an engine is over an accuracy budget, 4 that the latency is.
+    """
+    from mahtrt.benchmarks.bench import bench
+    from mahtrt.verbs.report_text import report_table
+
+    with StageDisplay() as display:
+        report = bench(arguments.options(), display)
+    show(report_table(report), to_stderr=arguments.json == "-")
+    if arguments.json is not None:
+        write_json(report.to_dict(), arguments.json)
+    for reason in report.reasons:
+        say(f"error: {reason}")
+    raise typer.Exit(report.exit_code)

@@ -1,0 +1,226 @@
+"""``mahtrt build``: an exported ONNX to a bundle of checked engines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mahtrt.errors import GateError
+from mahtrt.verbs.command import (
+    DATA,
+    ENGINES,
+    INT8,
+    OUTPUT,
+    PLAN,
+    TENSORRT,
+    argument,
+    as_command,
+    option,
+)
+from mahtrt.verbs.console import StageDisplay, say, show
+from mahtrt.verbs.options import (
+    DATA_HELP,
+    BudgetArguments,
+    Cache,
+    CacheDir,
+    CalibrationArguments,
+    Points,
+    ReferenceArguments,
+    SkipBad,
+    Threads,
+    points_from_text,
+)
+
+if TYPE_CHECKING:
+    from mahtrt.build.options import BuildOptions
+    from mahtrt.targets.tensorrt.options import TensorRtOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorRtArguments:
+    """How TensorRT builds engines."""
+
+    workspace_mib: Annotated[
+        int | None, option(TENSORRT, "Scratch memory that a kernel may use at most, in MiB.")
+    ] = None
+    optimization_level: Annotated[
+        int | None, option(TENSORRT, "Effort of the builder: 0 (quick build) to 5 (fast engine).")
+    ] = None
+    hardware_compatibility: Annotated[
+        str,
+        option(
+            TENSORRT,
+            "GPUs that can run the engine: none (only the one here), ampere_plus or "
+            "same_compute_capability.",
+        ),
+    ] = "none"
+    compute_capability: Annotated[
+        list[str] | None,
+        option(
+            TENSORRT,
+            "GPU that TensorRT-RTX compiles for, such as SM89; without it, the one here. "
+            "May be repeated.",
+        ),
+    ] = None
+    fuse_soft_argmax: Annotated[
+        bool, option(TENSORRT, "Plugin for the soft-argmax; experimental.", "--fuse-soft-argmax")
+    ] = False
+    timeout: Annotated[
+        float | None, option(TENSORRT, "Seconds after which the build of an engine is given up.")
+    ] = None
+    cache: Cache = True
+    cache_dir: CacheDir = None
+
+    def tensorrt(self) -> TensorRtOptions:
+        """The options of TensorRT."""
+        from mahtrt.targets.tensorrt.options import TensorRtOptions
+
+        return TensorRtOptions(
+            workspace_mib=self.workspace_mib,
+            optimization_level=self.optimization_level,
+            hardware_compatibility=self.hardware_compatibility,  # type: ignore[arg-type]
+            compute_capabilities=tuple(self.compute_capability or ()),
+            cache=self.cache,
+            cache_dir=self.cache_dir,
+            fuse_soft_argmax=self.fuse_soft_argmax,
+            timeout_s=self.timeout,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildArguments(TensorRtArguments, CalibrationArguments, ReferenceArguments, BudgetArguments):
+    """What ``mahtrt build`` is given."""
+
+    onnx: Annotated[Path, argument("ONNX file that mahtrt export wrote.")]
+    fp32: Annotated[
+        bool, option(ENGINES, "FP32 engines; also built when no precision is named.", "--fp32")
+    ] = False
+    fp16: Annotated[
+        bool,
+        option(ENGINES, "FP16 engines, for TensorRT; ONNX Runtime runs them for checks.", "--fp16"),
+    ] = False
+    bf16: Annotated[bool, option(ENGINES, "BF16 engines.", "--bf16")] = False
+    int8: Annotated[bool, option(ENGINES, "INT8 engines; they need --calib.", "--int8")] = False
+    target: Annotated[
+        list[str] | None,
+        option(
+            ENGINES,
+            "Runtime to build for: auto (all that run here), openvino, onnxruntime, tensorrt or "
+            "tensorrt-rtx. May be repeated.  [default: auto]",
+        ),
+    ] = None
+    calib: Annotated[str | None, option(DATA, f"DATA that INT8 is calibrated on. {DATA_HELP}")] = (
+        None
+    )
+    eval: Annotated[
+        str | None,
+        option(
+            DATA,
+            "DATA that engines are checked on; without it, a part of --calib, or phantoms where "
+            "there is none.",
+        ),
+    ] = None
+    check_images: Annotated[
+        int,
+        option(
+            DATA,
+            "Number of images that engines are checked on; at most a quarter of --calib.",
+            least=1,
+        ),
+    ] = 32
+    points: Points = None
+    skip_bad: SkipBad = False
+    plan: Annotated[
+        str | None,
+        option(
+            PLAN,
+            "File plan.json that says which block is INT8, or auto: the fastest plan within the "
+            "budget is searched for. Without it, fixed rules decide.",
+        ),
+    ] = None
+    plan_minutes: Annotated[
+        float, option(PLAN, "Minutes that --plan auto may search, after the sensitivity.")
+    ] = 10.0
+    seed: Annotated[int, option(PLAN, "Seed of the search order.")] = 0
+    bias_correction: Annotated[
+        bool, option(INT8, "Mean error of INT8 products is taken out through their biases.")
+    ] = True
+    int8_float: Annotated[
+        str, option(INT8, "Type that TensorRT computes in beside INT8: fp16, bf16 or fp32.")
+    ] = "fp16"
+    golden: Annotated[
+        bool,
+        option(OUTPUT, "Three of the checked images are kept in the bundle, for mahtrt verify."),
+    ] = True
+    keep_failed: Annotated[
+        bool,
+        option(
+            OUTPUT, "Bundle is written even when an engine is over its budget.", "--keep-failed"
+        ),
+    ] = False
+    threads: Threads = None
+    out: Annotated[Path, option(OUTPUT, "Bundle to write.")] = Path("model.mahtrt")
+
+    def options(self) -> BuildOptions:
+        """The verb's options."""
+        from mahtrt.build.options import AUTO, BuildOptions
+
+        wanted = {"fp32": self.fp32, "fp16": self.fp16, "bf16": self.bf16, "int8": self.int8}
+        return BuildOptions(
+            onnx=self.onnx,
+            out=self.out,
+            precisions=tuple(name for name, asked in wanted.items() if asked) or ("fp32",),
+            targets=tuple(self.target or (AUTO,)),
+            calib=self.calib,
+            eval=self.eval,
+            points=points_from_text(self.points),
+            method=self.method,
+            percentile=self.percentile,
+            bias_correction=self.bias_correction,
+            plan=self.plan,
+            plan_minutes=self.plan_minutes,
+            seed=self.seed,
+            weight_bits=self.weight_bits,
+            int8_float=self.int8_float,  # type: ignore[arg-type]
+            check_images=self.check_images,
+            skip_bad=self.skip_bad,
+            reference=self.reference,
+            model=self.source(),
+            limits=self.limits(),
+            golden=self.golden,
+            keep_failed=self.keep_failed,
+            threads=self.threads,
+            tensorrt=self.tensorrt(),
+        )
+
+
+@as_command
+def command(arguments: BuildArguments) -> None:
+    """Build engines, check each against PyTorch, and bundle them.
+
+    INT8 is calibrated on your images. An engine that moves landmarks further than the budgets allow
+    ends the command with exit code 3, and no bundle is written.
+    """
+    from mahtrt.build.build import build
+    from mahtrt.build.judge import AccuracyError
+    from mahtrt.verbs.report_text import report_table
+
+    with StageDisplay() as display:
+        try:
+            result = build(arguments.options(), display)
+        except AccuracyError as error:
+            show(report_table(error.report), to_stderr=True)
+            raise
+    show(report_table(result.report))
+    for name in result.skipped:
+        say(f"note: left out {name}, which cannot be read")
+    for line in result.notes:
+        say(f"note: {line}")
+    failed = [name for name, verdict in result.verdicts.items() if not verdict.passed]
+    print(f"{result.path}  default engine {result.manifest.default_engine}")
+    if failed:
+        say(f"warning: kept although over budget: {', '.join(failed)}")
+        raise typer.Exit(GateError.exit_code)

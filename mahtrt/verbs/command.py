@@ -1,0 +1,78 @@
+"""How a verb becomes a command: its options are the fields of a dataclass, listed in groups."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+from mahtrt.verbs.console import ends_well
+
+# Groups of options in the order of --help; what only experts need comes last.
+ENGINES, NETWORK, DATA, MEASURING, BUDGETS = "Engines", "Network", "Data", "Measuring", "Budgets"
+REFERENCE, TRAINING, OUTPUT, GENERAL = "PyTorch reference", "Training", "Output", "Options"
+PLAN, INT8, TENSORRT = "INT8 plan", "INT8 (expert)", "TensorRT (expert)"
+GROUPS = (
+    *("Arguments", NETWORK, ENGINES, DATA, TRAINING, MEASURING, BUDGETS, PLAN, OUTPUT, REFERENCE),
+    *(GENERAL, INT8, TENSORRT),
+)
+
+Arguments = TypeVar("Arguments")
+
+
+def argument(text: str) -> Any:
+    """What typer has to know of an argument, besides its type."""
+    return typer.Argument(help=text)
+
+
+def option(
+    group: str, text: str, *names: str, least: int | None = None, most: int | None = None
+) -> Any:
+    """What typer has to know of an option, besides its type and default."""
+    return typer.Option(*names, help=text, rich_help_panel=group, min=least, max=most)
+
+
+def as_command(function: Callable[[Arguments], None]) -> Callable[..., None]:
+    """A typer command whose options are the fields of ``function``'s only parameter."""
+    hints = get_type_hints(function)
+    (kind,) = (hint for name, hint in hints.items() if name != "return")
+    annotations = get_type_hints(kind, include_extras=True)
+
+    @functools.wraps(function)
+    def called(**values: Any) -> None:
+        ends_well(function)(kind(**values))
+
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=annotations[field.name],
+        )
+        for field in fields(kind)
+    ]
+    called.__annotations__ = annotations
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return called
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose ``--help`` is plain text, with its options in groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments, then the options of each group."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            is_argument = parameter.param_type_name == "argument"
+            group = getattr(parameter, "rich_help_panel", None) or GENERAL
+            if record := parameter.get_help_record(ctx):
+                found.setdefault("Arguments" if is_argument else group, []).append(record)
+        for group in GROUPS:
+            if group in found:
+                with formatter.section(group):
+                    formatter.write_dl(found[group])

@@ -1,0 +1,97 @@
+"""``mahtrt export``: a network to ONNX, with a parity table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from mahtrt.errors import UsageError, require
+from mahtrt.verbs.command import DATA, GENERAL, NETWORK, OUTPUT, argument, as_command, option
+from mahtrt.verbs.console import StageDisplay, say
+from mahtrt.verbs.options import DATA_HELP, InputSize, Kwarg, keywords_from_texts, size_from_text
+
+if TYPE_CHECKING:
+    from mahtrt.export.options import ExportOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportArguments:
+    """What ``mahtrt export`` is given."""
+
+    model: Annotated[
+        str,
+        argument("Network: maht-net[/variant], package.module:factory or path/file.py:factory."),
+    ]
+    checkpoint: Annotated[
+        Path | None,
+        option(
+            NETWORK,
+            "Weights (.safetensors or .pt); demo means those that mahtrt ships. Without a "
+            "checkpoint the weights are random.",
+        ),
+    ] = None
+    input_size: InputSize = None
+    kwarg: Kwarg = None
+    spec: Annotated[
+        Path | None, option(NETWORK, "Spec (TOML) of a network that mahtrt does not know.")
+    ] = None
+    seed: Annotated[int, option(NETWORK, "Seed of random weights.")] = 0
+    batch: Annotated[int, option(GENERAL, "Images per inference, static.", least=1)] = 1
+    opset: Annotated[int, option(GENERAL, "ONNX opset.")] = 20
+    no_pass: Annotated[
+        list[str] | None,
+        option(GENERAL, "Name of a graph rewrite to leave out. May be repeated."),
+    ] = None
+    data: Annotated[
+        str, option(DATA, f"DATA on which parity is measured, 8 images at most. {DATA_HELP}")
+    ] = "phantom:4@3"
+    out: Annotated[Path, option(OUTPUT, "ONNX file to write.")] = Path("model.onnx")
+
+    def options(self) -> ExportOptions:
+        """The verb's options.
+
+        Raises:
+            UsageError: An input size for a network whose spec says it, or text without a value.
+        """
+        from mahtrt.export.options import ExportOptions
+        from mahtrt.models.families import is_known
+        from mahtrt.models.reference import ModelSource
+
+        settings = keywords_from_texts(self.kwarg)
+        if self.input_size is not None:
+            if not is_known(self.model):
+                raise UsageError(
+                    "--input-size",
+                    got=f"a size for {self.model}",
+                    expected="none: the spec of a foreign network says it",
+                    fix="Change input.size in the spec.",
+                )
+            settings["input_size"] = size_from_text(self.input_size)
+        source = ModelSource(self.model, self.checkpoint, settings, self.spec, self.seed)
+        skip = tuple(self.no_pass or ())
+        return ExportOptions(source, self.out, self.data, self.opset, self.batch, skip)
+
+
+@as_command
+def command(arguments: ExportArguments) -> None:
+    """Export a network to ONNX, and prove parity with PyTorch.
+
+    The file has static shapes and holds everything that the other commands need to know.
+    """
+    require("torch", extra="export", needed_for="export")
+    from mahtrt.export.export import export
+    from mahtrt.export.parity import ParityError
+
+    options = arguments.options()
+    if arguments.checkpoint is None:
+        weights = f"random weights (seed {arguments.seed})"
+        say(f"note: no --checkpoint, so {arguments.model} gets {weights}")
+    with StageDisplay() as display:
+        try:
+            result = export(options, display)
+        except ParityError as error:
+            say(error.table.to_text())
+            raise
+    print(result.parity.to_text())
+    print(f"{result.path}  {result.path.stat().st_size / 2**20:.1f} MiB  sha256 {result.sha256}")

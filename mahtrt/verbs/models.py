@@ -1,0 +1,52 @@
+"""``mahtrt models``: the networks that mahtrt knows, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mahtrt.verbs.command import as_command
+from mahtrt.verbs.console import StageDisplay, show, write_json
+from mahtrt.verbs.options import Json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mahtrt.models.summary import ModelSummary
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsArguments:
+    """What ``mahtrt models`` is given."""
+
+    json: Json = None
+
+
+@as_command
+def command(arguments: ModelsArguments) -> None:
+    """List the networks with their parameters and GFLOPs."""
+    from mahtrt.models.summary import models
+
+    with StageDisplay() as display:
+        rows = models(display)
+    if arguments.json is not None:
+        write_json({"models": [row.to_dict() for row in rows]}, arguments.json)
+    else:
+        show(table_of(rows))
+
+
+def table_of(rows: Sequence[ModelSummary]) -> Table:
+    """A row per variant."""
+    from rich.table import Table
+
+    table = Table()
+    for column in ("model", "encoder", "transformer", "input"):
+        table.add_column(column)
+    for column in ("parameters", "GFLOPs"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        size = f"{row.input_size[0]}x{row.input_size[1]}"
+        parameters, gflops = f"{row.parameters / 1e6:.1f} M", f"{row.gflops:.1f}"
+        table.add_row(row.name, row.encoder, row.transformer, size, parameters, gflops)
+    return table

@@ -1,0 +1,197 @@
+"""Options that several verbs share, and how their text becomes a value."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from mahtrt.errors import UsageError
+from mahtrt.verbs.command import BUDGETS, DATA, GENERAL, INT8, NETWORK, OUTPUT, REFERENCE, option
+
+if TYPE_CHECKING:
+    from mahtrt.measure.limits import Limits
+    from mahtrt.models.reference import ModelSource
+
+DATA_HELP = (
+    "DATA is a folder of images, a CSV, an ISBI-2015 tree, COCO keypoints JSON, or "
+    "phantom[:N[@SEED]] (synthetic images)."
+)
+Json = Annotated[str | None, option(OUTPUT, "File for the result as JSON; - is stdout.")]
+Points = Annotated[
+    str | None,
+    option(DATA, "Indices of the annotated points that are the landmarks, e.g. 36,39,42."),
+]
+SkipBad = Annotated[bool, option(DATA, "Images that cannot be read are left out.", "--skip-bad")]
+SpacingMm = Annotated[float | None, option(DATA, "Millimetres per pixel of the images.")]
+InputSize = Annotated[
+    str | None, option(NETWORK, "Height and width of the input in pixels, as N or HxW.")
+]
+Kwarg = Annotated[
+    list[str] | None,
+    option(
+        NETWORK,
+        "Argument of a foreign network's factory, or setting of a family's config, as key=value. "
+        "May be repeated.",
+    ),
+]
+Threads = Annotated[int | None, option(GENERAL, "Threads of one inference.", least=1)]
+Cache = Annotated[
+    bool, option(GENERAL, "Sensitivities and TensorRT engines are kept and used again.")
+]
+CacheDir = Annotated[
+    Path | None, option(GENERAL, "Folder in which they are kept; MAHTRT_CACHE_DIR without it.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetArguments:
+    """How far an engine may be from the reference."""
+
+    budget_px: Annotated[
+        float,
+        option(
+            BUDGETS, "Largest mean displacement of landmarks, in pixels of the network's input."
+        ),
+    ] = 0.25
+    budget_mm: Annotated[
+        float | None, option(BUDGETS, "The same limit in millimetres; it replaces --budget-px.")
+    ] = None
+    budget_mre_mm: Annotated[
+        float | None,
+        option(
+            BUDGETS,
+            "Largest growth of the mean radial error (MRE), in millimetres; needs annotations.",
+        ),
+    ] = None
+    budget_p99_px: Annotated[
+        float | None,
+        option(
+            BUDGETS,
+            "Largest 99th percentile of the displacement, in pixels of the network's input.",
+        ),
+    ] = None
+    budget_max_px: Annotated[
+        float | None,
+        option(
+            BUDGETS,
+            "Largest displacement of a single point, in pixels of the network's input; points "
+            "whose heatmap has two peaks are counted apart.",
+        ),
+    ] = None
+    budget_landmark_mre_percent: Annotated[
+        float | None,
+        option(BUDGETS, "Largest growth of any landmark's MRE, in percent; needs annotations."),
+    ] = None
+
+    def limits(self) -> Limits:
+        """What the judge holds engines to."""
+        from mahtrt.measure.limits import Limits
+
+        return Limits(
+            budget_px=self.budget_px,
+            budget_mm=self.budget_mm,
+            delta_mre_mm=self.budget_mre_mm,
+            p99_px=self.budget_p99_px,
+            max_px=self.budget_max_px,
+            landmark_mre_percent=self.budget_landmark_mre_percent,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceArguments:
+    """The PyTorch network that engines are compared with."""
+
+    reference: Annotated[
+        Path | None,
+        option(
+            REFERENCE,
+            "Checkpoint that was exported; without it, the file is looked for by its recorded "
+            "name and digest.",
+        ),
+    ] = None
+    model: Annotated[
+        str | None,
+        option(REFERENCE, "Code of a foreign network, as it was given to mahtrt export."),
+    ] = None
+    kwarg: Annotated[
+        list[str] | None,
+        option(REFERENCE, "Argument of its factory, as key=value. May be repeated."),
+    ] = None
+    spec: Annotated[Path | None, option(REFERENCE, "Spec (TOML) of a foreign network.")] = None
+
+    def source(self) -> ModelSource | None:
+        """The foreign network, None where none is named."""
+        from mahtrt.models.reference import ModelSource
+
+        if self.model is None:
+            return None
+        return ModelSource(self.model, self.reference, keywords_from_texts(self.kwarg), self.spec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationArguments:
+    """How the ranges of INT8 are found."""
+
+    method: Annotated[
+        str,
+        option(
+            INT8,
+            "Method that finds the ranges: minmax, percentile, entropy, mse, or auto (for each "
+            "class of tensors the one that moves landmarks least).",
+        ),
+    ] = "minmax"
+    percentile: Annotated[
+        float | None, option(INT8, "Share of values that the method percentile keeps, in percent.")
+    ] = None
+    weight_bits: Annotated[
+        int | None,
+        option(
+            INT8,
+            "Bits of INT8 weights; without it, 7 where 8 could overflow on this CPU.",
+            least=7,
+            most=8,
+        ),
+    ] = None
+
+
+def points_from_text(text: str | None) -> tuple[int, ...] | None:
+    """``36,39,42`` as indices."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError("--points", got=repr(text), expected="indices like 36,39,42") from error
+
+
+def size_from_text(text: str) -> tuple[int, int]:
+    """``512`` or ``512x640`` as (height, width)."""
+    height, _, width = text.lower().partition("x")
+    try:
+        return int(height), int(width or height)
+    except ValueError as error:
+        raise UsageError("--input-size", got=repr(text), expected="N or HxW, e.g. 512") from error
+
+
+def keywords_from_texts(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Keyword arguments from ``key=value`` texts; values are Python literals, else strings.
+
+    Raises:
+        UsageError: No ``=``, a key that is no name, or a key twice.
+    """
+    keywords: dict[str, Any] = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not key.isidentifier():
+            raise UsageError("--kwarg", got=repr(text), expected="key=value")
+        if key in keywords:
+            raise UsageError("--kwarg", got=f"{key!r} twice", expected="each key once")
+        try:
+            keywords[key] = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            keywords[key] = value
+    return keywords

@@ -1,0 +1,56 @@
+"""The verbs as functions: the same names as on the command line, and real functions for good."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+from types import FunctionType
+
+import mahtrt
+from mahtrt.cli import VERBS
+
+# A session is for programs alone.
+PYTHON_ONLY = {"open"}
+IMPORT_EVERYTHING = """
+import importlib, pkgutil, types, mahtrt
+for module in pkgutil.walk_packages(mahtrt.__path__, "mahtrt."):
+    importlib.import_module(module.name)
+from mahtrt.export.onnx import export_onnx
+for name in ("build", "export", "models"):
+    assert isinstance(getattr(mahtrt, name), types.FunctionType), name
+    assert isinstance(importlib.import_module(f"mahtrt.{name}"), types.ModuleType), name
+"""
+
+
+def test_the_verbs_of_the_command_line_are_those_of_python() -> None:
+    functions = {name for name in mahtrt.__all__ if isinstance(getattr(mahtrt, name), FunctionType)}
+    assert functions - PYTHON_ONLY == set(VERBS)
+
+
+def test_a_verb_keeps_its_name_beside_a_package_of_that_name() -> None:
+    """In a process of its own: here, all of it is imported already."""
+    subprocess.run([sys.executable, "-c", IMPORT_EVERYTHING], check=True)
+
+
+def test_type_checkers_are_told_of_the_same_names() -> None:
+    tree = ast.parse(Path(mahtrt.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    told = {
+        (alias.asname or alias.name): statement.module
+        for statement in block.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+    }
+    open_session = told.pop("open_session")
+    assert {**told, "open": open_session} == {
+        name: getattr(mahtrt, name).__module__ for name in mahtrt.__all__ if name != "__version__"
+    }
+
+
+def test_every_module_can_be_imported() -> None:
+    for module in pkgutil.walk_packages(mahtrt.__path__, "mahtrt."):
+        importlib.import_module(module.name)
