@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from soft_argmax_cpu import Array, CpuKernel
+from soft_argmax_cpu import Array, CpuKernel, definition
 from soft_argmax_ptx import PTX, compile_ptx, compiler_of
 
 from mahtrt.targets.tensorrt.soft_argmax.plugin import temperature_bits
@@ -37,27 +37,6 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
     return run
 
 
-def exact(
-    heatmaps: NDArray[np.generic],
-    temperature: float,
-    image_hw: tuple[int, int] = IMAGE_HW,
-) -> tuple[NDArray[np.float64], ...]:
-    """The definition in double precision."""
-    cells = heatmaps.astype(np.float64)  # (maps, h, w)
-    peak = cells.max((1, 2), keepdims=True)
-    weights = np.exp((cells - peak) / float(np.float32(temperature)))
-    weights /= weights.sum((1, 2), keepdims=True)
-    means, variance = [], np.zeros(len(cells))
-    for axis, pixels in ((1, image_hw[1]), (2, image_hw[0])):
-        marginal = weights.sum(axis)
-        n = marginal.shape[1]
-        positions = (np.arange(n) + 0.5) * (pixels / n) - 0.5
-        mean = (marginal * positions).sum(1)
-        variance += (marginal * (positions - mean[:, None]) ** 2).sum(1)
-        means.append(mean)
-    return np.stack(means, -1), peak[:, 0, 0], np.sqrt(np.maximum(variance, 1e-12))
-
-
 def random_maps(kind: str, shape: tuple[int, int, int]) -> Array:
     random = np.random.default_rng(3)
     if kind == "flat":
@@ -84,7 +63,7 @@ def test_kernel_is_the_definition_within_a_ten_thousandth_of_a_pixel(
 ) -> None:
     maps = random_maps(kind, (2, 128, 128))
     points, confidence, spread = kernel(maps, temperature)
-    wanted_points, wanted_confidence, wanted_spread = exact(maps, temperature)
+    wanted_points, wanted_confidence, wanted_spread = definition(maps, temperature, IMAGE_HW)
     assert np.abs(points - wanted_points).max() < 1e-4
     assert (confidence == wanted_confidence).all()
     np.testing.assert_allclose(spread, wanted_spread, atol=1e-4)
@@ -94,7 +73,7 @@ def test_kernel_is_the_definition_within_a_ten_thousandth_of_a_pixel(
 def test_maps_of_any_size(kernel: Kernel, shape: tuple[int, int, int]) -> None:
     maps, image_hw = random_maps("noise", shape), (shape[1] * 3, shape[2] * 7 + 1)
     points, _, spread = kernel(maps, 0.1, image_hw=image_hw)
-    wanted_points, _, wanted_spread = exact(maps, 0.1, image_hw)
+    wanted_points, _, wanted_spread = definition(maps, 0.1, image_hw)
     np.testing.assert_allclose(points, wanted_points, atol=1e-4)
     np.testing.assert_allclose(spread, wanted_spread, atol=1e-4)
 

@@ -11,12 +11,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
-from soft_argmax_cpu import CpuKernel
-from soft_argmax_twin import with_twin
+from soft_argmax_cpu import CpuKernel, definition
 
 from mahtrt.cuda import CudaProbe, probe_cuda
 from mahtrt.errors import MissingComponentError, ModelError
@@ -211,15 +208,6 @@ def make_model(
     return helper.make_model(graph, opset_imports=imports, ir_version=10)
 
 
-def run_twin(model: onnx.ModelProto, heatmaps: NDArray[np.generic]) -> list[Any]:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        with_twin(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return list(session.run(None, {"heatmaps": heatmaps}))
-
-
 def test_parser_finds_the_plugin_by_what_the_pass_writes() -> None:
     attributes = fusion.PLUGIN_ATTRIBUTES
     assert fusion.OP_TYPE == plugin.NAME
@@ -252,7 +240,7 @@ def cpu(tmp_path_factory: pytest.TempPathFactory) -> CpuKernel:
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
-def test_what_the_plugin_launches_gives_what_the_twin_gives(
+def test_what_the_plugin_launches_gives_what_is_defined(
     cpu: CpuKernel, kind: type[np.generic]
 ) -> None:
     """From the node of the graph to the kernel's outputs, all but the GPU."""
@@ -263,7 +251,7 @@ def test_what_the_plugin_launches_gives_what_the_twin_gives(
     dtype = DataType.FLOAT if kind is np.float32 else DataType.HALF
     built = registered().build(model.graph.node[0], shape, dtype)
     outputs = cpu.launch(heatmaps, built.extra, blocks=built.launch.grid_x.value)
-    for got, wanted in zip(outputs, run_twin(model, heatmaps), strict=True):
+    for got, wanted in zip(outputs, definition(heatmaps, 0.07, image), strict=True):
         np.testing.assert_allclose(got.reshape(wanted.shape), wanted, atol=2e-4, rtol=1e-5)
 
 
@@ -346,7 +334,7 @@ def test_the_tensorrt_rtx_that_is_installed_is_refused() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
-def test_plugin_on_a_gpu_gives_what_the_twin_gives(kind: type[np.generic]) -> None:
+def test_plugin_on_a_gpu_gives_what_is_defined(kind: type[np.generic]) -> None:
     if problem := probe_cuda().problem:
         pytest.skip(problem)
     trt = pytest.importorskip("tensorrt", reason="the plugin is for TensorRT")
@@ -373,6 +361,7 @@ def test_plugin_on_a_gpu_gives_what_the_twin_gives(kind: type[np.generic]) -> No
     stream = torch.cuda.Stream()
     assert context.execute_async_v3(stream.cuda_stream)
     stream.synchronize()
-    for output, wanted in zip(model.graph.output, run_twin(model, heatmaps), strict=True):
+    defined = definition(heatmaps, 0.05, image)
+    for output, wanted in zip(model.graph.output, defined, strict=True):
         got = tensors[output.name].cpu().numpy()
         np.testing.assert_allclose(got, wanted, atol=1e-3, rtol=1e-5)
