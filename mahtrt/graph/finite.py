@@ -11,9 +11,8 @@ instead of waiting for an infinity to appear.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, shape_inference
 
 from mahtrt.errors import DataError
-from mahtrt.graph.runner import ImageRunner, load_model
+from mahtrt.graph.runner import ImageRunner
 from mahtrt.targets.onnxruntime.run import OrtMode
 
 _PREFIX = "mahtrt_finite_"
@@ -33,29 +32,6 @@ _LARGEST: Mapping[int, float] = {
     TensorProto.BFLOAT16: float(ml_dtypes.finfo(ml_dtypes.bfloat16).max),
     TensorProto.DOUBLE: float(np.finfo(np.float32).max),  # judged after a Cast to FP32
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Peak:
-    """The largest magnitude that a tensor took.
-
-    Attributes:
-        tensor, node: The tensor and the node that makes it.
-        element_type: Of the tensor, an ``onnx.TensorProto`` type.
-        largest: Over all images, infinite where one value was.
-        has_nan: Whether some value was not a number.
-    """
-
-    tensor: str
-    node: str
-    element_type: int
-    largest: float
-    has_nan: bool
-
-    @property
-    def headroom(self) -> float:
-        """How many times larger the values could be before they leave the type's range."""
-        return _LARGEST[self.element_type] / self.largest if self.largest else math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,93 +52,62 @@ class Finding:
 
 
 def check_finite(
-    model: onnx.ModelProto | Path,
-    images: Iterable[NDArray[np.float32]],
-    *,
-    threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    model: onnx.ModelProto, images: Iterable[NDArray[np.float32]], *, threads: int | None = None
 ) -> list[Finding]:
     """Run images and name every node whose output is not finite, in the order of the graph.
-
-    Args and errors are those of :func:`measure_peaks`.
-    """
-    peaks = measure_peaks(model, images, threads=threads, progress=progress)
-    return [
-        Finding(peak.node, peak.tensor, what, peak.largest)
-        for peak in peaks
-        if (what := _trouble(peak))
-    ]
-
-
-def measure_peaks(
-    model: onnx.ModelProto | Path,
-    images: Iterable[NDArray[np.float32]],
-    *,
-    threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Peak]:
-    """The largest magnitude of every floating-point tensor, in the order of the graph.
 
     Args:
         model: FP32, FP16 or quantised, with one image input. ONNX Runtime runs no BF16
             convolutions on a CPU; BF16 has the range of FP32, so look at the FP32 graph.
         images: Preprocessed images (C, H, W).
         threads: For ONNX Runtime; None lets it choose.
-        progress: Called with the images done and their number, 0 if that is unknown.
 
     Raises:
         DataError: No images, or one of another shape than the input.
         ModelError: ONNX Runtime cannot run the model.
     """
-    where = str(model) if isinstance(model, Path) else "ONNX graph"
-    proto = load_model(model) if isinstance(model, Path) else model
-    tapped, peaks = _with_taps(proto)
-    runner = ImageRunner(tapped, where, threads, OrtMode.NODE_BY_NODE)
-    total = len(images) if isinstance(images, Sized) else 0
-    largest, nan, done = np.zeros(len(peaks)), np.zeros(len(peaks)), 0
-    for group in runner.groups(images):
-        seen = np.array(runner.run(group), np.float64).reshape(-1, 2)
-        largest, nan = np.fmax(largest, seen[:, 0]), np.maximum(nan, seen[:, 1])
-        done += len(group)
-        if progress:
-            progress(done, total)
-    if not done:
-        raise DataError("images", got="none", expected="at least one image")
-    return [
-        Peak(peak.tensor, peak.node, peak.element_type, float(top), bool(flag))
-        for peak, top, flag in zip(peaks, largest, nan, strict=True)
-    ]
-
-
-def _trouble(peak: Peak) -> str:
-    if peak.has_nan:
-        return "nan"
-    if math.isinf(peak.largest):
-        return "infinite"
-    return "overflow" if peak.headroom < 1 else ""
-
-
-def _with_taps(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[Peak]]:
-    """A copy whose outputs are magnitude and NaN flag of each tensor, and what they are of."""
     types = _element_types(model)
-    makers = [(name, node) for node in model.graph.node for name in node.output]
-    peaks = [
-        Peak(name, node.name or node.output[0], types[name], 0.0, False)
-        for name, node in makers
+    makers = {
+        name: node.name or node.output[0]
+        for node in model.graph.node
+        for name in node.output
         if types.get(name) in _LARGEST
+    }
+    runner = ImageRunner(_with_taps(model, makers), "ONNX graph", threads, OrtMode.NODE_BY_NODE)
+    seen = [np.array(runner.run(group)).reshape(-1, 2) for group in runner.groups(images)]
+    if not seen:
+        raise DataError("images", got="none", expected="at least one image")
+    largest = np.fmax.reduce([each[:, 0] for each in seen])
+    has_nan = np.any([each[:, 1] for each in seen], axis=0)
+    return [
+        Finding(node, tensor, what, float(top))
+        for (tensor, node), top, nan in zip(makers.items(), largest, has_nan, strict=True)
+        if (what := _trouble(_LARGEST[types[tensor]], float(top), bool(nan)))
     ]
+
+
+def _trouble(limit: float, largest: float, has_nan: bool) -> str:
+    if has_nan:
+        return "nan"
+    if math.isinf(largest):
+        return "infinite"
+    return "overflow" if largest > limit else ""
+
+
+def _with_taps(model: onnx.ModelProto, tensors: Collection[str]) -> onnx.ModelProto:
+    """A copy whose outputs are the magnitude and the NaN flag of some tensors."""
     tapped = onnx.ModelProto()
     tapped.CopyFrom(model)
     del tapped.graph.output[:]
     # ONNX Runtime orders nodes by going back from the last one that nothing reads. So the tap of
     # the first tensor comes last: each tensor is looked at and freed before the next is made.
-    for number in reversed(range(len(peaks))):
-        _add_tap(tapped.graph, f"{_PREFIX}{number}", peaks[number].tensor)
-    for number in range(len(peaks)):
+    for number, tensor in reversed([*enumerate(tensors)]):
+        _add_tap(tapped.graph, f"{_PREFIX}{number}", tensor)
+    for number in range(len(tensors)):
         for part in ("largest", "has_nan"):
             name = f"{_PREFIX}{number}_{part}"
             tapped.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
-    return tapped, peaks
+    return tapped
 
 
 def _add_tap(graph: onnx.GraphProto, prefix: str, tensor: str) -> None:
