@@ -1,0 +1,137 @@
+"""Every verb with the kernels of older CPUs, as far as this machine has them.
+
+OpenVINO takes the kernels that ONEDNN_MAX_CPU_ISA allows. ONNX Runtime has no such switch, so its
+engines run here as anywhere; only the number of weight bits differs. docs/cpu-paths.md says which
+CPUs that leaves out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cpu_child
+import numpy as np
+import pytest
+from build_options import make_options
+from cpus import CPUS, ISA_HERE, LEVELS, Cpu, believing, isa_of
+from foreign_network import ForeignNetwork
+from PIL import Image
+
+import mahtrt
+from mahtrt.build.build import build
+from mahtrt.bundle.bundle import read_bundle
+from mahtrt.bundle.manifest import Manifest
+from mahtrt.data.phantom import make_phantom
+
+NO_BF16 = "Built for native BF16, which this CPU lacks: it runs in FP32 here."
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What the process left behind.
+
+    Attributes:
+        document: What it printed, see cpu_child.py.
+        manifest: Of the bundle that it built.
+    """
+
+    cpu: Cpu
+    document: dict[str, Any]
+    manifest: Manifest
+
+    def json_of(self, command: str) -> dict[str, Any]:
+        return dict(json.loads(self.document["commands"][command]["stdout"]))
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("picture") / "picture.png"
+    Image.fromarray(np.asarray(make_phantom(6, size=(160, 120)).image)).save(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def guest(foreign_network: ForeignNetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle from a CPU with BF16 and VNNI."""
+    out = tmp_path_factory.mktemp("guest") / "guest.mahtrt"
+    with believing("bf16"):
+        precisions, targets = ("fp32", "bf16", "int8"), ("openvino", "onnxruntime")
+        asked = make_options(foreign_network, out, precisions=precisions, targets=targets)
+        return build(asked).path
+
+
+@pytest.fixture(scope="module", params=LEVELS)
+def ran(
+    request: pytest.FixtureRequest,
+    foreign_network: ForeignNetwork,
+    guest: Path,
+    picture: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Ran:
+    cpu, folder = CPUS[request.param], tmp_path_factory.mktemp("ran")
+    if missing := set(isa_of(cpu)) - ISA_HERE:
+        pytest.skip(f"kernels can be limited, not added: this CPU has no {', '.join(missing)}")
+    program = (sys.executable, cpu_child.__file__)
+    done = subprocess.run(
+        [*program, foreign_network.onnx, guest, picture, folder],
+        env={**os.environ, **cpu.environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return Ran(cpu, json.loads(done.stdout), read_bundle(folder / "net.mahtrt").manifest)
+
+
+def test_every_verb_succeeds(ran: Ran) -> None:
+    failed = {name: ended for name, ended in ran.document["commands"].items() if ended["exit"]}
+    assert not failed
+
+
+def test_the_kernels_are_those_of_the_cpu(ran: Ran) -> None:
+    assert ran.document["isa"] == list(isa_of(ran.cpu))
+    names = ran.document["kernels"] + ran.document["int8_kernels"]
+    assert {"avx512" in name for name in names} == {"avx512" in ran.document["isa"]}
+    assert any(name.endswith("I8") for name in ran.document["int8_kernels"])
+
+
+def test_the_bundle_is_made_for_the_cpu(ran: Ran) -> None:
+    engines = {engine.name: engine for engine in ran.manifest.engines}
+    floats = {name: e.device["inference_precision"] for name, e in engines.items()}
+    native = "bf16" if ran.cpu.bf16 else "f32"
+    assert floats["openvino-bf16"] == native
+    assert floats["openvino-int8"] in (native, "f32")  # whichever was faster
+    assert {floats[name] for name in floats if name.startswith("onnxruntime")} == {"f32"}
+    assert bool(engines["openvino-bf16"].notes) is not ran.cpu.bf16
+    assert ran.manifest.calibration["weight_bits"] == {"int8": ran.cpu.weight_bits}
+
+
+def test_landmarks_stay_within_bounds(ran: Ran, foreign_network: ForeignNetwork) -> None:
+    moved = {
+        f"{row['backend']}-{row['precision']}": row["accuracy"]["max_px"]
+        for row in ran.json_of("bench")["rows"][1:]
+    }
+    assert len(moved) == 6
+    assert max(moved.pop("openvino-fp32"), moved.pop("onnxruntime-fp32")) < 1e-3
+    # Half a step of BF16 at the right border of 64 pixels; INT8 with the right bits moves less.
+    assert max(moved.values()) < 64 / 2**9
+
+
+def test_landmarks_are_the_same_as_here(ran: Ran, guest: Path, picture: Path) -> None:
+    (image,) = ran.json_of("predict")["images"]
+    there = np.array([(point["x"], point["y"]) for point in image["landmarks"]])
+    with mahtrt.open(guest, engine="onnxruntime-fp32") as session:
+        here = session.run(np.asarray(Image.open(picture))).points
+    assert np.abs(there - here).max() < 0.01
+
+
+def test_a_bundle_from_a_better_cpu_runs_and_says_what_it_lacks(ran: Ran) -> None:
+    said = ran.document["commands"]["predict guest"]["stderr"]
+    assert (NO_BF16 in said) is not ran.cpu.bf16
