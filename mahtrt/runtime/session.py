@@ -75,7 +75,7 @@ def _stand_in(bundle: Bundle, default: EngineRecord) -> tuple[EngineRecord, str 
     if not able:
         return default, None  # opening it says what to install
     found = min(able, key=lambda r: r.latency_ms.get("p50", float("inf")) / r.batch)
-    why = find_target(default.target).presence().detail
+    why = find_target(default.target).finding().detail
     return found, f"The default, {default.name}, cannot run here: {why}. {found.name} runs instead."
 
 

@@ -73,9 +73,9 @@ def verify(options: VerifyOptions, progress: StageProgress = silent) -> VerifyRe
 
 
 def _replay(bundle: Bundle, record: EngineRecord, progress: StageProgress) -> Replay:
-    presence = find_target(record.target).presence()
-    if not presence.able:
-        return Replay(record.name, presence.detail)
+    finding = find_target(record.target).finding()
+    if not finding.able:
+        return Replay(record.name, finding.detail)
     progress(f"replaying {record.name}", 0, 0)
     found = _accuracy(bundle, record.name)
     limits = Limits(**bundle.manifest.gate.get("budgets", {}))

@@ -45,7 +45,7 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
+class Finding:
     """Whether something can be done on this machine.
 
     Attributes:
@@ -111,17 +111,17 @@ class Target(ABC):
     @property
     def runs_here(self) -> bool:
         """Whether its engines can be expected to run on this machine."""
-        return self.presence().able
+        return self.finding().able
 
-    def presence(self, host: Host | None = None) -> Presence:
+    def finding(self, host: Host | None = None) -> Finding:
         """Whether its engines can be expected to run on this machine, and why not."""
         host = host or Host()
         if host.has_module(self.package):
-            return Presence(True, f"{self.name} is installed")
+            return Finding(True, f"{self.name} is installed")
         wanted = f"mahtrt[{self.extra}]" if self.extra else "mahtrt"
-        return Presence(False, f"{self.name} is not installed", f"pip install '{wanted}'")
+        return Finding(False, f"{self.name} is not installed", f"pip install '{wanted}'")
 
-    def abilities(self, host: Host) -> Mapping[str, Presence]:
+    def abilities(self, host: Host) -> Mapping[str, Finding]:
         """What ``mahtrt doctor`` tells of the target beyond its package, by name."""
         return {}
 

@@ -272,12 +272,12 @@ def _abilities(host: Host) -> list[Check]:
     return [
         Check(
             name,
-            "ok" if presence.able else "missing",
-            f"yes, {presence.detail}" if presence.able else f"no: {presence.detail}",
-            presence.fix,
+            "ok" if finding.able else "missing",
+            f"yes, {finding.detail}" if finding.able else f"no: {finding.detail}",
+            finding.fix,
         )
         for target in all_targets()
-        for name, presence in target.abilities(host).items()
+        for name, finding in target.abilities(host).items()
     ]
 
 

@@ -50,8 +50,8 @@ class OnnxRuntimeBackend:
 
     def __init__(self, session: Any, spec: ModelSpec, name: str, notes: Sequence[str] = ()) -> None:
         self.name, self.notes = name, tuple(notes)
-        inputs = {port.name: port.shape for port in session.get_inputs()}
-        names = [port.name for port in session.get_outputs()]
+        inputs = {each.name: each.shape for each in session.get_inputs()}
+        names = [each.name for each in session.get_outputs()]
         self.batch = check_interface(name, spec, inputs, names)
         self._session = session
         self._input = spec.input.name
@@ -146,7 +146,7 @@ def batch_of(session: Any, subject: str) -> int:
     Raises:
         ModelError: Its shapes are not static.
     """
-    shapes = [port.shape for port in (*session.get_inputs(), *session.get_outputs())]
+    shapes = [each.shape for each in (*session.get_inputs(), *session.get_outputs())]
     if not all(isinstance(size, int) for shape in shapes for size in shape):
         raise ModelError(
             subject,

@@ -25,11 +25,11 @@ class OpenVinoBackend:
         self, compiled: Any, spec: ModelSpec, name: str, notes: Sequence[str] = ()
     ) -> None:
         self.name, self.notes = name, tuple(notes)
-        inputs = {port.any_name: list(port.shape) for port in compiled.inputs}
-        names = [name for port in compiled.outputs for name in port.names]
+        inputs = {each.any_name: list(each.shape) for each in compiled.inputs}
+        names = [name for each in compiled.outputs for name in each.names]
         self.batch = check_interface(name, spec, inputs, names)
         self._compiled = compiled
-        self._ports = {output.name: compiled.output(output.name) for output in spec.outputs}
+        self._outputs = {output.name: compiled.output(output.name) for output in spec.outputs}
         # Threads take a request and put it back. A deque's append and pop are atomic.
         self._free: deque[Any] = deque()
 
@@ -95,8 +95,8 @@ class OpenVinoBackend:
             request.infer([tensor], share_inputs=True, share_outputs=True)
             # The request's own memory is used again by the next call, so copy what is wanted.
             return {
-                name: np.array(request.get_tensor(self._ports[name]).data, np.float32)
-                for name in (self._ports if outputs is None else outputs)
+                name: np.array(request.get_tensor(self._outputs[name]).data, np.float32)
+                for name in (self._outputs if outputs is None else outputs)
             }
         finally:
             self._free.append(request)
@@ -185,7 +185,7 @@ def batch_of(compiled: Any, subject: str) -> int:
     Raises:
         ModelError: Its shapes are not static.
     """
-    shapes = [port.partial_shape for port in (*compiled.inputs, *compiled.outputs)]
+    shapes = [each.partial_shape for each in (*compiled.inputs, *compiled.outputs)]
     if any(shape.is_dynamic for shape in shapes):
         raise ModelError(
             subject,

@@ -119,9 +119,9 @@ def time_configurations(
         compiled = compile_model(
             onnx, inference_precision=config.inference_precision, threads=config.threads
         )
-        request, port = compiled.create_infer_request(), compiled.inputs[0]
+        request, image = compiled.create_infer_request(), compiled.inputs[0]
         # The values do not matter: no kernel of these networks is faster for some of them.
-        tensor = np.random.default_rng(0).standard_normal(tuple(port.shape), np.float32)
+        tensor = np.random.default_rng(0).standard_normal(tuple(image.shape), np.float32)
         calls[str(config)] = lambda run=request.infer, tensor=tensor: run([tensor])  # type: ignore[misc]
     timings = interleave(calls, warmup=1, rounds=ROUNDS, max_seconds=SECONDS)
     return {config: timings[str(config)] for config in configurations}

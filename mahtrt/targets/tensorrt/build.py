@@ -1,4 +1,4 @@
-"""ONNX to a TensorRT plan, with the enterprise TensorRT or with TensorRT-RTX.
+"""ONNX to a TensorRT engine, with the enterprise TensorRT or with TensorRT-RTX.
 
 One path for both (:mod:`mahtrt.targets.tensorrt.flavours` says where they differ): a strongly typed
 network, so precision is what the ONNX says; the native builder in a process of its own; and an
@@ -39,7 +39,7 @@ from mahtrt.targets.tensorrt.options import (
 )
 from mahtrt.targets.tensorrt.process import run_child, shown_progress
 
-PLAN_NAME, LAYERS_NAME = "model.plan", "layers.json"
+ENGINE_NAME, LAYERS_NAME = "model.plan", "layers.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class _Job:
     @property
     def places(self) -> dict[str, Path]:
         """Where each file may go; which there are is up to the device."""
-        return {"plan": self.out_dir / PLAN_NAME, "layers": self.out_dir / LAYERS_NAME}
+        return {"plan": self.out_dir / ENGINE_NAME, "layers": self.out_dir / LAYERS_NAME}
 
 
 def build_engine(
@@ -68,7 +68,7 @@ def build_engine(
     flavour: Flavour,
     options: EngineOptions = DEFAULT_OPTIONS,
 ) -> EngineArtifact:
-    """Build a plan, or take the same one from the cache.
+    """Build an engine, or take the same one from the cache.
 
     Args:
         onnx_path: An export, known to be whole. Its types are the engine's: FP16 by casts, INT8
@@ -183,7 +183,7 @@ def _built(
         files = {role: place for role, place in files.items() if place.is_file()}
         digests = {role: sha256_of_file(place) for role, place in files.items()}
         if digests.get("plan") != result["plan_sha256"]:
-            raise BuildError(str(job.onnx), got="a plan that changed on the way to the disk")
+            raise BuildError(str(job.onnx), got="an engine that changed on the way to the disk")
         for role, place in files.items():
             os.replace(place, job.places[role])
     seconds = round(time.monotonic() - started, 3)
@@ -207,7 +207,7 @@ def _request(job: _Job, cache: EngineCache | None, scratch: Path) -> Request:
     return Request(
         flavour=flavour.name,
         onnx=str(onnx),
-        plan=str(scratch / PLAN_NAME),
+        plan=str(scratch / ENGINE_NAME),
         layers=layers,
         capabilities=device.capabilities if flavour.chooses_capabilities else (),
         workspace_mib=options.workspace_mib,
@@ -222,7 +222,7 @@ def _request(job: _Job, cache: EngineCache | None, scratch: Path) -> Request:
 
 
 def _check_result(job: _Job, result: Mapping[str, Any]) -> None:
-    """Turn everything but a built plan into an error."""
+    """Turn everything but a built engine into an error."""
     subject, title, status = str(job.onnx), job.flavour.title, result["status"]
     if status == "parse":
         raise parse_error(subject, title, result["errors"], result["log"])
@@ -231,7 +231,7 @@ def _check_result(job: _Job, result: Mapping[str, Any]) -> None:
     if status == "dynamic":
         raise ModelError(
             subject,
-            got=", ".join(f"{port['name']} {_shape(port)}" for port in result["inputs"]),
+            got=", ".join(f"{each['name']} {_shape(each)}" for each in result["inputs"]),
             expected="static shapes",
             fix="Export the model again with mahtrt export.",
         )
@@ -239,8 +239,8 @@ def _check_result(job: _Job, result: Mapping[str, Any]) -> None:
         raise BuildError(subject, got=f"a build that was {status}", expected="an engine")
 
 
-def _shape(port: Mapping[str, Any]) -> str:
-    return f"({', '.join('?' if size < 0 else str(size) for size in port['shape'])})"
+def _shape(io_tensor: Mapping[str, Any]) -> str:
+    return f"({', '.join('?' if size < 0 else str(size) for size in io_tensor['shape'])})"
 
 
 def _facts(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,7 +290,7 @@ def _batch(job: _Job, inputs: list[Mapping[str, Any]]) -> int:
     if len(inputs) != 1 or not inputs[0]["shape"]:
         raise ModelError(
             str(job.onnx),
-            got=f"inputs {', '.join(port['name'] for port in inputs) or 'none'}",
+            got=f"inputs {', '.join(each['name'] for each in inputs) or 'none'}",
             expected="one input, an image batch",
         )
     return int(inputs[0]["shape"][0])

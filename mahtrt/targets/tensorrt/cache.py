@@ -4,7 +4,7 @@ An engine is reused when every field of its :class:`EngineKey` is the same; the 
 in the cache and in a bundle's manifest, so that a rebuild can be explained. The folder holds
 
     engines/<digest of the key>.json   the key, its files' digests, how long the build took
-    files/<digest>                     plans and layer reports; the oldest in use go first
+    files/<digest>                     engines and layer reports; the oldest in use go first
     timing/<readable name>.bin         kernel timings, led by their SHA-256
 
 Every file is written whole or not at all, and read back against its SHA-256, so concurrent builds
@@ -35,7 +35,7 @@ KEY_SCHEMA = "mahtrt.engine-key/1"
 ENTRY_SCHEMA = "mahtrt.cached-engine/1"
 # Some thirty FP32 engines of the largest network.
 LIMIT_BYTES = 8 * 2**30
-# Entries are a few kilobytes and outlive their plans: they know how long a build takes.
+# Entries are a few kilobytes and outlive their engines: they know how long a build takes.
 LIMIT_ENTRIES = 1000
 ENVIRONMENT = "MAHTRT_CACHE_DIR"
 

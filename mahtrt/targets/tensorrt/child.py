@@ -45,7 +45,7 @@ class Request:
     Attributes:
         flavour: Name of a flavour.
         onnx: The graph, weights inside.
-        plan: Where the plan goes.
+        plan: Where the engine goes.
         layers: Where the engine inspector's JSON goes; None where no engine may be deserialized.
         capabilities: Names of compute capabilities; only for a flavour that chooses them.
         timing_cache: File of kernel timings; None: off.
@@ -85,7 +85,7 @@ def request_from_json(text: str, where: str) -> Request:
 def run_request(
     trt: Any, request: Request, emit: Emit, cancelled: Callable[[], bool] = lambda: False
 ) -> dict[str, Any]:
-    """Parse, build and write the plan.
+    """Parse, build and write the engine.
 
     Args:
         trt: The flavour's package, or something like it.
@@ -111,8 +111,8 @@ def run_request(
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(request.onnx):
         return {"status": "parse", "errors": _parser_errors(parser), "log": log.errors}
-    inputs = [_port(network.get_input(i)) for i in range(network.num_inputs)]
-    if any(size < 1 for port in inputs for size in port["shape"]):
+    inputs = [_io_tensor(network.get_input(i)) for i in range(network.num_inputs)]
+    if any(size < 1 for each in inputs for size in each["shape"]):
         return {"status": "dynamic", "inputs": inputs}
     if cancelled():
         return {"status": "cancelled"}
@@ -123,7 +123,7 @@ def run_request(
     kinds = Counter(network.get_layer(i).type.name for i in range(network.num_layers))
     return built | {
         "inputs": inputs,
-        "outputs": [_port(network.get_output(i)) for i in range(network.num_outputs)],
+        "outputs": [_io_tensor(network.get_output(i)) for i in range(network.num_outputs)],
         "layers": dict(sorted(kinds.items())),
         "parse_s": round(parsed - started, 3),
         "warnings": log.warnings[:20],
@@ -148,21 +148,21 @@ def _build(
     # The configuration holds no reference that Python would count.
     config.progress_monitor = monitor = _make_monitor(trt, emit, cancelled)
     timing = _load_timing_cache(config, request) if flavour.has_timing_cache else "off"
-    plan = builder.build_serialized_network(network, config)
+    engine = builder.build_serialized_network(network, config)
     if monitor.stopped or cancelled():
         return {"status": "cancelled"}
-    if plan is None:
+    if engine is None:
         return {"status": "build", "log": log.errors}
     seconds = time.monotonic() - started
-    emit({"event": "phase", "text": "writing the plan"})
+    emit({"event": "phase", "text": "writing the engine"})
     if timing != "off":
         _save_timing_cache(config, request)
-    digest = _write(plan, Path(request.plan))
+    digest = _write(engine, Path(request.plan))
     if request.layers is not None:
-        _inspect(trt, log, plan, Path(request.layers))
+        _inspect(trt, log, engine, Path(request.layers))
     return {
         "status": "built",
-        "plan_bytes": plan.nbytes,
+        "plan_bytes": engine.nbytes,
         "plan_sha256": digest,
         "timing_cache": timing,
         "build_s": round(seconds, 3),
@@ -216,24 +216,24 @@ def _save_timing_cache(config: Any, request: Request) -> None:
         write_timing_cache(path, bytes(cache.serialize()))
 
 
-def _write(plan: Any, path: Path) -> str:
-    """Write the plan; returns its SHA-256. The parent gave a temporary name and renames it."""
-    data = memoryview(plan)
+def _write(engine: Any, path: Path) -> str:
+    """Write the engine; returns its SHA-256. The parent gave a temporary name and renames it."""
+    data = memoryview(engine)
     with path.open("wb") as file:
         file.write(data)
     return hashlib.sha256(data).hexdigest()
 
 
-def _inspect(trt: Any, log: Any, plan: Any, path: Path) -> None:
+def _inspect(trt: Any, log: Any, serialized: Any, path: Path) -> None:
     """Write what the engine inspector says; without an engine there is nothing to write."""
-    engine = trt.Runtime(log).deserialize_cuda_engine(plan)
+    engine = trt.Runtime(log).deserialize_cuda_engine(serialized)
     if engine is not None:
         inspector = engine.create_engine_inspector()
         text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
         path.write_text(text, encoding="utf-8")
 
 
-def _port(tensor: Any) -> dict[str, Any]:
+def _io_tensor(tensor: Any) -> dict[str, Any]:
     return {
         "name": tensor.name,
         "shape": [int(size) for size in tensor.shape],

@@ -3,7 +3,7 @@
 TensorRT-RTX compiles with neither a GPU nor a driver, for compute capabilities that are chosen, and
 has no API for plugins in Python. Of the rest of the configuration 1.7 takes the workspace limit and
 the profiling verbosity; hardware compatibility is logged as unsupported, the timing cache is a
-deprecated no-op, and every optimization level gave the same plan, byte by byte. The enterprise
+deprecated no-op, and every optimization level gave the same engine, byte by byte. The enterprise
 TensorRT builds for the GPU in the machine, by timing kernels on it.
 """
 

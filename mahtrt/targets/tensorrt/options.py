@@ -14,7 +14,7 @@ HardwareCompatibility = Literal["none", "ampere_plus", "same_compute_capability"
 
 # Consumer cards from Ampere on, where no GPU says which one is meant.
 DEFAULT_CAPABILITIES = ("SM86", "SM89", "SM120")
-# Of the enumeration, but no compute capability that a plan could be built for without a GPU.
+# Of the enumeration, but no compute capability that an engine could be built for without a GPU.
 _NOT_A_CAPABILITY = ("NONE", "CURRENT")
 
 
@@ -59,7 +59,7 @@ def check_options(options: TensorRtOptions, flavour: Flavour) -> None:
             "hardware_compatibility",
             got=f"{options.hardware_compatibility!r} for {flavour.title}",
             expected="'none': it has no such setting",
-            fix="Name compute capabilities instead: one plan can hold several.",
+            fix="Name compute capabilities instead: one engine can hold several.",
         )
     if options.compute_capabilities and not flavour.chooses_capabilities:
         raise UsageError(

@@ -115,6 +115,6 @@ def _known(
 
 
 def _tensors(table: Mapping[str, Any], key: str) -> list[str]:
-    ports = table.get(key)
-    named = ports if isinstance(ports, list) else []
-    return [str(port["Name"]) for port in named if isinstance(port, Mapping) and "Name" in port]
+    tensors = table.get(key)
+    named = tensors if isinstance(tensors, list) else []
+    return [str(each["Name"]) for each in named if isinstance(each, Mapping) and "Name" in each]

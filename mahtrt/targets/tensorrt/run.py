@@ -34,16 +34,17 @@ class TensorRtBackend:
     """A deserialized engine with as many execution contexts as threads use it at once."""
 
     def __init__(
-        self, trt: Any, plan: bytes, device: CudaDevice, spec: ModelSpec, name: str
+        self, trt: Any, data: bytes, device: CudaDevice, spec: ModelSpec, name: str
     ) -> None:
         """Take over an engine; :meth:`open` has checked what can be checked.
 
         Args:
             trt: The flavour's package.
+            data: The engine file's bytes.
             device: Its CUDA device, closed with this backend.
 
         Raises:
-            BuildError: TensorRT refuses the plan.
+            BuildError: TensorRT refuses the engine.
             ModelError: The engine's inputs and outputs are not those of the spec.
         """
         self.name = name
@@ -53,13 +54,13 @@ class TensorRtBackend:
             # Both have to live as long as the engine.
             self._logger = make_logger(trt)
             self._runtime = trt.Runtime(self._logger)
-            self._engine = self._deserialize(plan)
-            self._ports = _read_ports(trt, self._engine, name)
-        inputs = {key: port.shape for key, port in self._ports.items() if port.is_input}
-        outputs = [key for key, port in self._ports.items() if not port.is_input]
+            self._engine = self._deserialize(data)
+            self._io_tensors = _read_io_tensors(trt, self._engine, name)
+        inputs = {key: each.shape for key, each in self._io_tensors.items() if each.is_input}
+        outputs = [key for key, each in self._io_tensors.items() if not each.is_input]
         self.batch = check_interface(name, spec, inputs, outputs)
         self._input, self._outputs = spec.input.name, [output.name for output in spec.outputs]
-        self._free: list[_Lane] = []
+        self._free: list[_Context] = []
         self._lock = threading.Lock()
         self._in_use, self._closed = 0, False
 
@@ -94,14 +95,14 @@ class TensorRtBackend:
         """See :class:`mahtrt.targets.backend.Backend`."""
         names = self._outputs if outputs is None else list(outputs)
         with self._counted(), self._device:
-            lane = self._take_lane()
+            context = self._take_context()
             try:
-                found = lane.run(tensor, names)
+                found = context.run(tensor, names)
             except BaseException:
                 with contextlib.suppress(MahtrtError):  # the first error is the one to tell
-                    lane.free()
+                    context.free()
                 raise
-            self._free.append(lane)
+            self._free.append(context)
             return found
 
     def layer_times(self, tensor: Tensor, runs: int) -> list[dict[str, float]]:
@@ -120,17 +121,17 @@ class TensorRtBackend:
         """
         profiler = make_profiler(self._trt)
         with self._counted(), self._device:
-            lane = self._new_lane()
+            context = self._new_context()
             try:
-                lane.attach(profiler)
+                context.attach(profiler)
                 for _ in range(runs):
                     profiler.begin_run()
-                    lane.run(tensor, self._outputs)
+                    context.run(tensor, self._outputs)
             except BaseException:
                 with contextlib.suppress(MahtrtError):  # the first error is the one to tell
-                    lane.free()
+                    context.free()
                 raise
-            lane.free()
+            context.free()
         found: list[dict[str, float]] = profiler.runs
         if not all(found):
             raise MahtrtError(
@@ -164,14 +165,14 @@ class TensorRtBackend:
             if last:
                 self._release()
 
-    def _take_lane(self) -> _Lane:
-        """A lane for the calling thread alone."""
+    def _take_context(self) -> _Context:
+        """An execution context for the calling thread alone."""
         try:
             return self._free.pop()
         except IndexError:
-            return self._new_lane()
+            return self._new_context()
 
-    def _new_lane(self) -> _Lane:
+    def _new_context(self) -> _Context:
         with self._lock:  # an engine makes one context at a time
             context = self._engine.create_execution_context()
         if context is None:
@@ -181,15 +182,15 @@ class TensorRtBackend:
                 expected="memory for one more inference at the same time",
                 fix="Close other programs on the GPU, or use fewer threads.",
             )
-        return _Lane(self._device, context, self._ports, self.name, self._logger)
+        return _Context(self._device, context, self._io_tensors, self.name, self._logger)
 
-    def _deserialize(self, plan: bytes) -> Any:
+    def _deserialize(self, data: bytes) -> Any:
         assert not self._runtime.engine_host_code_allowed
-        engine = self._runtime.deserialize_cuda_engine(plan)
+        engine = self._runtime.deserialize_cuda_engine(data)
         if engine is None:
             raise BuildError(
                 f"engine {self.name}",
-                got=self._logger.take() or "a plan that TensorRT does not read",
+                got=self._logger.take() or "an engine that TensorRT does not read",
                 expected="TensorRT to load it",
                 fix="Build the bundle again on this machine.",
             )
@@ -205,7 +206,7 @@ class TensorRtBackend:
 
 
 @dataclass(frozen=True, slots=True)
-class _Port:
+class _IoTensor:
     """An input or output of an engine: float32, of static shape."""
 
     shape: tuple[int, ...]
@@ -216,26 +217,31 @@ class _Port:
         return int(np.prod(self.shape)) * 4
 
 
-class _Lane:
-    """What one inference needs for itself: a context, a stream and memory on both sides.
+class _Context:
+    """What one inference needs: TensorRT's execution context, a stream, memory on both sides.
 
     Made, used and freed with the CUDA context current. Shapes are static and the addresses never
-    change, so the context is told both once.
+    change, so the execution context is told both once.
     """
 
     def __init__(
-        self, device: CudaDevice, context: Any, ports: Mapping[str, _Port], name: str, logger: Any
+        self,
+        device: CudaDevice,
+        context: Any,
+        io_tensors: Mapping[str, _IoTensor],
+        name: str,
+        logger: Any,
     ) -> None:
-        self._device, self._context, self._ports = device, context, ports
+        self._device, self._context, self._io_tensors = device, context, io_tensors
         self._name, self._logger = name, logger
         self._profiler: Any = None
         self._addresses: dict[str, int] = {}
         self._host: dict[str, NDArray[np.float32]] = {}
         self._stream = device.create_stream()
         try:
-            for key, port in ports.items():
-                self._addresses[key] = device.allocate(port.nbytes)
-                self._host[key] = device.allocate_pinned(port.shape)
+            for key, each in io_tensors.items():
+                self._addresses[key] = device.allocate(each.nbytes)
+                self._host[key] = device.allocate_pinned(each.shape)
             self._prepare()
         except BaseException:
             with contextlib.suppress(MahtrtError):  # the first error is the one to tell
@@ -243,10 +249,10 @@ class _Lane:
             raise
 
     def _prepare(self) -> None:
-        for key, port in self._ports.items():
-            if port.is_input:
-                done = self._context.set_input_shape(key, port.shape)
-                self._check(done, f"input shape {port.shape} for {key}")
+        for key, each in self._io_tensors.items():
+            if each.is_input:
+                done = self._context.set_input_shape(key, each.shape)
+                self._check(done, f"input shape {each.shape} for {key}")
             done = self._context.set_tensor_address(key, self._addresses[key])
             self._check(done, f"memory for {key}")
         missing = self._context.infer_shapes()
@@ -260,7 +266,7 @@ class _Lane:
     def run(self, tensor: Tensor, outputs: Sequence[str]) -> dict[str, Tensor]:
         """Copy in, run, copy the wanted outputs out, wait."""
         device, stream = self._device, self._stream
-        (key,) = (key for key, port in self._ports.items() if port.is_input)
+        (key,) = (key for key, each in self._io_tensors.items() if each.is_input)
         np.copyto(self._host[key], tensor)
         device.copy_to_device(self._addresses[key], self._host[key], stream)
         self._check(self._context.execute_async_v3(stream), "the inference")
@@ -291,13 +297,13 @@ class _Lane:
             )
 
 
-def _read_ports(trt: Any, engine: Any, subject: str) -> dict[str, _Port]:
+def _read_io_tensors(trt: Any, engine: Any, subject: str) -> dict[str, _IoTensor]:
     """Inputs and outputs of an engine by name.
 
     Raises:
         ModelError: One is not float32, or has no static shape.
     """
-    ports = {}
+    io_tensors = {}
     for index in range(engine.num_io_tensors):
         name = engine.get_tensor_name(index)
         shape, dtype = tuple(engine.get_tensor_shape(name)), engine.get_tensor_dtype(name)
@@ -308,5 +314,5 @@ def _read_ports(trt: Any, engine: Any, subject: str) -> dict[str, _Port]:
                 expected="float32 of static shape",
                 fix="Build from an ONNX that mahtrt exported.",
             )
-        ports[name] = _Port(shape, engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT)
-    return ports
+        io_tensors[name] = _IoTensor(shape, engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT)
+    return io_tensors

@@ -14,10 +14,10 @@ from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend, Tensor
 from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half, Int8
 from mahtrt.targets.layers import DEFAULT_RUNS, Layer
-from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Host, Presence, Target
+from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Finding, Host, Target
+from mahtrt.targets.tensorrt.findings import can_build_without_gpu, can_run
 from mahtrt.targets.tensorrt.flavours import Flavour, find_flavour, load_flavour
 from mahtrt.targets.tensorrt.options import TensorRtOptions
-from mahtrt.targets.tensorrt.presence import can_build_without_gpu, can_run
 
 _WEIGHT_BITS = 8  # GPUs add INT8 products in 32 bits
 
@@ -31,17 +31,17 @@ class TensorRt(Target):
         """Which TensorRT it is."""
         return find_flavour(self.name)
 
-    def presence(self, host: Host | None = None) -> Presence:
+    def finding(self, host: Host | None = None) -> Finding:
         """A package that mahtrt knows, and a GPU that it has kernels for."""
         return can_run(self.flavour, host or Host())
 
-    def abilities(self, host: Host) -> Mapping[str, Presence]:
+    def abilities(self, host: Host) -> Mapping[str, Finding]:
         if self.flavour.chooses_capabilities:
             return {
                 f"build {self.name}": can_build_without_gpu(self.flavour, host),
-                f"run {self.name}": self.presence(host),
+                f"run {self.name}": self.finding(host),
             }
-        return {f"build and run {self.name}": self.presence(host)}
+        return {f"build and run {self.name}": self.finding(host)}
 
     def require(self) -> None:
         load_flavour(self.flavour)

@@ -21,7 +21,7 @@ from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half, Int8
 from mahtrt.targets.layers import DEFAULT_RUNS, Layer
 from mahtrt.targets.onnxruntime.profile import profile
 from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend
-from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Host, Presence, Target
+from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Finding, Host, Target
 
 # What stands on the table; None: nothing. Tests put one there and take it away.
 on_the_table: str | None = "Soroban 23"
@@ -49,13 +49,13 @@ class AbacusBackend(OnnxRuntimeBackend):
 class Abacus(Target):
     """Computes in the types of the graph, on a device that may be missing."""
 
-    def presence(self, host: Host | None = None) -> Presence:
+    def finding(self, host: Host | None = None) -> Finding:
         if on_the_table is None:
-            return Presence(False, "no abacus on the table", "Put one there.")
-        return Presence(True, f"on {on_the_table}")
+            return Finding(False, "no abacus on the table", "Put one there.")
+        return Finding(True, f"on {on_the_table}")
 
-    def abilities(self, host: Host) -> Mapping[str, Presence]:
-        return {f"run {self.name}": self.presence(host)}
+    def abilities(self, host: Host) -> Mapping[str, Finding]:
+        return {f"run {self.name}": self.finding(host)}
 
     def require(self) -> None:
         """A build needs nothing but wood."""
@@ -65,9 +65,9 @@ class Abacus(Target):
             raise UsageError("rods", got="0", expected="at least 1")
 
     def check_timing(self, options: EngineOptions) -> None:
-        presence = self.presence()
-        if not presence.able:
-            raise MissingComponentError("planning", got=presence.detail, expected="an abacus")
+        finding = self.finding()
+        if not finding.able:
+            raise MissingComponentError("planning", got=finding.detail, expected="an abacus")
 
     def can_run(self, engine: EngineRecord) -> bool:
         return on_the_table is not None and engine.device["name"] == on_the_table

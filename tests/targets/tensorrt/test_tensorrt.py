@@ -122,7 +122,7 @@ def test_closing_while_a_call_is_under_way(stage: Stage) -> None:
     backend.close()
 
 
-def test_an_execution_that_fails_is_an_error_and_its_lane_is_gone(stage: Stage) -> None:
+def test_an_execution_that_fails_is_an_error_and_its_context_is_gone(stage: Stage) -> None:
     backend = stage.open()
     compute = stage.trt.state.on_execute
     stage.trt.state.on_execute = lambda context: False

@@ -91,7 +91,7 @@ def test_phases_are_told_and_a_cancelled_build_writes_nothing(
         assert not (tmp_path / "plan").exists()
     else:
         assert result["status"] == "built"
-        assert told[-1] == "writing the plan"
+        assert told[-1] == "writing the engine"
 
 
 def test_without_a_driver_engines_are_for_every_architecture_and_not_inspected(
