@@ -29,7 +29,7 @@ from mahtrt.planning.matrix import save_sensitivity
 from mahtrt.planning.picture import write_picture
 from mahtrt.planning.planner import PlanOptions, PlanResult, make_plan
 from mahtrt.planning.proposals import ALL_FLOAT
-from mahtrt.planning.recipe import make_recipe
+from mahtrt.planning.recipe import NetworkToPlan, RecipeOptions, make_recipe
 from mahtrt.planning.search import REDUCED
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.workbench import BenchSettings
@@ -53,16 +53,13 @@ def main() -> None:
         graph,
         candidates,
         NetworkTensors(calib, graph.spec.input),
-        method=given.method,
-        weight_bits=target.weight_bits(None),
-        threads=given.threads,
+        RecipeOptions(given.method, weight_bits=target.weight_bits(None), threads=given.threads),
     )
+    network = NetworkToPlan(graph, candidates, recipe)
     few = Subset(calib, range(min(given.sensitivity_images, len(calib))))
     _say(begun, f"measuring sensitivity on {len(few)} images")
     sensitivity = measure_sensitivity(
-        graph,
-        candidates,
-        recipe,
+        network,
         list(NetworkTensors(few, graph.spec.input)),
         SensitivityOptions(cache=cache_folder(None), threads=given.threads),
         progress=lambda done, of: _say(begun, f"block {done} of {of}"),
@@ -75,9 +72,7 @@ def main() -> None:
             consider_excluded=given.consider_excluded,
             bench=BenchSettings(given.threads, given.eval_images, given.rounds),
         ),
-        graph,
-        candidates,
-        recipe,
+        network,
         sensitivity,
         given.target,
         evaluation,

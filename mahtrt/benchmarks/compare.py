@@ -24,7 +24,7 @@ from mahtrt.errors import DataError, ModelError
 from mahtrt.machine import describe_machine, load_average, package_versions
 from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
-from mahtrt.measure.timing import Progress, Timings, interleave, speedup
+from mahtrt.measure.timing import Progress, TimingOptions, Timings, interleave, speedup
 from mahtrt.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -240,16 +240,15 @@ def _timing_pass(
         for scope in SCOPES:
             keys[f"{contender.name} {scope}"] = (contender.name, scope)
             calls[f"{contender.name} {scope}"] = makers[scope]
-    timings = interleave(
-        calls,
+    how = TimingOptions(
         warmup=options.warmup,
         rounds=options.rounds,
         min_seconds=options.min_seconds,
         max_seconds=options.max_seconds,
         rest=options.rest,
         seed=options.seed,
-        progress=progress,
     )
+    timings = interleave(calls, how, progress=progress)
     return {keys[name]: found for name, found in timings.items()}
 
 

@@ -149,7 +149,7 @@ def _calibrated(
         choice.plan,
         options.calibration,
         progress,
-        ranges=choice.planned.attribution.recipe.ranges if choice.planned else None,
+        ranges=choice.planned.attribution.network.recipe.ranges if choice.planned else None,
         weight_bits=bits[0],
     )
     if options.bias_correction:

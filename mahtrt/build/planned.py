@@ -15,10 +15,10 @@ from mahtrt.data.sample import Dataset
 from mahtrt.data.subset import NetworkTensors, hold_back
 from mahtrt.errors import DataError, MissingComponentError
 from mahtrt.graph.graph_file import GraphFile
-from mahtrt.planning.blocks import Candidate, find_candidates
+from mahtrt.planning.blocks import find_candidates
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult, make_plan
-from mahtrt.planning.recipe import Recipe, make_recipe
+from mahtrt.planning.recipe import NetworkToPlan, RecipeOptions, make_recipe
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.workbench import BenchSettings
 from mahtrt.progress import StageProgress
@@ -37,8 +37,7 @@ SHARE_OF_LIMITS = 0.8
 class Attribution:
     """What planning begins with: blocks, scales for all of them, and what each costs in pixels."""
 
-    candidates: tuple[Candidate, ...]
-    recipe: Recipe
+    network: NetworkToPlan
     sensitivity: Sensitivity
 
 
@@ -119,25 +118,22 @@ def attribute(
     how = options.calibration
     candidates = find_candidates(graph.proto, graph.spec)
     method: Method = DEFAULT_METHOD if how.method == AUTO_METHOD else how.method  # type: ignore[assignment]
+    percentile = DEFAULT_PERCENTILE if how.percentile is None else how.percentile
     recipe = make_recipe(
         graph,
         candidates,
         calib,
-        method=method,
-        weight_bits=options.weight_bits,
-        percentile=DEFAULT_PERCENTILE if how.percentile is None else how.percentile,
-        threads=how.threads,
+        RecipeOptions(method, percentile, options.weight_bits, how.threads),
         progress=lambda done, of: progress("calibrating", done, of),
     )
+    network = NetworkToPlan(graph, candidates, recipe)
     sensitivity = measure_sensitivity(
-        graph,
-        candidates,
-        recipe,
+        network,
         list(calib.spread_out(options.images)),
         SensitivityOptions(cache=options.cache, threads=how.threads),
         progress=lambda done, of: progress("measuring sensitivity", done, of),
     )
-    return Attribution(candidates, recipe, sensitivity)
+    return Attribution(network, sensitivity)
 
 
 def _searched(request: Request, calib: Dataset, progress: StageProgress) -> PlanChoice:
@@ -162,9 +158,7 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
                 tensorrt=options.tensorrt,
             ),
         ),
-        graph,
-        attribution.candidates,
-        attribution.recipe,
+        attribution.network,
         attribution.sensitivity,
         target,
         judged,

@@ -94,6 +94,9 @@ class LandmarkAccuracy:
     """One landmark over all images; the fields mean what they mean in :class:`Accuracy`.
 
     ``mre_change_percent`` is how much the MRE grew, in mm where that is known, else in pixels.
+    ``usual_spread_px`` is the median spread of the reference's heatmaps, in the network's input
+    pixels; None where the network gives none. A heatmap that is ``TWO_PEAKS`` times as wide has
+    two peaks (:mod:`.displacement`).
     """
 
     name: str
@@ -106,6 +109,7 @@ class LandmarkAccuracy:
     mre_change_percent: float | None = None
     mre_change_percent_interval: Interval | None = None
     two_peaked: int | None = None
+    usual_spread_px: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +223,7 @@ def measure(
         mean_px_interval=bootstrap.mean(moved),
     )
     images = annotations.names if annotations else ()
-    found = _with_peaks(found, moved, candidate.spread_px, reference.spread_px, images)
+    found = _with_peaks(found, moved, candidate, reference, images)
     if annotations is None:
         return found
     return _with_errors(found, candidate, reference, annotations, bootstrap)
@@ -233,46 +237,49 @@ def success_rates(errors_mm: Floats) -> dict[float, float]:
 def _with_peaks(
     found: Accuracy,
     moved: Floats,
-    spread_px: NDArray[np.floating] | None,
-    reference_px: NDArray[np.floating] | None,
+    candidate: LandmarkSet,
+    reference: LandmarkSet,
     images: Sequence[str],
 ) -> Accuracy:
     """Add what is known of points with two peaks, and of the others."""
-    if spread_px is None or reference_px is None or not np.isfinite(reference_px).any():
+    spread_px, wide = candidate.spread_px, reference.spread_px
+    if spread_px is None or wide is None or not np.isfinite(wide).any():
         worst = {"single_peak_p99_px": found.p99_px, "single_peak_max_px": found.max_px}
         return replace(found, **worst)  # type: ignore[arg-type]
     # A broken point is no matter of peaks.
-    peaked = two_peaked(reference_px) & np.isfinite(moved)  # (N, K)
-    new = new_two_peaks(reference_px, spread_px) & np.isfinite(moved)
-    single = moved[~peaked]
-    usual = usual_spread(reference_px)  # (K,)
-    names = [row.name for row in found.per_landmark]
-    points = sorted(np.argwhere(peaked | new).tolist(), key=lambda at: -moved[tuple(at)])
+    peaked = two_peaked(wide) & np.isfinite(moved)  # (N, K)
+    new = new_two_peaks(wide, spread_px) & np.isfinite(moved)
+    single, usual = moved[~peaked], usual_spread(wide)  # (K,)
+    points = (
+        TwoPeakedPoint(
+            image=images[n] if images else str(n),
+            landmark=found.per_landmark[k].name,
+            moved_px=float(moved[n, k]),
+            spread_px=float(spread_px[n, k]),
+            reference_spread_px=float(wide[n, k]),
+            usual_spread_px=float(usual[k]),
+            new=bool(new[n, k]),
+        )
+        for n, k in np.argwhere(peaked | new).tolist()
+    )
     return replace(
         found,
         per_landmark=tuple(
-            replace(row, two_peaked=int(peaked[:, k].sum()))
+            replace(row, two_peaked=int(peaked[:, k].sum()), usual_spread_px=float(usual[k]))
             for k, row in enumerate(found.per_landmark)
         ),
         two_peaked=int(peaked.sum()),
-        two_peaked_max_px=float(moved[peaked].max()) if peaked.any() else None,
+        two_peaked_max_px=_largest(moved[peaked]),
         new_two_peaks=int(new.sum()),
-        new_two_peaks_max_px=float(moved[new].max()) if new.any() else None,
-        two_peaked_points=tuple(
-            TwoPeakedPoint(
-                image=images[n] if images else str(n),
-                landmark=names[k],
-                moved_px=float(moved[n, k]),
-                spread_px=float(spread_px[n, k]),
-                reference_spread_px=float(reference_px[n, k]),
-                usual_spread_px=float(usual[k]),
-                new=bool(new[n, k]),
-            )
-            for n, k in points[:LISTED_POINTS]
-        ),
+        new_two_peaks_max_px=_largest(moved[new]),
+        two_peaked_points=tuple(sorted(points, key=lambda p: -p.moved_px)[:LISTED_POINTS]),
         single_peak_p99_px=nearest_rank(single, 99) if single.size else None,
-        single_peak_max_px=float(single.max()) if single.size else None,
+        single_peak_max_px=_largest(single),
     )
+
+
+def _largest(values: Floats) -> float | None:
+    return float(values.max()) if values.size else None
 
 
 def _with_errors(

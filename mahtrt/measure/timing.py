@@ -104,30 +104,40 @@ def speedup(reference: Timings, candidate: Timings) -> float:
     return statistics.median(theirs / ours for theirs, ours in pairs)
 
 
+@dataclass(frozen=True, slots=True)
+class TimingOptions:
+    """How to time.
+
+    Attributes:
+        warmup: Untimed rounds before the timed ones.
+        rounds: Timed rounds; more follow until ``min_seconds`` have passed.
+        max_seconds: No new round starts after it, but one is always made. Warm-up included.
+        seed: Seed of the order within a round.
+        rest: Called before each timed call, and says whether the process came to rest; None is
+            :func:`wait_until_idle`.
+    """
+
+    warmup: int = 3
+    rounds: int = 100
+    min_seconds: float = 0.0
+    max_seconds: float = 120.0
+    seed: int = 0
+    rest: Callable[[], bool] | None = None
+
+
 def interleave(
     callables: Mapping[str, Callable[[], object]],
+    options: TimingOptions | None = None,
     *,
-    warmup: int = 3,
-    rounds: int = 100,
-    min_seconds: float = 0.0,
-    max_seconds: float = 120.0,
-    seed: int = 0,
     progress: Progress | None = None,
     clock: Callable[[], int] = time.perf_counter_ns,
-    rest: Callable[[], bool] | None = None,
 ) -> dict[str, Timings]:
     """Time every callable once per round, shuffled anew each round.
 
     Args:
-        callables: What to time, by name. Each is called ``warmup`` + runs times.
-        warmup: Untimed rounds before.
-        rounds: Timed rounds; more follow until ``min_seconds`` have passed.
-        max_seconds: No new round starts after it, but one is always made. Warm-up included.
-        seed: Of the order.
+        callables: What to time, by name.
         progress: Called after each timed round with (done, expected) rounds.
         clock: Nanoseconds, monotonic.
-        rest: Called before each timed call, and says whether the process came to rest; None is
-            :func:`wait_until_idle`.
 
     Returns:
         Timings by name, all with the same number of runs.
@@ -135,14 +145,15 @@ def interleave(
     Raises:
         ValueError: Nothing to time, or ``rounds`` below 1.
     """
-    if not callables or rounds < 1:
-        raise ValueError(f"interleave: got {len(callables)} callables, {rounds} rounds")
+    how = options or TimingOptions()
+    if not callables or how.rounds < 1:
+        raise ValueError(f"interleave: got {len(callables)} callables, {how.rounds} rounds")
     samples: dict[str, list[float]] = {name: [] for name in callables}
     restless = dict.fromkeys(callables, 0)
-    order, rng, rest = list(callables), random.Random(seed), rest or wait_until_idle
+    order, rng, rest = list(callables), random.Random(how.seed), how.rest or wait_until_idle
     with _collector_off():
         begun = clock()
-        previous = _warm_up(callables, warmup, begun + max_seconds * 1e9, clock)
+        previous = _warm_up(callables, how.warmup, begun + how.max_seconds * 1e9, clock)
         for done in itertools.count(1):
             rng.shuffle(order)
             for name in order:
@@ -151,9 +162,10 @@ def interleave(
                 samples[name].append(_timed_ms(callables[name], clock))
                 previous = name
             passed = (clock() - begun) / 1e9
-            finished = passed >= max_seconds or (done >= rounds and passed >= min_seconds)
+            enough = done >= how.rounds and passed >= how.min_seconds
+            finished = enough or passed >= how.max_seconds
             if progress:
-                progress(done, done if finished else max(rounds, done + 1))
+                progress(done, done if finished else max(how.rounds, done + 1))
             if finished:
                 break
     return {name: Timings(tuple(samples[name]), restless[name]) for name in callables}

@@ -18,15 +18,14 @@ from typing import Any
 from mahtrt.calibration.plan import Plan
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import DataError, UsageError
-from mahtrt.graph.graph_file import GraphFile
 from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.conclusion import conclusion_of, reason_of
 from mahtrt.planning.gains import gains_by_block
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.proposals import Knowledge, costs_from
-from mahtrt.planning.recipe import Recipe
-from mahtrt.planning.search import Outcome, Row, Search
+from mahtrt.planning.recipe import NetworkToPlan
+from mahtrt.planning.search import Outcome, Row, Search, SearchOptions
 from mahtrt.planning.workbench import Bench, BenchSettings, TargetBench
 
 SCHEMA = "mahtrt.planning/2"
@@ -109,9 +108,7 @@ class PlanResult:
 
 def make_plan(
     options: PlanOptions,
-    graph: GraphFile,
-    candidates: Sequence[Candidate],
-    recipe: Recipe,
+    network: NetworkToPlan,
     sensitivity: Sensitivity,
     target: str,
     evaluation: Dataset,
@@ -121,12 +118,9 @@ def make_plan(
     """Plan a network for a target.
 
     Args:
-        graph: The floating-point export.
-        candidates: Of :func:`mahtrt.planning.blocks.find_candidates`.
-        recipe: Its ranges cover :func:`mahtrt.planning.recipe.tensors_of_candidates`.
-        sensitivity: Of the same graph and candidates.
-        target: By name.
-        evaluation: Images to hold candidates against the budget on; none of the calibration's.
+        sensitivity: Sensitivity of the same graph and candidates.
+        target: Name of the target.
+        evaluation: Images to hold candidates against the limits on; none of the calibration's.
         tell: Told what is being done.
 
     Raises:
@@ -136,19 +130,9 @@ def make_plan(
         MissingComponentError: The target's package is not installed, or its GPU is not here.
         GateError: The target computes in FP16, in which numbers of this network overflow.
     """
-    _check(options, graph, candidates, sensitivity, evaluation)
-    with TargetBench(
-        graph, candidates, recipe, target, evaluation, options.bench, tell=tell
-    ) as bench:
-        return plan_on(
-            bench,
-            options,
-            candidates,
-            sensitivity,
-            target=target,
-            float_precision=bench.float_precision,
-            tell=tell,
-        )
+    _check(options, network, sensitivity, evaluation)
+    with TargetBench(network, target, evaluation, options.bench, tell=tell) as bench:
+        return plan_on(bench, options, network.candidates, sensitivity, tell=tell)
 
 
 def plan_on(
@@ -157,8 +141,6 @@ def plan_on(
     candidates: Sequence[Candidate],
     sensitivity: Sensitivity,
     *,
-    target: str,
-    float_precision: str = "fp32",
     clock: Callable[[], float] = time.monotonic,
     tell: Tell | None = None,
 ) -> PlanResult:
@@ -166,53 +148,40 @@ def plan_on(
     begun, tell = clock(), tell or (lambda _: None)
     allowed = _allowed(candidates, options)
     if not allowed:
-        return _undecided(candidates, options, target, float_precision)
+        return _undecided(bench, candidates, options)
     tell("measuring layer times")
     float_ms = bench.block_times_ms(compose(candidates, ()))
     int8_ms = bench.block_times_ms(compose(candidates, allowed))  # a baseline: kept open
-    known = Knowledge(
-        candidates=candidates,
-        allowed=allowed,
-        gains_ms=gains_by_block(float_ms, int8_ms, allowed),
-        costs_px=costs_from(sensitivity),
-    )
-    search = Search(
-        bench,
-        known,
-        options.limits,
-        seconds=max(0.0, options.minutes * 60 - (clock() - begun)),
-        seed=options.seed,
-        clock=clock,
-        tell=tell,
-    )
-    outcome = search.run()
+    gains_ms = gains_by_block(float_ms, int8_ms, allowed)
+    known = Knowledge(candidates, allowed, gains_ms, costs_from(sensitivity))
+    left = max(0.0, options.minutes * 60 - (clock() - begun))
+    asked = SearchOptions(options.limits, left, options.seed)
+    outcome = Search(bench, known, asked, clock=clock, tell=tell).run()
     return PlanResult(
-        plan=_plan(known, outcome, target),
-        conclusion=conclusion_of(outcome, target, float_precision, options.limits),
+        plan=_plan(known, outcome, bench.target),
+        conclusion=conclusion_of(outcome, bench.target, bench.float_precision, options.limits),
         rows=outcome.rows,
         tried=tuple(outcome.tried),
-        target=target,
-        float_precision=float_precision,
+        target=bench.target,
+        float_precision=bench.float_precision,
         limits=options.limits,
         rounds=outcome.rounds,
         minutes=(clock() - begun) / 60,
     )
 
 
-def _undecided(
-    candidates: Sequence[Candidate], options: PlanOptions, target: str, float_precision: str
-) -> PlanResult:
+def _undecided(bench: Bench, candidates: Sequence[Candidate], options: PlanOptions) -> PlanResult:
     """The result where no block may be INT8: nothing is measured."""
     plan = compose(candidates, ())
     reasons = "; ".join(dict.fromkeys(b.reason for b in plan.blocks)) or "it has no products"
     return PlanResult(
         plan=plan,
-        conclusion=f"There is nothing to decide for {target}: no block of this network may be INT8 "
-        f"({reasons}). The plan is all {float_precision}; nothing was timed.",
+        conclusion=f"There is nothing to decide for {bench.target}: no block of this network may "
+        f"be INT8 ({reasons}). The plan is all {bench.float_precision}; nothing was timed.",
         rows=(),
         tried=(),
-        target=target,
-        float_precision=float_precision,
+        target=bench.target,
+        float_precision=bench.float_precision,
         limits=options.limits,
         rounds=0,
         minutes=0.0,
@@ -225,12 +194,9 @@ def _allowed(candidates: Sequence[Candidate], options: PlanOptions) -> tuple[str
 
 
 def _check(
-    options: PlanOptions,
-    graph: GraphFile,
-    candidates: Sequence[Candidate],
-    sensitivity: Sensitivity,
-    evaluation: Dataset,
+    options: PlanOptions, network: NetworkToPlan, sensitivity: Sensitivity, evaluation: Dataset
 ) -> None:
+    graph = network.graph
     if not options.minutes > 0:
         raise UsageError("--plan-minutes", got=str(options.minutes), expected="more than 0")
     if not (options.limits.budget_px >= 0 and options.limits.worst_px >= 0):
@@ -238,7 +204,7 @@ def _check(
     if not len(evaluation):
         raise DataError("planner", got="no evaluation images", expected="at least one")
     measured = {row.name for row in sensitivity.blocks}
-    missing = [c.name for c in decidable(candidates) if c.name not in measured]
+    missing = [c.name for c in decidable(network.candidates) if c.name not in measured]
     if sensitivity.onnx_sha256 != graph.sha256 or missing:
         raise DataError(
             "sensitivity",

@@ -54,15 +54,44 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkToPlan:
+    """The network that a plan is made for.
+
+    Attributes:
+        graph: The floating-point export.
+        candidates: Its blocks (:func:`mahtrt.planning.blocks.find_candidates`).
+        recipe: How blocks become INT8; its ranges cover :func:`tensors_of_candidates`.
+    """
+
+    graph: GraphFile
+    candidates: Sequence[Candidate]
+    recipe: Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeOptions:
+    """How scales are found.
+
+    Attributes:
+        method, percentile: See :mod:`mahtrt.calibration.methods`.
+        weight_bits: 8, or 7 where the target's sums could saturate
+            (:func:`mahtrt.targets.cpu.weight_bits_here`).
+        threads: Threads of ONNX Runtime; None lets it choose.
+    """
+
+    method: Method = DEFAULT_METHOD
+    percentile: float = DEFAULT_PERCENTILE
+    weight_bits: int = 8
+    threads: int | None = None
+
+
 def make_recipe(
     graph: GraphFile,
     candidates: Sequence[Candidate],
     images: Iterable[NDArray[np.float32]],
+    options: RecipeOptions | None = None,
     *,
-    method: Method = DEFAULT_METHOD,
-    weight_bits: int = 8,
-    percentile: float = DEFAULT_PERCENTILE,
-    threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Recipe:
     """Calibrate everything that a plan of these candidates may need, in one pass.
@@ -71,25 +100,24 @@ def make_recipe(
 
     Args:
         images: Preprocessed (C, H, W), to calibrate on.
-        method, percentile: See :mod:`mahtrt.calibration.methods`.
-        weight_bits: 8, or 7 where the target's sums could saturate
-            (:func:`mahtrt.targets.cpu.weight_bits_here`).
 
     Raises:
         DataError, ModelError: As :func:`mahtrt.calibration.ranges.collect_ranges`.
     """
+    how = options or RecipeOptions()
     tensors = tensors_of_candidates(graph.proto, candidates)
-    if not tensors:
-        return Recipe(Ranges({}, 0, "", PREPROCESS_VERSION, percentile), method, weight_bits)
-    ranges = collect_ranges(
-        graph.path,
-        tensors,
-        images,
-        percentile=percentile,
-        threads=threads,
-        progress=progress,
-    )
-    return Recipe(ranges, method, weight_bits)
+    if tensors:
+        ranges = collect_ranges(
+            graph.path,
+            tensors,
+            images,
+            percentile=how.percentile,
+            threads=how.threads,
+            progress=progress,
+        )
+    else:
+        ranges = Ranges({}, 0, "", PREPROCESS_VERSION, how.percentile)
+    return Recipe(ranges, how.method, how.weight_bits)
 
 
 def tensors_of_candidates(

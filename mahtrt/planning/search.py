@@ -77,14 +77,28 @@ class Outcome:
     ended: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """How to search.
+
+    Attributes:
+        limits: How far a plan may move landmarks.
+        seconds: How long the search may take. What is under way is finished: the last race is
+            always run.
+        seed: Seed of the races.
+    """
+
+    limits: Limits
+    seconds: float
+    seed: int = 0
+
+
 class Search:
     """One search.
 
     Args:
         bench: The target.
         known: Gains and costs of the blocks.
-        seconds: How long it may take. What is under way is finished: the last race is always run.
-        seed: Of the races.
         clock: Seconds, monotonic.
         tell: Told what is being done.
     """
@@ -93,16 +107,14 @@ class Search:
         self,
         bench: Bench,
         known: Knowledge,
-        limits: Limits,
+        options: SearchOptions,
         *,
-        seconds: float,
-        seed: int = 0,
         clock: Callable[[], float] = time.monotonic,
         tell: Tell | None = None,
     ) -> None:
-        self.bench, self.known, self.limits, self.seed = bench, known, limits, seed
+        self.bench, self.known, self.limits = bench, known, options.limits
         self.clock, self.tell = clock, tell or (lambda _: None)
-        self.seconds, self.begun = seconds, clock()
+        self.seconds, self.seed, self.begun = options.seconds, options.seed, clock()
         self.outcome = Outcome()
         self.races = 0
         self.baselines = baselines(known)

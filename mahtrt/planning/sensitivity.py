@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 
 from mahtrt.calibration.plan import Plan
 from mahtrt.errors import DataError, ModelError
-from mahtrt.graph.graph_file import GraphFile
 from mahtrt.graph.index import GraphIndex
 from mahtrt.graph.subgraph import boundary, downstream, extract, size_in_bytes, upstream
 from mahtrt.measure.displacement import two_peaked
 from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.matrix import BlockRow, Sensitivity, cells_of
-from mahtrt.planning.recipe import Recipe
+from mahtrt.planning.recipe import NetworkToPlan
 from mahtrt.planning.store import Found, FoundStore
 from mahtrt.runtime.decode import decode_batches
 from mahtrt.targets.onnxruntime.run import OrtMode, open_onnx
@@ -54,9 +53,7 @@ class SensitivityOptions:
 
 
 def measure_sensitivity(
-    graph: GraphFile,
-    candidates: Sequence[Candidate],
-    recipe: Recipe,
+    network: NetworkToPlan,
     images: Sequence[Image],
     options: SensitivityOptions | None = None,
     *,
@@ -65,10 +62,7 @@ def measure_sensitivity(
     """The landmark x block matrix.
 
     Args:
-        graph: The floating-point export.
-        candidates: Of :func:`mahtrt.planning.blocks.find_candidates`; those without a choice are
-            passed over.
-        recipe: Its ranges cover :func:`mahtrt.planning.recipe.tensors_of_candidates`.
+        network: Candidates without a choice are passed over.
         images: Preprocessed (C, H, W), a few; with more, p99 means more.
         progress: Called with the blocks done and their number.
 
@@ -77,14 +71,14 @@ def measure_sensitivity(
         ModelError: A network without landmarks, or one that ONNX Runtime cannot run.
         SpecError: The ranges lack a tensor.
     """
-    options = options or SensitivityOptions()
-    blocks = decidable(candidates)
+    options, graph, recipe = options or SensitivityOptions(), network.graph, network.recipe
+    blocks = decidable(network.candidates)
     if not images:
         raise DataError("sensitivity", got="no images", expected="at least one")
     digest = _digest(images)
     store = FoundStore(options.cache)
     base = {"onnx": graph.sha256, "images": digest}
-    measuring = _Measuring(graph, candidates, recipe, images, options)
+    measuring = _Measuring(network, images, options)
     reference = store.read(base)
     if reference is None:
         reference = measuring.reference()
@@ -131,16 +125,12 @@ class _Measuring:
     """The runs behind the matrix."""
 
     def __init__(
-        self,
-        graph: GraphFile,
-        candidates: Sequence[Candidate],
-        recipe: Recipe,
-        images: Sequence[Image],
-        options: SensitivityOptions,
+        self, network: NetworkToPlan, images: Sequence[Image], options: SensitivityOptions
     ) -> None:
+        graph = network.graph
         self.spec, self.proto = graph.spec, graph.proto
         self.index = GraphIndex(graph.proto)
-        self.candidates, self.recipe, self.options = candidates, recipe, options
+        self.candidates, self.recipe, self.options = network.candidates, network.recipe, options
         output = graph.spec.output("landmarks")
         if output is None:
             raise ModelError(

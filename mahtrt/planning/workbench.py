@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +19,11 @@ from numpy.typing import NDArray
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.calibration.plan import Plan
 from mahtrt.data.sample import Dataset
-from mahtrt.graph.graph_file import GraphFile
 from mahtrt.measure.accuracy import Accuracy, LandmarkSet, measure
-from mahtrt.measure.timing import Timings, interleave
-from mahtrt.planning.blocks import Candidate
+from mahtrt.measure.timing import TimingOptions, Timings, interleave
 from mahtrt.planning.evaluation import EvaluationImages
 from mahtrt.planning.gains import find_owners, time_by_block
-from mahtrt.planning.recipe import Recipe
+from mahtrt.planning.recipe import NetworkToPlan
 from mahtrt.precision.half import to_half
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend
@@ -38,7 +37,17 @@ _FINITE_IMAGES = 2  # FP16 overflows in one image or in none
 
 
 class Bench(Protocol):
-    """What a planner needs of a target. Plans are equal where their INT8 nodes are."""
+    """What a planner needs of a target. Plans are equal where their INT8 nodes are.
+
+    Attributes:
+        target: Name of the target.
+        float_precision: What a plan's floating-point part runs in.
+    """
+
+    @property
+    def target(self) -> str: ...
+    @property
+    def float_precision(self) -> str: ...
 
     def accuracy(self, plan: Plan) -> Accuracy:
         """How far the plan moves landmarks; without INT8: nothing, or half precision's share."""
@@ -92,16 +101,14 @@ class TargetBench:
 
     def __init__(
         self,
-        graph: GraphFile,
-        candidates: Sequence[Candidate],
-        recipe: Recipe,
+        network: NetworkToPlan,
         target: str,
         evaluation: Dataset,
         settings: BenchSettings | None = None,
         *,
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        self.graph, self.candidates, self.recipe = graph, candidates, recipe
+        self.network, self.graph = network, network.graph
         self.target, self.settings = target, settings or BenchSettings()
         self._kind = find_target(target)
         self._options = EngineOptions(
@@ -111,12 +118,12 @@ class TargetBench:
         self._built = 0
         self._engines: dict[tuple[str, ...], _Engine] = {}
         self._accuracies: dict[tuple[str, ...], Accuracy] = {}
-        self._images = EvaluationImages(evaluation, graph.spec, self.settings.images)
+        self._images = EvaluationImages(evaluation, self.graph.spec, self.settings.images)
         self._reference: LandmarkSet | None = None
         if self._float_kind == Half("fp16"):
             from mahtrt.precision.check import check_half
 
-            check_half(graph, self._images.tensors[:_FINITE_IMAGES], self.settings.threads)
+            check_half(self.graph, self._images.tensors[:_FINITE_IMAGES], self.settings.threads)
         self._folder = tempfile.TemporaryDirectory(prefix="mahtrt-plan-")
 
     @property
@@ -141,24 +148,23 @@ class TargetBench:
         tensors = self._images.batches(self.graph.batch)[:_TIMED_TENSORS]
         calls = {name: _call(self._engine(plan), tensors) for name, plan in plans.items()}
         settings = self.settings
-        timings = interleave(
-            calls, warmup=2, rounds=settings.rounds, max_seconds=seconds, seed=seed
-        )
+        asked = TimingOptions(2, settings.rounds, max_seconds=seconds, seed=seed)
+        timings = interleave(calls, asked)
         short = settings.min_rounds - next(iter(timings.values())).runs
-        if short > 0:  # few rounds decide nothing
-            more = interleave(calls, warmup=0, rounds=short, max_seconds=1e9, seed=seed + 1)
-            return {
-                name: Timings(
-                    t.samples_ms + more[name].samples_ms, t.restless + more[name].restless
-                )
-                for name, t in timings.items()
-            }
-        return timings
+        if short <= 0:
+            return timings
+        # Few rounds decide nothing.
+        asked = TimingOptions(0, short, max_seconds=math.inf, seed=seed + 1)
+        more = interleave(calls, asked)
+        return {
+            name: Timings(t.samples_ms + more[name].samples_ms, t.restless + more[name].restless)
+            for name, t in timings.items()
+        }
 
     def block_times_ms(self, plan: Plan) -> dict[str, float]:
         """See :class:`Bench`."""
         engine = self._engine(plan)
-        owners = find_owners(engine.model, self.candidates)
+        owners = find_owners(engine.model, self.network.candidates)
         tensor = self._images.batches(self.graph.batch)[0]
         layers = self._kind.profile(
             engine.artifact, engine.backend, tensor, threads=self.settings.threads
@@ -225,7 +231,7 @@ class TargetBench:
     def _quantized(self, plan: Plan) -> _Engine:
         folder = self._new_folder()
         path = folder / "model.onnx"
-        model = self.recipe.apply(self._float_graph, plan)
+        model = self.network.recipe.apply(self._float_graph, plan)
         _write(model, path)
         for tensor in model.graph.initializer:  # of what is kept, only the names are needed
             tensor.ClearField("raw_data")

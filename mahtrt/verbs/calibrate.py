@@ -118,7 +118,7 @@ def calibrate(options: CalibrateOptions, progress: StageProgress = silent) -> Ca
         plan,
         options.calibration,
         progress,
-        ranges=measured.recipe.ranges if measured else None,
+        ranges=measured.network.recipe.ranges if measured else None,
         weight_bits=bits,
     )
     sensitivity = measured.sensitivity if measured else None

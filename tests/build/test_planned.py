@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,14 @@ from mahtrt.build.planned import SHARE_OF_LIMITS, planning_target
 from mahtrt.calibration.plan import load_plan
 from mahtrt.cuda import probe_cuda
 from mahtrt.data.phantom import PhantomDataset
+from mahtrt.data.sample import Dataset
 from mahtrt.data.subset import NetworkTensors, hold_back
 from mahtrt.errors import DataError, MissingComponentError, UsageError
 from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import compose, decidable
+from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult
+from mahtrt.planning.recipe import NetworkToPlan
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 
@@ -40,9 +42,15 @@ class Planner:
         self.images: tuple[str, ...] = ()
 
     def __call__(
-        self, options: PlanOptions, graph: Any, candidates: Sequence[Any], *rest: Any, **_: Any
+        self,
+        options: PlanOptions,
+        network: NetworkToPlan,
+        sensitivity: Sensitivity,
+        target: str,
+        evaluation: Dataset,
+        **_: Any,
     ) -> PlanResult:
-        _, sensitivity, target, evaluation = rest
+        candidates = network.candidates
         self.asked, self.images = options, tuple(evaluation.names)
         assert {row.name for row in sensitivity.blocks} == {c.name for c in decidable(candidates)}
         able = [c.name for c in decidable(candidates) if not c.ruled_out]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mahtrt.measure.timing import Timings, interleave, speedup, wait_until_idle
+from mahtrt.measure.timing import TimingOptions, Timings, interleave, speedup, wait_until_idle
 
 durations = st.lists(st.floats(0.001, 1e4), min_size=1, max_size=300)
 
@@ -62,10 +62,8 @@ def test_every_callable_is_measured_in_every_round_in_changing_order() -> None:
 
     timings = interleave(
         {"a": lambda: work("a", 1), "b": lambda: work("b", 2), "c": lambda: work("c", 3)},
-        warmup=2,
-        rounds=60,
+        TimingOptions(warmup=2, rounds=60, rest=rests),
         clock=clock,
-        rest=rests,
     )
     assert {name: t.samples_ms for name, t in timings.items()} == {
         "a": (1.0,) * 60,
@@ -83,10 +81,8 @@ def test_order_is_the_same_for_the_same_seed() -> None:
         clock, calls = Clock(), []
         interleave(
             {name: (lambda n=name: calls.append(n)) for name in "abcd"},
-            rounds=8,
-            seed=seed,
+            TimingOptions(rounds=8, seed=seed, rest=rests),
             clock=clock,
-            rest=rests,
         )
         return "".join(calls)
 
@@ -96,9 +92,9 @@ def test_order_is_the_same_for_the_same_seed() -> None:
 def test_stops_at_max_seconds_but_measures_once() -> None:
     clock = Clock()
     slow = {"slow": lambda: clock.work(10_000)}
-    few = interleave(slow, warmup=1, rounds=100, max_seconds=35, clock=clock, rest=rests)
+    few = interleave(slow, TimingOptions(warmup=1, max_seconds=35, rest=rests), clock=clock)
     assert few["slow"].runs == 3
-    once = interleave(slow, warmup=9, rounds=100, max_seconds=5, clock=clock, rest=rests)
+    once = interleave(slow, TimingOptions(warmup=9, max_seconds=5, rest=rests), clock=clock)
     assert once["slow"].runs == 1
 
 
@@ -106,11 +102,8 @@ def test_goes_on_until_min_seconds() -> None:
     clock = Clock()
     timings = interleave(
         {"fast": lambda: clock.work(100)},
-        warmup=0,
-        rounds=2,
-        min_seconds=1,
+        TimingOptions(warmup=0, rounds=2, min_seconds=1, rest=rests),
         clock=clock,
-        rest=rests,
     )
     assert timings["fast"].runs == 10
 
@@ -150,9 +143,8 @@ def test_who_does_not_come_to_rest_is_named() -> None:
     clock, last = Clock(), [""]
     timings = interleave(
         {name: (lambda n=name: last.__setitem__(0, n)) for name in ("calm", "spins")},
-        rounds=20,
+        TimingOptions(rounds=20, rest=lambda: last[0] != "spins"),
         clock=clock,
-        rest=lambda: last[0] != "spins",
     )
     assert timings["calm"].restless == 0
     assert timings["spins"].restless >= 18
@@ -168,9 +160,8 @@ def test_progress_ends_complete() -> None:
     clock, told = Clock(), []
     interleave(
         {"a": lambda: clock.work(1)},
-        rounds=3,
+        TimingOptions(rounds=3, rest=rests),
         clock=clock,
-        rest=rests,
         progress=lambda done, total: told.append((done, total)),
     )
     assert told == [(1, 3), (2, 3), (3, 3)]
@@ -193,7 +184,7 @@ def test_nothing_to_time_is_refused() -> None:
     with pytest.raises(ValueError, match="0 callables"):
         interleave({})
     with pytest.raises(ValueError, match="0 rounds"):
-        interleave({"a": lambda: None}, rounds=0)
+        interleave({"a": lambda: None}, TimingOptions(rounds=0))
 
 
 @given(st.lists(st.floats(0.1, 100), min_size=1, max_size=50), st.floats(0.5, 20))

@@ -75,7 +75,7 @@ class FakeBench:
             refuses,
             rounds,
         )
-        self.now = 0.0
+        self.now, self.target, self.float_precision = 0.0, "abacus", "fp32"
         self.asked: list[frozenset[str]] = []
         self.open: set[frozenset[str]] = set()
         self.most_open = 0
@@ -147,7 +147,6 @@ def plan(bench: FakeBench, **options: object) -> PlanResult:
         settings,
         CANDIDATES,
         sensitivity(bench.costs),
-        target="abacus",
         clock=lambda: bench.now,
     )
 
@@ -406,9 +405,7 @@ def test_nothing_to_decide_is_said_and_nothing_is_measured(
     candidates: tuple[Candidate, ...], why: str
 ) -> None:
     bench, told = FakeBench(), list[str]()
-    result = plan_on(
-        bench, PlanOptions(), candidates, sensitivity(), target="abacus", tell=told.append
-    )
+    result = plan_on(bench, PlanOptions(), candidates, sensitivity(), tell=told.append)
     assert not result.uses_int8
     assert "nothing to decide for abacus" in result.conclusion
     assert f"({why})" in result.conclusion

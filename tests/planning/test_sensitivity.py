@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from planning_fixtures import Network
 from tiny_graphs import SIZE, Builder, smooth_images, soft_argmax, tiny_spec
 
 from mahtrt.calibration.ranges import collect_ranges
@@ -20,7 +19,7 @@ from mahtrt.graph.graph_file import GraphFile
 from mahtrt.planning import sensitivity as module
 from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.matrix import Sensitivity
-from mahtrt.planning.recipe import Recipe, tensors_of_candidates
+from mahtrt.planning.recipe import NetworkToPlan, Recipe, tensors_of_candidates
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.spec import OutputSpec
 
@@ -28,8 +27,8 @@ IMAGES = smooth_images(3, seed=5)
 
 
 @pytest.fixture(scope="module")
-def found(network: Network) -> Sensitivity:
-    return measure_sensitivity(*network, IMAGES, SensitivityOptions(threads=1))
+def found(network: NetworkToPlan) -> Sensitivity:
+    return measure_sensitivity(network, IMAGES, SensitivityOptions(threads=1))
 
 
 def landmarks(model: Any) -> np.ndarray:
@@ -41,9 +40,16 @@ def landmarks(model: Any) -> np.ndarray:
     return np.concatenate([session.run(["landmarks"], {"image": i[None]})[0] for i in IMAGES])
 
 
-def test_it_is_what_the_whole_quantised_graph_gives(network: Network, found: Sensitivity) -> None:
+def only(network: NetworkToPlan, *names: str) -> NetworkToPlan:
+    """The network with some of its blocks."""
+    return replace(network, candidates=[c for c in network.candidates if c.name in names])
+
+
+def test_it_is_what_the_whole_quantised_graph_gives(
+    network: NetworkToPlan, found: Sensitivity
+) -> None:
     """Running only what is behind a block changes nothing; the heatmap frame here is network px."""
-    graph, candidates, recipe = network
+    graph, candidates, recipe = network.graph, network.candidates, network.recipe
     reference = landmarks(graph.proto)
     for name in ("encoder.stem", "decoder.blocks.0", "transformer.layers.0.mlp", "head.heatmaps"):
         moved = landmarks(recipe.apply(graph.proto, compose(candidates, [name]))) - reference
@@ -64,18 +70,17 @@ def test_it_has_a_row_per_candidate_and_a_cell_per_landmark(
     assert (found.images, found.method, found.weight_bits) == (3, "minmax", 7)
 
 
-def test_little_memory_changes_nothing(network: Network, found: Sensitivity) -> None:
+def test_little_memory_changes_nothing(network: NetworkToPlan, found: Sensitivity) -> None:
     """One image at a time, one block at a time."""
-    graph, candidates, recipe = network
-    some = [c for c in candidates if c.name in ("decoder.fusion", "head.refine")]
+    some = only(network, "decoder.fusion", "head.refine")
     tight = SensitivityOptions(memory_mib=0, threads=1)
-    again = measure_sensitivity(graph, some, recipe, IMAGES, tight)
+    again = measure_sensitivity(some, IMAGES, tight)
     for row in again.blocks:
         assert row.mean_px == pytest.approx(found.row(row.name).mean_px, abs=1e-4)
 
 
-def test_it_is_deterministic(network: Network, found: Sensitivity) -> None:
-    again = measure_sensitivity(*network, IMAGES, SensitivityOptions(threads=1))
+def test_it_is_deterministic(network: NetworkToPlan, found: Sensitivity) -> None:
+    again = measure_sensitivity(network, IMAGES, SensitivityOptions(threads=1))
     assert again.to_json() == found.to_json()
 
 
@@ -95,57 +100,58 @@ class Counting:
 
 
 def test_an_interrupted_run_goes_on(
-    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    network: NetworkToPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph, candidates, recipe = network
-    some = [c for c in decidable(candidates) if c.name.startswith(("decoder", "head"))]
+    some = [c for c in decidable(network.candidates) if c.name.startswith(("decoder", "head"))]
+    part = replace(network, candidates=some)
     options = SensitivityOptions(cache=tmp_path, threads=1)
     first = Counting(stop_after=2)
     monkeypatch.setattr(module._Measuring, "blocks", lambda *a: first(*a))
     with pytest.raises(KeyboardInterrupt):
-        measure_sensitivity(graph, some, recipe, IMAGES, options)
+        measure_sensitivity(part, IMAGES, options)
     second, seen = Counting(), []
     second.original = first.original
     monkeypatch.setattr(module._Measuring, "blocks", lambda *a: second(*a))
     whole = measure_sensitivity(
-        graph, some, recipe, IMAGES, options, progress=lambda done, of: seen.append((done, of))
+        part, IMAGES, options, progress=lambda done, of: seen.append((done, of))
     )
     assert first.measured == [c.name for c in some[:2]]
     assert second.measured == [c.name for c in some[2:]]
     assert seen[0] == (2, len(some))
     assert seen[-1] == (len(some), len(some))
     # What is read back is what was measured.
-    cached = measure_sensitivity(graph, some, recipe, IMAGES, options)
+    cached = measure_sensitivity(part, IMAGES, options)
     assert cached.to_json() == whole.to_json()
     # Another recipe, other images: nothing of it is used.
     second.measured.clear()
-    measure_sensitivity(graph, some[:1], replace(recipe, weight_bits=8), IMAGES, options)
-    measure_sensitivity(graph, some[:1], recipe, IMAGES[:2], options)
+    one = only(network, some[0].name)
+    coarse = replace(network.recipe, weight_bits=8)
+    measure_sensitivity(replace(one, recipe=coarse), IMAGES, options)
+    measure_sensitivity(one, IMAGES[:2], options)
     assert second.measured == [some[0].name] * 2
 
 
-def test_a_damaged_cache_is_measured_again(network: Network, tmp_path: Path) -> None:
-    graph, candidates, recipe = network
-    some = [c for c in candidates if c.name == "head.refine"]
+def test_a_damaged_cache_is_measured_again(network: NetworkToPlan, tmp_path: Path) -> None:
+    some = only(network, "head.refine")
     options = SensitivityOptions(cache=tmp_path, threads=1)
-    first = measure_sensitivity(graph, some, recipe, IMAGES, options)
+    first = measure_sensitivity(some, IMAGES, options)
     files = list((tmp_path / "sensitivity").iterdir())
     assert len(files) == 2  # the reference and the block
     for place, text in zip(files, ("{", '{"points_px": [[1]], "spread_px": []}'), strict=True):
         place.write_text(text)
-    assert measure_sensitivity(graph, some, recipe, IMAGES, options).to_json() == first.to_json()
+    assert measure_sensitivity(some, IMAGES, options).to_json() == first.to_json()
 
 
-def test_no_images(network: Network) -> None:
+def test_no_images(network: NetworkToPlan) -> None:
     with pytest.raises(DataError, match="no images"):
-        measure_sensitivity(*network, [])
+        measure_sensitivity(network, [])
 
 
-def test_a_network_without_landmarks(network: Network) -> None:
-    graph, candidates, recipe = network
+def test_a_network_without_landmarks(network: NetworkToPlan) -> None:
+    graph = network.graph
     spec = replace(graph.spec, outputs=graph.spec.outputs[:1])
     with pytest.raises(ModelError, match="no output of kind landmarks"):
-        measure_sensitivity(replace(graph, spec=spec), candidates, recipe, IMAGES)
+        measure_sensitivity(replace(network, graph=replace(graph, spec=spec)), IMAGES)
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +187,7 @@ def test_a_block_that_landmarks_do_not_come_from_moves_none(
     recipe = Recipe(collect_ranges(two_heads.path, tensors, IMAGES, threads=1), "minmax", 7)
     for memory_mib in (0, 64):
         options = SensitivityOptions(cache=tmp_path, memory_mib=memory_mib, threads=1)
-        found = measure_sensitivity(two_heads, blocks, recipe, IMAGES, options)
+        found = measure_sensitivity(NetworkToPlan(two_heads, blocks, recipe), IMAGES, options)
         for path in (tmp_path / "sensitivity").iterdir():  # all but the reference again
             if "nodes" in json.loads(path.read_text())["key"]:
                 path.unlink()

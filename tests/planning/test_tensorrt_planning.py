@@ -12,7 +12,6 @@ import onnx
 import pytest
 from fake_gpu import FakeGpu
 from onnx import TensorProto, numpy_helper
-from planning_fixtures import Network
 from test_workbench import Photographs
 from tiny_graphs import smooth_images
 
@@ -27,6 +26,7 @@ from mahtrt.planning.blocks import Candidate, compose
 from mahtrt.planning.gains import OTHER, find_owners, time_by_block
 from mahtrt.planning.planner import PlanOptions, make_plan
 from mahtrt.planning.proposals import ALL_FLOAT
+from mahtrt.planning.recipe import NetworkToPlan
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.workbench import BenchSettings, TargetBench
 from mahtrt.precision.half import to_half
@@ -59,14 +59,13 @@ def types_of(model: onnx.ModelProto) -> set[int]:
 
 
 def test_candidates_are_half_graphs_with_8_bit_weights(
-    gpu: FakeGpu, network: Network, settings: BenchSettings
+    gpu: FakeGpu, network: NetworkToPlan, settings: BenchSettings
 ) -> None:
-    graph, candidates, recipe = network
-    recipe = replace(recipe, weight_bits=find_target(gpu.target).weight_bits(None))
+    graph, candidates = network.graph, network.candidates
+    bits = find_target(gpu.target).weight_bits(None)
+    network = replace(network, recipe=replace(network.recipe, weight_bits=bits))
     told: list[str] = []
-    with TargetBench(
-        graph, candidates, recipe, gpu.target, Photographs(2), settings, tell=told.append
-    ) as bench:
+    with TargetBench(network, gpu.target, Photographs(2), settings, tell=told.append) as bench:
         assert bench.float_precision == "fp16"
         nothing, one = compose(candidates, ()), compose(candidates, [BLOCK])
         moved = bench.accuracy(nothing)
@@ -88,10 +87,10 @@ def test_candidates_are_half_graphs_with_8_bit_weights(
 
 
 def test_layer_times_are_those_of_the_engine(
-    gpu: FakeGpu, network: Network, settings: BenchSettings
+    gpu: FakeGpu, network: NetworkToPlan, settings: BenchSettings
 ) -> None:
-    _, candidates, _ = network
-    with TargetBench(*network, gpu.target, Photographs(1), settings) as bench:
+    candidates = network.candidates
+    with TargetBench(network, gpu.target, Photographs(1), settings) as bench:
         nothing, one = compose(candidates, ()), compose(candidates, [BLOCK])
         before, after = bench.block_times_ms(nothing), bench.block_times_ms(one)
         assert len(gpu.built) == 2, "no engine is built for its profile alone"
@@ -106,14 +105,17 @@ def test_layer_times_are_those_of_the_engine(
 
 @pytest.mark.parametrize("int8_float", ["bf16", "fp32"])
 def test_the_floating_part_can_be_another(
-    int8_float: Any, network: Network, settings: BenchSettings, monkeypatch: pytest.MonkeyPatch
+    int8_float: Any,
+    network: NetworkToPlan,
+    settings: BenchSettings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _, candidates, _ = network
+    candidates = network.candidates
     gpu = FakeGpu(*KINDS[0], monkeypatch)
     monkeypatch.setattr(gpu, "_execute", None)  # ONNX Runtime has no BF16 convolutions
     monkeypatch.setattr("onnxruntime.InferenceSession", lambda *_, **__: None)
     with TargetBench(
-        *network, gpu.target, Photographs(1), replace(settings, int8_float=int8_float)
+        network, gpu.target, Photographs(1), replace(settings, int8_float=int8_float)
     ) as bench:
         assert bench.float_precision == int8_float
         bench._engine(compose(candidates, ()))
@@ -123,13 +125,13 @@ def test_the_floating_part_can_be_another(
 
 
 def test_a_network_is_planned(
-    gpu: FakeGpu, network: Network, settings: BenchSettings, tmp_path: Path
+    gpu: FakeGpu, network: NetworkToPlan, settings: BenchSettings, tmp_path: Path
 ) -> None:
-    graph, _, recipe = network
-    matrix = measure_sensitivity(*network, smooth_images(2, seed=5), SensitivityOptions(threads=1))
+    graph, recipe = network.graph, network.recipe
+    matrix = measure_sensitivity(network, smooth_images(2, seed=5), SensitivityOptions(threads=1))
     result = make_plan(
         PlanOptions(Limits(5.0, 50.0), minutes=0.02, bench=settings),
-        *network,
+        network,
         matrix,
         gpu.target,
         Photographs(2),
@@ -152,27 +154,27 @@ def test_a_network_is_planned(
 
 
 def test_int8_that_is_slower_is_not_planned(
-    network: Network, settings: BenchSettings, monkeypatch: pytest.MonkeyPatch
+    network: NetworkToPlan, settings: BenchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where reformats eat up what INT8 gains."""
     gpu = FakeGpu(*KINDS[0], monkeypatch)
     gpu.int8_ms = 1.5
-    matrix = measure_sensitivity(*network, smooth_images(1), SensitivityOptions(threads=1))
+    matrix = measure_sensitivity(network, smooth_images(1), SensitivityOptions(threads=1))
     options = PlanOptions(Limits(5.0, 50.0), minutes=1e-3, bench=settings)
-    result = make_plan(options, *network, matrix, gpu.target, Photographs(1))
+    result = make_plan(options, network, matrix, gpu.target, Photographs(1))
     assert not result.uses_int8
     assert "INT8 does not pay on tensorrt" in result.conclusion
     assert "all fp16" in result.conclusion
 
 
 def test_int8_engines_that_give_no_numbers_are_not_planned(
-    network: Network, settings: BenchSettings, monkeypatch: pytest.MonkeyPatch
+    network: NetworkToPlan, settings: BenchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gpu = FakeGpu(*KINDS[0], monkeypatch)
     gpu.breaks = BLOCK
-    matrix = measure_sensitivity(*network, smooth_images(1), SensitivityOptions(threads=1))
+    matrix = measure_sensitivity(network, smooth_images(1), SensitivityOptions(threads=1))
     options = PlanOptions(Limits(5.0, 50.0), minutes=0.05, bench=settings)
-    result = make_plan(options, *network, matrix, gpu.target, Photographs(1))
+    result = make_plan(options, network, matrix, gpu.target, Photographs(1))
     chosen = {b.name for b in result.plan.blocks if b.precision == "int8"}
     assert chosen
     assert BLOCK not in chosen
@@ -180,7 +182,7 @@ def test_int8_engines_that_give_no_numbers_are_not_planned(
 
 @pytest.mark.parametrize("target", ["tensorrt", "tensorrt-rtx"])
 def test_without_a_gpu_planning_is_refused_up_front(
-    target: str, network: Network, monkeypatch: pytest.MonkeyPatch
+    target: str, network: NetworkToPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tensorrt_layers, "probe_cuda", lambda: NO_DRIVER)
 
@@ -189,7 +191,7 @@ def test_without_a_gpu_planning_is_refused_up_front(
 
     monkeypatch.setattr(builder, "run_child", never)
     with pytest.raises(MissingComponentError, match=f"planning for target {target}") as caught:
-        TargetBench(*network, target, Photographs(1))
+        TargetBench(network, target, Photographs(1))
     text = str(caught.value)
     assert caught.value.exit_code == 6
     assert "no NVIDIA driver" in text
@@ -208,29 +210,27 @@ def test_engines_for_other_gpus_cannot_be_planned_with(monkeypatch: pytest.Monke
 
 
 def test_numbers_beyond_fp16_are_refused_up_front(
-    network: Network, settings: BenchSettings, monkeypatch: pytest.MonkeyPatch
+    network: NetworkToPlan, settings: BenchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph, candidates, recipe = network
-    gpu = FakeGpu(*KINDS[0], monkeypatch)
+    graph, gpu = network.graph, FakeGpu(*KINDS[0], monkeypatch)
     proto = onnx.ModelProto()
     proto.CopyFrom(graph.proto)
     bias = next(w for w in proto.graph.initializer if w.name == "encoder.stem.bias")
     large = np.full(numpy_helper.to_array(bias).shape, 6e4, np.float32)
     bias.CopyFrom(numpy_helper.from_array(large, bias.name))
+    network = replace(network, graph=replace(graph, proto=proto))
     with pytest.raises(GateError, match="beyond its range"):
-        TargetBench(
-            replace(graph, proto=proto), candidates, recipe, gpu.target, Photographs(1), settings
-        )
+        TargetBench(network, gpu.target, Photographs(1), settings)
     assert gpu.built == []
 
 
 def test_an_engine_without_layer_times(
-    network: Network, settings: BenchSettings, monkeypatch: pytest.MonkeyPatch
+    network: NetworkToPlan, settings: BenchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, candidates, _ = network
+    candidates = network.candidates
     gpu = FakeGpu(*KINDS[0], monkeypatch)
     plan = compose(candidates, ())
-    with TargetBench(*network, gpu.target, Photographs(1), settings) as bench:
+    with TargetBench(network, gpu.target, Photographs(1), settings) as bench:
         engine = bench._engine(plan)
         monkeypatch.setitem(engine.backend._engine._record, "layers", [])
         monkeypatch.setattr(gpu.trt.state, "on_execute", lambda context: True)
@@ -243,13 +243,13 @@ def test_an_engine_without_layer_times(
 
 
 def test_a_target_that_refuses_the_floating_graph(
-    network: Network, settings: BenchSettings, monkeypatch: pytest.MonkeyPatch
+    network: NetworkToPlan, settings: BenchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, candidates, _ = network
+    candidates = network.candidates
     gpu = FakeGpu(*KINDS[0], monkeypatch)
     gpu.trt.state.build_errors.append("no kernel for it")
     with (
-        TargetBench(*network, gpu.target, Photographs(1), settings) as bench,
+        TargetBench(network, gpu.target, Photographs(1), settings) as bench,
         pytest.raises(BuildError, match="no kernel for it"),
     ):
         bench.block_times_ms(compose(candidates, ()))

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cpus import OPENVINO_ROUNDS, Cpu
-from planning_fixtures import Network
 from tiny_graphs import smooth_images
 
 from mahtrt.calibration.plan import load_plan, save_plan
@@ -21,7 +20,7 @@ from mahtrt.planning.blocks import Candidate, compose
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, make_plan
 from mahtrt.planning.proposals import BASELINES
-from mahtrt.planning.recipe import make_recipe
+from mahtrt.planning.recipe import NetworkToPlan, RecipeOptions, make_recipe
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.workbench import BenchSettings, TargetBench
 
@@ -53,9 +52,9 @@ class Photographs:
 
 
 @pytest.fixture(scope="module")
-def sensitivity(network: Network) -> Sensitivity:
+def sensitivity(network: NetworkToPlan) -> Sensitivity:
     options = SensitivityOptions(threads=1)
-    return measure_sensitivity(*network, smooth_images(2, seed=5), options)
+    return measure_sensitivity(network, smooth_images(2, seed=5), options)
 
 
 @pytest.mark.parametrize(
@@ -72,11 +71,11 @@ def test_plans_become_engines(
     least_px: float,
     most_px: float,
     cpu: Callable[[str], Cpu],
-    network: Network,
+    network: NetworkToPlan,
 ) -> None:
-    _, candidates, _ = network
+    candidates = network.candidates
     cpu(kind)
-    with TargetBench(*network, target, Photographs(3), SETTINGS) as bench:
+    with TargetBench(network, target, Photographs(3), SETTINGS) as bench:
         nothing, one = compose(candidates, ()), compose(candidates, ["decoder.blocks.0"])
         assert least_px <= bench.accuracy(nothing).max_px <= most_px
         found = bench.accuracy(one)
@@ -96,14 +95,14 @@ def test_plans_become_engines(
 
 @pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
 def test_a_network_is_planned_for_each_target(
-    target: str, network: Network, sensitivity: Sensitivity, tmp_path: Path
+    target: str, network: NetworkToPlan, sensitivity: Sensitivity, tmp_path: Path
 ) -> None:
-    _, candidates, _ = network
+    candidates = network.candidates
     told: list[str] = []
     limits = Limits(1.0, 5.0)
     result = make_plan(
         PlanOptions(limits, minutes=1e-3, bench=SETTINGS),
-        *network,
+        network,
         sensitivity,
         target,
         Photographs(3),
@@ -128,20 +127,23 @@ def test_a_network_without_anything_to_decide(
 ) -> None:
     fixed = tuple(c for c in candidates if not c.nodes)
     images = smooth_images(1)
-    recipe = make_recipe(graph, fixed, images, threads=1)
+    recipe = make_recipe(graph, fixed, images, RecipeOptions(threads=1))
     assert recipe.ranges.images == 0
-    matrix = measure_sensitivity(graph, fixed, recipe, images, SensitivityOptions(threads=1))
+    network = NetworkToPlan(graph, fixed, recipe)
+    matrix = measure_sensitivity(network, images, SensitivityOptions(threads=1))
     assert matrix.blocks == ()
     data = Photographs(1)
-    result = make_plan(PlanOptions(), graph, fixed, recipe, matrix, "onnxruntime", data)
+    result = make_plan(PlanOptions(), network, matrix, "onnxruntime", data)
     assert "nothing to decide for onnxruntime" in result.conclusion
     assert [block.precision for block in result.plan.blocks] == ["float"] * len(fixed)
 
 
-def test_what_cannot_be_planned_is_refused(network: Network, sensitivity: Sensitivity) -> None:
+def test_what_cannot_be_planned_is_refused(
+    network: NetworkToPlan, sensitivity: Sensitivity
+) -> None:
     def plan(options: PlanOptions, matrix: Sensitivity, images: int = 1) -> None:
         data = Photographs(images)
-        make_plan(options, *network, matrix, "onnxruntime", data)
+        make_plan(options, network, matrix, "onnxruntime", data)
 
     with pytest.raises(UsageError, match="more than 0"):
         plan(PlanOptions(minutes=0.0), sensitivity)

@@ -15,7 +15,7 @@ from fake_cuda import FakeCuda
 from fake_tensorrt import make_fake
 
 from mahtrt.cuda import probe_cuda
-from mahtrt.measure.timing import Timings
+from mahtrt.measure.timing import TimingOptions, Timings
 from mahtrt.planning import workbench
 from mahtrt.targets.tensorrt import build as builder
 from mahtrt.targets.tensorrt import cuda_driver
@@ -93,11 +93,11 @@ class FakeGpu:
         return True
 
     def _interleave(
-        self, calls: Mapping[str, Callable[[], object]], *, rounds: int, **_: Any
+        self, calls: Mapping[str, Callable[[], object]], options: TimingOptions
     ) -> dict[str, Timings]:
         """Really calls; the durations are those of the fake GPU."""
         samples: dict[str, list[float]] = {name: [] for name in calls}
-        for _round in range(rounds):
+        for _round in range(options.rounds):
             for name, call in calls.items():
                 before = self.passed_ms
                 call()

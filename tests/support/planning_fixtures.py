@@ -12,9 +12,7 @@ from mahtrt.calibration.ranges import collect_ranges
 from mahtrt.digest import sha256_of_file
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.planning.blocks import Candidate, find_candidates
-from mahtrt.planning.recipe import Recipe, tensors_of_candidates
-
-Network = tuple[GraphFile, tuple[Candidate, ...], Recipe]
+from mahtrt.planning.recipe import NetworkToPlan, Recipe, tensors_of_candidates
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +37,6 @@ def recipe(graph: GraphFile, candidates: tuple[Candidate, ...]) -> Recipe:
 
 
 @pytest.fixture(scope="session")
-def network(graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe) -> Network:
+def network(graph: GraphFile, candidates: tuple[Candidate, ...], recipe: Recipe) -> NetworkToPlan:
     """What a plan is made of, as planning takes it."""
-    return graph, candidates, recipe
+    return NetworkToPlan(graph, candidates, recipe)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mahtrt.machine import describe_machine
-from mahtrt.measure.timing import Timings, interleave, speedup
+from mahtrt.measure.timing import TimingOptions, Timings, interleave, speedup
 from mahtrt.targets.openvino.run import compile_model
 
 # What a configuration has to gain to be taken instead of OpenVINO's own, and the rounds it takes
@@ -123,7 +123,7 @@ def time_configurations(
         # The values do not matter: no kernel of these networks is faster for some of them.
         tensor = np.random.default_rng(0).standard_normal(tuple(image.shape), np.float32)
         calls[str(config)] = lambda run=request.infer, tensor=tensor: run([tensor])  # type: ignore[misc]
-    timings = interleave(calls, warmup=1, rounds=ROUNDS, max_seconds=SECONDS)
+    timings = interleave(calls, TimingOptions(1, ROUNDS, max_seconds=SECONDS))
     return {config: timings[str(config)] for config in configurations}
 
 
