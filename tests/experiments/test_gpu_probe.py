@@ -11,6 +11,7 @@ from typing import Any
 
 import onnx
 import pytest
+from fake_trt_runtime import array_at
 from tensorrt_stage import Stage
 from tiny_network import SPEC, make_model
 
@@ -279,8 +280,6 @@ def test_an_engine_is_built_run_and_compared(
 
 
 def spoil(stage: Stage, context: Any) -> bool:
-    from tensorrt_stage import array_at
-
     array_at(context, "landmarks")[...] += 3
     return True
 

@@ -112,8 +112,6 @@ def test_the_floating_part_can_be_another(
 ) -> None:
     candidates = network.candidates
     gpu = FakeGpu(*KINDS[0], monkeypatch)
-    monkeypatch.setattr(gpu, "_execute", None)  # ONNX Runtime has no BF16 convolutions
-    monkeypatch.setattr("onnxruntime.InferenceSession", lambda *_, **__: None)
     with TargetBench(
         network, gpu.target, Photographs(1), replace(settings, int8_float=int8_float)
     ) as bench:

@@ -2,7 +2,7 @@
 
 Real are the parser, the network, the builder's settings, the enumerations and the classes to derive
 from: TensorRT-RTX's, which need neither GPU nor driver. Not real are what the builder makes, a JSON
-text that says what was asked for, and what runs it (``fake_trt_runtime``).
+text that says what was asked for, and what runs it (``fake_trt_runtime``), by ONNX Runtime.
 
 Nothing passes :class:`Shared` that the official bindings 10.16.1.11 and 11.4.0.106 do not both have
 (``tensorrt_api.json``), so a call that only one of them knows fails the test that comes by it.
@@ -10,6 +10,7 @@ Nothing passes :class:`Shared` that the official bindings 10.16.1.11 and 11.4.0.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import types
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_trt_runtime import Runtime
+from fake_trt_runtime import Runtime, compute
 
 API = json.loads(Path(__file__).with_name("tensorrt_api.json").read_text(encoding="utf-8"))
 # What only TensorRT-RTX has: its engines are built for capabilities that the caller chooses.
@@ -36,7 +37,9 @@ class FakeState:
         driver: Whether a CUDA driver is there. Without one a Runtime may crash a real process.
         runtimes: How many Runtime objects were made.
         build_errors: The next build logs the first of these and returns None.
-        on_execute: Called with the context by ``execute_async_v3``; returns its bool.
+        models: SHA-256 of each ONNX that was parsed, in order, to it; plans name theirs by that.
+        on_execute: Called with the context by ``execute_async_v3`` instead of ONNX Runtime;
+            returns its bool.
         layer_ms: Takes a layer's record, gives the time that a profiler is told.
     """
 
@@ -45,7 +48,8 @@ class FakeState:
     calls: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
     runtimes: int = 0
     build_errors: list[str] = field(default_factory=list)
-    on_execute: Callable[[Any], bool] = lambda context: True
+    models: dict[str, bytes] = field(default_factory=dict)
+    on_execute: Callable[[Any], bool] = compute
     layer_ms: Callable[[dict[str, Any]], float] = lambda layer: 0.125
     infer_shapes_missing: list[str] = field(default_factory=list)
     refuse_timing_cache: bool = False
@@ -129,14 +133,35 @@ def make_fake(version: str = "10.16.1", *, driver: bool = True) -> Any:
     for name in ("ILogger", "Logger", "IProgressMonitor", "IProfiler"):
         setattr(trt, name, getattr(real, name))
     trt.Builder = lambda logger: Shared(Builder(real, trt, logger), state)
-    trt.OnnxParser = lambda network, logger: Shared(real.OnnxParser(_bare(network), logger), state)
+    trt.OnnxParser = lambda network, logger: Shared(
+        OnnxParser(real.OnnxParser(_bare(network), logger), state), state
+    )
     inputs_key = "I/O Tensors" if major == 11 else "Bindings"
     trt.Runtime = lambda logger: Shared(Runtime(trt, logger, inputs_key), state)
     return trt
 
 
+class OnnxParser:
+    """The real parser, and a note of what it read."""
+
+    def __init__(self, parser: Any, state: FakeState) -> None:
+        self._parser, self._state = parser, state
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+    def parse_from_file(self, path: str) -> bool:
+        return self.parse(Path(path).read_bytes())
+
+    def parse(self, model: bytes) -> bool:
+        digest = hashlib.sha256(model).hexdigest()
+        self._state.models.pop(digest, None)  # the last one is what is built
+        self._state.models[digest] = model
+        return bool(self._parser.parse(model))
+
+
 class Builder:
-    """Parses for real; its plans are JSON."""
+    """Real but for its plans, which are JSON."""
 
     def __init__(self, real: Any, trt: Any, logger: Any) -> None:
         self._real, self._trt, self._logger = real, trt, logger
@@ -158,7 +183,7 @@ class Builder:
         if config._timings is not None:
             config._timings.entries["network"] = "tactic"
         record = {
-            "version": self._trt.__version__,
+            "onnx": list(self._trt.state.models)[-1],
             "inputs": [_tensor(network.get_input(i)) for i in range(network.num_inputs)],
             "outputs": [_tensor(network.get_output(i)) for i in range(network.num_outputs)],
             "layers": [_layer(network.get_layer(i)) for i in range(network.num_layers)],

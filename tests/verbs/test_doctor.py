@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import Any
 
 import pytest
+from packaging.specifiers import SpecifierSet
 from rendering import text_of
 
 from mahtrt.cuda import CudaProbe
@@ -238,7 +239,8 @@ def test_both_flavours_on_a_card_that_both_know() -> None:
 
 def test_ranges_of_tensorrt_agree_with_the_builders() -> None:
     for name, flavour in FLAVOURS.items():
-        assert {need.specifier for need in diagnosis.requirements()[name]} == {flavour.supported}
+        specifiers = {need.specifier for need in diagnosis.requirements()[name]}
+        assert specifiers == {SpecifierSet(flavour.supported)}
 
 
 def test_cards_of_tensorrt_rtx_agree_with_its_own_list() -> None:

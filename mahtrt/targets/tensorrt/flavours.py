@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
 
-from packaging.specifiers import SpecifierSet
-
 from mahtrt.errors import MissingComponentError, UsageError, require
 
 FlavourName = Literal["tensorrt", "tensorrt-rtx"]
@@ -48,7 +46,7 @@ class Flavour:
     module: str
     extra: str
     distributions: tuple[tuple[str, ...], ...]
-    supported: SpecifierSet
+    supported: str
     versions: str
     capabilities: tuple[str, ...]
     chooses_capabilities: bool
@@ -67,7 +65,9 @@ class Flavour:
 
     def supports(self, version: str) -> bool:
         """Whether this version of the package is one we know."""
-        return self.supported.contains(version, prereleases=True)
+        from packaging.specifiers import SpecifierSet  # lazily: a host without packages looks too
+
+        return SpecifierSet(self.supported).contains(version, prereleases=True)
 
 
 FLAVOURS: dict[str, Flavour] = {
@@ -79,7 +79,7 @@ FLAVOURS: dict[str, Flavour] = {
             module="tensorrt",
             extra="tensorrt",
             distributions=(("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),),
-            supported=SpecifierSet(">=10.12,<12"),
+            supported=">=10.12,<12",
             versions="10.12 to 11.x",
             capabilities=(),
             chooses_capabilities=False,
@@ -94,7 +94,7 @@ FLAVOURS: dict[str, Flavour] = {
             module="tensorrt_rtx_bindings",
             extra="tensorrt-rtx",
             distributions=(("tensorrt-rtx-cu13-libs",), ("tensorrt-rtx-cu13-bindings",)),
-            supported=SpecifierSet(">=1.2"),
+            supported=">=1.2",
             versions="1.2 or newer",
             capabilities=("SM75", "SM80", "SM86", "SM89", "SM120", "SM121"),
             chooses_capabilities=True,
