@@ -17,7 +17,7 @@ from pathlib import Path
 
 import cv2
 
-from mahtrt.benchmarks.compare import Contender, compare
+from mahtrt.benchmarks.compare import Contender, ReportFacts, compare
 from mahtrt.benchmarks.options import CompareOptions
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.data.datasets import open_dataset
@@ -71,9 +71,10 @@ def main() -> int:
     report = compare(
         contenders,
         Resized(open_dataset(given.data), 2400, 1935),
-        CompareOptions(rounds=given.rounds, warmup=1, max_seconds=given.max_seconds),
-        reference=described,
-        threads=given.threads,
+        CompareOptions(
+            rounds=given.rounds, warmup=1, max_seconds=given.max_seconds, threads=given.threads
+        ),
+        ReportFacts(described),
     )
     show(report_table(report), to_stderr=True)
     print(json.dumps(report.to_dict()))

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from mahtrt.benchmarks.compare import Contender, compare
+from mahtrt.benchmarks.compare import Contender, ReportFacts, compare
 from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.bundle.bundle import Bundle, read_bundle
@@ -57,10 +57,7 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
             contenders,
             data,
             options.comparison,
-            reference=description,
-            model=_model(bundle),
-            threads=options.threads,
-            warnings=warnings,
+            ReportFacts(description, _model(bundle), warnings),
             progress=functools.partial(progress, "measuring"),
         )
 

@@ -10,21 +10,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.benchmarks.conditions import describe_conditions, find_warnings
-from mahtrt.benchmarks.options import CompareOptions
+from mahtrt.benchmarks.options import TIMED_IMAGES, CompareOptions
 from mahtrt.benchmarks.report import SCOPES, BenchReport, Row, Scope
 from mahtrt.data.preprocess import Placement, preprocess
 from mahtrt.errors import DataError, ModelError
 from mahtrt.machine import describe_machine, load_average, package_versions
 from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
-from mahtrt.measure.timing import Progress, TimingOptions, Timings, interleave, speedup
+from mahtrt.measure.timing import Progress, Timings, interleave, speedup
 from mahtrt.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from mahtrt.runtime.landmarks import Landmarks
 
 Image = NDArray[np.generic]
-
-# Kept prepared in memory while timing; a network's time does not depend on what it looks at.
-TIMED_IMAGES = 8
 
 
 class Runner(Protocol):
@@ -69,15 +66,27 @@ class Contender:
     stand_in: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ReportFacts:
+    """What a report says beside its measurements.
+
+    Attributes:
+        reference: What the reference is.
+        model: What the network is.
+        warnings: Warnings of the caller, put first.
+    """
+
+    reference: str
+    model: Mapping[str, Any] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+
 def compare(
     contenders: Sequence[Contender],
     dataset: Dataset,
     options: CompareOptions,
+    facts: ReportFacts,
     *,
-    reference: str,
-    model: Mapping[str, Any] | None = None,
-    threads: int | None = None,
-    warnings: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> BenchReport:
     """Measure open sessions against the one of them that is the reference.
@@ -85,10 +94,6 @@ def compare(
     Args:
         contenders: Exactly one with ``is_reference``.
         dataset: The images, with annotations and spacing where it has them.
-        reference: What the reference is, for the report.
-        model: What the network is, for the report.
-        threads: What the sessions were opened with, None for their default.
-        warnings: Of the caller, put first.
         progress: Called with (done, expected) images and rounds together.
 
     Raises:
@@ -96,6 +101,33 @@ def compare(
         ModelError: The network gives no landmarks.
     """
     spec = contenders[0].session.spec
+    images, tell = _check(spec, dataset, options), progress or (lambda *_: None)
+    load = load_average()
+    accuracies, timed = _accuracy_pass(
+        contenders, dataset, images, options.seed, lambda n: tell(n, images + options.rounds)
+    )
+    timings = _timing_pass(
+        [contender for contender in contenders if not contender.stand_in],
+        timed,
+        options,
+        lambda done, rounds: tell(images + done, images + rounds),
+    )
+    rows = _rows(contenders, accuracies, timings, options.limits)
+    return BenchReport(
+        machine=describe_machine().to_dict(),
+        versions=package_versions(),
+        model=_model(spec) | dict(facts.model),
+        conditions=describe_conditions(
+            rows, options, data=dataset.source, images=images, reference=facts.reference, load=load
+        ),
+        rows=rows,
+        latency_budget_ms=options.latency_budget_ms,
+        warnings=(*facts.warnings, *find_warnings(rows, threads=options.threads, load=load)),
+    )
+
+
+def _check(spec: ModelSpec, dataset: Dataset, options: CompareOptions) -> int:
+    """How many images there are to compare on."""
     if not spec.landmarks:
         raise ModelError(
             f"bench of {spec.family}",
@@ -107,41 +139,7 @@ def compare(
         raise DataError(
             "bench", got=f"{images} images", expected="at least one", fix="Give --data."
         )
-    total = images + options.rounds
-    load = load_average()
-    accuracies = _accuracy_pass(
-        contenders, dataset, images, options.seed, lambda done: _tell(progress, done, total)
-    )
-    timings = _timing_pass(
-        [contender for contender in contenders if not contender.stand_in],
-        [dataset[i].image for i in range(min(images, TIMED_IMAGES))],
-        options,
-        lambda done, rounds: _tell(progress, images + done, images + rounds),
-    )
-    rows = _rows(contenders, accuracies, timings, options.limits)
-    return BenchReport(
-        machine=describe_machine().to_dict(),
-        versions=package_versions(),
-        model=_model(spec) | dict(model or {}),
-        conditions=describe_conditions(
-            rows,
-            options,
-            data=dataset.source,
-            images=images,
-            timed_images=min(images, TIMED_IMAGES),
-            reference=reference,
-            threads=threads,
-            load=load,
-        ),
-        rows=rows,
-        latency_budget_ms=options.latency_budget_ms,
-        warnings=(*warnings, *find_warnings(rows, threads=threads, load=load)),
-    )
-
-
-def _tell(progress: Progress | None, done: int, total: int) -> None:
-    if progress:
-        progress(done, total)
+    return images
 
 
 def _accuracy_pass(
@@ -150,15 +148,17 @@ def _accuracy_pass(
     images: int,
     seed: int,
     progress: Callable[[int], None],
-) -> dict[str, Accuracy]:
-    """Every contender's landmarks on every image, held against the reference's."""
+) -> tuple[dict[str, Accuracy], list[Image]]:
+    """Every contender's accuracy against the reference, and the images to time with."""
     spec = contenders[0].session.spec
     step = max(contender.batch for contender in contenders)
     found: dict[str, list[LandmarkSet]] = {contender.name: [] for contender in contenders}
     truths: list[Annotations] = []
+    timed: list[Image] = []
     for first in range(0, images, step):
         samples = [dataset[i] for i in range(first, min(first + step, images))]
         truths.append(_annotations(samples, spec.num_landmarks, dataset.source))
+        timed += [sample.image for sample in samples[: max(0, TIMED_IMAGES - len(timed))]]
         for contender in contenders:
             found[contender.name].append(_landmarks(contender, samples))
         progress(first + len(samples))
@@ -169,10 +169,11 @@ def _accuracy_pass(
         tuple(name for part in truths for name in part.names),
     )
     reference = joined[_reference(contenders).name]
-    return {
+    accuracies = {
         name: measure(points, reference, spec.landmarks, truth, seed=seed)
         for name, points in joined.items()
     }
+    return accuracies, timed
 
 
 def _landmarks(contender: Contender, samples: Sequence[Sample]) -> LandmarkSet:
@@ -240,15 +241,7 @@ def _timing_pass(
         for scope in SCOPES:
             keys[f"{contender.name} {scope}"] = (contender.name, scope)
             calls[f"{contender.name} {scope}"] = makers[scope]
-    how = TimingOptions(
-        warmup=options.warmup,
-        rounds=options.rounds,
-        min_seconds=options.min_seconds,
-        max_seconds=options.max_seconds,
-        rest=options.rest,
-        seed=options.seed,
-    )
-    timings = interleave(calls, how, progress=progress)
+    timings = interleave(calls, options, progress=progress)
     return {keys[name]: found for name, found in timings.items()}
 
 

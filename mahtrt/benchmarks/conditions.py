@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mahtrt.benchmarks.options import TIMED_IMAGES, CompareOptions
 from mahtrt.benchmarks.report import Row
 from mahtrt.machine import usable_cores
-
-if TYPE_CHECKING:
-    from mahtrt.benchmarks.options import CompareOptions
 
 BUSY_LOAD = 0.5  # of the usable cores, over the minute before
 
@@ -24,9 +22,7 @@ def describe_conditions(
     *,
     data: str,
     images: int,
-    timed_images: int,
     reference: str,
-    threads: int | None,
     load: Load | None,
 ) -> dict[str, Any]:
     """The ``conditions`` of the report.
@@ -34,9 +30,7 @@ def describe_conditions(
     Args:
         data: The source of the images.
         images: How many the accuracy rests on.
-        timed_images: How many of them the timing went through, in turn.
         reference: What the reference is.
-        threads: What the sessions were opened with, None for their default.
         load: Before the bench began.
     """
     batches = sorted({row.batch for row in rows})
@@ -45,9 +39,9 @@ def describe_conditions(
         "reference": reference,
         "data": data,
         "images": images,
-        "timed_images": timed_images,
+        "timed_images": min(images, TIMED_IMAGES),
         "batch": batches[0] if len(batches) == 1 else batches,
-        "threads": threads or usable_cores(),
+        "threads": options.threads or usable_cores(),
         "torch_threads": _torch_threads(),
         "rounds": rows[0].timings.runs if rows[0].timings else 0,
         "warmup_rounds": options.warmup,

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mahtrt.data.sample import Dataset
 from mahtrt.measure.limits import Limits
+from mahtrt.measure.timing import TimingOptions
 from mahtrt.models.reference import ModelSource
 
 DEFAULT_IMAGES = 64
+# Kept prepared in memory while timing; a network's time does not depend on what it looks at.
+TIMED_IMAGES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class CompareOptions:
-    """How open sessions are compared.
+class CompareOptions(TimingOptions):
+    """How open sessions are compared: timed as its base says, and judged.
 
     Attributes:
         images: How many of the data set's images to use.
-        rounds: Timed rounds; fewer when ``max_seconds`` is over, more until ``min_seconds``.
         latency_budget_ms: Limit of the default engine's end-to-end p99; None judges no latency.
-        rest: See :func:`mahtrt.measure.timing.interleave`.
-        seed: Seed of the order of the rounds and of the bootstrap.
+        threads: Threads that the sessions were opened with; None is each runtime's default.
     """
 
     images: int = DEFAULT_IMAGES
-    rounds: int = 100
-    warmup: int = 3
-    min_seconds: float = 0.0
-    max_seconds: float = 120.0
     latency_budget_ms: float | None = 100.0
     limits: Limits = field(default_factory=Limits)
-    seed: int = 0
-    rest: Callable[[], bool] | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +81,5 @@ class BenchOptions:
             latency_budget_ms=self.latency_budget_ms,
             limits=self.limits,
             seed=self.seed,
+            threads=self.threads,
         )

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from mahtrt.benchmarks.compare import Contender, Runner, compare
+from mahtrt.benchmarks.compare import Contender, ReportFacts, Runner, compare
 from mahtrt.benchmarks.options import CompareOptions
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.build.engines import BuiltEngine
@@ -133,9 +133,9 @@ def judge_contenders(
             max_seconds=TIMED_SECONDS,
             latency_budget_ms=None,  # bench judges latency
             limits=settings.limits,
+            threads=settings.threads,
         ),
-        reference=reference.described,
-        threads=settings.threads,
+        ReportFacts(reference.described),
         progress=lambda done, of: progress("checking engines", done, of),
     )
     verdicts = {row.name: row.gate for row in report.rows if row.gate is not None}

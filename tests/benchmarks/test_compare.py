@@ -8,7 +8,7 @@ import pytest
 from bench_fakes import LANDMARKS, FakeDataset, FakeSession, make_spec
 from rendering import report_text
 
-from mahtrt.benchmarks.compare import Contender, _landmarks, compare
+from mahtrt.benchmarks.compare import Contender, ReportFacts, _landmarks, compare
 from mahtrt.benchmarks.options import CompareOptions
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.errors import DataError, ModelError
@@ -32,7 +32,7 @@ def contenders(
 
 
 def run(found: list[Contender], dataset: FakeDataset, **options: object) -> BenchReport:
-    return compare(found, dataset, replace(QUICK, **options), reference="fake")  # type: ignore[arg-type]
+    return compare(found, dataset, replace(QUICK, **options), ReportFacts("fake"))  # type: ignore[arg-type]
 
 
 def test_rows_are_reference_first_and_in_both_scopes(dataset: FakeDataset) -> None:
@@ -133,7 +133,7 @@ def test_progress_counts_images_and_rounds(dataset: FakeDataset) -> None:
         contenders(),
         dataset,
         QUICK,
-        reference="fake",
+        ReportFacts("fake"),
         progress=lambda done, total: told.append((done, total)),
     )
     assert told == [(i, 9) for i in range(1, 10)]
