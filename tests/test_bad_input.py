@@ -51,12 +51,12 @@ class World:
         folder.mkdir()
         rng = np.random.default_rng(1)
         for i in range(count):
-            image = {
-                "real": lambda i=i: make_phantom(i, size=SEEN_SIZE).image,
-                "random": lambda: rng.integers(0, 256, SEEN_SIZE, np.uint8),
-                "constant": lambda: np.full(SEEN_SIZE, 90, np.uint8),
-            }[kind]()
-            Image.fromarray(image).save(folder / f"{i}.png")
+            images = {
+                "real": make_phantom(i, size=SEEN_SIZE).image,
+                "random": rng.integers(0, 256, SEEN_SIZE, np.uint8),
+                "constant": np.full(SEEN_SIZE, 90, np.uint8),
+            }
+            Image.fromarray(images[kind]).save(folder / f"{i}.png")
         return folder
 
     def picture(self, name: str = "one.png") -> Path:
@@ -480,11 +480,12 @@ def test_arrays_of_the_wrong_rank_dtype_or_size(tiny_bundle: Path, image: Any, s
 
 def test_tensors_of_the_wrong_shape_or_dtype(tiny_bundle: Path) -> None:
     with mahtrt.open(tiny_bundle) as session:
-        for tensor in (
+        tensors: tuple[Any, ...] = (
             np.zeros((3, 32, 48), np.float32),
             np.zeros((1, 3, 32, 32), np.float32),
             np.zeros((1, 3, 32, 48), np.float64),
-        ):
+        )
+        for tensor in tensors:
             with pytest.raises(InputError, match="float32"):
                 session.infer(tensor)
 

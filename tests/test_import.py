@@ -87,4 +87,4 @@ def test_public_names_resolve() -> None:
     for name in mahtrt.__all__:
         assert getattr(mahtrt, name) is not None
     with pytest.raises(AttributeError, match="nothing"):
-        _ = mahtrt.nothing  # type: ignore[attr-defined]
+        _ = mahtrt.nothing

@@ -16,6 +16,7 @@ from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.errors import DataError, IntegrityError, MissingComponentError, UsageError
 from mahtrt.measure.limits import Limits
+from mahtrt.runtime.session import open_session
 
 QUICK: dict[str, Any] = {"rounds": 2, "images": 3}
 
@@ -27,11 +28,14 @@ def bench(bundle: Path, **options: Any) -> BenchReport:
 class FakeTorch:
     """A backend that answers like the FP32 graph."""
 
-    name, batch, notes = "torch-fp32", 1, ()
+    name, batch = "torch-fp32", 1
+    notes: tuple[str, ...] = ()
     closed = False
 
     def infer(self, tensor: np.ndarray, outputs: Any = None) -> dict[str, np.ndarray]:
-        points = np.float32([[5, 10], [15, 20], [25, 30]]) + np.float32(1e-3) * tensor.sum()
+        points = (
+            np.array([[5, 10], [15, 20], [25, 30]], np.float32) + np.float32(1e-3) * tensor.sum()
+        )
         return {"landmarks": points[None]}
 
     def close(self) -> None:
@@ -121,7 +125,7 @@ def test_engines_by_name_and_target(tmp_path: Path, dataset: FakeDataset) -> Non
 def test_an_engine_that_cannot_be_opened_is_left_out_loudly(
     tmp_path: Path, dataset: FakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle, real = write_tiny(tmp_path / "b"), bench_module.open_session
+    bundle, real = write_tiny(tmp_path / "b"), open_session
 
     def refuse(path: Path, *, engine: str, **more: Any) -> Any:
         if engine.startswith(missing):
@@ -143,7 +147,7 @@ def test_an_engine_that_cannot_be_opened_is_left_out_loudly(
 def test_sessions_are_closed_even_after_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened, real = [], bench_module.open_session
+    opened, real = [], open_session
 
     def remember(*args: Any, **more: Any) -> Any:
         opened.append(real(*args, **more))
@@ -179,7 +183,7 @@ def test_a_changed_bundle_is_refused_before_anything_runs(
 def test_notes_of_an_engine_become_warnings(
     tmp_path: Path, dataset: FakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = bench_module.open_session
+    real = open_session
 
     def with_note(*args: Any, **more: Any) -> Any:
         session = real(*args, **more)

@@ -215,7 +215,8 @@ class BatchBackend:
     An image is brighter than 1 after normalising; padding is 0 and gives points that are broken.
     """
 
-    name, notes = "fake-int8", ()
+    name = "fake-int8"
+    notes: tuple[str, ...] = ()
 
     def __init__(self, batch: int, off_px: float = 0.0) -> None:
         self.batch, self.off_px, self.padded = batch, off_px, 0
@@ -224,10 +225,10 @@ class BatchBackend:
         assert len(tensor) == self.batch
         brightness = tensor[:, 0, 4, 4]  # (B,)
         self.padded += int((brightness == 0).sum())
-        points = np.repeat(brightness[:, None, None], 3, 1) * np.float32([30.0, 20.0])
+        points = np.repeat(brightness[:, None, None], 3, 1) * np.array([30.0, 20.0], np.float32)
         points[brightness == 0] = np.nan
         return {
-            "points": points + np.float32([self.off_px, 0]),
+            "points": points + np.array([self.off_px, 0], np.float32),
             "wide": np.full((self.batch, 3), 2.0, np.float32),
         }
 
@@ -294,4 +295,5 @@ def test_an_engine_broken_in_its_last_batch_fails() -> None:
 def test_spread_is_measured_in_network_pixels_however_the_image_was_stretched() -> None:
     contender = Contender("fake", "fake", "int8", 1, Session(BatchBackend(1), STRETCHED))
     found = _landmarks(contender, [FakeDataset()[0]])
+    assert found.spread_px is not None
     np.testing.assert_allclose(found.spread_px, np.full((1, 3), 2.0), rtol=1e-6)

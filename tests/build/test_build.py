@@ -57,7 +57,7 @@ def built(foreign_network: ForeignNetwork, tmp_path_factory: pytest.TempPathFact
     stages: list[str] = []
     out = tmp_path_factory.mktemp("build") / "net.mahtrt"
     asked = make_options(foreign_network, out, precisions=PRECISIONS, targets=("auto",))
-    result = build(asked, lambda stage, done, of: stages.append(stage))
+    result = build(asked, lambda stage, done, of, detail="": stages.append(stage))
     return Built(result, tuple(dict.fromkeys(stages)))
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from mahtrt.build.build import build
 from mahtrt.data import file_dataset
+from mahtrt.data.images import read_image_and_spacing
 from mahtrt.data.phantom import make_phantom
 
 AT_MOST = 2  # once to look at all of them before anything is computed, once to calibrate
@@ -26,7 +27,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     for folder, count, seed in (("calib", 12, 1), ("eval", 3, 2)):
         (tmp_path / folder).mkdir()
         for number in range(count):
-            image = make_phantom([seed, number], size=(64, 64)).image
+            image = make_phantom(np.random.SeedSequence([seed, number]), size=(64, 64)).image
             Image.fromarray(image).save(tmp_path / folder / f"{number}.png")
     return tmp_path / "calib", tmp_path / "eval"
 
@@ -50,7 +51,7 @@ def test_calibration_images_are_decoded_at_most_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calib, evaluation = folders
-    decode, times = file_dataset.read_image_and_spacing, Counter[str]()
+    decode, times = read_image_and_spacing, Counter[str]()
 
     def counted(path: Path) -> tuple[NDArray[np.generic], Any]:
         times[f"{path.parent.name}/{path.name}"] += 1

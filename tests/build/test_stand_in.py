@@ -25,10 +25,9 @@ def bundle_with_default(tiny_bundle: Path, passed: dict[str, bool]):  # type: ig
 
 
 def without(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = session_module.find_target
     missing = dataclasses.replace(find_target(target), package="a_package_nobody_has")
     monkeypatch.setattr(
-        session_module, "find_target", lambda name: missing if name == target else real(name)
+        session_module, "find_target", lambda name: missing if name == target else find_target(name)
     )
 
 

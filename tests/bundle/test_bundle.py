@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,9 +43,9 @@ def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_bundle, tmp_path / "copy.mahtrt"))
 
 
-def small_manifest(**changes: object) -> Manifest:
+def small_manifest(**changes: Any) -> Manifest:
     record = bundle_module.EngineRecord("e", "openvino", "fp32", {"onnx": "model.onnx"})
-    fields = {
+    fields: dict[str, Any] = {
         "spec": tiny.SPEC,
         "precision": "fp32",
         "models": {"fp32": "model.onnx"},
@@ -150,7 +151,7 @@ def test_opening_checks_what_it_opens_only(copy: Path) -> None:
         open_session(copy, engine="onnxruntime")
 
 
-def change_manifest(path: Path, change: Callable[[dict], None]) -> None:
+def change_manifest(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Rewrite a manifest with a right digest, as another version of mahtrt would."""
     data = json.loads((path / "manifest.json").read_text())
     del data["sha256"]
@@ -161,12 +162,12 @@ def change_manifest(path: Path, change: Callable[[dict], None]) -> None:
     (path / "manifest.json").write_text(text.replace("0" * 64, digest.hexdigest()))
 
 
-def set_engine_path(data: dict, path: str) -> None:
+def set_engine_path(data: dict[str, Any], path: str) -> None:
     data["engines"][0]["files"]["onnx"] = path
     data["files"].append({"path": path, "sha256": "", "size": 0})
 
 
-CHANGES: dict[str, tuple[Callable[[dict], object], str]] = {
+CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "newer": (lambda d: d.update(schema="mahtrt.bundle/2"), "Upgrade mahtrt"),
     "other": (lambda d: d.update(schema="mahtrt.spec/1"), "expected mahtrt.bundle/1"),
     "newer spec": (lambda d: d["spec"].update(schema="mahtrt.spec/9"), "Upgrade mahtrt"),
@@ -192,7 +193,7 @@ CHANGES: dict[str, tuple[Callable[[dict], object], str]] = {
 def test_manifests_that_cannot_be_used(tmp_path: Path, name: str) -> None:
     write_small(tmp_path / "a.mahtrt")
     change, message = CHANGES[name]
-    change_manifest(tmp_path / "a.mahtrt", lambda data: change(data) and None)
+    change_manifest(tmp_path / "a.mahtrt", change)
     with pytest.raises(IntegrityError, match=message) as caught:
         read_bundle(tmp_path / "a.mahtrt")
     assert "\n" not in str(caught.value)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import onnx
@@ -70,7 +71,7 @@ def mean_errors(
 ) -> dict[str, float]:
     """Largest error of a channel's mean, by output."""
     names = [o.name for o in model.graph.output]
-    totals = {}
+    totals: dict[str, Any] = {}
     for image in images:
         for name, a, b in zip(
             names, run(model, image=image[None]), run(other, image=image[None]), strict=True

@@ -13,9 +13,10 @@ from mahtrt.calibration.ranges import Ranges, TensorRange, collect_ranges
 
 
 def seen(amax: float, *past: float, saturation: float = 0.0) -> TensorRange:
-    history = {m: tuple(past) for m in METHODS} if past else {}
-    shares = dict.fromkeys(METHODS, saturation)
-    return TensorRange(-amax, amax, dict.fromkeys(METHODS, amax), shares, 10, 10, history)
+    history: dict[str, tuple[float, ...]] = {m: tuple(past) for m in METHODS} if past else {}
+    amaxes: dict[str, float] = dict.fromkeys(METHODS, amax)
+    shares: dict[str, float] = dict.fromkeys(METHODS, saturation)
+    return TensorRange(-amax, amax, amaxes, shares, 10, 10, history)
 
 
 SETTLED = Ranges(

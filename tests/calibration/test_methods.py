@@ -147,7 +147,7 @@ def test_mse_is_the_best_of_all_thresholds(seed: int) -> None:
     values = rng.standard_t(2 + 2 * seed, 20_000)
     values[::3] = 0
     histogram = histogram_of(values)
-    every = np.arange(128, 2049) * histogram.width
+    every = np.arange(128.0, 2049.0, dtype=np.float64) * histogram.width
     errors = expected_squared_error(histogram, every)
     found = expected_squared_error(histogram, np.array([amax_mse(histogram)]))[0]
     assert found <= errors.min() * 1.001

@@ -31,7 +31,7 @@ def plain_plan(*nodes: str, residuals: bool = True) -> Plan:
 
 
 def ranges_of(*tensors: str, amax: float = 4.0) -> Ranges:
-    methods = dict.fromkeys(METHODS, amax)
+    methods: dict[str, float] = dict.fromkeys(METHODS, amax)
     one = TensorRange(-amax, amax, methods, dict.fromkeys(METHODS, 0.0), 1, 1)
     return Ranges(dict.fromkeys(tensors, one), 1, "", 1)
 

@@ -20,7 +20,7 @@ def csv(folder: Path) -> Path:
     return path
 
 
-def test_folder(folder: Path, picture: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_folder(folder: Path, picture: np.ndarray) -> None:
     dataset = open_dataset(folder)
     assert len(dataset) == 4
     assert dataset.source == str(folder)

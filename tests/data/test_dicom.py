@@ -8,8 +8,8 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.pixels import apply_windowing
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.pixels.processing import apply_windowing
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from mahtrt.data.dicom import read_dicom, window_to_unit
 from mahtrt.data.images import read_image, read_image_and_spacing
@@ -20,7 +20,7 @@ def write_dicom(path: Path, pixels: np.ndarray[Any, Any], **fields: object) -> P
     """A minimal secondary capture of ``pixels``; ``fields`` replace or add."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["mahtrt test"])
     dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     dataset.SOPClassUID = meta.MediaStorageSOPClassUID
@@ -73,7 +73,7 @@ def test_window_and_rescale(tmp_path: Path, ramp: np.ndarray[Any, Any]) -> None:
     image, _ = read_dicom(write_dicom(tmp_path / "a.dcm", ramp, **fields, **window))
     values = ramp * 2.0 - 1000
     expected = np.clip((values - 999.5) / 999 + 0.5, 0, 1) * 65535
-    assert np.abs(image - expected).max() <= 0.51
+    assert np.abs(image.astype(np.float64) - expected).max() <= 0.51
     assert (image == 0).mean() > 0.15  # what lies outside the window is cut
 
 

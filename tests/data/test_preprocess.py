@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from mahtrt.data.preprocess import Placement, check_image, preprocess
 from mahtrt.errors import ImageError
-from mahtrt.spec import InputSpec, Resize
+from mahtrt.spec import InputSpec, Interpolation, Resize
 
 SPEC = InputSpec(size=(48, 64), channels=1, color_order="gray", mean=(0.0,), std=(1.0,))
 RESIZES: tuple[Resize, ...] = ("letterbox", "stretch", "center_crop")
+INTERPOLATIONS: tuple[Interpolation, ...] = ("area", "linear", "cubic")
 sides = st.integers(24, 200)
 
 
@@ -36,10 +37,15 @@ def centroid(tensor: NDArray[np.float32]) -> NDArray[np.float64]:
 @given(
     height=sides, width=sides, resize=st.sampled_from(RESIZES),
     across=st.floats(0, 1), down=st.floats(0, 1),
-    interpolation=st.sampled_from(["area", "linear", "cubic"]),
+    interpolation=st.sampled_from(INTERPOLATIONS),
 )  # fmt: skip
 def test_a_drawn_dot_arrives_where_placement_says(
-    height: int, width: int, resize: Resize, across: float, down: float, interpolation: str
+    height: int,
+    width: int,
+    resize: Resize,
+    across: float,
+    down: float,
+    interpolation: Interpolation,
 ) -> None:
     spec = dataclasses.replace(SPEC, resize=resize, interpolation=interpolation)
     # Wide enough not to alias where only linear interpolation shrinks it.
@@ -92,7 +98,7 @@ def test_placement_covers_the_input_as_its_policy_says(
     tensor, placement = preprocess(np.full((height, width), 255, np.uint8), spec)
     assert tensor.shape == (1, 48, 64)
     corners = placement.network_from_image(np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]]))
-    left, top, right, bottom = *corners[0], *corners[1]
+    (left, top), (right, bottom) = corners
     if resize == "stretch":
         assert np.allclose(corners, [[-0.5, -0.5], [63.5, 47.5]], atol=1e-3)
     elif resize == "letterbox":  # all of the image, touching two borders

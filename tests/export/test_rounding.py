@@ -20,12 +20,13 @@ MILLIONS = 3e6
 
 def network(magnitude: float) -> AdaptedModule:
     """A network whose raw heatmaps reach about ``magnitude``."""
-    module = settle(SqueezeExciteNet())
+    module = SqueezeExciteNet()
+    settle(module)
     spec = spec_for(HEATMAPS, method="soft_argmax")
     largest = np.abs(reference_outputs(module, spec, images(2), 1)["heatmaps"]).max()
     with torch.no_grad():
-        module.head.weight *= magnitude / largest
-        module.head.bias *= magnitude / largest
+        for parameter in module.head.parameters():
+            parameter.mul_(float(magnitude / largest))
     return adapt(module.eval(), spec)
 
 

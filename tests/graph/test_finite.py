@@ -52,7 +52,7 @@ def test_an_overflow_is_found_though_the_runtime_hides_it() -> None:
 
 def test_nan_and_infinity_are_told_apart() -> None:
     b = Builder()
-    zero = b.constant("zero", np.float32(0))
+    zero = b.constant("zero", np.array(0, np.float32))
     x = b.op("Div", ["image", zero], "infinite")
     found = check_finite(b.model({"y": b.op("Mul", [x, zero], "nan")}), ONES, threads=1)
     assert found[0] == Finding("infinite", "infinite_out", "infinite", float("inf"))
@@ -77,7 +77,7 @@ def test_quantised_graphs_are_looked_at_too(
     assert check_finite(int8, smooth_images(1), threads=1) == []
     pair = next(n for n in int8.graph.node if n.op_type == "DequantizeLinear")
     scale = next(t for t in int8.graph.initializer if t.name == pair.input[1])
-    scale.CopyFrom(numpy_helper.from_array(np.float16(np.inf), scale.name))
+    scale.CopyFrom(numpy_helper.from_array(np.array(np.inf, np.float16), scale.name))
     found = {finding.tensor for finding in check_finite(int8, smooth_images(1), threads=1)}
     assert pair.output[0] in found
     assert not any(tensor.endswith("_int8") for tensor in found)

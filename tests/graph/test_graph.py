@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -16,7 +18,7 @@ CONV_WEIGHTS = CHANNELS * CHANNELS * 9
 MAP = CHANNELS * PIXELS
 
 
-def layer(summary: GraphSummary, name: str) -> dict[str, object]:
+def layer(summary: GraphSummary, name: str) -> dict[str, Any]:
     found = next(each for each in summary.layers if each.name == name)
     return {field: getattr(found, field) for field in ("precision", "flops", "bytes")}
 
@@ -73,7 +75,7 @@ def test_int8_weights_alone_are_no_int8_layer() -> None:
 def test_unsigned_activations_are_no_int8_layer() -> None:
     model = int8_net()
     zero = next(t for t in model.graph.initializer if t.name == "image_zero")
-    zero.CopyFrom(numpy_helper.from_array(np.uint8(128), "image_zero"))
+    zero.CopyFrom(numpy_helper.from_array(np.array(128, np.uint8), "image_zero"))
     assert describe_graph(model).int8_layers == 0
 
 

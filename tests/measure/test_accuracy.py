@@ -222,6 +222,7 @@ def test_change_of_each_landmark_and_of_sdr() -> None:
     assert (sella.mre_change_percent, nasion.mre_change_percent) == pytest.approx((0.0, 10.0))
     assert nasion.mre_change_percent_interval == pytest.approx((10.0, 10.0))
     assert found.worst_mre_change_percent == nasion.mre_change_percent
+    assert nasion.reference_mre_mm is not None
     assert nasion.mre_mm == pytest.approx(1.1 * nasion.reference_mre_mm)
     assert nasion.reference_mre_px == pytest.approx(2 * nasion.reference_mre_mm)
     assert found.sdr_percent is not None
@@ -230,8 +231,9 @@ def test_change_of_each_landmark_and_of_sdr() -> None:
     assert found.delta_sdr_percent_interval is not None
     for threshold, change in found.delta_sdr_percent.items():
         assert change == found.sdr_percent[threshold] - found.reference_sdr_percent[threshold]
-        low, high = found.delta_sdr_percent_interval[threshold]
-        assert low <= change <= high <= 0  # no point got nearer
+        interval = found.delta_sdr_percent_interval[threshold]
+        assert interval is not None
+        assert interval[0] <= change <= interval[1] <= 0  # no point got nearer
     assert found.delta_sdr_percent[2.0] < 0
     low, high = found.mean_px_interval or (0.0, 0.0)
     assert low < found.mean_px < high

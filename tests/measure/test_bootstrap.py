@@ -45,7 +45,7 @@ def test_numbers_of_one_measurement_share_their_draws() -> None:
 def test_the_interval_covers_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
     found = [Bootstrap(seed, 300).mean(rng.normal(5, 1, (40, 1))) for seed in range(200)]
-    hits = sum(low < 5 < high for low, high in found if (low, high))
+    hits = sum(interval[0] < 5 < interval[1] for interval in found if interval)
     assert 0.88 < hits / len(found) < 0.99
 
 

@@ -5,6 +5,7 @@ import math
 import threading
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -53,7 +54,7 @@ def test_p99_of_a_hundred_leaves_the_worst_out() -> None:
 
 
 def test_every_callable_is_measured_in_every_round_in_changing_order() -> None:
-    clock, calls = Clock(), []
+    clock, calls = Clock(), list[str]()
 
     def work(name: str, ms: float) -> object:
         calls.append(name)
@@ -78,9 +79,9 @@ def test_every_callable_is_measured_in_every_round_in_changing_order() -> None:
 
 def test_order_is_the_same_for_the_same_seed() -> None:
     def order(seed: int) -> str:
-        clock, calls = Clock(), []
+        clock, calls = Clock(), list[str]()
         interleave(
-            {name: (lambda n=name: calls.append(n)) for name in "abcd"},
+            {name: partial(calls.append, name) for name in "abcd"},
             TimingOptions(rounds=8, seed=seed, rest=rests),
             clock=clock,
         )
@@ -142,7 +143,7 @@ def test_a_thread_that_spins_is_noticed() -> None:
 def test_who_does_not_come_to_rest_is_named() -> None:
     clock, last = Clock(), [""]
     timings = interleave(
-        {name: (lambda n=name: last.__setitem__(0, n)) for name in ("calm", "spins")},
+        {name: partial(last.__setitem__, 0, name) for name in ("calm", "spins")},
         TimingOptions(rounds=20, rest=lambda: last[0] != "spins"),
         clock=clock,
     )

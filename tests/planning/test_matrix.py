@@ -5,24 +5,14 @@ import math
 
 import numpy as np
 import pytest
+from planning_fixtures import matrix
 
 from mahtrt.planning.matrix import (
-    BlockRow,
-    Cell,
-    Sensitivity,
     cells_of,
     summary_rows,
 )
 
 NO_PEAKS = np.zeros((4, 1), bool)
-
-
-def matrix(cells: tuple[Cell, ...] = (Cell(0.1, 0.05, 0.06, 0.2, 0.2),)) -> Sensitivity:
-    rows = (
-        BlockRow("a", ("n1",), 0.25, "", False, cells),
-        BlockRow("b", ("n2", "n3"), 0.5, "head", False, (Cell(0.3, 0.3, 0.0, 0.3, 0.3, 1, 4.0),)),
-    )
-    return Sensitivity(("sella",), rows, 4, "i" * 64, "o" * 64, "r" * 64, "minmax", 7)
 
 
 def test_a_shift_is_bias_and_no_spread() -> None:

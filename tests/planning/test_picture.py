@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from test_matrix import matrix
+from planning_fixtures import matrix
 
 from mahtrt.errors import BuildError
 from mahtrt.planning.picture import colour_of, draw_picture, write_picture

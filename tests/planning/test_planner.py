@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,7 +141,7 @@ def sensitivity(costs: Mapping[str, float] = COSTS) -> Sensitivity:
     return Sensitivity(("a", "b"), rows, 8, "", "", "", "minmax", 8)
 
 
-def plan(bench: FakeBench, **options: object) -> PlanResult:
+def plan(bench: FakeBench, **options: Any) -> PlanResult:
     settings = replace(PlanOptions(Limits(0.1, 1.0), minutes=10.0), **options)
     return plan_on(
         bench,

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from fake_gpu import FakeGpu
 from onnx import TensorProto, numpy_helper
-from test_workbench import Photographs
+from planning_fixtures import Photographs
 from tiny_graphs import smooth_images
 
 from mahtrt.calibration.int8_check import check_int8
@@ -45,7 +45,8 @@ NO_DRIVER = CudaProbe(problem="no NVIDIA driver (libcuda.so.1 cannot be loaded)"
 
 @pytest.fixture(params=KINDS, ids=lambda kind: "-".join(kind))
 def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
-    return FakeGpu(*request.param, monkeypatch)
+    target, version = request.param
+    return FakeGpu(target, version, monkeypatch)
 
 
 @pytest.fixture
@@ -229,8 +230,8 @@ def test_an_engine_without_layer_times(
     gpu = FakeGpu(*KINDS[0], monkeypatch)
     plan = compose(candidates, ())
     with TargetBench(network, gpu.target, Photographs(1), settings) as bench:
-        engine = bench._engine(plan)
-        monkeypatch.setitem(engine.backend._engine._record, "layers", [])
+        backend: Any = bench._engine(plan).backend
+        monkeypatch.setitem(backend._engine._record, "layers", [])
         monkeypatch.setattr(gpu.trt.state, "on_execute", lambda context: True)
         with pytest.raises(MahtrtError, match="no layer times"):
             bench.block_times_ms(plan)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from cpus import OPENVINO_ROUNDS, Cpu
+from planning_fixtures import Photographs
 from tiny_graphs import smooth_images
 
 from mahtrt.calibration.plan import load_plan, save_plan
-from mahtrt.data.sample import Sample
 from mahtrt.errors import DataError, UsageError
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.measure.limits import Limits
@@ -27,28 +26,6 @@ from mahtrt.planning.workbench import BenchSettings, TargetBench
 # What rounding a landmark to BF16 would move it by: half a step of the numbers from 16 to 32.
 BF16_PX = 1 / 16
 SETTINGS = BenchSettings(threads=1, images=3, rounds=5, min_rounds=3)
-
-
-class Photographs:
-    """Smooth images as a data set, without annotations."""
-
-    source = "waves"
-
-    def __init__(self, count: int) -> None:
-        self._images = [
-            (255 * (i - i.min()) / np.ptp(i)).astype(np.uint8).transpose(1, 2, 0)
-            for i in smooth_images(count, seed=9)
-        ]
-        self.names = [f"{i}" for i in range(count)]
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int, /) -> Sample:
-        return Sample(self.names[index], self._images[index])
-
-    def __iter__(self) -> Iterator[Sample]:
-        return (self[i] for i in range(len(self)))
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,7 @@ def test_the_emulation_is_what_the_half_graph_means(
     model = diagonal()
     image = np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32)
     (defined,) = ReferenceEvaluator(to_half(model, dtype)).run(None, {"image": image})
+    assert isinstance(defined, np.ndarray)
     assert defined.dtype == np.float32
     exact = run_ort(model, image=image)[0]
     coarse = np.abs(exact - defined).max()

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tiny_graphs import Builder, landmark_net, smooth_images
+from tiny_graphs import Builder, landmark_net, smooth_images, strict_types
 
 from mahtrt.calibration.plan import Block, Plan
 from mahtrt.calibration.qdq import quantize
@@ -22,16 +22,6 @@ from mahtrt.precision.types import ELEMENT_TYPE, Half, fp32_name
 
 Run = Callable[..., list[np.ndarray]]
 BOTH = pytest.mark.parametrize("dtype", ["fp16", "bf16"])
-
-
-def strict_types(model: onnx.ModelProto) -> dict[str, int]:
-    """Element type of every tensor, as inference finds them without looking at what is declared."""
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
-    del bare.graph.value_info[:]
-    inferred = onnx.shape_inference.infer_shapes(bare, strict_mode=True).graph
-    infos = (*inferred.input, *inferred.value_info, *inferred.output)
-    return {info.name: info.type.tensor_type.elem_type for info in infos}
 
 
 def record_of(model: onnx.ModelProto) -> dict[str, Any]:
@@ -100,8 +90,8 @@ def test_fp16_runs_and_stays_near(model: onnx.ModelProto, run_ort: Run) -> None:
 
 def test_a_constant_that_both_sides_read_is_stored_twice() -> None:
     b = Builder()
-    shared = b.constant("shared", np.float32(0.1))
-    lone = b.constant("lone", np.float32(0.3))
+    shared = b.constant("shared", np.array(0.1, np.float32))
+    lone = b.constant("lone", np.array(0.3, np.float32))
     x = b.op("Mul", [b.op("Mul", [b.conv("image", "first", 3, 32), shared], "a"), lone], "b")
     y = b.op("Mul", [b.conv(x, "last", 32, 32), shared], "tail")
     half = to_half(b.model({"y": y}), "fp16")

@@ -33,12 +33,12 @@ def reasons(model: onnx.ModelProto, dtype: Half = "fp16") -> dict[str, str]:
 
 
 def scalar(b: Builder, name: str, value: float) -> str:
-    return b.constant(name, np.float32(value))
+    return b.constant(name, np.array(value, np.float32))
 
 
 def normalised(b: Builder, x: str, epsilon: float) -> str:
     """x / sqrt(mean(x^2) + epsilon), written out."""
-    axes = b.constant("axes", np.int64([1]))
+    axes = b.constant("axes", np.array([1], np.int64))
     square = b.op("Mul", [x, x], "square")
     mean = b.op("ReduceMean", [square, axes], "mean", keepdims=1)
     root = b.op("Sqrt", [b.op("Add", [mean, scalar(b, "epsilon", epsilon)], "add")], "root")
@@ -123,7 +123,9 @@ def test_weights_beyond_the_range_are_refused_by_name(dtype: Half, value: float)
 
 def test_sums_are_islands_in_both_types() -> None:
     def middle(b: Builder, x: str) -> str:
-        total = b.op("ReduceSum", [x, b.constant("axes", np.int64([1]))], "sum", keepdims=1)
+        total = b.op(
+            "ReduceSum", [x, b.constant("axes", np.array([1], np.int64))], "sum", keepdims=1
+        )
         return b.op("Sigmoid", [b.op("Mul", [x, total], "scaled")], "sigmoid")
 
     model = between_convolutions(middle)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 import pytest
 from rtx_builder import rtx_builds, rtx_network
-from test_half import strict_types
+from tiny_graphs import strict_types
 
 from mahtrt.calibration.plan import Plan
 from mahtrt.calibration.qdq import quantize
@@ -13,7 +13,7 @@ from mahtrt.calibration.ranges import Ranges
 from mahtrt.precision.half import to_half
 from mahtrt.precision.types import Half
 
-TYPE_NAMES = {
+TYPE_NAMES: dict[int, str] = {
     onnx.TensorProto.FLOAT: "FLOAT",
     onnx.TensorProto.FLOAT16: "HALF",
     onnx.TensorProto.BFLOAT16: "BF16",

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mahtrt.runtime.landmarks import Landmarks
-from mahtrt.runtime.overlay import _free_box, _overlap, draw_overlay, write_overlay
+from mahtrt.runtime.overlay import Box, _free_box, _overlap, draw_overlay, write_overlay
 
 YELLOW, BLUE = (255, 214, 10), (90, 200, 250)
 
 
-def landmarks(points: list, spread: float = 20.0, **changes: object) -> Landmarks:
+def landmarks(points: list[Any], spread: float = 20.0, **changes: Any) -> Landmarks:
     count = len(points)
     values = np.full(count, spread, np.float32)
     names = tuple(f"point {i}" for i in range(count))
-    return Landmarks(np.float32(points).reshape(count, 2), values, values, names, **changes)
+    return Landmarks(
+        np.array(points, np.float32).reshape(count, 2), values, values, names, **changes
+    )
 
 
 def where(picture: Image.Image, colour: tuple[int, int, int]) -> np.ndarray:
@@ -36,7 +39,7 @@ def test_the_cross_is_centred_on_the_point(height: int, width: int) -> None:
 
 
 def test_the_ellipse_has_the_spread_s_axes() -> None:
-    axes = np.float32([[60, 30]])
+    axes = np.array([[60, 30]], np.float32)
     picture = draw_overlay(np.zeros((600, 800), np.uint8), landmarks([[400, 300]], spread_xy=axes))
     drawn = where(picture, BLUE)
     np.testing.assert_allclose(drawn.min(0), [340, 270], atol=2)
@@ -79,7 +82,7 @@ def test_16_bit_images_use_the_whole_range() -> None:
 
 
 def test_names_keep_apart_and_inside() -> None:
-    taken: list = []
+    taken: list[Box] = []
     for _ in range(4):
         box = _free_box(np.array([50.0, 50.0]), (40, 10), (200, 100), taken, gap=6)
         assert all(_overlap(box, other) == 0 for other in taken)

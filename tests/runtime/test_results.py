@@ -14,9 +14,9 @@ from mahtrt.runtime.results import Prediction, csv_from_predictions, json_from_p
 KNOWN = Prediction(
     "a.png",
     Landmarks(
-        np.float32([[1.25, 2], [3, 4]]),
-        np.float32([0.9, 0.8]),
-        np.float32([1, 2]),
+        np.array([[1.25, 2], [3, 4]], np.float32),
+        np.array([0.9, 0.8], np.float32),
+        np.array([1, 2], np.float32),
         ("sella", "point, A"),
         spacing_mm=(0.1, 0.1),
     ),
@@ -24,7 +24,12 @@ KNOWN = Prediction(
 )
 UNKNOWN = Prediction(
     "b ä.png",
-    Landmarks(np.float32([[np.nan, 5]]), np.float32([np.nan]), np.float32([np.nan]), ("sella",)),
+    Landmarks(
+        np.array([[np.nan, 5]], np.float32),
+        np.array([np.nan], np.float32),
+        np.array([np.nan], np.float32),
+        ("sella",),
+    ),
 )
 
 

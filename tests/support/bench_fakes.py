@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -32,11 +32,18 @@ class FakeDataset:
     spacing_mm: tuple[float, float] | None = (0.5, 0.5)
     source: str = "fake:5"
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"{index}.png" for index in range(self.count))
+
     def __len__(self) -> int:
         return self.count
 
+    def __iter__(self) -> Iterator[Any]:
+        return (self[index] for index in range(self.count))
+
     def __getitem__(self, index: int) -> Any:
-        points = np.float32([[10, 20], [30, 40], [50, 60]]) + index
+        points = np.array([[10, 20], [30, 40], [50, 60]], np.float32) + index
         return SimpleNamespace(
             name=f"{index}.png",
             image=np.full((64, 64), index, np.uint8),
@@ -64,11 +71,11 @@ class FakeSession:
 
     def run(self, image: np.ndarray) -> Any:
         self.seen.append(int(image[0, 0]))
-        points = np.float32([[10, 20], [30, 40], [50, 60]]) + int(image[0, 0])
+        points = np.array([[10, 20], [30, 40], [50, 60]], np.float32) + int(image[0, 0])
         off_px, spread = self.off_px, np.full(3, self.spread_px, np.float32)
         if int(image[0, 0]) in self.jumps:
             off_px, spread = off_px + self.jump_px, 10 * spread
-        return SimpleNamespace(points=points + np.float32([off_px, 0]), spread=spread)
+        return SimpleNamespace(points=points + np.array([off_px, 0], np.float32), spread=spread)
 
     def run_batch(self, images: Sequence[np.ndarray]) -> list[Any]:
         self.batches.append((len(images),))

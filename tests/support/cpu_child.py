@@ -15,7 +15,7 @@ from typing import Any
 
 from foreign_network import POINTS, run
 
-import mahtrt.build.judge
+from mahtrt.build import judge
 from mahtrt.machine import describe_machine
 from mahtrt.targets.openvino.run import compile_model
 
@@ -57,7 +57,7 @@ def kernels_of(path: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    mahtrt.build.judge.TIMED_ROUNDS = 1
+    judge.TIMED_ROUNDS = 1
     folder = Path(sys.argv[4])
     document = {
         "commands": use_every_verb(*map(Path, sys.argv[1:5])),

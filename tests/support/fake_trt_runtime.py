@@ -62,7 +62,7 @@ class ICudaEngine:
         self.num_io_tensors = len(self._tensors)
 
     def get_tensor_name(self, index: int) -> str:
-        return list(self._tensors)[index]
+        return str(list(self._tensors)[index])
 
     def get_tensor_mode(self, name: str) -> Any:
         modes = self._trt.TensorIOMode

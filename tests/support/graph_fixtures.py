@@ -50,7 +50,8 @@ def run_ort() -> Callable[..., list[NDArray[np.float32]]]:
         options.log_severity_level = 3
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = ort.InferenceSession(model.SerializeToString(), options)
-        return session.run(None, feed)
+        outputs: list[NDArray[np.float32]] = session.run(None, feed)
+        return outputs
 
     return run
 

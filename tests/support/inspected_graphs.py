@@ -12,7 +12,9 @@ SIZE = 16
 CHANNELS = 32
 
 
-def convolution(name: str, source: str, dtype: type = np.float32) -> tuple[onnx.NodeProto, list]:
+def convolution(
+    name: str, source: str, dtype: type[np.floating] = np.float32
+) -> tuple[onnx.NodeProto, list[onnx.TensorProto]]:
     """A 3x3 convolution of CHANNELS to CHANNELS, and its weights and bias."""
     weight = np.ones((CHANNELS, CHANNELS, 3, 3), dtype)
     constants = [
@@ -27,8 +29,8 @@ def convolution(name: str, source: str, dtype: type = np.float32) -> tuple[onnx.
 def quantized(tensor: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """A symmetric Q/DQ pair over a tensor; gives ``<tensor>_dq``."""
     constants = [
-        numpy_helper.from_array(np.float32(0.1), f"{tensor}_scale"),
-        numpy_helper.from_array(np.int8(0), f"{tensor}_zero"),
+        numpy_helper.from_array(np.array(0.1, np.float32), f"{tensor}_scale"),
+        numpy_helper.from_array(np.array(0, np.int8), f"{tensor}_zero"),
     ]
     tail = [f"{tensor}_scale", f"{tensor}_zero"]
     nodes = [

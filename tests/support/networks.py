@@ -43,6 +43,8 @@ def settle(module: nn.Module) -> nn.Module:
         if isinstance(submodule, nn.BatchNorm2d):
             nn.init.uniform_(submodule.weight, 0.5, 1.5)
             nn.init.normal_(submodule.bias, std=0.3)
+            assert submodule.running_mean is not None
+            assert submodule.running_var is not None
             nn.init.normal_(submodule.running_mean, std=0.3)
             nn.init.uniform_(submodule.running_var, 0.5, 1.5)
     return module
@@ -117,11 +119,13 @@ class Block(nn.Module):
         else:
             mixed = F.scaled_dot_product_attention(q, k, v)
         x = x + self.drop(self.proj(mixed.transpose(1, 2).reshape(b, n, c)))
-        return x + self.fc2(self._gelu(self.fc1(self._norm(x))))
+        change: Tensor = self.fc2(self._gelu(self.fc1(self._norm(x))))
+        return x + change
 
     def _norm(self, x: Tensor) -> Tensor:
         if not self.by_hand:
-            return self.norm2(x)
+            normal: Tensor = self.norm2(x)
+            return normal
         centred = x - x.mean(-1, keepdim=True)
         variance = centred.pow(2).mean(-1, keepdim=True)
         return centred / torch.sqrt(variance + 1e-5) * self.norm2.weight + self.norm2.bias
@@ -159,4 +163,5 @@ class Siamese(nn.Module):
         self.encoder = conv_block(3, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.encoder(x) - self.encoder(x.flip(3))
+        difference: Tensor = self.encoder(x) - self.encoder(x.flip(3))
+        return difference

@@ -3,16 +3,50 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
+import numpy as np
 import onnx
 import pytest
 from tiny_graphs import landmark_net, smooth_images, tiny_spec
 
 from mahtrt.calibration.ranges import collect_ranges
+from mahtrt.data.sample import Sample
 from mahtrt.digest import sha256_of_file
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.planning.blocks import Candidate, find_candidates
+from mahtrt.planning.matrix import BlockRow, Cell, Sensitivity
 from mahtrt.planning.recipe import NetworkToPlan, Recipe, tensors_of_candidates
+
+
+class Photographs:
+    """Smooth images as a data set, without annotations."""
+
+    source = "waves"
+
+    def __init__(self, count: int) -> None:
+        self._images = [
+            (255 * (i - i.min()) / np.ptp(i)).astype(np.uint8).transpose(1, 2, 0)
+            for i in smooth_images(count, seed=9)
+        ]
+        self.names = [f"{i}" for i in range(count)]
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int, /) -> Sample:
+        return Sample(self.names[index], self._images[index])
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))
+
+
+def matrix(cells: tuple[Cell, ...] = (Cell(0.1, 0.05, 0.06, 0.2, 0.2),)) -> Sensitivity:
+    rows = (
+        BlockRow("a", ("n1",), 0.25, "", False, cells),
+        BlockRow("b", ("n2", "n3"), 0.5, "head", False, (Cell(0.3, 0.3, 0.0, 0.3, 0.3, 1, 4.0),)),
+    )
+    return Sensitivity(("sella",), rows, 4, "i" * 64, "o" * 64, "r" * 64, "minmax", 7)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ GOLDEN = tuple(
 def write_onnx(path: Path, off_px: float, batch: int = 1) -> None:
     """Landmarks that follow the image's mean, all off by the same network pixels in x."""
     weight = np.full((32 * 32, 6), 1e-3, np.float32)
-    bias = np.float32([5, 10, 15, 20, 25, 30]) + np.float32([off_px, 0] * 3)
+    bias = np.array([5, 10, 15, 20, 25, 30], np.float32) + np.array([off_px, 0] * 3, np.float32)
     nodes = [
         helper.make_node("Flatten", ["image"], ["flat"]),
         helper.make_node("Gemm", ["flat", "weight", "bias"], ["points"]),
@@ -38,7 +38,7 @@ def write_onnx(path: Path, off_px: float, batch: int = 1) -> None:
         [
             numpy_helper.from_array(weight, "weight"),
             numpy_helper.from_array(bias, "bias"),
-            numpy_helper.from_array(np.int64([batch, 3, 2]), "shape"),
+            numpy_helper.from_array(np.array([batch, 3, 2], np.int64), "shape"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)

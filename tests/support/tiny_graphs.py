@@ -70,7 +70,7 @@ class Builder:
         return self.op("ConvTranspose", [x, weight], scope, kernel_shape=[2, 2], strides=[2, 2])
 
     def resize(self, x: str, scope: str, factor: float = 2.0) -> str:
-        scales = self.constant(f"{scope}.scales", np.float32([1, 1, factor, factor]))
+        scales = self.constant(f"{scope}.scales", np.array([1, 1, factor, factor], np.float32))
         return self.op("Resize", [x, "", scales], scope, mode="linear")
 
     def linear(self, x: str, scope: str, inner: int, outer: int) -> str:
@@ -79,7 +79,9 @@ class Builder:
         return self.op("Add", [self.op("MatMul", [x, weight], scope), bias], f"{scope}.add")
 
     def reshape(self, x: str, scope: str, shape: Sequence[int]) -> str:
-        return self.op("Reshape", [x, self.constant(f"{scope}.shape", np.int64(shape))], scope)
+        return self.op(
+            "Reshape", [x, self.constant(f"{scope}.shape", np.array(shape, np.int64))], scope
+        )
 
     def model(
         self, outputs: dict[str, str], *, size: int = SIZE, batch: int = 1
@@ -207,3 +209,13 @@ def smooth_images(count: int, *, seed: int = 0, size: int = SIZE) -> list[np.nda
         ]
         images.append(np.stack([sum(waves)] * 3).astype(np.float32) * rng.uniform(0.2, 0.6))
     return images
+
+
+def strict_types(model: onnx.ModelProto) -> dict[str, int]:
+    """Element type of every tensor, as inference finds them without looking at what is declared."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    del bare.graph.value_info[:]
+    inferred = onnx.shape_inference.infer_shapes(bare, strict_mode=True).graph
+    infos = (*inferred.input, *inferred.value_info, *inferred.output)
+    return {info.name: info.type.tensor_type.elem_type for info in infos}

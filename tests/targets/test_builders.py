@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
@@ -264,7 +265,7 @@ def test_engines_that_the_card_cannot_run_do_not_run_here(monkeypatch: pytest.Mo
     rtx, enterprise = find_target("tensorrt-rtx"), find_target("tensorrt")
     none = CudaProbe(problem="no driver")
     for probe, able in ((cards("SM89"), True), (cards("SM90"), False), (none, False)):
-        assert rtx.finding(Host(probe_cuda=lambda probe=probe: probe)).able is able
+        assert rtx.finding(Host(probe_cuda=Mock(return_value=probe))).able is able
     for version, able in (("10.16.1", True), ("8.6.1", False)):
         versions = {"tensorrt": version}
         host = Host(versions.get, lambda name: True, lambda: cards("SM90"))

@@ -28,7 +28,7 @@ def test_reshape_of_reshape_becomes_one() -> None:
         helper.make_node("Reshape", ["x", "flat"], ["f"]),
         helper.make_node("Reshape", ["f", "shape"], ["out"]),
     ]
-    constants = {"flat": np.int64([24]), "shape": np.int64([4, 6])}
+    constants = {"flat": np.array([24], np.int64), "shape": np.array([4, 6], np.int64)}
     model = make_graph(nodes, constants, shape=(2, 3, 4))
     assert apply(SimplifyPass(), model) == 1
 
@@ -47,7 +47,7 @@ def test_no_ops_disappear() -> None:
         ),
         helper.make_node("Relu", ["z"], ["out"]),
     ]
-    constants = {"none": np.zeros(8, np.int64), "same": np.int64([1, 2, 4, 4])}
+    constants = {"none": np.zeros(8, np.int64), "same": np.array([1, 2, 4, 4], np.int64)}
     model = make_graph(nodes, constants, shape=(1, 2, 4, 4))
     assert apply(RemoveNoOpsPass(), model) == 4
     assert op_counts(model) == {"Relu": 1}
@@ -58,8 +58,10 @@ def test_pad_and_resize_that_do_something_stay() -> None:
         helper.make_node("Pad", ["x", "one"], ["p"]),
         helper.make_node("Resize", ["p", "", "", "size"], ["out"], mode="linear"),
     ]
-    pads = np.int64([0, 0, 1, 1, 0, 0, 1, 1])
-    model = make_graph(nodes, {"one": pads, "size": np.int64([1, 2, 9, 9])}, shape=(1, 2, 4, 4))
+    pads = np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
+    model = make_graph(
+        nodes, {"one": pads, "size": np.array([1, 2, 9, 9], np.int64)}, shape=(1, 2, 4, 4)
+    )
     assert apply(RemoveNoOpsPass(), model) == 0
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 from graphs import apply, make_graph, op_counts, random_array
@@ -20,12 +23,12 @@ def statistics(prefix: str = "") -> dict[str, np.ndarray]:
     }
 
 
-def norm(source: str, result: str, prefix: str = "", **attributes: float):
+def norm(source: str, result: str, prefix: str = "", **attributes: Any) -> onnx.NodeProto:
     names = [f"{prefix}{name}" for name in ("scale", "shift", "mean", "var")]
     return helper.make_node("BatchNormalization", [source, *names], [result], **attributes)
 
 
-def conv_graph(op: str, weight: np.ndarray, *, bias: bool, **attributes: object) -> ir.Model:
+def conv_graph(op: str, weight: np.ndarray, *, bias: bool, **attributes: Any) -> ir.Model:
     inputs = ["x", "w", "b"] if bias else ["x", "w"]
     constants = {"w": weight, **statistics()}
     if bias:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 import pytest
 from graphs import apply, make_graph, op_counts
 from onnx import helper
 
 from mahtrt.export.passes.fuse_gelu import FuseGeluPass
 
-CONSTANTS = {
+CONSTANTS: dict[str, Any] = {
     "half": np.float32(0.5),
     "one": np.float32(1.0),
     "root2": np.float32(math.sqrt(2.0)),
@@ -37,7 +40,7 @@ HALVED = {
 }
 
 
-def gelu(argument: list, function: str, place: str, one: str = "one"):
+def gelu(argument: list[onnx.NodeProto], function: str, place: str, one: str = "one") -> ir.Model:
     nodes = [
         *argument,
         helper.make_node(function, ["t"], ["e"]),

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import onnx_ir as ir
 import pytest
 from graphs import apply, make_graph, op_counts, random_array
 from onnx import helper
@@ -10,7 +13,9 @@ from mahtrt.export.passes.fuse_layer_norm import FuseLayerNormPass
 N = 8
 
 
-def layer_norm(*, square: str = "Mul", divide: str = "Div", axis: int = -1, width: int = N):
+def layer_norm(
+    *, square: str = "Mul", divide: str = "Div", axis: int = -1, width: int = N
+) -> ir.Model:
     deviations = ["d", "d"] if square == "Mul" else ["d", "two"]
     normal = (
         [helper.make_node("Div", ["d", "std"], ["n"])]
@@ -31,8 +36,8 @@ def layer_norm(*, square: str = "Mul", divide: str = "Div", axis: int = -1, widt
         helper.make_node("Mul", ["scale", "n"], ["s"]),
         helper.make_node("Add", ["bias", "s"], ["out"]),
     ]
-    constants = {
-        "axes": np.int64([axis]),
+    constants: dict[str, Any] = {
+        "axes": np.array([axis], np.int64),
         "two": np.float32(2.0),
         "eps": np.float32(1e-3),
         "scale": random_array(1, width),

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import onnx_ir as ir
 import pytest
 from graphs import apply, make_graph, op_counts, random_array
 from onnx import helper
 
 from mahtrt.errors import ModelError
-from mahtrt.export.passes.assign_scopes import WRAPPED, AssignScopesPass, strip_wrappers
+from mahtrt.export.passes.assign_scopes import AssignScopesPass, strip_wrappers
 from mahtrt.export.passes.graph_edit import SCOPE_KEY
 from mahtrt.export.passes.name_nodes import NameNodesPass
 from mahtrt.export.passes.pipeline import export_passes, run_passes
+from mahtrt.models.wrapping import WRAPPED
 
 EXPORTER_KEY = "pkg.torch.onnx.name_scopes"
 
 
-def chain():
+def chain() -> ir.Model:
     nodes = [
         helper.make_node("Mul", ["x", f"{WRAPPED}.block.scale"], ["m"]),
         helper.make_node("Relu", ["m"], ["r1"]),
@@ -26,7 +28,7 @@ def chain():
     return make_graph(nodes, constants, shape=(2, 3))
 
 
-def scoped_chain():
+def scoped_chain() -> ir.Model:
     model = chain()
     scopes = (
         ["", WRAPPED, f"{WRAPPED}.block", "mul"],
@@ -86,7 +88,7 @@ def test_the_whole_chain_counts_and_keeps_results() -> None:
     model = scoped_chain()
     counts: dict[str, int] = {}
 
-    def passes(graph) -> int:
+    def passes(graph: ir.Model) -> int:
         counts.update(run_passes(graph, export_passes()))
         return sum(counts.values())
 
@@ -98,7 +100,7 @@ def test_the_whole_chain_counts_and_keeps_results() -> None:
 
 def test_a_failing_pass_is_named() -> None:
     class BrokenPass:
-        def __call__(self, model) -> int:
+        def __call__(self, model: ir.Model) -> int:
             raise KeyError("axis")
 
     with pytest.raises(ModelError, match="graph pass BrokenPass: got KeyError: 'axis'"):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -8,7 +10,7 @@ from onnx import helper
 
 from mahtrt.export.passes.graph_edit import SCOPE_KEY
 from mahtrt.export.passes.name_nodes import NameNodesPass
-from mahtrt.export.passes.pyramid import linear_matrix, read_levels
+from mahtrt.export.passes.pyramid import linear_matrix, read_levels, static_shape
 from mahtrt.export.passes.remove_unused import RemoveUnusedPass
 from mahtrt.export.passes.split_pyramid_conv import SplitPyramidConvPass
 from mahtrt.graph.flops import flops_by_node
@@ -27,18 +29,18 @@ def pyramid(
     size: tuple[int, int] = (24, 32),
     batch: int = 1,
     bias: bool = True,
-    resize: dict[str, object] | None = None,
+    resize: dict[str, Any] | None = None,
     by_sizes: bool = False,
     swapped: bool = False,
     outputs: tuple[str, ...] = ("out",),
-    conv: dict[str, object] | None = None,
+    conv: dict[str, Any] | None = None,
 ) -> ir.Model:
     """Features by average pooling, laterals to WIDE channels, a top-down sum, a convolution."""
     constants = {"w": 0.1 * random_array(1, WIDE, WIDE, kernel, kernel), "b": random_array(2, WIDE)}
     nodes = [helper.make_node("Relu", ["x"], ["c0"])]
     below = ""
     for level in range(1, depth + 1):
-        pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
+        pool: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
         nodes.append(helper.make_node("AveragePool", [f"c{level - 1}"], [f"c{level}"], **pool))
     for level in reversed(range(depth + 1)):
         constants[f"w{level}"] = random_array(10 + level, WIDE, channels, 1, 1)
@@ -60,7 +62,11 @@ def pyramid(
         operands = [f"l{level}", f"up{level}"]
         nodes.append(helper.make_node("Add", operands[:: -1 if swapped else 1], [f"p{level}"]))
         below = f"p{level}"
-    arguments = {"kernel_shape": [kernel, kernel], "pads": list(pads), **(conv or {})}
+    arguments: dict[str, Any] = {
+        "kernel_shape": [kernel, kernel],
+        "pads": list(pads),
+        **(conv or {}),
+    }
     if "auto_pad" in arguments:
         del arguments["pads"]
     inputs = [below, "w", *(["b"] if bias else [])]
@@ -112,7 +118,9 @@ def test_the_sum_at_full_resolution_is_gone() -> None:
     wide = [
         node
         for node in model.graph
-        if node.op_type in ("Resize", "Concat") and list(node.outputs[0].shape)[1] == WIDE
+        if node.op_type in ("Resize", "Concat")
+        and (shape := static_shape(node.outputs[0]))
+        and shape[1] == WIDE
     ]
     assert not wide
 
@@ -178,7 +186,7 @@ def test_scopes_names_and_precision() -> None:
 
 def test_the_interpolation_as_a_matrix() -> None:
     np.testing.assert_allclose(
-        linear_matrix(2, 4), [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]], atol=1e-12
+        linear_matrix(2, 4), np.array([[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]), atol=1e-12
     )
     np.testing.assert_array_equal(linear_matrix(1, 3), np.ones((3, 1)))
     np.testing.assert_array_equal(linear_matrix(5, 5), np.eye(5))

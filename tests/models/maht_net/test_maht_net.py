@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import pytest
 import torch
 from small_maht_net import small_net
+from torch import nn
 
 from mahtrt.models.families import build_model
 from mahtrt.models.maht_net.bottleneck import TransformerBottleneck, sine_position_table
@@ -31,6 +33,7 @@ def test_every_variant_gives_its_specs_outputs(variant: str) -> None:
     assert spec.num_landmarks == 7
     assert outputs["landmarks"].shape == (2, 7, 2)
     assert outputs["confidence"].shape == outputs["spread"].shape == (2, 7)
+    assert spec.decode.heatmap_size is not None
     assert outputs["heatmaps"].shape == (2, 7, *spec.decode.heatmap_size)
     assert spec.decode.heatmap_size == tuple(side // 4 for side in spec.input.size)
 
@@ -136,6 +139,8 @@ def test_a_network_with_temperature_one_says_the_centre_whatever_the_image() -> 
         module = small_net(seed=1, temperature=temperature).eval()
         with torch.inference_mode():
             for conv in module.head.heatmaps:  # not the near-empty maps of the start
+                assert isinstance(conv, nn.Conv2d)
+                assert conv.bias is not None
                 conv.bias.zero_()
                 conv.weight.mul_(30)
             heads[temperature] = module(images)
@@ -193,7 +198,7 @@ def test_swin_shifts_every_second_window() -> None:
     module = bottleneck(transformer="swin", window_size=4, input_size=(256, 384))
     assert module.grid == (8, 12)
     unshifted = copy.deepcopy(module)
-    unshifted.layers[1].shift_size = 0
+    unshifted.layers[1].__dict__["shift_size"] = 0
     assert [layer.shift_size for layer in module.layers] == [0, 2]
 
     far = influence(unshifted, 3, 3)
@@ -209,7 +214,8 @@ def test_swin_shifts_every_second_window() -> None:
 
 def test_swin_windows_are_no_larger_than_the_grid() -> None:
     module = bottleneck(transformer="swin", window_size=8, input_size=(64, 96))
-    assert [(layer.window_size, layer.shift_size) for layer in module.layers] == [(2, 0), (2, 1)]
+    sizes: list[Any] = [(layer.window_size, layer.shift_size) for layer in module.layers]
+    assert sizes == [(2, 0), (2, 1)]
     assert bool((influence(module, 0, 0)[:2, :2] > 1e-5).all())
 
 

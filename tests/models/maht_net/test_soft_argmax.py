@@ -32,7 +32,7 @@ def test_a_single_cell_is_found_in_the_network_frame(
         (OutputSpec("landmarks", "landmarks", frame="heatmap"),),
         decode=DecodeSpec(heatmap_size=(rows, columns)),
     )
-    expected = network_from_output(np.float32([column, row]), "heatmap", spec)
+    expected = network_from_output(np.array([column, row], np.float32), "heatmap", spec)
     np.testing.assert_allclose(landmarks[0, 0], expected, atol=1e-3)
     assert confidence.item() == 1.0
     assert 0.0 <= spread.item() < 0.01

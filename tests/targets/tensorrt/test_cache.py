@@ -7,6 +7,7 @@ import os
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_the_same_key_gives_the_same_engine(cache: EngineCache, tmp_path: Path) 
     ],
 )
 def test_any_other_key_misses_and_the_field_is_named(
-    cache: EngineCache, tmp_path: Path, field: str, value: object, said: str
+    cache: EngineCache, tmp_path: Path, field: str, value: Any, said: str
 ) -> None:
     entry = put(cache, tmp_path)
     other = replace(KEY, **{field: value})

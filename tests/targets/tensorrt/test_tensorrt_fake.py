@@ -197,7 +197,7 @@ def test_a_damaged_engine_is_built_again(build: Build, tmp_path: Path) -> None:
 def test_a_parser_error_names_the_node(build: Build, graph: Path) -> None:
     model = onnx.load(graph)
     zero = next(each for each in model.graph.initializer if each.name == "image_zero")
-    zero.CopyFrom(onnx.numpy_helper.from_array(np.int8(5), "image_zero"))
+    zero.CopyFrom(onnx.numpy_helper.from_array(np.array(5, np.int8), "image_zero"))
     onnx.save(model, graph)
     with pytest.raises(BuildError, match=r"node number 0 \(QuantizeLinear\).*asymmetric"):
         build()

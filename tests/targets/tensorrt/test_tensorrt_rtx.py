@@ -154,8 +154,8 @@ def wide_network(folder: Path) -> Path:
         channels = 3 if index == 0 else 64
         kernel = rng.standard_normal((64, channels, 3, 3)).astype(np.float32)
         weights.append(numpy_helper.from_array(kernel, f"kernel{index}"))
-        pads = {"pads": [1, 1, 1, 1], "dilations": [1, 1]}
-        nodes.append(helper.make_node("Conv", [last, f"kernel{index}"], [f"c{index}"], **pads))
+        inputs = [last, f"kernel{index}"]
+        nodes.append(helper.make_node("Conv", inputs, [f"c{index}"], pads=[1] * 4))
         nodes.append(helper.make_node("Gelu", [f"c{index}"], [f"g{index}"]))
         last = f"g{index}"
     value = helper.make_tensor_value_info

@@ -82,11 +82,11 @@ def make_model(
     module = SoftArgmax2d(temperature, (rows, columns), image)
     constants = {
         "two": np.asarray(2, kind),
-        "flat_shape": np.int64(cells),
-        "shape": np.int64(MAPS),
-        "last": np.int64([-1]),
-        "x_axis": np.int64([-2 if negative_axes else 2]),
-        "y_axis": np.int64([-1 if negative_axes else 3]),
+        "flat_shape": np.array(cells, np.int64),
+        "shape": np.array(MAPS, np.int64),
+        "last": np.array([-1], np.int64),
+        "x_axis": np.array([-2 if negative_axes else 2], np.int64),
+        "y_axis": np.array([-1 if negative_axes else 3], np.int64),
         "x_px": module.x_px.numpy() + np.float32(shift_px),
         "y_px": module.y_px.numpy(),
         "temperature": np.float32(temperature),

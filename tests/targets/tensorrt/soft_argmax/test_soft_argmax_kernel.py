@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from soft_argmax_cpu import Array, CpuKernel, definition
-from soft_argmax_ptx import PTX, compile_ptx, compiler_of
+from soft_argmax_ptx import compile_ptx, compiler_of
 
+from mahtrt.targets.tensorrt.soft_argmax import KERNEL as PTX
 from mahtrt.targets.tensorrt.soft_argmax.plugin import temperature_bits
 
 Kernel = Callable[..., tuple[Array, Array, Array]]

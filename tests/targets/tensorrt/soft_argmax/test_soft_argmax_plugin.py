@@ -116,7 +116,7 @@ class Definition:
         assert self.implement is not None
         name, ptx, launch, extra = self.implement(desc, *fields.values(), outputs, 0)
         assert isinstance(launch, KernelLaunchParams)
-        assert isinstance(extra, SymExprs)
+        assert isinstance(extra, SymIntExprs)
         return SimpleNamespace(
             outputs=outputs, name=name, ptx=ptx, launch=launch, extra=[e.value for e in extra]
         )
@@ -187,15 +187,15 @@ def make_model(
     element: int = TensorProto.FLOAT,
 ) -> onnx.ModelProto:
     """A fused graph of nothing else, as the pass leaves it."""
+    attributes: dict[str, Any] = {"temperature": temperature, "input_size": list(image)}
+    attributes |= fusion.PLUGIN_ATTRIBUTES
     node = helper.make_node(
         fusion.OP_TYPE,
         ["heatmaps"],
         ["landmarks", "confidence", "spread"],
         name="soft_argmax",
         domain=fusion.DOMAIN,
-        temperature=temperature,
-        input_size=list(image),
-        **fusion.PLUGIN_ATTRIBUTES,
+        **attributes,
     )
     outputs = {"landmarks": (*shape[:2], 2), "confidence": shape[:2], "spread": shape[:2]}
     graph = helper.make_graph(

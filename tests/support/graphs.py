@@ -51,7 +51,9 @@ def apply(
     graph_pass: Callable[[ir.Model], int], model: ir.Model, *, tolerance: float = 1e-5
 ) -> int:
     """Run a pass; the outputs must stay what they were. Returns the pass's count."""
-    shape = [int(size) for size in model.graph.inputs[0].shape]
+    declared = model.graph.inputs[0].shape
+    assert declared is not None
+    shape = list(declared.numpy())
     image = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     before = run(model, image)
     changes = graph_pass(model)
