@@ -21,7 +21,7 @@ if importlib.util.find_spec("mahtrt") is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mahtrt.targets.tensorrt.flavours import FLAVOURS, Flavour
-from mahtrt.targets.tensorrt.options import TensorRtOptions, known_capabilities
+from mahtrt.targets.tensorrt.options import known_capabilities
 
 MARK = "@@ "
 IMAGES, TIMED_RUNS = "phantom:8@99", 50
@@ -113,7 +113,7 @@ def run_one(
 
     spec = read_graph(fp32_onnx).spec
     started = time.monotonic()
-    options = EngineOptions(own=(TensorRtOptions(cache=False),))
+    options = EngineOptions(cache=False)
     built = find_target(flavour).build(graph, precision, folder, options)
     yield {
         "build_s": round(time.monotonic() - started, 2),

@@ -18,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 
+from mahtrt.cache import cache_folder
 from mahtrt.calibration.plan import save_plan
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.subset import NetworkTensors, Subset
@@ -35,7 +36,6 @@ from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.workbench import BenchSettings
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import EngineOptions
-from mahtrt.targets.tensorrt.cache import cache_folder
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def main() -> None:
             minutes=given.plan_minutes,
             seed=given.seed,
             consider_excluded=given.consider_excluded,
-            bench=BenchSettings(given.threads, given.eval_images, given.rounds),
+            bench=BenchSettings(EngineOptions(given.threads), given.eval_images, given.rounds),
         ),
         network,
         sensitivity,

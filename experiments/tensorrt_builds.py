@@ -210,11 +210,11 @@ def _built(row: Row, onnx: Path, scratch: Path) -> Row:
     from mahtrt.targets.target import EngineOptions
     from mahtrt.targets.tensorrt.options import TensorRtOptions
 
-    own = TensorRtOptions(compute_capabilities=row.capabilities, cache=False)
+    own = TensorRtOptions(compute_capabilities=row.capabilities)
     started = time.monotonic()
     try:
         artifact = find_target(FLAVOUR).build(
-            onnx, row.precision, scratch, EngineOptions(own=(own,))
+            onnx, row.precision, scratch, EngineOptions(cache=False, target_options=(own,))
         )
     except MahtrtError as error:
         return row.with_(error=_one_line(error))

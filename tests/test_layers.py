@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "mahtrt"
 GROUND = (
-    *("errors", "spec", "schema", "atomic", "digest", "interrupt", "machine", "cuda", "progress"),
+    *("errors", "spec", "schema", "atomic", "digest", "interrupt", "machine"),
+    *("cuda", "cache", "progress"),
 )
 LAYERS = (
     *("ground", "data", "bundle", "measure", "targets", "runtime", "graph", "precision"),

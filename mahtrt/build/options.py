@@ -10,8 +10,7 @@ from mahtrt.errors import UsageError
 from mahtrt.measure.limits import Limits
 from mahtrt.models.reference import ModelSource
 from mahtrt.targets.graph_kinds import FloatType
-from mahtrt.targets.target import EngineOptions
-from mahtrt.targets.tensorrt.options import TensorRtOptions
+from mahtrt.targets.target import EngineOptions, TargetOptions
 
 AUTO = "auto"
 AUTO_METHOD = "auto"
@@ -81,7 +80,9 @@ class BuildOptions:
         golden: Keep a few of the checked images in the bundle, with the reference's landmarks.
         keep_failed: Write the bundle although an engine failed its gate.
         threads: Of one inference.
-        tensorrt: Of TensorRT builds.
+        cache: Whether engines and sensitivities of earlier builds are used again, and these kept.
+        cache_dir: Folder in which they are kept; None: :func:`mahtrt.cache.cache_folder` says.
+        target_options: Options that only some targets have, such as ``TensorRtOptions``.
     """
 
     onnx: Path
@@ -107,12 +108,19 @@ class BuildOptions:
     golden: bool = True
     keep_failed: bool = False
     threads: int | None = None
-    tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)
+    cache: bool = True
+    cache_dir: Path | None = None
+    target_options: tuple[TargetOptions, ...] = ()
 
     @property
     def engine(self) -> EngineOptions:
         """How engines are built."""
-        return EngineOptions(self.threads, own=(self.tensorrt,))
+        return EngineOptions(
+            self.threads,
+            cache=self.cache,
+            cache_dir=self.cache_dir,
+            target_options=self.target_options,
+        )
 
     @property
     def calibration(self) -> CalibrationOptions:

@@ -9,6 +9,7 @@ from pathlib import Path
 from mahtrt.build.images import ImageSets
 from mahtrt.build.options import AUTO_METHOD, AUTO_PLAN, CalibrationOptions
 from mahtrt.build.request import Request
+from mahtrt.cache import cache_folder
 from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Method
 from mahtrt.calibration.plan import Plan, default_plan, load_plan
 from mahtrt.data.sample import Dataset
@@ -24,7 +25,6 @@ from mahtrt.planning.workbench import BenchSettings
 from mahtrt.progress import StageProgress
 from mahtrt.targets.table import TARGETS, find_target
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions
-from mahtrt.targets.tensorrt.cache import cache_folder
 
 SENSITIVITY_IMAGES = 8
 # Held back from the calibration images, so that a plan is not chosen on those that judge it.
@@ -142,7 +142,7 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
     target = planning_target(request.targets, options.engine)
     kept, judged = _split(calib)
     rest = NetworkTensors(kept, graph.spec.input)
-    cache = cache_folder(options.tensorrt.cache_dir) if options.tensorrt.cache else None
+    cache = cache_folder(options.cache_dir) if options.cache else None
     bits = find_target(target).weight_bits(options.weight_bits)
     settings = AttributionOptions(options.calibration, bits, cache)
     attribution = attribute(graph, rest, settings, progress)
@@ -152,10 +152,9 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
             minutes=options.plan_minutes,
             seed=options.seed,
             bench=BenchSettings(
-                threads=options.threads,
+                engine=options.engine,
                 images=len(judged),
                 int8_float=options.int8_float,
-                tensorrt=options.tensorrt,
             ),
         ),
         attribution.network,

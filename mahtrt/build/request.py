@@ -11,8 +11,7 @@ from mahtrt.errors import MissingComponentError, ModelError, UsageError
 from mahtrt.graph.graph_file import GraphFile, read_graph
 from mahtrt.progress import StageProgress
 from mahtrt.targets.graph_kinds import GraphKind
-from mahtrt.targets.table import TARGETS, all_targets, find_target
-from mahtrt.targets.tensorrt.options import TensorRtOptions
+from mahtrt.targets.table import TARGETS, all_targets, check_options, find_target
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 INT8_FLOATS = ("fp16", "bf16", "fp32")
@@ -80,7 +79,7 @@ def check(options: BuildOptions, progress: StageProgress) -> Request:
     targets = _targets(options)
     _check_options(options)
     _check_precisions(options.precisions, targets)
-    _check_target_options(options, targets)
+    check_options(targets, options.engine)
     check_replaceable(options.out.resolve())
     progress("reading", 0, 0)
     graph = read_graph(options.onnx)
@@ -145,18 +144,4 @@ def _check_precisions(precisions: Sequence[str], targets: Sequence[str]) -> None
             got=f"target {', '.join(targets)}",
             expected=f"one that computes in {precision.upper()} ({', '.join(others)})",
             fix="Add it with --target, or build another precision.",
-        )
-
-
-def _check_target_options(options: BuildOptions, targets: Sequence[str]) -> None:
-    for name in targets:
-        find_target(name).check(options.engine)
-    # The cache keeps sensitivities too, whatever the target.
-    kept = TensorRtOptions(cache=options.tensorrt.cache, cache_dir=options.tensorrt.cache_dir)
-    takers = [t.name for t in all_targets() if t.own_options is TensorRtOptions]
-    if options.tensorrt != kept and not set(takers) & set(targets):
-        raise UsageError(
-            "options for TensorRT",
-            got=f"target {', '.join(targets)}",
-            expected=" or ".join(f"--target {name}" for name in takers),
         )

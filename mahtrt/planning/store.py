@@ -39,7 +39,7 @@ class FoundStore:
     """Results by key.
 
     Args:
-        folder: The cache (:func:`mahtrt.targets.tensorrt.cache.cache_folder`); None keeps nothing.
+        folder: The cache (:func:`mahtrt.cache.cache_folder`); None keeps nothing.
     """
 
     def __init__(self, folder: Path | None) -> None:

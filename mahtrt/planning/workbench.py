@@ -7,7 +7,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -29,8 +29,7 @@ from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend
 from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half
 from mahtrt.targets.table import find_target
-from mahtrt.targets.target import EngineOptions, Target
-from mahtrt.targets.tensorrt.options import TensorRtOptions
+from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Target
 
 _TIMED_TENSORS = 4
 _FINITE_IMAGES = 2  # FP16 overflows in one image or in none
@@ -67,21 +66,19 @@ class BenchSettings:
     """How engines are built and timed.
 
     Attributes:
-        threads: Of one inference; None leaves it to the runtime.
+        engine: How engines are built and opened.
         images: How many images of the evaluation data to use.
         rounds: Timed rounds of a race, fewer when its time is over.
         min_rounds: At least so many, whatever the time.
         int8_float: What the rest of an INT8 engine computes in, where the graph's types decide
             (TensorRT); the plan without INT8 is all of it.
-        tensorrt: How engines of TensorRT are built.
     """
 
-    threads: int | None = None
+    engine: EngineOptions = DEFAULT_OPTIONS
     images: int = 16
     rounds: int = 60
     min_rounds: int = 7
     int8_float: Literal["fp16", "bf16", "fp32"] = "fp16"
-    tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)
 
 
 class TargetBench:
@@ -111,9 +108,7 @@ class TargetBench:
         self.network, self.graph = network, network.graph
         self.target, self.settings = target, settings or BenchSettings()
         self._kind = find_target(target)
-        self._options = EngineOptions(
-            self.settings.threads, trial=True, progress=tell, own=(self.settings.tensorrt,)
-        )
+        self._options = replace(self.settings.engine, trial=True, progress=tell)
         self._kind.check_timing(self._options)
         self._built = 0
         self._engines: dict[tuple[str, ...], _Engine] = {}
@@ -123,7 +118,7 @@ class TargetBench:
         if self._float_kind == Half("fp16"):
             from mahtrt.precision.check import check_half
 
-            check_half(self.graph, self._images.tensors[:_FINITE_IMAGES], self.settings.threads)
+            check_half(self.graph, self._images.tensors[:_FINITE_IMAGES], self._options.threads)
         self._folder = tempfile.TemporaryDirectory(prefix="mahtrt-plan-")
 
     @property
@@ -167,7 +162,7 @@ class TargetBench:
         owners = find_owners(engine.model, self.network.candidates)
         tensor = self._images.batches(self.graph.batch)[0]
         layers = self._kind.profile(
-            engine.artifact, engine.backend, tensor, threads=self.settings.threads
+            engine.artifact, engine.backend, tensor, threads=self._options.threads
         )
         return time_by_block(layers, owners)
 
@@ -262,7 +257,7 @@ class TargetBench:
             device=artifact.device,
             versions=artifact.versions,
         )
-        backend = kind.open(record, artifact.files, self.graph.spec, threads=self.settings.threads)
+        backend = kind.open(record, artifact.files, self.graph.spec, threads=self._options.threads)
         return _Engine(backend, artifact, model, folder)
 
     def _find(self, engine: _Engine) -> LandmarkSet:

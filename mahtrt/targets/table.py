@@ -6,9 +6,10 @@ The entries are strings, resolved on use, so that looking at the table imports n
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 
 from mahtrt.errors import UsageError
-from mahtrt.targets.target import Target
+from mahtrt.targets.target import EngineOptions, Target
 
 # Name to ``module:object``, in the order in which they are listed and built.
 TARGETS = {
@@ -39,6 +40,28 @@ def find_target(name: str) -> Target:
 def all_targets() -> list[Target]:
     """Every target, in the order of the table."""
     return [find_target(name) for name in TARGETS]
+
+
+def check_options(names: Sequence[str], options: EngineOptions) -> None:
+    """Refuse options that none of the targets to build for has, and what each target refuses.
+
+    Raises:
+        UsageError: Options that contradict each other, or that no target takes.
+        MissingComponentError: Something that building needs is not on this machine.
+    """
+    targets = [find_target(name) for name in names]
+    for target in targets:
+        target.check(options)
+    for given in options.target_options:
+        kind = type(given)
+        if given == kind() or any(target.options_type is kind for target in targets):
+            continue
+        takers = [target.name for target in all_targets() if target.options_type is kind]
+        raise UsageError(
+            f"options for {given.title}",
+            got=f"target {', '.join(names)}",
+            expected=" or ".join(f"--target {name}" for name in takers),
+        )
 
 
 def reference_target() -> str:

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from mahtrt.bundle.manifest import EngineRecord, Precision
 from mahtrt.cuda import CudaProbe, probe_cuda
@@ -59,6 +59,16 @@ class Finding:
     fix: str = ""
 
 
+class TargetOptions(Protocol):
+    """A dataclass of options that only some targets have; all of them have defaults.
+
+    Attributes:
+        title: What messages call those targets.
+    """
+
+    title: ClassVar[str]
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """How an engine is built.
@@ -67,17 +77,21 @@ class EngineOptions:
         threads: Threads of one inference, or of a builder; None leaves their number to the runtime.
         trial: The engine is only compared with others: nothing is tuned by measurement.
         progress: Takes a line of text about once a second of a long build.
-        own: Options that only some targets have, one object of each kind.
+        cache: Whether engines of earlier builds are used again, and this one is kept.
+        cache_dir: Folder in which they are kept; None: :func:`mahtrt.cache.cache_folder` says.
+        target_options: Options that only some targets have, one object of each kind.
     """
 
     threads: int | None = None
     trial: bool = False
     progress: Callable[[str], None] | None = None
-    own: tuple[object, ...] = ()
+    cache: bool = True
+    cache_dir: Path | None = None
+    target_options: tuple[TargetOptions, ...] = ()
 
     def of(self, kind: type[T]) -> T:
         """The options of one kind, or its defaults where none were given."""
-        return next((each for each in self.own if isinstance(each, kind)), kind())
+        return next((each for each in self.target_options if isinstance(each, kind)), kind())
 
 
 DEFAULT_OPTIONS = EngineOptions()
@@ -92,7 +106,7 @@ class Target(ABC):
         package: Import name of the package that it needs.
         precisions: What it builds.
         extra: The extra of mahtrt that brings the package; "" for a core dependency.
-        own_options: Class of the options that only this target has, see :class:`EngineOptions`.
+        options_type: Class of the options that only this target has, see :class:`EngineOptions`.
         rank: Which target a plan is made for where several run here: the one of the highest rank.
     """
 
@@ -100,7 +114,7 @@ class Target(ABC):
     package: str
     precisions: tuple[Precision, ...]
     extra: str = ""
-    own_options: type | None = None
+    options_type: type[TargetOptions] | None = None
     rank: int = 0
 
     @property

@@ -83,8 +83,6 @@ class TensorRtArguments:
             optimization_level=self.optimization_level,
             hardware_compatibility=self.hardware_compatibility,  # type: ignore[arg-type]
             compute_capabilities=tuple(self.compute_capability or ()),
-            cache=self.cache,
-            cache_dir=self.cache_dir,
             fuse_soft_argmax=self.fuse_soft_argmax,
             timeout_s=self.timeout,
         )
@@ -193,7 +191,9 @@ class BuildArguments(TensorRtArguments, CalibrationArguments, ReferenceArguments
             golden=self.golden,
             keep_failed=self.keep_failed,
             threads=self.threads,
-            tensorrt=self.tensorrt(),
+            cache=self.cache,
+            cache_dir=self.cache_dir,
+            target_options=(self.tensorrt(),),
         )
 
 

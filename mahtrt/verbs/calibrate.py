@@ -134,7 +134,7 @@ def _attribution(
 ) -> Attribution:
     """Scales for all blocks, and what INT8 costs in each."""
     from mahtrt.build.planned import AttributionOptions, attribute
-    from mahtrt.targets.tensorrt.cache import cache_folder
+    from mahtrt.cache import cache_folder
 
     cache = cache_folder(options.cache_dir) if options.cache else None
     how = AttributionOptions(options.calibration, weight_bits, cache, options.images)

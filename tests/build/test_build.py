@@ -317,11 +317,11 @@ def test_without_any_target_it_says_so(
             "onnxruntime, tensorrt, tensorrt-rtx",
         ),
         ({"int8_float": "fp8"}, UsageError, "--int8-float"),
-        ({"tensorrt": TensorRtOptions(workspace_mib=64)}, UsageError, "--target tensorrt"),
+        ({"target_options": (TensorRtOptions(workspace_mib=64),)}, UsageError, "--target tensorrt"),
         (
             {
                 "targets": ("tensorrt-rtx",),
-                "tensorrt": TensorRtOptions(compute_capabilities=("SM1",)),
+                "target_options": (TensorRtOptions(compute_capabilities=("SM1",)),),
             },
             UsageError,
             "SM1",

@@ -44,7 +44,7 @@ def options(network: ForeignNetwork, out: Path, **changed: Any) -> BuildOptions:
     asked = {
         "precisions": PRECISIONS,
         "targets": ("tensorrt-rtx",),
-        "tensorrt": TensorRtOptions(compute_capabilities=("SM89",)),
+        "target_options": (TensorRtOptions(compute_capabilities=("SM89",)),),
     }
     return make_options(network, out, **(asked | changed))
 
@@ -145,7 +145,7 @@ def test_the_same_engine_comes_from_the_cache(
     assert plans[0].read_bytes() == plans[1].read_bytes()
     assert not any(told)
     asked = dataclasses.replace(
-        asked, tensorrt=TensorRtOptions(compute_capabilities=("SM89",), workspace_mib=64)
+        asked, target_options=(TensorRtOptions(compute_capabilities=("SM89",), workspace_mib=64),)
     )
     (other,) = build(asked, progress).manifest.engines
     assert not other.build["cached"]
@@ -197,7 +197,7 @@ def test_numbers_beyond_fp16_are_refused_before_any_engine(
 
 
 def test_all_targets_that_run_here_are_auto(built: BuildResult, foreign_network: Any) -> None:
-    asked = options(foreign_network, built.path, targets=("auto",), tensorrt=TensorRtOptions())
+    asked = options(foreign_network, built.path, targets=("auto",), target_options=())
     targets = check(asked, silent).targets
     assert targets == ("openvino", "onnxruntime")
     assert read_bundle(built.path).manifest.default_engine == "tensorrt-rtx-int8"

@@ -25,7 +25,6 @@ from mahtrt.planning.blocks import compose, decidable
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult
 from mahtrt.planning.recipe import NetworkToPlan
-from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 
 def options(network: ForeignNetwork, out: Path, **changed: Any) -> BuildOptions:
@@ -119,11 +118,9 @@ def test_the_cache_is_for_sensitivities_too(
     foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planned_module, "make_plan", Planner(int8=True))
-    kept = TensorRtOptions(cache_dir=tmp_path / "cache")
-    build(options(foreign_network, tmp_path / "b.mahtrt", tensorrt=kept))
+    build(options(foreign_network, tmp_path / "b.mahtrt", cache_dir=tmp_path / "cache"))
     assert list((tmp_path / "cache/sensitivity").iterdir())
-    none = TensorRtOptions(cache=False)
-    build(options(foreign_network, tmp_path / "b.mahtrt", tensorrt=none))
+    build(options(foreign_network, tmp_path / "b.mahtrt", cache=False))
 
 
 def test_the_real_planner_in_a_build(foreign_network: ForeignNetwork, tmp_path: Path) -> None:

@@ -51,8 +51,8 @@ def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Fake
 
 @pytest.fixture
 def settings(tmp_path: Path) -> BenchSettings:
-    options = TensorRtOptions(cache_dir=tmp_path / "cache")
-    return BenchSettings(threads=1, images=2, rounds=9, min_rounds=9, tensorrt=options)
+    engine = EngineOptions(threads=1, cache_dir=tmp_path / "cache")
+    return BenchSettings(engine, images=2, rounds=9, min_rounds=9)
 
 
 def types_of(model: onnx.ModelProto) -> set[int]:
@@ -205,7 +205,7 @@ def test_engines_for_other_gpus_cannot_be_planned_with(monkeypatch: pytest.Monke
     target.check_timing(EngineOptions())
     other = TensorRtOptions(compute_capabilities=("SM120",))
     with pytest.raises(MissingComponentError, match=r"engines for SM120, which NVIDIA RTX 4090"):
-        target.check_timing(EngineOptions(own=(other,)))
+        target.check_timing(EngineOptions(target_options=(other,)))
 
 
 def test_numbers_beyond_fp16_are_refused_up_front(

@@ -22,10 +22,11 @@ from mahtrt.planning.proposals import BASELINES
 from mahtrt.planning.recipe import NetworkToPlan, RecipeOptions, make_recipe
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.workbench import BenchSettings, TargetBench
+from mahtrt.targets.target import EngineOptions
 
 # What rounding a landmark to BF16 would move it by: half a step of the numbers from 16 to 32.
 BF16_PX = 1 / 16
-SETTINGS = BenchSettings(threads=1, images=3, rounds=5, min_rounds=3)
+SETTINGS = BenchSettings(EngineOptions(threads=1), images=3, rounds=5, min_rounds=3)
 
 
 @pytest.fixture(scope="module")

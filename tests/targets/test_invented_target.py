@@ -13,7 +13,7 @@ from pathlib import Path
 import abacus.target
 import numpy as np
 import pytest
-from abacus.target import MAGIC, AbacusBackend
+from abacus.target import MAGIC, AbacusBackend, AbacusOptions
 from build_options import make_options
 from foreign_network import ForeignNetwork
 
@@ -23,7 +23,7 @@ from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.build.build import build
 from mahtrt.build.result import BuildResult
 from mahtrt.data.datasets import open_dataset
-from mahtrt.errors import MissingComponentError
+from mahtrt.errors import MissingComponentError, UsageError
 from mahtrt.runtime.session import open_session
 from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.targets.table import TARGETS
@@ -43,8 +43,14 @@ def _in_the_table() -> Iterator[None]:
 def built(foreign_network: ForeignNetwork, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
     """With the device: FP32, FP16 and INT8 beside FP16, judged on the engines themselves."""
     out = tmp_path_factory.mktemp("abacus") / "with.mahtrt"
-    precisions = ("fp32", "fp16", "int8")
-    return build(make_options(foreign_network, out, targets=("auto",), precisions=precisions))
+    asked = make_options(
+        foreign_network,
+        out,
+        targets=("auto",),
+        precisions=("fp32", "fp16", "int8"),
+        target_options=(AbacusOptions(rods=13),),
+    )
+    return build(asked)
 
 
 @pytest.fixture
@@ -66,6 +72,15 @@ def test_its_engines_are_built_and_judged(built: BuildResult) -> None:
     assert built.manifest.gate["engines"]["abacus-fp32"]["measured_on"] == "engine"
     assert built.manifest.calibration["weight_bits"]["int8-fp16"] == 8
     assert "abacus-fp32: built with 5 beads a rod" in built.notes
+    assert records["abacus-fp32"].device["rods"] == 13
+
+
+def test_its_options_are_for_it_alone(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
+    few = {"target_options": (AbacusOptions(rods=0),)}
+    with pytest.raises(UsageError, match=r"options for an abacus: .* expected --target abacus"):
+        build(make_options(foreign_network, tmp_path / "b", **few))
+    with pytest.raises(UsageError, match="rods: got 0"):
+        build(make_options(foreign_network, tmp_path / "b", targets=("abacus",), **few))
 
 
 def absent(built: BuildResult) -> dict[str, str]:

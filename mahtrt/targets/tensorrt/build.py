@@ -85,18 +85,18 @@ def build_engine(
         MissingComponentError: The package or the GPU is missing, or the version is unknown.
     """
     own = options.of(TensorRtOptions)
-    trt, device = check_request(flavour, own)
+    trt, device = check_request(flavour, options)
     version = str(trt.__version__)
     key = _key(onnx_path, precision, flavour, version, device, own)
     job = _Job(onnx_path, out_dir, flavour, version, device, own, key, options.threads)
     cache, notes = None, [*device.notes, *ignored_options(own, flavour)]
-    if own.cache:
-        cache, problem = open_cache(own.cache_dir)
+    if options.cache:
+        cache, problem = open_cache(options.cache_dir)
         notes += [problem] if problem else []
     return _from_cache(job, cache, notes) or _built(job, cache, notes, options.progress)
 
 
-def check_request(flavour: Flavour, options: TensorRtOptions) -> tuple[Any, BuildDevice]:
+def check_request(flavour: Flavour, options: EngineOptions) -> tuple[Any, BuildDevice]:
     """Everything of a build that can be refused before there is a graph.
 
     Returns:
@@ -107,10 +107,11 @@ def check_request(flavour: Flavour, options: TensorRtOptions) -> tuple[Any, Buil
         InputError: A cache folder was asked for and cannot be used.
         MissingComponentError: The package or the GPU is missing, or the version is unknown.
     """
-    check_options(options, flavour)
+    own = options.of(TensorRtOptions)
+    check_options(own, flavour)
     trt = load_flavour(flavour)
-    device = choose_device(flavour, options, trt, probe_cuda())
-    if options.fuse_soft_argmax:
+    device = choose_device(flavour, own, trt, probe_cuda())
+    if own.fuse_soft_argmax:
         soft_argmax.check_support(trt)
     if options.cache:
         open_cache(options.cache_dir)

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mahtrt.atomic import atomic_path, write_text_atomic
+from mahtrt.cache import ENVIRONMENT, cache_folder
 from mahtrt.digest import sha256_of_bytes, sha256_of_file
 from mahtrt.errors import InputError, IntegrityError, MahtrtError
 from mahtrt.schema import check_schema, dataclass_from
@@ -37,7 +38,6 @@ ENTRY_SCHEMA = "mahtrt.cached-engine/1"
 LIMIT_BYTES = 8 * 2**30
 # Entries are a few kilobytes and outlive their engines: they know how long a build takes.
 LIMIT_ENTRIES = 1000
-ENVIRONMENT = "MAHTRT_CACHE_DIR"
 
 Outcome = Literal["taken", "gone", "damaged"]
 
@@ -244,16 +244,6 @@ def _age(place: Path) -> float:
         return -place.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def cache_folder(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """The folder: as given, else $MAHTRT_CACHE_DIR, $XDG_CACHE_HOME/mahtrt, ~/.cache/mahtrt."""
-    if given is not None:
-        return given
-    if environment.get(ENVIRONMENT):
-        return Path(environment[ENVIRONMENT])
-    base = environment.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "mahtrt"
 
 
 def open_cache(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from mahtrt.errors import MissingComponentError, UsageError
 from mahtrt.targets.tensorrt.flavours import Flavour
@@ -29,19 +28,16 @@ class TensorRtOptions:
             (enterprise only; TensorRT-RTX has compute capabilities instead).
         compute_capabilities: Such as ``SM86`` (TensorRT-RTX only). Empty: the GPU's here, without
             a GPU ``DEFAULT_CAPABILITIES``.
-        cache: Reuse engines and kernel timings of earlier builds, and keep those of this one.
-        cache_dir: Where they are kept; None: see
-            :func:`mahtrt.targets.tensorrt.cache.cache_folder`.
         fuse_soft_argmax: Experimental: the soft-argmax as one plugin (enterprise only).
         timeout_s: A build that takes longer is stopped; None: no limit.
     """
+
+    title: ClassVar[str] = "TensorRT"
 
     workspace_mib: int | None = None
     optimization_level: int | None = None
     hardware_compatibility: HardwareCompatibility = "none"
     compute_capabilities: tuple[str, ...] = ()
-    cache: bool = True
-    cache_dir: Path | None = None
     fuse_soft_argmax: bool = False
     timeout_s: float | None = None
 

@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from mahtrt.cuda import probe_cuda
 from mahtrt.errors import MissingComponentError
 from mahtrt.targets.layers import WARM_UP, Layer, layers_from_profile, undisturbed
+from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt.flavours import Flavour
-from mahtrt.targets.tensorrt.options import TensorRtOptions
 from mahtrt.targets.tensorrt.run import TensorRtBackend
 
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
 
 
-def check_runs_here(flavour: Flavour, options: TensorRtOptions) -> None:
+def check_runs_here(flavour: Flavour, options: EngineOptions) -> None:
     """Refuse to plan for a GPU that is not here, before anything is built.
 
     Raises:

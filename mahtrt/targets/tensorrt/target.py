@@ -49,12 +49,12 @@ class TensorRt(Target):
     def check(self, options: EngineOptions) -> None:
         from mahtrt.targets.tensorrt.build import check_request
 
-        check_request(self.flavour, options.of(TensorRtOptions))
+        check_request(self.flavour, options)
 
     def check_timing(self, options: EngineOptions) -> None:
         from mahtrt.targets.tensorrt.profile import check_runs_here
 
-        check_runs_here(self.flavour, options.of(TensorRtOptions))
+        check_runs_here(self.flavour, options)
 
     def can_run(self, engine: EngineRecord) -> bool:
         """A build notes the card in its machine that the engine is for, where there is one."""
@@ -152,7 +152,7 @@ def _target(name: str) -> TensorRt:
         package=flavour.module,
         precisions=("fp32", "fp16", "bf16", "int8"),
         extra=flavour.extra,
-        own_options=TensorRtOptions,
+        options_type=TensorRtOptions,
         rank=1,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import onnxruntime
 
@@ -31,6 +32,8 @@ MAGIC = b"ABACUS "
 @dataclass(frozen=True, slots=True)
 class AbacusOptions:
     """Options that no other target has."""
+
+    title: ClassVar[str] = "an abacus"
 
     rods: int = 23
 
@@ -146,6 +149,6 @@ TARGET = Abacus(
     "abacus",
     package="abacus",
     precisions=("fp32", "fp16", "int8"),
-    own_options=AbacusOptions,
+    options_type=AbacusOptions,
     rank=2,
 )

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from mahtrt.cache import cache_folder
 from mahtrt.digest import sha256_of_bytes
 from mahtrt.errors import InputError
 from mahtrt.targets.tensorrt.cache import (
     CachedEngine,
     EngineCache,
     EngineKey,
-    cache_folder,
     explain_difference,
     open_cache,
     read_timing_cache,

@@ -78,8 +78,13 @@ def make_build(
     def build(onnx_path: Path = graph, out: str = "out", **options: Any) -> EngineArtifact:
         told: list[str] = options.pop("told", [])
         precision, threads = options.pop("precision", "int8"), options.pop("threads", None)
-        own = TensorRtOptions(cache_dir=folder / "cache", **options)
-        asked = EngineOptions(threads, progress=told.append, own=(own,))
+        asked = EngineOptions(
+            threads,
+            progress=told.append,
+            cache=options.pop("cache", True),
+            cache_dir=folder / "cache",
+            target_options=(TensorRtOptions(**options),),
+        )
         return builder.build_engine(onnx_path, precision, folder / out, FLAVOURS[flavour], asked)
 
     return build

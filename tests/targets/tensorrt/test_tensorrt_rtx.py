@@ -41,9 +41,10 @@ def graph(tmp_path: Path) -> Path:
 
 
 def build(graph: Path, out: Path, **options: object) -> EngineArtifact:
-    options = {"compute_capabilities": SM86, "cache_dir": out.parent / "cache", **options}
-    own = TensorRtOptions(**options)  # type: ignore[arg-type]
-    return find_target("tensorrt-rtx").build(graph, "int8", out, EngineOptions(own=(own,)))
+    cache = bool(options.pop("cache", True))
+    own = TensorRtOptions(**{"compute_capabilities": SM86, **options})  # type: ignore[arg-type]
+    asked = EngineOptions(cache=cache, cache_dir=out.parent / "cache", target_options=(own,))
+    return find_target("tensorrt-rtx").build(graph, "int8", out, asked)
 
 
 def test_a_tiny_graph_builds_and_is_reused(graph: Path, tmp_path: Path) -> None:
@@ -182,10 +183,9 @@ import sys
 from pathlib import Path
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import EngineOptions
-from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 options = EngineOptions(
-    progress=lambda line: print(line, flush=True), own=(TensorRtOptions(cache=False),)
+    progress=lambda line: print(line, flush=True), cache=False
 )
 try:
     find_target("tensorrt-rtx").build(Path(sys.argv[1]), "fp32", Path(sys.argv[2]), options)

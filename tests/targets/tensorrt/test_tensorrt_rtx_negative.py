@@ -147,10 +147,11 @@ REFUSED: dict[str, tuple[onnx.ModelProto, type[MahtrtError], tuple[str, ...]]] =
 
 def refusal(path: Path, folder: Path, kind: type[MahtrtError]) -> str:
     """Build, see that it fails and leaves nothing, and return the message."""
-    options = TensorRtOptions(compute_capabilities=("SM86",), cache_dir=folder / "cache")
+    own = TensorRtOptions(compute_capabilities=("SM86",))
+    options = EngineOptions(cache_dir=folder / "cache", target_options=(own,))
     out = folder / "out" / "engine"
     with pytest.raises(kind) as caught:
-        find_target("tensorrt-rtx").build(path, "int8", out, EngineOptions(own=(options,)))
+        find_target("tensorrt-rtx").build(path, "int8", out, options)
     assert type(caught.value) is kind
     assert caught.value.exit_code in (1, 3)
     assert not out.parent.exists()
@@ -191,5 +192,5 @@ def test_too_little_workspace_is_said(tmp_path: Path) -> None:
     options = TensorRtOptions(workspace_mib=0)
     with pytest.raises(UsageError, match="workspace_mib: got 0; expected at least 1"):
         find_target("tensorrt-rtx").build(
-            tmp_path / "model.onnx", "fp32", tmp_path, EngineOptions(own=(options,))
+            tmp_path / "model.onnx", "fp32", tmp_path, EngineOptions(target_options=(options,))
         )
