@@ -4,8 +4,8 @@
 
 Records as JSON: driver, card, compute capability, CUDA; which TensorRT flavours import (each in a
 process of its own, so that a crash is a finding); whether TensorRT-RTX builds for this card; and
-for every flavour that can run here, engines of the demo network in FP32, FP16 and, from a bundle,
-INT8: built, loaded, run, and their landmarks compared with ONNX Runtime's.
+for every flavour that can run here, what ``mahtrt build`` makes of the demo network in FP32, FP16,
+BF16 and INT8, again each in a process of its own: built, run, judged and timed.
 
 The JSON goes to FILE or to standard output, talk to standard error. Exit codes: 0 everything ran
 and agreed; 1 something failed (the JSON says what); 3 landmarks differ; 6 nothing to run on. Needs
@@ -18,6 +18,7 @@ import argparse
 import datetime
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -30,17 +31,17 @@ ROOT = Path(__file__).resolve().parents[1]
 if importlib.util.find_spec("mahtrt") is None:
     sys.path.insert(0, str(ROOT))
 
-from gpu_probe_child import AGREEMENT_PX, MARK  # noqa: E402
-
 from mahtrt.cuda import CudaProbe, probe_cuda  # noqa: E402
-from mahtrt.errors import MahtrtError  # noqa: E402
 from mahtrt.machine import describe_machine, package_versions  # noqa: E402
 from mahtrt.targets.tensorrt.flavours import FLAVOURS, Flavour  # noqa: E402
 
-SCHEMA = "mahtrt.gpu-probe/1"
+SCHEMA = "mahtrt.gpu-probe/2"
+MARK = "@@ "
 EXIT_OK, EXIT_FAILED, EXIT_DIFFERS, EXIT_MISSING = 0, 1, 3, 6
 IMPORT_S, RUN_S = 180, 600
-CHILD = Path(__file__).resolve().with_name("gpu_probe_child.py")
+IMPORT = Path(__file__).resolve().with_name("gpu_probe_import.py")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+IMAGES = ("--calib=phantom:32@11", "--eval=phantom:8@99", "--no-golden", "--no-cache")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record["refusal"] = refusal(probe, record["flavours"])
     if not record["refusal"]:
         with tempfile.TemporaryDirectory(prefix="mahtrt-gpu-probe-") as folder:
-            _run_flavours(record, options, Path(folder))
+            _run_flavours(record, options.onnx, Path(folder))
     code = exit_code(record)
     record["exit_code"] = code
     _write(record, options.out)
@@ -94,9 +95,12 @@ def import_flavour(flavour: Flavour, probe: CudaProbe) -> dict[str, Any]:
     if importlib.util.find_spec(flavour.module) is None:
         return {"imports": False, "problem": f"no package {flavour.module}"}
     build = flavour.chooses_capabilities and not probe.problem
-    found = {"imports": False} | _child(
-        ["import", flavour.name, *(["--build"] if build else [])], IMPORT_S
-    )
+    problem, output = run_child([str(IMPORT), flavour.name, *["--build"] * build], IMPORT_S)
+    found: dict[str, Any] = {"imports": False}
+    for line in output.splitlines():
+        if line.startswith(MARK):  # native libraries print there too
+            found |= json.loads(line.removeprefix(MARK))
+    found |= {"problem": problem} if problem else {}
     if build:
         found["lists_this_card"] = probe.capabilities[0] in found.get("compute_capabilities", ())
         builds = found.get("builds_for_this_card", False)
@@ -144,59 +148,31 @@ def _said(flavours: Mapping[str, Mapping[str, Any]]) -> str:
     return ", ".join(one(name, found) for name, found in flavours.items())
 
 
-def _run_flavours(record: dict[str, Any], options: argparse.Namespace, folder: Path) -> None:
-    try:
-        onnx, int8_onnx = find_graphs(options, folder)
-    except (MahtrtError, ImportError) as error:
-        record["refusal"] = f"gpu_probe: no network to try: {error}"
-        return
-    graphs = ["--onnx", str(onnx), *(["--int8-onnx", str(int8_onnx)] if int8_onnx else [])]
+def _run_flavours(record: dict[str, Any], onnx: Path | None, folder: Path) -> None:
+    if onnx is None:
+        onnx = folder / "nano.onnx"
+        _tell("exporting the demo network ...")
+        export = ("export", "maht-net/nano", "--checkpoint=demo", f"--out={onnx}")
+        problem, _ = run_child(["-m", "mahtrt.cli", *export], RUN_S)
+        if problem:
+            record["refusal"] = f"gpu_probe: no network to try (or give --onnx FILE): {problem}"
+            return
     for name in runnable(record["flavours"]):
-        for precision in AGREEMENT_PX:
-            if precision == "int8" and int8_onnx is None:
-                continue
+        for precision in PRECISIONS:
             _tell(f"building and running {precision} with {FLAVOURS[name].title} ...")
-            ended = _child(["run", name, "--precision", precision, *graphs], RUN_S)
+            ended = build_and_run(name, precision, onnx, folder / f"{name}-{precision}")
             record["runs"].append({"flavour": name, "precision": precision} | ended)
 
 
-def find_graphs(options: argparse.Namespace, folder: Path) -> tuple[Path, Path | None]:
-    """The FP32 graph to try, and an INT8 one where a bundle has it.
-
-    Raises:
-        MahtrtError: There is none: PyTorch, which exports the demo network, is missing.
-    """
-    if options.bundle is not None:
-        from mahtrt.bundle.bundle import read_bundle
-
-        bundle = read_bundle(options.bundle)
-        models = {name: bundle.file(path) for name, path in bundle.manifest.models.items()}
-        int8 = ("int8-fp16", "int8-bf16", "int8-fp32", "int8")  # as TensorRT wants it, if there
-        return models["fp32"], next((models[name] for name in int8 if name in models), None)
-    if options.onnx is not None:
-        return options.onnx, options.int8_onnx
-    _tell("exporting the demo network ...")
-    return export_demo(folder / "nano.onnx"), None
-
-
-def export_demo(path: Path) -> Path:
-    """Export the shipped checkpoint.
-
-    Raises:
-        MissingComponentError: PyTorch is not installed.
-    """
-    from mahtrt.errors import require
-
-    require("torch", extra="export", needed_for="the demo network (or give --onnx FILE)")
-    from mahtrt.data.datasets import open_dataset
-    from mahtrt.data.subset import NetworkTensors
-    from mahtrt.export.onnx import OnnxOptions, export_onnx
-    from mahtrt.models.reference import ModelSource, demo_checkpoint, load_model
-
-    source = ModelSource("maht-net/nano", demo_checkpoint())
-    module, spec = load_model(source)
-    images = list(NetworkTensors(open_dataset("phantom:2@3"), spec.input))
-    return export_onnx(module, spec, OnnxOptions(path, images, source.to_dict())).path
+def build_and_run(flavour: str, precision: str, onnx: Path, bundle: Path) -> dict[str, Any]:
+    """What a build says of one engine: its own record with accuracy and times, or the problem."""
+    asked = (f"--{precision}", f"--target={flavour}", f"--out={bundle}", "--keep-failed", *IMAGES)
+    problem, _ = run_child(["-m", "mahtrt.cli", "build", str(onnx), *asked], RUN_S)
+    manifest = bundle / "manifest.json"
+    if not manifest.exists():
+        return {"problem": problem}
+    document = json.loads(manifest.read_text(encoding="utf-8"))
+    return {"agrees": document["gate"]["passed"], "engine": document["engines"][0]}
 
 
 def exit_code(record: Mapping[str, Any]) -> int:
@@ -208,29 +184,28 @@ def exit_code(record: Mapping[str, Any]) -> int:
     return EXIT_OK if all(run["agrees"] for run in record["runs"]) else EXIT_DIFFERS
 
 
-def _child(arguments: Sequence[str], seconds: float) -> dict[str, Any]:
-    """Run a part that may crash: gpu_probe_child.py.
+def run_child(arguments: Sequence[str], seconds: float) -> tuple[str, str]:
+    """Run a Python program that may crash.
 
     Returns:
-        The JSON objects it printed, as one; with ``problem`` if it did not end well.
+        What went wrong, "" where nothing did, and its standard output.
     """
-    command = [sys.executable, str(CHILD), *arguments]
     try:
         ended = subprocess.run(
-            command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL
+            [sys.executable, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         )
     except subprocess.TimeoutExpired:
-        return {"problem": f"did not end within {seconds:g} s"}
-    found: dict[str, Any] = {}
-    for line in ended.stdout.splitlines():
-        if line.startswith(MARK):  # native libraries print there too
-            found |= json.loads(line.removeprefix(MARK))
+        return f"did not end within {seconds:g} s", ""
     last = next((line for line in reversed(ended.stderr.splitlines()) if line.strip()), "")
     if ended.returncode < 0:
-        found["problem"] = f"crashed with {signal.Signals(-ended.returncode).name} {last}".strip()
-    elif ended.returncode:
-        found["problem"] = f"exit {ended.returncode}: {last.strip()}"
-    return found
+        problem = f"crashed with {signal.Signals(-ended.returncode).name} {last}".strip()
+        return problem, ended.stdout
+    return f"exit {ended.returncode}: {last.strip()}" if ended.returncode else "", ended.stdout
 
 
 def _write(record: Mapping[str, Any], out: Path | None) -> None:
@@ -252,8 +227,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="What TensorRT engines do on this machine.")
     parser.add_argument("--out", type=Path, help="file for the JSON, instead of standard output")
     parser.add_argument("--onnx", type=Path, help="an FP32 ONNX of mahtrt export to try")
-    parser.add_argument("--int8-onnx", type=Path, help="an INT8 ONNX of mahtrt build beside it")
-    parser.add_argument("--bundle", type=Path, help="take both from a bundle")
     return parser.parse_args(arguments)
 
 
