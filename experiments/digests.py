@@ -58,13 +58,13 @@ def digests(folder: Path) -> dict[str, Any]:
         subprocess.run([sys.executable, "-m", "mahtrt.cli", *arguments], check=True)
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     found: dict[str, Any] = {"export": _sha(onnx.read_bytes())}
-    for name, relative in manifest["models"].items():
-        found[f"graph {name}"] = _sha((bundle / relative).read_bytes())
+    for graph in manifest["graphs"]:
+        found[f"graph {graph['name']}"] = _sha((bundle / graph["file"]).read_bytes())
     for name in ("plan.json", "ranges.json"):
         found[name] = _sha((bundle / name).read_bytes())
     for engine in manifest["engines"]:
         name = engine["name"]
-        found[f"precision {name}"] = engine["device"].get("inference_precision")
+        found[f"precision {name}"] = engine["device"]["inference_precision"] or None
         try:
             found[f"landmarks {name}"] = _landmarks(bundle, name)
         except MahtrtError as error:

@@ -172,7 +172,8 @@ def build_and_run(flavour: str, precision: str, onnx: Path, bundle: Path) -> dic
     if not manifest.exists():
         return {"problem": problem}
     document = json.loads(manifest.read_text(encoding="utf-8"))
-    return {"agrees": document["gate"]["passed"], "engine": document["engines"][0]}
+    (engine,) = document["engines"]
+    return {"agrees": engine["verdict"]["passed"], "engine": engine}
 
 
 def exit_code(record: Mapping[str, Any]) -> int:

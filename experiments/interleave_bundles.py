@@ -50,7 +50,7 @@ def main() -> int:
     first = Path(given.engines[0].rpartition(":")[0])
     bundle = read_bundle(first)
     found = find_reference(
-        bundle.spec, bundle.manifest.provenance, folders=(first.resolve().parent, Path.cwd())
+        bundle.spec, bundle.manifest.source, folders=(first.resolve().parent, Path.cwd())
     )
     if found is None:
         print("no PyTorch reference beside the first bundle", file=sys.stderr)

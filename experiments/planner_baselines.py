@@ -18,8 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+from mahtrt.bundle.plan import save_plan
 from mahtrt.cache import cache_folder
-from mahtrt.calibration.plan import save_plan
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.subset import NetworkTensors, Subset
 from mahtrt.graph.graph_file import read_graph

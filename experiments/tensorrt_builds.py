@@ -218,15 +218,16 @@ def _built(row: Row, onnx: Path, scratch: Path) -> Row:
         )
     except MahtrtError as error:
         return row.with_(error=_one_line(error))
-    seconds, build = time.monotonic() - started, artifact.build
+    assert artifact.build is not None
+    seconds, facts = time.monotonic() - started, artifact.build.facts
     artifact.files["plan"].unlink()
     return row.with_(
-        plan_bytes=build["plan_bytes"],
-        parse_s=round(build["parse_s"], 2),
-        build_s=round(build["build_s"], 2),
+        plan_bytes=facts.plan_bytes,
+        parse_s=round(facts.parse_s, 2),
+        build_s=round(facts.build_s, 2),
         seconds=round(seconds, 2),
-        peak_memory_mib=build["peak_memory_mib"] or 0,
-        network_layers=dict(build["layers"]),
+        peak_memory_mib=facts.peak_memory_mib or 0,
+        network_layers=dict(facts.layers),
     )
 
 

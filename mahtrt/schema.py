@@ -7,6 +7,9 @@ types, and names the field. Each artefact also says which version wrote it (``na
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -15,6 +18,58 @@ from typing import Any, Literal, TypeVar
 from mahtrt.errors import IntegrityError, MahtrtError, SpecError
 
 T = TypeVar("T")
+
+
+@functools.cache
+def _type_hints(cls: Any) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def read_json(
+    text: str | bytes, where: str, what: str, *, error: type[MahtrtError] = SpecError, fix: str = ""
+) -> Any:
+    """The value of a JSON text; the only place that parses JSON of unknown origin.
+
+    Args:
+        text: UTF-8.
+        where: Where the text came from, for messages.
+        what: What it should hold, for messages.
+        error: What to raise.
+        fix: What the user can do, for messages.
+
+    Raises:
+        MahtrtError: ``error``, for text that is not JSON, numbers that are not finite, and tables
+            that name a field twice.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_table)
+    except ValueError as cause:  # bad UTF-8 too
+        got = f"text that is not JSON ({cause})"
+        raise error(where, got=got, expected=what, fix=fix) from cause
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name}, which JSON does not have")
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in table if names.count(name) > 1)
+        raise ValueError(f"field {repeated!r} twice")
+    return table
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, tuples and mappings as JSON has them; a number that is not finite is null."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def check_schema(got: str, known: str, where: str) -> None:
@@ -69,7 +124,7 @@ def dataclass_from(
     if missing:
         names = ", ".join(map(repr, missing))
         raise error(where, got=f"no field {names}", expected="it to be set")
-    hints = typing.get_type_hints(cls)
+    hints = _type_hints(typing.cast(Any, cls))
     return cls(
         **{
             name: _convert(hints[name], value, f"{where}: {name}", error)

@@ -418,7 +418,7 @@ def test_skip_bad_leaves_unreadable_images_out_and_names_them(world: World) -> N
     assert "note: left out broken" in result.stderr
     manifest = json.loads((world.out / "net.mahtrt" / "manifest.json").read_text())
     assert len(manifest["calibration"]["skipped"]) == 1
-    assert manifest["calibration"]["images"] == 3  # of four, one is held back
+    assert manifest["calibration"]["card"]["images"] == 3  # of four, one is held back
 
 
 def test_predict_skip_bad(world: World) -> None:
@@ -503,7 +503,7 @@ def full_disk_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["model.onnx", "ranges.json", "model.int8.onnx", "golden.npz", "manifest.json"]
+    "name", ["model.onnx", "ranges.json", "model.int8.onnx", "golden/0.png", "manifest.json"]
 )
 def test_a_disk_that_fills_while_building(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -98,9 +99,9 @@ def test_the_concat_blocks_are_int8(built: Built) -> None:
 def test_the_build_compares_with_the_networks_own_pytorch(built: Built) -> None:
     manifest = read_bundle(built.bundle).manifest
     assert {engine.name for engine in manifest.engines} == ENGINES
-    assert manifest.gate["passed"] is True
-    assert manifest.gate["reference"].endswith("eager fp32 (weights.pt)")
-    moved = {engine.name: engine.accuracy["mean_px"] for engine in manifest.engines}
+    assert manifest.passed
+    assert manifest.gate.reference.endswith("eager fp32 (weights.pt)")
+    moved: dict[str, Any] = {engine.name: engine.accuracy.mean_px for engine in manifest.engines}
     # The weights of weights.pt and no others: random ones would be pixels away.
     assert moved["openvino-fp32"] <= 0.001
     # Quantised, and so not the same; the usual budget holds although the weights are random.

@@ -25,6 +25,7 @@ from mahtrt.machine import package_version
 from mahtrt.models.reference import find_reference
 from mahtrt.progress import StageProgress, silent
 from mahtrt.runtime.session import Session, open_session
+from mahtrt.schema import plain
 from mahtrt.targets.table import find_target, reference_target
 
 
@@ -104,7 +105,7 @@ def _dataset(bundle: Bundle, options: BenchOptions, warnings: list[str]) -> Data
             expected="images to measure on",
             fix="Give --data.",
         )
-    found = GoldenImages(read_golden(bundle.file(golden.file)))
+    found = GoldenImages(read_golden(bundle))
     warnings.append(
         f"accuracy rests on the bundle's {len(found)} golden images: give --data for more"
     )
@@ -118,7 +119,7 @@ def _reference(bundle: Bundle, options: BenchOptions, warnings: list[str]) -> tu
     """
     found = find_reference(
         bundle.spec,
-        bundle.manifest.provenance,
+        bundle.manifest.source,
         checkpoint=options.reference,
         model=options.model,
         folders=(bundle.path.resolve().parent, Path.cwd()),
@@ -143,8 +144,8 @@ def _reference(bundle: Bundle, options: BenchOptions, warnings: list[str]) -> tu
 
 
 def _onnx_reference(bundle: Bundle, threads: int | None) -> Session:
-    relative = bundle.manifest.models.get("fp32")
-    if relative is None:
+    graph = bundle.manifest.graph("fp32")
+    if graph is None:
         raise UsageError(
             str(bundle.path),
             got="neither a checkpoint nor an FP32 ONNX in the bundle",
@@ -152,7 +153,7 @@ def _onnx_reference(bundle: Bundle, threads: int | None) -> Session:
             fix="Give --reference CHECKPOINT.",
         )
     record = EngineRecord(
-        name="reference", target=reference_target(), precision="fp32", files={"onnx": relative}
+        name="reference", target=reference_target(), precision="fp32", files={"onnx": graph.file}
     )
     target = find_target(record.target)
     target.require()
@@ -199,5 +200,5 @@ def _model(bundle: Bundle) -> dict[str, Any]:
         "precision": manifest.precision,
         "default_engine": manifest.default_engine,
         "created": manifest.created,
-        "provenance": dict(manifest.provenance),
+        "provenance": plain(manifest.provenance) or {},
     }

@@ -63,8 +63,8 @@ def _check_int8_layers(engines: Sequence[BuiltEngine], graphs: Graphs) -> None:
             continue
         import onnx
 
+        from mahtrt.bundle.plan import load_plan
         from mahtrt.calibration.int8_check import check_int8
-        from mahtrt.calibration.plan import load_plan
         from mahtrt.graph.describe import describe_graph
 
         (plan,) = (place for place in graphs.documents if place.name == "plan.json")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx
 
 from mahtrt.build.options import AUTO_METHOD, CalibrationOptions
+from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.bias_correction import BiasCorrection, apply_correction, measure_bias
 from mahtrt.calibration.card import CalibrationCard, make_card
 from mahtrt.calibration.method_choice import (
@@ -24,7 +25,6 @@ from mahtrt.calibration.method_choice import (
     tensor_classes,
 )
 from mahtrt.calibration.methods import DEFAULT_PERCENTILE, Method
-from mahtrt.calibration.plan import Plan
 from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, collect_ranges
 from mahtrt.data.subset import NetworkTensors
@@ -33,6 +33,7 @@ from mahtrt.graph.graph_file import GraphFile
 from mahtrt.progress import StageProgress
 from mahtrt.runtime.decode import decode, needed_outputs
 from mahtrt.runtime.session import Session
+from mahtrt.schema import plain
 from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, OrtMode, open_onnx
 
 # What is left of the error of the mean after so many images is noise of other causes.
@@ -86,11 +87,9 @@ class Calibrated:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the manifest."""
         return {
-            "images": self.ranges.images,
-            "digest": self.ranges.digest,
             "method": self.method if isinstance(self.method, str) else AUTO_METHOD,
             "percentile": self.ranges.percentile if self._uses("percentile") else None,
-            "method_choice": None if self.choice is None else asdict(self.choice),
+            "method_choice": plain(self.choice),
             "bias_correction_images": max(
                 (c.images for c in self._corrections.values()), default=0
             ),

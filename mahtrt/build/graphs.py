@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mahtrt.data.preprocess import PREPROCESS_VERSION
+from mahtrt.bundle.records import CalibrationRecord
 from mahtrt.data.subset import NetworkTensors, spread_out
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.progress import StageProgress
+from mahtrt.schema import dataclass_from
 from mahtrt.targets.graph_kinds import Fp32, GraphKind, Int8, RoundedBf16
 
 if TYPE_CHECKING:
@@ -34,16 +35,14 @@ class Graphs:
     Attributes:
         models: Kind of graph to its ONNX.
         documents: Files about calibration and plan that a bundle keeps.
-        plan: The precision plan, as plain data.
-        calibration: What it was calibrated on and how, with the calibration card, as plain data.
+        calibration: What INT8 graphs were calibrated on and how; None without any.
         notes: What the user should know, one sentence each.
         stand_ins: ONNX that ONNX Runtime does not run, to one that it does.
     """
 
     models: Mapping[GraphKind, Path]
     documents: tuple[Path, ...] = ()
-    plan: Mapping[str, Any] = field(default_factory=dict)
-    calibration: Mapping[str, Any] = field(default_factory=dict)
+    calibration: CalibrationRecord | None = None
     notes: tuple[str, ...] = ()
     stand_ins: Mapping[Path, Path] = field(default_factory=dict)
 
@@ -79,14 +78,12 @@ def make_graphs(
             models[kind] = _write(work.bundle, kind, _float_graph(request.graph, kind))
     documents: list[Path] = []
     notes: list[str] = []
-    plan = choice.plan
     if choice.planned is not None:
         documents += _planning_documents(work.bundle, choice.planned)
         notes.append(f"plan: {choice.planned.result.conclusion}")
-        plan = choice.planned.result.plan
-    found = None
+    calibration = None
     stand_ins = {}
-    if choice.plan is not None:
+    if choice.plan is not None and choice.calib is not None:
         int8_kinds = [kind for kind in kinds if isinstance(kind, Int8)]
         found = _calibrated(request, choice, int8_kinds, progress)
         for kind in int8_kinds:
@@ -95,13 +92,13 @@ def make_graphs(
                 stand_ins[models[kind]] = _write(
                     work.scratch, kind, found.quantized(found.graph.proto, kind.weight_bits)
                 )
+        calibration = _record(choice.calib, found)
         documents += _calibration_documents(work.bundle, found)
         notes += [f"calibration: {warning}" for warning in found.card.warnings]
     return Graphs(
         models,
         tuple(dict.fromkeys(documents)),
-        plan.to_dict() if plan else {},
-        _described(choice, found, models) if found else {},
+        calibration,
         tuple(notes),
         stand_ins,
     )
@@ -168,18 +165,15 @@ def _quantized(found: Calibrated, kind: Int8) -> onnx.ModelProto:
     return made
 
 
-def _described(choice: PlanChoice, found: Calibrated, kinds: Iterable[GraphKind]) -> dict[str, Any]:
+def _record(calib: NetworkTensors, found: Calibrated) -> CalibrationRecord:
     """What a manifest says of the calibration."""
-    calib = choice.calib
-    assert calib is not None
-    return {
+    facts = {
         "data": calib.source.rstrip("/").rpartition("/")[2],
-        "skipped": list(calib.skipped),
+        "skipped": calib.skipped,
         "images_digest": calib.images_digest,
-        "weight_bits": {k.name: k.weight_bits for k in kinds if isinstance(k, Int8)},
-        "preprocess_version": PREPROCESS_VERSION,
         **found.to_dict(),
     }
+    return dataclass_from(CalibrationRecord, facts, "calibration")
 
 
 def _calibration_documents(folder: Path, found: Calibrated) -> Iterator[Path]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from mahtrt.build.images import ImageSets
 from mahtrt.build.options import AUTO_METHOD, AUTO_PLAN, CalibrationOptions
 from mahtrt.build.request import Request
+from mahtrt.bundle.plan import Plan, load_plan
 from mahtrt.cache import cache_folder
 from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Method
-from mahtrt.calibration.plan import Plan, default_plan, load_plan
+from mahtrt.calibration.plan import default_plan
 from mahtrt.data.sample import Dataset
 from mahtrt.data.subset import NetworkTensors, hold_back
 from mahtrt.errors import DataError, MissingComponentError

@@ -69,8 +69,8 @@ def _export_as_reference(graph: GraphFile, onnx: Path, threads: int | None) -> R
     target = reference_target()
     record = EngineRecord("reference", target, "fp32", {"onnx": onnx.name}, graph.batch)
     session = BuiltEngine(record, {"onnx": onnx}).open(graph.spec, threads)
-    rows = graph.parity.get("rows", [])
-    moved = [row.get("max_abs", 0.0) for row in rows if row["kind"] == "landmarks"]
+    rows = graph.parity.rows if graph.parity else ()
+    moved = [row.max_abs for row in rows if row.kind == "landmarks"]
     known = f", {max(moved):.2g} px from PyTorch at export" if moved else ""
     return Reference(
         _contender(target, session),

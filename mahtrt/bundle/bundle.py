@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -22,10 +23,7 @@ from mahtrt.bundle.manifest import (
     SCHEMA,
     EngineRecord,
     FileRecord,
-    GoldenInfo,
     Manifest,
-    Precision,
-    check_manifest,
     check_relative,
     manifest_from_bytes,
     text_of_manifest,
@@ -33,22 +31,6 @@ from mahtrt.bundle.manifest import (
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import DataError, IntegrityError, UsageError
 from mahtrt.spec import ModelSpec
-
-__all__ = [
-    "MANIFEST_NAME",
-    "SCHEMA",
-    "Bundle",
-    "BundleWriter",
-    "EngineRecord",
-    "FileRecord",
-    "GoldenInfo",
-    "Manifest",
-    "Precision",
-    "check_replaceable",
-    "read_bundle",
-    "verify_bundle",
-    "write_bundle",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +113,19 @@ class BundleWriter:
         """The manifest's name of a file written under :attr:`root`."""
         return place.relative_to(self.root).as_posix()
 
+    def take(self, bundle: Bundle, relatives: Iterable[str]) -> None:
+        """Copy files of another bundle to the same places in this one.
+
+        Raises:
+            IntegrityError: One is missing or changed there.
+        """
+        wanted = tuple(relatives)
+        bundle.check(wanted)
+        for relative in wanted:
+            shutil.copyfile(bundle.file(relative), self.place(relative))
+
     def finish(self, manifest: Manifest) -> Manifest:
-        """Digest every file and write the manifest.
+        """Digest every file, keep one of those that are equal, and write the manifest.
 
         Args:
             manifest: Without ``files``, which are filled in.
@@ -141,19 +134,34 @@ class BundleWriter:
             The manifest as written.
 
         Raises:
-            IntegrityError: It names a file that was not written.
+            IntegrityError: It names a file that was not written, or contradicts itself.
         """
-        files = tuple(
+        files = [
             FileRecord(relative, sha256_of_file(place), place.stat().st_size)
             for relative, place in _files_of(self.root)
             if relative != MANIFEST_NAME
-        )
-        manifest = replace(manifest, files=files)
-        check_manifest(manifest, str(self.path))
-        text = text_of_manifest(manifest)
-        (self.root / MANIFEST_NAME).write_text(text, encoding="utf-8", newline="\n")
-        self.manifest = manifest
-        return manifest
+        ]
+        manifest = self._without_copies(replace(manifest, files=tuple(files)))
+        raw = text_of_manifest(manifest).encode()
+        self.manifest = manifest_from_bytes(raw, str(self.path))  # what is written can be read
+        (self.root / MANIFEST_NAME).write_bytes(raw)
+        return self.manifest
+
+    def _without_copies(self, manifest: Manifest) -> Manifest:
+        """Point to one of several equal files, and remove the others.
+
+        A file that nothing in the manifest points to is known by its name, and stays.
+        """
+        pointed, first, copies = manifest.pointed(), dict[str, str](), dict[str, str]()
+        for record in manifest.files:
+            if (
+                record.path in pointed
+                and first.setdefault(record.sha256, record.path) != record.path
+            ):
+                copies[record.path] = first[record.sha256]
+                (self.root / record.path).unlink()
+        files = tuple(record for record in manifest.files if record.path not in copies)
+        return replace(manifest.renamed(copies), files=files)
 
 
 @contextlib.contextmanager

@@ -2,30 +2,40 @@
 
 The manifest carries its own SHA-256, taken over its bytes with the digest's place filled with
 zeros, so that a changed byte anywhere in a bundle is found. Digests find accidents, not attackers:
-who can write the bundle can write the digests.
+who can write the bundle can write the digests. docs/bundle-format.md describes every field.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
+from mahtrt.bundle import version1
+from mahtrt.bundle.records import (
+    AccuracyRecord,
+    BuildRecord,
+    CalibrationRecord,
+    DeviceRecord,
+    GateRecord,
+    LatencyRecord,
+    Precision,
+    ProvenanceRecord,
+    SourceRecord,
+    VerdictRecord,
+)
 from mahtrt.errors import IntegrityError, SpecError
-from mahtrt.schema import check_schema, dataclass_from
+from mahtrt.machine import Machine
+from mahtrt.schema import check_schema, dataclass_from, plain, read_json
 from mahtrt.spec import ModelSpec, spec_from_dict
 
-SCHEMA = "mahtrt.bundle/1"
+SCHEMA = "mahtrt.bundle/2"
 MANIFEST_NAME = "manifest.json"
 REBUILD = "Build the bundle again, or copy it again from where it was whole."
-
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 _ZEROS = "0" * 64
 _DIGEST_LINE = re.compile(rb'"sha256": "([0-9a-f]{64})"\n\}\n\Z')
@@ -41,6 +51,28 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class GraphRecord:
+    """One ONNX graph of the bundle, with what has to be known to compile it.
+
+    Attributes:
+        name: Unique in the bundle: ``fp32`` (the export), ``fp16``, ``bf16`` (FP32 that rounds to
+            BF16), ``bf16-typed``, ``int8`` (INT8 beside FP32), ``int8-fp16``, ``int8-bf16``.
+        file: Relative path.
+        precision: Precision of the products that are reduced, ``fp32`` where none is.
+        batch: Images per inference, static.
+        opset: Opset of the ONNX domain; None where the bundle does not say.
+        weight_bits: Bits that INT8 weights use, 7 or 8; None in a graph without INT8.
+    """
+
+    name: str
+    file: str
+    precision: Precision
+    batch: int = 1
+    opset: int | None = None
+    weight_bits: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EngineRecord:
     """One engine of the bundle.
 
@@ -49,15 +81,13 @@ class EngineRecord:
         target: Which runtime runs it (a name of :mod:`mahtrt.targets.table`).
         files: Role to relative path; ``onnx`` is the graph the engine was made from.
         batch: Images per inference, static.
-        device: What it was compiled for: ``name``, ``capabilities``, ``inference_precision``; of
-            an engine that was tuned by measurement also ``threads``, ``cores`` and what was
-            ``tried``.
-        versions: Of the libraries that compiled it.
-        accuracy: Against PyTorch, measured by the build's gate; ``measured_on`` says on what: the
-            engine itself, or what stood in for one that could not run where it was built.
-        build: How it was built, where that is a long story: cache key, seconds, memory.
-        latency_ms: Measured when it was built.
+        device: What it was compiled for.
+        versions: Versions of the libraries that compiled it.
+        verdict: The accuracy gate's verdict, None where it was not judged.
+        accuracy: What the verdict rests on.
+        latency: Measured when it was built, None where the engine could not run there.
         notes: What the user should know, one sentence each.
+        build: How it was built; TensorRT engines have it.
     """
 
     name: str
@@ -65,26 +95,47 @@ class EngineRecord:
     precision: Precision
     files: Mapping[str, str]
     batch: int = 1
-    device: Mapping[str, Any] = field(default_factory=dict)
+    device: DeviceRecord = field(default_factory=DeviceRecord)
     versions: Mapping[str, str] = field(default_factory=dict)
-    accuracy: Mapping[str, Any] = field(default_factory=dict)
-    latency_ms: Mapping[str, Any] = field(default_factory=dict)
+    verdict: VerdictRecord | None = None
+    accuracy: AccuracyRecord | None = None
+    latency: LatencyRecord | None = None
     notes: tuple[str, ...] = ()
-    build: Mapping[str, Any] = field(default_factory=dict)
+    build: BuildRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class GoldenInfo:
-    """What golden.npz holds: images with the landmarks the reference gave, in image pixels.
+class GoldenImage:
+    """One golden vector: an image as it was given, and the landmarks the reference gave.
 
     Attributes:
-        reference: What made the landmarks, e.g. ``torch 2.9.0 eager fp32``.
-        images: Number of images.
+        name: Name of the image in its data set.
+        image: PNG file.
+        points: Landmarks, raw little-endian float32, (K, 2) x, y in the image's pixels.
+        shape: (rows, columns) of a gray image, (rows, columns, 3) of RGB.
+        dtype: Type of a sample; the PNG has 8 or 16 bits.
+        spacing_mm: (row, column) mm per pixel, None where unknown.
+    """
+
+    name: str
+    image: str
+    points: str
+    shape: tuple[int, ...]
+    dtype: Literal["uint8", "uint16"]
+    spacing_mm: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenRecord:
+    """The golden vectors.
+
+    Attributes:
+        reference: What made the landmarks, e.g. ``PyTorch 2.9.0 eager fp32``.
+        images: The vectors; a bundle ``/1`` keeps them in ``golden.npz`` and lists none.
     """
 
     reference: str
-    images: int
-    file: str = "golden.npz"
+    images: tuple[GoldenImage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,58 +144,99 @@ class Manifest:
 
     Attributes:
         precision: What was asked of the build.
-        models: Precision to the ONNX file that holds it, relative.
-        provenance: Where the ONNX came from (model reference, checkpoint and its digest).
-        plan: The precision plan that was used.
-        calibration: Digest of the images, their number, method, preprocessing version.
-        gate: Verdict, budgets and numbers of the accuracy gate.
+        graphs: The ONNX graphs.
+        preprocess_version: Which definition of preprocessing the numbers were measured with.
+        created: When it was built, ISO 8601 with UTC offset.
+        versions: Versions of mahtrt, Python and the packages that built it.
         host: The machine that built it.
         files: Every file but the manifest; filled in by the bundle writer.
+        schema: The version of the format that the bundle was read from.
     """
 
     spec: ModelSpec
     precision: Precision
-    models: Mapping[str, str]
+    graphs: tuple[GraphRecord, ...]
     engines: tuple[EngineRecord, ...]
     default_engine: str
+    preprocess_version: int
     created: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
-    host: Mapping[str, Any] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    plan: Mapping[str, Any] = field(default_factory=dict)
-    calibration: Mapping[str, Any] = field(default_factory=dict)
-    gate: Mapping[str, Any] = field(default_factory=dict)
-    golden: GoldenInfo | None = None
+    host: Machine | None = None
+    provenance: ProvenanceRecord | None = None
+    calibration: CalibrationRecord | None = None
+    gate: GateRecord | None = None
+    golden: GoldenRecord | None = None
     files: tuple[FileRecord, ...] = ()
     schema: str = SCHEMA
+
+    def graph(self, name: str) -> GraphRecord | None:
+        """A graph by its name, None where the bundle has none of that name."""
+        return next((graph for graph in self.graphs if graph.name == name), None)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every engine that was judged passed its accuracy gate."""
+        return all(engine.verdict.passed for engine in self.engines if engine.verdict)
+
+    @property
+    def source(self) -> SourceRecord:
+        """The network that was exported, as far as the bundle says."""
+        return self.provenance.source if self.provenance else SourceRecord()
+
+    def pointed(self) -> set[str]:
+        """Every path that a graph, an engine or a golden vector points to."""
+        return {
+            *(graph.file for graph in self.graphs),
+            *(path for engine in self.engines for path in engine.files.values()),
+            *(path for image in _golden(self) for path in (image.image, image.points)),
+        }
+
+    def renamed(self, names: Mapping[str, str]) -> Manifest:
+        """The same with other paths of files: old path to new path."""
+
+        def new(path: str) -> str:
+            return names.get(path, path)
+
+        images = (replace(i, image=new(i.image), points=new(i.points)) for i in _golden(self))
+        return replace(
+            self,
+            graphs=tuple(replace(graph, file=new(graph.file)) for graph in self.graphs),
+            engines=tuple(
+                replace(engine, files={role: new(path) for role, path in engine.files.items()})
+                for engine in self.engines
+            ),
+            golden=replace(self.golden, images=tuple(images)) if self.golden else None,
+        )
+
+
+def _golden(manifest: Manifest) -> tuple[GoldenImage, ...]:
+    return manifest.golden.images if manifest.golden else ()
 
 
 def text_of_manifest(manifest: Manifest) -> str:
     """The manifest as indented JSON that ends with its own digest."""
-    data = _without_nan(dataclasses.asdict(manifest))
-    schema = data.pop("schema")
-    text = json.dumps({"schema": schema, **data, "sha256": _ZEROS}, indent=2) + "\n"
+    data = plain(manifest)
+    text = json.dumps({"schema": data.pop("schema"), **data, "sha256": _ZEROS}, indent=2) + "\n"
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return text[: text.rindex(_ZEROS)] + digest + text[text.rindex(_ZEROS) + len(_ZEROS) :]
+    at = text.rindex(_ZEROS)
+    return text[:at] + digest + text[at + len(_ZEROS) :]
 
 
 def manifest_from_bytes(raw: bytes, where: str) -> Manifest:
-    """Read what :func:`text_of_manifest` wrote.
+    """Read what :func:`text_of_manifest` wrote, in this version of the format or an older one.
 
     Raises:
         IntegrityError: Changed, newer than this version reads, or contradicting itself.
     """
-    try:
-        data = json.loads(raw)
-    except ValueError as error:  # both bad UTF-8 and bad JSON
-        raise IntegrityError(
-            where, got=f"text that is not JSON ({error})", expected="a manifest", fix=REBUILD
-        ) from error
+    data = read_json(raw, where, "a manifest", error=IntegrityError, fix=REBUILD)
     if not isinstance(data, dict):
         raise IntegrityError(where, got="no table", expected="a manifest", fix=REBUILD)
-    check_schema(str(data.get("schema")), SCHEMA, where)
+    schema = str(data.get("schema"))
+    check_schema(schema, SCHEMA, where)
     _check_own_digest(raw, where)
     del data["sha256"]
+    if schema == version1.SCHEMA:
+        data = version1.upgraded(data, where)
     manifest = dataclass_from(Manifest, data, where, error=IntegrityError)
     try:
         spec_from_dict(data["spec"], where=f"{where}: spec")
@@ -160,11 +252,7 @@ def check_manifest(manifest: Manifest, where: str) -> None:
     Raises:
         IntegrityError: It does.
     """
-    listed = {record.path for record in manifest.files}
-    pointed = set(manifest.models.values())
-    pointed |= {path for engine in manifest.engines for path in engine.files.values()}
-    if manifest.golden:
-        pointed.add(manifest.golden.file)
+    listed, pointed = {record.path for record in manifest.files}, manifest.pointed()
     for path in sorted(listed | pointed):
         check_relative(path, where)
     if pointed - listed:
@@ -177,6 +265,9 @@ def check_manifest(manifest: Manifest, where: str) -> None:
             got=f"engines {', '.join(names) or 'none'}; default {manifest.default_engine!r}",
             expected="names that differ, and the default among them",
         )
+    graphs = [graph.name for graph in manifest.graphs]
+    if len(set(graphs)) != len(graphs):
+        raise IntegrityError(where, got=f"graphs {', '.join(graphs)}", expected="names that differ")
 
 
 def check_relative(path: str, where: str) -> None:
@@ -186,18 +277,9 @@ def check_relative(path: str, where: str) -> None:
         IntegrityError: Absolute, with ``..``, a drive or a backslash.
     """
     parts = PurePosixPath(path).parts
-    plain = parts and str(PurePosixPath(path)) == path and not path.startswith("/")
-    if not plain or ".." in parts or any(c in path for c in "\\:\0"):
+    plainly = parts and str(PurePosixPath(path)) == path and not path.startswith("/")
+    if not plainly or ".." in parts or any(c in path for c in "\\:\0"):
         raise IntegrityError(where, got=f"path {path!r}", expected="a path inside the bundle")
-
-
-def _without_nan(value: Any) -> Any:
-    """NaN and infinity as null: JSON has neither, and other readers refuse them."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _check_own_digest(raw: bytes, where: str) -> None:

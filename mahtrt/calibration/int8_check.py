@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mahtrt.errors import GateError
 
 if TYPE_CHECKING:
-    from mahtrt.calibration.plan import Plan
+    from mahtrt.bundle.plan import Plan
     from mahtrt.graph.describe import GraphSummary
 
 _SHOWN = 4

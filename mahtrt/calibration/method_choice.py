@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 import onnx
 
+from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.methods import DEFAULT_METHOD, METHODS, Method
-from mahtrt.calibration.plan import Plan, check_plan
+from mahtrt.calibration.plan import check_plan
 from mahtrt.calibration.qdq import quantize, quantized_inputs
 from mahtrt.calibration.ranges import Ranges
 from mahtrt.graph.index import SCOPE_KEY, GraphIndex, scope_of

@@ -28,8 +28,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.methods import DEFAULT_METHOD, METHODS, Method
-from mahtrt.calibration.plan import Plan, check_plan
+from mahtrt.calibration.plan import check_plan
 from mahtrt.calibration.ranges import Ranges
 from mahtrt.calibration.weights import quantize_weight, scale_from_amax, scale_of_type
 from mahtrt.errors import ModelError, SpecError, UsageError

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from mahtrt.bundle.records import ParityRecord, SourceRecord
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import ModelError, require
+from mahtrt.schema import dataclass_from, read_json
 from mahtrt.spec import ModelSpec, spec_from_json
 
 if TYPE_CHECKING:
     import onnx
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,16 +25,16 @@ class GraphFile:
 
     Attributes:
         proto: The graph.
-        source: Provenance; empty where the file does not say.
-        parity: The parity table of its export.
+        source: The network it was exported from, as far as the file says.
+        parity: The parity table of its export, None where the file has none.
         batch: Images per inference, static.
     """
 
     path: Path
     proto: onnx.ModelProto
     spec: ModelSpec
-    source: Mapping[str, Any]
-    parity: Mapping[str, Any]
+    source: SourceRecord
+    parity: ParityRecord | None
     sha256: str
     batch: int
 
@@ -69,24 +72,20 @@ def read_graph(path: Path) -> GraphFile:
         path=path,
         proto=proto,
         spec=spec_from_json(metadata["mahtrt.spec"], where=f"{path}: spec"),
-        source=_table(metadata, "mahtrt.source", path),
-        parity=_table(metadata, "mahtrt.parity", path),
+        source=_record(SourceRecord, metadata, "mahtrt.source", path) or SourceRecord(),
+        parity=_record(ParityRecord, metadata, "mahtrt.parity", path),
         sha256=sha256_of_file(path),
         batch=_batch(proto, path),
     )
 
 
-def _table(metadata: Mapping[str, str], key: str, path: Path) -> Mapping[str, Any]:
-    """One of the JSON tables of an export, empty where the file has none."""
-    try:
-        value = json.loads(metadata.get(key, "{}"))
-    except ValueError as error:
-        raise ModelError(
-            f"{path}: {key}", got=f"text that is not JSON ({error})", expected="a table"
-        ) from error
-    if not isinstance(value, Mapping):
-        raise ModelError(f"{path}: {key}", got=type(value).__name__, expected="a table")
-    return value
+def _record(cls: type[T], metadata: Mapping[str, str], key: str, path: Path) -> T | None:
+    """One of the JSON records of an export, None where the file does not have it."""
+    if key not in metadata:
+        return None
+    where = f"{path}: {key}"
+    data = read_json(metadata[key], where, "a table", error=ModelError)
+    return dataclass_from(cls, data, where, error=ModelError)
 
 
 def _batch(proto: onnx.ModelProto, path: Path) -> int:

@@ -7,16 +7,16 @@ where magic and size agree with the file.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mahtrt.bundle.bundle import Bundle, read_bundle
-from mahtrt.bundle.manifest import MANIFEST_NAME
+from mahtrt.bundle.manifest import MANIFEST_NAME, EngineRecord
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import IntegrityError, MahtrtError, ModelError
+from mahtrt.schema import plain, read_json
 from mahtrt.targets.tensorrt.inspector import EngineLayers, read_inspector
 
 RTX_MAGIC = b"vtrt"
@@ -42,7 +42,7 @@ class PlanSummary:
     sha256: str
     flavour: str = ""
     version: str = ""
-    engine: Mapping[str, Any] | None = None
+    engine: EngineRecord | None = None
     layers: EngineLayers | None = None
     notes: tuple[str, ...] = ()
 
@@ -52,7 +52,7 @@ class PlanSummary:
             "sha256": self.sha256,
             "flavour": self.flavour,
             "version": self.version,
-            "engine": None if self.engine is None else dict(self.engine),
+            "engine": plain(self.engine),
             "layers": None if self.layers is None else self.layers.to_dict(),
             "notes": list(self.notes),
         }
@@ -88,9 +88,9 @@ def describe_plan(path: Path) -> PlanSummary:
     return PlanSummary(
         size,
         digest,
-        flavour=flavour or str(record.device.get("flavour", record.target)),
+        flavour=flavour or record.target,
         version=version or next(iter(record.versions.values()), ""),
-        engine=asdict(record),
+        engine=record,
         layers=layers,
         notes=() if layers is not None and layers.detailed else tuple(notes),
     )
@@ -108,12 +108,7 @@ def layers_beside(bundle: Bundle, files: Mapping[str, str]) -> EngineLayers | No
         return None
     bundle.check([relative])
     place = bundle.file(relative)
-    try:
-        data = json.loads(place.read_bytes())
-    except ValueError as error:
-        raise IntegrityError(
-            str(place), got=f"text that is not JSON ({error})", expected="an engine's layers"
-        ) from error
+    data = read_json(place.read_bytes(), str(place), "an engine's layers", error=IntegrityError)
     return read_inspector(data, str(place))
 
 

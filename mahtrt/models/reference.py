@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mahtrt.bundle.records import SourceRecord
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import CheckpointError, MissingComponentError, UsageError, require
 from mahtrt.spec import ModelSpec
@@ -53,6 +54,10 @@ class ModelSource:
             "seed": None if checkpoint else self.seed,
         }
 
+    def record(self) -> SourceRecord:
+        """The same as a bundle records it."""
+        return SourceRecord(**self.to_dict())
+
 
 def demo_checkpoint() -> Path:
     """The checkpoint that mahtrt ships."""
@@ -86,7 +91,7 @@ def load_model(source: ModelSource) -> tuple[nn.Module, ModelSpec]:
 
 def find_reference(
     spec: ModelSpec,
-    provenance: Mapping[str, Any],
+    source: SourceRecord,
     *,
     checkpoint: Path | None = None,
     model: ModelSource | None = None,
@@ -102,7 +107,7 @@ def find_reference(
 
     Args:
         spec: Of the exported graph.
-        provenance: ``mahtrt.source`` of the exported graph.
+        source: The network that was exported, as the graph or the bundle says.
         checkpoint: Given by the user.
         model: A foreign network, given by the user.
         folders: Where to look for the recorded checkpoint.
@@ -127,12 +132,12 @@ def find_reference(
             expected="the code beside it",
             fix="Add --model path/file.py:factory and its --spec.",
         )
-    recorded, seed = provenance.get("checkpoint_sha256"), provenance.get("seed")
+    recorded, seed = source.checkpoint_sha256, source.seed
     checkpoint = checkpoint_file(checkpoint) or (model.checkpoint if model else None)
     if checkpoint is not None:
         _check_digest(checkpoint, recorded)
     elif recorded is not None:
-        checkpoint = _find(str(provenance.get("checkpoint")), recorded, folders)
+        checkpoint = _find(str(source.checkpoint), recorded, folders)
         if checkpoint is None:
             return None
     elif seed is None:

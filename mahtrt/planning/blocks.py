@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 
 import onnx
 
-from mahtrt.calibration.plan import Block, Plan, default_plan
+from mahtrt.bundle.plan import Block, Plan
+from mahtrt.calibration.plan import default_plan
 from mahtrt.calibration.rules import (
     has_constant_weights,
     not_excluded,

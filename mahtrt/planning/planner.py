@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mahtrt.calibration.plan import Plan
+from mahtrt.bundle.plan import Plan
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import DataError, UsageError
 from mahtrt.measure.limits import Limits

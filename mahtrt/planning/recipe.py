@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Method
-from mahtrt.calibration.plan import Plan
 from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, collect_ranges
 from mahtrt.data.preprocess import PREPROCESS_VERSION

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mahtrt.calibration.plan import Plan
+from mahtrt.bundle.plan import Plan
 from mahtrt.errors import BuildError
 from mahtrt.measure.accuracy import Accuracy
 from mahtrt.measure.limits import Limits

@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from mahtrt.calibration.plan import Plan
+from mahtrt.bundle.plan import Plan
 from mahtrt.errors import DataError, ModelError
 from mahtrt.graph.index import GraphIndex
 from mahtrt.graph.subgraph import boundary, downstream, extract, size_in_bytes, upstream

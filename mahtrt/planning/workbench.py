@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 
 from mahtrt.bundle.manifest import EngineRecord
-from mahtrt.calibration.plan import Plan
+from mahtrt.bundle.plan import Plan
 from mahtrt.data.sample import Dataset
 from mahtrt.measure.accuracy import Accuracy, LandmarkSet, measure
 from mahtrt.measure.timing import TimingOptions, Timings, interleave

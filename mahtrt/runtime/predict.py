@@ -6,9 +6,8 @@ import contextlib
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mahtrt.atomic import temporary_sibling
 from mahtrt.data.datasets import SPACING_FILE, check_spacing, read_spacing_file
@@ -18,7 +17,8 @@ from mahtrt.progress import StageProgress, silent
 from mahtrt.runtime.overlay import write_overlay
 from mahtrt.runtime.results import Prediction, csv_from_predictions, json_from_predictions
 from mahtrt.runtime.session import open_session
-from mahtrt.runtime.verdict import notes_of
+from mahtrt.runtime.verdict import EngineVerdict, notes_of
+from mahtrt.schema import plain
 
 _Spacing = tuple[float, float]
 _Sidecar = tuple[_Spacing | None, dict[str, _Spacing]]
@@ -55,18 +55,18 @@ class PredictResult:
     Attributes:
         bundle: The bundle's name.
         engine: The engine's name.
-        verdict: What the bundle's accuracy gate said about the engine, {} where it was not judged.
+        verdict: What the bundle's accuracy gate said about the engine; None if it was not judged.
     """
 
     bundle: str
     engine: str
     predictions: tuple[Prediction, ...]
     notes: tuple[str, ...]
-    verdict: Mapping[str, Any] = field(default_factory=dict)
+    verdict: EngineVerdict | None = None
 
     def to_json(self) -> str:
         """The document of ``mahtrt predict --json``."""
-        about = {"bundle": self.bundle, "engine": self.engine, "verdict": dict(self.verdict)}
+        about = {"bundle": self.bundle, "engine": self.engine, "verdict": plain(self.verdict) or {}}
         return json_from_predictions(self.predictions, about=about)
 
     def to_csv(self) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,7 +17,7 @@ from mahtrt.data.preprocess import Placement, check_image, preprocess
 from mahtrt.errors import InputError, MahtrtError
 from mahtrt.runtime.decode import needed_outputs
 from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs
-from mahtrt.runtime.verdict import verdict_of
+from mahtrt.runtime.verdict import EngineVerdict, verdict_of
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import Backend, Tensor
 from mahtrt.targets.table import find_target
@@ -66,15 +67,14 @@ def open_session(
 
 def _stand_in(bundle: Bundle, default: EngineRecord) -> tuple[EngineRecord, str | None]:
     """The fastest engine that passed its gate among those that this machine can run."""
-    verdicts = bundle.manifest.gate.get("engines", {})
     able = [
         record
         for record in bundle.manifest.engines
-        if find_target(record.target).runs_here and verdicts.get(record.name, {}).get("passed")
+        if find_target(record.target).runs_here and record.verdict and record.verdict.passed
     ]
     if not able:
         return default, None  # opening it says what to install
-    found = min(able, key=lambda r: r.latency_ms.get("p50", float("inf")) / r.batch)
+    found = min(able, key=lambda r: (r.latency.p50_ms if r.latency else inf) / r.batch)
     why = find_target(default.target).finding().detail
     return found, f"The default, {default.name}, cannot run here: {why}. {found.name} runs instead."
 
@@ -91,7 +91,7 @@ class Session:
         batch: Images per inference.
         engine_notes: What differs from where the engine was built, one sentence each.
         verdict: What the bundle's accuracy gate said about the engine
-            (:func:`mahtrt.runtime.verdict.verdict_of`); {} without a bundle.
+            (:func:`mahtrt.runtime.verdict.verdict_of`); None without a bundle.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Session:
     ) -> None:
         self.spec, self.engine, self.batch = spec, engine, backend.batch
         self.engine_notes = (*(engine.notes if engine else ()), *backend.notes)
-        self.verdict: Mapping[str, Any] = {}
+        self.verdict: EngineVerdict | None = None
         self._backend: Backend | None = backend
         self._needed = needed_outputs(spec)
 

@@ -2,55 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from mahtrt.bundle.manifest import EngineRecord, Manifest
 
-_JUDGED = ("passed", "reasons", "measured_on")
+
+@dataclass(frozen=True, slots=True)
+class WorstLandmark:
+    """The landmark that moved most; a mean that is not finite is None."""
+
+    name: str
+    mean_px: float | None
 
 
-def verdict_of(manifest: Manifest, record: EngineRecord) -> dict[str, Any]:
-    """The gate's verdict on an engine, with the numbers it rests on.
+@dataclass(frozen=True, slots=True)
+class EngineVerdict:
+    """The accuracy gate's verdict on an engine, with the numbers it rests on.
 
-    Returns:
-        Plain data: ``passed``, ``reasons``, ``measured_on`` (``engine``, or what stood in for it
-        where it was built), ``batch``, ``reference``, ``images``, ``mean_px`` and
-        ``worst_landmark`` (``name`` and ``mean_px``), displacement in pixels of the network's
-        input; None where the bundle does not say. {} for an engine that was not judged.
+    Displacements are in pixels of the network's input; None where the bundle does not say.
+
+    Attributes:
+        reasons: Every reason why it did not pass.
+        measured_on: ``engine``, or what stood in for it where it was built.
+        batch: Images per inference.
+        reference: What the engine was compared with.
+        images: Number of images.
+        mean_px: Mean displacement over all landmarks.
     """
-    judged = manifest.gate.get("engines", {}).get(record.name)
-    if not judged:
-        return {}
-    measured = {name: record.accuracy.get(name) for name in ("images", "mean_px")}
-    return {
-        **{name: judged.get(name) for name in _JUDGED},
-        "batch": record.batch,
-        "reference": manifest.gate.get("reference"),
-        **measured,
-        "worst_landmark": _worst_landmark(record.accuracy.get("per_landmark", ())),
-    }
+
+    passed: bool
+    reasons: tuple[str, ...]
+    measured_on: str
+    batch: int
+    reference: str | None
+    images: int | None
+    mean_px: float | None
+    worst_landmark: WorstLandmark | None
 
 
-def notes_of(engine: str, verdict: Mapping[str, Any]) -> tuple[str, ...]:
+def verdict_of(manifest: Manifest, record: EngineRecord) -> EngineVerdict | None:
+    """The gate's verdict on an engine; None for an engine that was not judged."""
+    if record.verdict is None:
+        return None
+    found = record.accuracy
+    worst = found.worst_landmark if found else None
+    return EngineVerdict(
+        passed=record.verdict.passed,
+        reasons=record.verdict.reasons,
+        measured_on=record.verdict.measured_on,
+        batch=record.batch,
+        reference=manifest.gate.reference if manifest.gate else None,
+        images=found.images if found else None,
+        mean_px=found.mean_px if found else None,
+        worst_landmark=WorstLandmark(worst.name, worst.mean_px) if worst else None,
+    )
+
+
+def notes_of(engine: str, verdict: EngineVerdict | None) -> tuple[str, ...]:
     """What a user of the engine should know of its verdict, one sentence each."""
-    if not verdict:
+    if verdict is None:
         return ()
     notes = []
-    if not verdict.get("passed"):
-        reasons = "; ".join(verdict.get("reasons") or ()) or "no reason was kept"
+    if not verdict.passed:
+        reasons = "; ".join(verdict.reasons) or "no reason was kept"
         notes.append(f"{engine} did not pass its accuracy gate: {reasons}.")
-    measured_on = verdict.get("measured_on")
-    if measured_on not in (None, "engine"):
+    if verdict.measured_on != "engine":
         notes.append(
-            f"The accuracy of {engine} was measured on {measured_on}, not on the engine itself."
+            f"The accuracy of {engine} was measured on {verdict.measured_on}, "
+            "not on the engine itself."
         )
     return tuple(notes)
-
-
-def _worst_landmark(rows: Any) -> dict[str, Any] | None:
-    # The manifest has null for a mean that is not finite: worse than any number.
-    if not rows:
-        return None
-    worst = max(rows, key=lambda r: float("inf") if r["mean_px"] is None else r["mean_px"])
-    return {"name": worst["name"], "mean_px": worst["mean_px"]}

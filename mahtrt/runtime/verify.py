@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,8 @@ def _replay(bundle: Bundle, record: EngineRecord, progress: StageProgress) -> Re
         return Replay(record.name, finding.detail)
     progress(f"replaying {record.name}", 0, 0)
     found = _accuracy(bundle, record.name)
-    limits = Limits(**bundle.manifest.gate.get("budgets", {}))
+    gate = bundle.manifest.gate
+    limits = Limits(**asdict(gate.budgets)) if gate else Limits()
     over = limits.for_replay(found).over(found, record.precision)
     if over:
         raise GateError(
@@ -92,9 +93,7 @@ def _replay(bundle: Bundle, record: EngineRecord, progress: StageProgress) -> Re
 
 def _accuracy(bundle: Bundle, engine: str) -> Accuracy:
     """How far an engine moves the landmarks of the golden images."""
-    golden = bundle.manifest.golden
-    assert golden is not None
-    vectors = read_golden(bundle.file(golden.file))
+    vectors = read_golden(bundle)
     placements = [preprocess(vector.image, bundle.spec.input)[1] for vector in vectors]
 
     def landmarks(points_px: Sequence[NDArray[np.float32]]) -> LandmarkSet:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from mahtrt.bundle.records import BuildRecord, DeviceRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,15 +16,15 @@ class EngineArtifact:
     Attributes:
         files: Role to place; ``onnx`` is the graph it was made from.
         batch: Images per inference.
-        device: What it was compiled for, as the manifest records it.
-        versions: Of the libraries that compiled it.
+        device: What it was compiled for.
+        versions: Versions of the libraries that compiled it.
         notes: What the user should know, one sentence each.
-        build: How it was built: cache key, seconds, memory, as the manifest records it.
+        build: How it was built, where the target keeps that.
     """
 
     files: Mapping[str, Path]
     batch: int
-    device: Mapping[str, Any]
+    device: DeviceRecord
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
-    build: Mapping[str, Any] = field(default_factory=dict)
+    build: BuildRecord | None = None

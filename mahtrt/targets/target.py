@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
 
-from mahtrt.bundle.manifest import EngineRecord, Precision
+from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.bundle.records import Precision
 from mahtrt.cuda import CudaProbe, probe_cuda
 from mahtrt.errors import require
 from mahtrt.machine import describe_machine, package_version

@@ -94,7 +94,8 @@ def calibrate(options: CalibrateOptions, progress: StageProgress = silent) -> Ca
     """
     from mahtrt.build.calibrated import calibrate
     from mahtrt.build.options import check_calibration
-    from mahtrt.calibration.plan import default_plan, load_plan
+    from mahtrt.bundle.plan import load_plan
+    from mahtrt.calibration.plan import default_plan
     from mahtrt.data.datasets import open_dataset
     from mahtrt.data.screening import refuse_unreal_images
     from mahtrt.data.subset import NetworkTensors
@@ -142,7 +143,7 @@ def _attribution(
 
 
 def _write(out: Path, found: Calibrated, sensitivity: Sensitivity | None) -> tuple[str, ...]:
-    from mahtrt.calibration.plan import save_plan
+    from mahtrt.bundle.plan import save_plan
     from mahtrt.planning.matrix import save_sensitivity
     from mahtrt.planning.picture import write_picture
 

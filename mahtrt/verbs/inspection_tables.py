@@ -9,8 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mahtrt.inspection.bundle import BundleSummary, EngineSummary
+from mahtrt.inspection.bundle import BundleSummary, EngineSummary, PlanBlocks
 from mahtrt.inspection.plan_file import PlanSummary
+from mahtrt.schema import plain
 from mahtrt.targets.tensorrt.inspector import EngineLayers
 
 if TYPE_CHECKING:
@@ -87,17 +88,17 @@ def _layers(title: str, layers: Sequence[LayerCost]) -> Table:
 
 
 def _bundle(bundle: BundleSummary, top: int) -> list[RenderableType]:
-    gate = bundle.gate
+    manifest, gate = bundle.manifest, bundle.manifest.gate
     facts = {
-        "schema": bundle.schema,
-        "created": f"{bundle.created} by {_pairs(bundle.versions)}",
-        "built for": f"{bundle.precision}; default engine {bundle.default_engine}",
-        "graphs": _pairs(bundle.models),
-        "spec": _spec(bundle.spec),
-        "provenance": _line(bundle.provenance),
-        "calibration": _line(bundle.calibration) if bundle.calibration else "",
+        "schema": manifest.schema,
+        "created": f"{manifest.created} by {_pairs(manifest.versions)}",
+        "built for": f"{manifest.precision}; default engine {manifest.default_engine}",
+        "graphs": _pairs({graph.name: graph.file for graph in manifest.graphs}),
+        "spec": _spec(plain(manifest.spec)),
+        "provenance": _line(plain(manifest.source)) if manifest.provenance else "",
+        "calibration": _line(plain(manifest.calibration)) if manifest.calibration else "",
         "plan": _plan_line(bundle.plan),
-        "gate": f"{'passed' if gate.get('passed') else 'FAILED'} against {gate.get('reference')}"
+        "gate": f"{'passed' if manifest.passed else 'FAILED'} against {gate.reference}"
         if gate
         else "not judged",
     }
@@ -105,9 +106,10 @@ def _bundle(bundle: BundleSummary, top: int) -> list[RenderableType]:
     parts.append(_engines(bundle.engines))
     for engine in bundle.engines:
         parts += _engine_details(engine)
-    for precision, graph in bundle.graphs.items():
-        parts.append(Text(f"\n{bundle.models[precision]} ({precision})", style="bold"))
-        parts += _graph(graph, top)
+    for graph in manifest.graphs:
+        if graph.name in bundle.onnx:
+            parts.append(Text(f"\n{graph.file} ({graph.name})", style="bold"))
+            parts += _graph(bundle.onnx[graph.name], top)
     return parts
 
 
@@ -119,32 +121,36 @@ def _engines(engines: Iterable[EngineSummary]) -> Table:
         ("gate", "built with"),
     )
     for engine in engines:
-        accuracy, verdict = engine.accuracy, engine.gate
+        record = engine.record
+        accuracy, verdict, latency = record.accuracy, record.verdict, record.latency
         table.add_row(
-            Text(engine.name + (" *" if engine.is_default else "")),
-            engine.precision,
-            str(engine.batch),
+            Text(record.name + (" *" if engine.is_default else "")),
+            record.precision,
+            str(record.batch),
             _size(engine.bytes),
-            _number(accuracy.get("mean_px")),
-            _number(accuracy.get("worst_landmark_mean_px")),
-            _number(engine.latency_ms.get("p50")),
-            "" if not verdict else "pass" if verdict.get("passed") else "FAIL",
-            Text(_pairs(engine.versions)),
+            _number(accuracy.mean_px if accuracy else None),
+            _number(accuracy.worst_landmark_mean_px if accuracy else None),
+            _number(latency.p50_ms if latency else None),
+            "" if verdict is None else "pass" if verdict.passed else "FAIL",
+            Text(_pairs(record.versions)),
         )
     return table
 
 
 def _engine_details(engine: EngineSummary) -> list[RenderableType]:
     parts: list[RenderableType] = []
-    if engine.device or engine.build:
-        facts = {"device": _pairs(engine.device)}
-        build = {k: v for k, v in engine.build.items() if k != "key"}
-        facts |= {"build": _pairs(build), "key": _pairs(engine.build.get("key", {}))}
-        parts.append(Text(f"\n{engine.name}", style="bold"))
+    record = engine.record
+    facts = {"device": _pairs(plain(record.device))}
+    if record.build is not None:
+        build = plain(record.build)
+        facts |= {"key": _pairs(build.pop("key")), "build": _pairs(build | build.pop("facts"))}
+    if any(facts.values()):
+        parts.append(Text(f"\n{record.name}", style="bold"))
         parts.append(_facts({name: text for name, text in facts.items() if text}))
     if engine.layers is not None:
         parts.append(_engine_layers(engine.layers))
-    return [*parts, *_notes(engine.notes), *_notes(engine.gate.get("reasons", ()))]
+    reasons = record.verdict.reasons if record.verdict else ()
+    return [*parts, *_notes(record.notes), *_notes(reasons)]
 
 
 def _engine_layers(layers: EngineLayers) -> RenderableType:
@@ -160,7 +166,7 @@ def _plan(plan: PlanSummary) -> list[RenderableType]:
         "made by": f"{plan.flavour or 'unknown'} {plan.version}".strip(),
     }
     if plan.engine is not None:
-        record = {k: v for k, v in plan.engine.items() if v not in ((), {}, None)}
+        record = {k: v for k, v in plain(plan.engine).items() if v not in ([], {}, None)}
         for name in ("name", "precision", "batch", "device", "files"):
             if name in record:
                 value = record[name]
@@ -171,12 +177,11 @@ def _plan(plan: PlanSummary) -> list[RenderableType]:
     return [*parts, *_notes(plan.notes)]
 
 
-def _plan_line(plan: Mapping[str, Any]) -> str:
-    if not plan:
+def _plan_line(plan: PlanBlocks | None) -> str:
+    if plan is None:
         return ""
-    int8, floating = plan["int8_blocks"], plan["float_blocks"]
-    share = f"{plan['int8_flops_share']:.0%} of the arithmetic"
-    return f"{len(int8)} INT8 blocks ({share}), {len(floating)} float blocks"
+    share = f"{plan.int8_flops_share:.0%} of the arithmetic"
+    return f"{len(plan.int8_blocks)} INT8 blocks ({share}), {len(plan.float_blocks)} float blocks"
 
 
 def _table(

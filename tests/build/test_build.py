@@ -22,12 +22,14 @@ from mahtrt.build.result import BuildResult
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.bundle.golden import read_golden
 from mahtrt.data.phantom import PhantomDataset
+from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.data.subset import NetworkTensors, hold_back
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import MissingComponentError, UsageError
-from mahtrt.machine import package_versions
+from mahtrt.machine import describe_machine, package_versions
 from mahtrt.measure.limits import Limits
 from mahtrt.models.reference import ModelSource
+from mahtrt.targets.cpu import weight_bits_here
 from mahtrt.targets.openvino.run import has_native_bf16
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
@@ -77,7 +79,7 @@ def test_what_the_bundle_holds(built: Built) -> None:
     names = {place.name for place in built.path.iterdir()}
     assert names == {
         "engines",
-        "golden.npz",
+        "golden",
         "manifest.json",
         "model.bf16.onnx",
         "model.int8.onnx",
@@ -99,44 +101,53 @@ def test_the_manifest(built: Built, foreign_network: ForeignNetwork) -> None:
     ]
     assert manifest.precision == "int8"
     assert manifest.spec.family == "my-unet"
-    assert manifest.provenance["onnx_sha256"] == sha256_of_file(foreign_network.onnx)
-    assert manifest.provenance["checkpoint"] == "weights.pt"
-    assert manifest.provenance["parity"]["passed"] is True
+    assert manifest.provenance.onnx_sha256 == sha256_of_file(foreign_network.onnx)
+    assert manifest.provenance.source.checkpoint == "weights.pt"
+    assert manifest.provenance.parity.passed is True
     assert manifest.versions["mahtrt"] == mahtrt.__version__
     assert {"python", "numpy"} <= set(manifest.versions)
-    assert manifest.host["architecture"]
-    assert manifest.plan == json.loads((built.path / "plan.json").read_text())
+    assert manifest.host.architecture
+    assert manifest.preprocess_version == PREPROCESS_VERSION
+    assert [(g.name, g.precision, g.file, g.weight_bits) for g in manifest.graphs] == [
+        ("fp32", "fp32", "model.onnx", None),
+        ("bf16", "bf16", "model.bf16.onnx", None),
+        ("int8", "int8", "model.int8.onnx", weight_bits_here(describe_machine())),
+    ]
+    for graph in manifest.graphs:
+        found = onnx.load(built.path / graph.file)
+        assert graph.opset == found.opset_import[0].version
+        assert graph.batch == found.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     assert manifest.created.endswith("+00:00")
     for engine in manifest.engines:
-        assert engine.accuracy["images"] == 1
-        assert engine.latency_ms["p50"] > 0
+        assert engine.accuracy.images == 1
+        assert engine.latency.p50_ms > 0
     assert str(foreign_network.folder) not in (built.path / "manifest.json").read_text()
 
 
 def test_the_gate_is_written_down(built: Built) -> None:
-    gate = built.result.manifest.gate
-    assert gate["passed"] is True
-    assert gate["budgets"] == Limits().to_dict()
-    assert set(gate["engines"]) == {engine.name for engine in built.result.manifest.engines}
+    manifest = built.result.manifest
+    assert dataclasses.asdict(manifest.gate.budgets) == Limits().to_dict()
+    assert all(engine.verdict.passed for engine in manifest.engines)
+    assert manifest.passed
 
 
 def test_images_are_held_back_from_calibration(built: Built) -> None:
     calibrated, held = hold_back(PhantomDataset(6, 1), 1)
-    card = built.result.manifest.calibration
-    assert card["images"] == len(calibrated) == 5
+    record = built.result.manifest.calibration
+    assert record.card.images == len(calibrated) == 5
     tensors = NetworkTensors(calibrated, built.result.manifest.spec.input)
-    assert card["images_digest"] == tensors.images_digest
+    assert record.images_digest == tensors.images_digest
     assert json.loads((built.path / "ranges.json").read_text())["images"] == 5
-    (golden,) = read_golden(built.path / "golden.npz")
+    (golden,) = read_golden(read_bundle(built.path))
     assert golden.name == held.names[0]
     np.testing.assert_array_equal(golden.image, held[0].image)
 
 
 def test_golden_landmarks_are_the_references(built: Built) -> None:
     info = built.result.manifest.golden
-    vectors = read_golden(built.path / "golden.npz")
+    vectors = read_golden(read_bundle(built.path))
     assert info is not None
-    assert info.images == len(vectors)
+    assert len(info.images) == len(vectors)
     with mahtrt.open(built.path, engine="onnxruntime-fp32") as session:
         for vector in vectors:
             found = session.run(vector.image).points
@@ -151,13 +162,11 @@ def test_all_held_back_images_are_golden_even_if_fewer_are_checked(
     )
     result = build(asked)
     assert result.report.conditions["images"] == 1
-    assert result.manifest.golden is not None
-    golden = read_golden(result.path / "golden.npz")
-    assert result.manifest.golden.images == len(golden) == 3
+    assert len(read_golden(read_bundle(result.path))) == 3
 
 
 def test_the_export_is_the_reference_where_pytorch_is_not_at_hand(built: Built) -> None:
-    described = built.result.manifest.gate["reference"]
+    described = built.result.manifest.gate.reference
     assert described.startswith("the FP32 export through onnxruntime")
     assert "px from PyTorch at export" in described
     assert described.endswith("PyTorch weights were not at hand")
@@ -171,7 +180,7 @@ def test_pytorch_is_the_reference_where_it_is(
     )
     result = build(asked)
     torch = package_versions()["torch"]
-    assert result.manifest.gate["reference"] == f"PyTorch {torch} eager fp32 (weights.pt)"
+    assert result.manifest.gate.reference == f"PyTorch {torch} eager fp32 (weights.pt)"
     assert result.verdicts["onnxruntime-fp32"].passed
 
 
@@ -183,7 +192,7 @@ def test_the_code_alone_finds_the_weights_beside_the_onnx(
     result = build(
         make_options(foreign_network, tmp_path / "b", precisions=("fp32",), model=source)
     )
-    assert "(weights.pt)" in result.manifest.gate["reference"]
+    assert "(weights.pt)" in result.manifest.gate.reference
     assert result.verdicts["onnxruntime-fp32"].passed
 
 
@@ -228,10 +237,12 @@ def test_keep_failed_writes_it_and_says_that_it_failed(
     asked = make_options(foreign_network, tmp_path / "b", limits=IMPOSSIBLE, keep_failed=True)
     result = build(asked)
     assert not result.verdicts["onnxruntime-int8"].passed
-    gate = read_bundle(result.path).manifest.gate
-    assert gate["passed"] is False
-    assert gate["engines"]["onnxruntime-int8"]["passed"] is False
-    assert gate["engines"]["onnxruntime-int8"]["reasons"]
+    bundle = read_bundle(result.path)
+    assert not bundle.manifest.passed
+    verdict = bundle.engine("onnxruntime-int8").verdict
+    assert verdict is not None
+    assert verdict.passed is False
+    assert verdict.reasons
 
 
 def test_same_inputs_give_the_same_graph(
@@ -240,7 +251,7 @@ def test_same_inputs_give_the_same_graph(
     again = build(make_options(foreign_network, tmp_path / "b"))
     for name in ("model.int8.onnx", "plan.json", "ranges.json"):
         assert (again.path / name).read_bytes() == (built.path / name).read_bytes(), name
-    first, second = (read_golden(p / "golden.npz") for p in (again.path, built.path))
+    first, second = (read_golden(read_bundle(p)) for p in (again.path, built.path))
     np.testing.assert_array_equal(first[0].points_px, second[0].points_px)
 
 
@@ -253,7 +264,7 @@ def test_an_own_plan_is_honoured(
             block["precision"] = "float"
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     result = build(make_options(foreign_network, tmp_path / "b", plan=tmp_path / "plan.json"))
-    assert result.manifest.plan == plan
+    assert json.loads((result.path / "plan.json").read_text()) == plan
     nodes = onnx.load(result.path / "model.int8.onnx").graph.node
     assert [node.op_type for node in nodes].count("QuantizeLinear") == 1
 
@@ -281,8 +292,8 @@ def test_fp32_needs_no_images_whatever_the_landmarks(
     )
     result = build(asked)
     accuracy = result.manifest.engines[0].accuracy
-    assert accuracy["images"] == 2
-    assert accuracy["mre_px"] is None
+    assert accuracy.images == 2
+    assert accuracy.mre_px is None
 
 
 def test_an_export_with_random_weights_is_made_again_by_its_seed(
@@ -296,7 +307,7 @@ def test_an_export_with_random_weights_is_made_again_by_its_seed(
     model = ModelSource(f"{foreign_network.code}:make", None, {}, foreign_network.spec)
     asked = make_options(foreign_network, tmp_path / "b", precisions=("fp32",), model=model)
     result = build(dataclasses.replace(asked, onnx=tmp_path / "net.onnx"))
-    assert f"random weights, seed {SEED}" in result.manifest.gate["reference"]
+    assert f"random weights, seed {SEED}" in result.manifest.gate.reference
     assert result.verdicts["onnxruntime-fp32"].passed
 
 

@@ -65,10 +65,10 @@ def test_every_precision_is_built_from_its_own_graph(built: BuildResult) -> None
     sizes = {}
     for engine in built.manifest.engines:
         plan = built.path / engine.files["plan"]
-        assert engine.build["plan_bytes"] == plan.stat().st_size
-        assert engine.build["key"]["precision"] == engine.precision
-        assert engine.device["compute_capabilities"] == ["SM89"]
-        assert engine.device["gpu"] is None
+        assert engine.build.facts.plan_bytes == plan.stat().st_size
+        assert engine.build.key.precision == engine.precision
+        assert engine.device.capabilities == ("SM89",)
+        assert engine.device.name == ""
         sizes[engine.precision] = plan.stat().st_size
     # Of so small a network most is kernels; its FP16 weights still show.
     assert sizes["fp16"] < sizes["fp32"]
@@ -79,17 +79,16 @@ def test_the_rest_of_an_int8_engine_is_fp16_with_fp16_scales(built: BuildResult)
     types = {weight.name: weight.data_type for weight in graph.initializer}
     scales = {types[node.input[1]] for node in graph.node if node.op_type == "DequantizeLinear"}
     assert scales == {onnx.TensorProto.FLOAT16}
-    assert built.manifest.calibration["weight_bits"] == {"int8-fp16": 8}
+    (int8,) = (graph for graph in built.manifest.graphs if graph.precision == "int8")
+    assert (int8.name, int8.weight_bits) == ("int8-fp16", 8)
 
 
 def test_the_verdict_says_what_it_was_made_on(built: BuildResult) -> None:
     for engine in built.manifest.engines:
-        assert "through ONNX Runtime" in engine.accuracy["measured_on"]
-        assert engine.latency_ms == {}
-        verdict = built.manifest.gate["engines"][engine.name]
-        assert verdict["measured_on"] == engine.accuracy["measured_on"]
-        assert verdict["passed"] is True
-    moved = {e.precision: e.accuracy["mean_px"] for e in built.manifest.engines}
+        assert "through ONNX Runtime" in engine.verdict.measured_on
+        assert engine.latency is None
+        assert engine.verdict.passed is True
+    moved: dict[str, Any] = {e.precision: e.accuracy.mean_px for e in built.manifest.engines}
     assert moved["fp32"] < moved["fp16"] < moved["bf16"]
     report = json.loads((built.path / "report.json").read_text())
     rows = [row for row in report["rows"] if not row["reference"]]
@@ -139,8 +138,8 @@ def test_the_same_engine_comes_from_the_cache(
     asked = options(foreign_network, tmp_path / "b.mahtrt", precisions=("fp32",))
     (again,) = build(asked, progress).manifest.engines
     first = built.manifest.engines[0]
-    assert (first.build["cached"], again.build["cached"]) == (False, True)
-    assert again.build["key"] == first.build["key"]
+    assert (first.build.cached, again.build.cached) == (False, True)
+    assert again.build.key == first.build.key
     plans = [(built.path / first.files["plan"]), (tmp_path / "b.mahtrt" / again.files["plan"])]
     assert plans[0].read_bytes() == plans[1].read_bytes()
     assert not any(told)
@@ -148,7 +147,7 @@ def test_the_same_engine_comes_from_the_cache(
         asked, target_options=(TensorRtOptions(compute_capabilities=("SM89",), workspace_mib=64),)
     )
     (other,) = build(asked, progress).manifest.engines
-    assert not other.build["cached"]
+    assert not other.build.cached
     assert any("workspace_mib" in note for note in other.notes)
     assert any(told)  # the builder tells of itself
 
@@ -210,5 +209,6 @@ def test_int8_beside_other_types(
     asked = options(foreign_network, tmp_path / "b.mahtrt", precisions=("int8",), int8_float=beside)
     (engine,) = build(asked).manifest.engines
     assert engine.files["onnx"] == f"model.int8-{beside}.onnx"
-    assert "Q/DQ computed literally" in engine.accuracy["measured_on"]
-    assert 0 < engine.accuracy["mean_px"] < 0.25
+    assert "Q/DQ computed literally" in engine.verdict.measured_on
+    moved: Any = engine.accuracy.mean_px
+    assert 0 < moved < 0.25

@@ -19,6 +19,7 @@ from mahtrt.build.build import build
 from mahtrt.build.calibrated import Calibrated, LandmarkError, calibrate
 from mahtrt.build.judge import AccuracyError
 from mahtrt.build.options import CalibrationOptions
+from mahtrt.bundle.bundle import read_bundle
 from mahtrt.bundle.golden import read_golden
 from mahtrt.calibration.bias_correction import METADATA_KEY as BIAS_KEY
 from mahtrt.calibration.methods import METHODS
@@ -79,16 +80,16 @@ def test_bias_correction_is_in_the_graph_and_in_the_manifest(
     for result, images in ((with_it, 5), (without, 0)):
         keys = {e.key for e in onnx.load(result.path / "model.int8.onnx").metadata_props}
         assert (BIAS_KEY in keys) is bool(images)
-        assert result.manifest.calibration["bias_correction_images"] == images
+        assert result.manifest.calibration.bias_correction_images == images
 
 
 def test_the_card_travels_in_the_manifest(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
     result = build(make_options(foreign_network, tmp_path / "a.mahtrt", calib="phantom:4@1"))
-    card = result.manifest.calibration["card"]
-    assert card["images"] == result.manifest.calibration["images"] == 3
-    assert card["methods"] == {"minmax": len(result_ranges(result.path))}
-    assert card["warnings"]
-    assert any(card["warnings"][0] in note for note in result.notes)
+    card = result.manifest.calibration.card
+    assert card.images == 3
+    assert card.methods == {"minmax": len(result_ranges(result.path))}
+    assert card.warnings
+    assert any(card.warnings[0] in note for note in result.notes)
 
 
 def result_ranges(bundle: Path) -> dict[str, Any]:
@@ -128,9 +129,8 @@ def test_the_images_that_judge_are_spread_over_the_data(
     )
     result = build(asked)
     names = PhantomDataset(9, 3).names
-    assert [v.name for v in read_golden(result.path / "golden.npz")] == [
-        names[i] for i in (0, 4, 8)
-    ]
+    golden = read_golden(read_bundle(result.path))
+    assert [vector.name for vector in golden] == [names[i] for i in (0, 4, 8)]
 
 
 def test_a_plan_without_int8_to_build_is_a_usage_error(

@@ -16,10 +16,11 @@ from mahtrt.build.options import BuildOptions
 from mahtrt.build.planned import choose_plan
 from mahtrt.build.request import Request
 from mahtrt.build.workspace import Workspace
-from mahtrt.calibration.plan import load_plan
+from mahtrt.bundle.plan import load_plan
 from mahtrt.data.phantom import PhantomDataset
 from mahtrt.errors import ModelError, UsageError
 from mahtrt.graph.graph_file import GraphFile, read_graph
+from mahtrt.targets.graph_kinds import Int8
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +59,12 @@ def test_what_is_written(tmp_path: Path, graph: GraphFile) -> None:
     assert told[-1] == (3, 3)
     for place in graphs.models.values():
         onnx.checker.check_model(onnx.load(place), full_check=True)
-    plan = load_plan(tmp_path / "made/plan.json")
-    assert plan.to_dict() == graphs.plan
+    assert load_plan(tmp_path / "made/plan.json").int8_nodes
     ranges = json.loads((tmp_path / "made/ranges.json").read_text())
-    card = graphs.calibration
-    assert ranges["images"] == card["images"] == 3
-    assert ranges["digest"] == card["digest"]
-    assert card["method"] == "minmax"
-    assert card["percentile"] is None
-    assert card["skipped"] == []
+    record = graphs.calibration
+    assert ranges["images"] == record.card.images == 3
+    assert ranges["digest"] == record.card.digest
+    assert (record.method, record.percentile, record.skipped) == ("minmax", None, ())
     quantized = {node.op_type for node in onnx.load(tmp_path / "made/model.int8.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= quantized
 
@@ -81,19 +79,19 @@ def test_same_inputs_give_the_same_bytes(tmp_path: Path, graph: GraphFile) -> No
 def test_without_int8_nothing_is_calibrated(tmp_path: Path, graph: GraphFile) -> None:
     graphs, told = write(tmp_path / "made", graph, precisions=("fp32",))
     assert not told
-    assert (graphs.plan, graphs.calibration) == ({}, {})
+    assert graphs.calibration is None
     assert [place.name for place in (tmp_path / "made").iterdir()] == ["model.onnx"]
 
 
 def test_an_own_plan_is_honoured(tmp_path: Path, graph: GraphFile) -> None:
-    graphs, _ = write(tmp_path / "default", graph)
-    plan = json.loads(json.dumps(graphs.plan))
+    write(tmp_path / "default", graph)
+    plan = json.loads((tmp_path / "default/plan.json").read_text())
     kept = next(block for block in plan["blocks"] if block["name"] == "join.0")
     assert kept["precision"] == "int8"
     kept["precision"], kept["reason"] = "float", "the test says so"
     (tmp_path / "own.json").write_text(json.dumps(plan))
-    own, _ = write(tmp_path / "own", graph, plan=tmp_path / "own.json")
-    assert own.plan == plan
+    write(tmp_path / "own", graph, plan=tmp_path / "own.json")
+    assert json.loads((tmp_path / "own/plan.json").read_text()) == plan
     before, after = (
         int8_products(tmp_path / folder / "model.int8.onnx") for folder in ("default", "own")
     )
@@ -115,8 +113,8 @@ def int8_products(path: Path) -> set[str]:
 
 def test_method_and_percentile_reach_the_ranges(tmp_path: Path, graph: GraphFile) -> None:
     graphs, _ = write(tmp_path / "made", graph, method="percentile", percentile=90.0, weight_bits=7)
-    assert graphs.calibration["percentile"] == 90.0
-    assert graphs.calibration["weight_bits"] == {"int8": 7}
+    assert graphs.calibration.percentile == 90.0
+    assert Int8(None, 7) in graphs.models
     ranges = json.loads((tmp_path / "made/ranges.json").read_text())
     assert ranges["percentile"] == 90.0
     amax = [tensor["amax"] for tensor in ranges["tensors"].values()]
@@ -135,7 +133,7 @@ def test_weight_bits_of_this_cpu_are_used(
     for kind in ("avx2", "vnni"):
         bits = cpu(kind).weight_bits
         graphs, _ = write(tmp_path / kind, graph)
-        assert graphs.calibration["weight_bits"] == {"int8": bits}
+        assert Int8(None, bits) in graphs.models
 
 
 def test_a_quantised_graph_is_no_export(tmp_path: Path, graph: GraphFile) -> None:

@@ -14,7 +14,7 @@ from mahtrt.build import planned as planned_module
 from mahtrt.build.build import build
 from mahtrt.build.options import BuildOptions
 from mahtrt.build.planned import SHARE_OF_LIMITS, planning_target
-from mahtrt.calibration.plan import load_plan
+from mahtrt.bundle.plan import load_plan
 from mahtrt.cuda import probe_cuda
 from mahtrt.data.phantom import PhantomDataset
 from mahtrt.data.sample import Dataset
@@ -68,7 +68,6 @@ def test_a_plan_is_made_followed_and_kept(
     result = build(options(foreign_network, tmp_path / "b.mahtrt", limits=Limits(budget_px=0.5)))
     assert [engine.precision for engine in result.manifest.engines] == ["int8"]
     plan = load_plan(result.path / "plan.json")
-    assert plan.to_dict() == result.manifest.plan
     assert len([block for block in plan.blocks if block.precision == "int8"]) == 1
     assert "plan: one block pays" in result.notes
     sensitivity = json.loads((result.path / "sensitivity.json").read_text())
@@ -78,14 +77,14 @@ def test_a_plan_is_made_followed_and_kept(
     assert planner.asked is not None
     assert planner.asked.limits.budget_px == pytest.approx(0.5 * SHARE_OF_LIMITS)
     # Neither what calibrates nor what the gate judges by chose the plan.
-    assert result.manifest.calibration["images"] == 12 - 3 - len(planner.images)
+    assert result.manifest.calibration.card.images == 12 - 3 - len(planner.images)
     rest, _ = hold_back(hold_back(PhantomDataset(12, 1), 3)[0], 2)
     assert (
-        result.manifest.calibration["images_digest"]
+        result.manifest.calibration.images_digest
         == NetworkTensors(rest, result.manifest.spec.input).images_digest
     )
     again = build(options(foreign_network, tmp_path / "c.mahtrt", plan=result.path / "plan.json"))
-    assert again.manifest.plan == result.manifest.plan
+    assert load_plan(again.path / "plan.json") == plan
 
 
 def test_where_int8_does_not_pay_fp32_is_built_and_said(

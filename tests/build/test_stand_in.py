@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mahtrt.bundle.bundle import read_bundle
+from mahtrt.bundle.records import VerdictRecord
 from mahtrt.errors import MissingComponentError
 from mahtrt.runtime import session as session_module
 from mahtrt.runtime.session import _stand_in
@@ -19,8 +20,11 @@ from mahtrt.targets.table import find_target
 
 def bundle_with_default(tiny_bundle: Path, passed: dict[str, bool]):  # type: ignore[no-untyped-def]
     bundle = read_bundle(tiny_bundle)
-    gate = {"engines": {name: {"passed": verdict} for name, verdict in passed.items()}}
-    manifest = dataclasses.replace(bundle.manifest, gate=gate)
+    engines = tuple(
+        dataclasses.replace(engine, verdict=VerdictRecord(passed[engine.name]))
+        for engine in bundle.manifest.engines
+    )
+    manifest = dataclasses.replace(bundle.manifest, engines=engines)
     return dataclasses.replace(bundle, manifest=manifest)
 
 

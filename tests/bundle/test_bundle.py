@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +20,23 @@ import tiny_network as tiny
 import mahtrt.bundle.bundle as bundle_module
 from mahtrt.bundle.bundle import (
     Bundle,
-    Manifest,
     check_replaceable,
     read_bundle,
     verify_bundle,
     write_bundle,
 )
 from mahtrt.bundle.golden import read_golden
-from mahtrt.bundle.manifest import text_of_manifest
+from mahtrt.bundle.manifest import EngineRecord, GraphRecord, Manifest, text_of_manifest
+from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.errors import BuildError, DataError, IntegrityError, UsageError
 from mahtrt.runtime import open_session
 
 FILES = (
     "engines/openvino-fp32/model.blob",
-    "golden.npz",
+    "golden/0.f32",
+    "golden/0.png",
+    "golden/1.f32",
+    "golden/1.png",
     "manifest.json",
     "model.onnx",
     "ranges.json",
@@ -44,13 +49,14 @@ def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 
 def small_manifest(**changes: Any) -> Manifest:
-    record = bundle_module.EngineRecord("e", "openvino", "fp32", {"onnx": "model.onnx"})
+    record = EngineRecord("e", "openvino", "fp32", {"onnx": "model.onnx"})
     fields: dict[str, Any] = {
         "spec": tiny.SPEC,
         "precision": "fp32",
-        "models": {"fp32": "model.onnx"},
+        "graphs": (GraphRecord("fp32", "model.onnx", "fp32"),),
         "engines": (record,),
         "default_engine": "e",
+        "preprocess_version": 1,
     }
     return Manifest(**{**fields, **changes})
 
@@ -74,7 +80,7 @@ def test_what_was_written_is_read(tiny_bundle: Path) -> None:
     listed = tuple(record.path for record in bundle.manifest.files)
     assert sorted([*listed, "manifest.json"]) == sorted(FILES)
     assert bundle.engine_files(bundle.engine("openvino"))["blob"].is_file()
-    vectors = read_golden(bundle.file("golden.npz"))
+    vectors = read_golden(bundle)
     assert [vector.name for vector in vectors] == ["golden-0", "golden-1"]
     with open_session(tiny_bundle) as session:
         for vector in vectors:
@@ -138,7 +144,7 @@ def test_a_link_out_of_the_bundle_is_refused(copy: Path, tmp_path: Path) -> None
 
 
 def test_opening_checks_what_it_opens_only(copy: Path) -> None:
-    (copy / "golden.npz").write_text("spoiled")
+    (copy / "golden/0.png").write_text("spoiled")
     with open_session(copy) as session:
         assert session.name == "openvino-fp32"
     (copy / "engines/openvino-fp32/model.blob").write_bytes(b"")
@@ -168,8 +174,11 @@ def set_engine_path(data: dict[str, Any], path: str) -> None:
 
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "newer": (lambda d: d.update(schema="mahtrt.bundle/2"), "Upgrade mahtrt"),
-    "other": (lambda d: d.update(schema="mahtrt.spec/1"), "expected mahtrt.bundle/1"),
+    "newer": (lambda d: d.update(schema="mahtrt.bundle/3"), "Upgrade mahtrt"),
+    "other": (
+        lambda d: d.update(schema="mahtrt.spec/1"),
+        "expected mahtrt.bundle/1 to mahtrt.bundle/2",
+    ),
     "newer spec": (lambda d: d["spec"].update(schema="mahtrt.spec/9"), "Upgrade mahtrt"),
     "unknown": (lambda d: d.update(colour="red"), "unknown field 'colour'"),
     "engine": (lambda d: d["engines"][0].update(speed=1), "unknown field 'speed'"),
@@ -179,7 +188,8 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "spec": (lambda d: d["spec"]["input"].update(channels=2), "expected 1 or 3"),
     "default": (lambda d: d.update(default_engine="x"), "default 'x'"),
     "none": (lambda d: d.update(engines=[]), "got engines none"),
-    "unlisted": (lambda d: d["models"].update(int8="i.onnx"), "no digest for i.onnx"),
+    "unlisted": (lambda d: d["graphs"][0].update(file="i.onnx"), "no digest for i.onnx"),
+    "graphs": (lambda d: d.update(graphs=2 * d["graphs"]), "graphs fp32, fp32"),
     "parent": (lambda d: set_engine_path(d, "../x"), "path '../x'"),
     "inner parent": (lambda d: set_engine_path(d, "a/../../x"), "path 'a/../../x'"),
     "absolute": (lambda d: set_engine_path(d, "/etc/passwd"), "path '/etc/passwd'"),
@@ -200,7 +210,9 @@ def test_manifests_that_cannot_be_used(tmp_path: Path, name: str) -> None:
 
 
 def test_the_manifest_text(tmp_path: Path) -> None:
-    write_small(tmp_path / "a.mahtrt", gate={"mean_px": float("nan"), "pass": True})
+    accuracy = AccuracyRecord(1, 1, math.nan, math.inf, math.inf, math.inf, ())
+    engine = replace(small_manifest().engines[0], accuracy=accuracy)
+    write_small(tmp_path / "a.mahtrt", engines=(engine,))
     text = (tmp_path / "a.mahtrt/manifest.json").read_text()
     golden = Path(__file__).with_name("golden_manifest.json")
     assert text == golden.read_text(), f"if this change is meant, copy it to {golden.name}"

@@ -10,13 +10,13 @@ import pytest
 from onnx import TensorProto, numpy_helper
 from tiny_graphs import Builder, smooth_images
 
+from mahtrt.bundle.plan import Block, Plan
 from mahtrt.calibration.bias_correction import (
     METADATA_KEY,
     apply_correction,
     measure_bias,
 )
 from mahtrt.calibration.methods import METHODS
-from mahtrt.calibration.plan import Block, Plan
 from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges, TensorRange
 from mahtrt.errors import DataError, ModelError

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from inspected_graphs import float_net, int8_net
 
+from mahtrt.bundle.plan import Block, Plan
 from mahtrt.calibration.int8_check import check_int8
-from mahtrt.calibration.plan import Block, Plan
 from mahtrt.errors import GateError
 from mahtrt.graph.describe import describe_graph
 

@@ -8,6 +8,7 @@ import onnx
 import pytest
 from tiny_graphs import landmark_net, tiny_spec
 
+from mahtrt.bundle.plan import Plan
 from mahtrt.calibration import method_choice
 from mahtrt.calibration.method_choice import (
     MethodChoice,
@@ -16,7 +17,7 @@ from mahtrt.calibration.method_choice import (
     tensor_classes,
 )
 from mahtrt.calibration.methods import METHODS
-from mahtrt.calibration.plan import Plan, default_plan
+from mahtrt.calibration.plan import default_plan
 from mahtrt.calibration.qdq import METADATA_KEY, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, TensorRange
 

@@ -8,16 +8,8 @@ import onnx
 import pytest
 from tiny_graphs import landmark_net, tiny_spec
 
-from mahtrt.calibration.plan import (
-    Block,
-    Plan,
-    block_names,
-    check_plan,
-    default_plan,
-    load_plan,
-    plan_from_json,
-    save_plan,
-)
+from mahtrt.bundle.plan import Block, Plan, load_plan, plan_from_json, save_plan
+from mahtrt.calibration.plan import block_names, check_plan, default_plan
 from mahtrt.calibration.rules import reason_for_float
 from mahtrt.errors import IntegrityError, SpecError
 from mahtrt.graph.index import GraphIndex

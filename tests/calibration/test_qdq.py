@@ -11,8 +11,9 @@ import pytest
 from onnx import TensorProto, numpy_helper
 from tiny_graphs import Builder, landmark_net, smooth_images, squeeze_excite, tiny_spec
 
+from mahtrt.bundle.plan import Block, Plan
 from mahtrt.calibration.methods import METHODS
-from mahtrt.calibration.plan import Block, Plan, default_plan
+from mahtrt.calibration.plan import default_plan
 from mahtrt.calibration.qdq import METADATA_KEY, quantize, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, TensorRange
 from mahtrt.errors import ModelError, SpecError, UsageError

@@ -7,8 +7,8 @@ import pytest
 from rtx_builder import rtx_builds, rtx_network
 from tiny_graphs import smooth_images
 
+from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.bias_correction import apply_correction, measure_bias
-from mahtrt.calibration.plan import Plan
 from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges
 

@@ -165,7 +165,8 @@ def test_a_whole_run_on_a_machine_with_a_card(
             folder = Path(next(a for a in arguments if a.startswith("--out=")).partition("=")[2])
             folder.mkdir()
             agrees = "--int8" not in arguments
-            document = {"gate": {"passed": agrees}, "engines": [{"name": "an engine"}]}
+            engine = {"name": "an engine", "verdict": {"passed": agrees}}
+            document = {"engines": [engine]}
             (folder / "manifest.json").write_text(json.dumps(document))
             return "" if agrees else "exit 3: error: accuracy", ""
         found = RTX | {"compute_capabilities": ["SM89"], "builds_for_this_card": True}
@@ -218,7 +219,7 @@ def test_the_build_of_a_probe_is_one_that_mahtrt_knows(
     found = probe.build_and_run("tensorrt-rtx", "fp32", foreign_network.onnx, tmp_path / "bundle")
     assert found["agrees"] is True
     assert found["engine"]["name"] == "tensorrt-rtx-fp32"
-    assert found["engine"]["accuracy"]["measured_on"] != "engine"
+    assert found["engine"]["verdict"]["measured_on"] != "engine"
     broken = probe.build_and_run("tensorrt-rtx", "fp32", tmp_path / "no.onnx", tmp_path / "b")
     assert broken["problem"].startswith("exit 1: error: ")
 

@@ -6,7 +6,7 @@ import pytest
 from onnx import numpy_helper
 from tiny_graphs import Builder, smooth_images
 
-from mahtrt.calibration.plan import Plan
+from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges
 from mahtrt.errors import DataError, ModelError

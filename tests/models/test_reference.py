@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 from small_maht_net import SMALL, small_net
 
+from mahtrt.bundle.records import SourceRecord
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import CheckpointError, UsageError
 from mahtrt.models.checkpoint import save_checkpoint
@@ -61,10 +61,8 @@ def saved(path: Path, seed: int) -> Path:
     return path
 
 
-def found(
-    spec: ModelSpec, provenance: Mapping[str, Any], **arguments: Any
-) -> tuple[np.ndarray, str]:
-    result = find_reference(spec, provenance, **arguments)
+def found(spec: ModelSpec, source: SourceRecord, **arguments: Any) -> tuple[np.ndarray, str]:
+    result = find_reference(spec, source, **arguments)
     assert result is not None
     return result[0].infer(IMAGE, ["heatmaps"])["heatmaps"], result[1]
 
@@ -145,7 +143,7 @@ def test_random_weights_are_made_again_from_the_recorded_seed() -> None:
     source = ModelSource(MODEL, kwargs=SMALL, seed=3)
     module, spec = load_model(source)
     torch.manual_seed(99)
-    result, described = found(spec, source.to_dict())
+    result, described = found(spec, source.record())
     np.testing.assert_array_equal(result, heatmaps(module))
     assert described == "random weights, seed 3"
 
@@ -153,7 +151,7 @@ def test_random_weights_are_made_again_from_the_recorded_seed() -> None:
 def test_the_recorded_checkpoint_is_found_by_name_and_digest(tmp_path: Path) -> None:
     source = ModelSource("maht-net", saved(tmp_path / "net.safetensors", 3))
     module, spec = load_model(source)
-    provenance = source.to_dict()
+    provenance = source.record()
     empty, other = tmp_path / "empty", tmp_path / "other"
     empty.mkdir()
     saved(other / "net.safetensors", 4)  # the same name, other weights
@@ -167,22 +165,22 @@ def test_the_checkpoint_given_has_to_be_the_recorded_one(tmp_path: Path) -> None
     right, wrong = saved(tmp_path / "a.safetensors", 3), saved(tmp_path / "b.safetensors", 4)
     source = ModelSource(MODEL, right)
     spec = small_net(3).spec
-    result, described = found(spec, source.to_dict(), checkpoint=right, batch=1)
+    result, described = found(spec, source.record(), checkpoint=right, batch=1)
     np.testing.assert_array_equal(result, heatmaps(small_net(3).eval()))
     assert described == "a.safetensors"
     with pytest.raises(CheckpointError) as caught:
-        find_reference(spec, source.to_dict(), checkpoint=wrong)
+        find_reference(spec, source.record(), checkpoint=wrong)
     assert sha256_of_file(wrong)[:16] in str(caught.value)
     assert sha256_of_file(right)[:16] in str(caught.value)
     with pytest.raises(CheckpointError, match="no such file"):
-        find_reference(spec, source.to_dict(), checkpoint=tmp_path / "none.safetensors")
+        find_reference(spec, source.record(), checkpoint=tmp_path / "none.safetensors")
 
 
 def test_a_graph_that_does_not_say_its_weights_has_no_reference(tmp_path: Path) -> None:
     spec = small_net().spec
-    assert find_reference(spec, {}) is None
+    assert find_reference(spec, SourceRecord()) is None
     given = saved(tmp_path / "net.safetensors", 3)
-    result, _ = found(spec, {}, checkpoint=given)
+    result, _ = found(spec, SourceRecord(), checkpoint=given)
     np.testing.assert_array_equal(result, heatmaps(small_net(3).eval()))
 
 
@@ -201,19 +199,19 @@ COLOURS = np.random.default_rng(1).standard_normal((2, 3, 16, 24)).astype(np.flo
 
 def test_foreign_code_is_not_run_unless_named() -> None:
     spec = ModelSpec("colours", InputSpec((16, 24)), (OutputSpec("heatmaps", "heatmaps"),))
-    assert find_reference(spec, {"model": "colours.py:make", "seed": 0}) is None
+    assert find_reference(spec, SourceRecord("colours.py:make", seed=0)) is None
 
 
 def test_a_checkpoint_alone_does_not_make_a_foreign_network(tmp_path: Path) -> None:
     spec = ModelSpec("colours", InputSpec((16, 24)), (OutputSpec("heatmaps", "heatmaps"),))
     with pytest.raises(UsageError, match=r"--reference.*colours.*--model path/file\.py:factory"):
-        find_reference(spec, {}, checkpoint=tmp_path / "net.pt")
+        find_reference(spec, SourceRecord(), checkpoint=tmp_path / "net.pt")
 
 
 def test_foreign_random_weights_follow_the_recorded_seed(foreign: ModelSource) -> None:
     module, spec = load_model(foreign)
     named = ModelSource(foreign.model, spec=foreign.spec)  # the caller does not know the seed
-    result = find_reference(spec, foreign.to_dict(), model=named, batch=2)
+    result = find_reference(spec, foreign.record(), model=named, batch=2)
     assert result is not None
     with torch.inference_mode():
         expected = module(torch.from_numpy(COLOURS))["heatmaps"].numpy()
@@ -228,11 +226,11 @@ def test_a_foreign_networks_checkpoint_is_found_and_loaded(
     torch.save(state, tmp_path / "colours.pt")
     exported = ModelSource(foreign.model, tmp_path / "colours.pt", spec=foreign.spec)
     _, spec = load_model(exported)
-    result = find_reference(spec, exported.to_dict(), model=foreign, folders=(tmp_path,))
+    result = find_reference(spec, exported.record(), model=foreign, folders=(tmp_path,))
     assert result is not None
     got = result[0].infer(COLOURS[:1])["heatmaps"]
     total = COLOURS[:1].sum(1, keepdims=True)
     np.testing.assert_allclose(got, np.concatenate([total, total + 1], 1), atol=1e-5)
     assert result[1] == "colours.pt"
     elsewhere = tmp_path / "elsewhere"
-    assert find_reference(spec, exported.to_dict(), model=foreign, folders=(elsewhere,)) is None
+    assert find_reference(spec, exported.record(), model=foreign, folders=(elsewhere,)) is None

@@ -5,7 +5,8 @@ from dataclasses import replace
 import onnx
 import pytest
 
-from mahtrt.calibration.plan import check_plan, default_plan, plan_from_json
+from mahtrt.bundle.plan import plan_from_json
+from mahtrt.calibration.plan import check_plan, default_plan
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.graph.index import GraphIndex
 from mahtrt.planning.blocks import Candidate, _merge_stages, compose, decidable, find_candidates

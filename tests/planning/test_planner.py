@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mahtrt.calibration.plan import Plan, plan_from_json
+from mahtrt.bundle.plan import Plan, plan_from_json
 from mahtrt.errors import BuildError
 from mahtrt.measure.accuracy import Accuracy, LandmarkAccuracy
 from mahtrt.measure.limits import Limits

@@ -12,6 +12,7 @@ import onnxruntime as ort
 import pytest
 from tiny_graphs import SIZE, Builder, smooth_images, soft_argmax, tiny_spec
 
+from mahtrt.bundle.records import SourceRecord
 from mahtrt.calibration.ranges import collect_ranges
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import DataError, ModelError
@@ -170,7 +171,7 @@ def two_heads(tmp_path_factory: pytest.TempPathFactory) -> GraphFile:
     spec = tiny_spec()
     spread = OutputSpec("spread", "spread", "heatmap")
     spec = replace(spec, outputs=(spec.outputs[1], spread))
-    return GraphFile(path, model, spec, {}, {}, sha256_of_file(path), 1)
+    return GraphFile(path, model, spec, SourceRecord(), None, sha256_of_file(path), 1)
 
 
 def test_a_block_that_landmarks_do_not_come_from_moves_none(

@@ -15,8 +15,8 @@ from onnx import TensorProto, numpy_helper
 from planning_fixtures import Photographs
 from tiny_graphs import smooth_images
 
+from mahtrt.bundle.plan import load_plan, save_plan
 from mahtrt.calibration.int8_check import check_int8
-from mahtrt.calibration.plan import load_plan, save_plan
 from mahtrt.cuda import CudaProbe
 from mahtrt.errors import BuildError, GateError, MahtrtError, MissingComponentError
 from mahtrt.graph.describe import describe_graph

@@ -11,7 +11,7 @@ from cpus import OPENVINO_ROUNDS, Cpu
 from planning_fixtures import Photographs
 from tiny_graphs import smooth_images
 
-from mahtrt.calibration.plan import load_plan, save_plan
+from mahtrt.bundle.plan import load_plan, save_plan
 from mahtrt.errors import DataError, UsageError
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.measure.limits import Limits

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tiny_graphs import Builder, landmark_net, smooth_images, strict_types
 
-from mahtrt.calibration.plan import Block, Plan
+from mahtrt.bundle.plan import Block, Plan
 from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges, TensorRange
 from mahtrt.errors import ModelError, UsageError

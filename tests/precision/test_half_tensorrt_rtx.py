@@ -7,7 +7,7 @@ import pytest
 from rtx_builder import rtx_builds, rtx_network
 from tiny_graphs import strict_types
 
-from mahtrt.calibration.plan import Plan
+from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges
 from mahtrt.precision.half import to_half

@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from tiny_graphs import landmark_net, smooth_images, tiny_spec
 
-from mahtrt.calibration.plan import Plan, default_plan
+from mahtrt.bundle.plan import Plan
+from mahtrt.calibration.plan import default_plan
 from mahtrt.calibration.qdq import tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, collect_ranges
 

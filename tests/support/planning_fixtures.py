@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +9,7 @@ import onnx
 import pytest
 from tiny_graphs import landmark_net, smooth_images, tiny_spec
 
+from mahtrt.bundle.records import SourceRecord
 from mahtrt.calibration.ranges import collect_ranges
 from mahtrt.data.sample import Sample
 from mahtrt.digest import sha256_of_file
@@ -56,7 +56,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> GraphFile:
     model = landmark_net()
     onnx.save(model, path)
     spec = tiny_spec(exclude=["encoder"])
-    return GraphFile(path, model, spec, {}, json.loads("{}"), sha256_of_file(path), 1)
+    return GraphFile(path, model, spec, SourceRecord(), None, sha256_of_file(path), 1)
 
 
 @pytest.fixture(scope="session")

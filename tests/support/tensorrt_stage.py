@@ -14,6 +14,7 @@ from fake_tensorrt import make_fake
 from tiny_network import SPEC, make_model
 
 from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.bundle.records import DeviceRecord
 from mahtrt.targets.tensorrt import cuda_driver
 from mahtrt.targets.tensorrt.run import TensorRtBackend
 
@@ -32,16 +33,15 @@ def record(**changes: Any) -> EngineRecord:
         target="tensorrt",
         precision="int8",
         files={"onnx": "model.int8.onnx", "plan": "engines/tensorrt-int8/model.plan"},
-        device={
-            "flavour": "tensorrt",
-            "platform": "linux_x86_64",
-            "gpu": "NVIDIA RTX 4090",
-            "compute_capabilities": ["SM89"],
-            "hardware_compatibility": "none",
-        },
+        device=DeviceRecord(
+            name="NVIDIA RTX 4090",
+            platform="linux_x86_64",
+            capabilities=("SM89",),
+            settings={"hardware_compatibility": "none"},
+        ),
         versions={"tensorrt": "10.16.1"},
     )
-    device = {**base.device, **changes.pop("device", {})}
+    device = dataclasses.replace(base.device, **changes.pop("device", {}))
     return dataclasses.replace(base, device=device, **changes)
 
 

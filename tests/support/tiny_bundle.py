@@ -11,8 +11,12 @@ import onnx
 from bench_fakes import make_spec
 from onnx import TensorProto, helper, numpy_helper
 
-from mahtrt.bundle.bundle import EngineRecord, GoldenInfo, Manifest, write_bundle
+from mahtrt.build.records import gate_record
+from mahtrt.bundle.bundle import write_bundle
 from mahtrt.bundle.golden import GoldenVector, write_golden
+from mahtrt.bundle.manifest import EngineRecord, GraphRecord, Manifest
+from mahtrt.data.preprocess import PREPROCESS_VERSION
+from mahtrt.measure.limits import Limits
 
 SPEC = make_spec()
 GOLDEN = tuple(
@@ -66,17 +70,16 @@ def write_tiny(
         write_onnx(writer.place("model.int8.onnx"), off_px, batch)
         if fp32:
             write_onnx(writer.place("model.onnx"), 0.0, batch)
-        if golden:
-            write_golden(writer.place("golden.npz"), golden)
         writer.finish(
             Manifest(
                 spec=SPEC,
                 precision="int8",
-                models=models,
+                graphs=tuple(GraphRecord(p, name, p, batch) for p, name in models.items()),  # type: ignore[arg-type]
                 engines=engines,
                 default_engine="openvino-int8",
-                golden=GoldenInfo("torch", len(golden)) if golden else None,
-                gate={"budgets": budgets or {}},
+                preprocess_version=PREPROCESS_VERSION,
+                golden=write_golden(writer, "torch", golden) if golden else None,
+                gate=gate_record("torch", Limits(**(budgets or {}))),
             )
         )
     return path

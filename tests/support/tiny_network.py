@@ -13,8 +13,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from mahtrt.bundle.bundle import EngineRecord, GoldenInfo, Manifest, write_bundle
+from mahtrt.bundle.bundle import write_bundle
 from mahtrt.bundle.golden import GoldenVector, write_golden
+from mahtrt.bundle.manifest import EngineRecord, GraphRecord, Manifest
+from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import EngineOptions
@@ -183,16 +185,17 @@ def build_bundle(
                 )
             )
         golden = [GoldenVector(f"golden-{i}", *make_image(i)) for i in range(2)]
-        write_golden(writer.place("golden.npz"), golden)
+        record = write_golden(writer, "arithmetic", golden)
         writer.place("ranges.json").write_text("{}\n")
         writer.finish(
             Manifest(
                 spec=spec,
                 precision="fp32",
-                models={"fp32": "model.onnx"},
+                graphs=(GraphRecord("fp32", "model.onnx", "fp32", batch, 20),),
                 engines=tuple(engines),
                 default_engine="openvino-fp32",
-                golden=GoldenInfo(reference="arithmetic", images=2),
+                preprocess_version=PREPROCESS_VERSION,
+                golden=record,
             )
         )
     return path

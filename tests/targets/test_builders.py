@@ -18,7 +18,7 @@ import tiny_network as tiny
 from cpus import Cpu
 
 import mahtrt.targets.openvino.run as ov_runtime
-from mahtrt.bundle.bundle import EngineRecord
+from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.cuda import CudaProbe
 from mahtrt.errors import BuildError, ModelError, UsageError
 from mahtrt.runtime import Session
@@ -46,8 +46,8 @@ def test_an_engine_says_what_it_is(target: str, tmp_path: Path) -> None:
     assert artifact.batch == 2
     assert artifact.files["onnx"] == path
     assert all(place.is_file() for place in artifact.files.values())
-    assert artifact.device["name"]
-    assert artifact.device["inference_precision"] == "f32"
+    assert artifact.device.name
+    assert artifact.device.inference_precision == "f32"
     assert list(artifact.versions) == [target]
     assert artifact.notes == ()
 
@@ -109,13 +109,13 @@ def test_bf16_is_asked_for_only_where_it_is_native(
     native = cpu(kind).bf16
     path = save(tiny.make_model(), tmp_path)
     artifact = ov_builder.build_engine(path, "bf16", tmp_path / "out", TRIAL)
-    assert artifact.device["inference_precision"] == ("bf16" if native else "f32")
+    assert artifact.device.inference_precision == ("bf16" if native else "f32")
     assert bool(artifact.notes) is not native
     # What an INT8 graph leaves in floating point follows; FP32 never does.
     int8 = ov_builder.build_engine(path, "int8", tmp_path / "out", TRIAL)
-    assert int8.device["inference_precision"] == ("bf16" if native else "f32")
+    assert int8.device.inference_precision == ("bf16" if native else "f32")
     fp32 = ov_builder.build_engine(path, "fp32", tmp_path / "out", TRIAL)
-    assert fp32.device["inference_precision"] == "f32"
+    assert fp32.device.inference_precision == "f32"
 
 
 def openvino_engine(folder: Path) -> tuple[EngineRecord, dict[str, Path]]:
@@ -192,7 +192,7 @@ def test_another_openvino_compiles_the_onnx_again(tmp_path: Path) -> None:
 
 def test_another_cpu_is_said(tmp_path: Path, cpu: Callable[[str], Cpu]) -> None:
     record, files = openvino_engine(tmp_path)
-    device = {**record.device, "name": "Other CPU", "inference_precision": "bf16"}
+    device = replace(record.device, name="Other CPU", inference_precision="bf16")
     cpu("avx2")
     record = replace(record, device=device)
     assert ov_runtime.OpenVinoBackend.roles(record) == ("onnx",)
@@ -237,7 +237,7 @@ from mahtrt.bundle.golden import read_golden
 bundle = verify_bundle(sys.argv[1])
 for engine in ("openvino", "onnxruntime"):
     with open_session(sys.argv[1], engine=engine, threads=1) as session:
-        for vector in read_golden(bundle.file("golden.npz")):
+        for vector in read_golden(bundle):
             points = session.run(vector.image).points
             assert np.abs(points - vector.points_px).max() < 2e-3
 assert not {"torch", "onnx", "pycuda"} & set(sys.modules)

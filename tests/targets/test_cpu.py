@@ -30,5 +30,5 @@ def test_what_a_cpu_decides(name: str, cpu: Callable[[str], Cpu]) -> None:
 
 def test_bf16_that_is_only_emulated_is_not_used(cpu: Callable[[str], Cpu]) -> None:
     cpu("vnni")
-    assert "BF16" in cpu_device()["capabilities"]
+    assert "BF16" in cpu_device().capabilities
     assert not has_native_bf16()

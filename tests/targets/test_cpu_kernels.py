@@ -104,13 +104,15 @@ def test_the_kernels_are_those_of_the_cpu(ran: Ran) -> None:
 
 def test_the_bundle_is_made_for_the_cpu(ran: Ran) -> None:
     engines = {engine.name: engine for engine in ran.manifest.engines}
-    floats = {name: e.device["inference_precision"] for name, e in engines.items()}
+    floats = {name: e.device.inference_precision for name, e in engines.items()}
     native = "bf16" if ran.cpu.bf16 else "f32"
     assert floats["openvino-bf16"] == native
     assert floats["openvino-int8"] in (native, "f32")  # whichever was faster
     assert {floats[name] for name in floats if name.startswith("onnxruntime")} == {"f32"}
     assert bool(engines["openvino-bf16"].notes) is not ran.cpu.bf16
-    assert ran.manifest.calibration["weight_bits"] == {"int8": ran.cpu.weight_bits}
+    assert {graph.name: graph.weight_bits for graph in ran.manifest.graphs}[
+        "int8"
+    ] == ran.cpu.weight_bits
 
 
 def test_landmarks_stay_within_bounds(ran: Ran, foreign_network: ForeignNetwork) -> None:

@@ -69,10 +69,10 @@ def test_its_engines_are_built_and_judged(built: BuildResult) -> None:
     beads = (built.path / records["abacus-int8"].files["beads"]).read_bytes()
     assert beads.startswith(MAGIC)
     assert built.verdicts["abacus-int8"].passed
-    assert built.manifest.gate["engines"]["abacus-fp32"]["measured_on"] == "engine"
-    assert built.manifest.calibration["weight_bits"]["int8-fp16"] == 8
+    assert {record.verdict.measured_on for record in records.values()} == {"engine"}
+    assert {graph.name: graph.weight_bits for graph in built.manifest.graphs}["int8-fp16"] == 8
     assert "abacus-fp32: built with 5 beads a rod" in built.notes
-    assert records["abacus-fp32"].device["rods"] == 13
+    assert records["abacus-fp32"].device.settings["rods"] == "13"
 
 
 def test_its_options_are_for_it_alone(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
@@ -131,8 +131,8 @@ def test_without_the_device_its_graph_is_judged(
         foreign_network, tmp_path / "b.mahtrt", targets=("abacus",), precisions=("fp32",)
     )
     result = build(asked)
-    measured_on = result.manifest.gate["engines"]["abacus-fp32"]["measured_on"]
-    assert "through ONNX Runtime" in measured_on
+    (record,) = result.manifest.engines
+    assert "through ONNX Runtime" in record.verdict.measured_on
     with pytest.raises(MissingComponentError, match="no abacus on the table"):
         open_session(result.path)
     with pytest.raises(MissingComponentError, match="no abacus on the table"):

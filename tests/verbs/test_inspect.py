@@ -15,9 +15,15 @@ import tiny_network as tiny
 from inspected_graphs import float_net, int8_net
 from rendering import text_of
 
-from mahtrt.bundle.bundle import EngineRecord, Manifest, write_bundle
+from mahtrt.build.records import gate_record
+from mahtrt.bundle.bundle import write_bundle
+from mahtrt.bundle.manifest import EngineRecord, GraphRecord, Manifest
+from mahtrt.bundle.plan import Block, Plan
+from mahtrt.bundle.records import DeviceRecord, VerdictRecord
 from mahtrt.errors import DataError, IntegrityError, MahtrtError, ModelError, UsageError
+from mahtrt.inspection.bundle import PlanBlocks
 from mahtrt.inspection.inspect import InspectOptions, inspect
+from mahtrt.measure.limits import Limits
 from mahtrt.verbs.inspection_tables import tables_of
 
 VERSION = bytes([1, 7, 1, 116])
@@ -40,6 +46,11 @@ def rtx_plan(size: int = 64) -> bytes:
     return head.ljust(size, b"\1")
 
 
+PLAN = Plan(
+    (Block("a", "int8", "fast", 0.25, ("a.Conv",)), Block("b", "float", "stem", 0.75, ("b.Conv",)))
+)
+
+
 @pytest.fixture
 def plan_bundle(tmp_path: Path) -> Path:
     """A bundle with a TensorRT-RTX plan and what an engine inspector said of it."""
@@ -54,32 +65,24 @@ def plan_bundle(tmp_path: Path) -> Path:
         target="tensorrt-rtx",
         precision="fp32",
         files=files,
-        device={"flavour": "tensorrt-rtx", "compute_capabilities": ["SM86"], "gpu": None},
+        device=DeviceRecord(capabilities=("SM86",)),
         versions={"tensorrt-rtx": "1.7.1.116"},
-        accuracy={"mean_px": 0.001},
+        verdict=VerdictRecord(True),
     )
     with write_bundle(path) as writer:
         onnx.save(tiny.make_model(), writer.place("model.onnx"))
         writer.place(files["plan"]).write_bytes(rtx_plan())
         writer.place(files["layers"]).write_text(json.dumps(LAYERS))
+        writer.place("plan.json").write_text(PLAN.to_json())
         writer.finish(
             Manifest(
                 spec=tiny.SPEC,
                 precision="fp32",
-                models={"fp32": "model.onnx"},
+                graphs=(GraphRecord("fp32", "model.onnx", "fp32"),),
                 engines=(record,),
                 default_engine=record.name,
-                plan={
-                    "blocks": [
-                        {"name": "a", "precision": "int8", "flops_share": 0.25},
-                        {"name": "b", "precision": "float", "flops_share": 0.75, "reason": "stem"},
-                    ]
-                },
-                gate={
-                    "passed": True,
-                    "reference": "PyTorch",
-                    "engines": {record.name: {"passed": True, "reasons": []}},
-                },
+                preprocess_version=1,
+                gate=gate_record("PyTorch", Limits()),
             )
         )
     return path
@@ -126,7 +129,8 @@ def test_a_bundle(tiny_bundle: Path) -> None:
     assert table["default_engine"] == "openvino-fp32"
     assert [engine["name"] for engine in table["engines"]] == ["openvino-fp32", "onnxruntime-fp32"]
     assert all(engine["bytes"] > 0 for engine in table["engines"])
-    assert table["graphs"] == {}
+    assert [graph["file"] for graph in table["graphs"]] == ["model.onnx"]
+    assert table["onnx"] == {}
     text = text_of(tables_of(found))
     assert "openvino-fp32 *" in text
     assert "tiny: 32x48 rgb, letterbox" in text
@@ -136,20 +140,16 @@ def test_a_bundle(tiny_bundle: Path) -> None:
 def test_the_graphs_of_a_bundle_on_request(tiny_bundle: Path) -> None:
     bundle = inspect(InspectOptions(tiny_bundle, graphs=True)).bundle
     assert bundle is not None
-    assert set(bundle.graphs) == {"fp32"}
-    assert bundle.graphs["fp32"].products == {"fp32": 1}
+    assert set(bundle.onnx) == {"fp32"}
+    assert bundle.onnx["fp32"].products == {"fp32": 1}
 
 
 def test_a_bundle_with_a_plan(plan_bundle: Path) -> None:
     found = inspect(InspectOptions(plan_bundle))
     assert found.bundle is not None
-    assert found.bundle.plan == {
-        "int8_blocks": ["a"],
-        "float_blocks": {"b": "stem"},
-        "int8_flops_share": 0.25,
-    }
+    assert found.bundle.plan == PlanBlocks(("a",), {"b": "stem"}, 0.25)
     (engine,) = found.bundle.engines
-    assert engine.gate["passed"]
+    assert engine.record.verdict == VerdictRecord(True)
     assert engine.layers is not None
     assert engine.layers.by_precision == {"int8": 1, "fp16": 1}
     text = text_of(tables_of(found))
@@ -164,7 +164,7 @@ def test_a_plan_in_its_bundle(plan_bundle: Path) -> None:
     plan = found.plan
     assert plan is not None
     assert plan.engine is not None
-    assert plan.engine["name"] == "tensorrt-rtx-fp32"
+    assert plan.engine.name == "tensorrt-rtx-fp32"
     assert (plan.flavour, plan.version) == ("tensorrt-rtx", "1.7.1.116")
     assert plan.layers is not None
     assert plan.notes == ()

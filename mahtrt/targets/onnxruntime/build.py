@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mahtrt.bundle.records import DeviceRecord
 from mahtrt.errors import BuildError, ModelError, require
 from mahtrt.machine import describe_machine
 from mahtrt.targets.artifact import EngineArtifact
@@ -39,11 +40,11 @@ def build_engine(
     return EngineArtifact(
         files={"onnx": onnx_path},
         batch=batch_of(session, str(onnx_path)),
-        device={
-            "name": describe_machine().cpu,
-            "provider": CPU_PROVIDER,
-            "inference_precision": "f32",
-        },
+        device=DeviceRecord(
+            name=describe_machine().cpu,
+            inference_precision="f32",
+            settings={"provider": CPU_PROVIDER},
+        ),
         versions={"onnxruntime": ort.__version__},
         notes=_NOTES.get(precision, ()),
     )

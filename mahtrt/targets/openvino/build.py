@@ -22,10 +22,12 @@ a blob is kept up to a size. Blobs without weights (``CACHE_MODE`` ``OPTIMIZE_SI
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mahtrt.atomic import naming_full_disk
+from mahtrt.bundle.records import DeviceRecord
 from mahtrt.errors import BuildError
 from mahtrt.machine import usable_cores
 from mahtrt.targets.artifact import EngineArtifact
@@ -65,7 +67,7 @@ def build_engine(
     """Compile an ONNX with OpenVINO, and find out how it runs fastest on this CPU.
 
     The choice is in the artefact's device: ``inference_precision``, ``threads`` where it is not
-    OpenVINO's own, and as ``tried`` the p50 in ms of each configuration measured.
+    OpenVINO's own, and as ``tried_ms`` the p50 in ms of each configuration measured.
 
     Args:
         onnx_path: Static shapes; for ``bf16`` on a CPU without native BF16, already rounded.
@@ -133,13 +135,15 @@ def _tune(
     )
 
 
-def _device(tuned: Tuned, default: Configuration) -> dict[str, Any]:
-    device = {**cpu_device(), "inference_precision": tuned.choice.inference_precision}
-    if tuned.tried_ms:
-        device |= {"cores": usable_cores(), "tried": dict(tuned.tried_ms)}
-    if tuned.choice.threads != default.threads:
-        device["threads"] = tuned.choice.threads
-    return device
+def _device(tuned: Tuned, default: Configuration) -> DeviceRecord:
+    chosen = tuned.choice
+    return replace(
+        cpu_device(),
+        inference_precision=chosen.inference_precision,
+        threads=chosen.threads if chosen.threads != default.threads else None,
+        cores=usable_cores() if tuned.tried_ms else None,
+        tried_ms=tuned.tried_ms,
+    )
 
 
 def _save_blob(compiled: Any, blob: Path) -> dict[str, Path]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.bundle.records import DeviceRecord
 from mahtrt.errors import BuildError, ModelError, require
 from mahtrt.machine import describe_machine, usable_cores
 from mahtrt.spec import ModelSpec
@@ -64,7 +65,7 @@ class OpenVinoBackend:
         require("openvino", extra="", needed_for=f"engine {engine.name}")
         roles, notes = cls.roles(engine), notes_on_opening(engine)
         blob, source = files["blob"] if "blob" in roles else None, files["onnx"]
-        wanted = str(engine.device.get("inference_precision", "f32"))
+        wanted = engine.device.inference_precision or "f32"
         if wanted == "bf16" and not has_native_bf16():
             notes.append("Built for native BF16, which this CPU lacks: it runs in FP32 here.")
             wanted = "f32"
@@ -109,7 +110,7 @@ class OpenVinoBackend:
 def notes_on_opening(engine: EngineRecord) -> list[str]:
     """What differs between here and where the engine was built."""
     notes = []
-    built_for, here = engine.device.get("name"), cpu_device()["name"]
+    built_for, here = engine.device.name, cpu_device().name
     if built_for and built_for != here:
         notes.append(f"Built and measured on {built_for}; this is {here}.")
     if not _same_version(engine):
@@ -123,10 +124,9 @@ def notes_on_opening(engine: EngineRecord) -> list[str]:
 
 def _measured_threads(engine: EngineRecord) -> int | None:
     """What the build measured to be fastest, if that was on this CPU and as many cores of it."""
-    here = {"name": cpu_device()["name"], "cores": usable_cores()}
-    found = engine.device.get("threads")
-    known = all(engine.device.get(key) == value for key, value in here.items())
-    return int(found) if found is not None and known else None
+    device = engine.device
+    here = (device.name, device.cores) == (cpu_device().name, usable_cores())
+    return device.threads if here else None
 
 
 def _same_version(engine: EngineRecord) -> bool:
@@ -134,9 +134,9 @@ def _same_version(engine: EngineRecord) -> bool:
 
 
 def _made_blob(engine: EngineRecord) -> bool:
-    here = cpu_device()
-    made_here = "blob" in engine.files and _same_version(engine)
-    return made_here and all(engine.device.get(key) == here[key] for key in here)
+    device, here = engine.device, cpu_device()
+    same = (device.name, device.capabilities) == (here.name, here.capabilities)
+    return same and "blob" in engine.files and _same_version(engine)
 
 
 def import_blob(path: Path, *, inference_precision: str, threads: int | None) -> Any | None:
@@ -203,13 +203,13 @@ def shared_core() -> Any:
 
 
 @functools.cache
-def cpu_device() -> dict[str, Any]:
-    """The CPU as OpenVINO sees it: ``name`` and ``capabilities``."""
+def cpu_device() -> DeviceRecord:
+    """The CPU as OpenVINO sees it: its name and capabilities."""
     core = shared_core()
-    return {
-        "name": str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),
-        "capabilities": list(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
-    }
+    return DeviceRecord(
+        name=str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),
+        capabilities=tuple(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
+    )
 
 
 def has_native_bf16() -> bool:
@@ -217,7 +217,7 @@ def has_native_bf16() -> bool:
 
     OpenVINO names the capability on CPUs that only emulate it, so the CPU's flags are asked too.
     """
-    return describe_machine().multiplies_bf16 and "BF16" in cpu_device()["capabilities"]
+    return describe_machine().multiplies_bf16 and "BF16" in cpu_device().capabilities
 
 
 def openvino_version() -> str:

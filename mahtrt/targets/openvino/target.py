@@ -71,7 +71,7 @@ class OpenVino(Target):
     ) -> list[Layer]:
         from mahtrt.targets.openvino.profile import profile
 
-        precision = str(artifact.device["inference_precision"])
+        precision = artifact.device.inference_precision
         return profile(
             artifact.files["onnx"],
             tensor,

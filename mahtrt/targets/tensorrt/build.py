@@ -9,26 +9,34 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mahtrt.atomic import temporary_sibling
+from mahtrt.bundle.records import (
+    BuildFacts,
+    BuildRecord,
+    DeviceRecord,
+    EngineKey,
+    TensorRecord,
+)
 from mahtrt.cuda import probe_cuda
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import BuildError, ModelError
+from mahtrt.schema import dataclass_from
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions
 from mahtrt.targets.tensorrt import soft_argmax
 from mahtrt.targets.tensorrt.cache import (
     CachedEngine,
     EngineCache,
-    EngineKey,
     explain_difference,
     open_cache,
 )
 from mahtrt.targets.tensorrt.child import Request
+from mahtrt.targets.tensorrt.compatible import LEVEL
 from mahtrt.targets.tensorrt.device import BuildDevice, build_platform, choose_device
 from mahtrt.targets.tensorrt.flavours import Flavour, load_flavour
 from mahtrt.targets.tensorrt.messages import build_error, cleaned, parse_error
@@ -244,10 +252,11 @@ def _shape(io_tensor: Mapping[str, Any]) -> str:
     return f"({', '.join('?' if size < 0 else str(size) for size in io_tensor['shape'])})"
 
 
-def _facts(result: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(result: Mapping[str, Any]) -> BuildFacts:
     """What of the child's result the manifest and the cache keep."""
     facts = {name: value for name, value in result.items() if name != "status"}
-    return facts | {"warnings": cleaned(result["warnings"])}
+    facts |= {"warnings": cleaned(result["warnings"])}
+    return dataclass_from(BuildFacts, facts, "the builder's result", error=BuildError)
 
 
 def _earlier(job: _Job, cache: EngineCache | None) -> dict[str, float]:
@@ -266,32 +275,25 @@ def _artifact(job: _Job, entry: CachedEngine, notes: list[str], *, cached: bool)
         versions["cuda_driver"] = device.driver
     return EngineArtifact(
         files={"onnx": job.onnx, **{role: job.places[role] for role in entry.files}},
-        batch=_batch(job, entry.facts["inputs"]),
-        device={
-            "flavour": flavour.name,
-            "platform": job.key.platform,
-            "gpu": device.gpu,
-            "compute_capabilities": list(device.capabilities),
-            "hardware_compatibility": job.options.hardware_compatibility,
-        },
+        batch=_batch(job, entry.facts.inputs),
+        device=DeviceRecord(
+            name=device.gpu or "",
+            platform=job.key.platform,
+            capabilities=device.capabilities,
+            settings={LEVEL: job.options.hardware_compatibility},
+        ),
         versions=versions,
         notes=tuple(notes),
-        build={
-            "key": job.key.to_dict(),
-            "key_sha256": job.key.sha256,
-            "cached": cached,
-            "seconds": entry.seconds,
-            **entry.facts,
-        },
+        build=BuildRecord(job.key, job.key.sha256, cached, entry.seconds, entry.facts),
     )
 
 
-def _batch(job: _Job, inputs: list[Mapping[str, Any]]) -> int:
+def _batch(job: _Job, inputs: Sequence[TensorRecord]) -> int:
     """Images per inference: the first size of the only input."""
-    if len(inputs) != 1 or not inputs[0]["shape"]:
+    if len(inputs) != 1 or not inputs[0].shape:
         raise ModelError(
             str(job.onnx),
-            got=f"inputs {', '.join(each['name'] for each in inputs) or 'none'}",
+            got=f"inputs {', '.join(each.name for each in inputs) or 'none'}",
             expected="one input, an image batch",
         )
-    return int(inputs[0]["shape"][0])
+    return inputs[0].shape[0]

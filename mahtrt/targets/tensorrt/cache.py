@@ -15,24 +15,23 @@ write the folder decides what runs, so it is made for the user alone.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from mahtrt.atomic import atomic_path, write_text_atomic
+from mahtrt.bundle.records import KEY_SCHEMA, BuildFacts, EngineKey
 from mahtrt.cache import ENVIRONMENT, cache_folder
-from mahtrt.digest import sha256_of_bytes, sha256_of_file
+from mahtrt.digest import sha256_of_file
 from mahtrt.errors import InputError, IntegrityError, MahtrtError
-from mahtrt.schema import check_schema, dataclass_from
+from mahtrt.schema import check_schema, dataclass_from, plain, read_json
 
-KEY_SCHEMA = "mahtrt.engine-key/1"
 ENTRY_SCHEMA = "mahtrt.cached-engine/1"
 # Some thirty FP32 engines of the largest network.
 LIMIT_BYTES = 8 * 2**30
@@ -43,62 +42,25 @@ Outcome = Literal["taken", "gone", "damaged"]
 
 
 @dataclass(frozen=True, slots=True)
-class EngineKey:
-    """Everything that decides what an engine is.
-
-    Attributes:
-        onnx_sha256: Of the graph as it was given.
-        tensorrt: Version of the flavour's package.
-        platform: ``linux_x86_64``.
-        gpu: The card whose kernels were timed, "" where none was.
-        cuda_driver: CUDA version of the driver, "" where none was used.
-        plugin_sha256: Of the kernel of the fused soft-argmax, "" without it.
-    """
-
-    onnx_sha256: str
-    precision: str
-    flavour: str
-    tensorrt: str
-    platform: str
-    gpu: str
-    compute_capabilities: tuple[str, ...]
-    cuda_driver: str
-    workspace_mib: int | None
-    optimization_level: int | None
-    hardware_compatibility: str
-    plugin_sha256: str = ""
-    schema: str = KEY_SCHEMA
-
-    def to_dict(self) -> dict[str, Any]:
-        data = dataclasses.asdict(self)
-        return data | {"compute_capabilities": list(self.compute_capabilities)}
-
-    @property
-    def sha256(self) -> str:
-        """Digest over the fields by name."""
-        return sha256_of_bytes(json.dumps(self.to_dict(), sort_keys=True).encode())
-
-
-@dataclass(frozen=True, slots=True)
 class CachedEngine:
     """What the cache knows about an engine.
 
     Attributes:
         files: Role (``plan``, ``layers``) to SHA-256.
         seconds: How long the build took.
-        facts: What the build found out, as :class:`mahtrt.targets.artifact.EngineArtifact` has it.
+        facts: What the build found out.
     """
 
     key: EngineKey
     files: Mapping[str, str]
     seconds: float
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: BuildFacts
     schema: str = ENTRY_SCHEMA
 
 
 def explain_difference(wanted: EngineKey, found: EngineKey) -> tuple[str, ...]:
     """Each field in which two keys differ: ``optimization_level (5 wanted, 3 cached)``."""
-    ours, theirs = wanted.to_dict(), found.to_dict()
+    ours, theirs = plain(wanted), plain(found)
     return tuple(
         f"{name} ({_shown(ours[name])} wanted, {_shown(theirs[name])} cached)"
         for name in ours
@@ -185,8 +147,8 @@ class EngineCache:
             if not place.is_file():
                 with atomic_path(place) as sibling:
                     shutil.copyfile(files[role], sibling)
-        data = dataclasses.asdict(entry) | {"key": entry.key.to_dict()}
-        write_text_atomic(self._entry_place(entry.key), json.dumps(data, indent=2) + "\n")
+        text = json.dumps(plain(entry), indent=2) + "\n"
+        write_text_atomic(self._entry_place(entry.key), text)
         self._evict(keep=set(entry.files.values()))
 
     def timing_place(self, key: EngineKey) -> Path:
@@ -209,10 +171,10 @@ class EngineCache:
     def _read(self, place: Path) -> CachedEngine | None:
         """An entry; None where there is none, or none that this version reads."""
         try:
-            data = json.loads(place.read_bytes())
+            data = read_json(place.read_bytes(), str(place), "a cached engine")
             check_schema(str(data.get("schema")), ENTRY_SCHEMA, str(place))
             entry = dataclass_from(CachedEngine, data, str(place))
-        except (OSError, ValueError, AttributeError, MahtrtError):
+        except (OSError, AttributeError, MahtrtError):
             return None
         plain = all(re.fullmatch("[0-9a-f]{64}", digest) for digest in entry.files.values())
         return entry if plain and entry.key.schema == KEY_SCHEMA else None

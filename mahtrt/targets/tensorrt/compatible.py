@@ -12,6 +12,7 @@ from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import BuildError
 from mahtrt.targets.tensorrt.flavours import find_flavour
 
+LEVEL = "hardware_compatibility"  # among the settings of an engine's device
 _OLDEST_COMPATIBLE = 80  # Ampere, where hardware compatibility "ampere_plus" begins
 
 
@@ -40,18 +41,17 @@ def check_compatible(engine: EngineRecord, here: Here) -> None:
     Raises:
         BuildError: They differ; the message has both values and the command that rebuilds it.
     """
-    device, built = engine.device, str(engine.device.get("flavour", engine.target))
+    built = engine.target
     _compare(engine, "TensorRT flavour", built, here.flavour)
     version = engine.versions.get(built, "of unknown version")
     _compare(engine, f"{find_flavour(built).title} version", version, here.version)
-    _compare(engine, "platform", str(device.get("platform", here.platform)), here.platform)
+    _compare(engine, "platform", engine.device.platform or here.platform, here.platform)
     _check_gpu(engine, here)
 
 
 def _check_gpu(engine: EngineRecord, here: Here) -> None:
     device = engine.device
-    built_for = tuple(device.get("compute_capabilities", ()))
-    level = device.get("hardware_compatibility", "none")
+    built_for, level = device.capabilities, device.settings.get(LEVEL, "none")
     if here.flavour == "tensorrt" and level == "ampere_plus":
         if _number(here.capability) < _OLDEST_COMPATIBLE:
             _refuse(engine, "GPU", f"SM{_OLDEST_COMPATIBLE} or newer", _card(here))
@@ -60,7 +60,7 @@ def _check_gpu(engine: EngineRecord, here: Here) -> None:
         _refuse(engine, "GPU", ", ".join(built_for) or "none that it names", _card(here))
     if here.flavour == "tensorrt" and level == "none":
         # Kernels were chosen and timed for the card, not only for its compute capability.
-        _compare(engine, "GPU", str(device.get("gpu") or here.gpu), here.gpu)
+        _compare(engine, "GPU", device.name or here.gpu, here.gpu)
 
 
 def _compare(engine: EngineRecord, what: str, built: str, here: str) -> None:

@@ -58,7 +58,7 @@ class TensorRt(Target):
 
     def can_run(self, engine: EngineRecord) -> bool:
         """A build notes the card in its machine that the engine is for, where there is one."""
-        return engine.device.get("gpu") is not None
+        return bool(engine.device.name)
 
     def float_type(self, asked: FloatType) -> FloatType:
         return asked
@@ -97,13 +97,14 @@ class TensorRt(Target):
 
     def describe_build(self, engine: EngineRecord) -> str:
         built = engine.build
-        how = "from the cache, built in" if built["cached"] else "built in"
-        size, memory = built["plan_bytes"] / 2**20, built["peak_memory_mib"]
+        if built is None:
+            return ""
+        facts, how = built.facts, "from the cache, built in" if built.cached else "built in"
+        memory = facts.peak_memory_mib
         peak = f", at most {memory} MiB of memory" if memory else ""
         return (
-            f"{how} {built['seconds']:.1f} s{peak}; {size:.1f} MiB for "
-            f"{', '.join(engine.device['compute_capabilities'])}; timing cache "
-            f"{built['timing_cache']}"
+            f"{how} {built.seconds:.1f} s{peak}; {facts.plan_bytes / 2**20:.1f} MiB for "
+            f"{', '.join(engine.device.capabilities)}; timing cache {facts.timing_cache}"
         )
 
     def roles(self, engine: EngineRecord) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import ClassVar
 import onnxruntime
 
 from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.bundle.records import DeviceRecord
 from mahtrt.errors import BuildError, MissingComponentError, UsageError
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.artifact import EngineArtifact
@@ -73,7 +74,7 @@ class Abacus(Target):
             raise MissingComponentError("planning", got=finding.detail, expected="an abacus")
 
     def can_run(self, engine: EngineRecord) -> bool:
-        return on_the_table is not None and engine.device["name"] == on_the_table
+        return on_the_table is not None and engine.device.name == on_the_table
 
     def float_type(self, asked: FloatType) -> FloatType:
         return asked
@@ -101,13 +102,15 @@ class Abacus(Target):
         return EngineArtifact(
             files={"onnx": onnx_path, "beads": beads},
             batch=1,
-            device={"name": on_the_table, "rods": options.of(AbacusOptions).rods},
+            device=DeviceRecord(
+                on_the_table or "",
+                settings={"rods": str(options.of(AbacusOptions).rods), "beads": "5"},
+            ),
             versions={"abacus": "1200 BC"},
-            build={"beads": 5},
         )
 
     def describe_build(self, engine: EngineRecord) -> str:
-        return f"built with {engine.build['beads']} beads a rod"
+        return f"built with {engine.device.settings['beads']} beads a rod"
 
     def int8_products(self, files: Mapping[str, Path]) -> int:
         return files["beads"].read_bytes().count(b"QuantizeLinear")

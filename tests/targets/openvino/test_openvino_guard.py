@@ -8,8 +8,8 @@ import openvino as ov
 import pytest
 from tiny_graphs import Builder, smooth_images
 
+from mahtrt.bundle.plan import Block, Plan
 from mahtrt.calibration.methods import METHODS
-from mahtrt.calibration.plan import Block, Plan
 from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges, TensorRange
 from mahtrt.targets.openvino.guard import keep_concats_float

@@ -12,7 +12,7 @@ import tiny_network as tiny
 from cpus import Cpu
 
 import mahtrt.targets.openvino.run as ov_runtime
-from mahtrt.bundle.bundle import EngineRecord
+from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.measure.timing import Timings
 from mahtrt.targets.openvino import build as ov_builder
 from mahtrt.targets.openvino.tune import (
@@ -149,8 +149,8 @@ def test_the_choice_is_recorded_and_used_on_this_cpu(
     cpu("avx2")
     artifact = ov_builder.build_engine(saved(tmp_path), "int8", tmp_path / "out", measure=measure)
     device = artifact.device
-    assert set(device["tried"]) == {f"f32, threads {n}" for n in ("default", "1", "2")}
-    assert device.get("threads") == (1 if one_wins else None)
+    assert set(device.tried_ms) == {f"f32, threads {n}" for n in ("default", "1", "2")}
+    assert device.threads == (1 if one_wins else None)
     record = EngineRecord("x", "openvino", "int8", {"onnx": "x"}, 1, device, artifact.versions)
 
     asked: list[int | None] = []
@@ -169,8 +169,8 @@ def test_the_choice_is_recorded_and_used_on_this_cpu(
 
     assert threads_asked(record) == (1 if one_wins else None)
     assert threads_asked(record, 3) == 3
-    for other in ({"name": "Other CPU"}, {"cores": 4096}):
-        assert threads_asked(replace(record, device={**device, **other})) is None
+    for other in (replace(device, name="Other CPU"), replace(device, cores=4096)):
+        assert threads_asked(replace(record, device=other)) is None
 
 
 @pytest.mark.parametrize(
@@ -190,15 +190,16 @@ def test_only_the_float_part_of_int8_may_change_its_precision(
     artifact = ov_builder.build_engine(
         saved(tmp_path), precision, tmp_path / "out", EngineOptions(threads=1), measure=measure
     )
-    assert list(artifact.device.get("tried", {})) == tried
+    assert list(artifact.device.tried_ms) == tried
     expected = "bf16" if precision == "bf16" else "f32"
-    assert artifact.device["inference_precision"] == expected
-    assert "threads" not in artifact.device
+    assert artifact.device.inference_precision == expected
+    assert artifact.device.threads is None
 
 
 def test_a_trial_is_neither_tuned_nor_kept_as_a_blob(tmp_path: Path) -> None:
     artifact = ov_builder.build_engine(
         saved(tmp_path), "int8", tmp_path / "out", EngineOptions(trial=True), measure=never
     )
-    assert not {"tried", "threads", "cores"} & set(artifact.device)
+    device = artifact.device
+    assert (device.tried_ms, device.threads, device.cores) == ({}, None, None)
     assert set(artifact.files) == {"onnx"}

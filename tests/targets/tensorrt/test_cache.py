@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from mahtrt.bundle.records import BuildFacts, EngineKey
 from mahtrt.cache import cache_folder
 from mahtrt.digest import sha256_of_bytes
 from mahtrt.errors import InputError
+from mahtrt.schema import plain
 from mahtrt.targets.tensorrt.cache import (
     CachedEngine,
     EngineCache,
-    EngineKey,
     explain_difference,
     open_cache,
     read_timing_cache,
@@ -39,6 +40,9 @@ KEY = EngineKey(
 )
 
 
+FACTS = BuildFacts(5, "d" * 64, "off", 0.1, 0.9, (), (), {"CAST": 2}, (), None)
+
+
 @pytest.fixture
 def cache(tmp_path: Path) -> EngineCache:
     return EngineCache(tmp_path / "cache")
@@ -53,7 +57,7 @@ def put(
 ) -> CachedEngine:
     place = folder / "made.plan"
     place.write_bytes(plan)
-    entry = CachedEngine(key, {"plan": sha256_of_bytes(plan)}, seconds, {"layers": {"CAST": 2}})
+    entry = CachedEngine(key, {"plan": sha256_of_bytes(plan)}, seconds, FACTS)
     cache.store(entry, {"plan": place})
     return entry
 
@@ -107,7 +111,7 @@ def test_the_nearest_differs_least_and_is_of_the_same_graph(
 
 
 def test_a_key_reads_as_what_it_is() -> None:
-    data = json.loads(json.dumps(KEY.to_dict()))
+    data = json.loads(json.dumps(plain(KEY)))
     assert data["gpu"] == "NVIDIA A10"
     assert data["compute_capabilities"] == ["SM86"]
     assert data["schema"] == "mahtrt.engine-key/1"

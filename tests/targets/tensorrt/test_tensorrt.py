@@ -218,12 +218,12 @@ def test_the_engine_that_was_built_here_is_accepted() -> None:
 RTX = {
     "target": "tensorrt-rtx",
     "versions": {"tensorrt-rtx": "1.7.1"},
-    "device": {
-        "flavour": "tensorrt-rtx",
-        "gpu": None,
-        "compute_capabilities": ["SM86", "SM89", "SM120"],
-    },
+    "device": {"name": "", "capabilities": ("SM86", "SM89", "SM120")},
 }
+AMPERE_PLUS, SAME_CAPABILITY = (
+    {"device": {"settings": {"hardware_compatibility": level}}}
+    for level in ("ampere_plus", "same_compute_capability")
+)
 RTX_HERE = dataclasses.replace(HERE, flavour="tensorrt-rtx", version="1.7.1")
 
 
@@ -237,13 +237,13 @@ RTX_HERE = dataclasses.replace(HERE, flavour="tensorrt-rtx", version="1.7.1")
         ({}, {"gpu": "NVIDIA L4"}, "NVIDIA RTX 4090", "NVIDIA L4"),
         ({}, {"flavour": "tensorrt-rtx"}, "tensorrt", "tensorrt-rtx"),
         (
-            {"device": {"hardware_compatibility": "ampere_plus"}},
+            AMPERE_PLUS,
             {"capability": "SM75"},
             "SM80 or newer",
             "(SM75)",
         ),
         (
-            {"device": {"hardware_compatibility": "same_compute_capability"}},
+            SAME_CAPABILITY,
             {"capability": "SM90"},
             "SM89",
             "(SM90)",
@@ -273,9 +273,15 @@ def test_a_mismatch_shows_both_values_and_the_command(
 @pytest.mark.parametrize(
     ("engine", "here"),
     [
-        ({"device": {"hardware_compatibility": "ampere_plus"}}, {"capability": "SM120"}),
-        ({"device": {"hardware_compatibility": "ampere_plus"}}, {"gpu": "NVIDIA L4"}),
-        ({"device": {"hardware_compatibility": "same_compute_capability"}}, {"gpu": "NVIDIA L4"}),
+        (
+            AMPERE_PLUS,
+            {"capability": "SM120"},
+        ),
+        (AMPERE_PLUS, {"gpu": "NVIDIA L4"}),
+        (
+            SAME_CAPABILITY,
+            {"gpu": "NVIDIA L4"},
+        ),
         (RTX, {"flavour": "tensorrt-rtx", "version": "1.7.1", "capability": "SM120"}),
         (RTX, {"flavour": "tensorrt-rtx", "version": "1.7.1", "gpu": "NVIDIA RTX A6000"}),
     ],

@@ -13,7 +13,8 @@ import pytest
 from tensorrt_stage import Stage
 from tiny_network import SPEC, make_image, make_model
 
-from mahtrt.bundle.bundle import Manifest, write_bundle
+from mahtrt.bundle.bundle import write_bundle
+from mahtrt.bundle.manifest import GraphRecord, Manifest
 from mahtrt.errors import BuildError, IntegrityError, MissingComponentError
 from mahtrt.runtime.session import open_session
 from mahtrt.targets.table import find_target
@@ -41,9 +42,10 @@ def write(stage: Stage, path: Path, **changes: Any) -> Path:
             Manifest(
                 spec=SPEC,
                 precision="fp32",
-                models={"fp32": "model.onnx"},
+                graphs=(GraphRecord("fp32", "model.onnx", "fp32"),),
                 engines=(engine,),
                 default_engine="tensorrt-fp32",
+                preprocess_version=1,
             )
         )
     return path

@@ -18,8 +18,10 @@ import pytest
 import tiny_network as tiny
 from fake_tensorrt import make_fake
 
+from mahtrt.bundle.records import DeviceRecord, TensorRecord
 from mahtrt.cuda import CudaProbe
 from mahtrt.errors import BuildError, MissingComponentError, UsageError
+from mahtrt.schema import plain
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt import build as builder
@@ -115,25 +117,20 @@ def test_an_engine_says_what_it_is(build: Build, fake: Any, graph: Path, tmp_pat
     }
     assert json.loads(artifact.files["layers"].read_text())["Layers"][0]["LayerType"]
     assert artifact.batch == 1
-    assert artifact.device == {
-        "flavour": "tensorrt",
-        "platform": artifact.build["key"]["platform"],
-        "gpu": "NVIDIA A10",
-        "compute_capabilities": ["SM86"],
-        "hardware_compatibility": "none",
-    }
+    assert artifact.device == DeviceRecord(
+        name="NVIDIA A10",
+        platform=artifact.build.key.platform,
+        capabilities=("SM86",),
+        settings={"hardware_compatibility": "none"},
+    )
     assert artifact.versions == {"tensorrt": fake.__version__, "cuda_driver": "13.0"}
     assert artifact.notes == ()
-    assert {k: artifact.build[k] for k in ("cached", "timing_cache", "peak_memory_mib")} == {
-        "cached": False,
-        "timing_cache": "miss",
-        "peak_memory_mib": 7,
-    }
-    assert artifact.build["plan_bytes"] == artifact.files["plan"].stat().st_size
-    assert artifact.build["layers"]["QUANTIZE"] == 1
-    assert artifact.build["inputs"] == [
-        {"name": "image", "shape": [1, 3, 32, 48], "dtype": "FLOAT"}
-    ]
+    facts = artifact.build.facts
+    assert artifact.build.cached is False
+    assert (facts.timing_cache, facts.peak_memory_mib) == ("miss", 7)
+    assert facts.plan_bytes == artifact.files["plan"].stat().st_size
+    assert facts.layers["QUANTIZE"] == 1
+    assert facts.inputs == (TensorRecord("image", (1, 3, 32, 48), "FLOAT"),)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["layers.json", "model.plan"]
 
 
@@ -146,17 +143,17 @@ def test_options_reach_the_builder(fake: Any, build: Build) -> None:
     assert level == [("AMPERE_PLUS",)]
     assert fake.state.called("IBuilderConfig.set_memory_pool_limit") == [("WORKSPACE", 256 << 20)]
     assert fake.state.called("Builder.max_threads") == [(2,)]
-    assert artifact.device["hardware_compatibility"] == "ampere_plus"
-    assert artifact.build["key"]["workspace_mib"] == 256
+    assert artifact.device.settings == {"hardware_compatibility": "ampere_plus"}
+    assert artifact.build.key.workspace_mib == 256
 
 
 def test_no_integer_of_an_enumeration_is_kept(build: Build, tmp_path: Path) -> None:
     counted = {"workspace_mib", "optimization_level", "plan_bytes", "peak_memory_mib"}
     artifact = build(hardware_compatibility="same_compute_capability")
-    data = dict(json.loads(json.dumps(artifact.build)))
-    assert all(isinstance(count, int) for count in data.pop("layers").values())
+    data = plain(artifact.build)
+    assert all(isinstance(count, int) for count in data["facts"].pop("layers").values())
     no_integers(data, counted)
-    no_integers(json.loads(json.dumps(artifact.device)), set())
+    no_integers(plain(artifact.device), set())
     (entry,) = (tmp_path / "cache" / "engines").iterdir()
     entry_data = json.loads(entry.read_text())
     assert entry_data["facts"].pop("layers")
@@ -165,9 +162,9 @@ def test_no_integer_of_an_enumeration_is_kept(build: Build, tmp_path: Path) -> N
 
 
 def test_timings_serve_other_builds_on_the_same_gpu(fake: Any, build: Build) -> None:
-    assert build().build["timing_cache"] == "miss"
+    assert build().build.facts.timing_cache == "miss"
     other = build(out="other", optimization_level=1)
-    assert other.build["timing_cache"] == "hit"
+    assert other.build.facts.timing_cache == "hit"
     assert other.notes == (
         "A cached engine of this ONNX was not used, it differs in: "
         "optimization_level (1 wanted, default cached).",
@@ -182,21 +179,21 @@ def test_damaged_or_refused_timings_are_a_miss_or_off(
     build()
     (place,) = (tmp_path / "cache" / "timing").iterdir()
     place.write_bytes(b"damaged")
-    assert build(out="b", optimization_level=1).build["timing_cache"] == "miss"
+    assert build(out="b", optimization_level=1).build.facts.timing_cache == "miss"
     fake.state.refuse_timing_cache = True
-    assert build(out="c", optimization_level=2).build["timing_cache"] == "off"
+    assert build(out="c", optimization_level=2).build.facts.timing_cache == "off"
 
 
 def test_a_damaged_engine_is_built_again(build: Build, tmp_path: Path) -> None:
     first = build()
-    (tmp_path / "cache" / "files" / first.build["plan_sha256"]).write_bytes(b"damaged")
+    (tmp_path / "cache" / "files" / first.build.facts.plan_sha256).write_bytes(b"damaged")
     told: list[str] = []
     second = build(out="again", told=told)
-    assert second.build["cached"] is False
+    assert second.build.cached is False
     assert second.notes == ("The cached engine was damaged: built again.",)
     assert second.files["plan"].read_bytes() == first.files["plan"].read_bytes()
     assert told[0].endswith("; the last build of this engine took 0 s")
-    assert build(out="third").build["cached"] is True
+    assert build(out="third").build.cached is True
 
 
 def test_a_parser_error_names_the_node(build: Build, graph: Path) -> None:
@@ -239,12 +236,12 @@ def test_rtx_builds_for_the_gpu_that_is_here(
     fake = make_fake("1.7.1")
     build = make_build(fake, graph, tmp_path, monkeypatch, flavour="tensorrt-rtx")
     artifact = build()
-    assert artifact.device["gpu"] == "NVIDIA A10"
-    assert artifact.device["compute_capabilities"] == ["SM86"]
+    assert artifact.device.name == "NVIDIA A10"
+    assert artifact.device.capabilities == ("SM86",)
     assert "layers" in artifact.files
     named = build(out="named", compute_capabilities=("sm120", "SM89"))
-    assert named.device["gpu"] is None
-    assert named.device["compute_capabilities"] == ["SM89", "SM120"]
+    assert named.device.name == ""
+    assert named.device.capabilities == ("SM89", "SM120")
     assert "Built for SM89, SM120, which NVIDIA A10 here (SM86) cannot run." in named.notes
     with pytest.raises(UsageError, match="got SM90; expected of SM75, SM80, SM86"):
         build(compute_capabilities=("SM90", "SM86"))
@@ -257,7 +254,7 @@ def test_rtx_says_when_it_has_no_kernels_for_the_gpu_here(
         make_fake("1.7.1"), graph, tmp_path, monkeypatch, flavour="tensorrt-rtx", probe=H100
     )
     artifact = build()
-    assert artifact.device["compute_capabilities"] == ["SM86", "SM89", "SM120"]
+    assert artifact.device.capabilities == ("SM86", "SM89", "SM120")
     assert artifact.notes == (
         "Built for SM86, SM89, SM120, which NVIDIA H100 here (SM90) cannot run.",
     )
@@ -290,7 +287,7 @@ def test_the_fused_soft_argmax_is_registered_and_built_in(
     assert parsed != str(graph)
     assert not Path(parsed).exists()
     assert artifact.files["onnx"] == graph
-    assert len(artifact.build["key"]["plugin_sha256"]) == 64
+    assert len(artifact.build.key.plugin_sha256) == 64
     assert build(out="plain").notes[0].startswith("A cached engine of this ONNX was not used")
 
 

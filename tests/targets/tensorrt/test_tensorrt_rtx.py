@@ -6,6 +6,7 @@ enterprise TensorRT.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -50,20 +51,21 @@ def build(graph: Path, out: Path, **options: object) -> EngineArtifact:
 def test_a_tiny_graph_builds_and_is_reused(graph: Path, tmp_path: Path) -> None:
     first = build(graph, tmp_path / "first")
     assert first.batch == 2
-    assert first.device["compute_capabilities"] == ["SM86"]
+    assert first.device.capabilities == ("SM86",)
     assert list(first.versions) == ["tensorrt-rtx"]
-    assert first.build["cached"] is False
-    assert first.build["timing_cache"] == "off"
-    assert first.build["plan_bytes"] == first.files["plan"].stat().st_size > 10_000
-    assert first.build["layers"]["QUANTIZE"] == 1
-    assert first.build["layers"]["DEQUANTIZE"] == 2
+    assert first.build is not None
+    assert first.build.cached is False
+    assert first.build.facts.timing_cache == "off"
+    assert first.build.facts.plan_bytes == first.files["plan"].stat().st_size > 10_000
+    assert first.build.facts.layers["QUANTIZE"] == 1
+    assert first.build.facts.layers["DEQUANTIZE"] == 2
     # The child's own: this process, with what the tests imported, held another amount.
-    assert 50 < first.build["peak_memory_mib"] < 2000
+    assert first.build.facts.peak_memory_mib in range(50, 2000)
     second = build(graph, tmp_path / "second")
-    assert second.build == {**first.build, "cached": True}
+    assert second.build == dataclasses.replace(first.build, cached=True)
     assert second.files["plan"].read_bytes() == first.files["plan"].read_bytes()
     third = build(graph, tmp_path / "third", workspace_mib=64)
-    assert third.build["cached"] is False
+    assert third.build.cached is False
     assert third.notes == (
         "A cached engine of this ONNX was not used, it differs in: "
         "workspace_mib (64 wanted, default cached).",
@@ -101,15 +103,15 @@ def test_without_a_driver_engines_are_for_every_architecture_and_not_inspected(
     monkeypatch.setattr(builder, "probe_cuda", lambda: CudaProbe(problem="no NVIDIA driver"))
     artifact = build(graph, tmp_path / "out", compute_capabilities=())
     assert set(artifact.files) == {"onnx", "plan"}
-    assert artifact.device["gpu"] is None
-    assert artifact.device["compute_capabilities"] == ["SM86", "SM89", "SM120"]
+    assert artifact.device.name == ""
+    assert artifact.device.capabilities == ("SM86", "SM89", "SM120")
     assert list(artifact.versions) == ["tensorrt-rtx"]
 
 
 def test_more_capabilities_make_a_larger_plan(graph: Path, tmp_path: Path) -> None:
     one = build(graph, tmp_path / "one", cache=False)
     two = build(graph, tmp_path / "two", cache=False, compute_capabilities=("SM86", "SM120"))
-    assert two.build["plan_bytes"] > one.build["plan_bytes"]
+    assert two.build.facts.plan_bytes > one.build.facts.plan_bytes
     assert not (tmp_path / "cache").exists()
 
 
@@ -128,7 +130,7 @@ from mahtrt.targets.table import find_target
 target = find_target("tensorrt-rtx")
 assert not any("tensorrt" in name and not name.startswith("mahtrt") for name in sys.modules)
 artifact = target.build(Path(sys.argv[1]), "int8", Path(sys.argv[2]))
-assert artifact.build["cached"] is False
+assert artifact.build.cached is False
 print(artifact.files["plan"])
 """
 

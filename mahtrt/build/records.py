@@ -1,0 +1,72 @@
+"""What the stages of a build found, as the manifest records it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from mahtrt.benchmarks.report import BenchReport, Row
+from mahtrt.bundle.manifest import EngineRecord, GraphRecord
+from mahtrt.bundle.records import (
+    AccuracyRecord,
+    BudgetsRecord,
+    GateRecord,
+    LatencyRecord,
+    ProvenanceRecord,
+    VerdictRecord,
+)
+from mahtrt.graph.graph_file import GraphFile
+from mahtrt.graph.index import opset_of
+from mahtrt.measure.limits import Limits
+from mahtrt.measure.timing import Timings
+from mahtrt.schema import dataclass_from
+from mahtrt.targets.graph_kinds import GraphKind, Int8
+
+
+def graph_record(kind: GraphKind, place: Path, batch: int) -> GraphRecord:
+    """A graph of the bundle.
+
+    Args:
+        place: Its ONNX, in the folder of the bundle.
+        batch: Images per inference.
+    """
+    precision: Any = kind.name.partition("-")[0]
+    weight_bits = kind.weight_bits if isinstance(kind, Int8) else None
+    opset = opset_of(onnx.load(place))
+    return GraphRecord(kind.name, place.name, precision, batch, opset, weight_bits)
+
+
+def measured_engine(record: EngineRecord, report: BenchReport) -> EngineRecord:
+    """An engine with its verdict, accuracy and latency."""
+    (row,) = (row for row in report.rows if row.name == record.name and row.scope == "engine")
+    return replace(
+        record,
+        verdict=_verdict(row),
+        accuracy=dataclass_from(AccuracyRecord, row.accuracy.to_dict(), "accuracy"),
+        latency=_latency(row.timings),
+    )
+
+
+def gate_record(reference: str, limits: Limits) -> GateRecord:
+    """The accuracy gate that engines were held to."""
+    return GateRecord(reference, dataclass_from(BudgetsRecord, limits.to_dict(), "limits"))
+
+
+def provenance_record(graph: GraphFile) -> ProvenanceRecord:
+    """Where the export came from."""
+    return ProvenanceRecord(graph.sha256, graph.source, graph.parity)
+
+
+def _verdict(row: Row) -> VerdictRecord | None:
+    if row.gate is None:
+        return None
+    return VerdictRecord(row.gate.passed, row.gate.reasons, row.measured_on)
+
+
+def _latency(timings: Timings | None) -> LatencyRecord | None:
+    if timings is None:
+        return None
+    return LatencyRecord(round(timings.p50_ms, 3), round(timings.p90_ms, 3), timings.runs)

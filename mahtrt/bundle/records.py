@@ -1,0 +1,469 @@
+"""What a manifest says of engines, measurements, calibration and provenance, field by field.
+
+These dataclasses are the format (docs/bundle-format.md): a manifest with a field that is not here,
+or with a value of another type, is refused. Numbers that are not finite are null.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mahtrt.digest import sha256_of_bytes
+from mahtrt.schema import plain
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Interval = tuple[float, float]
+
+KEY_SCHEMA = "mahtrt.engine-key/1"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRecord:
+    """What an engine was compiled for; which fields are set depends on the target.
+
+    Attributes:
+        name: CPU or GPU on which the engine was compiled and measured; "" where it was compiled
+            for capabilities alone, on a machine that cannot run it.
+        platform: Operating system and architecture, ``linux_x86_64``.
+        capabilities: What the device computes in (OpenVINO) or CUDA compute capabilities (SM89).
+        inference_precision: Type that floating-point parts are computed in, ``f32`` or ``bf16``;
+            "" where the graph alone decides.
+        threads: Threads of one inference; None leaves them to the runtime.
+        cores: Logical CPUs that were usable when configurations were tried.
+        tried_ms: Median latency of each configuration that was tried.
+        settings: What only this target has, as text: TensorRT's ``hardware_compatibility`` (its
+            level, or ``none``), ONNX Runtime's ``provider``.
+    """
+
+    name: str = ""
+    platform: str = ""
+    capabilities: tuple[str, ...] = ()
+    inference_precision: str = ""
+    threads: int | None = None
+    cores: int | None = None
+    tried_ms: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKey:
+    """Everything that decides what a TensorRT engine is.
+
+    Attributes:
+        onnx_sha256: Digest of the graph as it was given.
+        tensorrt: Version of the flavour's package.
+        platform: ``linux_x86_64``.
+        gpu: The card whose kernels were timed, "" where none was.
+        cuda_driver: CUDA version of the driver, "" where none was used.
+        plugin_sha256: Digest of the kernel of the fused soft-argmax, "" without it.
+    """
+
+    onnx_sha256: str
+    precision: str
+    flavour: str
+    tensorrt: str
+    platform: str
+    gpu: str
+    compute_capabilities: tuple[str, ...]
+    cuda_driver: str
+    workspace_mib: int | None
+    optimization_level: int | None
+    hardware_compatibility: str
+    plugin_sha256: str = ""
+    schema: str = KEY_SCHEMA
+
+    @property
+    def sha256(self) -> str:
+        """Digest over the fields by name."""
+        return sha256_of_bytes(json.dumps(plain(self), sort_keys=True).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRecord:
+    """An input or output of an engine."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildFacts:
+    """What a TensorRT build found out.
+
+    Attributes:
+        timing_cache: Whether kernel timings of earlier builds were used.
+        parse_s, build_s: Seconds of reading the graph and of building.
+        layers: Type of network layer to number of layers.
+        warnings: TensorRT's own.
+        peak_memory_mib: Most memory the builder held; None where the system does not say.
+    """
+
+    plan_bytes: int
+    plan_sha256: str
+    timing_cache: Literal["hit", "miss", "off"]
+    parse_s: float
+    build_s: float
+    inputs: tuple[TensorRecord, ...]
+    outputs: tuple[TensorRecord, ...]
+    layers: Mapping[str, int]
+    warnings: tuple[str, ...]
+    peak_memory_mib: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRecord:
+    """How a TensorRT engine was built.
+
+    Attributes:
+        key_sha256: Digest over the key's fields, the engine's name in the cache.
+        cached: Whether the engine came from the cache.
+        seconds: How long the build took, also where it was an earlier one.
+    """
+
+    key: EngineKey
+    key_sha256: str
+    cached: bool
+    seconds: float
+    facts: BuildFacts
+
+
+@dataclass(frozen=True, slots=True)
+class TwoPeakedRecord:
+    """A point whose heatmap has two peaks; lengths in pixels of the network's input.
+
+    Attributes:
+        image: Name of the image.
+        moved_px: Displacement against the reference.
+        spread_px, reference_spread_px: Spread of the engine's heatmap and of the reference's.
+        usual_spread_px: The reference's median spread of this landmark.
+        new: Whether only the engine's heatmap has two peaks.
+    """
+
+    image: str
+    landmark: str
+    moved_px: float | None
+    spread_px: float | None
+    reference_spread_px: float | None
+    usual_spread_px: float | None
+    new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LandmarkRecord:
+    """One landmark over all images; the fields mean what they mean in :class:`AccuracyRecord`.
+
+    Attributes:
+        mre_change_percent: Growth of the MRE, in mm where that is known, else in image pixels.
+        usual_spread_px: The reference's median spread, in pixels of the network's input.
+    """
+
+    name: str
+    mean_px: float | None
+    max_px: float | None
+    mre_px: float | None = None
+    mre_mm: float | None = None
+    reference_mre_px: float | None = None
+    reference_mre_mm: float | None = None
+    mre_change_percent: float | None = None
+    mre_change_percent_interval: Interval | None = None
+    two_peaked: int | None = None
+    usual_spread_px: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyRecord:
+    """An engine against the reference, and both against annotations.
+
+    Displacements are in pixels of the network's input; errors against annotations (MRE, SDR) in
+    pixels of the image or mm. Intervals are 95% bootstrap intervals over images.
+
+    Attributes:
+        images: Number of images that were compared.
+        non_finite_points: Landmarks that are NaN or infinite.
+        mean_px, p99_px, max_px: Displacement over all landmarks of all images.
+        worst_landmark_mean_px: The largest of the landmarks' mean displacements.
+        per_landmark: One row per landmark, in the order of the spec.
+        mean_px_interval: Interval of ``mean_px``.
+        mean_mm, max_mm: Displacement over the images whose pixel spacing is known.
+        two_peaked: Points whose heatmap has two peaks in the reference.
+        two_peaked_max_px: Their largest displacement.
+        new_two_peaks, new_two_peaks_max_px: The same for the engine alone.
+        two_peaked_points: Those of either kind that moved most.
+        single_peak_p99_px, single_peak_max_px: Displacement over points with one peak.
+        annotated_points, annotated_points_mm: How many points the errors below average.
+        mre_px, mre_mm: The engine's mean radial error.
+        reference_mre_px, reference_mre_mm: The reference's, over the same points.
+        delta_mre_px, delta_mre_mm: Engine minus reference.
+        delta_mre_px_interval, delta_mre_mm_interval: Intervals of these.
+        worst_mre_change_percent: The largest growth of a landmark's MRE.
+        sdr_percent, reference_sdr_percent: Share of points within a distance, by distance in mm.
+        delta_sdr_percent, delta_sdr_percent_interval: Engine minus reference, percentage points.
+    """
+
+    images: int
+    non_finite_points: int
+    mean_px: float | None
+    p99_px: float | None
+    max_px: float | None
+    worst_landmark_mean_px: float | None
+    per_landmark: tuple[LandmarkRecord, ...]
+    mean_px_interval: Interval | None = None
+    mean_mm: float | None = None
+    max_mm: float | None = None
+    two_peaked: int | None = None
+    two_peaked_max_px: float | None = None
+    new_two_peaks: int | None = None
+    new_two_peaks_max_px: float | None = None
+    two_peaked_points: tuple[TwoPeakedRecord, ...] = ()
+    single_peak_p99_px: float | None = None
+    single_peak_max_px: float | None = None
+    annotated_points: int = 0
+    annotated_points_mm: int = 0
+    mre_px: float | None = None
+    mre_mm: float | None = None
+    reference_mre_px: float | None = None
+    reference_mre_mm: float | None = None
+    delta_mre_px: float | None = None
+    delta_mre_mm: float | None = None
+    delta_mre_px_interval: Interval | None = None
+    delta_mre_mm_interval: Interval | None = None
+    worst_mre_change_percent: float | None = None
+    sdr_percent: Mapping[str, float] | None = None
+    reference_sdr_percent: Mapping[str, float] | None = None
+    delta_sdr_percent: Mapping[str, float | None] | None = None
+    delta_sdr_percent_interval: Mapping[str, Interval | None] | None = None
+
+    @property
+    def worst_landmark(self) -> LandmarkRecord | None:
+        """The landmark that moved most; a mean that is not finite is worse than any number."""
+        return max(
+            self.per_landmark,
+            key=lambda row: float("inf") if row.mean_px is None else row.mean_px,
+            default=None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRecord:
+    """The accuracy gate's verdict on an engine.
+
+    Attributes:
+        reasons: Every reason why it did not pass.
+        measured_on: ``engine``, or in words what stood in for an engine that could not run where
+            it was built.
+    """
+
+    passed: bool
+    reasons: tuple[str, ...] = ()
+    measured_on: str = "engine"
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyRecord:
+    """Latency from a prepared tensor to outputs, ms per inference, on the machine that built."""
+
+    p50_ms: float
+    p90_ms: float
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetsRecord:
+    """What the accuracy gate allowed; what is null was not judged.
+
+    Attributes:
+        budget_px: Mean displacement of a reduced precision, network pixels.
+        worst_landmark_px: Mean displacement of its worst landmark, network pixels.
+        fp32_px: Mean displacement of each landmark of an FP32 engine, network pixels.
+        fp32_max_px: Displacement of any single point of an FP32 engine, network pixels.
+        budget_mm: Mean displacement in mm, which replaces ``budget_px``.
+        delta_mre_mm: Growth of the MRE.
+        p99_px, max_px: 99th percentile and maximum over points with one peak, network pixels.
+        landmark_mre_percent: Growth of the MRE of any landmark.
+    """
+
+    budget_px: float
+    worst_landmark_px: float
+    fp32_px: float
+    fp32_max_px: float
+    budget_mm: float | None = None
+    delta_mre_mm: float | None = None
+    p99_px: float | None = None
+    max_px: float | None = None
+    landmark_mre_percent: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GateRecord:
+    """The accuracy gate of a build; each engine has its own verdict.
+
+    Attributes:
+        reference: What engines were compared with, in words.
+    """
+
+    reference: str
+    budgets: BudgetsRecord
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """The network that was exported.
+
+    Attributes:
+        model: A family of mahtrt, ``file.py:factory`` or ``package.module:factory``.
+        kwargs: Arguments of the factory, or settings of the family; values as Python writes them.
+        checkpoint, checkpoint_sha256: File name and digest of its weights.
+        seed: Seed of random weights, None with a checkpoint.
+        graph_passes: Optimization to the number of places it changed, None where it was skipped.
+    """
+
+    model: str = ""
+    kwargs: Mapping[str, str] = field(default_factory=dict)
+    checkpoint: str | None = None
+    checkpoint_sha256: str | None = None
+    seed: int | None = None
+    graph_passes: Mapping[str, int | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ParityRowRecord:
+    """One output of the ONNX graph compared with PyTorch.
+
+    Attributes:
+        output, kind: Name and kind of the output, from the spec.
+        unit: ``px`` of the network's input for landmarks, ``relative`` for the rest.
+        max_abs, mean_abs: Absolute differences in px, or in the output's own unit.
+        error: What is held against ``tolerance``, in ``unit``.
+    """
+
+    output: str
+    kind: str
+    unit: Literal["px", "relative"]
+    max_abs: float
+    mean_abs: float
+    error: float
+    tolerance: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ParityRecord:
+    """The export's check against PyTorch.
+
+    Attributes:
+        images: Number of images.
+        runtime: What ran the graph, with its version.
+    """
+
+    rows: tuple[ParityRowRecord, ...]
+    images: int
+    runtime: str
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenanceRecord:
+    """Where the bundle's network came from.
+
+    Attributes:
+        onnx_sha256: Digest of the export.
+    """
+
+    onnx_sha256: str
+    source: SourceRecord
+    parity: ParityRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MethodChoiceRecord:
+    """How calibration methods were chosen by measured landmark error.
+
+    Attributes:
+        methods: Class of tensors to method.
+        error_px: Landmark error of this choice, network pixels.
+        uniform_px: Landmark error with ``minmax`` everywhere.
+        evaluations: How many graphs were tried.
+        complete: Whether every trial fitted into the bound on their number.
+    """
+
+    methods: Mapping[str, str]
+    error_px: float | None
+    uniform_px: float | None
+    evaluations: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRecord:
+    """How far scales were from the final ones after so many images, in percent of these."""
+
+    images: int
+    median_percent: float
+    largest_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class TensorCardRecord:
+    """The calibration of one tensor.
+
+    Attributes:
+        method: The method that gave its scale.
+        amax: The largest magnitude that INT8 represents.
+        saturation: Share of the sampled values beyond ``amax``.
+        moved_percent: How far ``amax`` moved over the second half of the images.
+    """
+
+    tensor: str
+    method: str
+    amax: float
+    saturation: float
+    moved_percent: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CardRecord:
+    """What a calibration rests on, and whether the images were enough.
+
+    Attributes:
+        images: Number of images.
+        digest: SHA-256 over the preprocessed images, in their order.
+        methods: Method to number of tensors.
+        most_saturated: The tensors of which the largest share saturates, worst first.
+        most_moved: The tensors that moved most over the second half of the images.
+    """
+
+    images: int
+    digest: str
+    methods: Mapping[str, int]
+    snapshots: tuple[SnapshotRecord, ...]
+    most_saturated: tuple[TensorCardRecord, ...]
+    most_moved: tuple[TensorCardRecord, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationRecord:
+    """What INT8 graphs were calibrated on, and how.
+
+    Attributes:
+        data: Name of the data set, without folders.
+        skipped: Images that were left out because they cannot be read.
+        images_digest: SHA-256 over the data set's images.
+        method: ``minmax``, ``percentile``, ``entropy``, ``mse`` or ``auto``.
+        percentile: Percentile of ``percentile``, None where that method is not used.
+        method_choice: How ``auto`` chose.
+        bias_correction_images: Images that biases were corrected on, 0 without.
+    """
+
+    data: str
+    images_digest: str
+    method: str
+    card: CardRecord
+    skipped: tuple[str, ...] = ()
+    percentile: float | None = None
+    method_choice: MethodChoiceRecord | None = None
+    bias_correction_images: int = 0
