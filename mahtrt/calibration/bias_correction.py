@@ -16,7 +16,7 @@ MatMul in the constant of the Add that directly follows it. Others stay as they 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,7 @@ from mahtrt.errors import DataError, ModelError
 from mahtrt.graph.flops import PRODUCTS
 from mahtrt.graph.index import GraphIndex, attribute
 from mahtrt.graph.rewrite import GraphRewriter
-from mahtrt.graph.runner import ImageRunner
+from mahtrt.graph.runner import ImageRunner, Images
 from mahtrt.graph.taps import needed_nodes
 from mahtrt.targets.onnxruntime.run import OrtMode
 
@@ -52,7 +52,7 @@ class BiasCorrection:
 def measure_bias(
     model: onnx.ModelProto,
     quantized: onnx.ModelProto,
-    images: Iterable[NDArray[np.float32]],
+    images: Images,
     *,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
@@ -63,7 +63,7 @@ def measure_bias(
         model: The floating-point model that was quantised.
         quantized: What :func:`mahtrt.calibration.qdq.quantize` made of it.
         images: Preprocessed images (C, H, W), read once; a dozen is enough.
-        progress: Called with the images done and their number, 0 if that is unknown.
+        progress: Called with the images done and their number.
         threads: For ONNX Runtime; None lets it choose.
 
     Raises:
@@ -73,14 +73,13 @@ def measure_bias(
     twins, outputs = _with_int8_twins(model, quantized)
     runner = ImageRunner(twins, "the graph for bias correction", threads, OrtMode.NODE_BY_NODE)
     del twins  # as large as the weights, twice
-    total = len(images) if isinstance(images, Sized) else 0
     sums, done = [np.zeros(()) for _ in outputs], 0
     for group in runner.groups(images):
         for place, mean in enumerate(runner.run(group)):
             sums[place] = sums[place] + len(group) * mean.astype(np.float64)
         done += len(group)
         if progress:
-            progress(done, total)
+            progress(done, len(images))
     if not done:
         raise DataError("images for bias correction", got="none", expected="at least one image")
     means = {output: total / done for output, total in zip(outputs, sums, strict=True)}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -26,13 +26,12 @@ from mahtrt.calibration.histogram import StreamingHistogram
 from mahtrt.calibration.methods import DEFAULT_PERCENTILE, amax_by_method
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.errors import DataError, UsageError
-from mahtrt.graph.runner import ImageRunner, load_model
+from mahtrt.graph.runner import ImageRunner, Images, load_model
 from mahtrt.graph.taps import STATISTICS, tap
 
 SCHEMA = "mahtrt.ranges/1"
 
 # Where the ranges are noted on the way: these shares of the images, of at least SNAPSHOT_IMAGES.
-# Where their number is not known beforehand, after 1, 2, 4, 8 ... of them.
 SNAPSHOT_SHARES = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))
 SNAPSHOT_IMAGES = 8
 
@@ -90,7 +89,7 @@ class Ranges:
 def collect_ranges(
     model_path: Path,
     tensors: Sequence[str],
-    batches: Iterable[NDArray[np.float32]],
+    images: Images,
     *,
     percentile: float = DEFAULT_PERCENTILE,
     progress: Callable[[int, int], None] | None = None,
@@ -101,10 +100,10 @@ def collect_ranges(
     Args:
         model_path: The floating-point ONNX model, one image input, static shapes.
         tensors: Names of the tensors (:func:`mahtrt.calibration.qdq.tensors_to_calibrate`).
-        batches: Preprocessed images (C, H, W), one at a time; read once. For a model with a
-            batch of more than one, the last batch is filled up with its own images.
+        images: Preprocessed, one at a time; read once. For a model with a batch of more than
+            one, the last batch is filled up with its own images.
         percentile: What the method ``percentile`` keeps, in (0, 100].
-        progress: Called with the images done and their number, 0 if that is unknown.
+        progress: Called with the images done and their number.
         threads: For ONNX Runtime; None lets it choose.
 
     Raises:
@@ -113,19 +112,18 @@ def collect_ranges(
     """
     if not 0 < percentile <= 100:
         raise UsageError("percentile", got=str(percentile), expected="more than 0, at most 100")
-    total = len(batches) if isinstance(batches, Sized) else 0
     tapped, values = tap(load_model(model_path), tensors)
     runner = ImageRunner(tapped, str(model_path), threads)
     del tapped  # as large as the weights
-    seen = _AllSeen(values, percentile, total)
+    seen = _AllSeen(values, percentile, len(images))
     digest, done = hashlib.sha256(), 0
-    for group in runner.groups(batches):
+    for group in runner.groups(images):
         for image in group:
             digest.update(np.ascontiguousarray(image, np.float32).tobytes())
         seen.add(runner.run(group), done, done + len(group))
         done += len(group)
         if progress:
-            progress(done, total)
+            progress(done, len(images))
     if not done:
         raise DataError("calibration images", got="none", expected="at least one image")
     return seen.result(done, digest.hexdigest())
@@ -144,8 +142,7 @@ class _AllSeen:
         self.tensors = {name: _Seen() for name in values}
         self.snapshots: dict[int, dict[str, tuple[StreamingHistogram, float]]] = {}
         shares = SNAPSHOT_SHARES if total >= SNAPSHOT_IMAGES else ()
-        self._due = [int(share * total) for share in shares] if total else [1]
-        self._doubles = not total
+        self._due = [int(share * total) for share in shares]
 
     def add(self, tapped: Sequence[NDArray[np.float32]], image: int, done: int) -> None:
         """Note the taps of the images ``image`` to ``done - 1``."""
@@ -155,13 +152,11 @@ class _AllSeen:
             self.snapshots[done] = {
                 k: (s.histogram.copy(), s.largest) for k, s in self.tensors.items()
             }
-            self._due = [n for n in self._due if n > done] or [2 * done] * self._doubles
+            self._due = [n for n in self._due if n > done]
 
     def result(self, images: int, digest: str) -> Ranges:
-        # A batch may have carried a snapshot to the end; of doublings only the last few tell.
-        first = images / 8 if self._doubles else 0
-        wanted = images >= SNAPSHOT_IMAGES
-        before = {n: s for n, s in self.snapshots.items() if wanted and first <= n < images}
+        # A batch may have carried a snapshot to the end.
+        before = {n: s for n, s in self.snapshots.items() if n < images}
         return Ranges(
             tensors={
                 name: seen.result(self.percentile, [parts[name] for parts in before.values()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnx
@@ -24,6 +25,13 @@ def load_model(path: Path) -> onnx.ModelProto:
         return onnx.load(path)
     except Exception as error:  # protobuf's DecodeError has no common base with OSError
         raise ModelError(str(path), got=str(error), expected="an ONNX model") from error
+
+
+class Images(Protocol):
+    """Preprocessed images (C, H, W), of which the number is known."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[NDArray[np.float32]]: ...
 
 
 class ImageRunner:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Method
@@ -17,6 +15,7 @@ from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, collect_ranges
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.graph.graph_file import GraphFile
+from mahtrt.graph.runner import Images
 from mahtrt.planning.blocks import Candidate, compose, decidable
 
 
@@ -89,7 +88,7 @@ class RecipeOptions:
 def make_recipe(
     graph: GraphFile,
     candidates: Sequence[Candidate],
-    images: Iterable[NDArray[np.float32]],
+    images: Images,
     options: RecipeOptions | None = None,
     *,
     progress: Callable[[int, int], None] | None = None,

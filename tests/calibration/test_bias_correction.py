@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -124,17 +124,6 @@ def test_what_is_measured_is_the_mean_difference(
     assert float(np.abs(measured.means["bare_out"]).max()) == pytest.approx(
         direct["bare"], rel=1e-3
     )
-
-
-def test_images_are_streamed(pair: tuple[onnx.ModelProto, onnx.ModelProto]) -> None:
-    done: list[int] = []
-
-    def stream() -> Iterator[np.ndarray]:
-        for number, image in enumerate(smooth_images(3)):
-            assert len(done) == number
-            yield image
-
-    measure_bias(*pair, stream(), threads=1, progress=lambda count, _: done.append(count))
 
 
 def test_only_biases_change_and_the_file_says_so(
