@@ -11,18 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import onnxruntime
-
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import DeviceRecord
-from mahtrt.errors import BuildError, MissingComponentError, UsageError
+from mahtrt.errors import BuildError, MissingComponentError, ModelError, UsageError
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend, Tensor
 from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half, Int8
 from mahtrt.targets.layers import DEFAULT_RUNS, Layer
 from mahtrt.targets.onnxruntime.profile import profile
-from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend
+from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, batch_of, open_onnx
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Finding, Host, Target
 
 # What stands on the table; None: nothing. Tests put one there and take it away.
@@ -96,12 +94,16 @@ class Abacus(Target):
         out_dir: Path,
         options: EngineOptions = DEFAULT_OPTIONS,
     ) -> EngineArtifact:
+        try:
+            session = open_onnx(onnx_path, str(onnx_path), threads=options.threads)
+        except ModelError as error:
+            raise BuildError(error.subject, got=error.got, expected="a graph for beads") from error
         beads = out_dir / "model.beads"
         out_dir.mkdir(parents=True, exist_ok=True)
         beads.write_bytes(MAGIC + str(on_the_table).encode() + b"\n" + onnx_path.read_bytes())
         return EngineArtifact(
             files={"onnx": onnx_path, "beads": beads},
-            batch=1,
+            batch=batch_of(session, str(onnx_path)),
             device=DeviceRecord(
                 on_the_table or "",
                 settings={"rods": str(options.of(AbacusOptions).rods), "beads": "5"},
@@ -131,9 +133,7 @@ class Abacus(Target):
         magic, _, graph = files["beads"].read_bytes().partition(b"\n")
         if magic != MAGIC + on_the_table.encode():
             raise BuildError(f"engine {engine.name}", got=magic.decode(), expected=on_the_table)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        session = open_onnx(graph, engine.name, threads=threads)
         return AbacusBackend(session, spec, engine.name)
 
     def profile(

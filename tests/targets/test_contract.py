@@ -1,0 +1,205 @@
+"""One contract, every target: the same tiny network through each, and through an invented one.
+
+TensorRT's GPU is a fake whose engines compute what ONNX Runtime computes.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import onnx
+import pytest
+import tiny_network as tiny
+from abacus.target import TARGET as ABACUS
+from fake_gpu import FakeGpu
+
+from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.bundle.records import Precision
+from mahtrt.errors import BuildError, ModelError, UsageError
+from mahtrt.runtime import Session
+from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.backend import check_interface
+from mahtrt.targets.graph_kinds import FloatType, Fp32, GraphKind
+from mahtrt.targets.table import TARGETS, find_target
+from mahtrt.targets.target import EngineOptions, Target
+
+ONE_THREAD = EngineOptions(threads=1, cache=False)
+GPU_VERSIONS = {"tensorrt": "10.16.1", "tensorrt-rtx": "1.7.1"}
+
+
+@pytest.fixture(params=[*TARGETS, ABACUS.name])
+def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Target:
+    name = str(request.param)
+    if name in GPU_VERSIONS:
+        FakeGpu(name, GPU_VERSIONS[name], monkeypatch)
+    return ABACUS if name == ABACUS.name else find_target(name)
+
+
+def save(model: onnx.ModelProto, folder: Path) -> Path:
+    onnx.save(model, folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+def record_of(target: Target, artifact: EngineArtifact, precision: Precision) -> EngineRecord:
+    return EngineRecord(
+        name=f"{target.name}-{precision}",
+        target=target.name,
+        precision=precision,
+        files={role: place.name for role, place in artifact.files.items()},
+        batch=artifact.batch,
+        device=artifact.device,
+        versions=artifact.versions,
+        build=artifact.build,
+    )
+
+
+def test_an_engine_says_what_it_is(target: Target, tmp_path: Path) -> None:
+    path = save(tiny.make_model(batch=2), tmp_path)
+    target.check(ONE_THREAD)
+    artifact = target.build(path, "fp32", tmp_path / "out", ONE_THREAD)
+    assert artifact.batch == 2
+    assert artifact.files["onnx"] == path
+    assert all(place.is_file() for place in artifact.files.values())
+    assert next(iter(artifact.versions)) == target.name
+    assert artifact.device
+    assert artifact.notes == ()
+    record = record_of(target, artifact, "fp32")
+    assert target.can_run(record)
+    assert "\n" not in target.describe_build(record)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_an_engine_finds_the_landmarks_from_its_own_files(
+    target: Target, precision: Precision, tmp_path: Path
+) -> None:
+    model = tiny.make_model() if precision == "fp32" else tiny.make_int8_model()
+    artifact = target.build(save(model, tmp_path), precision, tmp_path / "out", ONE_THREAD)
+    record = record_of(target, artifact, precision)
+    for role, place in artifact.files.items():
+        if role not in target.roles(record):
+            place.unlink()
+    with Session(target.open(record, artifact.files, tiny.SPEC, threads=1), tiny.SPEC) as session:
+        for seed in range(4):
+            image, points = tiny.make_image(seed, zoom=2)
+            np.testing.assert_allclose(session.run(image).points, points, atol=5e-3)
+
+
+def test_layers_are_timed(target: Target, tmp_path: Path) -> None:
+    artifact = target.build(save(tiny.make_model(), tmp_path), "fp32", tmp_path / "out", ONE_THREAD)
+    backend = target.open(record_of(target, artifact, "fp32"), artifact.files, tiny.SPEC)
+    tensor = np.zeros((1, 3, *tiny.SIZE), np.float32)
+    layers = target.profile(artifact, backend, tensor, threads=1, runs=2)
+    assert layers
+    assert all(layer.name and layer.ms >= 0 for layer in layers)
+    backend.close()
+
+
+def test_a_graph_that_cannot_be_compiled(target: Target, tmp_path: Path) -> None:
+    model = tiny.make_model()
+    model.graph.node[0].op_type = "Convolve"
+    with pytest.raises(BuildError, match="Convolve") as caught:
+        target.build(save(model, tmp_path), "fp32", tmp_path / "out", ONE_THREAD)
+    assert caught.value.expected
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_onnx(target: Target, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"\xff" * 100)
+    with pytest.raises(BuildError):
+        target.build(tmp_path / "model.onnx", "fp32", tmp_path / "out", ONE_THREAD)
+
+
+def test_dynamic_shapes_are_refused(target: Target, tmp_path: Path) -> None:
+    model = tiny.make_model()
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "n"
+    del model.graph.value_info[:]
+    with pytest.raises(ModelError, match="expected static shapes"):
+        target.build(save(model, tmp_path), "fp32", tmp_path / "out", ONE_THREAD)
+
+
+def test_every_precision_has_a_graph(target: Target) -> None:
+    assert target.float_type("fp32") in get_args(FloatType)
+    kinds: dict[str, GraphKind] = {p: target.graph_kind(p) for p in target.precisions}
+    assert kinds["fp32"] == Fp32()
+    names = [kind.file_name for kind in kinds.values()]
+    assert names[0] == "model.onnx"
+    assert all(name.startswith("model.") for name in names)
+    assert target.graph_kind("int8", weight_bits=7).name == kinds["int8"].name
+    assert target.weight_bits(7) == 7
+    assert target.weight_bits(None) in (7, 8)
+
+
+def test_a_target_says_whether_it_runs_here(target: Target) -> None:
+    finding = target.finding()
+    assert finding.detail
+    assert finding.able or finding.fix
+    assert target.runs_here is finding.able
+    assert target.reference().runs_here
+
+
+def test_unknown_targets_list_the_known() -> None:
+    names = ["openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"]
+    assert list(TARGETS) == [find_target(name).name for name in names] == names
+    with pytest.raises(UsageError, match=f"expected one of {', '.join(names)}"):
+        find_target("coreml")
+
+
+def test_the_network_must_be_the_spec_s() -> None:
+    inputs = {"image": (2, 3, 32, 48)}
+    names = [output.name for output in tiny.SPEC.outputs]
+    assert check_interface("x", tiny.SPEC, inputs, names) == 2
+    with pytest.raises(ModelError, match="expected also heatmaps"):
+        check_interface("x", tiny.SPEC, inputs, names[:3])
+    for wrong in ({"x": (1, 3, 32, 48)}, {"image": (1, 3, 8, 8)}, {**inputs, "mask": (1,)}):
+        with pytest.raises(ModelError, match=r"expected image \(batch, 3, 32, 48\)"):
+            check_interface("x", tiny.SPEC, wrong, names)
+
+
+DEPLOYMENT_HOST = """
+import sys
+from pathlib import Path
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "onnx", "pycuda", "tensorrt", "pydicom", "timm"}:
+            raise ModuleNotFoundError(f"blocked {name}", name=name)
+
+sys.meta_path.insert(0, Blocker())
+import numpy as np
+from mahtrt.targets.table import all_targets, find_target
+
+assert [target.finding().detail for target in all_targets()]
+assert not {"openvino", "onnxruntime", "tensorrt_rtx_bindings"} & set(sys.modules), "only looked at"
+
+from mahtrt.bundle.bundle import verify_bundle
+from mahtrt.bundle.golden import read_golden
+from mahtrt.runtime import open_session
+
+bundle, out = verify_bundle(sys.argv[1]), Path(sys.argv[2])
+for name in ("openvino", "onnxruntime"):
+    with open_session(bundle.path, engine=name, threads=1) as session:
+        for vector in read_golden(bundle):
+            points = session.run(vector.image).points
+            assert np.abs(points - vector.points_px).max() < 2e-3
+    assert find_target(name).build(bundle.file("model.onnx"), "fp32", out / name).batch == 1
+assert not {"torch", "onnx", "pycuda"} & set(sys.modules)
+print("ran")
+"""
+
+
+def test_a_deployment_host_runs_and_builds_without_torch_and_onnx(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", DEPLOYMENT_HOST, str(tiny_bundle), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.stdout, result.stderr) == ("ran\n", "")
