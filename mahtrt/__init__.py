@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from mahtrt.benchmarks.options import BenchOptions as BenchOptions
     from mahtrt.benchmarks.report import BenchReport as BenchReport
     from mahtrt.build.build import build as build
+    from mahtrt.build.compile import CompileOptions as CompileOptions
+    from mahtrt.build.compile import compile as compile
     from mahtrt.build.judge import AccuracyError as AccuracyError
     from mahtrt.build.options import BuildOptions as BuildOptions
     from mahtrt.build.result import BuildResult as BuildResult
+    from mahtrt.bundle.pack import PackOptions as PackOptions
+    from mahtrt.bundle.pack import PackResult as PackResult
+    from mahtrt.bundle.pack import pack as pack
     from mahtrt.errors import BuildError as BuildError
     from mahtrt.errors import CheckpointError as CheckpointError
     from mahtrt.errors import DataError as DataError
@@ -74,9 +79,11 @@ _PLACES = {
     "mahtrt.benchmarks.options": ("BenchOptions",),
     "mahtrt.benchmarks.report": ("BenchReport",),
     "mahtrt.build.build": ("build",),
+    "mahtrt.build.compile": ("compile", "CompileOptions"),
     "mahtrt.build.judge": ("AccuracyError",),
     "mahtrt.build.options": ("BuildOptions",),
     "mahtrt.build.result": ("BuildResult",),
+    "mahtrt.bundle.pack": ("pack", "PackOptions", "PackResult"),
     "mahtrt.errors": (
         *("BuildError", "CheckpointError", "DataError", "GateError", "ImageError", "InputError"),
         *("IntegrityError", "LatencyError", "MahtrtError", "MissingComponentError", "ModelError"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +80,35 @@ def test_import_and_help_are_light(code: str) -> None:
 def test_the_runtime_needs_no_torch_and_no_onnx() -> None:
     _, modules = run_child("\n".join(f"import {name}" for name in RUNTIME_MODULES))
     assert modules & {"torch", "onnx", "tensorrt", "pycuda", "transformers", "timm"} == set()
+
+
+# Every module of ours that opening and running an OpenVINO engine loads: what a deployment host has
+# to trust. Three of them are packages that share their name with a verb (see mahtrt/__init__.py).
+DEPLOYMENT_CORE = {
+    "mahtrt",
+    *(f"mahtrt.{name}" for name in ("build", "export", "models")),
+    *(f"mahtrt.{name}" for name in ("atomic", "cuda", "digest", "errors", "interrupt", "machine")),
+    *(f"mahtrt.{name}" for name in ("schema", "spec")),
+    *("mahtrt.data", "mahtrt.data.area_mean", "mahtrt.data.preprocess"),
+    *("mahtrt.bundle", "mahtrt.bundle.bundle", "mahtrt.bundle.manifest"),
+    *("mahtrt.bundle.records", "mahtrt.bundle.version1"),
+    *("mahtrt.targets", "mahtrt.targets.artifact", "mahtrt.targets.backend", "mahtrt.targets.cpu"),
+    *("mahtrt.targets.graph_kinds", "mahtrt.targets.layers", "mahtrt.targets.table"),
+    *("mahtrt.targets.target", "mahtrt.targets.openvino", "mahtrt.targets.openvino.guard"),
+    *("mahtrt.targets.openvino.run", "mahtrt.targets.openvino.target"),
+    *("mahtrt.runtime", "mahtrt.runtime.decode", "mahtrt.runtime.landmarks"),
+    *("mahtrt.runtime.session", "mahtrt.runtime.verdict"),
+}
+RUN = """
+import numpy, mahtrt
+with mahtrt.open({bundle!r}, engine="openvino", threads=1) as session:
+    session.run(numpy.zeros((40, 40, 3), numpy.uint8))
+"""
+
+
+def test_the_deployment_core_is_what_opening_a_bundle_loads(tiny_bundle: Path) -> None:
+    _, modules = run_child(RUN.format(bundle=str(tiny_bundle)))
+    assert {name for name in modules if name.split(".")[0] == "mahtrt"} == DEPLOYMENT_CORE
 
 
 def test_public_names_resolve() -> None:

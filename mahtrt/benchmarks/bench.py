@@ -7,19 +7,19 @@ through ONNX Runtime; the report says which. Its images are prepared as those of
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from mahtrt.benchmarks.compare import Contender, ReportFacts, compare
+from mahtrt.benchmarks.golden import GoldenImages
 from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.bundle.bundle import Bundle, read_bundle
-from mahtrt.bundle.golden import GoldenVector, read_golden
+from mahtrt.bundle.golden import read_golden
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.data.datasets import open_dataset
-from mahtrt.data.sample import Dataset, Sample
+from mahtrt.data.sample import Dataset
 from mahtrt.errors import BuildError, DataError, MissingComponentError, UsageError
 from mahtrt.machine import package_version
 from mahtrt.models.reference import find_reference
@@ -61,27 +61,6 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
             ReportFacts(description, _model(bundle), warnings),
             progress=functools.partial(progress, "measuring"),
         )
-
-
-class GoldenImages:
-    """A bundle's golden vectors as a data set without annotations."""
-
-    source = "golden images of the bundle"
-
-    def __init__(self, vectors: Sequence[GoldenVector]) -> None:
-        self._vectors = tuple(vectors)
-        self.names = tuple(vector.name for vector in vectors)
-
-    def __len__(self) -> int:
-        return len(self._vectors)
-
-    def __getitem__(self, index: int) -> Sample:
-        vector = self._vectors[index]
-        # Its landmarks are the reference's own, not the truth.
-        return Sample(vector.name, vector.image, None, vector.spacing_mm)
-
-    def __iter__(self) -> Iterator[Sample]:
-        return (self[i] for i in range(len(self)))
 
 
 def _dataset(bundle: Bundle, options: BenchOptions, warnings: list[str]) -> Dataset:

@@ -64,7 +64,7 @@ def find_warnings(rows: Sequence[Row], *, threads: int | None, load: Load | None
         found.append(f"PyTorch ran on {torch_threads} threads, the engines on {threads or cores}")
     if len({row.batch for row in rows}) > 1:
         found.append("batch sizes differ: compare images/s and ratios, not times per call")
-    untimed = {row.name: row.stand_in for row in rows if row.stand_in}
+    untimed = {row.name: row.stand_in for row in rows if row.stand_in and not row.is_reference}
     found += [
         f"{name} cannot run on this machine: its accuracy is that of {stand_in}, and it has no "
         "latency"

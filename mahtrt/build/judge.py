@@ -31,13 +31,15 @@ TIMED_ROUNDS, TIMED_SECONDS = 30, 60.0
 class AccuracyError(GateError):
     """An engine moved landmarks more than its budget allows."""
 
-    def __init__(self, reasons: Mapping[str, Sequence[str]], report: BenchReport) -> None:
+    def __init__(
+        self, reasons: Mapping[str, Sequence[str]], report: BenchReport, fix: str = ""
+    ) -> None:
         text = "; ".join(f"{name}: {', '.join(why)}" for name, why in reasons.items())
         super().__init__(
             "accuracy gate",
             got=text,
             expected="every engine within its budget",
-            fix="No bundle was written; see --keep-failed, --budget-px and --plan.",
+            fix=fix,
         )
         self.report = report
 
@@ -63,11 +65,15 @@ class Judged:
         """Name of the engine that a bundle opens first."""
         return next(row.name for row in self.report.rows if row.is_default)
 
-    def refuse_failed(self) -> None:
-        """Raise AccuracyError where an engine is over its limits."""
+    def refuse_failed(self, fix: str) -> None:
+        """Raise AccuracyError where an engine is over its limits.
+
+        Args:
+            fix: What the user can do then.
+        """
         failed = {name: v.reasons for name, v in self.verdicts.items() if not v.passed}
         if failed:
-            raise AccuracyError(failed, self.report)
+            raise AccuracyError(failed, self.report, fix)
 
 
 def judge_engines(
@@ -95,7 +101,7 @@ def judge_engines(
         settings = GateSettings(options.check_images, options.limits, options.threads)
         judged = judge_contenders(contenders, reference, images.evaluation, settings, progress)
     if not options.keep_failed:
-        judged.refuse_failed()
+        judged.refuse_failed("No bundle was written; see --keep-failed, --budget-px and --plan.")
     session = reference.contender.session
     golden = tuple(_golden(session, images.evaluation)) if options.golden else ()
     return dataclasses.replace(judged, golden=golden)

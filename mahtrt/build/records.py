@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from mahtrt.benchmarks.report import BenchReport, Row
 from mahtrt.bundle.manifest import EngineRecord, GraphRecord
 from mahtrt.bundle.records import (
@@ -19,7 +17,6 @@ from mahtrt.bundle.records import (
     VerdictRecord,
 )
 from mahtrt.graph.graph_file import GraphFile
-from mahtrt.graph.index import opset_of
 from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Timings
 from mahtrt.schema import dataclass_from
@@ -33,6 +30,10 @@ def graph_record(kind: GraphKind, place: Path, batch: int) -> GraphRecord:
         place: Its ONNX, in the folder of the bundle.
         batch: Images per inference.
     """
+    import onnx
+
+    from mahtrt.graph.index import opset_of
+
     precision: Any = kind.name.partition("-")[0]
     weight_bits = kind.weight_bits if isinstance(kind, Int8) else None
     opset = opset_of(onnx.load(place))

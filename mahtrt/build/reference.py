@@ -12,9 +12,10 @@ from mahtrt.build.engines import BuiltEngine
 from mahtrt.build.graphs import Graphs
 from mahtrt.build.request import Request
 from mahtrt.bundle.manifest import EngineRecord
-from mahtrt.graph.graph_file import GraphFile
+from mahtrt.bundle.records import ParityRecord
 from mahtrt.machine import package_versions
 from mahtrt.runtime.session import Session
+from mahtrt.spec import ModelSpec
 from mahtrt.targets.graph_kinds import Fp32
 from mahtrt.targets.table import reference_target
 
@@ -55,7 +56,7 @@ def _reference(request: Request, graphs: Graphs) -> Reference:
         batch=graph.batch,
     )
     if found is None:
-        return _export_as_reference(graph, graphs.models[Fp32()], options.threads)
+        return export_as_reference(graphs.models[Fp32()], graph.spec, graph.parity, options.threads)
     backend, weights = found
     if options.threads is not None:
         import torch
@@ -65,12 +66,18 @@ def _reference(request: Request, graphs: Graphs) -> Reference:
     return Reference(_contender("pytorch", Session(backend, graph.spec)), described)
 
 
-def _export_as_reference(graph: GraphFile, onnx: Path, threads: int | None) -> Reference:
+def export_as_reference(
+    onnx: Path, spec: ModelSpec, parity: ParityRecord | None, threads: int | None
+) -> Reference:
+    """The FP32 export, where PyTorch is not at hand.
+
+    Args:
+        parity: How near the export is to PyTorch, where that is known.
+    """
     target = reference_target()
-    record = EngineRecord("reference", target, "fp32", {"onnx": onnx.name}, graph.batch)
-    session = BuiltEngine(record, {"onnx": onnx}).open(graph.spec, threads)
-    rows = graph.parity.rows if graph.parity else ()
-    moved = [row.max_abs for row in rows if row.kind == "landmarks"]
+    record = EngineRecord("reference", target, "fp32", {"onnx": onnx.name})
+    session = BuiltEngine(record, {"onnx": onnx}).open(spec, threads)
+    moved = [row.max_abs for row in (parity.rows if parity else ()) if row.kind == "landmarks"]
     known = f", {max(moved):.2g} px from PyTorch at export" if moved else ""
     return Reference(
         _contender(target, session),

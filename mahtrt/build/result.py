@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import mahtrt
 from mahtrt.benchmarks.report import BenchReport
@@ -20,7 +21,7 @@ from mahtrt.build.request import Request
 from mahtrt.build.workspace import Workspace
 from mahtrt.bundle.bundle import write_bundle
 from mahtrt.bundle.golden import write_golden
-from mahtrt.bundle.manifest import EngineRecord, Manifest
+from mahtrt.bundle.manifest import Manifest
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.machine import describe_machine, package_versions
 from mahtrt.measure.limits import Verdict
@@ -66,22 +67,33 @@ def write_result(
         for source in sorted(p for p in work.bundle.rglob("*") if p.is_file()):
             os.replace(source, writer.place(source.relative_to(work.bundle).as_posix()))
         golden = write_golden(writer, judged.reference, judged.golden) if judged.golden else None
-        report = json.dumps(judged.report.to_dict(), indent=2) + "\n"
-        writer.place("report.json").write_text(report, encoding="utf-8")
+        writer.place("report.json").write_text(report_text(judged), encoding="utf-8")
         manifest = replace(_manifest(request, graphs, engines, judged, writer.root), golden=golden)
         manifest = writer.finish(manifest)
-    notes = (f"{e.record.name}: {note}" for e in engines for note in _notes(e.record))
-    return BuildResult(
-        out, manifest, judged.report, judged.verdicts, images.skipped, (*graphs.notes, *notes)
-    )
+    notes = (*graphs.notes, *notes_of(engines))
+    return BuildResult(out, manifest, judged.report, judged.verdicts, images.skipped, notes)
 
 
-def _notes(record: EngineRecord) -> Iterator[str]:
-    """What the user should know of an engine that was built."""
-    described = find_target(record.target).describe_build(record)
-    if described:
-        yield described
-    yield from record.notes
+def report_text(judged: Judged) -> str:
+    """The report of the gate, as a bundle keeps it."""
+    return json.dumps(judged.report.to_dict(), indent=2) + "\n"
+
+
+def notes_of(engines: Sequence[BuiltEngine]) -> Iterator[str]:
+    """What the user should know of the engines, one sentence each."""
+    for record in (engine.record for engine in engines):
+        described = find_target(record.target).describe_build(record)
+        for note in (*([described] if described else []), *record.notes):
+            yield f"{record.name}: {note}"
+
+
+def made_here() -> dict[str, Any]:
+    """Fields of a manifest that say when and on what the bundle was made."""
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": {"mahtrt": mahtrt.__version__, **package_versions()},
+        "host": describe_machine(),
+    }
 
 
 def _manifest(
@@ -102,9 +114,7 @@ def _manifest(
         engines=tuple(measured_engine(engine.record, judged.report) for engine in engines),
         default_engine=judged.default_engine,
         preprocess_version=PREPROCESS_VERSION,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        versions={"mahtrt": mahtrt.__version__, **package_versions()},
-        host=describe_machine(),
+        **made_here(),
         provenance=provenance_record(graph),
         calibration=graphs.calibration,
         gate=gate_record(judged.reference, request.options.limits),

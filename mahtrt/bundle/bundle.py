@@ -207,6 +207,21 @@ def check_replaceable(path: Path) -> None:
     )
 
 
+def check_apart(bundle: Path, out: Path) -> None:
+    """Refuse to write a bundle into the one that it is made from.
+
+    Raises:
+        UsageError: ``out`` is the bundle, or a place in it.
+    """
+    if out.resolve().is_relative_to(bundle.resolve()):
+        raise UsageError(
+            str(out),
+            got="the bundle itself, or a place in it",
+            expected="a place of its own for the new bundle",
+            fix="Choose another --out.",
+        )
+
+
 def read_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
     """Read a bundle's manifest.
 

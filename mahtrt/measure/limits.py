@@ -89,14 +89,14 @@ class Limits:
         reasons = self.over(accuracy, precision)
         return Verdict(passed=not reasons, reasons=reasons)
 
-    def for_replay(self, accuracy: Accuracy) -> Limits:
+    def for_replay(self, has_length: bool) -> Limits:
         """What golden images can be held to: they have no annotations, and no maps with peaks.
 
         Args:
-            accuracy: On these images. A limit in mm falls away where no image has a spacing.
+            has_length: Whether any of them has a spacing; without, a limit in mm falls away.
         """
         kept = replace(self, delta_mre_mm=None, landmark_mre_percent=None, p99_px=None, max_px=None)
-        if self.budget_mm is None or accuracy.mean_mm is not None:
+        if self.budget_mm is None or has_length:
             return kept
         worst_px = self.worst_px  # holds the mean as well, which is never larger
         return replace(kept, budget_mm=None, budget_px=worst_px, worst_landmark_px=worst_px)

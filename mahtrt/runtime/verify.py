@@ -18,6 +18,7 @@ from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
 from mahtrt.progress import StageProgress, silent
 from mahtrt.runtime.session import open_session
+from mahtrt.targets.backend import compile_here
 from mahtrt.targets.table import find_target
 
 
@@ -80,13 +81,13 @@ def _replay(bundle: Bundle, record: EngineRecord, progress: StageProgress) -> Re
     found = _accuracy(bundle, record.name)
     gate = bundle.manifest.gate
     limits = Limits(**asdict(gate.budgets)) if gate else Limits()
-    over = limits.for_replay(found).over(found, record.precision)
+    over = limits.for_replay(found.mean_mm is not None).over(found, record.precision)
     if over:
         raise GateError(
             f"{record.name} on golden images",
             got="; ".join(over),
             expected="what the build's gate allows",
-            fix="Build the bundle again on this machine.",
+            fix=compile_here(record.target),
         )
     return Replay(record.name, "", found.mean_px, found.worst_landmark_mean_px)
 

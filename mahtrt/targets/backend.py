@@ -14,6 +14,11 @@ from mahtrt.spec import ModelSpec
 Tensor = NDArray[np.float32]
 
 
+def compile_here(target: str) -> str:
+    """What to do about an engine that this host cannot run, or runs wrongly."""
+    return f"Compile it for this host: mahtrt compile BUNDLE --target {target}."
+
+
 class Backend(Protocol):
     """Runs a network on preprocessed tensors.
 

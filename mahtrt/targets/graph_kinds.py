@@ -7,9 +7,10 @@ the engines that are compiled from it. ``name`` is the graph's name in a bundle'
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 FloatType = Literal["fp32", "fp16", "bf16"]
+FLOAT_TYPES: tuple[FloatType, ...] = get_args(FloatType)
 HalfType = Literal["fp16", "bf16"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,6 +37,7 @@ from mahtrt.verbs.options import (
 
 if TYPE_CHECKING:
     from mahtrt.build.options import BuildOptions
+    from mahtrt.build.result import BuildResult
     from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 
@@ -205,12 +207,18 @@ def command(arguments: BuildArguments) -> None:
     ends the command with exit code 3, and no bundle is written.
     """
     from mahtrt.build.build import build
+
+    judged_build(lambda display: build(arguments.options(), display))
+
+
+def judged_build(make: Callable[[StageDisplay], BuildResult]) -> None:
+    """Make a bundle, and show what its gate measured; exit 3 where a failed engine was kept."""
     from mahtrt.build.judge import AccuracyError
     from mahtrt.verbs.report_text import report_table
 
     with StageDisplay() as display:
         try:
-            result = build(arguments.options(), display)
+            result = make(display)
         except AccuracyError as error:
             show(report_table(error.report), to_stderr=True)
             raise

@@ -158,9 +158,9 @@ def _accuracy_table(report: BenchReport) -> RenderableType:
 
 
 def _label(row: Row) -> str:
-    if row.stand_in:
-        return f"{row.name} (graph)"
-    return f"{row.name} {row.precision}" if row.is_reference else row.name
+    if row.is_reference:
+        return f"{row.name} {'recorded' if row.stand_in else row.precision}"
+    return f"{row.name} (graph)" if row.stand_in else row.name
 
 
 def _moved(found: Accuracy, worst: str, worst_px: float) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import BuildError, ModelError, require
 from mahtrt.spec import ModelSpec
-from mahtrt.targets.backend import Tensor, check_interface
+from mahtrt.targets.backend import Tensor, check_interface, compile_here
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _ERRORS_ONLY = 3
@@ -84,7 +84,7 @@ class OnnxRuntimeBackend:
                 error.subject,
                 got=error.got,
                 expected="ONNX Runtime to open it",
-                fix="Build the bundle again on this machine.",
+                fix=compile_here(engine.target),
             ) from error
         return cls(session, spec, engine.name, notes)
 

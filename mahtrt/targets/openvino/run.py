@@ -15,7 +15,7 @@ from mahtrt.bundle.records import DeviceRecord
 from mahtrt.errors import BuildError, ModelError, require
 from mahtrt.machine import describe_machine, usable_cores
 from mahtrt.spec import ModelSpec
-from mahtrt.targets.backend import Tensor, check_interface
+from mahtrt.targets.backend import Tensor, check_interface, compile_here
 from mahtrt.targets.openvino.guard import keep_concats_float
 
 
@@ -82,7 +82,7 @@ class OpenVinoBackend:
                 f"engine {engine.name}",
                 got=reason_of(error),
                 expected=f"{source.name} to compile here",
-                fix="Build the bundle again on this machine.",
+                fix=compile_here(engine.target),
             ) from error
         return cls(compiled, spec, engine.name, notes)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import BuildError
+from mahtrt.targets.backend import compile_here
 from mahtrt.targets.tensorrt.flavours import find_flavour
 
 LEVEL = "hardware_compatibility"  # among the settings of an engine's device
@@ -39,7 +40,7 @@ def check_compatible(engine: EngineRecord, here: Here) -> None:
     """Compare what an engine was built with and for with what would run it.
 
     Raises:
-        BuildError: They differ; the message has both values and the command that rebuilds it.
+        BuildError: They differ; the message has both values and a command that mends it.
     """
     built = engine.target
     _compare(engine, "TensorRT flavour", built, here.flavour)
@@ -69,13 +70,11 @@ def _compare(engine: EngineRecord, what: str, built: str, here: str) -> None:
 
 
 def _refuse(engine: EngineRecord, what: str, built: str, here: str) -> None:
-    calibration = " --calib DATA" if engine.precision == "int8" else ""
     raise BuildError(
         f"engine {engine.name}: {what}",
         got=f"{here} here",
         expected=f"{built}, which it was built for",
-        fix=f"Build it again here: mahtrt build MODEL.onnx --{engine.precision}{calibration} "
-        f"--target {engine.target} --out NEW.mahtrt.",
+        fix=compile_here(engine.target),
     )
 
 

@@ -192,7 +192,7 @@ class TensorRtBackend:
                 f"engine {self.name}",
                 got=self._logger.take() or "an engine that TensorRT does not read",
                 expected="TensorRT to load it",
-                fix="Build the bundle again on this machine.",
+                fix="Compile it for this host: mahtrt compile BUNDLE --target TARGET.",
             )
         return engine
 
@@ -293,7 +293,7 @@ class _Context:
                 f"engine {self._name}",
                 got=self._logger.take() or f"TensorRT refuses {what}",
                 expected="success",
-                fix="Build the bundle again on this machine.",
+                fix="Compile it for this host: mahtrt compile BUNDLE --target TARGET.",
             )
 
 

@@ -266,8 +266,7 @@ def test_a_mismatch_shows_both_values_and_the_command(
         check_compatible(built_here, dataclasses.replace(HERE, **here))
     assert built in caught.value.expected
     assert found in caught.value.got
-    target = built_here.target
-    assert f"mahtrt build MODEL.onnx --int8 --calib DATA --target {target}" in caught.value.fix
+    assert f"mahtrt compile BUNDLE --target {built_here.target}" in caught.value.fix
 
 
 @pytest.mark.parametrize(
@@ -288,12 +287,6 @@ def test_a_mismatch_shows_both_values_and_the_command(
 )
 def test_what_hardware_compatibility_allows(engine: dict[str, Any], here: dict[str, str]) -> None:
     check_compatible(record(**engine), dataclasses.replace(HERE, **here))
-
-
-def test_a_build_of_fp32_needs_no_calibration() -> None:
-    with pytest.raises(BuildError) as caught:
-        check_compatible(record(precision="fp32"), dataclasses.replace(HERE, version="11.4.0"))
-    assert "--fp32 --target tensorrt" in caught.value.fix
 
 
 def test_importing_the_backend_loads_nothing_heavy() -> None:

@@ -80,8 +80,8 @@ def test_an_engine_of_another_version_is_refused_with_the_command(
         open_session(path)
     assert str(caught.value) == (
         "engine tensorrt-fp32: TensorRT version: got 11.4.0 here; "
-        "expected 10.16.1, which it was built for. Build it again here: "
-        "mahtrt build MODEL.onnx --fp32 --target tensorrt --out NEW.mahtrt."
+        "expected 10.16.1, which it was built for. Compile it for this host: "
+        "mahtrt compile BUNDLE --target tensorrt."
     )
 
 

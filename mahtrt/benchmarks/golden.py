@@ -1,0 +1,62 @@
+"""A bundle's golden vectors as a data set, and their landmarks as a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.bundle.golden import GoldenVector
+from mahtrt.data.sample import Sample
+from mahtrt.runtime.landmarks import Landmarks
+from mahtrt.spec import ModelSpec
+
+
+class GoldenImages:
+    """A bundle's golden vectors as a data set without annotations."""
+
+    source = "golden images of the bundle"
+
+    def __init__(self, vectors: Sequence[GoldenVector]) -> None:
+        self._vectors = tuple(vectors)
+        self.names = tuple(vector.name for vector in vectors)
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def __getitem__(self, index: int) -> Sample:
+        vector = self._vectors[index]
+        # Its landmarks are the reference's own, not the truth.
+        return Sample(vector.name, vector.image, None, vector.spacing_mm)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))
+
+
+class RecordedLandmarks:
+    """The landmarks that the reference gave for the golden images, in place of the reference.
+
+    It takes part in a comparison like a session, but knows the golden images alone.
+    """
+
+    def __init__(self, vectors: Sequence[GoldenVector], spec: ModelSpec) -> None:
+        self.spec = spec
+        self._vectors = tuple(vectors)
+
+    def run(self, image: NDArray[np.generic]) -> Landmarks:
+        """The recorded landmarks of a golden image, without confidence or spread."""
+        (vector,) = (each for each in self._vectors if each.image is image)
+        unknown = np.full(len(vector.points_px), np.nan, np.float32)
+        return Landmarks(vector.points_px, unknown, unknown, self.spec.landmarks, vector.spacing_mm)
+
+    def run_batch(self, images: Sequence[NDArray[np.generic]]) -> list[Landmarks]:
+        """See :meth:`run`."""
+        return [self.run(image) for image in images]
+
+    def infer(self, tensor: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
+        """Records hold landmarks, not the network's outputs."""
+        raise NotImplementedError("recorded landmarks are compared, not timed")
+
+    def close(self) -> None:
+        """Nothing is open."""

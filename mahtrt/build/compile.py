@@ -1,0 +1,280 @@
+"""``compile``: engines for this host from the graphs of a bundle.
+
+A bundle holds the graph of every precision it was built with, so another host needs neither
+PyTorch, the onnx package nor calibration images to get engines of its own: it compiles the graphs,
+and holds the engines against the landmarks that the reference gave for the golden images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from mahtrt.benchmarks.compare import Contender
+from mahtrt.benchmarks.golden import GoldenImages, RecordedLandmarks
+from mahtrt.build.engines import BuiltEngine, compile_engines
+from mahtrt.build.judge import GateSettings, Judged, judge_contenders
+from mahtrt.build.records import gate_record, measured_engine
+from mahtrt.build.reference import Reference, export_as_reference
+from mahtrt.build.request import Job
+from mahtrt.build.result import BuildResult, made_here, notes_of, report_text
+from mahtrt.build.workspace import Workspace, open_workspace
+from mahtrt.bundle.bundle import Bundle, check_apart, check_replaceable, read_bundle, write_bundle
+from mahtrt.bundle.golden import read_golden, write_golden
+from mahtrt.bundle.manifest import SCHEMA, GraphRecord
+from mahtrt.data.datasets import open_dataset
+from mahtrt.data.sample import Dataset
+from mahtrt.data.subset import spread_out
+from mahtrt.errors import DataError, MissingComponentError, UsageError
+from mahtrt.measure.limits import Limits
+from mahtrt.progress import StageProgress, silent
+from mahtrt.targets.graph_kinds import FLOAT_TYPES
+from mahtrt.targets.table import find_target
+from mahtrt.targets.target import EngineOptions, Target, TargetOptions
+
+
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """What to compile.
+
+    Attributes:
+        bundle: The ``.mahtrt`` folder whose graphs are compiled.
+        target: Name of the target.
+        out: The bundle to write; None is the bundle's name with the target's in it.
+        eval: DATA to check engines on, beside the golden images.
+        points: Annotated points of DATA that are the network's landmarks.
+        check_images: Number of images of ``eval`` to check engines on.
+        skip_bad: Unreadable images of ``eval`` are left out instead of refused.
+        keep_failed: The bundle is written although an engine failed its gate.
+        threads: Threads of one inference; None leaves their number to the runtime.
+        cache: Whether engines of earlier builds are used again, and these kept.
+        cache_dir: Folder in which they are kept; None: :func:`mahtrt.cache.cache_folder` says.
+        target_options: Options that only some targets have, such as ``TensorRtOptions``.
+    """
+
+    bundle: Path
+    target: str
+    out: Path | None = None
+    eval: str | None = None
+    points: tuple[int, ...] | None = None
+    check_images: int = 32
+    skip_bad: bool = False
+    keep_failed: bool = False
+    threads: int | None = None
+    cache: bool = True
+    cache_dir: Path | None = None
+    target_options: tuple[TargetOptions, ...] = ()
+
+    @property
+    def place(self) -> Path:
+        """The bundle to write."""
+        named = self.bundle.with_name(f"{self.bundle.stem}.{self.target}{self.bundle.suffix}")
+        return self.out or named
+
+    @property
+    def engine(self) -> EngineOptions:
+        """How engines are built."""
+        return EngineOptions(
+            self.threads,
+            cache=self.cache,
+            cache_dir=self.cache_dir,
+            target_options=self.target_options,
+        )
+
+
+def compile(options: CompileOptions, progress: StageProgress = silent) -> BuildResult:
+    """Compile the graphs of a bundle for this host, check the engines, and write a bundle.
+
+    Engines are held to the limits of the bundle's build: on its golden images, and on ``eval``
+    against the bundle's FP32 graph.
+
+    Raises:
+        UsageError: The bundle has no graph that the target compiles, the place to write is the
+            bundle itself, or ``eval`` is given and the bundle has no FP32 graph to compare with.
+        DataError: There is no bundle, or nothing to check engines on.
+        IntegrityError: The bundle was changed, or is newer than this version reads.
+        BuildError: The target refuses a graph.
+        AccuracyError: An engine is over its limits (exit 3); no bundle is left.
+        MissingComponentError: The target does not run on this machine.
+    """
+    target = _target(options)
+    check_apart(options.bundle, options.place)
+    check_replaceable(options.place.resolve())
+    progress("hashing", 0, 0)
+    bundle = read_bundle(options.bundle)
+    graphs = _graphs(bundle, target)
+    data = _data(bundle, options)
+    with open_workspace(options.place) as work:
+        jobs = [(job, _copied(bundle, graph, work)) for job, graph in graphs]
+        engines = compile_engines(jobs, options.engine, work, progress)
+        judged = _judge(bundle, engines, data, options, progress)
+        progress("writing", 0, 0)
+        return _write(bundle, engines, judged, options, work)
+
+
+def _target(options: CompileOptions) -> Target:
+    target = find_target(options.target)
+    finding = target.finding()
+    if not finding.able:
+        raise MissingComponentError(
+            f"target {target.name}",
+            got=finding.detail,
+            expected="a target whose engines run on this machine",
+            fix=finding.fix,
+        )
+    target.check(options.engine)
+    return target
+
+
+def _graphs(bundle: Bundle, target: Target) -> list[tuple[Job, GraphRecord]]:
+    """Engines that can be compiled, in the precisions of the bundle's engines, with their graphs.
+
+    Raises:
+        UsageError: There is none; the message names the option of a build that makes the graph.
+    """
+    built = dict.fromkeys(engine.precision for engine in bundle.manifest.engines)
+    found = [
+        (Job(precision, target.name), graph)
+        for precision in built
+        if precision in target.precisions and (graph := _graph(bundle, target, precision))
+    ]
+    if not found:
+        names = ", ".join(graph.name for graph in bundle.manifest.graphs)
+        flags = " ".join(f"--{precision}" for precision in built)
+        raise UsageError(
+            f"compile for target {target.name}",
+            got=f"a bundle with the graphs {names}",
+            expected=f"a graph that {target.name} compiles",
+            fix=f"Build the bundle with mahtrt build {flags} --target {target.name}.",
+        )
+    return found
+
+
+def _graph(bundle: Bundle, target: Target, precision: str) -> GraphRecord | None:
+    """The bundle's graph that a target compiles to a precision, None where it is not there."""
+    kinds = (target.graph_kind(precision, float_type) for float_type in FLOAT_TYPES)
+    return next((g for kind in kinds if (g := bundle.manifest.graph(kind.name))), None)
+
+
+def _copied(bundle: Bundle, graph: GraphRecord, work: Workspace) -> Path:
+    place = work.bundle / graph.file
+    place.write_bytes(bundle.file(graph.file).read_bytes())
+    return place
+
+
+def _data(bundle: Bundle, options: CompileOptions) -> Dataset | None:
+    """The caller's images; refuses a compilation whose engines could not be checked."""
+    if options.eval is None:
+        if bundle.manifest.golden is None:
+            raise DataError(
+                str(options.bundle),
+                got="no golden images in the bundle",
+                expected="images to check engines on",
+                fix="Give --eval DATA.",
+            )
+        return None
+    if bundle.manifest.graph("fp32") is None:
+        raise UsageError(
+            "--eval",
+            got="a bundle without its FP32 graph",
+            expected="an FP32 graph to compare engines with",
+            fix="Compile from the whole bundle instead of a packed one, or leave --eval out.",
+        )
+    given = open_dataset(options.eval, points=options.points, skip_bad=options.skip_bad)
+    return spread_out(given, options.check_images)
+
+
+def _judge(
+    bundle: Bundle,
+    engines: Sequence[BuiltEngine],
+    data: Dataset | None,
+    options: CompileOptions,
+    progress: StageProgress,
+) -> Judged:
+    """Judge engines on the golden images, then on the caller's, whose numbers count where given.
+
+    Raises:
+        AccuracyError: An engine is over its limits, and is not to be kept then.
+    """
+    golden, gate, spec = bundle.manifest.golden, bundle.manifest.gate, bundle.spec
+    limits = Limits(**asdict(gate.budgets)) if gate else Limits()
+    judged = []
+    with ExitStack() as stack:
+        contenders = [_contender(bundle, engine, options.threads) for engine in engines]
+        for contender in contenders:
+            stack.callback(contender.session.close)
+        if golden is not None:
+            vectors = read_golden(bundle)
+            reference = _recorded(RecordedLandmarks(vectors, spec), golden.reference)
+            has_length = any(vector.spacing_mm for vector in vectors)
+            settings = GateSettings(len(vectors), limits.for_replay(has_length), options.threads)
+            images = GoldenImages(vectors)
+            judged.append(judge_contenders(contenders, reference, images, settings, progress))
+        if data is not None:
+            export = bundle.manifest.graph("fp32")
+            assert export is not None
+            provenance = bundle.manifest.provenance
+            parity = provenance.parity if provenance else None
+            reference = export_as_reference(bundle.file(export.file), spec, parity, options.threads)
+            stack.callback(reference.contender.session.close)
+            settings = GateSettings(len(data), limits, options.threads)
+            judged.append(judge_contenders(contenders, reference, data, settings, progress))
+    for each in judged:
+        if not options.keep_failed:
+            each.refuse_failed("No bundle was written; --keep-failed writes one all the same.")
+    return judged[-1]
+
+
+def _contender(bundle: Bundle, engine: BuiltEngine, threads: int | None) -> Contender:
+    record = engine.record
+    session = engine.open(bundle.spec, threads)
+    return Contender(record.name, record.target, record.precision, record.batch, session)
+
+
+def _recorded(landmarks: RecordedLandmarks, made_by: str) -> Reference:
+    contender = Contender(
+        "reference",
+        "recorded",
+        "fp32",
+        1,
+        landmarks,
+        is_reference=True,
+        stand_in="recorded landmarks",
+    )
+    return Reference(contender, f"golden landmarks of {made_by}")
+
+
+def _write(
+    bundle: Bundle,
+    engines: Sequence[BuiltEngine],
+    judged: Judged,
+    options: CompileOptions,
+    work: Workspace,
+) -> BuildResult:
+    """Write the bundle: every graph of the old one, the new engines, the golden vectors."""
+    old, gate = bundle.manifest, bundle.manifest.gate
+    limits = Limits(**asdict(gate.budgets)) if gate else Limits()
+    with write_bundle(options.place) as writer:
+        writer.take(bundle, [graph.file for graph in old.graphs])
+        for source in sorted(p for p in (work.bundle / "engines").rglob("*") if p.is_file()):
+            source.replace(writer.place(source.relative_to(work.bundle).as_posix()))
+        writer.place("report.json").write_text(report_text(judged), encoding="utf-8")
+        vectors = read_golden(bundle)
+        golden = write_golden(writer, old.golden.reference, vectors) if old.golden else None
+        manifest = writer.finish(
+            replace(
+                old,
+                engines=tuple(measured_engine(e.record, judged.report) for e in engines),
+                default_engine=judged.default_engine,
+                gate=gate_record(judged.reference, limits),
+                golden=golden,
+                files=(),
+                schema=SCHEMA,
+                **made_here(),
+            )
+        )
+    return BuildResult(
+        options.place, manifest, judged.report, judged.verdicts, notes=tuple(notes_of(engines))
+    )

@@ -1,0 +1,73 @@
+"""``pack``: what one engine of a bundle needs, with its verdict, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mahtrt.bundle.bundle import check_apart, read_bundle, write_bundle
+from mahtrt.bundle.golden import read_golden, write_golden
+from mahtrt.bundle.manifest import SCHEMA, Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class PackOptions:
+    """What to pack.
+
+    Attributes:
+        bundle: The ``.mahtrt`` folder.
+        out: The bundle to write.
+        engine: An engine by its name, or a target; None is the bundle's default engine.
+    """
+
+    bundle: Path
+    out: Path
+    engine: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PackResult:
+    """A packed bundle.
+
+    Attributes:
+        path: The bundle.
+        bytes_before, bytes_after: Size of the files of the whole bundle and of the packed one.
+    """
+
+    path: Path
+    manifest: Manifest
+    bytes_before: int
+    bytes_after: int
+
+
+def pack(options: PackOptions) -> PackResult:
+    """Write a bundle that holds one engine, its graph, its verdict and the golden vectors.
+
+    Raises:
+        DataError: There is no bundle.
+        IntegrityError: The bundle was changed, or is newer than this version reads.
+        UsageError: The bundle has no such engine, or the place to write is the bundle itself.
+        BuildError: The disk is full, or the place cannot be written.
+    """
+    check_apart(options.bundle, options.out)
+    bundle = read_bundle(options.bundle)
+    old, engine = bundle.manifest, bundle.engine(options.engine)
+    needed = set(engine.files.values())
+    with write_bundle(options.out) as writer:
+        writer.take(bundle, sorted(needed))
+        vectors = read_golden(bundle)
+        golden = write_golden(writer, old.golden.reference, vectors) if old.golden else None
+        manifest = writer.finish(
+            replace(
+                old,
+                precision=engine.precision,
+                graphs=tuple(graph for graph in old.graphs if graph.file in needed),
+                engines=(engine,),
+                default_engine=engine.name,
+                golden=golden,
+                files=(),
+                schema=SCHEMA,
+            )
+        )
+    sizes = [sum(record.size for record in each.files) for each in (old, manifest)]
+    return PackResult(options.out, manifest, *sizes)

@@ -1,0 +1,31 @@
+"""``mahtrt pack``: what one engine of a bundle needs, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from mahtrt.verbs.command import ENGINES, OUTPUT, argument, as_command, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackArguments:
+    """What ``mahtrt pack`` is given."""
+
+    bundle: Annotated[Path, argument("Bundle: the .mahtrt folder.")]
+    out: Annotated[Path, option(OUTPUT, "Bundle to write.")]
+    engine: Annotated[
+        str | None,
+        option(ENGINES, "Engine of the bundle, or a target; the bundle's default without it."),
+    ] = None
+
+
+@as_command
+def command(arguments: PackArguments) -> None:
+    """Write a bundle with one engine, its graph, its verdict and the golden images."""
+    from mahtrt.bundle.pack import PackOptions, pack
+
+    result = pack(PackOptions(arguments.bundle, arguments.out, arguments.engine))
+    before, after = result.bytes_before / 2**20, result.bytes_after / 2**20
+    print(f"{result.path}  {result.manifest.default_engine}  {after:.1f} MiB of {before:.1f} MiB")
