@@ -99,7 +99,7 @@ def two_peaked(reference: Floats) -> NDArray[np.bool_]:
     Returns:
         (N, K). A spread that is not finite says nothing, and so excuses nothing.
     """
-    return _wide(reference, reference)
+    return has_two_peaks(reference, usual_spread(reference))
 
 
 def new_two_peaks(reference: Floats, candidate: Floats) -> NDArray[np.bool_]:
@@ -111,9 +111,19 @@ def new_two_peaks(reference: Floats, candidate: Floats) -> NDArray[np.bool_]:
     Returns:
         (N, K), False where either is not finite.
     """
-    return _wide(candidate, reference) & ~two_peaked(reference) & np.isfinite(reference)
+    wide = has_two_peaks(candidate, usual_spread(reference))
+    return wide & ~two_peaked(reference) & np.isfinite(reference)
 
 
-def _wide(spread: Floats, reference: Floats) -> NDArray[np.bool_]:
+def has_two_peaks(spread: Floats, usual: Floats) -> NDArray[np.bool_]:
+    """Which heatmaps are too wide for one peak.
+
+    Args:
+        spread: (…, K) spreads.
+        usual: (K,) usual spreads of the landmarks, in the same unit (:func:`usual_spread`).
+
+    Returns:
+        (…, K), False where either is not finite.
+    """
     known = np.where(np.isfinite(spread), spread, -np.inf).astype(np.float64)
-    return np.asarray(known > TWO_PEAKS * usual_spread(reference), bool)
+    return np.asarray(known > TWO_PEAKS * np.asarray(usual, np.float64), bool)

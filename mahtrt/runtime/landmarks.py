@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.data.preprocess import Placement
+from mahtrt.measure.displacement import has_two_peaks
 from mahtrt.runtime.decode import Array, Decoded, decode
 from mahtrt.spec import ModelSpec
 
@@ -30,6 +33,8 @@ class Landmarks:
         spacing_mm: (row, column) mm per pixel of the image, None where unknown.
         spread_xy: (K, 2) float32, the spread along x and y in the image's pixels. They differ
             where the image was stretched to fit; their geometric mean is ``spread``.
+        two_peaks: (K,) whether the heatmap has two peaks, so that the point may sit on the wrong
+            one (:mod:`mahtrt.measure.displacement`); None where that cannot be told.
         outputs: The network's own outputs for this image, without the batch axis, where they
             were asked for or there is nothing to decode.
     """
@@ -40,6 +45,7 @@ class Landmarks:
     names: tuple[str, ...]
     spacing_mm: tuple[float, float] | None = None
     spread_xy: Array | None = None
+    two_peaks: NDArray[np.bool_] | None = None
     outputs: Mapping[str, Array] | None = None
 
     @property
@@ -61,12 +67,25 @@ class Landmarks:
                 "y": _number(self.points[i, 1]),
                 "confidence": _number(self.confidence[i]),
                 "spread_px": _number(self.spread[i]),
+                "two_peaks": None if self.two_peaks is None else bool(self.two_peaks[i]),
             }
             if millimetres is not None:
                 row["x_mm"], row["y_mm"] = map(_number, millimetres[i])
             rows.append(row)
         spacing = None if self.spacing_mm is None else list(self.spacing_mm)
         return {"landmarks": rows, "spacing_mm": spacing}
+
+
+def usual_spread_px(engine: EngineRecord, spec: ModelSpec) -> NDArray[np.float64] | None:
+    """The usual spread of each landmark, (K,) in network pixels, as the build measured it.
+
+    Returns:
+        NaN for a landmark of which it is not known; None where it is known of none.
+    """
+    rows = engine.accuracy.per_landmark if engine.accuracy else ()
+    known = {row.name: row.usual_spread_px for row in rows}
+    usual = np.array([known.get(name) for name in spec.landmarks], np.float64)  # None becomes NaN
+    return usual if np.isfinite(usual).any() else None
 
 
 def landmarks_from_outputs(
@@ -76,6 +95,7 @@ def landmarks_from_outputs(
     *,
     spacings_mm: Sequence[tuple[float, float] | None] | None = None,
     keep_outputs: bool = False,
+    usual_px: NDArray[np.float64] | None = None,
 ) -> list[Landmarks]:
     """Landmarks of the first images of a batch, in each image's pixels.
 
@@ -85,6 +105,7 @@ def landmarks_from_outputs(
         placements: Where each image lies on the network's input.
         spacings_mm: (row, column) mm per pixel of each image, where known.
         keep_outputs: Also hand out the arrays themselves.
+        usual_px: (K,) usual spreads of the landmarks in network pixels, where they are known.
     """
     spacings = spacings_mm or [None] * len(placements)
     if spec.decode.method == "none":
@@ -101,6 +122,7 @@ def landmarks_from_outputs(
             names=spec.landmarks,
             spacing_mm=spacing,
             spread_xy=_along(decoded, i, placement),
+            two_peaks=None if usual_px is None else has_two_peaks(decoded.spread_px[i], usual_px),
             outputs=_own(outputs, i) if keep_outputs else None,
         )
         for i, (placement, spacing) in enumerate(zip(placements, spacings, strict=True))

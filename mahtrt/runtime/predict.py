@@ -15,7 +15,12 @@ from mahtrt.data.images import read_image_and_spacing
 from mahtrt.errors import DataError, ImageError
 from mahtrt.progress import StageProgress, silent
 from mahtrt.runtime.overlay import write_overlay
-from mahtrt.runtime.results import Prediction, csv_from_predictions, json_from_predictions
+from mahtrt.runtime.results import (
+    Prediction,
+    csv_from_predictions,
+    json_from_predictions,
+    two_peaks_note,
+)
 from mahtrt.runtime.session import open_session
 from mahtrt.runtime.verdict import EngineVerdict, notes_of
 from mahtrt.schema import plain
@@ -107,7 +112,8 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
             extra = {"overlay": str(picture)} if picture else {}
             predictions.append(Prediction(str(path), found, extra))
         name, verdict = session.name, session.verdict
-        notes = (*session.engine_notes, *notes_of(name, verdict))
+        doubt = two_peaks_note(predictions)
+        notes = (*session.engine_notes, *notes_of(name, verdict), *([doubt] if doubt else []))
         if not predictions:
             raise DataError(
                 "predict",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mahtrt.errors import some_of
 from mahtrt.runtime.landmarks import Landmarks
 
 SCHEMA = "mahtrt.predict/1"
@@ -27,6 +28,23 @@ class Prediction:
     image: str
     landmarks: Landmarks
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def two_peaks_note(predictions: Sequence[Prediction]) -> str | None:
+    """What the user should know of points whose heatmap has two peaks; None without any."""
+    found = [
+        f"{name} in {prediction.image}"
+        for prediction in predictions
+        if (doubtful := prediction.landmarks.two_peaks) is not None
+        for name, doubt in zip(prediction.landmarks.names, doubtful, strict=True)
+        if doubt
+    ]
+    if not found:
+        return None
+    return (
+        f"{len(found)} of the points have a heatmap with two peaks, and may sit on the wrong one: "
+        f"{some_of(found)}."
+    )
 
 
 def json_from_predictions(
@@ -48,10 +66,11 @@ def json_from_predictions(
 def csv_from_predictions(predictions: Sequence[Prediction]) -> str:
     """One row per image and landmark; fields stay empty where a value is unknown.
 
-    Columns: image, landmark, x, y (image pixels), confidence, spread_px, x_mm, y_mm.
+    Columns: image, landmark, x, y (image pixels), confidence, spread_px, x_mm, y_mm, two_peaks
+    (true or false).
     """
     text = io.StringIO(newline="")
-    columns = ("x", "y", "confidence", "spread_px", "x_mm", "y_mm")
+    columns = ("x", "y", "confidence", "spread_px", "x_mm", "y_mm", "two_peaks")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("image", "landmark", *columns))
     for prediction in predictions:
@@ -61,5 +80,7 @@ def csv_from_predictions(predictions: Sequence[Prediction]) -> str:
     return text.getvalue()
 
 
-def _text(value: float | None) -> str:
+def _text(value: float | bool | None) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return "" if value is None or not math.isfinite(value) else f"{value:.4f}"

@@ -16,7 +16,7 @@ from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.data.preprocess import Placement, check_image, preprocess
 from mahtrt.errors import InputError, MahtrtError
 from mahtrt.runtime.decode import needed_outputs
-from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs
+from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs, usual_spread_px
 from mahtrt.runtime.verdict import EngineVerdict, verdict_of
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import Backend, Tensor
@@ -102,6 +102,7 @@ class Session:
         self.verdict: EngineVerdict | None = None
         self._backend: Backend | None = backend
         self._needed = needed_outputs(spec)
+        self._usual_px = usual_spread_px(engine, spec) if engine else None
 
     @property
     def name(self) -> str:
@@ -216,6 +217,7 @@ class Session:
                 placements,
                 spacings_mm=spacings[start : start + len(chunk)],
                 keep_outputs=outputs,
+                usual_px=self._usual_px,
             )
 
     def _prepare(self, images: Sequence[NDArray[Any]]) -> tuple[Tensor, list[Placement]]:

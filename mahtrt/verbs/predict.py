@@ -75,6 +75,7 @@ def table_of(result: PredictResult) -> Table:
         table.add_column(column)
     for column in ("x px", "y px", "confidence", "spread px"):
         table.add_column(column, justify="right")
+    table.add_column("")  # a remark
     for prediction in result.predictions:
         for index, row in enumerate(prediction.landmarks.to_dict()["landmarks"]):
             numbers = (row["x"], row["y"], row["confidence"], row["spread_px"])
@@ -82,5 +83,6 @@ def table_of(result: PredictResult) -> Table:
                 Text(prediction.image if index == 0 else ""),
                 Text(row["name"]),
                 *("" if number is None else f"{number:.2f}" for number in numbers),
+                "two peaks" if row["two_peaks"] else "",
             )
     return table

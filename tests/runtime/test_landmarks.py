@@ -86,7 +86,14 @@ def test_json_has_millimetres_only_with_a_spacing() -> None:
     assert Landmarks(*values).points_mm is None
     assert Landmarks(*values).to_dict() == {
         "landmarks": [
-            {"name": "sella", "x": 10.0, "y": 20.0, "confidence": 0.5, "spread_px": None}
+            {
+                "name": "sella",
+                "x": 10.0,
+                "y": 20.0,
+                "confidence": 0.5,
+                "spread_px": None,
+                "two_peaks": None,
+            }
         ],
         "spacing_mm": None,
     }

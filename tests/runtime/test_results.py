@@ -9,7 +9,12 @@ import json
 import numpy as np
 
 from mahtrt.runtime.landmarks import Landmarks
-from mahtrt.runtime.results import Prediction, csv_from_predictions, json_from_predictions
+from mahtrt.runtime.results import (
+    Prediction,
+    csv_from_predictions,
+    json_from_predictions,
+    two_peaks_note,
+)
 
 KNOWN = Prediction(
     "a.png",
@@ -19,6 +24,7 @@ KNOWN = Prediction(
         np.array([1, 2], np.float32),
         ("sella", "point, A"),
         spacing_mm=(0.1, 0.1),
+        two_peaks=np.array([False, True]),
     ),
     {"overlay": "out/a.png"},
 )
@@ -43,15 +49,26 @@ def test_json_is_one_document() -> None:
     assert first["landmarks"][0]["x_mm"] == 0.125
     assert second["image"] == "b ä.png"
     assert second["landmarks"][0]["x"] is None
+    flags = [row["two_peaks"] for row in (*first["landmarks"], *second["landmarks"])]
+    assert flags == [False, True, None]
     assert "NaN" not in text
 
 
 def test_csv_has_a_row_per_landmark() -> None:
     text = csv_from_predictions([KNOWN, UNKNOWN])
     assert text.splitlines()[:2] == [
-        "image,landmark,x,y,confidence,spread_px,x_mm,y_mm",
-        "a.png,sella,1.2500,2.0000,0.9000,1.0000,0.1250,0.2000",
+        "image,landmark,x,y,confidence,spread_px,x_mm,y_mm,two_peaks",
+        "a.png,sella,1.2500,2.0000,0.9000,1.0000,0.1250,0.2000,false",
     ]
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["landmark"] for row in rows] == ["sella", "point, A", "sella"]
     assert (rows[2]["x"], rows[2]["y"], rows[2]["x_mm"]) == ("", "5.0000", "")
+    assert [row["two_peaks"] for row in rows] == ["false", "true", ""]
+
+
+def test_points_with_two_peaks_are_named() -> None:
+    note = two_peaks_note([KNOWN, UNKNOWN])
+    assert note is not None
+    assert note.startswith("1 of the points have a heatmap with two peaks")
+    assert note.endswith("point, A in a.png.")
+    assert two_peaks_note([UNKNOWN]) is None

@@ -132,3 +132,20 @@ def test_predict_carries_the_verdict(judged: Any, tmp_path: Path) -> None:
     assert document["verdict"]["reasons"] == list(FAILED.reasons)
     assert document["verdict"]["worst_landmark"]["name"] == "green"
     assert table_of(result).row_count == 3
+
+
+def test_predict_flags_points_whose_map_has_two_peaks(judged: Any, tmp_path: Path) -> None:
+    usual = tuple(
+        dataclasses.replace(row, usual_spread_px=0.1 if row.name != "blue" else None)
+        for row in ACCURACY.per_landmark
+    )
+    image = tiny.make_image(0)[0]
+    image[:2, :2], image[-2:, -2:] = (255, 0, 255), (255, 0, 255)  # two red blocks, two blue ones
+    picture = tmp_path / "a.png"
+    Image.fromarray(image).save(picture)
+    bundle = judged(PASSED, dataclasses.replace(ACCURACY, per_landmark=usual))
+    result = predict(PredictOptions(bundle, [picture], ENGINE, threads=1))
+    rows = json.loads(result.to_json())["images"][0]["landmarks"]
+    assert [row["two_peaks"] for row in rows] == [True, False, False]
+    (note,) = (note for note in result.notes if "two peaks" in note)
+    assert note.endswith(f"red in {picture}.")
