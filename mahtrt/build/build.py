@@ -58,8 +58,8 @@ def _check_int8_layers(engines: Sequence[BuiltEngine], graphs: Graphs) -> None:
     for engine in engines:
         if engine.record.precision != "int8":
             continue
-        products = find_target(engine.record.target).int8_products(engine.files)
-        if products is None:
+        layers = find_target(engine.record.target).engine_layers(engine.files)
+        if layers is None or not layers.detailed:
             continue
         import onnx
 
@@ -69,4 +69,4 @@ def _check_int8_layers(engines: Sequence[BuiltEngine], graphs: Graphs) -> None:
 
         (plan,) = (place for place in graphs.documents if place.name == "plan.json")
         described = describe_graph(onnx.load(engine.files["onnx"]))
-        check_int8(described, load_plan(plan), products)
+        check_int8(described, load_plan(plan), layers.int8_layers)

@@ -19,8 +19,7 @@ def check_int8(graph: GraphSummary, plan: Plan, int8_products: int | None = None
     Args:
         graph: What ``describe_graph`` says of the graph that the engine was built from.
         plan: What was asked for; a plan without INT8 blocks is always met.
-        int8_products: How many products of the built engine run in INT8, where that is known
-            (:meth:`mahtrt.targets.target.Target.int8_products`).
+        int8_products: How many products of the built engine run in INT8, where that is known.
 
     Raises:
         GateError: Blocks planned in INT8 have no INT8 product in the graph, or the engine has none

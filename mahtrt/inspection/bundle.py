@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.manifest import EngineRecord, Manifest
 from mahtrt.bundle.plan import PLAN_NAME, load_plan
-from mahtrt.inspection.plan_file import layers_beside
+from mahtrt.inspection.engine_file import layers_beside
 from mahtrt.schema import plain
-from mahtrt.targets.tensorrt.inspector import EngineLayers
+from mahtrt.targets.layers import EngineLayers
 
 if TYPE_CHECKING:
     from mahtrt.graph.describe import GraphSummary
@@ -25,7 +25,7 @@ class EngineSummary:
     Attributes:
         bytes: Size of the files that are its own: the graph it was built from is not counted,
             except where the engine is that graph.
-        layers: What the engine inspector said, where the flavour gives it.
+        layers: What the target noted of its layers, where it did.
     """
 
     record: EngineRecord
@@ -112,7 +112,7 @@ def _engine(bundle: Bundle, record: EngineRecord) -> EngineSummary:
         record,
         is_default=record.name == bundle.manifest.default_engine,
         bytes=sum(sizes[path] for path in own or set(record.files.values())),
-        layers=layers_beside(bundle, record.files),
+        layers=layers_beside(bundle, record),
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mahtrt.errors import DataError, UsageError
 from mahtrt.graph.onnx_file import describe_onnx
 from mahtrt.inspection.bundle import BundleSummary, describe_bundle
-from mahtrt.inspection.plan_file import PlanSummary, describe_plan, looks_like_plan
+from mahtrt.inspection.engine_file import EngineFileSummary, describe_engine_file, recognise
 from mahtrt.progress import StageProgress, silent
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class InspectOptions:
     """What to look into.
 
     Attributes:
-        file: An ONNX file, a ``.mahtrt`` folder, or a TensorRT plan, in a bundle or on its own.
+        file: An ONNX file, a ``.mahtrt`` folder, or an engine file, in a bundle or on its own.
         top: How many of the largest layers to keep, by operations and by bytes.
         graphs: Describe the ONNX of every precision of a bundle too.
     """
@@ -55,7 +55,7 @@ class Inspection:
     top: int
     graph: GraphSummary | None = None
     bundle: BundleSummary | None = None
-    plan: PlanSummary | None = None
+    plan: EngineFileSummary | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document of ``mahtrt inspect --json``."""
@@ -76,7 +76,7 @@ def inspect(options: InspectOptions, progress: StageProgress = silent) -> Inspec
 
     Raises:
         DataError: There is no file, or the folder is no bundle.
-        ModelError: A file that is neither ONNX nor a plan, or is cut short.
+        ModelError: A file that is neither ONNX nor an engine, or is cut short.
         IntegrityError: A bundle that was changed, or is newer than this version reads.
         UsageError: A ``top`` below 1.
         MissingComponentError: An ONNX file without the onnx package.
@@ -90,9 +90,10 @@ def inspect(options: InspectOptions, progress: StageProgress = silent) -> Inspec
         return Inspection("bundle", path.resolve().name, bundle.bytes, top, bundle=bundle)
     if not path.is_file():
         raise DataError(
-            str(path), got="no such file", expected="an ONNX file, a bundle or a TensorRT plan"
+            str(path), got="no such file", expected="an ONNX file, a bundle or a TensorRT engine"
         )
     name, size = path.name, path.stat().st_size
-    if looks_like_plan(path):
-        return Inspection("plan", name, size, top, plan=describe_plan(path))
+    header = recognise(path)
+    if header is not None:
+        return Inspection("plan", name, size, top, plan=describe_engine_file(path, header))
     return Inspection("onnx", name, size, top, graph=describe_onnx(path))

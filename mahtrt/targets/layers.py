@@ -1,13 +1,17 @@
-"""How long each layer of an engine takes, and which nodes of the ONNX it came from."""
+"""Layers of an engine: in which precision each runs, how long it takes, which nodes it is."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 DEFAULT_RUNS = 20
 WARM_UP = 3  # runs whose times are passed over
+UNKNOWN = "unknown"
+LAYERS_ROLE = "layers"  # of the file in which a target notes the layers of an engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,54 @@ class Layer:
     origins: tuple[str, ...]
     ms: float
     readers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLayer:
+    """One layer of an engine.
+
+    Attributes:
+        kind: Its type in the target's words.
+        precision: Type of its weights, else of its first input; ``UNKNOWN`` where it is not told.
+        is_product: Whether it is a convolution or a matrix product.
+    """
+
+    name: str
+    kind: str
+    precision: str
+    is_product: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLayers:
+    """What a target tells of the layers of an engine, without times.
+
+    Attributes:
+        detailed: Whether there is more than names; without, no precision is known.
+    """
+
+    layers: tuple[EngineLayer, ...]
+    tensors: tuple[str, ...]
+    detailed: bool
+
+    @property
+    def int8_layers(self) -> int:
+        """How many products run in INT8."""
+        return sum(layer.is_product and layer.precision == "int8" for layer in self.layers)
+
+    @property
+    def by_precision(self) -> dict[str, int]:
+        """Precision -> layers, the most frequent first."""
+        return dict(Counter(layer.precision for layer in self.layers).most_common())
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "detailed": self.detailed,
+            "layers": [asdict(layer) for layer in self.layers],
+            "tensors": list(self.tensors),
+            "by_precision": self.by_precision,
+            "int8_layers": self.int8_layers if self.detailed else None,
+        }
 
 
 def layers_from_profile(times_ms: Mapping[str, float]) -> list[Layer]:

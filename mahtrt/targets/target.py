@@ -25,7 +25,7 @@ from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend, Tensor
 from mahtrt.targets.cpu import weight_bits_here
 from mahtrt.targets.graph_kinds import FloatType, Fp32, GraphKind, Half, Int8, RoundedBf16
-from mahtrt.targets.layers import DEFAULT_RUNS, Layer
+from mahtrt.targets.layers import DEFAULT_RUNS, EngineLayers, Layer
 
 T = TypeVar("T")
 
@@ -58,6 +58,21 @@ class Finding:
     able: bool
     detail: str
     fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineHeader:
+    """What an engine file tells without being opened.
+
+    Attributes:
+        target: Name of the target that made it; "" where the file does not say.
+        version: Version of the library that made it; "" where the file does not say.
+        note: What cannot be known of it, in a sentence.
+    """
+
+    target: str
+    version: str
+    note: str
 
 
 class TargetOptions(Protocol):
@@ -216,11 +231,19 @@ class Target(ABC):
             MissingComponentError: Something that building needs is not on this machine.
         """
 
-    def int8_products(self, files: Mapping[str, Path]) -> int | None:
-        """How many products of a built engine run in INT8; None where its files do not tell.
+    def engine_layers(self, files: Mapping[str, Path]) -> EngineLayers | None:
+        """What the build noted of an engine's layers; None where it did not.
 
         Args:
-            files: Those of the artefact, by role.
+            files: The engine's, by role; only that of ``LAYERS_ROLE`` is read.
+        """
+        return None
+
+    def recognise(self, path: Path) -> EngineHeader | None:
+        """What a file tells of the engine in it; None where it is no engine of this target.
+
+        Raises:
+            ModelError: The file is cut short.
         """
         return None
 

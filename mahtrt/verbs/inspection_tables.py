@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mahtrt.inspection.bundle import BundleSummary, EngineSummary, PlanBlocks
-from mahtrt.inspection.plan_file import PlanSummary
+from mahtrt.inspection.engine_file import EngineFileSummary
 from mahtrt.schema import plain
-from mahtrt.targets.tensorrt.inspector import EngineLayers
+from mahtrt.targets.layers import EngineLayers
 
 if TYPE_CHECKING:
     from mahtrt.graph.describe import GraphSummary, LayerCost, TensorInfo
@@ -160,7 +160,7 @@ def _engine_layers(layers: EngineLayers) -> RenderableType:
     return Text(f"{counts}; {layers.int8_layers} products in INT8")
 
 
-def _plan(plan: PlanSummary) -> list[RenderableType]:
+def _plan(plan: EngineFileSummary) -> list[RenderableType]:
     facts = {
         "SHA-256": plan.sha256,
         "made by": f"{plan.flavour or 'unknown'} {plan.version}".strip(),

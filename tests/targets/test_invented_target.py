@@ -24,6 +24,7 @@ from mahtrt.build.build import build
 from mahtrt.build.result import BuildResult
 from mahtrt.data.datasets import open_dataset
 from mahtrt.errors import MissingComponentError, UsageError
+from mahtrt.inspection.inspect import InspectOptions, inspect
 from mahtrt.runtime.session import open_session
 from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.targets.table import TARGETS
@@ -98,6 +99,15 @@ def test_its_engines_predict_and_are_verified(built: BuildResult) -> None:
         np.testing.assert_array_equal(ours.run(image).points, theirs.run(image).points)
     assert AbacusBackend.moves == before + 1
     assert absent(built)["abacus-int8"] == ""
+
+
+def test_its_engine_files_are_known(built: BuildResult) -> None:
+    (record,) = (each for each in built.manifest.engines if each.name == "abacus-int8")
+    found = inspect(InspectOptions(built.path / record.files["beads"])).plan
+    assert found is not None
+    assert found.flavour == "abacus"
+    assert found.layers is not None
+    assert found.layers.int8_layers
 
 
 def test_its_engines_are_timed(built: BuildResult) -> None:

@@ -8,15 +8,15 @@ and under ``I/O Tensors`` in 11.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from mahtrt.errors import SpecError
+from mahtrt.errors import IntegrityError, SpecError
+from mahtrt.schema import read_json
+from mahtrt.targets.layers import UNKNOWN, EngineLayer, EngineLayers
 
 IO_KEYS = ("I/O Tensors", "Bindings")
-UNKNOWN = "unknown"
 
 # The words for a type in a tensor's "Format/Datatype", which differ between releases
 # ("Float", "Row major linear FP32", "Thirty-two wide channel vectorized row major Int8 format").
@@ -35,52 +35,15 @@ _PRODUCT = re.compile(r"conv|gemm|matmul|matrix|fully", re.I)
 _NO_PRODUCT = re.compile(r"reformat|noop|constant|shuffle", re.I)
 
 
-@dataclass(frozen=True, slots=True)
-class EngineLayer:
-    """One layer of an engine.
+def read_layers(place: Path) -> EngineLayers:
+    """Read a file of the engine inspector's JSON.
 
-    Attributes:
-        kind: Its type in the inspector's words.
-        precision: Of its weights, else of its first input.
-        is_product: Whether it is a convolution or a matrix product.
+    Raises:
+        IntegrityError: The file holds no JSON.
+        SpecError: The document has no list of layers.
     """
-
-    name: str
-    kind: str
-    precision: str
-    is_product: bool
-
-
-@dataclass(frozen=True, slots=True)
-class EngineLayers:
-    """What an engine inspector says.
-
-    Attributes:
-        detailed: Whether there is more than names; without, no precision is known.
-    """
-
-    layers: tuple[EngineLayer, ...]
-    tensors: tuple[str, ...]
-    detailed: bool
-
-    @property
-    def int8_layers(self) -> int:
-        """How many products run in INT8."""
-        return sum(layer.is_product and layer.precision == "int8" for layer in self.layers)
-
-    @property
-    def by_precision(self) -> dict[str, int]:
-        """Precision -> layers, the most frequent first."""
-        return dict(Counter(layer.precision for layer in self.layers).most_common())
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "detailed": self.detailed,
-            "layers": [asdict(layer) for layer in self.layers],
-            "tensors": list(self.tensors),
-            "by_precision": self.by_precision,
-            "int8_layers": self.int8_layers if self.detailed else None,
-        }
+    data = read_json(place.read_bytes(), str(place), "an engine's layers", error=IntegrityError)
+    return read_inspector(data, str(place))
 
 
 def read_inspector(data: Any, where: str = "engine inspector") -> EngineLayers:
@@ -103,16 +66,6 @@ def read_inspector(data: Any, where: str = "engine inspector") -> EngineLayers:
         tensors=tuple(_name(tensor) for tensor in tensors),
         detailed=bool(tables),
     )
-
-
-def int8_layers_of_inspector(data: Any) -> int | None:
-    """How many products of an engine run in INT8; None where the document has only names.
-
-    Raises:
-        SpecError: It has no list of layers.
-    """
-    found = read_inspector(data)
-    return found.int8_layers if found.detailed else None
 
 
 def _layer(layer: Any) -> EngineLayer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,24 @@ from mahtrt.spec import ModelSpec
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend, Tensor
 from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half, Int8
-from mahtrt.targets.layers import DEFAULT_RUNS, Layer
-from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Finding, Host, Target
+from mahtrt.targets.layers import DEFAULT_RUNS, LAYERS_ROLE, EngineLayers, Layer
+from mahtrt.targets.target import (
+    DEFAULT_OPTIONS,
+    EngineHeader,
+    EngineOptions,
+    Finding,
+    Host,
+    Target,
+)
 from mahtrt.targets.tensorrt.findings import can_build_without_gpu, can_run
 from mahtrt.targets.tensorrt.flavours import Flavour, find_flavour, load_flavour
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 _WEIGHT_BITS = 8  # GPUs add INT8 products in 32 bits
+_NOT_OPENED = (
+    "Layers, tensors and the GPU it is for are inside the engine; reading them means "
+    "deserialising it, which needs a GPU and the TensorRT that made it."
+)
 
 
 @dataclass(frozen=True)
@@ -87,13 +97,22 @@ class TensorRt(Target):
 
         return build_engine(onnx_path, precision, out_dir, self.flavour, options)
 
-    def int8_products(self, files: Mapping[str, Path]) -> int | None:
-        """As the engine inspector counts them, where the engine could be inspected."""
-        from mahtrt.targets.tensorrt.inspector import int8_layers_of_inspector
+    def engine_layers(self, files: Mapping[str, Path]) -> EngineLayers | None:
+        """As the engine inspector tells, where the engine could be inspected."""
+        from mahtrt.targets.tensorrt.inspector import read_layers
 
-        if "layers" not in files:
-            return None
-        return int8_layers_of_inspector(json.loads(files["layers"].read_text(encoding="utf-8")))
+        return read_layers(files[LAYERS_ROLE]) if LAYERS_ROLE in files else None
+
+    def recognise(self, path: Path) -> EngineHeader | None:
+        """By the header of TensorRT-RTX, which alone has a known one, or else by the name."""
+        from mahtrt.targets.tensorrt.engine_file import SUFFIXES, has_rtx_header, version_of
+
+        if self.flavour.chooses_capabilities:
+            known = has_rtx_header(path)
+            return EngineHeader(self.name, version_of(path), _NOT_OPENED) if known else None
+        if path.suffix in SUFFIXES and not has_rtx_header(path):
+            return EngineHeader("", version_of(path), _NOT_OPENED)
+        return None
 
     def describe_build(self, engine: EngineRecord) -> str:
         built = engine.build

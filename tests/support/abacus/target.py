@@ -18,10 +18,17 @@ from mahtrt.spec import ModelSpec
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend, Tensor
 from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half, Int8
-from mahtrt.targets.layers import DEFAULT_RUNS, Layer
+from mahtrt.targets.layers import DEFAULT_RUNS, EngineLayer, EngineLayers, Layer
 from mahtrt.targets.onnxruntime.profile import profile
 from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, batch_of, open_onnx
-from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Finding, Host, Target
+from mahtrt.targets.target import (
+    DEFAULT_OPTIONS,
+    EngineHeader,
+    EngineOptions,
+    Finding,
+    Host,
+    Target,
+)
 
 # What stands on the table; None: nothing. Tests put one there and take it away.
 on_the_table: str | None = "Soroban 23"
@@ -114,8 +121,15 @@ class Abacus(Target):
     def describe_build(self, engine: EngineRecord) -> str:
         return f"built with {engine.device.settings['beads']} beads a rod"
 
-    def int8_products(self, files: Mapping[str, Path]) -> int:
-        return files["beads"].read_bytes().count(b"QuantizeLinear")
+    def engine_layers(self, files: Mapping[str, Path]) -> EngineLayers:
+        count = files["beads"].read_bytes().count(b"QuantizeLinear")
+        layers = (EngineLayer(f"rod {i}", "rod", "int8", True) for i in range(count))
+        return EngineLayers(tuple(layers), (), detailed=True)
+
+    def recognise(self, path: Path) -> EngineHeader | None:
+        made_for = path.read_bytes().partition(b"\n")[0]
+        known = made_for.startswith(MAGIC)
+        return EngineHeader(self.name, "", "Only an abacus knows more.") if known else None
 
     def roles(self, engine: EngineRecord) -> tuple[str, ...]:
         return ("beads",)

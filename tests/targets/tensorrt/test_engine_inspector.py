@@ -10,7 +10,7 @@ import pytest
 
 from mahtrt.errors import SpecError
 from mahtrt.targets.table import find_target
-from mahtrt.targets.tensorrt.inspector import int8_layers_of_inspector, read_inspector
+from mahtrt.targets.tensorrt.inspector import read_inspector
 
 
 def tensor(datatype: str) -> dict[str, Any]:
@@ -48,16 +48,18 @@ def test_a_layer_has_the_precision_of_its_input(datatype: str, precision: str) -
     assert found.by_precision == {precision: 1}
 
 
-def test_a_target_counts_what_runs_in_int8(tmp_path: Path) -> None:
-    target, layers = find_target("tensorrt"), tmp_path / "layers.json"
-    layers.write_text(json.dumps({"Layers": [convolution("Int8"), convolution("Half")]}))
-    assert target.int8_products({"layers": layers}) == 1
-    assert target.int8_products({"plan": tmp_path / "model.plan"}) is None
+def test_a_target_reads_its_layers(tmp_path: Path) -> None:
+    target, place = find_target("tensorrt"), tmp_path / "layers.json"
+    place.write_text(json.dumps({"Layers": [convolution("Int8"), convolution("Half")]}))
+    layers = target.engine_layers({"layers": place})
+    assert layers is not None
+    assert layers.int8_layers == 1
+    assert target.engine_layers({"plan": tmp_path / "model.plan"}) is None
 
 
 def test_weights_tell_before_inputs() -> None:
     layer = convolution("Float", Weights={"Type": "Int8", "Count": 9})
-    assert int8_layers_of_inspector({"Layers": [layer]}) == 1
+    assert read_inspector({"Layers": [layer]}).int8_layers == 1
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def test_weights_tell_before_inputs() -> None:
 )
 def test_only_products_are_int8_layers(kind: str, tactic: str, counted: bool) -> None:
     layer = convolution("Int8", LayerType=kind, TacticName=tactic)
-    assert int8_layers_of_inspector({"Layers": [layer]}) == int(counted)
+    assert read_inspector({"Layers": [layer]}).int8_layers == int(counted)
 
 
 @pytest.mark.parametrize("key", ["Bindings", "I/O Tensors"])
@@ -92,7 +94,6 @@ def test_names_alone_say_nothing_of_precision() -> None:
     found = read_inspector(data)
     assert [layer.name for layer in found.layers] == ["conv1 + relu", "conv2"]
     assert not found.detailed
-    assert int8_layers_of_inspector(data) is None
     assert found.to_dict()["int8_layers"] is None
 
 
