@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -25,37 +25,28 @@ from mahtrt.errors import MahtrtError, MissingComponentError
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: does not wait for the default stream
 _OUT_OF_MEMORY = 2
 
-Load = Callable[[str], Any]
-
 
 def load_library(name: str) -> Any:
     """Open a shared library of the system. Raises OSError."""
     return ctypes.CDLL(name)
 
 
-def open_device(index: int = 0, *, needed_for: str, load: Load | None = None) -> CudaDevice:
-    """Retain the primary context of a GPU.
+def open_device(*, needed_for: str) -> CudaDevice:
+    """Retain the primary context of the first GPU.
 
     Args:
-        index: As the driver counts the devices.
         needed_for: What the GPU is wanted for, for the message.
-        load: Opens a shared library; for tests.
 
     Raises:
-        MissingComponentError: There is no driver, or no such device.
+        MissingComponentError: There is no driver, or no device.
         MahtrtError: The driver refuses the context.
     """
-    load = load or load_library
-    probe = probe_cuda(load)
+    probe = probe_cuda(load_library)
     if probe.problem:
         raise MissingComponentError(
             needed_for, got=probe.problem, expected="an NVIDIA GPU", fix=NEED_GPU
         )
-    if index >= len(probe.names):
-        raise MissingComponentError(
-            needed_for, got=f"GPUs {', '.join(probe.devices)}", expected=f"a GPU number {index}"
-        )
-    return CudaDevice(load(CUDA_LIBRARY), probe, index)
+    return CudaDevice(load_library(CUDA_LIBRARY), probe)
 
 
 class CudaDevice:
@@ -63,27 +54,26 @@ class CudaDevice:
 
     Attributes:
         probe: What the driver said about itself and its devices.
-        index: Of this device in the probe's tuples.
     """
 
-    def __init__(self, library: Any, probe: CudaProbe, index: int) -> None:
-        self.probe, self.index = probe, index
+    def __init__(self, library: Any, probe: CudaProbe) -> None:
+        self.probe = probe
         self._library = library
         self._handle = ctypes.c_int(0)
         self._context = ctypes.c_void_p()
-        self._call("cuDeviceGet", ctypes.byref(self._handle), index)
+        self._call("cuDeviceGet", ctypes.byref(self._handle), 0)
         self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), self._handle)
         self._open = True
 
     @property
     def name(self) -> str:
         """What the driver calls the device."""
-        return self.probe.names[self.index]
+        return self.probe.names[0]
 
     @property
     def capability(self) -> str:
         """Its compute capability, ``SM89``."""
-        return self.probe.capabilities[self.index]
+        return self.probe.capabilities[0]
 
     def __enter__(self) -> CudaDevice:
         self._call("cuCtxPushCurrent_v2", self._context)

@@ -9,9 +9,7 @@ TensorRT builds for the GPU in the machine, by timing kernels on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Literal
 
 from mahtrt.errors import MissingComponentError, UsageError, require
@@ -120,11 +118,8 @@ def find_flavour(name: str) -> Flavour:
     return FLAVOURS[name]
 
 
-def load_flavour(flavour: Flavour, load: Callable[..., ModuleType | Any] = require) -> Any:
+def load_flavour(flavour: Flavour) -> Any:
     """Import a flavour's package.
-
-    Args:
-        load: Imports a module as :func:`mahtrt.errors.require` does; for tests.
 
     Raises:
         MissingComponentError: It is not installed, cannot be loaded, or is a version we do not
@@ -132,7 +127,7 @@ def load_flavour(flavour: Flavour, load: Callable[..., ModuleType | Any] = requi
     """
     subject = f"target {flavour.name}"
     try:
-        trt = load(flavour.module, extra=flavour.extra, needed_for=subject)
+        trt: Any = require(flavour.module, extra=flavour.extra, needed_for=subject)
     except MissingComponentError as error:
         raise MissingComponentError(
             subject, got=error.got, expected=error.expected, fix=flavour.install

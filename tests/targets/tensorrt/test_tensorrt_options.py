@@ -34,18 +34,16 @@ ENTERPRISE, RTX = FLAVOURS["tensorrt"], FLAVOURS["tensorrt-rtx"]
         (RTX, "2.0.0", True),
     ],
 )
-def test_supported_versions(flavour: Any, version: str, supported: bool) -> None:
+def test_supported_versions(
+    flavour: Any, version: str, supported: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert flavour.supports(version) is supported
-
-    def load(module: str, **_: Any) -> Any:
-        assert module == flavour.module
-        return SimpleNamespace(__version__=version)
-
+    monkeypatch.setitem(sys.modules, flavour.module, SimpleNamespace(__version__=version))
     if supported:
-        assert load_flavour(flavour, load).__version__ == version
+        assert load_flavour(flavour).__version__ == version
         return
     with pytest.raises(MissingComponentError, match=f"{version}; expected {flavour.versions}"):
-        load_flavour(flavour, load)
+        load_flavour(flavour)
 
 
 def test_a_missing_package_says_what_to_install(
@@ -101,13 +99,17 @@ def test_only_capabilities_that_have_a_number_are_known() -> None:
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS.values(), ids=FLAVOURS)
-def test_a_broken_installation_is_a_missing_component(flavour: Any) -> None:
-    def broken(module: str, **_: Any) -> Any:
-        raise ImportError("libnvinfer.so.10: cannot open shared object file")
-
+def test_a_broken_installation_is_a_missing_component(
+    flavour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, flavour.module, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    broken = tmp_path / f"{flavour.module}.py"
+    broken.write_text("raise ImportError('libnvinfer.so.10: cannot open shared object file')")
     with pytest.raises(MissingComponentError, match=r"libnvinfer\.so\.10.*NVIDIA's own") as caught:
-        load_flavour(flavour, broken)
+        load_flavour(flavour)
     assert caught.value.exit_code == 6
     # What Python makes of an empty folder of that name.
+    monkeypatch.setitem(sys.modules, flavour.module, SimpleNamespace())
     with pytest.raises(MissingComponentError, match="a folder named"):
-        load_flavour(flavour, lambda module, **_: SimpleNamespace())
+        load_flavour(flavour)

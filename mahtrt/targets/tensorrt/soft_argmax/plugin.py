@@ -11,13 +11,12 @@ operator name, ``plugin_namespace``, ``plugin_version``, and ``aot`` for this im
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from types import GenericAlias, ModuleType
+from types import GenericAlias
 from typing import Any
 
 import numpy as np
 
-from mahtrt.cuda import CudaProbe, probe_cuda
+from mahtrt.cuda import probe_cuda
 from mahtrt.errors import MissingComponentError, ModelError
 from mahtrt.targets.tensorrt.flavours import FLAVOURS
 from mahtrt.targets.tensorrt.soft_argmax import KERNEL
@@ -30,7 +29,6 @@ BLOCK_THREADS = 256
 
 _SUBJECT = "fuse_soft_argmax"
 _WITHOUT = "Build without it: the graph's own soft-argmax gives the same landmarks."
-# First with ahead-of-time implementations.
 _EXPECTED = "a whole installation of TensorRT"
 # Of tensorrt.plugin, all that is used here.
 _NEEDED = (
@@ -54,21 +52,12 @@ _ATTRIBUTES = {
     "temperature": np.ndarray[Any, np.dtype[np.float32]],
 }
 
-Load = Callable[[str], ModuleType | Any]
 
-
-def check_support(
-    trt: Any,
-    *,
-    load: Load = importlib.import_module,
-    probe: Callable[[], CudaProbe] = probe_cuda,
-) -> Any:
+def check_support(trt: Any) -> Any:
     """Refuse a TensorRT that cannot take the plugin.
 
     Args:
         trt: The TensorRT module, of either flavour.
-        load: Imports a module; for tests.
-        probe: Asks the CUDA driver for its devices; for tests.
 
     Returns:
         The module ``tensorrt.plugin``.
@@ -81,11 +70,11 @@ def check_support(
         raise _missing(
             f"TensorRT-RTX {trt.__version__}, which has no plugins in Python", "target tensorrt"
         )
-    if problem := probe().problem:
+    if problem := probe_cuda().problem:
         raise _missing(problem, "the GPU that the engine is for")
     name = f"{trt.__name__}.plugin"
     try:
-        trtp = getattr(trt, "plugin", None) or load(name)
+        trtp = getattr(trt, "plugin", None) or importlib.import_module(name)
     except ImportError as error:
         raise _missing(f"no module {name} ({error})", _EXPECTED) from error
     absent = [needed for needed in _NEEDED if not hasattr(trtp, needed)]
@@ -94,18 +83,13 @@ def check_support(
     return trtp
 
 
-def register(
-    trt: Any,
-    *,
-    load: Load = importlib.import_module,
-    probe: Callable[[], CudaProbe] = probe_cuda,
-) -> None:
+def register(trt: Any) -> None:
     """Make the plugin known to TensorRT, once per process; before a model is parsed.
 
     Raises:
         MissingComponentError: As :func:`check_support`; then nothing is registered.
     """
-    trtp = check_support(trt, load=load, probe=probe)
+    trtp = check_support(trt)
     namespace = getattr(trtp.op, NAMESPACE, None)
     if namespace is not None and hasattr(namespace, NAME):
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import importlib
 import inspect
 import typing
 from collections.abc import Callable, Iterator
@@ -29,10 +30,17 @@ class DataType(enum.Enum):
     BF16 = 1
 
 
-def make_trt(version: str = "10.12.0.36", name: str = "tensorrt") -> ModuleType:
-    trt = ModuleType(name)
-    trt.__version__ = version  # type: ignore[attr-defined]
-    trt.DataType = DataType  # type: ignore[attr-defined]
+@pytest.fixture(autouse=True)
+def _gpu_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin, "probe_cuda", lambda: GPU)
+
+
+def make_trt(version: str = "10.12.0.36", name: str = "tensorrt", plugin: Any = ...) -> Any:
+    """A module with ``plugin``: a whole one, unless told; without it where that is None."""
+    trt: Any = ModuleType(name)
+    trt.__version__, trt.DataType = version, DataType
+    if plugin is not None:
+        trt.plugin = make_plugin_module() if plugin is ... else plugin
     return trt
 
 
@@ -174,9 +182,9 @@ def make_plugin_module() -> Any:
 
 
 def registered() -> Definition:
-    module = make_plugin_module()
-    plugin.register(make_trt(), load=lambda name: module, probe=lambda: GPU)
-    (definition,) = module.definitions.values()
+    trt = make_trt()
+    plugin.register(trt)
+    (definition,) = trt.plugin.definitions.values()
     return typing.cast(Definition, definition)
 
 
@@ -260,16 +268,16 @@ def test_block_size_is_the_kernels() -> None:
 
 
 def test_registering_twice_is_registering_once() -> None:
-    module, trt = make_plugin_module(), make_trt()
+    trt = make_trt()
     for _ in range(2):
-        plugin.register(trt, load=lambda name: module, probe=lambda: GPU)
-    assert list(module.definitions) == [plugin.PLUGIN_ID]
+        plugin.register(trt)
+    assert list(trt.plugin.definitions) == [plugin.PLUGIN_ID]
 
 
-def test_the_module_that_is_imported_already_is_taken() -> None:
-    trt, module = make_trt(), make_plugin_module()
-    trt.plugin = module  # type: ignore[attr-defined]
-    plugin.register(trt, load=refuse, probe=lambda: GPU)
+def test_a_module_that_is_not_imported_yet_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, trt = make_plugin_module(), make_trt(plugin=None)
+    monkeypatch.setattr(importlib, "import_module", {"tensorrt.plugin": module}.__getitem__)
+    plugin.register(trt)
     assert list(module.definitions) == [plugin.PLUGIN_ID]
 
 
@@ -285,10 +293,6 @@ def test_temperature_is_a_positive_number(temperature: float) -> None:
         plugin.temperature_bits(temperature)
 
 
-def refuse(name: str) -> Any:
-    raise ImportError(f"No module named {name!r}")
-
-
 def without(name: str) -> Any:
     module = make_plugin_module()
     delattr(module, name)
@@ -296,19 +300,17 @@ def without(name: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("trt", "load", "probe", "message"),
+    ("trt", "probe", "message"),
     [
         (
             make_trt("1.7.1.116", "tensorrt_rtx_bindings"),
-            None,
             GPU,
             r"got TensorRT-RTX 1\.7\.1\.116, which has no plugins .*expected target tensorrt\.",
         ),
-        (make_trt(), None, CudaProbe(problem="no NVIDIA driver"), "got no NVIDIA driver; expected"),
-        (make_trt(), refuse, GPU, r"got no module tensorrt\.plugin \(No module named"),
+        (make_trt(), CudaProbe(problem="no NVIDIA driver"), "got no NVIDIA driver; expected"),
+        (make_trt(name="no_such_trt", plugin=None), GPU, r"got no module no_such_trt\.plugin \(No"),
         (
-            make_trt("11.4.0.106"),
-            lambda name: without("aot_impl"),
+            make_trt("11.4.0.106", plugin=without("aot_impl")),
             GPU,
             r"got tensorrt\.plugin without aot_impl; expected a whole installation",
         ),
@@ -316,14 +318,14 @@ def without(name: str) -> Any:
     ids=["rtx", "no driver", "no module", "no aot"],
 )
 def test_nothing_is_registered_where_the_api_is_not(
-    trt: ModuleType, load: Callable[[str], Any] | None, probe: CudaProbe, message: str
+    trt: Any, probe: CudaProbe, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = make_plugin_module()
+    monkeypatch.setattr(plugin, "probe_cuda", lambda: probe)
     with pytest.raises(MissingComponentError, match=f"fuse_soft_argmax: {message}") as caught:
-        plugin.register(trt, load=load or (lambda name: module), probe=lambda: probe)
+        plugin.register(trt)
     assert "Build without it" in str(caught.value)
     assert caught.value.exit_code == 6
-    assert not module.definitions
+    assert not getattr(getattr(trt, "plugin", None), "definitions", None)
 
 
 def test_the_tensorrt_rtx_that_is_installed_is_refused() -> None:
