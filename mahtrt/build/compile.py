@@ -31,7 +31,7 @@ from mahtrt.errors import DataError, MissingComponentError, UsageError
 from mahtrt.measure.limits import Limits
 from mahtrt.progress import StageProgress, silent
 from mahtrt.targets.graph_kinds import FLOAT_TYPES
-from mahtrt.targets.table import find_target
+from mahtrt.targets.table import check_options, find_target
 from mahtrt.targets.target import EngineOptions, Target, TargetOptions
 
 
@@ -124,7 +124,7 @@ def _target(options: CompileOptions) -> Target:
             expected="a target whose engines run on this machine",
             fix=finding.fix,
         )
-    target.check(options.engine)
+    check_options([target.name], options.engine)
     return target
 
 

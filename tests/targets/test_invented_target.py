@@ -7,6 +7,7 @@ the table and take away.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import mahtrt
 from mahtrt.benchmarks.bench import bench
 from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.build.build import build
+from mahtrt.build.compile import CompileOptions, compile
 from mahtrt.build.result import BuildResult
 from mahtrt.data.datasets import open_dataset
 from mahtrt.errors import MissingComponentError, UsageError
@@ -110,6 +112,13 @@ def test_its_engine_files_are_known(built: BuildResult) -> None:
     assert found.layers.int8_layers
 
 
+def test_its_engines_are_compiled_from_a_bundle(built: BuildResult, tmp_path: Path) -> None:
+    result = compile(CompileOptions(built.path, "abacus", tmp_path / "again.mahtrt"))
+    names = [record.name for record in result.manifest.engines]
+    assert names == ["abacus-fp32", "abacus-fp16", "abacus-int8"]
+    assert all(verdict.passed for verdict in result.verdicts.values())
+
+
 def test_its_engines_are_timed(built: BuildResult) -> None:
     report = bench(BenchOptions(built.path, engines=("abacus",), rounds=2))
     (row,) = (row for row in report.rows if row.scope == "engine" and not row.is_reference)
@@ -184,12 +193,24 @@ def _asks(tree: ast.AST) -> Iterator[int]:
             yield node.lineno
 
 
-def test_shared_code_asks_for_no_target() -> None:
+def _shared_code() -> Iterator[tuple[str, ast.AST]]:
     folders = {name for name in (PACKAGE / "targets").iterdir() if name.is_dir()}
-    found = [
-        f"{path.relative_to(PACKAGE)}:{line}"
-        for path in sorted(PACKAGE.rglob("*.py"))
-        if not folders & set(path.parents)
-        for line in _asks(ast.parse(path.read_text(encoding="utf-8")))
-    ]
-    assert found == []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if not folders & set(path.parents):
+            yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_shared_code_asks_for_no_target() -> None:
+    assert [f"{path}:{line}" for path, tree in _shared_code() for line in _asks(tree)] == []
+
+
+def test_shared_code_imports_no_target_but_one() -> None:
+    """ONNX Runtime is also what graphs are computed with; options are for the user to give."""
+    folder = re.compile(r"mahtrt\.targets\.\w+\.")
+    found = {
+        node.module
+        for _, tree in _shared_code()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and folder.match(node.module or "")
+    }
+    assert found == {"mahtrt.targets.onnxruntime.run", "mahtrt.targets.tensorrt.options"}
