@@ -19,7 +19,7 @@ class CudaProbe:
     """What the CUDA driver says.
 
     Attributes:
-        version: Of CUDA that the driver supports, "13.0"; "" without a driver.
+        version: Version of CUDA that the driver supports, "13.0"; "" without a driver.
         devices: Name and compute capability, "NVIDIA H100 80GB HBM3 (SM 9.0)".
         problem: Why there is no device to use, "" if there is one.
         names: The devices' names alone, in the same order.

@@ -25,7 +25,7 @@ class CalibrationOptions:
         method: ``minmax``, ``percentile``, ``entropy``, ``mse``, or ``auto``: for each class of
             tensors what moves landmarks least.
         percentile: What ``percentile`` keeps.
-        threads: Of one inference.
+        threads: Threads of one inference; None leaves their number to the runtime.
     """
 
     method: str = "minmax"
@@ -69,7 +69,7 @@ class BuildOptions:
         bias_correction: Take the mean error of INT8 products out through their biases.
         plan: A plan file, or ``auto``: the planner's, instead of the default plan.
         plan_minutes: How long the planner may search.
-        seed: Of the planner.
+        seed: Seed of the planner.
         weight_bits: 8, 7, or None: 7 where this CPU's INT8 sums could saturate.
         int8_float: What a TensorRT engine computes in where its plan has no INT8.
         check_images: How many images engines are checked on; of ``calib``, at most a quarter is
@@ -79,7 +79,7 @@ class BuildOptions:
         model: A foreign network's code, for the reference.
         golden: Keep a few of the checked images in the bundle, with the reference's landmarks.
         keep_failed: Write the bundle although an engine failed its gate.
-        threads: Of one inference.
+        threads: Threads of one inference; None leaves their number to the runtime.
         cache: Whether engines and sensitivities of earlier builds are used again, and these kept.
         cache_dir: Folder in which they are kept; None: :func:`mahtrt.cache.cache_folder` says.
         target_options: Options that only some targets have, such as ``TensorRtOptions``.

@@ -24,7 +24,7 @@ class Entry:
     """An image that a reader found.
 
     Attributes:
-        name: Of the sample.
+        name: Name of the sample.
         path: The file.
         points_px: (K, 2) with NaN where missing, None without annotations.
         spacing_mm: What the data set says, None where only the file could know.

@@ -84,7 +84,7 @@ class PhantomDataset:
     """``count`` phantoms; item ``i`` is drawn from the pair (seed, i), so seeds never share any.
 
     Args:
-        count: Of phantoms.
+        count: Number of phantoms.
         seed: From 0 to 2^64 - 1.
         points: Indices into :data:`PHANTOM_LANDMARKS` of the landmarks to give; all where None.
 

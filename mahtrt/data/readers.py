@@ -56,9 +56,9 @@ def read_folder(folder: Path) -> list[Entry]:
 def read_csv(path: Path) -> list[Entry]:
     """A table with the file name in the first column, then x0, y0, x1, y1, … (or nothing).
 
-    A first row whose first cell is no image file name is a header. Cells are separated by commas,
-    semicolons or tabs; an empty cell is a missing point. Images lie beside the CSV, in a folder
-    named like its stem, or in ``images``.
+    A first row whose first cell is not an image file name is a header. Cells are separated by
+    commas, semicolons or tabs; an empty cell is a missing point. Images lie beside the CSV, in a
+    folder named like its stem, or in ``images``.
 
     Raises:
         DataError: Unreadable, empty, ragged, or with cells that are no numbers (names the row).

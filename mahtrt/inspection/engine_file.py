@@ -92,7 +92,7 @@ def layers_beside(bundle: Bundle, engine: EngineRecord) -> EngineLayers | None:
 
     Raises:
         IntegrityError: The note was changed.
-        SpecError: It is no such document.
+        SpecError: The text is another document.
     """
     bundle.check([place for role, place in engine.files.items() if role == LAYERS_ROLE])
     return find_target(engine.target).engine_layers(bundle.engine_files(engine))

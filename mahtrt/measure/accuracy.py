@@ -60,7 +60,7 @@ class Annotations:
     Attributes:
         points_px: (N, K, 2) x, y in each image's pixels, NaN where not annotated.
         spacing_mm: (N, 2) mm per pixel as (row, column), NaN where unknown.
-        names: Of the images; without, they are numbered.
+        names: Names of the images; without, they are numbered.
     """
 
     points_px: NDArray[np.floating]
@@ -75,7 +75,7 @@ class TwoPeakedPoint:
     Attributes:
         image: Its name, or its number from 0.
         moved_px: Displacement against the reference.
-        spread_px, reference_spread_px: Of the engine's heatmap and of the reference's.
+        spread_px, reference_spread_px: Spread of the engine's heatmap and of the reference's.
         usual_spread_px: The reference's median of this landmark.
         new: Whether only the engine's map has two peaks, which is no excuse.
     """
@@ -126,7 +126,7 @@ class Accuracy:
         worst_landmark_mean_px: The largest of the landmarks' mean displacements.
         mean_mm, max_mm: Displacement in mm, over images whose spacing is known.
         per_landmark: One row per landmark, in the network's order.
-        mean_px_interval: Of ``mean_px``.
+        mean_px_interval: Interval of ``mean_px``.
         two_peaked: Points whose heatmap has two peaks in the reference; None where the network
             gives no spread.
         two_peaked_max_px: Their largest displacement, None without any.
@@ -140,7 +140,7 @@ class Accuracy:
         mre_px, mre_mm: The engine's mean radial error, image pixels and mm.
         reference_mre_px, reference_mre_mm: The reference's, over the same points.
         delta_mre_px, delta_mre_mm: Engine minus reference: positive is worse.
-        delta_mre_px_interval, delta_mre_mm_interval: Of these.
+        delta_mre_px_interval, delta_mre_mm_interval: Intervals of these.
         worst_mre_change_percent: The largest growth of a landmark's MRE.
         sdr_percent, reference_sdr_percent: By threshold in mm.
         delta_sdr_percent, delta_sdr_percent_interval: Engine minus reference in percentage
@@ -198,8 +198,8 @@ def measure(
     Args:
         candidate, reference: Landmarks of the same N >= 1 images, in the same order.
         names: K landmark names.
-        annotations: Of the same images, or None.
-        seed: Of the bootstrap.
+        annotations: Annotations of the same images, or None.
+        seed: Seed of the bootstrap.
 
     Raises:
         ValueError: Shapes do not fit each other, or there is no image.
@@ -246,7 +246,7 @@ def _with_peaks(
     if spread_px is None or wide is None or not np.isfinite(wide).any():
         worst = {"single_peak_p99_px": found.p99_px, "single_peak_max_px": found.max_px}
         return replace(found, **worst)  # type: ignore[arg-type]
-    # A broken point is no matter of peaks.
+    # A point that is not finite says nothing about peaks.
     peaked = two_peaked(wide) & np.isfinite(moved)  # (N, K)
     new = new_two_peaks(wide, spread_px) & np.isfinite(moved)
     single, usual = moved[~peaked], usual_spread(wide)  # (K,)

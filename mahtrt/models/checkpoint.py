@@ -53,7 +53,7 @@ def save_checkpoint(
     Args:
         path: The file, ``.safetensors``.
         state: A state dict.
-        spec: Of the network the weights belong to.
+        spec: The spec of the network that the weights belong to.
         half: Store floating-point weights as FP16; a tensor with values beyond FP16's range
             stays as it is.
         notes: More metadata, e.g. how the weights were trained.

@@ -31,7 +31,7 @@ class ModelSource:
             ships (:func:`checkpoint_file`).
         kwargs: For a foreign factory, or settings of a family's config.
         spec: Spec file of a foreign network.
-        seed: Of random weights.
+        seed: Seed of random weights.
     """
 
     model: str
@@ -106,7 +106,7 @@ def find_reference(
     A graph that says neither checkpoint nor seed has weights that nobody can make again.
 
     Args:
-        spec: Of the exported graph.
+        spec: The exported graph's spec.
         source: The network that was exported, as the graph or the bundle says.
         checkpoint: Given by the user.
         model: A foreign network, given by the user.

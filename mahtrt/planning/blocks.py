@@ -2,10 +2,10 @@
 
 They are the blocks of the default plan, with three differences. What INT8 is impossible or
 senseless for on every target (products of two activations, grouped convolutions, one position per
-image, very thin matrix products) is no candidate and stays in floating point. What the rules keep
-in floating point for another reason *is* a candidate, with the rule's reason, for a measurement
-may disagree; of a block that the rules split, it is a candidate of its own. And the blocks of a
-stage (``encoder.blocks.3.0``, ``encoder.blocks.3.1``) that are ruled out as a whole are one.
+image, very thin matrix products) is not a candidate and stays in floating point. What the rules
+keep in floating point for another reason *is* a candidate, with the rule's reason, for a
+measurement may disagree; of a block that the rules split, it is a candidate of its own. And the
+blocks of a stage (``encoder.blocks.3.0``, ``encoder.blocks.3.1``) that are ruled out whole are one.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Candidate:
     """A block whose precision can be chosen, or, without ``nodes``, one that is fixed.
 
     Attributes:
-        name: Of the block; unique.
+        name: Unique name of the block.
         nodes: Products that can be INT8.
         float_nodes: Products of the block that cannot -> why.
-        flops_share: Of ``nodes`` and ``float_nodes`` in the graph's arithmetic.
-        convolution_share: Of the convolutions among ``nodes``.
+        flops_share: Share of ``nodes`` and ``float_nodes`` in the graph's arithmetic.
+        convolution_share: Share of the convolutions among ``nodes``.
         ruled_out: Why the rules keep ``nodes`` in floating point; "" where they allow INT8.
         excluded: Whether the model's spec is what rules it out.
     """

@@ -52,7 +52,7 @@ def ratio(candidate: Timings, reference: Timings, *, seed: int = 0) -> Ratio:
     """The ratio of two participants of one :func:`mahtrt.measure.timing.interleave`.
 
     Args:
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
     """
     ratios = np.array(candidate.samples_ms) / np.array(reference.samples_ms)  # (rounds,)
     drawn = np.random.default_rng(seed).integers(0, len(ratios), (_RESAMPLES, len(ratios)))

@@ -58,9 +58,9 @@ class BlockRow:
     """One block.
 
     Attributes:
-        name: Of the block.
+        name: Name of the block.
         nodes: The products that were INT8.
-        flops_share: Of the graph's arithmetic.
+        flops_share: Share of the graph's arithmetic.
         ruled_out: Why the rules keep it in floating point, "" where they do not.
         excluded: Whether the model's spec excludes it.
         cells: One per landmark.
@@ -140,7 +140,7 @@ def cells_of(shift_px: Floats, peaked: NDArray[np.bool_]) -> tuple[Cell, ...]:
 
 def _cell(shift_px: Floats, peaked: NDArray[np.bool_]) -> Cell:
     moved = compare_points(shift_px[:, None], np.zeros_like(shift_px)[:, None])[:, 0]  # (N,)
-    peaked = peaked & np.isfinite(moved)  # a broken point is no matter of peaks
+    peaked = peaked & np.isfinite(moved)  # a broken point says nothing about peaks
     aside = float(moved[peaked].max()) if peaked.any() else 0.0
     single = np.ones_like(peaked) if peaked.all() else ~peaked
     kept, shift = moved[single], np.asarray(shift_px[single], np.float64)

@@ -49,7 +49,7 @@ class PlanOptions:
         limits: What may be lost.
         minutes: How long the search may take, building and timing included; what is under way
             when the time is up is finished.
-        seed: Of the order of timed calls and of the intervals.
+        seed: Seed of the order of timed calls and of the intervals.
         consider_excluded: Also try blocks that the model's spec excludes.
         bench: How engines are built and timed.
     """
@@ -72,7 +72,7 @@ class PlanResult:
         rows: The last race: the baselines and the plan, from one interleaved run.
         tried: What was measured on the way.
         target, float_precision: What it was planned for, and what the rest runs in.
-        rounds: Of the last race.
+        rounds: Number of timed rounds of the last race.
         minutes: How long it took.
     """
 

@@ -28,7 +28,7 @@ class Recipe:
     measures is therefore as a rule more than the same plan costs when it is built with it.
 
     Attributes:
-        ranges: Of at least the tensors of :func:`tensors_of_candidates`.
+        ranges: Ranges, at least for the tensors of :func:`tensors_of_candidates`.
         method: One for all tensors, or tensor -> method.
         weight_bits: 8 or 7.
     """

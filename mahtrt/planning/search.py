@@ -64,7 +64,7 @@ class Outcome:
         why: Block -> why it is what it is, where the search decided about it.
         pays: Block -> whether the refinement found that it saves time beyond the noise; only of
             blocks that it toggled.
-        rounds: Of the last race.
+        rounds: Number of timed rounds of the last race.
         ended: Why the refinement ended.
     """
 

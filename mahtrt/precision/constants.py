@@ -28,7 +28,7 @@ class Loss:
 
     Attributes:
         values: How many values other than 0 it has.
-        overflowing: Of these, the finite ones that become infinite.
+        overflowing: Number of finite values that become infinite.
         vanishing: Those that become 0.
         subnormal: Those that stay, with fewer bits than the type has.
         lost_channels: Output channels with no value in the type's normal range, but some below.

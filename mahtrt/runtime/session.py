@@ -39,7 +39,7 @@ def open_session(
         engine: ``openvino-int8``, or a target such as ``openvino``; None is the bundle's default,
             or, where its package or GPU is missing, the fastest engine that can run (see
             ``Session.engine_notes``).
-        threads: Of one inference; None leaves it to the runtime.
+        threads: Threads of one inference; None leaves their number to the runtime.
         verify: Hash the files that are about to be opened.
 
     Raises:

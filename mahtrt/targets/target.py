@@ -240,7 +240,7 @@ class Target(ABC):
         return None
 
     def recognise(self, path: Path) -> EngineHeader | None:
-        """What a file tells of the engine in it; None where it is no engine of this target.
+        """What a file tells of the engine in it; None where it is not an engine of this target.
 
         Raises:
             ModelError: The file is cut short.

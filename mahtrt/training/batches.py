@@ -55,7 +55,7 @@ class TrainingSamples(TorchDataset[tuple[Tensor, Tensor]]):
         dataset: Annotated samples.
         spec: The network's input.
         augment: Rotate, scale, shift and change exposure at random.
-        seed: Of the augmentation.
+        seed: Seed of the augmentation.
     """
 
     def __init__(self, dataset: Dataset, spec: InputSpec, *, augment: bool, seed: int) -> None:

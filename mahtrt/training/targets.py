@@ -49,7 +49,7 @@ def landmark_loss(outputs: dict[str, Tensor], points: Tensor, spec: ModelSpec) -
     Args:
         outputs: What the network gave in training mode.
         points: (B, K, 2) in network pixels, NaN where there is no annotation.
-        spec: Of the network.
+        spec: The network's spec.
     """
     (height, width), heatmap_size = spec.input.size, spec.decode.heatmap_size
     assert heatmap_size is not None

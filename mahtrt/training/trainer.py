@@ -113,7 +113,7 @@ def train(
     Raises:
         DataError: The data set has no annotations, or of another number of landmarks.
         CheckpointError: ``init`` or the state to resume from does not fit.
-        UsageError: The run to resume had other options, or ``out`` is no safetensors file.
+        UsageError: The run to resume had other options, or ``out`` is not a safetensors file.
         TrainingInterrupted: Ctrl-C; training can be resumed.
     """
     if options.out.suffix != ".safetensors":

@@ -143,7 +143,7 @@ def command(arguments: DemoArguments) -> None:
     if arguments.json is not None:
         write_json(report.to_dict(), arguments.json)
     say(_farewell(result))
-    # A busy machine is slow, which is no defect of what the demo shows: the verdict says it.
+    # A busy machine is slow, which is not a defect of what the demo shows: the verdict says it.
     raise typer.Exit(0 if report.accuracy_pass else report.exit_code)
 
 

@@ -75,7 +75,7 @@ class DoctorResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the core runtime works: what is merely absent is no failure."""
+        """Whether the core runtime works: what is merely absent is not a failure."""
         return not any(check.core and check.status in ("missing", "error") for check in self.checks)
 
     def to_dict(self) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def keywords_from_texts(texts: Sequence[str] | None) -> dict[str, Any]:
     """Keyword arguments from ``key=value`` texts; values are Python literals, else strings.
 
     Raises:
-        UsageError: No ``=``, a key that is no name, or a key twice.
+        UsageError: No ``=``, a key that is not a name, or a key twice.
     """
     keywords: dict[str, Any] = {}
     for text in texts or ():

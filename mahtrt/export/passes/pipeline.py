@@ -76,7 +76,7 @@ def optimizations_applied(
     """What the optimizations did to a graph, by name: places changed, None where skipped.
 
     Args:
-        changes: Of :func:`run_passes`.
+        changes: What :func:`run_passes` returned.
         skip: What :func:`export_passes` was told to leave out.
     """
     return {

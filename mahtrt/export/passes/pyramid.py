@@ -33,7 +33,7 @@ class Level:
 
 
 def read_levels(value: ir.Value | None) -> tuple[Level, ...]:
-    """The levels that a tensor is the sum of, finest first; none where it is no such sum."""
+    """The levels that a tensor is the sum of, finest first; none where it is something else."""
     levels: list[Level] = []
     while value is not None and (level := _read_level(value)) is not None:
         levels.append(level)

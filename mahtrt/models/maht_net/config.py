@@ -33,8 +33,8 @@ class MahtNetConfig:
         decoder_dims: Channels of the fused pyramid, then of each of the four decoder blocks.
         head_dims: Channels of the two convolutions before the heatmaps.
         heatmap_stride: Network pixels per heatmap cell.
-        temperature: Of the soft-argmax. Over sigmoid heatmaps in [0, 1] a temperature of 1 gives
-            the map's centre whatever the image, so new checkpoints use a sharp one.
+        temperature: Temperature of the soft-argmax. Over sigmoid heatmaps in [0, 1], 1 gives the
+            map's centre whatever the image, so new checkpoints use a sharp one.
         dropout: In the transformer and the auxiliary head, while training.
         mean, std: Input normalisation, of intensities in [0, 1].
     """

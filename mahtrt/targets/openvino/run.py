@@ -55,8 +55,8 @@ class OpenVinoBackend:
         """Open an engine of a bundle.
 
         Args:
-            threads: Of one inference; None takes what the build measured to be fastest, where it
-                measured on this CPU, else OpenVINO's own.
+            threads: Threads of one inference; None takes what the build measured to be fastest,
+                where it measured on this CPU, else OpenVINO's own.
 
         Raises:
             BuildError: OpenVINO can open neither the engine nor the ONNX it was made from.

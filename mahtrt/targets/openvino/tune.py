@@ -28,8 +28,8 @@ class Configuration:
     """How OpenVINO compiles.
 
     Attributes:
-        inference_precision: Of what the graph has in floating point, ``f32`` or ``bf16``.
-        threads: Of one inference; None leaves it to OpenVINO.
+        inference_precision: Type of the floating-point part, ``f32`` or ``bf16``.
+        threads: Threads of one inference; None leaves their number to OpenVINO.
     """
 
     inference_precision: str

@@ -23,7 +23,7 @@ class Here:
 
     Attributes:
         flavour: ``tensorrt`` or ``tensorrt-rtx``.
-        version: Of its package.
+        version: Version of its package.
         platform: ``linux_x86_64``.
         gpu: The card's name.
         capability: Its compute capability, ``SM89``.

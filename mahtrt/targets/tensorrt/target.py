@@ -151,7 +151,7 @@ class TensorRt(Target):
         threads: int | None = None,
         runs: int = DEFAULT_RUNS,
     ) -> list[Layer]:
-        """Of the open engine itself: another build may choose other kernels."""
+        """Profile of the open engine itself: another build may choose other kernels."""
         from mahtrt.targets.tensorrt.profile import layers_of_engine
         from mahtrt.targets.tensorrt.run import TensorRtBackend
 

@@ -154,7 +154,7 @@ def temperature_bits(temperature: float) -> int:
     TensorRT passes a kernel tensors and whole numbers, nothing else.
 
     Raises:
-        ModelError: It is no positive number.
+        ModelError: The temperature is not a positive number.
     """
     value = np.float32(temperature)
     if not 0 < value < np.inf:
