@@ -152,14 +152,13 @@ class BundleWriter:
 
         A file that nothing in the manifest points to is known by its name, and stays.
         """
-        pointed, first, copies = manifest.pointed(), dict[str, str](), dict[str, str]()
-        for record in manifest.files:
-            if (
-                record.path in pointed
-                and first.setdefault(record.sha256, record.path) != record.path
-            ):
-                copies[record.path] = first[record.sha256]
-                (self.root / record.path).unlink()
+        digests = {record.path: record.sha256 for record in manifest.files}
+        first, copies = dict[str, str](), dict[str, str]()
+        for path in filter(digests.__contains__, manifest.pointed):
+            kept = first.setdefault(digests[path], path)
+            if kept != path:
+                copies[path] = kept
+                (self.root / path).unlink()
         files = tuple(record for record in manifest.files if record.path not in copies)
         return replace(manifest.renamed(copies), files=files)
 

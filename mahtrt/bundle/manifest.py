@@ -183,13 +183,15 @@ class Manifest:
         """The network that was exported, as far as the bundle says."""
         return self.provenance.source if self.provenance else SourceRecord()
 
-    def pointed(self) -> set[str]:
-        """Every path that a graph, an engine or a golden vector points to."""
-        return {
+    @property
+    def pointed(self) -> tuple[str, ...]:
+        """Every path that a graph, an engine or a golden vector points to, each once."""
+        paths = (
             *(graph.file for graph in self.graphs),
             *(path for engine in self.engines for path in engine.files.values()),
             *(path for image in _golden(self) for path in (image.image, image.points)),
-        }
+        )
+        return tuple(dict.fromkeys(paths))
 
     def renamed(self, names: Mapping[str, str]) -> Manifest:
         """The same with other paths of files: old path to new path."""
@@ -252,7 +254,7 @@ def check_manifest(manifest: Manifest, where: str) -> None:
     Raises:
         IntegrityError: It does.
     """
-    listed, pointed = {record.path for record in manifest.files}, manifest.pointed()
+    listed, pointed = {record.path for record in manifest.files}, set(manifest.pointed)
     for path in sorted(listed | pointed):
         check_relative(path, where)
     if pointed - listed:

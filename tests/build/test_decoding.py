@@ -36,9 +36,8 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     "asked",
     [
         {},
-        {"method": "auto", "equalize": True},
+        {"method": "auto"},
         {"plan": "auto", "plan_minutes": 0.001},
-        {"plan": "auto", "plan_minutes": 0.001, "equalize": True},
         {"skip_bad": True},
     ],
     ids=lambda asked: " ".join(asked) or "as it is",

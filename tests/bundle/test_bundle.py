@@ -307,6 +307,46 @@ def test_a_bundle_must_hold_what_it_names(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_equal_files_are_kept_once(tmp_path: Path) -> None:
+    names = {"fp32": "model.onnx", "fp16": "model.fp16.onnx"}
+    graphs = tuple(GraphRecord(name, file, name) for name, file in names.items())  # type: ignore[arg-type]
+    engines = tuple(EngineRecord(name, "x", "fp32", {"onnx": file}) for name, file in names.items())
+    with write_bundle(tmp_path / "a.mahtrt") as writer:
+        for place in (*names.values(), "plan.json", "report.json"):
+            writer.place(place).write_text("the same")
+        writer.finish(small_manifest(graphs=graphs, engines=engines, default_engine="fp16"))
+    bundle = verify_bundle(tmp_path / "a.mahtrt")
+    assert {graph.file for graph in bundle.manifest.graphs} == {"model.onnx"}
+    assert bundle.engine_files(bundle.engine()) == {"onnx": bundle.path / "model.onnx"}
+    # Files that nothing points to are known by their names.
+    kept = sorted(place.name for place in bundle.path.iterdir())
+    assert kept == ["manifest.json", "model.onnx", "plan.json", "report.json"]
+
+
+def test_files_are_taken_from_another_bundle(tmp_path: Path, tiny_bundle: Path) -> None:
+    source = read_bundle(tiny_bundle)
+    with write_bundle(tmp_path / "a.mahtrt") as writer:
+        writer.take(source, ["model.onnx", "engines/openvino-fp32/model.blob"])
+        writer.finish(small_manifest())
+    taken = verify_bundle(tmp_path / "a.mahtrt")
+    assert [record.path for record in taken.manifest.files] == [
+        "engines/openvino-fp32/model.blob",
+        "model.onnx",
+    ]
+    assert set(taken.manifest.files) <= set(source.manifest.files)
+
+
+def test_a_file_that_changed_is_not_taken(tmp_path: Path, copy: Path) -> None:
+    (copy / "model.onnx").write_text("changed")
+    source = read_bundle(copy, verify=False)
+    with (
+        pytest.raises(IntegrityError, match=r"model\.onnx"),
+        write_bundle(tmp_path / "a.mahtrt") as writer,
+    ):
+        writer.take(source, ["model.onnx"])
+    assert not (tmp_path / "a.mahtrt").exists()
+
+
 def test_places_outside_are_refused(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError), write_bundle(tmp_path / "a.mahtrt") as writer:
         writer.place("../b")

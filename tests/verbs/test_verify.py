@@ -28,7 +28,7 @@ def test_engines_within_their_limits_are_told_with_their_numbers(
 ) -> None:
     bundle = write_tiny(tmp_path / "b", golden=golden, budgets=Limits().to_dict())
     result = verify(VerifyOptions(bundle))
-    assert result.files == 3
+    assert result.files == 6
     lines = [line_of(replay) for replay in result.replays]
     assert "onnxruntime-int8: golden landmarks within 0.1000 px (mean 0.1000)" in lines
     assert "onnxruntime-fp32: golden landmarks within 0.0000 px (mean 0.0000)" in lines
