@@ -38,7 +38,7 @@ def open_dataset(
             images says (:func:`read_spacing_file`), or the data set, or the DICOM file itself.
         skip_bad: Decode every image once and leave out those that cannot be read; their names
             are the ``skipped`` of the data set. Otherwise such an image fails when it is used.
-        limit: At most this many, the first in order.
+        limit: The most images to take, the first in order.
 
     Raises:
         DataError: Missing, empty, of no known kind, or with annotations that cannot be used.

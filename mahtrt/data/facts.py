@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mahtrt.data.sample import Dataset
 
-Kind = Literal["real", "constant", "noise"]
+ImageKind = Literal["real", "constant", "noise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,11 @@ class Facts:
 
     Attributes:
         digests: Digest of the pixels (:func:`pixel_digest`).
-        kinds: Kind of the image (:func:`mahtrt.data.screening.judge_image`).
+        kinds: ImageKind of the image (:func:`mahtrt.data.screening.judge_image`).
     """
 
     digests: dict[str, str] = field(default_factory=dict)
-    kinds: dict[str, Kind] = field(default_factory=dict)
+    kinds: dict[str, ImageKind] = field(default_factory=dict)
 
 
 def facts_of(dataset: Dataset) -> Facts:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.data.facts import Facts, Kind, facts_of, pixel_digest
+from mahtrt.data.facts import Facts, ImageKind, facts_of, pixel_digest
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import DataError
 
@@ -53,7 +53,7 @@ def refuse_unreal_images(dataset: Dataset, *, source: str = "") -> None:
         )
 
 
-def _kind_of(dataset: Dataset, index: int) -> Kind:
+def _kind_of(dataset: Dataset, index: int) -> ImageKind:
     facts, name = facts_of(dataset), dataset.names[index]
     if name not in facts.kinds:
         note_facts(facts, name, dataset[index].image)
@@ -65,7 +65,7 @@ def note_facts(facts: Facts, name: str, image: NDArray[np.generic]) -> None:
     facts.kinds[name], facts.digests[name] = judge_image(image), pixel_digest(image)
 
 
-def judge_image(image: NDArray[np.generic]) -> Kind:
+def judge_image(image: NDArray[np.generic]) -> ImageKind:
     """What an image (H, W) or (H, W, 3), uint8 or uint16, is by its statistics."""
     full_range = float(np.iinfo(image.dtype).max)  # type: ignore[type-var]
     gray = _middle(image).astype(np.float32)

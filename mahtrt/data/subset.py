@@ -140,7 +140,7 @@ def hold_back(dataset: Dataset, count: int) -> tuple[Subset, Subset]:
     """Split a data set: evenly spread images are held back, the rest comes first.
 
     Args:
-        dataset: At least two images.
+        dataset: A data set of at least two images.
         count: How many to hold back; never more than half.
 
     Returns:

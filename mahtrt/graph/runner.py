@@ -19,7 +19,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     """Read an ONNX file.
 
     Raises:
-        ModelError: It cannot be read, or is no ONNX model.
+        ModelError: The file cannot be read, or is not an ONNX model.
     """
     try:
         return onnx.load(path)
@@ -39,7 +39,7 @@ class ImageRunner:
 
     Args:
         model: Static shapes, one input (B, C, H, W).
-        where: What errors are about: a path, or which graph it is.
+        where: Subject of errors: a path, or which graph it is.
         threads: For ONNX Runtime; None lets it choose.
         mode: How ONNX Runtime takes the graph.
 

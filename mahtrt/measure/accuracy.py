@@ -73,7 +73,7 @@ class TwoPeakedPoint:
     """A point whose heatmap has two peaks; lengths in the network's input pixels.
 
     Attributes:
-        image: Its name, or its number from 0.
+        image: Name of the image, or its number from 0.
         moved_px: Displacement against the reference.
         spread_px, reference_spread_px: Spread of the engine's heatmap and of the reference's.
         usual_spread_px: The reference's median of this landmark.
@@ -142,7 +142,7 @@ class Accuracy:
         delta_mre_px, delta_mre_mm: Engine minus reference: positive is worse.
         delta_mre_px_interval, delta_mre_mm_interval: Intervals of these.
         worst_mre_change_percent: The largest growth of a landmark's MRE.
-        sdr_percent, reference_sdr_percent: By threshold in mm.
+        sdr_percent, reference_sdr_percent: SDR by threshold in mm.
         delta_sdr_percent, delta_sdr_percent_interval: Engine minus reference in percentage
             points, by threshold: negative is worse.
     """

@@ -1,7 +1,7 @@
 """Limits: how far an engine may move landmarks, and the only place that compares with them.
 
 A limit on averages forgives a jump on one image; one on the largest displacement forgives nothing.
-The first are judged on every point, since what a point's map looks like is no excuse for an
+The first are judged on every point, since the look of a point's map does not excuse an
 average. The last are judged on points whose map has one peak in the reference (see
 :mod:`.displacement`), and only where asked for.
 
@@ -46,7 +46,7 @@ class Limits:
         p99_px, max_px: 99th percentile and maximum of the displacement of a reduced precision,
             over the points whose map has one peak in the reference, network pixels; judged when
             given.
-        landmark_mre_percent: By how many percent the MRE of any landmark may grow; judged when
+        landmark_mre_percent: How much the MRE of any landmark may grow, percent; judged when
             given.
     """
 

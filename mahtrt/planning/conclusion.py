@@ -12,13 +12,13 @@ from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import Candidate
 from mahtrt.planning.contest import MARGIN
 from mahtrt.planning.proposals import ALL_FLOAT, Knowledge
-from mahtrt.planning.search import ALONE, REDUCED, TOO_MUCH, Outcome, Row, is_baseline
+from mahtrt.planning.search import ALONE, REDUCED, TOO_MUCH, RacedPlan, SearchResult, is_baseline
 
 # Less is nothing: layer times are good to some microseconds.
 RESOLUTION_MS = 0.005
 
 
-def reason_of(candidate: Candidate, known: Knowledge, outcome: Outcome, target: str) -> str:
+def reason_of(candidate: Candidate, known: Knowledge, outcome: SearchResult, target: str) -> str:
     """Why a block is what it is in the plan."""
     name = candidate.name
     gain, cost = known.gains_ms.get(name), known.cost_px(name)
@@ -52,13 +52,13 @@ def why_int8(gain_ms: float, pays: bool | None) -> str:
     return "chosen by timing the whole network" if pays else "kept as part of the fastest plan"
 
 
-def _only_over(name: str, outcome: Outcome) -> bool:
+def _only_over(name: str, outcome: SearchResult) -> bool:
     """Whether all plans with a block were over the budget."""
     rows = [row for row in (*outcome.rows, *outcome.tried) if name in row.blocks]
     return bool(rows) and all(row.over for row in rows)
 
 
-def conclusion_of(outcome: Outcome, target: str, float_precision: str, limits: Limits) -> str:
+def conclusion_of(outcome: SearchResult, target: str, float_precision: str, limits: Limits) -> str:
     """One paragraph for the user: what was chosen and what it brings, or why nothing was."""
     rows = {row.name: row for row in outcome.rows}
     timed = f"{outcome.rounds} interleaved rounds"
@@ -84,7 +84,7 @@ def conclusion_of(outcome: Outcome, target: str, float_precision: str, limits: L
     )
 
 
-def _refusal(outcome: Outcome, target: str, float_precision: str) -> str:
+def _refusal(outcome: SearchResult, target: str, float_precision: str) -> str:
     """Why there is no INT8: because of its time, or only because of the budget."""
     within, over = _fastest(outcome, is_over=False), _fastest(outcome, is_over=True)
     told = f' (the fastest, "{within.name}", takes {within.against_float})' if within else ""
@@ -101,7 +101,7 @@ def _refusal(outcome: Outcome, target: str, float_precision: str) -> str:
     return f"INT8 is refused on {target}: no plan within the budget {found}. The fastest, {lost}"
 
 
-def _fastest(outcome: Outcome, *, is_over: bool) -> Row | None:
+def _fastest(outcome: SearchResult, *, is_over: bool) -> RacedPlan | None:
     """The fastest INT8 row within or over the budget; the last race has the last word."""
     for rows in (outcome.rows, outcome.tried):
         found = [row for row in rows if row.blocks and bool(row.over) == is_over]

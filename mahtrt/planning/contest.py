@@ -26,7 +26,7 @@ class Ratio:
     """Duration of a candidate in durations of a reference: below 1 is faster.
 
     Attributes:
-        median: Over the rounds.
+        median: Median over the rounds.
         low, high: 99% interval of it.
     """
 

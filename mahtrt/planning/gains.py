@@ -45,7 +45,7 @@ def find_owners(model: onnx.ModelProto, candidates: Sequence[Candidate]) -> Owne
     """The owners of a graph's nodes, quantised or not.
 
     Args:
-        model: With the node names of the graph that the candidates are of.
+        model: A model with the node names of the candidates' graph.
     """
     nodes = list(model.graph.node)
     block_of = {key: c.name for c in candidates if c.nodes for key in c.nodes}

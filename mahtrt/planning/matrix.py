@@ -39,7 +39,7 @@ class Cell:
         mean_px: Mean displacement over all points; infinite where a point is not finite.
         bias_px: Length of the mean shift.
         spread_px: Root mean square around the mean shift.
-        p99_px, max_px: Of the displacement; with fewer than 100 images p99 is the maximum.
+        p99_px, max_px: Tail of the displacement; with fewer than 100 images p99 is the maximum.
         two_peaked: How many points have two peaks.
         two_peaked_max_px: Their largest displacement, 0 without any.
     """
@@ -93,7 +93,7 @@ class Sensitivity:
         blocks: The rows, in the order of the graph.
         images: How many images it was measured on.
         images_digest: SHA-256 over the preprocessed images.
-        onnx_sha256: Of the graph.
+        onnx_sha256: Digest of the graph.
         recipe: Digest of ranges, method and weight bits.
         method, weight_bits: Two of what is in it.
         two_peaks: The ratio of :data:`TWO_PEAKS` it was made with.

@@ -25,7 +25,7 @@ from mahtrt.planning.gains import gains_by_block
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.proposals import Knowledge, costs_from
 from mahtrt.planning.recipe import NetworkToPlan
-from mahtrt.planning.search import Outcome, Row, Search, SearchOptions
+from mahtrt.planning.search import RacedPlan, Search, SearchOptions, SearchResult, Tell
 from mahtrt.planning.workbench import Bench, BenchSettings, TargetBench
 
 SCHEMA = "mahtrt.planning/2"
@@ -37,16 +37,13 @@ _TOLD = (
     *("mean_mm", "delta_mre_px", "delta_mre_mm", "worst_mre_change_percent"),
 )
 
-# Told what is being done.
-Tell = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
     """How to plan.
 
     Attributes:
-        limits: What may be lost.
+        limits: How far a plan may move landmarks.
         minutes: How long the search may take, building and timing included; what is under way
             when the time is up is finished.
         seed: Seed of the order of timed calls and of the intervals.
@@ -70,7 +67,7 @@ class PlanResult:
             INT8 does not pay: build such a network in BF16 or FP32.
         conclusion: One paragraph for the user.
         rows: The last race: the baselines and the plan, from one interleaved run.
-        tried: What was measured on the way.
+        tried: Plans that were measured on the way.
         target, float_precision: What it was planned for, and what the rest runs in.
         rounds: Number of timed rounds of the last race.
         minutes: How long it took.
@@ -78,8 +75,8 @@ class PlanResult:
 
     plan: Plan
     conclusion: str
-    rows: tuple[Row, ...]
-    tried: tuple[Row, ...]
+    rows: tuple[RacedPlan, ...]
+    tried: tuple[RacedPlan, ...]
     target: str
     float_precision: str
     limits: Limits
@@ -121,7 +118,7 @@ def make_plan(
         sensitivity: Sensitivity of the same graph and candidates.
         target: Name of the target.
         evaluation: Images to hold candidates against the limits on; none of the calibration's.
-        tell: Told what is being done.
+        tell: Callback that is told what is being done.
 
     Raises:
         UsageError: A time or budget that cannot be, or a target without layer times.
@@ -214,7 +211,7 @@ def _check(
         )
 
 
-def _plan(known: Knowledge, outcome: Outcome, target: str) -> Plan:
+def _plan(known: Knowledge, outcome: SearchResult, target: str) -> Plan:
     return compose(
         known.candidates,
         outcome.blocks,
@@ -224,7 +221,7 @@ def _plan(known: Knowledge, outcome: Outcome, target: str) -> Plan:
     )
 
 
-def _row_table(row: Row) -> dict[str, Any]:
+def _row_table(row: RacedPlan) -> dict[str, Any]:
     found, known = row.against_float, row.accuracy.to_dict()
     return {
         "name": row.name,

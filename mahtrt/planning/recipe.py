@@ -23,7 +23,7 @@ from mahtrt.planning.blocks import Candidate, compose, decidable
 class Recipe:
     """What :func:`mahtrt.calibration.qdq.quantize` is given besides model and plan.
 
-    There is no bias correction in it, on purpose: it depends on the plan as a whole, so every
+    It leaves bias correction out, on purpose: that depends on the plan as a whole, so every
     candidate of a search would need a run of the calibration images of its own. What a search
     measures is therefore as a rule more than the same plan costs when it is built with it.
 

@@ -33,13 +33,13 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One candidate plan as it was measured.
+class RacedPlan:
+    """One candidate plan, as a race measured it.
 
     Attributes:
-        name: What it is.
+        name: Name of the plan in reports.
         blocks: Names of its INT8 blocks.
-        p50_ms: Of one inference.
+        p50_ms: Median duration of one inference.
         against_float: Duration in durations of the plan without INT8, round by round.
         accuracy: How far it moves landmarks.
         over: What is over the limits; empty where they hold.
@@ -54,8 +54,8 @@ class Row:
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What a search found.
+class SearchResult:
+    """The result of a search.
 
     Attributes:
         blocks: Names of the INT8 blocks, empty where INT8 does not pay.
@@ -69,8 +69,8 @@ class Outcome:
     """
 
     blocks: Chosen = ()
-    rows: tuple[Row, ...] = ()
-    tried: list[Row] = field(default_factory=list)
+    rows: tuple[RacedPlan, ...] = ()
+    tried: list[RacedPlan] = field(default_factory=list)
     why: dict[str, str] = field(default_factory=dict)
     pays: dict[str, bool] = field(default_factory=dict)
     rounds: int = 0
@@ -100,7 +100,7 @@ class Search:
         bench: The target.
         known: Gains and costs of the blocks.
         clock: Seconds, monotonic.
-        tell: Told what is being done.
+        tell: Callback that is told what is being done.
     """
 
     def __init__(
@@ -115,11 +115,11 @@ class Search:
         self.bench, self.known, self.limits = bench, known, options.limits
         self.clock, self.tell = clock, tell or (lambda _: None)
         self.seconds, self.seed, self.begun = options.seconds, options.seed, clock()
-        self.outcome = Outcome()
+        self.outcome = SearchResult()
         self.races = 0
         self.baselines = baselines(known)
 
-    def run(self) -> Outcome:
+    def run(self) -> SearchResult:
         """Search; see the module."""
         found = self._feasible_proposals()
         self.tell(f"timing {len(found) + len(self.baselines)} plans side by side")
@@ -182,7 +182,7 @@ class Search:
             step *= 2
         return chosen
 
-    def _race(self, sets: Mapping[str, Chosen], seconds: float) -> list[Row]:
+    def _race(self, sets: Mapping[str, Chosen], seconds: float) -> list[RacedPlan]:
         """Time some sets in one run, with the float plan among them."""
         sets = {ALL_FLOAT: (), **sets}
         known = {name: self._accuracy(chosen) for name, chosen in sets.items()}
@@ -199,7 +199,7 @@ class Search:
             (a, b): ratio(timings[a], timings[b], seed=self.seed) for a in plans for b in plans
         }
         return [
-            Row(
+            RacedPlan(
                 name=name,
                 blocks=sets[name],
                 p50_ms=timings[name].p50_ms,
@@ -210,7 +210,7 @@ class Search:
             for name, accuracy in moved.items()
         ]
 
-    def _best(self, rows: Sequence[Row]) -> Row:
+    def _best(self, rows: Sequence[RacedPlan]) -> RacedPlan:
         """The fastest within the budget by its median; the float plan is always within."""
         within = [row for row in rows if not row.over]
         return min(within, key=lambda row: (row.against_float.median, len(row.blocks)))
@@ -282,7 +282,7 @@ class Search:
                 self.outcome.why[name] = TOO_MUCH if len(moved) > 1 else ALONE
         return within
 
-    def _as_move(self, row: Row, chosen: Chosen) -> Row:
+    def _as_move(self, row: RacedPlan, chosen: Chosen) -> RacedPlan:
         sign = "without" if row.name in chosen else "with"
         return replace(row, name=f"{sign} {row.name}")
 
@@ -318,6 +318,6 @@ def _pays(taken_out: bool, accepted: bool, found: Ratio) -> bool:
     return accepted
 
 
-def is_baseline(row: Row) -> bool:
+def is_baseline(row: RacedPlan) -> bool:
     """Whether a row is one of the baselines."""
     return row.name in BASELINES

@@ -27,7 +27,7 @@ from mahtrt.measure.displacement import two_peaked
 from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.matrix import BlockRow, Sensitivity, cells_of
 from mahtrt.planning.recipe import NetworkToPlan
-from mahtrt.planning.store import Found, FoundStore
+from mahtrt.planning.store import LandmarkStore, StoredLandmarks
 from mahtrt.runtime.decode import decode_batches
 from mahtrt.targets.onnxruntime.run import OrtMode, open_onnx
 
@@ -76,7 +76,7 @@ def measure_sensitivity(
     if not images:
         raise DataError("sensitivity", got="no images", expected="at least one")
     digest = _digest(images)
-    store = FoundStore(options.cache)
+    store = LandmarkStore(options.cache)
     base = {"onnx": graph.sha256, "images": digest}
     measuring = _Measuring(network, images, options)
     reference = store.read(base)
@@ -103,7 +103,7 @@ def measure_sensitivity(
     )
 
 
-def _row(candidate: Candidate, reference: Found, found: Found) -> BlockRow:
+def _row(candidate: Candidate, reference: StoredLandmarks, found: StoredLandmarks) -> BlockRow:
     return BlockRow(
         name=candidate.name,
         nodes=candidate.nodes,
@@ -144,7 +144,7 @@ class _Measuring:
         # Batches as the graph wants them; the last is filled up with its own images.
         self.feeds = list(_batches(images, graph.batch, graph.spec.input.name))
 
-    def reference(self) -> Found:
+    def reference(self) -> StoredLandmarks:
         """The landmarks of the floating-point network."""
         return self._found(self._float_outputs)
 
@@ -153,7 +153,7 @@ class _Measuring:
         runner = _Runner(self.proto, self.outputs, self.options.threads)
         return [runner(feed) for feed in self.feeds]
 
-    def blocks(self, candidates: Sequence[Candidate]) -> Iterator[tuple[str, Found]]:
+    def blocks(self, candidates: Sequence[Candidate]) -> Iterator[tuple[str, StoredLandmarks]]:
         """The landmarks with one block after another in INT8."""
         for group in self._groups(candidates):
             yield from self._measure(group)
@@ -172,7 +172,7 @@ class _Measuring:
         if group:
             yield group
 
-    def _measure(self, group: Sequence[Candidate]) -> Iterator[tuple[str, Found]]:
+    def _measure(self, group: Sequence[Candidate]) -> Iterator[tuple[str, StoredLandmarks]]:
         tensors = sorted({name for c in group for name in self._boundary(c)})
         made = [name for name in tensors if name in self.index.producer]
         prefix = _Runner(
@@ -223,9 +223,11 @@ class _Measuring:
     def _bytes(self, tensors: set[str]) -> int:
         return sum(size_in_bytes(self.index, name) for name in tensors)
 
-    def _found(self, results: Sequence[Feed]) -> Found:
+    def _found(self, results: Sequence[Feed]) -> StoredLandmarks:
         decoded = decode_batches(results, self.images, self.spec)
-        return Found(decoded.points_px.astype(np.float64), decoded.spread_px.astype(np.float64))
+        return StoredLandmarks(
+            decoded.points_px.astype(np.float64), decoded.spread_px.astype(np.float64)
+        )
 
 
 def _batches(images: Sequence[Image], batch: int, name: str) -> Iterator[Feed]:

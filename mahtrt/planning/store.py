@@ -23,7 +23,7 @@ _VERSION = 1  # of the way of measuring: raised when old files must not be used
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class StoredLandmarks:
     """What a network found on N images.
 
     Attributes:
@@ -35,7 +35,7 @@ class Found:
     spread_px: NDArray[np.float64]
 
 
-class FoundStore:
+class LandmarkStore:
     """Results by key.
 
     Args:
@@ -45,7 +45,7 @@ class FoundStore:
     def __init__(self, folder: Path | None) -> None:
         self._folder = None if folder is None else folder / _FOLDER
 
-    def read(self, key: Mapping[str, Any]) -> Found | None:
+    def read(self, key: Mapping[str, Any]) -> StoredLandmarks | None:
         """What is kept under a key, None where nothing usable is."""
         if self._folder is None:
             return None
@@ -57,9 +57,9 @@ class FoundStore:
             return None
         if points.ndim != 3 or points.shape[2] != 2 or spread.shape != points.shape[:2]:
             return None
-        return Found(points, spread)
+        return StoredLandmarks(points, spread)
 
-    def write(self, key: Mapping[str, Any], found: Found) -> None:
+    def write(self, key: Mapping[str, Any], found: StoredLandmarks) -> None:
         """Keep what was found.
 
         Raises:

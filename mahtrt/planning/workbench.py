@@ -69,7 +69,7 @@ class BenchSettings:
         engine: How engines are built and opened.
         images: How many images of the evaluation data to use.
         rounds: Timed rounds of a race, fewer when its time is over.
-        min_rounds: At least so many, whatever the time.
+        min_rounds: The fewest rounds, whatever the time.
         int8_float: What the rest of an INT8 engine computes in, where the graph's types decide
             (TensorRT); the plan without INT8 is all of it.
     """
@@ -87,9 +87,9 @@ class TargetBench:
     Candidates are the target's graph without INT8, and what the recipe quantises of it.
 
     Args:
-        target: By name; anything in :data:`mahtrt.targets.table.TARGETS`.
+        target: Name of a target in :data:`mahtrt.targets.table.TARGETS`.
         evaluation: Images, with annotations where it has them.
-        tell: Told how a long build gets on.
+        tell: Callback that is told how a long build gets on.
 
     Raises:
         MissingComponentError: The target's engines cannot run on this machine.
