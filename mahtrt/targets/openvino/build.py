@@ -54,6 +54,10 @@ __all__ = ["build_engine", "has_native_bf16"]
 
 # Larger blobs are not kept: reading them takes what they spare.
 MAX_BLOB_BYTES = 128 * 2**20
+NO_NATIVE_BF16 = (
+    "This CPU has no native BF16: values are rounded as BF16 rounds them, "
+    "the speed is that of FP32."
+)
 
 
 def build_engine(
@@ -81,32 +85,20 @@ def build_engine(
         BuildError: OpenVINO refuses the graph, or its shapes are not static.
         MissingComponentError: OpenVINO is not installed.
     """
-    threads, trial = options.threads, options.trial
-    native_bf16 = has_native_bf16()
     # What an INT8 graph leaves in floating point is BF16 where the CPU multiplies that natively.
-    inference_precision = "bf16" if precision != "fp32" and native_bf16 else "f32"
-    notes = []
-    if precision == "bf16" and not native_bf16:
-        notes.append(
-            "This CPU has no native BF16: values are rounded as BF16 rounds them, "
-            "the speed is that of FP32."
-        )
+    bf16 = precision != "fp32" and has_native_bf16()
+    default = Configuration("bf16" if bf16 else "f32", options.threads)
     try:
-        compiled = compile_model(
-            onnx_path, inference_precision=inference_precision, threads=threads
-        )
+        compiled = _compile(onnx_path, default)
         batch = batch_of(compiled, str(onnx_path))
-        own = int(compiled.get_property("INFERENCE_NUM_THREADS"))
-        default = Configuration(inference_precision, threads)
-        tuned = _tune(onnx_path, default, own, precision, None if trial else measure)
+        tuned = Tuned(default, {})
+        if not options.trial:
+            own_threads = int(compiled.get_property("INFERENCE_NUM_THREADS"))
+            free = _left_open(default, precision, own_threads)
+            tuned = tune(onnx_path, default, free, measure)
         if tuned.choice != default:
-            compiled = compile_model(
-                onnx_path,
-                inference_precision=tuned.choice.inference_precision,
-                threads=tuned.choice.threads,
-            )
-        large = trial or onnx_path.stat().st_size > MAX_BLOB_BYTES  # the blob is about as large
-        blob = {} if large else _save_blob(compiled, out_dir / "model.blob")
+            compiled = _compile(onnx_path, tuned.choice)
+        blob = {} if options.trial else _save_blob(compiled, onnx_path, out_dir / "model.blob")
     except RuntimeError as error:
         raise BuildError(
             str(onnx_path), got=reason_of(error), expected="a graph that OpenVINO compiles"
@@ -116,23 +108,22 @@ def build_engine(
         batch=batch,
         device=_device(tuned, default),
         versions={"openvino": openvino_version()},
-        notes=tuple(notes),
+        notes=(NO_NATIVE_BF16,) if precision == "bf16" and not bf16 else (),
     )
 
 
-def _tune(
-    onnx: Path, default: Configuration, own_threads: int, precision: str, measure: Measure | None
-) -> Tuned:
-    """Choose among what the user left open."""
-    if measure is None:
-        return Tuned(default, {})
+def _compile(onnx: Path, config: Configuration) -> Any:
+    return compile_model(
+        onnx, inference_precision=config.inference_precision, threads=config.threads
+    )
+
+
+def _left_open(default: Configuration, precision: str, own_threads: int) -> list[Configuration]:
+    """Configurations that the user left open, beside the default."""
     # BF16 and FP32 are what the user asked for; of an INT8 graph, the float part is free.
     free = precision == "int8" and default.inference_precision == "bf16"
-    precisions = ("f32",) if free else ()
     counts = thread_counts(own_threads) if default.threads is None else ()
-    return tune(
-        onnx, default, candidates_for(default, precisions=precisions, threads=counts), measure
-    )
+    return candidates_for(default, precisions=("f32",) if free else (), threads=counts)
 
 
 def _device(tuned: Tuned, default: Configuration) -> DeviceRecord:
@@ -146,8 +137,10 @@ def _device(tuned: Tuned, default: Configuration) -> DeviceRecord:
     )
 
 
-def _save_blob(compiled: Any, blob: Path) -> dict[str, Path]:
-    """Write what OpenVINO compiled; its role and place."""
+def _save_blob(compiled: Any, onnx: Path, blob: Path) -> dict[str, Path]:
+    """Write what OpenVINO compiled, unless it is too large to pay; its role and place."""
+    if onnx.stat().st_size > MAX_BLOB_BYTES:  # the blob is about as large
+        return {}
     with naming_full_disk(blob):
         blob.parent.mkdir(parents=True, exist_ok=True)
         blob.write_bytes(compiled.export_model().getbuffer())

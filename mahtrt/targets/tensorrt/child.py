@@ -117,7 +117,7 @@ def run_request(
     if cancelled():
         return {"status": "cancelled"}
     parsed = time.monotonic()
-    built = _build(trt, builder, network, log, request, emit, cancelled)
+    built = _build(trt, _Parsed(builder, network, log), request, emit, cancelled)
     if built["status"] != "built":
         return built
     kinds = Counter(network.get_layer(i).type.name for i in range(network.num_layers))
@@ -130,36 +130,39 @@ def run_request(
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """A network that TensorRT has parsed, the builder that owns it, and the log of both."""
+
+    builder: Any
+    network: Any
+    log: Any
+
+
 def _build(
-    trt: Any,
-    builder: Any,
-    network: Any,
-    log: Any,
-    request: Request,
-    emit: Emit,
-    cancelled: Callable[[], bool],
+    trt: Any, parsed: _Parsed, request: Request, emit: Emit, cancelled: Callable[[], bool]
 ) -> dict[str, Any]:
     """Build a parsed network and write what came of it."""
     flavour, started = find_flavour(request.flavour), time.monotonic()
-    config = builder.create_builder_config()
+    config = parsed.builder.create_builder_config()
     _configure(trt, config, request)
     if flavour.chooses_capabilities:
         _choose_capabilities(trt, config, request.capabilities)
     # The configuration holds no reference that Python would count.
     config.progress_monitor = monitor = _make_monitor(trt, emit, cancelled)
     timing = _load_timing_cache(config, request) if flavour.has_timing_cache else "off"
-    engine = builder.build_serialized_network(network, config)
+    engine = parsed.builder.build_serialized_network(parsed.network, config)
     if monitor.stopped or cancelled():
         return {"status": "cancelled"}
     if engine is None:
-        return {"status": "build", "log": log.errors}
+        return {"status": "build", "log": parsed.log.errors}
     seconds = time.monotonic() - started
     emit({"event": "phase", "text": "writing the engine"})
     if timing != "off":
         _save_timing_cache(config, request)
     digest = _write(engine, Path(request.plan))
     if request.layers is not None:
-        _inspect(trt, log, engine, Path(request.layers))
+        _inspect(trt, parsed.log, engine, Path(request.layers))
     return {
         "status": "built",
         "plan_bytes": engine.nbytes,
