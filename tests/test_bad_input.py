@@ -495,7 +495,7 @@ def full_disk_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     honest = Path.open
 
     def opened(self: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-        if "w" in mode and self.name.endswith(name):
+        if "w" in mode and self.as_posix().endswith(name):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
         return honest(self, mode, *args, **kwargs)
 

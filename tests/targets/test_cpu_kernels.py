@@ -121,9 +121,11 @@ def test_landmarks_stay_within_bounds(ran: Ran, foreign_network: ForeignNetwork)
         for row in ran.json_of("bench")["rows"][1:]
     }
     assert len(moved) == 6
-    assert max(moved.pop("openvino-fp32"), moved.pop("onnxruntime-fp32")) < 1e-3
-    # Half a step of BF16 at the right border of 64 pixels; INT8 with the right bits moves less.
-    assert max(moved.values()) < 64 / 2**9
+    assert max(moved["openvino-fp32"], moved["onnxruntime-fp32"]) < 1e-3
+    # One step of BF16 at the right border of 64 pixels.
+    assert max(moved["openvino-bf16"], moved["onnxruntime-bf16"]) < 64 / 2**8
+    # INT8 beside FP32 moves less, unless its sums saturate.
+    assert max(moved["openvino-int8"], moved["onnxruntime-int8"]) < (0.25 if ran.cpu.bf16 else 0.1)
 
 
 def test_landmarks_are_the_same_as_here(ran: Ran, guest: Path, picture: Path) -> None:
