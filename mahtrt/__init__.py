@@ -57,9 +57,9 @@ if TYPE_CHECKING:
     from mahtrt.runtime.verify import VerifyResult as VerifyResult
     from mahtrt.runtime.verify import verify as verify
     from mahtrt.targets.tensorrt.options import TensorRtOptions as TensorRtOptions
-    from mahtrt.training.command import TrainResult as TrainResult
-    from mahtrt.training.command import train as train
-    from mahtrt.training.trainer import TrainOptions as TrainOptions
+    from mahtrt.training.options import TrainOptions as TrainOptions
+    from mahtrt.training.train import TrainResult as TrainResult
+    from mahtrt.training.train import train as train
     from mahtrt.verbs.calibrate import CalibrateOptions as CalibrateOptions
     from mahtrt.verbs.calibrate import CalibrateResult as CalibrateResult
     from mahtrt.verbs.calibrate import calibrate as calibrate
@@ -103,8 +103,8 @@ _PLACES = {
     "mahtrt.runtime.session": ("Session",),
     "mahtrt.runtime.verify": ("verify", "VerifyOptions", "VerifyResult"),
     "mahtrt.targets.tensorrt.options": ("TensorRtOptions",),
-    "mahtrt.training.command": ("train", "TrainResult"),
-    "mahtrt.training.trainer": ("TrainOptions",),
+    "mahtrt.training.options": ("TrainOptions",),
+    "mahtrt.training.train": ("train", "TrainResult"),
     "mahtrt.verbs.calibrate": ("calibrate", "CalibrateOptions", "CalibrateResult"),
     "mahtrt.verbs.demo": ("demo", "DemoOptions", "DemoResult"),
     "mahtrt.verbs.diagnosis": ("doctor", "DoctorResult"),

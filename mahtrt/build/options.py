@@ -86,8 +86,8 @@ class BuildOptions:
     """
 
     onnx: Path
-    out: Path
-    precisions: tuple[str, ...]
+    out: Path = Path("model.mahtrt")
+    precisions: tuple[str, ...] = ("fp32",)
     targets: tuple[str, ...] = (AUTO,)
     calib: str | None = None
     eval: str | None = None

@@ -21,7 +21,6 @@ from mahtrt.errors import some_of
 WORST = 10
 # The rounding error is proportional to the scale: a tenth more range is a tenth more error.
 MOVED_PERCENT = 10.0
-_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +76,6 @@ class CalibrationCard:
         for name in ("most_saturated", "most_moved", "warnings"):
             table[name] = list(table[name])
         return table
-
-    def to_text(self) -> str:
-        """A few lines for people."""
-        methods = ", ".join(f"{name} ({count} tensors)" for name, count in self.methods.items())
-        lines = [f"calibrated on {self.images} images ({self.digest[:12]}), {methods}"]
-        lines += [
-            f"after {images} images: scales within {median:.1f}% of the final ones in the median, "
-            f"{largest:.1f}% at most"
-            for images, (median, largest) in self.snapshots.items()
-        ]
-        saturated = [row for row in self.most_saturated if row.saturation > 0]
-        lines += [f"saturates {row.saturation:.4%}: {row.tensor}" for row in saturated[:_NAMED]]
-        return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
 
 
 def make_card(

@@ -77,18 +77,6 @@ class ParityTable:
         told = {"rows": rows, "images": self.images, "runtime": self.runtime, "passed": self.passed}
         return {**told, "reason": self.reason} if self.reason else told
 
-    def to_text(self) -> str:
-        """The table as text, a line per output."""
-        head = ("output", "kind", "max abs", "mean abs", "error", "tolerance", "")
-        lines = [head, *(_cells(row, by_rounding=bool(self.reason)) for row in self.rows)]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-        text = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        ]
-        text.append(f"{self.images} image(s), {self.runtime} against PyTorch")
-        return "\n".join([*text, f"{self.reason}. {ADVICE}"] if self.reason else text)
-
 
 class ParityError(GateError):
     """The ONNX graph does not compute what the PyTorch network does; ``table`` says how far."""
@@ -222,20 +210,6 @@ def _open_openvino(model: bytes) -> tuple[Any, str]:
 
 def _joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _cells(row: ParityRow, *, by_rounding: bool) -> tuple[str, ...]:
-    unit = " px" if row.unit == "px" else ""
-    failed = "FAIL, by rounding" if by_rounding else "FAIL"
-    return (
-        row.output,
-        row.kind,
-        f"{row.max_abs:.2e}{unit}",
-        f"{row.mean_abs:.2e}{unit}",
-        f"{row.error:.2e} {row.unit}",
-        f"{row.tolerance:g}",
-        "pass" if row.passed else failed,
-    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from mahtrt.models.families import build_model
 from mahtrt.models.network import Network
 from mahtrt.spec import ModelSpec
 from mahtrt.training.batches import BatchPlan, TrainingSamples, training_batches
+from mahtrt.training.options import TrainOptions
 from mahtrt.training.targets import landmark_loss
 
 WARMUP_SHARE = 0.05
@@ -38,40 +39,6 @@ STATE_EVERY = 100
 # Training phantoms come from seeds that no "phantom:N@SEED" of calibration or evaluation uses.
 PHANTOM_TRAINING_SEED = 1_000_000
 PHANTOM_TRAINING_COUNT = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class TrainOptions:
-    """What to train, on what, and where the result goes.
-
-    Attributes:
-        model: ``family/variant``.
-        data: DATA, or ``phantom``.
-        out: The checkpoint to write, ``.safetensors``.
-        steps: Optimiser steps; 0 keeps the random weights.
-        settle: Batches run before training without gradients, so that batch-norm statistics
-            describe real images.
-        init: A checkpoint to start from; it may have been trained at another input size.
-        overrides: Settings of the model's config.
-        half: Write FP16 weights.
-        eval: DATA to measure the error on afterwards.
-    """
-
-    model: str
-    data: str
-    out: Path
-    steps: int
-    batch_size: int = 16
-    learning_rate: float = 1e-3
-    seed: int = 0
-    workers: int = 2
-    settle: int = 0
-    init: Path | None = None
-    resume: bool = False
-    half: bool = False
-    points: tuple[int, ...] | None = None
-    eval: str | None = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,11 +76,11 @@ class TensorRtArguments:
     cache: Cache = True
     cache_dir: CacheDir = None
 
-    def tensorrt(self) -> TensorRtOptions:
-        """The options of TensorRT."""
+    def target_options(self) -> tuple[TensorRtOptions, ...]:
+        """The options of TensorRT, where one of them was given."""
         from mahtrt.targets.tensorrt.options import TensorRtOptions
 
-        return TensorRtOptions(
+        given = TensorRtOptions(
             workspace_mib=self.workspace_mib,
             optimization_level=self.optimization_level,
             hardware_compatibility=self.hardware_compatibility,  # type: ignore[arg-type]
@@ -88,6 +88,7 @@ class TensorRtArguments:
             fuse_soft_argmax=self.fuse_soft_argmax,
             timeout_s=self.timeout,
         )
+        return () if given == TensorRtOptions() else (given,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +196,7 @@ class BuildArguments(TensorRtArguments, CalibrationArguments, ReferenceArguments
             threads=self.threads,
             cache=self.cache,
             cache_dir=self.cache_dir,
-            target_options=(self.tensorrt(),),
+            target_options=self.target_options(),
         )
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from mahtrt.graph.graph_file import GraphFile
     from mahtrt.planning.matrix import Sensitivity
 
+SHOWN_TENSORS = 3  # of those that saturate
+
 
 @dataclass(frozen=True, slots=True)
 class CalibrateOptions:
@@ -196,10 +198,24 @@ def command(arguments: CalibrateArguments) -> None:
     options = CalibrateOptions(**vars(arguments))
     with StageDisplay() as display:
         result = calibrate(options, display)
-    print(result.card.to_text())
+    print(text_of(result.card))
     if result.sensitivity is not None:
         show(table_of(result.sensitivity))
     print(f"{options.out}: {', '.join(result.written)}")
+
+
+def text_of(card: CalibrationCard) -> str:
+    """The card in a few lines."""
+    methods = ", ".join(f"{name} ({count} tensors)" for name, count in card.methods.items())
+    lines = [f"calibrated on {card.images} images ({card.digest[:12]}), {methods}"]
+    lines += [
+        f"after {images} images: scales within {median:.1f}% of the final ones in the median, "
+        f"{largest:.1f}% at most"
+        for images, (median, largest) in card.snapshots.items()
+    ]
+    saturated = [row for row in card.most_saturated if row.saturation > 0][:SHOWN_TENSORS]
+    lines += [f"saturates {row.saturation:.4%}: {row.tensor}" for row in saturated]
+    return "\n".join([*lines, *(f"warning: {text}" for text in card.warnings)])
 
 
 def table_of(sensitivity: Sensitivity) -> Table:

@@ -59,6 +59,6 @@ def command(arguments: CompileArguments) -> None:
         threads=arguments.threads,
         cache=arguments.cache,
         cache_dir=arguments.cache_dir,
-        target_options=(arguments.tensorrt(),),
+        target_options=arguments.target_options(),
     )
     judged_build(lambda display: compile(options, display))

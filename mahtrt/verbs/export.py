@@ -13,6 +13,7 @@ from mahtrt.verbs.options import DATA_HELP, InputSize, Kwarg, keywords_from_text
 
 if TYPE_CHECKING:
     from mahtrt.export.options import ExportOptions
+    from mahtrt.export.parity import ParityRow, ParityTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,36 @@ def command(arguments: ExportArguments) -> None:
         try:
             result = export(options, display)
         except ParityError as error:
-            say(error.table.to_text())
+            say(text_of(error.table))
             raise
-    print(result.parity.to_text())
+    print(text_of(result.parity))
     print(f"{result.path}  {result.path.stat().st_size / 2**20:.1f} MiB  sha256 {result.sha256}")
+
+
+def text_of(table: ParityTable) -> str:
+    """A line per output, and what was compared."""
+    from mahtrt.export.parity import ADVICE
+
+    head = ("output", "kind", "max abs", "mean abs", "error", "tolerance", "")
+    failed = "FAIL, by rounding" if table.reason else "FAIL"
+    lines = [head, *(_cells(row, failed) for row in table.rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    text.append(f"{table.images} image(s), {table.runtime} against PyTorch")
+    return "\n".join([*text, f"{table.reason}. {ADVICE}"] if table.reason else text)
+
+
+def _cells(row: ParityRow, failed: str) -> tuple[str, ...]:
+    unit = " px" if row.unit == "px" else ""
+    return (
+        row.output,
+        row.kind,
+        f"{row.max_abs:.2e}{unit}",
+        f"{row.mean_abs:.2e}{unit}",
+        f"{row.error:.2e} {row.unit}",
+        f"{row.tolerance:g}",
+        "pass" if row.passed else failed,
+    )

@@ -20,7 +20,7 @@ from mahtrt.verbs.options import (
 )
 
 if TYPE_CHECKING:
-    from mahtrt.training.trainer import TrainOptions
+    from mahtrt.training.options import TrainOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class TrainArguments:
 
     def options(self) -> TrainOptions:
         """The verb's options."""
-        from mahtrt.training.trainer import TrainOptions
+        from mahtrt.training.options import TrainOptions
 
         overrides = keywords_from_texts(self.kwarg)
         if self.input_size is not None:
@@ -89,7 +89,7 @@ def command(arguments: TrainArguments) -> None:
     Made for the demo and for trying the toolchain on your images.
     """
     require("torch", extra="export", needed_for="training")
-    from mahtrt.training.command import train
+    from mahtrt.training.train import train
 
     options = arguments.options()
     with StageDisplay() as display:

@@ -10,6 +10,7 @@ from tiny_graphs import smooth_images
 from mahtrt.calibration.card import make_card
 from mahtrt.calibration.methods import METHODS
 from mahtrt.calibration.ranges import Ranges, TensorRange, collect_ranges
+from mahtrt.verbs.calibrate import text_of
 
 
 def seen(amax: float, *past: float, saturation: float = 0.0) -> TensorRange:
@@ -45,15 +46,15 @@ def test_scales_that_still_move_are_named() -> None:
         "more images would still move the scales: over the second half, 5 of 6 moved by more than "
         "10% (t4 by 38%, t3 by 31%, t2 by 25% and 2 more)"
     )
-    assert f"warning: {warning}" in card.to_text()
+    assert f"warning: {warning}" in text_of(card)
 
 
 def test_the_worst_ten_that_saturate_come_first() -> None:
     tensors = {f"t{n}": seen(1.0, saturation=n / 100) for n in range(14)}
     card = make_card(replace(SETTLED, tensors=tensors, snapshots=()))
     assert [row.tensor for row in card.most_saturated] == [f"t{n}" for n in range(13, 3, -1)]
-    assert "saturates 13.0000%: t13" in card.to_text()
-    assert "t9" not in card.to_text()
+    assert "saturates 13.0000%: t13" in text_of(card)
+    assert "t9" not in text_of(card)
 
 
 def test_the_card_is_of_the_methods_that_were_used() -> None:
@@ -78,7 +79,7 @@ def test_the_dictionary_is_json_and_the_text_is_short() -> None:
     table = json.loads(json.dumps(card.to_dict()))
     assert table["snapshots"][0] == {"images": 2, "median_percent": 30.0, "largest_percent": 50.0}
     assert table["most_moved"][0]["tensor"] == "b"
-    assert card.to_text().splitlines()[:2] == [
+    assert text_of(card).splitlines()[:2] == [
         "calibrated on 16 images (abababababab), minmax (2 tensors)",
         "after 2 images: scales within 30.0% of the final ones in the median, 50.0% at most",
     ]

@@ -34,6 +34,7 @@ from mahtrt.export.onnx import ExportResult, OnnxOptions, export_onnx
 from mahtrt.export.parity import ParityError
 from mahtrt.models.foreign import adapt
 from mahtrt.spec import ModelSpec, OutputSpec, spec_from_json
+from mahtrt.verbs.export import text_of
 
 SOURCE = {"model": "networks.py:UNet", "kwargs": {"width": 8}}
 
@@ -208,7 +209,7 @@ def test_over_tolerance_leaves_what_was_there(tmp_path: Path) -> None:
     assert isinstance(caught.value, GateError)
     assert caught.value.exit_code == 3
     assert not caught.value.table.passed
-    assert "FAIL" in caught.value.table.to_text()
+    assert "FAIL" in text_of(caught.value.table)
     assert [path.name for path in tmp_path.iterdir()] == ["out.onnx"]
     assert out.read_text() == "older"
 

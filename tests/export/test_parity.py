@@ -19,6 +19,7 @@ from mahtrt.export.parity import (
     reference_outputs,
 )
 from mahtrt.spec import OutputSpec
+from mahtrt.verbs.export import text_of
 
 SPEC = spec_for(LANDMARKS, HEATMAPS)
 
@@ -77,7 +78,7 @@ def test_another_shape_is_refused() -> None:
 def test_table_as_json_and_text() -> None:
     table = compare(outputs(), outputs(shift_px=0.25), SPEC, runtime="somert 1.2")
     assert json.loads(json.dumps(table.to_dict()))["rows"][0]["output"] == "points"
-    lines = table.to_text().splitlines()
+    lines = text_of(table).splitlines()
     assert len(lines) == 4
     assert lines[1].startswith("points ")
     assert lines[1].endswith("FAIL")

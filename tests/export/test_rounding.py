@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mahtrt.export.parity import ParityError, ParityTable, compare, reference_outputs
 from mahtrt.models.foreign import AdaptedModule, adapt
 from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
+from mahtrt.verbs.export import text_of
 
 Outputs = dict[str, NDArray[np.float32]]
 MILLIONS = 3e6
@@ -63,7 +64,7 @@ def test_a_tie_between_two_cells_is_said_to_be_one() -> None:
     assert not table.passed
     assert "'ear' lies on image 2" in table.reason
     assert "34 px apart" in table.reason
-    text = table.to_text()
+    text = text_of(table)
     assert "FAIL, by rounding" in text
     assert "raise decode.temperature" in text
     assert table.to_dict()["reason"] == table.reason
@@ -76,7 +77,7 @@ def test_a_graph_that_changes_the_heatmaps_is_not_excused() -> None:
     table = table_of(MILLIONS, 1e-4)
     assert not table.passed
     assert table.reason == ""
-    assert "FAIL" in table.to_text()
+    assert "FAIL" in text_of(table)
     assert "rounding" not in str(ParityError("net", table))
 
 

@@ -21,11 +21,11 @@ from mahtrt.errors import CheckpointError, DataError, ModelError, UsageError
 from mahtrt.models.checkpoint import load_checkpoint, load_into
 from mahtrt.models.families import build_model
 from mahtrt.training import trainer
+from mahtrt.training.options import TrainOptions
 from mahtrt.training.trainer import (
     PHANTOM_TRAINING_SEED,
     StepReport,
     TrainingInterrupted,
-    TrainOptions,
     learning_rate_at,
     mean_radial_error,
     open_training_data,

@@ -17,9 +17,9 @@ from mahtrt.models.families import build_model
 from mahtrt.progress import StageProgress, silent
 from mahtrt.spec import ModelSpec
 from mahtrt.training import trainer
+from mahtrt.training.options import TrainOptions
 from mahtrt.training.trainer import (
     StepReport,
-    TrainOptions,
     check_annotations,
     mean_radial_error,
 )

@@ -12,13 +12,13 @@ from PIL import Image
 from small_training import SMALL
 
 from mahtrt.errors import DataError
-from mahtrt.training.command import train
-from mahtrt.training.trainer import TrainOptions
+from mahtrt.training.options import TrainOptions
+from mahtrt.training.train import train
 
 
 def options_for(folder: Path, steps: int, **changes: Any) -> TrainOptions:
     values: dict[str, Any] = {"batch_size": 2, "workers": 0, "overrides": SMALL, **changes}
-    return TrainOptions("maht-net/nano", "phantom:3", folder / "net.safetensors", steps, **values)
+    return TrainOptions("phantom:3", out=folder / "net.safetensors", steps=steps, **values)
 
 
 def test_it_tells_the_loss_and_the_error_on_other_images(tmp_path: Path) -> None:
