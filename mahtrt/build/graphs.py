@@ -105,7 +105,7 @@ def make_graphs(
 
 
 def _check_fp16(request: Request, images: ImageSets, progress: StageProgress) -> None:
-    from mahtrt.precision.check import check_half
+    from mahtrt.precision.half import check_half
 
     progress("checking FP16", 0, 0)
     few = spread_out(images.evaluation, FINITE_IMAGES)

@@ -35,23 +35,19 @@ _DECODE_ERRORS = (
 )
 
 
-def read_image(path: Path) -> NDArray[np.generic]:
+def read_image_and_spacing(
+    path: Path,
+) -> tuple[NDArray[np.generic], tuple[float, float] | None]:
     """Read an image file, DICOM included.
 
     Returns:
-        (H, W) gray or (H, W, 3) RGB, uint8 or uint16, C-contiguous.
+        (H, W) gray or (H, W, 3) RGB, uint8 or uint16, C-contiguous; and the (row, column) spacing
+        in mm where the file states it.
 
     Raises:
         ImageError: Not there, not an image, damaged, or unusable (float, 1x1, several frames).
         MissingComponentError: A DICOM file, and pydicom is not installed.
     """
-    return read_image_and_spacing(path)[0]
-
-
-def read_image_and_spacing(
-    path: Path,
-) -> tuple[NDArray[np.generic], tuple[float, float] | None]:
-    """Like :func:`read_image`, with the (row, column) spacing in mm where the file states it."""
     path = Path(path)
     if _is_dicom(path):
         from mahtrt.data.dicom import read_dicom

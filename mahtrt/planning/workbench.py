@@ -116,7 +116,7 @@ class TargetBench:
         self._images = EvaluationImages(evaluation, self.graph.spec, self.settings.images)
         self._reference: LandmarkSet | None = None
         if self._float_kind == Half("fp16"):
-            from mahtrt.precision.check import check_half
+            from mahtrt.precision.half import check_half
 
             check_half(self.graph, self._images.tensors[:_FINITE_IMAGES], self._options.threads)
         self._folder = tempfile.TemporaryDirectory(prefix="mahtrt-plan-")

@@ -21,14 +21,18 @@ The same model gives the same bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from mahtrt.errors import ModelError, UsageError
+from mahtrt.errors import GateError, ModelError, UsageError
+from mahtrt.graph.finite import check_finite
+from mahtrt.graph.graph_file import GraphFile
 from mahtrt.graph.index import GraphIndex
 from mahtrt.graph.rewrite import GraphRewriter
 from mahtrt.precision.constants import half_from_float32
@@ -36,7 +40,6 @@ from mahtrt.precision.islands import Islands
 from mahtrt.precision.opset import with_bf16_opset
 from mahtrt.precision.types import ELEMENT_TYPE, Half
 
-HALF = Half
 METADATA_KEY = "mahtrt.precision"
 SCHEMA = "mahtrt.precision/1"
 
@@ -67,6 +70,30 @@ def to_half(model: onnx.ModelProto, dtype: Half) -> onnx.ModelProto:
     entry = result.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(_record(graph, islands, dtype))
     return result
+
+
+def check_half(
+    graph: GraphFile, images: Iterable[NDArray[np.float32]], threads: int | None
+) -> None:
+    """Refuse FP16 for a network whose numbers leave its range, before any engine exists.
+
+    Args:
+        images: Preprocessed (C, H, W), a few.
+
+    Raises:
+        GateError: Some node gives values that are not finite, or beyond FP16 (exit 3).
+        MissingComponentError: ONNX Runtime is not installed.
+    """
+    found = check_finite(to_half(graph.proto, "fp16"), images, threads=threads)
+    if found:
+        first = found[0]
+        raise GateError(
+            "FP16",
+            got=f"{len(found)} tensors beyond its range, first {first.tensor} of node "
+            f"{first.node} ({first.what}, {first.largest:.3g})",
+            expected="finite numbers of at most 65504 everywhere",
+            fix="Build --bf16, which has the range of FP32, and --int8 with --int8-float bf16.",
+        )
 
 
 def _check(graph: GraphIndex) -> None:

@@ -28,7 +28,7 @@ from mahtrt.cuda import probe_cuda
 from mahtrt.errors import GateError, MissingComponentError
 from mahtrt.graph.graph_file import read_graph
 from mahtrt.measure.limits import Limits
-from mahtrt.precision.check import check_half
+from mahtrt.precision.half import check_half
 from mahtrt.progress import silent
 from mahtrt.runtime.session import open_session
 from mahtrt.runtime.verify import VerifyOptions, verify

@@ -12,7 +12,7 @@ from pydicom.pixels.processing import apply_windowing
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from mahtrt.data.dicom import read_dicom, window_to_unit
-from mahtrt.data.images import read_image, read_image_and_spacing
+from mahtrt.data.images import read_image_and_spacing
 from mahtrt.errors import ImageError, MissingComponentError
 
 
@@ -135,7 +135,7 @@ def test_spacing(
 def test_magic_word_is_enough(tmp_path: Path) -> None:
     pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
     path = write_dicom(tmp_path / "IM000001", pixels)
-    assert np.array_equal(read_image(path), pixels)
+    assert np.array_equal(read_image_and_spacing(path)[0], pixels)
 
 
 def test_refused_files(tmp_path: Path) -> None:
@@ -161,4 +161,4 @@ def test_without_pydicom_the_extra_is_named(
     path = write_dicom(tmp_path / "a.dcm", np.zeros((8, 8), np.uint8))
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(MissingComponentError, match=r"mahtrt\[dicom\]"):
-        read_image(path)
+        read_image_and_spacing(path)

@@ -7,10 +7,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mahtrt.data.images import read_image, read_image_and_spacing
+from mahtrt.data.images import read_image_and_spacing
 from mahtrt.errors import ImageError
 
 Gray = NDArray[np.uint8]
+
+
+def read_image(path: Path) -> np.ndarray:
+    return read_image_and_spacing(path)[0]
 
 
 def save(image: Image.Image, path: Path, **options: object) -> Path:

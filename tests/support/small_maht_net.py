@@ -19,6 +19,15 @@ SMALL: dict[str, Any] = {
     "head_dims": (8, 8),
 }
 
+# The smallest that trains: a step takes a fraction of a second.
+TRAINED: dict[str, Any] = {
+    **SMALL,
+    "encoder": "efficientnet_b0",
+    "input_size": (64, 64),
+    "num_layers": 1,
+    "decoder_dims": (8, 8, 8, 8, 8),
+}
+
 
 def small_net(seed: int = 0, **overrides: Any) -> MahtNet:
     """Seeded random weights, in training mode."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from small_training import SMALL
+from small_maht_net import TRAINED as SMALL
 
 from mahtrt.errors import DataError
 from mahtrt.training.options import TrainOptions

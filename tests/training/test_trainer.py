@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_training import SMALL
+from small_maht_net import TRAINED as SMALL
 from torch import Tensor, nn
 
 from mahtrt.data.datasets import open_dataset
