@@ -235,21 +235,18 @@ class BatchBackend:
     def close(self) -> None: ...
 
 
+def beside_pytorch(engine: BatchBackend) -> list[Contender]:
+    reference = Session(BatchBackend(1), STRETCHED)
+    return [
+        Contender("fake-int8", "fake", "int8", engine.batch, Session(engine, STRETCHED)),
+        Contender("pytorch", "pytorch", "fp32", 1, reference, is_reference=True),
+    ]
+
+
 @pytest.mark.parametrize(("batch", "padded"), [(2, 1), (3, 1), (4, 3)])
 def test_a_partial_last_batch_is_judged_like_the_rest(batch: int, padded: int) -> None:
     engine = BatchBackend(batch, off_px=0.2)
-    found = [
-        Contender("fake-int8", "fake", "int8", batch, Session(engine, STRETCHED)),
-        Contender(
-            "pytorch",
-            "pytorch",
-            "fp32",
-            1,
-            Session(BatchBackend(1), STRETCHED),
-            is_reference=True,
-        ),
-    ]
-    report = run(found, FakeDataset(count=5), rounds=1, warmup=0)
+    report = run(beside_pytorch(engine), FakeDataset(count=5), rounds=1, warmup=0)
     assert engine.padded == padded  # in the accuracy pass; timing has whole batches
     row = report.rows[-1].to_dict()
     assert (row["accuracy"]["images"], row["accuracy"]["non_finite_points"]) == (5, 0)
@@ -276,18 +273,7 @@ def test_an_engine_broken_in_its_last_batch_fails() -> None:
                 found["points"][0] += 40.0
             return found
 
-    found = [
-        Contender("fake-int8", "fake", "int8", 2, Session(Late(2), STRETCHED)),
-        Contender(
-            "pytorch",
-            "pytorch",
-            "fp32",
-            1,
-            Session(BatchBackend(1), STRETCHED),
-            is_reference=True,
-        ),
-    ]
-    report = run(found, FakeDataset(count=5), rounds=1, warmup=0)
+    report = run(beside_pytorch(Late(2)), FakeDataset(count=5), rounds=1, warmup=0)
     assert report.exit_code == 3
     assert report.rows[-1].accuracy.max_px > 50
 
