@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -173,9 +172,9 @@ def package_version(distribution: str) -> str | None:
         return None
 
 
-def package_versions(distributions: Iterable[str] = REPORTED_PACKAGES) -> dict[str, str]:
-    """Versions of those distributions that are installed, and of Python."""
-    found = {name: package_version(name) for name in distributions}
+def package_versions() -> dict[str, str]:
+    """Versions of the reported packages that are installed, and of Python."""
+    found = {name: package_version(name) for name in REPORTED_PACKAGES}
     installed = {name: version for name, version in found.items() if version is not None}
     return {"python": platform.python_version(), **installed}
 

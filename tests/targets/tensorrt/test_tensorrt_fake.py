@@ -247,25 +247,16 @@ def test_rtx_builds_for_the_gpu_that_is_here(
         build(compute_capabilities=("SM90", "SM86"))
 
 
-def test_rtx_says_when_it_has_no_kernels_for_the_gpu_here(
+def test_rtx_says_what_of_a_request_has_no_effect_here(
     graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = make_build(
-        make_fake("1.7.1"), graph, tmp_path, monkeypatch, flavour="tensorrt-rtx", probe=H100
-    )
-    artifact = build()
+    fake = make_fake("1.7.1")
+    build = make_build(fake, graph, tmp_path, monkeypatch, flavour="tensorrt-rtx", probe=H100)
+    artifact = build(optimization_level=5)
     assert artifact.device.capabilities == ("SM86", "SM89", "SM120")
-    assert artifact.notes == (
-        "Built for SM86, SM89, SM120, which NVIDIA H100 here (SM90) cannot run.",
-    )
-
-
-def test_rtx_says_that_the_optimization_level_has_no_effect(
-    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    build = make_build(make_fake("1.7.1"), graph, tmp_path, monkeypatch, flavour="tensorrt-rtx")
-    (note,) = build(optimization_level=5).notes
-    assert "makes the same engine at every level" in note
+    kernels, level = artifact.notes
+    assert kernels == "Built for SM86, SM89, SM120, which NVIDIA H100 here (SM90) cannot run."
+    assert "makes the same engine at every level" in level
 
 
 def test_the_fused_soft_argmax_is_registered_and_built_in(
