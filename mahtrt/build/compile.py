@@ -16,7 +16,7 @@ from mahtrt.benchmarks.compare import Contender
 from mahtrt.benchmarks.golden import GoldenImages, RecordedLandmarks
 from mahtrt.build.engines import BuiltEngine, compile_engines
 from mahtrt.build.judge import GateSettings, Judged, judge_contenders
-from mahtrt.build.records import gate_record, measured_engine
+from mahtrt.build.records import gate_record, measured_engine, with_usual_spreads
 from mahtrt.build.reference import Reference, export_as_reference
 from mahtrt.build.request import Job
 from mahtrt.build.result import BuildResult, made_here, notes_of, report_text
@@ -266,7 +266,10 @@ def _write(
         manifest = writer.finish(
             replace(
                 old,
-                engines=tuple(measured_engine(e.record, judged.report) for e in engines),
+                engines=tuple(
+                    with_usual_spreads(measured_engine(e.record, judged.report), old.engines)
+                    for e in engines
+                ),
                 default_engine=judged.default_engine,
                 gate=gate_record(judged.reference, limits),
                 golden=golden,

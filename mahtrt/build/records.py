@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,28 @@ def measured_engine(record: EngineRecord, report: BenchReport) -> EngineRecord:
         accuracy=dataclass_from(AccuracyRecord, row.accuracy.to_dict(), "accuracy"),
         latency=_latency(row.timings),
     )
+
+
+def with_usual_spreads(record: EngineRecord, known: Iterable[EngineRecord]) -> EngineRecord:
+    """An engine with the reference's usual spreads, where only other engines' records have them.
+
+    Golden images have no heatmaps to tell a spread by, and the reference's is the same for all.
+    """
+    usual = {
+        row.name: row.usual_spread_px
+        for other in known
+        if other.accuracy is not None
+        for row in other.accuracy.per_landmark
+        if row.usual_spread_px is not None
+    }
+    found = record.accuracy
+    if found is None:
+        return record
+    rows = (
+        replace(row, usual_spread_px=usual.get(row.name)) if row.usual_spread_px is None else row
+        for row in found.per_landmark
+    )
+    return replace(record, accuracy=replace(found, per_landmark=tuple(rows)))
 
 
 def gate_record(reference: str, limits: Limits) -> GateRecord:
