@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from mahtrt.bundle.records import CalibrationRecord
 from mahtrt.data.subset import NetworkTensors, spread_out
-from mahtrt.graph.graph_file import GraphFile
+from mahtrt.precision.float_graph import float_graph
 from mahtrt.progress import StageProgress
 from mahtrt.schema import dataclass_from
-from mahtrt.targets.graph_kinds import Fp32, GraphKind, Int8, RoundedBf16
+from mahtrt.targets.graph_kinds import Fp32, GraphKind, Int8
 
 if TYPE_CHECKING:
     import onnx
@@ -75,7 +75,7 @@ def make_graphs(
     models: dict[GraphKind, Path] = {Fp32(): export}
     for kind in kinds:
         if not isinstance(kind, Fp32 | Int8):
-            models[kind] = _write(work.bundle, kind, _float_graph(request.graph, kind))
+            models[kind] = _write(work.bundle, kind, float_graph(request.graph.proto, kind))
     documents: list[Path] = []
     notes: list[str] = []
     if choice.planned is not None:
@@ -114,19 +114,6 @@ def _check_fp16(request: Request, images: ImageSets, progress: StageProgress) ->
     )
 
 
-def _float_graph(graph: GraphFile, kind: GraphKind) -> onnx.ModelProto:
-    """The graph in the type that its kind declares, without INT8."""
-    if isinstance(kind, RoundedBf16):
-        from mahtrt.precision.emulation import round_to_bf16
-
-        return round_to_bf16(graph.proto)
-    if kind.declares == "fp32":
-        return graph.proto
-    from mahtrt.precision.half import to_half
-
-    return to_half(graph.proto, kind.declares)
-
-
 def _calibrated(
     request: Request,
     choice: PlanChoice,
@@ -160,7 +147,7 @@ def _quantized(found: Calibrated, kind: Int8) -> onnx.ModelProto:
     from mahtrt.calibration.int8_check import check_int8
     from mahtrt.graph.describe import describe_graph
 
-    made = found.quantized(_float_graph(found.graph, kind), kind.weight_bits)
+    made = found.quantized(float_graph(found.graph.proto, kind), kind.weight_bits)
     check_int8(describe_graph(made), found.plan)
     return made
 

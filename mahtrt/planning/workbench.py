@@ -24,10 +24,10 @@ from mahtrt.measure.timing import TimingOptions, Timings, interleave
 from mahtrt.planning.evaluation import EvaluationImages
 from mahtrt.planning.gains import find_owners, time_by_block
 from mahtrt.planning.recipe import NetworkToPlan
-from mahtrt.precision.half import to_half
+from mahtrt.precision.float_graph import float_graph
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend
-from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half
+from mahtrt.targets.graph_kinds import FloatType, GraphKind
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Target
 
@@ -115,7 +115,7 @@ class TargetBench:
         self._accuracies: dict[tuple[str, ...], Accuracy] = {}
         self._images = EvaluationImages(evaluation, self.graph.spec, self.settings.images)
         self._reference: LandmarkSet | None = None
-        if self._float_kind == Half("fp16"):
+        if self._float_kind.declares == "fp16":
             from mahtrt.precision.half import check_half
 
             check_half(self.graph, self._images.tensors[:_FINITE_IMAGES], self._options.threads)
@@ -213,8 +213,7 @@ class TargetBench:
     @cached_property
     def _float_graph(self) -> onnx.ModelProto:
         """The graph of a plan without INT8."""
-        kind = self._float_kind
-        return to_half(self.graph.proto, kind.dtype) if isinstance(kind, Half) else self.graph.proto
+        return float_graph(self.graph.proto, self._float_kind)
 
     def _float(self) -> _Engine:
         folder, path = self._new_folder(), self.graph.path
