@@ -106,12 +106,11 @@ def _plain(value: Any) -> Any:
     return getattr(value, "name", value)
 
 
-def make_fake(version: str = "10.16.1", *, driver: bool = True) -> Any:
+def make_fake(version: str) -> Any:
     """A module-like object that stands in for ``import tensorrt``.
 
     Args:
         version: ``10.16.1`` or ``11.4.0``; a version that starts with 1. is TensorRT-RTX.
-        driver: Whether a CUDA driver is there.
     """
     real = pytest.importorskip("tensorrt_rtx_bindings", reason="needs the extra tensorrt-rtx")
     major = int(version.partition(".")[0])
@@ -119,7 +118,7 @@ def make_fake(version: str = "10.16.1", *, driver: bool = True) -> Any:
     trt: Any = types.ModuleType(module)
     trt.__spec__ = ModuleSpec(module, None, origin="fake")  # importlib.util.find_spec wants one
     trt.__version__ = version
-    trt.state = state = FakeState(rtx=major == 1, driver=driver)
+    trt.state = state = FakeState(rtx=major == 1)
     for name, entry in API.items():
         kind = getattr(real, name, None)
         if kind is not None and "enum" in entry:
