@@ -28,12 +28,10 @@ class FuseLayerNormPass:
 
 
 def _formula(square: str, divide: str) -> Any:
-    def formula(
-        op: Any, x: Any, axes: Any, variance_axes: Any, epsilon: Any, scale: Any, bias: Any
-    ) -> Any:
+    def formula(op: Any, x: Any, axes: Any, epsilon: Any, scale: Any, bias: Any) -> Any:
         deviation = op.Sub(x, op.ReduceMean(x, axes, keepdims=1))
         squared = op.Mul(deviation, deviation) if square == "mul" else op.Pow(deviation, 2.0)
-        variance = op.ReduceMean(squared, variance_axes, keepdims=1)
+        variance = op.ReduceMean(squared, pattern.Var("variance_axes"), keepdims=1)
         std = op.Sqrt(op.Add(variance, epsilon))
         if divide == "div":
             normal = op.Div(deviation, std)
@@ -44,25 +42,16 @@ def _formula(square: str, divide: str) -> Any:
     return formula
 
 
-def _is_layer_norm(
-    context: Any,
-    x: ir.Value,
-    axes: ir.Value,
-    variance_axes: ir.Value,
-    epsilon: ir.Value,
-    scale: ir.Value,
-    bias: ir.Value,
-    **_: Any,
-) -> bool:
-    shape, eps = x.shape, constant_array(epsilon)
+def _is_layer_norm(context: Any, x: ir.Value, **matched: Any) -> bool:
+    shape, eps = x.shape, constant_array(matched["epsilon"])
     if shape is None or eps is None or eps.size != 1:
         return False
     last = len(shape) - 1
-    for value in (axes, variance_axes):
-        reduced = constant_array(value)
+    for name in ("axes", "variance_axes"):
+        reduced = constant_array(matched[name])
         if reduced is None or reduced.size != 1 or int(reduced.item()) not in (-1, last):
             return False
-    parameters = (constant_array(scale), constant_array(bias))
+    parameters = (constant_array(matched["scale"]), constant_array(matched["bias"]))
     return all(p is not None and p.shape == (shape[last],) for p in parameters)
 
 
