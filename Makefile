@@ -1,15 +1,24 @@
-# The README's two commands, and what they share. Everything goes into .venv.
+# The README's two commands, what a change needs (check, format), and what they share.
+# Everything goes into .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test check format lint clean
 demo: $(STAMP)
 	$(BIN)/mahtrt demo --out mahtrt-demo
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --durations=10
+
+# The quick loop: everything but the tests marked slow, and which of its tests take over a second.
+check: $(STAMP) lint
+	$(BIN)/python -m pytest -q -m "not slow" --durations=10 --durations-min=1
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

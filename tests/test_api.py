@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from types import FunctionType
 
+import pytest
+
 import mahtrt
 from mahtrt.cli import VERBS
 
@@ -31,6 +33,7 @@ def test_the_verbs_of_the_command_line_are_those_of_python() -> None:
     assert functions - PYTHON_ONLY == set(VERBS)
 
 
+@pytest.mark.slow
 def test_a_verb_keeps_its_name_beside_a_package_of_that_name() -> None:
     """In a process of its own: here, all of it is imported already."""
     subprocess.run([sys.executable, "-c", IMPORT_EVERYTHING], check=True)

@@ -28,6 +28,8 @@ from mahtrt.data.phantom import make_phantom
 from mahtrt.errors import ImageError, InputError
 from mahtrt.verbs.console import StageDisplay
 
+pytestmark = pytest.mark.slow
+
 SEEN_SIZE = (96, 80)
 
 

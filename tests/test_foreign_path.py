@@ -25,6 +25,8 @@ from mahtrt.bundle.bundle import read_bundle
 from mahtrt.data.phantom import make_phantom
 from mahtrt.spec import load_spec, spec_from_dict
 
+pytestmark = pytest.mark.slow
+
 DOCUMENT = Path(__file__).parents[1] / "docs" / "foreign-models.md"
 ENGINES = {"openvino-fp32", "openvino-int8", "onnxruntime-fp32", "onnxruntime-int8"}
 

@@ -22,6 +22,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 COMMAND = ROOT / "experiments" / "tensorrt_builds.py"
 CAPABILITIES = ["SM86", "SM89", "SM120"]

@@ -105,7 +105,7 @@ class Calibrated:
         )
 
 
-def calibrate(
+def calibrate(  # noqa: PLR0913
     graph: GraphFile,
     calib: NetworkTensors,
     plan: Plan,
@@ -160,7 +160,7 @@ def _restricted(ranges: Ranges, tensors: tuple[str, ...] | list[str]) -> Ranges:
     return dataclasses.replace(ranges, tensors={name: ranges.tensors[name] for name in tensors})
 
 
-def _choose(
+def _choose(  # noqa: PLR0913
     graph: GraphFile,
     calib: NetworkTensors,
     plan: Plan,

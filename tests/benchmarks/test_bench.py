@@ -18,6 +18,8 @@ from mahtrt.errors import DataError, IntegrityError, MissingComponentError, Usag
 from mahtrt.measure.limits import Limits
 from mahtrt.runtime.session import open_session
 
+pytestmark = pytest.mark.slow
+
 QUICK: dict[str, Any] = {"rounds": 2, "images": 3}
 
 

@@ -33,6 +33,8 @@ from mahtrt.targets.cpu import weight_bits_here
 from mahtrt.targets.openvino.run import has_native_bf16
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
+pytestmark = pytest.mark.slow
+
 CALIB, POINTS = "phantom:6@1", (0, 1, 2)
 PRECISIONS = ("fp32", "bf16", "int8")
 ON_CPUS = ("openvino", "onnxruntime")

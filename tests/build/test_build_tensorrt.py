@@ -35,9 +35,12 @@ from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-pytestmark = pytest.mark.skipif(
-    bool(probe_cuda().devices), reason="says what happens without a GPU, and here is one"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        bool(probe_cuda().devices), reason="says what happens without a GPU, and here is one"
+    ),
+]
 
 
 def options(network: ForeignNetwork, out: Path, **changed: Any) -> BuildOptions:

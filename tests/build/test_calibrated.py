@@ -29,6 +29,8 @@ from mahtrt.data.subset import NetworkTensors, spread_out
 from mahtrt.errors import DataError, UsageError
 from mahtrt.graph.graph_file import GraphFile, read_graph
 
+pytestmark = pytest.mark.slow
+
 CALIB = PhantomDataset(4, 1)
 
 

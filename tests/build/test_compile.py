@@ -27,6 +27,8 @@ from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import Finding
 
+pytestmark = pytest.mark.slow
+
 WITHOUT_EXPORT = """
 import sys
 sys.modules.update(torch=None, onnx=None, onnx_ir=None, onnxruntime=None, timm=None)

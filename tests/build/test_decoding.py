@@ -18,6 +18,8 @@ from mahtrt.data import file_dataset
 from mahtrt.data.images import read_image_and_spacing
 from mahtrt.data.phantom import make_phantom
 
+pytestmark = pytest.mark.slow
+
 AT_MOST = 2  # once to look at all of them before anything is computed, once to calibrate
 
 

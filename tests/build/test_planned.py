@@ -26,6 +26,8 @@ from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult
 from mahtrt.planning.recipe import NetworkToPlan
 
+pytestmark = pytest.mark.slow
+
 
 def options(network: ForeignNetwork, out: Path, **changed: Any) -> BuildOptions:
     asked = {"calib": "phantom:12@1", "plan": "auto", "plan_minutes": 0.02}

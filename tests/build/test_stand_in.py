@@ -17,6 +17,8 @@ from mahtrt.runtime import session as session_module
 from mahtrt.runtime.session import _stand_in
 from mahtrt.targets.table import find_target
 
+pytestmark = pytest.mark.slow
+
 
 def bundle_with_default(tiny_bundle: Path, passed: dict[str, bool]):  # type: ignore[no-untyped-def]
     bundle = read_bundle(tiny_bundle)

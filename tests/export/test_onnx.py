@@ -36,6 +36,8 @@ from mahtrt.models.foreign import adapt
 from mahtrt.spec import ModelSpec, OutputSpec, spec_from_json
 from mahtrt.verbs.export import text_of
 
+pytestmark = pytest.mark.slow
+
 SOURCE = {"model": "networks.py:UNet", "kwargs": {"width": 8}}
 
 

@@ -18,6 +18,8 @@ from mahtrt.models.checkpoint import save_checkpoint
 from mahtrt.models.reference import ModelSource, find_reference, load_model
 from mahtrt.spec import InputSpec, ModelSpec, OutputSpec
 
+pytestmark = pytest.mark.slow
+
 MODEL = "maht-net/nano"
 IMAGE = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)
 

@@ -15,6 +15,7 @@ from mahtrt.models.summary import models, summarize
 from mahtrt.verbs.models import table_of
 
 
+@pytest.mark.slow
 def test_every_variant_has_a_row() -> None:
     calls: list[tuple[str, int, int]] = []
     rows = models(lambda stage, done, total, detail="": calls.append((stage, done, total)))

@@ -38,6 +38,8 @@ from mahtrt.targets.tensorrt import profile as tensorrt_layers
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 from mahtrt.targets.tensorrt.profile import layers_with_origins
 
+pytestmark = pytest.mark.slow
+
 KINDS = [("tensorrt", "10.16.1"), ("tensorrt", "11.4.0"), ("tensorrt-rtx", "1.7.1")]
 BLOCK = "decoder.blocks.0"
 NO_DRIVER = CudaProbe(problem="no NVIDIA driver (libcuda.so.1 cannot be loaded)")

@@ -24,6 +24,8 @@ from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.workbench import BenchSettings, TargetBench
 from mahtrt.targets.target import EngineOptions
 
+pytestmark = pytest.mark.slow
+
 # What rounding a landmark to BF16 would move it by: half a step of the numbers from 16 to 32.
 BF16_PX = 1 / 16
 SETTINGS = BenchSettings(EngineOptions(threads=1), images=3, rounds=5, min_rounds=3)

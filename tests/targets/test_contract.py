@@ -27,6 +27,8 @@ from mahtrt.targets.graph_kinds import FloatType, Fp32, GraphKind
 from mahtrt.targets.table import TARGETS, find_target
 from mahtrt.targets.target import EngineOptions, Target
 
+pytestmark = pytest.mark.slow
+
 ONE_THREAD = EngineOptions(threads=1, cache=False)
 GPU_VERSIONS = {"tensorrt": "10.16.1", "tensorrt-rtx": "1.7.1"}
 

@@ -29,6 +29,8 @@ from mahtrt.bundle.bundle import read_bundle
 from mahtrt.bundle.manifest import Manifest
 from mahtrt.data.phantom import make_phantom
 
+pytestmark = pytest.mark.slow
+
 NO_BF16 = "Built for native BF16, which this CPU lacks: it runs in FP32 here."
 
 

@@ -32,6 +32,8 @@ from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.targets.table import TARGETS
 from mahtrt.verbs.diagnosis import doctor
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(mahtrt.__file__).parent
 
 

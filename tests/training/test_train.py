@@ -15,6 +15,8 @@ from mahtrt.errors import DataError
 from mahtrt.training.options import TrainOptions
 from mahtrt.training.train import train
 
+pytestmark = pytest.mark.slow
+
 
 def options_for(folder: Path, steps: int, **changes: Any) -> TrainOptions:
     values: dict[str, Any] = {"batch_size": 2, "workers": 0, "overrides": SMALL, **changes}

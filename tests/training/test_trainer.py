@@ -32,6 +32,8 @@ from mahtrt.training.trainer import (
     train,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def options_for(folder: Path, steps: int, **changes: Any) -> TrainOptions:
     plain = TrainOptions(

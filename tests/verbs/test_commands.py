@@ -21,6 +21,8 @@ from mahtrt.cli import app
 from mahtrt.models import summary
 from mahtrt.targets.target import has_module
 
+pytestmark = pytest.mark.slow
+
 # Names and meanings are a contract; more may be added.
 VERBS = {"demo", "models", "export", "build", "bench", "predict", "verify", "doctor", "train"}
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]

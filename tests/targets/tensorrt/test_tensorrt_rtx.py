@@ -30,6 +30,8 @@ from mahtrt.targets.tensorrt import build as builder
 from mahtrt.targets.tensorrt.child import Request, run_request
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
 
 SM86 = ("SM86",)
