@@ -8,29 +8,17 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
-from tiny_graphs import Builder, smooth_images
+from tiny_graphs import Builder, plan_of, ranges_of, smooth_images
 
-from mahtrt.bundle.plan import Block, Plan
 from mahtrt.calibration.bias_correction import (
     METADATA_KEY,
     apply_correction,
     measure_bias,
 )
-from mahtrt.calibration.methods import METHODS
 from mahtrt.calibration.qdq import quantize
-from mahtrt.calibration.ranges import Ranges, TensorRange
 from mahtrt.errors import DataError, ModelError
 
 Run = Callable[..., list[np.ndarray]]
-
-
-def plan_of(*nodes: str) -> Plan:
-    return Plan((Block("all", "int8", "", 1.0, nodes),), quantize_residuals=False)
-
-
-def ranges_of(*tensors: str, amax: float) -> Ranges:
-    one = TensorRange(-amax, amax, dict.fromkeys(METHODS, amax), dict.fromkeys(METHODS, 0.0), 1, 1)
-    return Ranges(dict.fromkeys(tensors, one), 1, "", 1)
 
 
 def every_kind() -> onnx.ModelProto:

@@ -9,13 +9,21 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
-from tiny_graphs import Builder, landmark_net, smooth_images, squeeze_excite, tiny_spec
+from tiny_graphs import (
+    Builder,
+    landmark_net,
+    plan_of,
+    ranges_of,
+    smooth_images,
+    squeeze_excite,
+    tiny_spec,
+)
 
-from mahtrt.bundle.plan import Block, Plan
+from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.methods import METHODS
 from mahtrt.calibration.plan import default_plan
 from mahtrt.calibration.qdq import METADATA_KEY, quantize, tensors_to_calibrate
-from mahtrt.calibration.ranges import Ranges, TensorRange
+from mahtrt.calibration.ranges import Ranges
 from mahtrt.errors import ModelError, SpecError, UsageError
 from mahtrt.graph.index import SCOPE_KEY, scope_of
 
@@ -25,16 +33,6 @@ WEIGHT_AXES = {"Conv": 0, "ConvTranspose": 1, "MatMul": 1, "Gemm": 0}  # the Gem
 @pytest.fixture(scope="module")
 def quantized(model: onnx.ModelProto, ranges: Ranges, plan: Plan) -> onnx.ModelProto:
     return quantize(model, ranges, plan)
-
-
-def plain_plan(*nodes: str, residuals: bool = True) -> Plan:
-    return Plan((Block("all", "int8", "", 1.0, nodes),), quantize_residuals=residuals)
-
-
-def ranges_of(*tensors: str, amax: float = 4.0) -> Ranges:
-    methods: dict[str, float] = dict.fromkeys(METHODS, amax)
-    one = TensorRange(-amax, amax, methods, dict.fromkeys(METHODS, 0.0), 1, 1)
-    return Ranges(dict.fromkeys(tensors, one), 1, "", 1)
 
 
 class Wiring:
@@ -195,7 +193,7 @@ def test_activation_error_is_half_a_step_through_the_graph(
     weight = b.constant("w", np.eye(32, dtype=np.float32))
     x = b.reshape("image", "rows", (96, 32))
     model = b.model({"y": b.op("MatMul", [x, weight], "product")})
-    int8 = quantize(model, ranges_of("rows_out", amax=2.0), plain_plan("product"))
+    int8 = quantize(model, ranges_of("rows_out", amax=2.0), plan_of("product"))
     image = np.random.default_rng(0).uniform(-2, 2, (1, 3, 32, 32)).astype(np.float32)
     error = np.abs(run_ort(int8, image=image)[0] - image.reshape(96, 32))
     assert error.max() <= 2.0 / 127 / 2 * 1.001
@@ -240,7 +238,7 @@ def test_shared_and_transposed_weights() -> None:
     x = b.op("MatMul", [x, weight], "second")
     turned = b.op("Transpose", [b.weight("v", (64, 32), 32)], "turn", perm=[1, 0])
     model = b.model({"y": b.op("MatMul", [x, turned], "third")})
-    plan = plain_plan("first", "second", "third")
+    plan = plan_of("first", "second", "third")
     int8 = quantize(model, ranges_of("rows_out", "first_out", "second_out"), plan)
     onnx.checker.check_model(int8, full_check=True)
     stored = {t.name: list(t.dims) for t in int8.graph.initializer if t.data_type == 3}
@@ -257,7 +255,7 @@ def test_weights_that_a_float_node_shares_are_kept() -> None:
     x = b.reshape("image", "rows", (96, 32))
     weight = b.weight("w", (32, 32), 32)
     x = b.op("MatMul", [b.op("MatMul", [x, weight], "first"), weight], "second")
-    int8 = quantize(b.model({"y": x}), ranges_of("rows_out"), plain_plan("first"))
+    int8 = quantize(b.model({"y": x}), ranges_of("rows_out"), plan_of("first"))
     assert {"w", "w_int8"} <= {t.name for t in int8.graph.initializer}
     onnx.checker.check_model(int8, full_check=True)
 
@@ -270,7 +268,7 @@ def test_a_dead_channel_and_a_dead_tensor_keep_usable_scales(
     weight[:, 3] = 1
     x = b.reshape("image", "rows", (96, 32))
     model = b.model({"y": b.op("MatMul", [x, b.constant("w", weight)], "product")})
-    int8 = quantize(model, ranges_of("rows_out", amax=0.0), plain_plan("product"))
+    int8 = quantize(model, ranges_of("rows_out", amax=0.0), plan_of("product"))
     out = run_ort(int8, image=np.full((1, 3, 32, 32), 0.5, np.float32))[0]
     assert np.isfinite(out).all()
     assert np.flatnonzero(out[0]).tolist() == [3]
@@ -293,7 +291,7 @@ def test_half_precision_graphs_get_half_precision_scales() -> None:
     weight = b.constant("w", np.eye(32, dtype=np.float16))
     y = b.op("MatMul", [x, weight], "product")
     model = b.model({"y": b.op("Cast", [y], "single", to=TensorProto.FLOAT)})
-    int8 = quantize(model, ranges_of("half_out"), plain_plan("product"))
+    int8 = quantize(model, ranges_of("half_out"), plan_of("product"))
     onnx.checker.check_model(int8, full_check=True)
     wiring = Wiring(int8)
     scales = {n.input[1] for n in int8.graph.node if n.op_type == "DequantizeLinear"}

@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tiny_graphs import Builder, landmark_net, smooth_images, strict_types
+from tiny_graphs import Builder, landmark_net, plan_of, ranges_of, smooth_images, strict_types
 
-from mahtrt.bundle.plan import Block, Plan
+from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.qdq import quantize
-from mahtrt.calibration.ranges import Ranges, TensorRange
+from mahtrt.calibration.ranges import Ranges
 from mahtrt.errors import ModelError, UsageError
 from mahtrt.graph.index import GraphIndex, scope_of
 from mahtrt.precision.half import METADATA_KEY, to_half
@@ -186,20 +186,15 @@ def test_int8_is_put_into_a_half_graph_with_scales_of_its_type(
 
 def test_ranges_are_found_where_a_cast_stands_between() -> None:
     model = two_stages()
-    range_ = TensorRange(-1.0, 1.0, {"minmax": 1.0}, {"minmax": 0.0}, 1, 1)
-    names = {"last": "exp_out", "again": "early"}
-    ranges = Ranges(dict.fromkeys(names.values(), range_), 1, "", 1)
-    plan = Plan((Block("all", "int8", "", 1.0, tuple(names)),), quantize_residuals=False)
-    int8 = quantize(to_half(model, "fp16"), ranges, plan)
+    half = to_half(model, "fp16")
+    int8 = quantize(half, ranges_of("exp_out", "early"), plan_of("last", "again"))
     assert Counter(n.op_type for n in int8.graph.node)["QuantizeLinear"] == 2
     onnx.checker.check_model(int8, full_check=True)
 
 
 def test_tiny_fp16_scales_never_become_zero() -> None:
     model = two_stages()
-    range_ = TensorRange(-1e-9, 1e-9, {"minmax": 1e-9}, {"minmax": 0.0}, 1, 1)
-    plan = Plan((Block("all", "int8", "", 1.0, ("last",)),), quantize_residuals=False)
-    int8 = quantize(to_half(model, "fp16"), Ranges({"exp_out": range_}, 1, "", 1), plan)
+    int8 = quantize(to_half(model, "fp16"), ranges_of("exp_out", amax=1e-9), plan_of("last"))
     scales = [t for t in int8.graph.initializer if t.name.endswith("_scale")]
     assert scales
     assert all((numpy_helper.to_array(t) > 0).all() for t in scales)

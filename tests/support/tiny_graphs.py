@@ -9,6 +9,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from mahtrt.bundle.plan import Block, Plan
+from mahtrt.calibration.methods import METHODS
+from mahtrt.calibration.ranges import Ranges, TensorRange
 from mahtrt.graph.index import SCOPE_KEY
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec, QuantizeSpec
 
@@ -195,6 +198,18 @@ def tiny_spec(*, exclude: Sequence[str] = ()) -> ModelSpec:
         decode=DecodeSpec(heatmap_size=(SIZE, SIZE)),
         quantize=QuantizeSpec(exclude=tuple(exclude)),
     )
+
+
+def plan_of(*nodes: str, residuals: bool = False) -> Plan:
+    """Some products in INT8."""
+    return Plan((Block("all", "int8", "", 1.0, nodes),), quantize_residuals=residuals)
+
+
+def ranges_of(*tensors: str, amax: float = 4.0) -> Ranges:
+    """The same range for some tensors, by every method."""
+    methods: dict[str, float] = dict.fromkeys(METHODS, amax)
+    one = TensorRange(-amax, amax, methods, dict.fromkeys(methods, 0.0), 1, 1)
+    return Ranges(dict.fromkeys(tensors, one), 1, "", 1)
 
 
 def smooth_images(count: int, *, seed: int = 0, size: int = SIZE) -> list[np.ndarray]:

@@ -25,13 +25,10 @@ from mahtrt.targets.table import find_target
 from mahtrt.targets.tensorrt import cuda_driver
 from mahtrt.targets.tensorrt.run import Here, TensorRtBackend, check_compatible
 
-VERSIONS = ("10.16.1", "11.4.0")
-
-
 HERE = Here("tensorrt", "10.16.1", "linux_x86_64", "NVIDIA RTX 4090", "SM89")
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(params=["10.16.1", "11.4.0"])
 def stage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     return Stage(request.param, tmp_path, monkeypatch)
 
@@ -287,6 +284,54 @@ def test_a_mismatch_shows_both_values_and_the_command(
 )
 def test_what_hardware_compatibility_allows(engine: dict[str, Any], here: dict[str, str]) -> None:
     check_compatible(record(**engine), dataclasses.replace(HERE, **here))
+
+
+def test_each_run_has_its_own_times(stage: Stage) -> None:
+    told = []
+
+    def layer_ms(layer: dict[str, object]) -> float:
+        told.append(layer["name"])
+        return float(len(told))
+
+    stage.trt.state.layer_ms = layer_ms
+    backend = stage.open()
+    runs = backend.layer_times(tensor_of(0), 3)
+    layers = len(runs[0])
+    assert [sum(run.values()) for run in runs] == [
+        sum(range(first + 1, first + layers + 1)) for first in range(0, 3 * layers, layers)
+    ]
+    backend.close()
+
+
+def test_layers_of_the_same_name_are_added(stage: Stage) -> None:
+    backend = stage.open()
+    for layer in backend._engine._record["layers"]:
+        layer["name"] = "one"
+    count = len(backend._engine._record["layers"])
+    assert backend.layer_times(tensor_of(0), 1) == [{"one": 0.125 * count}]
+    backend.close()
+
+
+def test_plain_inferences_know_nothing_of_it(stage: Stage) -> None:
+    backend = stage.open()
+    expected = backend.infer(tensor_of(0))["landmarks"]
+    backend.layer_times(tensor_of(0), 2)
+    assert backend._free[0]._context.profiler is None
+    np.testing.assert_array_equal(backend.infer(tensor_of(0))["landmarks"], expected)
+    assert len(stage.cuda.streams) == 1, "what the profile needed is given back"
+    backend.close()
+    assert (stage.cuda.memory, stage.cuda.streams, stage.cuda.retained) == ({}, set(), 0)
+
+
+def test_a_failure_leaves_nothing_behind(stage: Stage) -> None:
+    backend = stage.open()
+    stage.trt.state.on_execute = lambda context: False
+    with pytest.raises(MahtrtError, match="refuses the inference"):
+        backend.layer_times(tensor_of(0), 2)
+    assert (stage.cuda.memory, stage.cuda.streams, stage.cuda.contexts) == ({}, set(), 0)
+    backend.close()
+    with pytest.raises(MahtrtError, match="after close"):
+        backend.layer_times(tensor_of(0), 2)
 
 
 def test_importing_the_backend_loads_nothing_heavy() -> None:
