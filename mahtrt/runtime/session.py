@@ -20,7 +20,9 @@ from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs, usual_sp
 from mahtrt.runtime.verdict import EngineVerdict, verdict_of
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import Backend, Tensor
+from mahtrt.targets.cpu import SATURATES
 from mahtrt.targets.table import find_target
+from mahtrt.targets.target import Target
 
 Spacing = tuple[float, float]
 
@@ -60,9 +62,16 @@ def open_session(
     backend = target.open(record, opened.engine_files(record), opened.spec, threads=threads)
     session = Session(backend, opened.spec, record)
     session.verdict = verdict_of(opened.manifest, record)
-    if note:
-        session.engine_notes = (note, *session.engine_notes)
+    notes = (note, _doubt_int8(opened, record, target))
+    session.engine_notes = (*filter(None, notes), *session.engine_notes)
     return session
+
+
+def _doubt_int8(bundle: Bundle, record: EngineRecord, target: Target) -> str:
+    """What to tell of weights with more bits than this device multiplies exactly."""
+    graphs = (graph for graph in bundle.manifest.graphs if graph.file in record.files.values())
+    bits = max((graph.weight_bits or 0 for graph in graphs), default=0)
+    return SATURATES if bits > target.weight_bits(None) else ""
 
 
 def _stand_in(bundle: Bundle, default: EngineRecord) -> tuple[EngineRecord, str | None]:

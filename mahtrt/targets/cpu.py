@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from mahtrt.machine import Machine
 
+SATURATES = (
+    "Its INT8 weights use 8 bits, and this CPU has no VNNI: sums can saturate and move landmarks. "
+    "Compare them with mahtrt verify, or build with --weight-bits 7."
+)
+
 
 def weight_bits_here(machine: Machine) -> int:
     """How many bits of INT8 weights this CPU multiplies without saturating.

@@ -34,7 +34,8 @@ def use_every_verb(network: Path, guest: Path, picture: Path, folder: Path) -> d
         "bench": ("bench", bundle, "--data=phantom:2@2", f"--points={POINTS}", "--rounds=2",
                   "--threads=1", "--latency-budget-ms=1e9", "--json=-"),
         "verify guest": ("verify", guest),
-        "predict guest": ("predict", guest, picture, "--engine=openvino-bf16", "--json=-"),
+        "predict guest's bf16": ("predict", guest, picture, "--engine=openvino-bf16"),
+        "predict guest's int8": ("predict", guest, picture, "--engine=onnxruntime-int8"),
         "doctor": ("doctor", "--json=-"),
     }  # fmt: skip
     ended = {name: run(*arguments) for name, arguments in commands.items()}

@@ -28,6 +28,7 @@ from mahtrt.build.build import build
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.bundle.manifest import Manifest
 from mahtrt.data.phantom import make_phantom
+from mahtrt.targets.cpu import SATURATES
 
 pytestmark = pytest.mark.slow
 
@@ -139,5 +140,10 @@ def test_landmarks_are_the_same_as_here(ran: Ran, guest: Path, picture: Path) ->
 
 
 def test_a_bundle_from_a_better_cpu_runs_and_says_what_it_lacks(ran: Ran) -> None:
-    said = ran.document["commands"]["predict guest"]["stderr"]
-    assert (NO_BF16 in said) is not ran.cpu.bf16
+    said = {
+        name: " ".join(ran.document["commands"][f"predict guest's {name}"]["stderr"].split())
+        for name in ("bf16", "int8")
+    }
+    assert (NO_BF16 in said["bf16"]) is not ran.cpu.bf16
+    assert SATURATES not in said["bf16"]
+    assert (SATURATES in said["int8"]) is (ran.cpu.weight_bits < 8)
