@@ -19,7 +19,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from mahtrt.cuda import NEED_GPU, CudaProbe, probe_cuda
-from mahtrt.machine import Machine, describe_machine, package_version
+from mahtrt.machine import ISA_LIMIT, Machine, describe_machine, isa_limit, package_version
+from mahtrt.targets.cpu import weight_bits_here
 from mahtrt.targets.table import all_targets
 from mahtrt.targets.target import Host, has_module
 
@@ -117,43 +118,58 @@ def _cpu_checks(machine: Machine) -> list[Check]:
     quota = f", limited to {machine.cpu_quota:g} CPUs' time" if machine.cpu_quota else ""
     memory = f", {machine.memory_gib:g} GiB" if machine.memory_gib else ""
     what = f"{machine.cpu}, {machine.cores_usable} usable cores{quota}{memory}"
-    isa = set(machine.isa)
     return [
         Check("cpu", "ok", what, group="machine"),
+        *_limit_check(),
         Check("python", "ok", f"{machine.python} on {machine.system}", group="machine"),
-        _int8_check(isa, machine.architecture),
-        _bf16_check(isa),
+        _int8_check(machine),
+        _bf16_check(machine),
     ]
 
 
-def _int8_check(isa: set[str], architecture: str) -> Check:
-    name = "int8 instructions"
-    if "amx-int8" in isa:
-        return Check(name, "ok", "AMX: tile products, the fastest INT8 on a CPU", group="machine")
-    if "vnni" in isa:
-        return Check(name, "ok", "VNNI: INT8 several times faster than FP32", group="machine")
-    if isa & {"i8mm", "dotprod"}:
-        return Check(name, "ok", "ARM dot product: INT8 faster than FP32", group="machine")
+def _limit_check() -> list[Check]:
+    level = isa_limit()
+    if not level:
+        return []
+    what = f"the libraries are limited to {level} by the environment variable {ISA_LIMIT}"
+    fix = f"Unset {ISA_LIMIT} to use all that the CPU has."
+    return [Check("cpu limit", "warn", what, fix, group="machine")]
+
+
+def _int8_check(machine: Machine) -> Check:
+    """Which products INT8 takes, and how many bits of weights they multiply exactly."""
+    name, isa, bits = "int8 instructions", set(machine.isa), weight_bits_here(machine)
+    weights = f"weights of {bits} bits"
+    for has, why in (
+        ({"amx-int8"}, "AMX: tile products, the fastest INT8 on a CPU"),
+        ({"vnni"}, "VNNI: INT8 several times faster than FP32"),
+        ({"i8mm", "dotprod"}, "ARM dot product: INT8 faster than FP32"),
+    ):
+        if has & isa:
+            return Check(name, "ok", f"{why}; {weights}", group="machine")
     why = "no VNNI or AMX: INT8 runs, but gains less over FP32"
-    if architecture in ("x86_64", "AMD64"):
-        why += "; its 16-bit sums can saturate, so accuracy may differ from other CPUs"
     fix = "Let `mahtrt bench` decide between int8 and fp32 on this machine."
-    return Check(name, "warn", why, fix, group="machine")
+    if not isa:
+        why = "this system does not tell what the CPU has"
+        if bits < 8:
+            fix = "If the CPU has VNNI, build with --weight-bits 8."
+    if bits < 8:
+        weights += ", since 16-bit sums would saturate with 8"
+    return Check(name, "warn", f"{why}; {weights}", fix, group="machine")
 
 
-def _bf16_check(isa: set[str]) -> Check:
+def _bf16_check(machine: Machine) -> Check:
+    """What a BF16 engine, and the rest of an INT8 engine, computes in."""
     name = "bf16 instructions"
-    if "amx-bf16" in isa:
-        return Check(name, "ok", "AMX: about four times as fast as FP32", group="machine")
-    if "bf16" in isa:
-        return Check(name, "ok", "native BF16 products", group="machine")
-    return Check(
-        name,
-        "warn",
-        "none: a BF16 engine runs in FP32 or slower",
-        "Prefer int8 or fp32 engines on this machine.",
-        group="machine",
-    )
+    if machine.multiplies_bf16:
+        speed = "AMX: about four times as fast as FP32" if "amx-bf16" in machine.isa else "native"
+        what = f"{speed}; OpenVINO's BF16 engines use it, and its INT8 engines beside INT8"
+        if "avx512" not in machine.isa:
+            what = "native; whether OpenVINO uses it on this architecture was never tried"
+        return Check(name, "ok", what, group="machine")
+    why = "none: BF16 engines are rounded as BF16 and computed in FP32, no faster than FP32"
+    fix = "Prefer int8 or fp32 engines on this machine."
+    return Check(name, "warn", why, fix, group="machine")
 
 
 def _cuda_check(cuda: CudaProbe) -> Check:
@@ -233,7 +249,7 @@ def _onnxruntime_conflict(version_of: Lookup) -> list[Check]:
 def _capabilities(
     machine: Machine, needs: dict[str, list[Requirement]], usable: set[str], version_of: Lookup
 ) -> list[Check]:
-    int8_status = _int8_check(set(machine.isa), machine.architecture).status
+    int8_status = _int8_check(machine).status
     runtime, export = ({need.name for need in needs.get(role, ())} for role in (RUNTIME, "export"))
     ort = {"onnxruntime"}
     able = [

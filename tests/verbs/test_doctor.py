@@ -3,15 +3,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
 import pytest
+from cpus import Cpu
 from packaging.specifiers import SpecifierSet
 from rendering import text_of
 
 from mahtrt.cuda import CudaProbe
-from mahtrt.machine import Machine
+from mahtrt.machine import ISA_LIMIT, Machine
 from mahtrt.targets.tensorrt.flavours import FLAVOURS
 from mahtrt.verbs import diagnosis
 from mahtrt.verbs.diagnosis import Check, DoctorResult, doctor
@@ -165,15 +167,41 @@ def test_the_gpu_build_is_not_advised_on_top_of_the_other() -> None:
     assert fix == "pip uninstall -y onnxruntime && pip install 'mahtrt[gpu]'"
 
 
-def test_what_the_cpu_means_for_int8_and_bf16() -> None:
-    plain = look(isa=("avx2",))
-    assert plain["int8 instructions"].status == "warn"
-    assert "saturate" in plain["int8 instructions"].detail
-    assert plain["bf16 instructions"].status == "warn"
-    assert plain["run openvino int8"].status == "warn"
-    assert "VNNI" in look(isa=("avx2", "vnni"))["int8 instructions"].detail
-    assert "AMX" in look()["int8 instructions"].detail
-    assert look(isa=("neon", "i8mm", "bf16"))["bf16 instructions"].status == "ok"
+@pytest.mark.parametrize(
+    ("kind", "int8", "bf16"),
+    [
+        ("avx2", "no VNNI or AMX: INT8 runs, but gains less", "none: BF16 engines are rounded"),
+        ("avx512", "no VNNI or AMX: INT8 runs, but gains less", "none: BF16 engines are rounded"),
+        ("avx-vnni", "VNNI: INT8 several times", "none: BF16 engines are rounded"),
+        ("vnni", "VNNI: INT8 several times", "none: BF16 engines are rounded"),
+        ("bf16", "VNNI: INT8 several times", "native; OpenVINO's BF16 engines use it"),
+        ("amx", "AMX: tile products", "AMX: about four times"),
+        ("arm", "ARM dot product", "none: BF16 engines are rounded"),
+        ("arm-bf16", "ARM dot product", "native; whether OpenVINO uses it"),
+        ("mac", "this system does not tell", "none: BF16 engines are rounded"),
+        ("windows", "this system does not tell", "none: BF16 engines are rounded"),
+    ],
+)
+def test_which_path_the_cpu_takes(
+    kind: str, int8: str, bf16: str, cpu: Callable[[str], Cpu]
+) -> None:
+    bits = cpu(kind).weight_bits
+    found = {check.name: check for check in doctor(cuda=NO_CUDA).checks}
+    products, floats = found["int8 instructions"], found["bf16 instructions"]
+    assert products.detail.startswith(int8)
+    assert f"weights of {bits} bits" in products.detail
+    assert ("saturate" in products.detail) is (bits == 7)
+    assert floats.detail.startswith(bf16)
+    for check, works_best in ((products, ("VNNI", "AMX", "ARM")), (floats, ("native", "AMX"))):
+        assert check.status == ("ok" if check.detail.startswith(works_best) else "warn")
+    assert found["run openvino int8"].status == products.status
+
+
+def test_a_limit_of_the_libraries_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ISA_LIMIT, "avx2")
+    check = look()["cpu limit"]
+    assert "limited to AVX2" in check.detail
+    assert check.fix.startswith("Unset ONEDNN_MAX_CPU_ISA")
 
 
 @pytest.mark.parametrize(
