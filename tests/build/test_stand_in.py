@@ -47,7 +47,7 @@ def test_an_engine_that_passed_stands_in(
     found, note = _stand_in(bundle, default)
     assert found.target != default.target
     assert note is not None
-    assert default.name in note
+    assert f"{default.name}, cannot run here: {default.target} is not installed" in note
     assert found.name in note
 
 
