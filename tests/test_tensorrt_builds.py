@@ -3,7 +3,7 @@
 What is real here: the widths and depths of all four variants, both encoders and both bottlenecks;
 the export with its passes, the half-precision and Q/DQ graphs, ranges measured on an image; and the
 builder, TensorRT-RTX's own, which needs no GPU. What is smaller than in the table under
-``experiments/results/``, to take minutes and not half an hour: the input is 288 pixels wide (a
+``benchmarks/results/``, to take minutes and not half an hour: the input is 288 pixels wide (a
 token grid of 9x9, which windows of 8 do not divide), INT8 is calibrated on one phantom, and one
 plan is built for SM86, SM89 and SM120 together instead of one plan each. The weights are random in
 both. No plan is run.
