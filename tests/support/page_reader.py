@@ -1,0 +1,213 @@
+"""A reader of bundles that was written from docs/bundle-format.md alone, with the standard library.
+
+    python page_reader.py BUNDLE
+
+prints one JSON document: what the manifest says, and the golden vectors with their input tensors.
+Nothing of mahtrt is imported, so that the page has to say all that a reader needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+Plane = list[list[float]]
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest, after its own digest was checked."""
+    raw = (folder / "manifest.json").read_bytes()
+    assert raw[-4:] == b'"\n}\n'
+    assert raw[:-68].endswith(b'"sha256": "')
+    zeroed = raw[:-68] + b"0" * 64 + raw[-4:]
+    assert hashlib.sha256(zeroed).hexdigest().encode() == raw[-68:-4]
+    manifest: dict[str, Any] = json.loads(raw)
+    assert manifest["schema"] == "mahtrt.bundle/2"
+    return manifest
+
+
+def check_file(folder: Path, manifest: dict[str, Any], path: str) -> bytes:
+    """The bytes of a file whose path, size and digest are right."""
+    assert path
+    assert not set(path) & set("\\:\0")
+    assert not {"", ".", ".."} & set(path.split("/"))
+    (record,) = (each for each in manifest["files"] if each["path"] == path)
+    data = (folder / path).read_bytes()
+    assert (len(data), hashlib.sha256(data).hexdigest()) == (record["size"], record["sha256"])
+    return data
+
+
+def default_engine(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The engine to open."""
+    (engine,) = (e for e in manifest["engines"] if e["name"] == manifest["default_engine"])
+    return dict(engine)
+
+
+def read_png(data: bytes, shape: list[int], dtype: str) -> list[Plane]:
+    """The planes of a PNG image: one, or R, G and B."""
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    chunks: list[tuple[bytes, bytes]] = []
+    at = 8
+    while at < len(data):
+        size, kind = struct.unpack(">I4s", data[at : at + 8])
+        chunks.append((kind, data[at + 8 : at + 8 + size]))
+        at += size + 12
+    columns, rows, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", chunks[0][1])
+    planes = 3 if len(shape) == 3 else 1
+    assert (rows, columns) == tuple(shape[:2])
+    assert (depth, colour) == ({"uint8": 8, "uint16": 16}[dtype], {1: 0, 3: 2}[planes])
+    assert not interlace
+    lines = _unfiltered(
+        zlib.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT")),
+        columns * planes * depth // 8,
+        planes * depth // 8,
+    )
+    code = f">{columns * planes}{'BH'[depth // 8 - 1]}"
+    samples = [struct.unpack(code, line) for line in lines]
+    return [[list(row[plane::planes]) for row in samples] for plane in range(planes)]
+
+
+def _unfiltered(data: bytes, line_bytes: int, pixel_bytes: int) -> list[bytes]:
+    """The lines of a PNG image without their filters."""
+    lines, above = [], bytes(line_bytes)
+    for start in range(0, len(data), line_bytes + 1):
+        kind, line = data[start], bytearray(data[start + 1 : start + 1 + line_bytes])
+        for i in range(line_bytes):
+            left = line[i - pixel_bytes] if i >= pixel_bytes else 0
+            corner = above[i - pixel_bytes] if i >= pixel_bytes else 0
+            line[i] = (line[i] + _predicted(kind, left, above[i], corner)) & 255
+        above = bytes(line)
+        lines.append(above)
+    return lines
+
+
+def _predicted(kind: int, left: int, above: int, corner: int) -> int:
+    paeth = min((left, above, corner), key=lambda near: abs(left + above - corner - near))
+    return (0, left, above, (left + above) // 2, paeth)[kind]
+
+
+def input_tensor(planes: list[Plane], dtype: str, spec: dict[str, Any]) -> list[Plane]:
+    """The channels of the input tensor."""
+    full = {"uint8": 255, "uint16": 65535}[dtype]
+    if spec["channels"] == 1 and len(planes) == 3:
+        lines = zip(*planes, strict=True)
+        planes = [[[_gray(*map(int, rgb)) for rgb in zip(*line, strict=True)] for line in lines]]
+    (rows, columns), (h, w) = (len(planes[0]), len(planes[0][0])), spec["size"]
+    new_h, new_w = h, w
+    if spec["resize"] != "stretch":
+        choose = min if spec["resize"] == "letterbox" else max
+        s = choose(h / rows, w / columns)
+        new_h, new_w = max(1, round(rows * s)), max(1, round(columns * s))
+    if (new_h, new_w) != (rows, columns):
+        shrinks = new_h <= rows and new_w <= columns
+        kind = (
+            "linear" if spec["interpolation"] == "area" and not shrinks else spec["interpolation"]
+        )
+        down, across = _weights(kind, rows, new_h), _weights(kind, columns, new_w)
+        planes = [_resized(plane, down, across, full) for plane in planes]
+    top, left = math.floor((h - new_h) / 2), math.floor((w - new_w) / 2)
+    pad = round(spec["pad_value"] * full)
+    channels = []
+    for channel in range(spec["channels"]):
+        order = channel if spec["color_order"] != "bgr" else 2 - channel
+        plane = planes[order if len(planes) == 3 else 0]
+        gain = _float32(1 / (full * spec["std"][channel]))
+        shift = _float32(-spec["mean"][channel] / spec["std"][channel])
+        placed = [[_sample(plane, i - top, j - left, pad) for j in range(w)] for i in range(h)]
+        channels.append([[_float32(_float32(v * gain) + shift) for v in row] for row in placed])
+    return channels
+
+
+def _gray(red: int, green: int, blue: int) -> int:
+    return (9798 * red + 19235 * green + 3735 * blue + 16384) >> 15
+
+
+def _sample(plane: Plane, row: int, column: int, pad: float) -> float:
+    inside = 0 <= row < len(plane) and 0 <= column < len(plane[0])
+    return plane[row][column] if inside else pad
+
+
+def _weights(kind: str, size: int, new: int) -> list[dict[int, float]]:
+    """Of each new pixel along an axis: which old pixels it is made of."""
+    found = []
+    for i in range(new):
+        centre = (i + 0.5) * size / new - 0.5
+        f = math.floor(centre)
+        if kind == "area":
+            low, high = i * size / new, (i + 1) * size / new
+            pixels = range(math.floor(low), min(size, math.ceil(high)))
+            parts = [(j, (min(high, j + 1) - max(low, j)) / (high - low)) for j in pixels]
+        elif kind == "linear":
+            parts = [(f, 1 - (centre - f)), (f + 1, centre - f)]
+        elif kind == "cubic":
+            parts = [(j, _cubic(abs(centre - j))) for j in range(f - 1, f + 3)]
+        else:
+            parts = [(math.floor((i + 0.5) * size / new), 1.0)]
+        weights: dict[int, float] = {}
+        for j, weight in parts:
+            inside = min(max(j, 0), size - 1)
+            weights[inside] = weights.get(inside, 0.0) + weight
+        found.append(weights)
+    return found
+
+
+def _cubic(d: float, a: float = -0.75) -> float:
+    if d <= 1:
+        return ((a + 2) * d - (a + 3)) * d * d + 1
+    return ((d - 5) * d + 8) * d * a - 4 * a if d < 2 else 0.0
+
+
+def _resized(
+    plane: Plane, down: list[dict[int, float]], across: list[dict[int, float]], full: int
+) -> Plane:
+    wide = [[sum(row[j] * t for j, t in each.items()) for each in across] for row in plane]
+    exact = [
+        [sum(wide[i][column] * t for i, t in each.items()) for column in range(len(across))]
+        for each in down
+    ]
+    return [[min(max(round(v), 0), full) for v in row] for row in exact]
+
+
+def _float32(value: float) -> float:
+    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+
+
+def read_golden(folder: Path, manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """Name, planes, landmarks and input tensor of every golden vector."""
+    found = []
+    for record in manifest["golden"]["images"]:
+        planes = read_png(
+            check_file(folder, manifest, record["image"]), record["shape"], record["dtype"]
+        )
+        raw = check_file(folder, manifest, record["points"])
+        values = struct.unpack(f"<{2 * len(manifest['spec']['landmarks'])}f", raw)
+        points = list(zip(values[::2], values[1::2], strict=True))
+        tensor = input_tensor(planes, record["dtype"], manifest["spec"]["input"])
+        found.append({"name": record["name"], "planes": planes, "points": points, "tensor": tensor})
+    return found
+
+
+def main(folder: Path) -> None:
+    """Print what was read."""
+    manifest = read_manifest(folder)
+    engine = default_engine(manifest)
+    sizes = {
+        role: len(check_file(folder, manifest, path)) for role, path in engine["files"].items()
+    }
+    document = {
+        "engine": engine["name"],
+        "target": engine["target"],
+        "sizes": sizes,
+        "golden": read_golden(folder, manifest),
+    }
+    print(json.dumps(document))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
