@@ -34,6 +34,7 @@ def test_the_verbs_of_the_command_line_are_those_of_python() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_verb_keeps_its_name_beside_a_package_of_that_name() -> None:
     """In a process of its own: here, all of it is imported already."""
     subprocess.run([sys.executable, "-c", IMPORT_EVERYTHING], check=True)
@@ -54,6 +55,7 @@ def test_type_checkers_are_told_of_the_same_names() -> None:
     }
 
 
+@pytest.mark.slow
 def test_every_module_can_be_imported() -> None:
     for module in pkgutil.walk_packages(mahtrt.__path__, "mahtrt."):
         importlib.import_module(module.name)

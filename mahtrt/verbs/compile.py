@@ -41,9 +41,10 @@ class CompileArguments(TensorRtArguments):
 
 @as_command
 def command(arguments: CompileArguments) -> None:
-    """Compile the graphs of a bundle for this host, and check the engines.
+    """Compile the graphs of a bundle for this host.
 
-    Needs no calibration images, no PyTorch and no onnx package.
+    The engines are checked on the bundle's golden images. Calibration images, PyTorch and the onnx
+    package are not needed.
     """
     from mahtrt.build.compile import CompileOptions, compile
 

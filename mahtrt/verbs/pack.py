@@ -23,7 +23,10 @@ class PackArguments:
 
 @as_command
 def command(arguments: PackArguments) -> None:
-    """Write a bundle with one engine, its graph, its verdict and the golden images."""
+    """Keep only what one engine of a bundle needs.
+
+    The new bundle has the engine, its graph, its verdict and the golden images.
+    """
     from mahtrt.bundle.pack import PackOptions, pack
 
     result = pack(PackOptions(arguments.bundle, arguments.out, arguments.engine))

@@ -1,4 +1,4 @@
-"""The command line: help, small verbs, and the exit codes of the gates."""
+"""The command line: small verbs, and the exit codes of the gates."""
 
 from __future__ import annotations
 
@@ -11,21 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer
 from foreign_network import POINTS, ForeignNetwork, run
 from typer.testing import Result
 
-import mahtrt
 from mahtrt.build import judge as judge_module
-from mahtrt.cli import app
 from mahtrt.models import summary
 from mahtrt.targets.target import has_module
 
 pytestmark = pytest.mark.slow
-
-# Names and meanings are a contract; more may be added.
-VERBS = {"demo", "models", "export", "build", "bench", "predict", "verify", "doctor", "train"}
-COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,38 +33,6 @@ def check_error(result: Result, exit_code: int, *mentions: str) -> None:
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, result.stderr
     assert all(mention in errors[0] for mention in mentions), errors[0]
-
-
-def test_every_verb_is_there() -> None:
-    assert set(COMMANDS) >= VERBS
-
-
-def test_help() -> None:
-    result = run("--help")
-    assert result.exit_code == 0
-    assert all(verb in result.stdout for verb in VERBS)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_every_command(command: str) -> None:
-    result = run(command, "--help")
-    assert result.exit_code == 0, result.output
-    assert f"mahtrt {command}" in result.stdout or f" {command} " in result.stdout
-    assert result.stderr == ""
-
-
-def test_without_arguments_it_shows_the_help() -> None:
-    assert "Commands:" in run().output
-
-
-def test_version() -> None:
-    result = run("--version")
-    assert (result.exit_code, result.stdout.strip()) == (0, mahtrt.__version__)
-
-
-def test_an_unknown_command_or_option_is_a_usage_error() -> None:
-    assert run("fly").exit_code == 2
-    assert run("verify", "--fly", "x").exit_code == 2
 
 
 def test_doctor_json() -> None:
