@@ -28,22 +28,22 @@ def _type_hints(cls: Any) -> dict[str, Any]:
 def read_json(
     text: str | bytes, where: str, what: str, *, error: type[MahtrtError] = SpecError, fix: str = ""
 ) -> Any:
-    """The value of a JSON text; the only place that parses JSON of unknown origin.
+    """The value of a JSON text: every JSON that mahtrt writes is parsed here.
 
     Args:
-        text: UTF-8.
+        text: The text, in UTF-8 where it is bytes.
         where: Where the text came from, for messages.
         what: What it should hold, for messages.
         error: What to raise.
         fix: What the user can do, for messages.
 
     Raises:
-        MahtrtError: ``error``, for text that is not JSON, numbers that are not finite, and tables
-            that name a field twice.
+        MahtrtError: ``error``, for text that is not JSON or nested too deep, for NaN and infinity,
+            and for tables that name a field twice.
     """
     try:
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_table)
-    except ValueError as cause:  # bad UTF-8 too
+    except (ValueError, RecursionError) as cause:  # bad UTF-8 is a ValueError too
         got = f"text that is not JSON ({cause})"
         raise error(where, got=got, expected=what, fix=fix) from cause
 

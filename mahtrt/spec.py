@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mahtrt.errors import SpecError
-from mahtrt.schema import check_schema, dataclass_from
+from mahtrt.schema import check_schema, dataclass_from, read_json
 
 SCHEMA = "mahtrt.spec/1"
 
@@ -153,11 +153,7 @@ def spec_from_dict(data: Mapping[str, Any], *, where: str = "spec") -> ModelSpec
 
 def spec_from_json(text: str, *, where: str = "spec") -> ModelSpec:
     """Build a spec from the JSON text of :meth:`ModelSpec.to_json`."""
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SpecError(where, got=f"text that is not JSON ({error})", expected="a spec") from error
-    return spec_from_dict(data, where=where)
+    return spec_from_dict(read_json(text, where, "a spec"), where=where)
 
 
 def load_spec(path: Path) -> ModelSpec:
@@ -168,10 +164,11 @@ def load_spec(path: Path) -> ModelSpec:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        data = None if path.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise SpecError(str(path), got=str(error), expected="a spec as TOML or JSON") from error
-    return spec_from_dict(data, where=str(path))
+    where = str(path)
+    return spec_from_json(text, where=where) if data is None else spec_from_dict(data, where=where)
 
 
 def _check_values(spec: ModelSpec, where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from mahtrt.errors import IntegrityError, SpecError
-from mahtrt.schema import check_schema, dataclass_from
+from mahtrt.schema import check_schema, dataclass_from, plain, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +67,34 @@ def test_schemas() -> None:
             check_schema(got, "x/1", "here")
     with pytest.raises(IntegrityError, match="expected x/1 to x/3"):
         check_schema("x/4", "x/3", "here")
+
+
+@pytest.mark.parametrize(
+    ("text", "got"),
+    [
+        ("", "Expecting value"),
+        ("{", "Expecting property name"),
+        (b"\xff", "can't decode"),
+        ('{"a": NaN}', "NaN, which JSON does not have"),
+        ('{"a": [-Infinity]}', "-Infinity, which JSON does not have"),
+        ('[{"a": 1, "b": 2, "a": 3}]', "field 'a' twice"),
+        ("[" * 100_000, "recursion"),
+    ],
+)
+def test_json_that_cannot_be_used(text: str | bytes, got: str) -> None:
+    with pytest.raises(IntegrityError, match=f"here: got text that is not JSON .*{got}") as caught:
+        read_json(text, "here", "a table", error=IntegrityError, fix="Copy it again.")
+    assert str(caught.value).endswith("expected a table. Copy it again.")
+
+
+def test_plain_data_are_what_json_has() -> None:
+    outer = Outer("b", Inner((1, 2), float("nan")), (Inner((3, 4)),), free={"n": (1, float("inf"))})
+    text = json.dumps(plain(outer), allow_nan=False)
+    assert read_json(text, "here", "a table") == {
+        "kind": "b",
+        "inner": {"size": [1, 2], "rate": None},
+        "many": [{"size": [3, 4], "rate": 1.0}],
+        "text": None,
+        "words": {},
+        "free": {"n": [1, None]},
+    }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import os
 import shutil
 import sys
@@ -29,7 +28,8 @@ from mahtrt.bundle.manifest import (
     text_of_manifest,
 )
 from mahtrt.digest import sha256_of_file
-from mahtrt.errors import DataError, IntegrityError, UsageError
+from mahtrt.errors import DataError, IntegrityError, MahtrtError, UsageError
+from mahtrt.schema import read_json
 from mahtrt.spec import ModelSpec
 
 
@@ -300,9 +300,10 @@ def _files_of(root: Path) -> list[tuple[str, Path]]:
 
 def _claims_to_be_bundle(path: Path) -> bool:
     """Whether a manifest there has a bundle's schema, whatever its version or state."""
+    place = path / MANIFEST_NAME
     try:
-        data = json.loads((path / MANIFEST_NAME).read_bytes())
-    except (OSError, ValueError):
+        data = read_json(place.read_bytes(), str(place), "a manifest")
+    except (OSError, MahtrtError):
         return False
     schema = data.get("schema") if isinstance(data, dict) else None
     return str(schema).startswith(SCHEMA.partition("/")[0] + "/")

@@ -5,7 +5,6 @@ Everything is told from the file. Nodes inside If and Loop bodies are not looked
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto
 
+from mahtrt.errors import MahtrtError
 from mahtrt.graph.flops import flops_by_node
 from mahtrt.graph.index import GraphIndex, attribute, opset_of, scope_of
 from mahtrt.graph.layer_precision import (
@@ -27,6 +27,7 @@ from mahtrt.graph.layer_precision import (
     stored_weights,
     type_of,
 )
+from mahtrt.schema import read_json
 
 # Metadata of an export or a build -> the field of the summary that holds it.
 RECORDS = {
@@ -301,8 +302,8 @@ def _records(model: onnx.ModelProto) -> dict[str, Any]:
     for entry in model.metadata_props:
         if entry.key in RECORDS:
             try:
-                found[RECORDS[entry.key]] = json.loads(entry.value)
-            except ValueError:
+                found[RECORDS[entry.key]] = read_json(entry.value, entry.key, "a record")
+            except MahtrtError:
                 found[RECORDS[entry.key]] = entry.value
     return found
 

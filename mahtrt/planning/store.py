@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.atomic import write_text_atomic
+from mahtrt.errors import MahtrtError
+from mahtrt.schema import read_json
 
 _FOLDER = "sensitivity"
 _VERSION = 1  # of the way of measuring: raised when old files must not be used
@@ -50,10 +52,11 @@ class LandmarkStore:
         if self._folder is None:
             return None
         try:
-            data = json.loads(self._place(key).read_text(encoding="utf-8"))
+            place = self._place(key)
+            data = read_json(place.read_bytes(), str(place), "landmarks")
             points = np.array(data["points_px"], np.float64)
             spread = np.array(data["spread_px"], np.float64)  # null becomes NaN
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, MahtrtError, ValueError, KeyError, TypeError):
             return None
         if points.ndim != 3 or points.shape[2] != 2 or spread.shape != points.shape[:2]:
             return None

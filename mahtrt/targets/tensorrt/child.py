@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from mahtrt.errors import MahtrtError
-from mahtrt.schema import check_schema, dataclass_from
+from mahtrt.schema import check_schema, dataclass_from, read_json
 from mahtrt.targets.tensorrt import soft_argmax
 from mahtrt.targets.tensorrt.cache import read_timing_cache, write_timing_cache
 from mahtrt.targets.tensorrt.flavours import find_flavour, load_flavour
@@ -77,7 +77,7 @@ def request_from_json(text: str, where: str) -> Request:
         IntegrityError: Another schema.
         SpecError: An unknown field, or a value of another type.
     """
-    data = json.loads(text)
+    data = read_json(text, where, "a request")
     check_schema(str(data.get("schema")), SCHEMA, where)
     return dataclass_from(Request, data, where)
 
