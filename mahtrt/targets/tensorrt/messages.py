@@ -70,7 +70,7 @@ CAUSES = (
     ),
     Cause(
         r"model->ParseFromCodedStream|MODEL_DESERIALIZE_FAILED|Failed to parse the ONNX",
-        "a file that is no whole ONNX",
+        "a file that is not a whole ONNX",
         "an ONNX graph",
         "Export or copy it again: it was cut short, or is something else.",
     ),

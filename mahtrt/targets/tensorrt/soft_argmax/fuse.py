@@ -59,7 +59,7 @@ def fuse_soft_argmax(model: onnx.ModelProto) -> onnx.ModelProto:
         model: FP32, FP16, BF16 or with Q/DQ. It is left as it is.
 
     Raises:
-        ModelError: There is no soft-argmax in it that the node could stand for.
+        ModelError: It has no soft-argmax that the node could stand for.
     """
     fused = ir.from_proto(model)
     if not FuseSoftArgmaxPass()(fused):
