@@ -105,24 +105,21 @@ class Calibrated:
         )
 
 
-def calibrate(  # noqa: PLR0913
+def calibrate(
     graph: GraphFile,
     calib: NetworkTensors,
     plan: Plan,
     options: CalibrationOptions,
     progress: StageProgress,
-    *,
     ranges: Ranges | None = None,
-    weight_bits: int = 8,
 ) -> Calibrated:
     """Calibrate a plan on images.
 
     Args:
         graph: The floating-point export.
-        plan: With at least one INT8 block.
-        progress: Told of images.
-        ranges: What was seen of this graph on these images, where that was collected before.
-        weight_bits: For the trials of ``auto``.
+        plan: Plan with at least one INT8 block.
+        progress: Display that is told of images.
+        ranges: Ranges of this graph on these images, where they were collected before.
 
     Raises:
         UsageError: A plan without INT8.
@@ -147,9 +144,17 @@ def calibrate(  # noqa: PLR0913
             threads=options.threads,
         )
     method: Any = options.method
-    choice = None
+    choice: MethodChoice | None = None
     if method == AUTO_METHOD:
-        choice = _choose(graph, calib, plan, ranges, options, progress, weight_bits)
+        few = np.stack(list(calib.spread_out(CHOICE_IMAGES)))
+        choice = choose_methods(
+            graph.proto,
+            ranges,
+            plan,
+            LandmarkError(graph, few, options.threads),
+            weight_bits=options.trial_bits,
+            progress=lambda done, of: progress("choosing methods", done, of),
+        )
         method = methods_by_tensor(tensor_classes(graph.proto, plan), choice.methods)
     card = make_card(_restricted(ranges, tensors), method)
     return Calibrated(graph, plan, ranges, method, card, choice)
@@ -158,27 +163,6 @@ def calibrate(  # noqa: PLR0913
 def _restricted(ranges: Ranges, tensors: tuple[str, ...] | list[str]) -> Ranges:
     """Only what the plan reads: a planner's ranges cover every block."""
     return dataclasses.replace(ranges, tensors={name: ranges.tensors[name] for name in tensors})
-
-
-def _choose(  # noqa: PLR0913
-    graph: GraphFile,
-    calib: NetworkTensors,
-    plan: Plan,
-    ranges: Ranges,
-    options: CalibrationOptions,
-    progress: StageProgress,
-    weight_bits: int,
-) -> MethodChoice:
-    few = np.stack(list(calib.spread_out(CHOICE_IMAGES)))
-    error = LandmarkError(graph, few, options.threads)
-    return choose_methods(
-        graph.proto,
-        ranges,
-        plan,
-        error,
-        weight_bits=weight_bits,
-        progress=lambda done, of: progress("choosing methods", done, of),
-    )
 
 
 class LandmarkError:

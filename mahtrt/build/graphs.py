@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,10 +131,9 @@ def _calibrated(
         request.graph,
         choice.calib,
         choice.plan,
-        options.calibration,
+        replace(options.calibration, trial_bits=bits[0]),
         progress,
-        ranges=choice.planned.attribution.network.recipe.ranges if choice.planned else None,
-        weight_bits=bits[0],
+        choice.planned.attribution.network.recipe.ranges if choice.planned else None,
     )
     if options.bias_correction:
         for each in bits:

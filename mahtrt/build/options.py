@@ -26,11 +26,13 @@ class CalibrationOptions:
             tensors what moves landmarks least.
         percentile: What ``percentile`` keeps.
         threads: Threads of one inference; None leaves their number to the runtime.
+        trial_bits: Bits of INT8 weights in the trials of ``auto``.
     """
 
     method: str = "minmax"
     percentile: float | None = None
     threads: int | None = None
+    trial_bits: int = 8
 
 
 def check_calibration(options: CalibrationOptions) -> None:

@@ -21,7 +21,7 @@ from mahtrt.schema import check_schema, dataclass_from, read_json
 SCHEMA = "mahtrt.plan/1"
 PLAN_NAME = "plan.json"  # in a bundle
 
-Precision = Literal["int8", "float"]
+BlockPrecision = Literal["int8", "float"]
 
 # What a planner adds to a block; a plan made by rules alone does not have them.
 _MEASURED = ("gain_ms", "cost_px")
@@ -45,7 +45,7 @@ class Block:
     """
 
     name: str
-    precision: Precision
+    precision: BlockPrecision
     reason: str
     flops_share: float
     nodes: tuple[str, ...]

@@ -35,7 +35,7 @@ _LARGEST: Mapping[int, float] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class UnfitTensor:
     """A node that gave values which are not finite.
 
     Attributes:
@@ -53,7 +53,7 @@ class Finding:
 
 def check_finite(
     model: onnx.ModelProto, images: Iterable[NDArray[np.float32]], *, threads: int | None = None
-) -> list[Finding]:
+) -> list[UnfitTensor]:
     """Run images and name every node whose output is not finite, in the order of the graph.
 
     Args:
@@ -80,7 +80,7 @@ def check_finite(
     largest = np.fmax.reduce([each[:, 0] for each in seen])
     has_nan = np.any([each[:, 1] for each in seen], axis=0)
     return [
-        Finding(node, tensor, what, float(top))
+        UnfitTensor(node, tensor, what, float(top))
         for (tensor, node), top, nan in zip(makers.items(), largest, has_nan, strict=True)
         if (what := _trouble(_LARGEST[types[tensor]], float(top), bool(nan)))
     ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "mahtrt.inspect/1"
 
-Kind = Literal["onnx", "bundle", "plan"]
+FileKind = Literal["onnx", "bundle", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Inspection:
         top: How many of the largest layers are shown.
     """
 
-    kind: Kind
+    kind: FileKind
     name: str
     size: int
     top: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,10 +119,9 @@ def calibrate(options: CalibrateOptions, progress: StageProgress = silent) -> Ca
         graph,
         images,
         plan,
-        options.calibration,
+        replace(options.calibration, trial_bits=bits),
         progress,
-        ranges=measured.network.recipe.ranges if measured else None,
-        weight_bits=bits,
+        measured.network.recipe.ranges if measured else None,
     )
     sensitivity = measured.sensitivity if measured else None
     return CalibrateResult(found.card, sensitivity, _write(options.out, found, sensitivity))

@@ -10,7 +10,7 @@ from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges
 from mahtrt.errors import DataError, ModelError
-from mahtrt.graph.finite import Finding, check_finite
+from mahtrt.graph.finite import UnfitTensor, check_finite
 from mahtrt.precision.half import to_half
 
 ONES = [np.ones((3, 32, 32), np.float32)]
@@ -55,7 +55,7 @@ def test_nan_and_infinity_are_told_apart() -> None:
     zero = b.constant("zero", np.array(0, np.float32))
     x = b.op("Div", ["image", zero], "infinite")
     found = check_finite(b.model({"y": b.op("Mul", [x, zero], "nan")}), ONES, threads=1)
-    assert found[0] == Finding("infinite", "infinite_out", "infinite", float("inf"))
+    assert found[0] == UnfitTensor("infinite", "infinite_out", "infinite", float("inf"))
     assert [(f.node, f.what) for f in found] == [
         ("infinite", "infinite"),
         ("nan", "nan"),
