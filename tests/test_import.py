@@ -91,7 +91,7 @@ DEPLOYMENT_CORE = {
     *(f"mahtrt.{name}" for name in ("schema", "spec")),
     *("mahtrt.data", "mahtrt.data.area_mean", "mahtrt.data.preprocess"),
     *("mahtrt.bundle", "mahtrt.bundle.bundle", "mahtrt.bundle.manifest"),
-    *("mahtrt.bundle.records", "mahtrt.bundle.version1"),
+    *("mahtrt.bundle.origin", "mahtrt.bundle.records", "mahtrt.bundle.version1"),
     *("mahtrt.measure", "mahtrt.measure.displacement"),
     *("mahtrt.targets", "mahtrt.targets.artifact", "mahtrt.targets.backend", "mahtrt.targets.cpu"),
     *("mahtrt.targets.graph_kinds", "mahtrt.targets.layers", "mahtrt.targets.table"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mahtrt.bundle.records import CalibrationRecord
+from mahtrt.bundle.origin import CalibrationRecord
 from mahtrt.data.subset import NetworkTensors, spread_out
 from mahtrt.precision.float_graph import float_graph
 from mahtrt.progress import StageProgress

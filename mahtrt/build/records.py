@@ -9,12 +9,12 @@ from typing import Any
 
 from mahtrt.benchmarks.report import BenchReport, Row
 from mahtrt.bundle.manifest import EngineRecord, GraphRecord
+from mahtrt.bundle.origin import ProvenanceRecord
 from mahtrt.bundle.records import (
     AccuracyRecord,
     BudgetsRecord,
     GateRecord,
     LatencyRecord,
-    ProvenanceRecord,
     VerdictRecord,
 )
 from mahtrt.graph.graph_file import GraphFile

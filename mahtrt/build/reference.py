@@ -12,7 +12,7 @@ from mahtrt.build.engines import BuiltEngine
 from mahtrt.build.graphs import Graphs
 from mahtrt.build.request import Request
 from mahtrt.bundle.manifest import EngineRecord
-from mahtrt.bundle.records import ParityRecord
+from mahtrt.bundle.origin import ParityRecord
 from mahtrt.machine import package_versions
 from mahtrt.runtime.session import Session
 from mahtrt.spec import ModelSpec

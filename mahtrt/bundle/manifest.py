@@ -16,16 +16,14 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from mahtrt.bundle import version1
+from mahtrt.bundle.origin import CalibrationRecord, ProvenanceRecord, SourceRecord
 from mahtrt.bundle.records import (
     AccuracyRecord,
     BuildRecord,
-    CalibrationRecord,
     DeviceRecord,
     GateRecord,
     LatencyRecord,
     Precision,
-    ProvenanceRecord,
-    SourceRecord,
     VerdictRecord,
 )
 from mahtrt.errors import IntegrityError, SpecError

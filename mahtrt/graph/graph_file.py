@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mahtrt.bundle.records import ParityRecord, SourceRecord
+from mahtrt.bundle.origin import ParityRecord, SourceRecord
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import ModelError, require
 from mahtrt.schema import dataclass_from, read_json

@@ -19,7 +19,7 @@ from mahtrt.progress import StageProgress, silent
 if TYPE_CHECKING:
     from mahtrt.graph.describe import GraphSummary
 
-SCHEMA = "mahtrt.inspect/1"
+SCHEMA = "mahtrt.inspect/2"
 
 FileKind = Literal["onnx", "bundle", "plan"]
 

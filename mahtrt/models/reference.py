@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mahtrt.bundle.records import SourceRecord
+from mahtrt.bundle.origin import SourceRecord
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import CheckpointError, MissingComponentError, UsageError, require
 from mahtrt.spec import ModelSpec

@@ -230,7 +230,7 @@ def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"({_pairs(value)})"
     if isinstance(value, (list, tuple)):
-        return " ".join(map(str, value))
+        return " ".join(map(_value, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from small_maht_net import SMALL, small_net
 
-from mahtrt.bundle.records import SourceRecord
+from mahtrt.bundle.origin import SourceRecord
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import CheckpointError, UsageError
 from mahtrt.models.checkpoint import save_checkpoint

@@ -12,7 +12,7 @@ import onnxruntime as ort
 import pytest
 from tiny_graphs import SIZE, Builder, smooth_images, soft_argmax, tiny_spec
 
-from mahtrt.bundle.records import SourceRecord
+from mahtrt.bundle.origin import SourceRecord
 from mahtrt.calibration.ranges import collect_ranges
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import DataError, ModelError

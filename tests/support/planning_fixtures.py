@@ -9,7 +9,7 @@ import onnx
 import pytest
 from tiny_graphs import landmark_net, smooth_images, tiny_spec
 
-from mahtrt.bundle.records import SourceRecord
+from mahtrt.bundle.origin import SourceRecord
 from mahtrt.calibration.ranges import collect_ranges
 from mahtrt.data.sample import Sample
 from mahtrt.digest import sha256_of_file

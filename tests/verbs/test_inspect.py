@@ -93,7 +93,7 @@ def test_an_onnx_file(tmp_path: Path) -> None:
     onnx.save(int8_net(), path)
     found = inspect(InspectOptions(path, top=1))
     table = json.loads(json.dumps(found.to_dict()))
-    assert table["schema"] == "mahtrt.inspect/1"
+    assert table["schema"] == "mahtrt.inspect/2"
     assert (table["kind"], table["name"], table["size"]) == (
         "onnx",
         "int8.onnx",

@@ -34,7 +34,7 @@ def test_a_bundle_as_json(tiny_bundle: Path) -> None:
     result = runner.invoke(app, ["inspect", str(tiny_bundle), "--json", "-", "--graphs"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
-    assert found["schema"] == "mahtrt.inspect/1"
+    assert found["schema"] == "mahtrt.inspect/2"
     assert found["kind"] == "bundle"
     assert found["bundle"]["engines"]
 

@@ -15,13 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mahtrt.atomic import temporary_sibling
-from mahtrt.bundle.records import (
-    BuildFacts,
-    BuildRecord,
-    DeviceRecord,
-    EngineKey,
-    TensorRecord,
-)
+from mahtrt.bundle.records import BuildFacts, BuildRecord, DeviceRecord, EngineKey, TensorRecord
 from mahtrt.cuda import probe_cuda
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import BuildError, ModelError
