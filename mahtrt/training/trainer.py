@@ -24,6 +24,7 @@ from mahtrt.data.preprocess import preprocess
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import CheckpointError, DataError, UsageError
 from mahtrt.interrupt import interrupt_later
+from mahtrt.machine import describe_machine
 from mahtrt.models.checkpoint import load_checkpoint, load_into, save_checkpoint
 from mahtrt.models.families import build_model
 from mahtrt.models.network import Network
@@ -130,8 +131,9 @@ def check_annotations(dataset: Dataset, options: TrainOptions, spec: ModelSpec) 
 
 
 def autocast_dtype() -> torch.dtype | None:
-    """BF16 where this CPU multiplies it natively; elsewhere it would only be slower."""
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    """BF16 where this x86 CPU multiplies it natively; elsewhere it would only be slower."""
+    machine = describe_machine()
+    native = machine.multiplies_bf16 and "avx512" in machine.isa
     return torch.bfloat16 if native else None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cpus import CPUS, Cpu
 from PIL import Image
 from small_maht_net import TRAINED as SMALL
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from mahtrt.training.trainer import (
     PHANTOM_TRAINING_SEED,
     StepReport,
     TrainingInterrupted,
+    autocast_dtype,
     learning_rate_at,
     mean_radial_error,
     open_training_data,
@@ -64,7 +66,15 @@ def interrupt_after(step: int) -> Callable[[StepReport], None]:
 # Whole runs
 
 
-def test_the_loss_falls(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", CPUS)
+def test_bf16_is_trained_in_where_it_is_native(name: str, cpu: Callable[[str], Cpu]) -> None:
+    expected = torch.bfloat16 if cpu(name).bf16 else None
+    assert autocast_dtype() is expected
+
+
+@pytest.mark.parametrize("kind", ["avx2", "bf16"])
+def test_the_loss_falls(tmp_path: Path, kind: str, cpu: Callable[[str], Cpu]) -> None:
+    cpu(kind)
     reports: list[StepReport] = []
     options = options_for(tmp_path, 15, learning_rate=1e-2)
     spec = train(options, reports.append)
