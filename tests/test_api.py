@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import pkgutil
 import subprocess
 import sys
@@ -34,6 +35,13 @@ def test_the_verbs_of_the_command_line_are_those_of_python() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"doctor", "models"}))
+def test_a_verb_takes_its_options_and_who_is_told_of_progress(verb: str) -> None:
+    function = getattr(mahtrt, verb)
+    assert list(inspect.signature(function).parameters) == ["options", "progress"]
+    assert hasattr(mahtrt, f"{verb.capitalize()}Options")
+
+
 @pytest.mark.slow
 def test_a_verb_keeps_its_name_beside_a_package_of_that_name() -> None:
     """In a process of its own: here, all of it is imported already."""

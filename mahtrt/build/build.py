@@ -24,7 +24,7 @@ from mahtrt.progress import StageProgress, silent
 from mahtrt.targets.table import find_target
 
 
-def build(options: BuildOptions, progress: StageProgress | None = None) -> BuildResult:
+def build(options: BuildOptions, progress: StageProgress = silent) -> BuildResult:
     """Build engines, check each against the reference, and write the bundle.
 
     Raises:
@@ -35,21 +35,20 @@ def build(options: BuildOptions, progress: StageProgress | None = None) -> Build
         AccuracyError: An engine is over its accuracy budget (exit 3); no bundle is left.
         MissingComponentError: A package for a target or a precision is not installed.
     """
-    tell = progress or silent
-    request = check(options, tell)
-    images = split_images(options, tell)
+    request = check(options, progress)
+    images = split_images(options, progress)
     with open_workspace(options.out) as work:
-        choice = choose_plan(request, images, tell)
+        choice = choose_plan(request, images, progress)
         request = request.with_precisions(choice.precisions)
-        graphs = make_graphs(request, images, choice, work, tell)
+        graphs = make_graphs(request, images, choice, work, progress)
         jobs = [(job, graphs.models[request.graph_kind(job)]) for job in request.jobs]
-        tell("opening the reference", 0, 0)
+        progress("opening the reference", 0, 0)
         with open_reference(request, graphs) as reference:
-            engines = compile_engines(jobs, options.engine, work, tell)
+            engines = compile_engines(jobs, options.engine, work, progress)
             _check_int8_layers(engines, graphs)
             judged_by = [(e, graphs.stand_in(e.files["onnx"])) for e in engines]
-            judged = judge_engines(request, images, reference, judged_by, work, tell)
-        tell("writing", 0, 0)
+            judged = judge_engines(request, images, reference, judged_by, work, progress)
+        progress("writing", 0, 0)
         return write_result(request, images, graphs, engines, judged, work)
 
 

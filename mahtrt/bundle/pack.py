@@ -8,6 +8,7 @@ from pathlib import Path
 from mahtrt.bundle.bundle import check_apart, read_bundle, write_bundle
 from mahtrt.bundle.golden import read_golden, write_golden
 from mahtrt.bundle.manifest import SCHEMA, Manifest
+from mahtrt.progress import StageProgress, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class PackResult:
     bytes_after: int
 
 
-def pack(options: PackOptions) -> PackResult:
+def pack(options: PackOptions, progress: StageProgress = silent) -> PackResult:
     """Write a bundle that holds one engine, its graph, its verdict and the golden vectors.
 
     Raises:
@@ -50,9 +51,11 @@ def pack(options: PackOptions) -> PackResult:
         BuildError: The disk is full, or the place cannot be written.
     """
     check_apart(options.bundle, options.out)
+    progress("hashing", 0, 0)
     bundle = read_bundle(options.bundle)
     old, engine = bundle.manifest, bundle.engine(options.engine)
     needed = set(engine.files.values())
+    progress("writing", 0, 0)
     with write_bundle(options.out) as writer:
         writer.take(bundle, sorted(needed))
         vectors = read_golden(bundle)

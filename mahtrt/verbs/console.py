@@ -28,7 +28,7 @@ INTERRUPTED = 130
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 30.0
 
 
-def say(text: str = "") -> None:
+def say(text: str) -> None:
     """Talk: a line on stderr."""
     print(text, file=sys.stderr, flush=True)
 
@@ -158,10 +158,6 @@ class StageDisplay:
                 self._line(f"{stage}: {detail}")
             elif done:
                 self._line(f"{stage} {done}/{total or '?'}")
-
-    def of(self, stage: str) -> Callable[[int, int], None]:
-        """The callback of one stage."""
-        return functools.partial(self.__call__, stage)
 
     def _is_time_for_a_line(self) -> bool:
         now = time.monotonic()
