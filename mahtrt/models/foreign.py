@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from mahtrt.errors import MahtrtError, MissingComponentError, ModelError, UsageError
-from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
 from mahtrt.models.network import Network
 from mahtrt.models.outputs import check_outputs, named_outputs
+from mahtrt.models.soft_argmax import SoftArgmax2d
 from mahtrt.models.wrapping import WRAPPED, device_of, evaluating
 from mahtrt.spec import ModelSpec, OutputSpec
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mahtrt.export.parity import ParityError, ParityTable, compare, reference_outputs
 from mahtrt.models.foreign import AdaptedModule, adapt
-from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
+from mahtrt.models.soft_argmax import SoftArgmax2d
 from mahtrt.verbs.export import text_of
 
 Outputs = dict[str, NDArray[np.float32]]

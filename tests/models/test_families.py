@@ -11,6 +11,7 @@ from small_maht_net import small_net
 from mahtrt.errors import MissingComponentError, ModelError
 from mahtrt.models import families as families_module
 from mahtrt.models.families import FAMILIES, build_model, is_known, model_from_spec, model_names
+from mahtrt.models.outputs import check_outputs, named_outputs
 
 
 def test_names_are_family_and_variant() -> None:
@@ -18,6 +19,21 @@ def test_names_are_family_and_variant() -> None:
     assert {"maht-net/nano", "maht-net/base"} <= set(names)
     assert all(name.partition("/")[0] in FAMILIES for name in names)
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_every_variant_does_what_its_spec_says(name: str) -> None:
+    with torch.device("meta"):
+        module = build_model(name).eval()
+        returned = module(torch.empty(2, module.spec.input.channels, *module.spec.input.size))
+        again = model_from_spec(module.spec)
+    spec = module.spec
+    assert list(returned) == [output.name for output in spec.outputs]
+    check_outputs(named_outputs(returned, spec), spec, batch=2)
+    assert spec.family == name.partition("/")[0]
+    assert again.spec == spec
+    shapes = {key: value.shape for key, value in module.state_dict().items()}
+    assert {key: value.shape for key, value in again.state_dict().items()} == shapes
 
 
 @pytest.mark.parametrize(
@@ -42,14 +58,6 @@ def test_a_family_without_a_variant_is_its_default() -> None:
 def build_config(variant: str) -> object:
     with torch.device("meta"):
         return build_model(f"maht-net/{variant}").config
-
-
-def test_a_spec_rebuilds_its_network() -> None:
-    module = small_net(encoder="resnet34", transformer="swin", landmarks=("a", "b"))
-    again = model_from_spec(module.spec)
-    assert again.spec == module.spec
-    shapes = {key: value.shape for key, value in module.state_dict().items()}
-    assert {key: value.shape for key, value in again.state_dict().items()} == shapes
 
 
 def test_an_unknown_family_lists_the_known_ones() -> None:

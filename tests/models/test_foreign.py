@@ -12,7 +12,7 @@ from torch import nn
 
 from mahtrt.errors import MissingComponentError, ModelError, UsageError
 from mahtrt.models.foreign import adapt, complete_spec, load_foreign
-from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
+from mahtrt.models.soft_argmax import SoftArgmax2d
 from mahtrt.spec import OutputSpec
 
 CODE = """

@@ -12,8 +12,8 @@ from mahtrt.models.maht_net.config import VARIANTS, MahtNetConfig, variant_confi
 from mahtrt.models.maht_net.decoder import AttentionGatedDecoder
 from mahtrt.models.maht_net.encoders import Encoder
 from mahtrt.models.maht_net.head import HeatmapHead
-from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
 from mahtrt.models.network import Network
+from mahtrt.models.soft_argmax import SoftArgmax2d
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec, QuantizeSpec
 
 FAMILY = "maht-net"

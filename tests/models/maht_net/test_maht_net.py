@@ -18,23 +18,17 @@ from mahtrt.models.maht_net.decoder import AttentionGate, DecoderBlock, MultiSca
 from mahtrt.models.maht_net.encoders import STRIDES
 from mahtrt.models.maht_net.encoders import Encoder as EncoderModule
 from mahtrt.models.maht_net.head import HeatmapHead
-from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
+from mahtrt.models.soft_argmax import SoftArgmax2d
 
 OUTPUTS = ["landmarks", "confidence", "spread", "heatmaps"]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_variant_gives_its_specs_outputs(variant: str) -> None:
+def test_every_variant_has_heatmaps_of_a_quarter_of_its_input(variant: str) -> None:
     with torch.device("meta"):
-        module = build_model(f"maht-net/{variant}").eval()
-        outputs = module(torch.empty(2, 3, *module.spec.input.size))
-    spec = module.spec
-    assert list(outputs) == [output.name for output in spec.outputs] == OUTPUTS
+        spec = build_model(f"maht-net/{variant}").spec
+    assert [output.name for output in spec.outputs] == OUTPUTS
     assert spec.num_landmarks == 7
-    assert outputs["landmarks"].shape == (2, 7, 2)
-    assert outputs["confidence"].shape == outputs["spread"].shape == (2, 7)
-    assert spec.decode.heatmap_size is not None
-    assert outputs["heatmaps"].shape == (2, 7, *spec.decode.heatmap_size)
     assert spec.decode.heatmap_size == tuple(side // 4 for side in spec.input.size)
 
 

@@ -27,7 +27,7 @@ PLUGIN_ATTRIBUTES: dict[str, int | str] = {
     "plugin_version": "1",
     "aot": 1,
 }
-# What mahtrt.models.maht_net.soft_argmax keeps the variance above; the kernel has the same number.
+# What mahtrt.models.soft_argmax keeps the variance above; the kernel has the same number.
 _MIN_VARIANCE_PX2 = np.float32(1e-12)
 
 

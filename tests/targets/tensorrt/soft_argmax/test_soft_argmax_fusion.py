@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from soft_argmax_cpu import definition
 
 from mahtrt.errors import ModelError
-from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
+from mahtrt.models.soft_argmax import SoftArgmax2d
 from mahtrt.precision.half import to_half
 from mahtrt.targets.tensorrt.soft_argmax.fuse import DOMAIN, OP_TYPE, fuse_soft_argmax
 

@@ -116,7 +116,7 @@ def test_result_does_not_depend_on_the_order_of_the_threads(kernel: Kernel) -> N
 
 def test_kernel_is_the_module_of_the_network(kernel: Kernel) -> None:
     torch = pytest.importorskip("torch", reason="the module is PyTorch's")
-    from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
+    from mahtrt.models.soft_argmax import SoftArgmax2d
 
     maps = random_maps("peaks", (6, 64, 48))
     module = SoftArgmax2d(0.05, (64, 48), (256, 192))

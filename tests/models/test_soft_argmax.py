@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mahtrt.models.maht_net.soft_argmax import SoftArgmax2d
+from mahtrt.models.soft_argmax import SoftArgmax2d
 from mahtrt.runtime.decode import network_from_output
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
 
