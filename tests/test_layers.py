@@ -77,3 +77,11 @@ def test_nothing_but_the_command_line_imports_the_verbs() -> None:
         if imported.startswith("mahtrt.verbs") and _layer(name) != "verbs"
     }
     assert users <= {"mahtrt", "mahtrt.cli"}
+
+
+def test_the_picture_of_the_layers_is_this_order() -> None:
+    page = (ROOT.parent / "docs/architecture.md").read_text(encoding="utf-8")
+    picture = page.partition("```\n")[2].partition("```")[0]
+    rows = [line.split() for line in picture.splitlines() if line.split()[0].isalpha()]
+    assert tuple(row[0] for row in rows) == LAYERS
+    assert sorted(rows[0][1:]) == sorted(GROUND)
