@@ -244,7 +244,7 @@ def changed_byte(world: World, relative: str) -> Path:
 def newer_schema(world: World) -> list[str]:
     bundle = world.bundle()
     place = bundle / "manifest.json"
-    place.write_text(place.read_text().replace("mahtrt.bundle/1", "mahtrt.bundle/2"))
+    place.write_text(place.read_text().replace("mahtrt.bundle/2", "mahtrt.bundle/3"))
     return ["predict", str(bundle), str(world.picture()), f"--json={world.out / 'found.json'}"]
 
 
@@ -383,7 +383,7 @@ CASES: dict[str, tuple[int, Spoil, tuple[str, ...]]] = {
         lambda w: ["predict", str(w.given / "no.mahtrt"), str(w.picture())],
         ("no.mahtrt", "mahtrt build"),
     ),
-    "bundle: newer": (5, newer_schema, ("mahtrt.bundle/2", "Upgrade mahtrt")),
+    "bundle: newer": (5, newer_schema, ("mahtrt.bundle/3", "Upgrade mahtrt")),
     "bundle: changed model": (
         5,
         lambda w: predict_changed(w, "engines/openvino-fp32/model.blob"),
