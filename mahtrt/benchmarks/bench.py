@@ -26,6 +26,7 @@ from mahtrt.models.reference import find_reference
 from mahtrt.progress import StageProgress, silent
 from mahtrt.runtime.session import Session, open_session
 from mahtrt.schema import plain
+from mahtrt.targets.backend import EngineToOpen
 from mahtrt.targets.table import find_target, reference_target
 
 
@@ -136,7 +137,8 @@ def _onnx_reference(bundle: Bundle, threads: int | None) -> Session:
     )
     target = find_target(record.target)
     target.require()
-    backend = target.open(record, bundle.engine_files(record), bundle.spec, threads=threads)
+    files = bundle.engine_files(record)
+    backend = target.open(EngineToOpen(record, files, bundle.spec, threads))
     return Session(backend, bundle.spec)
 
 

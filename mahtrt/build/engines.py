@@ -13,7 +13,7 @@ from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.progress import StageProgress
 from mahtrt.runtime.session import Session
 from mahtrt.spec import ModelSpec
-from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.backend import EngineToOpen
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import EngineOptions
 
@@ -34,7 +34,7 @@ class BuiltEngine:
         """Open the engine as a user of the bundle will."""
         target = find_target(self.record.target)
         target.require()
-        backend = target.open(self.record, self.files, spec, threads=threads)
+        backend = target.open(EngineToOpen(self.record, self.files, spec, threads))
         return Session(backend, spec, self.record)
 
 
@@ -60,22 +60,6 @@ def compile_engines(
         told = replace(options, progress=functools.partial(progress, stage, done, len(jobs)))
         folder = work.bundle / "engines" / job.name
         artifact = find_target(job.target).build(onnx, job.precision, folder, told)
-        built.append(BuiltEngine(_record(job, artifact, work), artifact.files))
+        record = artifact.record(job.target, job.precision, work.bundle)
+        built.append(BuiltEngine(record, artifact.files))
     return tuple(built)
-
-
-def _record(job: Job, artifact: EngineArtifact, work: Workspace) -> EngineRecord:
-    return EngineRecord(
-        name=job.name,
-        target=job.target,
-        precision=job.precision,  # type: ignore[arg-type]
-        files={
-            role: place.relative_to(work.bundle).as_posix()
-            for role, place in artifact.files.items()
-        },
-        batch=artifact.batch,
-        device=artifact.device,
-        versions=artifact.versions,
-        notes=artifact.notes,
-        build=artifact.build,
-    )

@@ -16,7 +16,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.plan import Plan
 from mahtrt.data.sample import Dataset
 from mahtrt.measure.accuracy import Accuracy, LandmarkSet, measure
@@ -26,7 +25,7 @@ from mahtrt.planning.gains import find_owners, time_by_block
 from mahtrt.planning.recipe import NetworkToPlan
 from mahtrt.precision.float_graph import float_graph
 from mahtrt.targets.artifact import EngineArtifact
-from mahtrt.targets.backend import Backend
+from mahtrt.targets.backend import Backend, EngineToOpen
 from mahtrt.targets.graph_kinds import FloatType, GraphKind
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Target
@@ -161,9 +160,7 @@ class TargetBench:
         engine = self._engine(plan)
         owners = find_owners(engine.model, self.network.candidates)
         tensor = self._images.batches(self.graph.batch)[0]
-        layers = self._kind.profile(
-            engine.artifact, engine.backend, tensor, threads=self._options.threads
-        )
+        layers = self._kind.profile(engine.artifact, engine.backend, tensor, self._options.threads)
         return time_by_block(layers, owners)
 
     def forget(self, plan: Plan) -> None:
@@ -247,16 +244,8 @@ class TargetBench:
     ) -> _Engine:
         kind = target or self._kind
         artifact = kind.build(onnx_path, precision, folder / "engine", self._options)
-        record = EngineRecord(
-            name=f"{kind.name}-{precision}",
-            target=kind.name,
-            precision=precision,  # type: ignore[arg-type]
-            files={role: path.name for role, path in artifact.files.items()},
-            batch=artifact.batch,
-            device=artifact.device,
-            versions=artifact.versions,
-        )
-        backend = kind.open(record, artifact.files, self.graph.spec, threads=self._options.threads)
+        record, threads = artifact.record(kind.name, precision), self._options.threads
+        backend = kind.open(EngineToOpen(record, artifact.files, self.graph.spec, threads))
         return _Engine(backend, artifact, model, folder)
 
     def _find(self, engine: _Engine) -> LandmarkSet:

@@ -19,7 +19,7 @@ from mahtrt.runtime.decode import needed_outputs
 from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs, usual_spread_px
 from mahtrt.runtime.verdict import EngineVerdict, verdict_of
 from mahtrt.spec import ModelSpec
-from mahtrt.targets.backend import Backend, Tensor
+from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
 from mahtrt.targets.cpu import SATURATES
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import Target
@@ -59,7 +59,8 @@ def open_session(
     target.require()
     if verify:
         opened.check(record.files[role] for role in target.roles(record))
-    backend = target.open(record, opened.engine_files(record), opened.spec, threads=threads)
+    files = opened.engine_files(record)
+    backend = target.open(EngineToOpen(record, files, opened.spec, threads))
     session = Session(backend, opened.spec, record)
     session.verdict = verdict_of(opened.manifest, record)
     notes = (note, _doubt_int8(opened, record, target))

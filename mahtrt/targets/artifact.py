@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import BuildRecord, DeviceRecord
 
 
@@ -28,3 +29,24 @@ class EngineArtifact:
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
     build: BuildRecord | None = None
+
+    def record(self, target: str, precision: str, root: Path | None = None) -> EngineRecord:
+        """What a manifest says of the engine.
+
+        Args:
+            root: Folder that the paths start from; None keeps only the files' names.
+        """
+        return EngineRecord(
+            name=f"{target}-{precision}",
+            target=target,
+            precision=precision,  # type: ignore[arg-type]
+            files={
+                role: place.relative_to(root or place.parent).as_posix()
+                for role, place in self.files.items()
+            },
+            batch=self.batch,
+            device=self.device,
+            versions=self.versions,
+            notes=self.notes,
+            build=self.build,
+        )

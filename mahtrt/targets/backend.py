@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import ModelError
 from mahtrt.spec import ModelSpec
 
@@ -17,6 +20,21 @@ Tensor = NDArray[np.float32]
 def compile_here(target: str) -> str:
     """What to do about an engine that this host cannot run, or runs wrongly."""
     return f"Compile it for this host: mahtrt compile BUNDLE --target {target}."
+
+
+@dataclass(frozen=True, slots=True)
+class EngineToOpen:
+    """An engine of a bundle, with what opening it takes.
+
+    Attributes:
+        files: Role to place.
+        threads: Threads of one inference; None leaves their number to the runtime.
+    """
+
+    record: EngineRecord
+    files: Mapping[str, Path]
+    spec: ModelSpec
+    threads: int | None = None
 
 
 class Backend(Protocol):

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-DEFAULT_RUNS = 20
 WARM_UP = 3  # runs whose times are passed over
+RUNS = 20  # runs after them
 UNKNOWN = "unknown"
 LAYERS_ROLE = "layers"  # of the file in which a target notes the layers of an engine
 

@@ -20,12 +20,11 @@ from mahtrt.bundle.records import Precision
 from mahtrt.cuda import CudaProbe, probe_cuda
 from mahtrt.errors import require
 from mahtrt.machine import describe_machine, package_version
-from mahtrt.spec import ModelSpec
 from mahtrt.targets.artifact import EngineArtifact
-from mahtrt.targets.backend import Backend, Tensor
+from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
 from mahtrt.targets.cpu import weight_bits_here
 from mahtrt.targets.graph_kinds import FloatType, Fp32, GraphKind, Half, Int8, RoundedBf16
-from mahtrt.targets.layers import DEFAULT_RUNS, EngineLayers, Layer
+from mahtrt.targets.layers import EngineLayers, Layer
 
 T = TypeVar("T")
 
@@ -212,16 +211,12 @@ class Target(ABC):
 
     @abstractmethod
     def build(
-        self,
-        onnx_path: Path,
-        precision: str,
-        out_dir: Path,
-        options: EngineOptions = DEFAULT_OPTIONS,
+        self, onnx: Path, precision: str, out_dir: Path, options: EngineOptions = DEFAULT_OPTIONS
     ) -> EngineArtifact:
         """Compile a graph of the right kind for this machine.
 
         Args:
-            onnx_path: Static shapes, weights inside.
+            onnx: Static shapes, weights inside.
             precision: One of :attr:`precisions`.
             out_dir: Gets the engine's files; made if missing.
 
@@ -256,18 +251,8 @@ class Target(ABC):
         """The engine's files that :meth:`open` reads on this machine."""
 
     @abstractmethod
-    def open(
-        self,
-        engine: EngineRecord,
-        files: Mapping[str, Path],
-        spec: ModelSpec,
-        *,
-        threads: int | None = None,
-    ) -> Backend:
+    def open(self, engine: EngineToOpen) -> Backend:
         """Open an engine whose files have been checked.
-
-        Args:
-            threads: Threads of one inference; None leaves their number to the runtime.
 
         Raises:
             BuildError: The runtime refuses the engine.
@@ -276,13 +261,7 @@ class Target(ABC):
 
     @abstractmethod
     def profile(
-        self,
-        artifact: EngineArtifact,
-        backend: Backend,
-        tensor: Tensor,
-        *,
-        threads: int | None = None,
-        runs: int = DEFAULT_RUNS,
+        self, artifact: EngineArtifact, backend: Backend, tensor: Tensor, threads: int | None = None
     ) -> list[Layer]:
         """How long each layer of a built engine takes.
 
@@ -290,7 +269,6 @@ class Target(ABC):
             backend: The engine, open.
             tensor: One input (B, C, H, W).
             threads: As the engine was opened with.
-            runs: Measured after some to warm up; see :func:`mahtrt.targets.layers.undisturbed`.
         """
 
     def reference(self) -> Target:

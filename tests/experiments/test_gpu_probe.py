@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import subprocess
 import sys
@@ -10,22 +10,29 @@ from typing import Any
 import pytest
 from foreign_network import POINTS, ForeignNetwork
 
-from mahtrt.cuda import CudaProbe, probe_cuda
-from mahtrt.targets.target import has_module
-from mahtrt.targets.tensorrt.flavours import FLAVOURS
+from mahtrt.cuda import probe_cuda
+from mahtrt.targets.target import Finding
 
 SCRIPT = Path(__file__).parents[2] / "experiments/gpu_probe.py"
 NO_GPU = pytest.mark.skipif(not probe_cuda().problem, reason="this machine has a GPU")
-H100 = CudaProbe("13.0", ("NVIDIA H100 (SM 9.0)",), names=("NVIDIA H100",), capabilities=("SM90",))
-RTX_4090 = CudaProbe(
-    "13.0", ("NVIDIA RTX 4090 (SM 8.9)",), names=("NVIDIA RTX 4090",), capabilities=("SM89",)
-)
+ABSENT = Finding(False, "TensorRT is not installed", "pip install 'mahtrt[tensorrt]'")
+RUNS = Finding(True, "on NVIDIA RTX 4090 (TensorRT-RTX 1.7.1)")
 
 
 @pytest.fixture
 def probe(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(SCRIPT.parent)
     return importlib.import_module("gpu_probe")
+
+
+@pytest.fixture
+def _rtx_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card that only TensorRT-RTX runs on, by what mahtrt finds."""
+
+    def finding(target: Any) -> Finding:
+        return RUNS if target.name == "tensorrt-rtx" else ABSENT
+
+    monkeypatch.setattr("mahtrt.targets.tensorrt.target.TensorRt.finding", finding)
 
 
 def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -45,100 +52,41 @@ def test_without_a_gpu_it_refuses_and_records_the_refusal(tmp_path: Path) -> Non
     assert ended.returncode == 6, ended.stderr
     assert ended.stdout == ""
     record = json.loads((tmp_path / "probe.json").read_text(encoding="utf-8"))
-    assert record["schema"] == "mahtrt.gpu-probe/2"
-    assert record["exit_code"] == 6
-    assert record["cuda"]["devices"] == record["runs"] == []
+    assert (record["schema"], record["exit_code"]) == ("mahtrt.gpu-probe/3", 6)
+    assert (record["cuda"]["devices"], record["runs"]) == ([], [])
     assert record["cuda"]["problem"] in record["refusal"]
-    assert "expected an NVIDIA GPU with its driver" in record["refusal"]
     assert record["refusal"] in ended.stderr
-    assert set(record["flavours"]) == set(FLAVOURS)
-    for name, found in record["flavours"].items():
-        assert found["imports"] is has_module(FLAVOURS[name].module)
-        assert FLAVOURS[name].title in record["refusal"]
-
-
-@NO_GPU
-def test_the_json_goes_to_standard_output_without_a_file(tmp_path: Path) -> None:
     ended = run(folder=tmp_path)
-    assert ended.returncode == 6
-    assert json.loads(ended.stdout)["exit_code"] == 6
-    assert list(tmp_path.iterdir()) == []
+    assert json.loads(ended.stdout)["targets"] == record["targets"]
 
 
-@NO_GPU
-def test_it_speaks_where_no_package_is_installed(tmp_path: Path) -> None:
-    # -S: without site-packages.
-    ended = subprocess.run(
-        [sys.executable, "-S", str(SCRIPT)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=tmp_path,
-        check=False,
-    )
-    assert ended.returncode == 6, ended.stderr
-    flavours = json.loads(ended.stdout)["flavours"]
-    assert [found["imports"] for found in flavours.values()] == [False, False]
+def test_a_refusal_names_what_is_there_and_what_to_install(probe: Any) -> None:
+    no_kernels = Finding(False, "TensorRT-RTX 1.7.1 has no kernels for NVIDIA H100", "Use another.")
+    text = probe.refusal({"tensorrt": ABSENT, "tensorrt-rtx": no_kernels})
+    assert no_kernels.detail in text
+    assert text.endswith("pip install 'mahtrt[tensorrt]' Or: Use another.")
+    assert probe.refusal({"tensorrt": ABSENT, "tensorrt-rtx": RUNS}) == ""
 
 
 @pytest.mark.parametrize(
     ("code", "problem"),
     [
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed with SIGSEGV"),
-        ("raise ImportError('libnvinfer.so.10: no such file')", "libnvinfer.so.10"),
+        ("raise ImportError('libnvinfer.so.10')", "exit 1: ImportError: libnvinfer.so.10"),
+        ("import time; time.sleep(60)", "did not end within 0.5 s"),
+        ("", ""),
     ],
 )
-def test_an_import_that_crashes_is_a_finding(
+def test_a_process_that_crashes_is_a_finding(
     probe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, problem: str
 ) -> None:
-    (tmp_path / "tensorrt.py").write_text(code)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    found = probe.import_flavour(FLAVOURS["tensorrt"], CudaProbe(problem="none"))
-    assert found["imports"] is False
-    assert problem in found["problem"]
-
-
-def test_a_crash_after_the_import_keeps_what_was_known(
-    probe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module = FLAVOURS["tensorrt-rtx"].module
-    (tmp_path / f"{module}.py").write_text(
-        "import os, signal\n"
-        "__version__ = '1.7.1'\n"
-        "class ComputeCapability: __members__ = {'CURRENT': 1, 'SM90': 90}\n"
-        "class Logger:\n"
-        "    ERROR = 1\n"
-        "    def __init__(self, severity): os.kill(os.getpid(), signal.SIGABRT)\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.delitem(sys.modules, module, raising=False)
-    found = probe.import_flavour(FLAVOURS["tensorrt-rtx"], H100)
-    assert (found["imports"], found["version"]) == (True, "1.7.1")
-    assert found["problem"].startswith("crashed with SIGABRT")
-    assert (found["lists_this_card"], found["accepts_this_card"]) == (True, False)
-
-
-ABSENT = {"imports": False, "problem": "no package tensorrt"}
-RTX = {"imports": True, "version": "1.7.1"}
-
-
-def test_a_card_that_no_flavour_runs_on_is_refused_by_name(probe: Any) -> None:
-    flavours = {"tensorrt": ABSENT, "tensorrt-rtx": RTX | {"accepts_this_card": False}}
-    text = probe.refusal(H100, flavours)
-    assert "NVIDIA H100 (SM 9.0)" in text
-    assert "TensorRT-RTX 1.7.1, which has no kernels for the card" in text
-    assert "pip install 'mahtrt[tensorrt]'" in text
-
-
-def test_what_can_run_is_tried(probe: Any) -> None:
-    accepted = RTX | {"accepts_this_card": True}
-    enterprise = {"imports": True, "version": "10.16.1"}
-    assert probe.refusal(RTX_4090, {"tensorrt": ABSENT, "tensorrt-rtx": accepted}) == ""
-    both = {"tensorrt": enterprise, "tensorrt-rtx": accepted}
-    assert probe.runnable(both) == ["tensorrt", "tensorrt-rtx"]
-    assert probe.runnable({"tensorrt": {"imports": True, "version": "8.6.1"}}) == []
+    (tmp_path / "mahtrt").mkdir()
+    (tmp_path / "mahtrt/__init__.py").touch()
+    (tmp_path / "mahtrt/cli.py").write_text(code)
+    monkeypatch.setattr(probe, "ROOT", tmp_path)
+    monkeypatch.setattr(probe, "RUN_S", 0.5 if "sleep" in code else 60)
+    monkeypatch.chdir(tmp_path)
+    assert probe.run_mahtrt() == problem
 
 
 def test_exit_codes(probe: Any) -> None:
@@ -152,57 +100,45 @@ def test_exit_codes(probe: Any) -> None:
     assert code(refusal="no GPU") == 6
 
 
+@pytest.mark.usefixtures("_rtx_card")
 def test_a_whole_run_on_a_machine_with_a_card(
     probe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[list[str]] = []
+    asked: list[tuple[str, ...]] = []
 
-    def answer(arguments: list[str], seconds: float) -> tuple[str, str]:
+    def answer(*arguments: str) -> str:
         asked.append(arguments)
         if "--fp16" in arguments:
-            return "crashed with SIGSEGV", ""
-        if "build" in arguments:
-            folder = Path(next(a for a in arguments if a.startswith("--out=")).partition("=")[2])
-            folder.mkdir()
-            agrees = "--int8" not in arguments
-            engine = {"name": "an engine", "verdict": {"passed": agrees}}
-            document = {"engines": [engine]}
-            (folder / "manifest.json").write_text(json.dumps(document))
-            return "" if agrees else "exit 3: error: accuracy", ""
-        found = RTX | {"compute_capabilities": ["SM89"], "builds_for_this_card": True}
-        return "", f"a library speaks\n@@ {json.dumps(found)}\n"
+            return "crashed with SIGSEGV"
+        folder = Path(next(a for a in arguments if a.startswith("--out=")).partition("=")[2])
+        folder.mkdir()
+        agrees = "--int8" not in arguments
+        document = {"engines": [{"name": "an engine", "verdict": {"passed": agrees}}]}
+        (folder / "manifest.json").write_text(json.dumps(document))
+        return "" if agrees else "exit 3: error: accuracy"
 
-    present = {"tensorrt": None, "tensorrt_rtx_bindings": object()}
-    monkeypatch.setattr(probe.importlib.util, "find_spec", present.get)
-    monkeypatch.setattr(probe, "probe_cuda", lambda: RTX_4090)
-    monkeypatch.setattr(probe, "run_child", answer)
+    monkeypatch.setattr(probe, "run_mahtrt", answer)
     out = tmp_path / "probe.json"
     assert probe.main(["--onnx", "net.onnx", "--out", str(out)]) == 1
     record = json.loads(out.read_text(encoding="utf-8"))
     assert record["refusal"] == ""
-    assert record["cuda"]["devices"] == [{"name": "NVIDIA RTX 4090", "compute_capability": "SM89"}]
-    assert record["flavours"]["tensorrt-rtx"]["accepts_this_card"] is True
-    assert [
-        (run["precision"], run.get("agrees"), run.get("problem")) for run in record["runs"]
-    ] == [
+    assert record["targets"]["tensorrt-rtx"]["able"] is True
+    runs = [(run["precision"], run.get("agrees"), run.get("problem")) for run in record["runs"]]
+    assert runs == [
         ("fp32", True, None),
         ("fp16", None, "crashed with SIGSEGV"),
         ("bf16", True, None),
         ("int8", False, None),
     ]
-    assert asked[0][1:] == ["tensorrt-rtx", "--build"]
-    assert asked[1][:4] == ["-m", "mahtrt.cli", "build", "net.onnx"]
-    assert "--target=tensorrt-rtx" in asked[1]
+    assert asked[0][:2] == ("build", "net.onnx")
+    assert all("--target=tensorrt-rtx" in each for each in asked)
 
 
+@pytest.mark.usefixtures("_rtx_card")
 def test_no_network_to_try_is_a_refusal(
     probe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "probe_cuda", lambda: RTX_4090)
-    accepted = RTX | {"accepts_this_card": True}
-    monkeypatch.setattr(probe, "import_flavour", lambda flavour, cuda: accepted)
-    monkeypatch.setattr(probe, "run_child", lambda *_: ("exit 6: no torch", ""))
-    monkeypatch.setattr(FLAVOURS["tensorrt"].__class__, "supports", lambda self, version: True)
+    monkeypatch.setattr(probe, "run_mahtrt", lambda *_: "exit 6: no torch")
     out = tmp_path / "probe.json"
     assert probe.main(["--out", str(out)]) == 6
     refusal = json.loads(out.read_text(encoding="utf-8"))["refusal"]

@@ -15,6 +15,7 @@ from tiny_network import SPEC, make_model
 
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import DeviceRecord
+from mahtrt.targets.backend import EngineToOpen
 from mahtrt.targets.tensorrt import cuda_driver
 from mahtrt.targets.tensorrt.run import TensorRtBackend
 
@@ -59,4 +60,4 @@ class Stage:
         monkeypatch.setattr("mahtrt.targets.tensorrt.run.build_platform", lambda: "linux_x86_64")
 
     def open(self) -> TensorRtBackend:
-        return TensorRtBackend.open(self.engine, {"plan": self.plan}, SPEC)
+        return TensorRtBackend.open(EngineToOpen(self.engine, {"plan": self.plan}, SPEC))

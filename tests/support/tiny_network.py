@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mahtrt.bundle.bundle import write_bundle
 from mahtrt.bundle.golden import GoldenVector, write_golden
-from mahtrt.bundle.manifest import EngineRecord, GraphRecord, Manifest
+from mahtrt.bundle.manifest import GraphRecord, Manifest
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
 from mahtrt.targets.table import find_target
@@ -168,22 +168,9 @@ def build_bundle(
         onnx.save(model or make_model(batch), onnx_path)
         engines = []
         for target in TARGETS:
-            name = f"{target}-fp32"
-            artifact = find_target(target).build(
-                onnx_path, "fp32", writer.root / "engines" / name, EngineOptions(threads=1)
-            )
-            engines.append(
-                EngineRecord(
-                    name=name,
-                    target=target,
-                    precision="fp32",
-                    files={role: writer.relative(p) for role, p in artifact.files.items()},
-                    batch=artifact.batch,
-                    device=artifact.device,
-                    versions=artifact.versions,
-                    notes=artifact.notes,
-                )
-            )
+            place = writer.root / "engines" / f"{target}-fp32"
+            artifact = find_target(target).build(onnx_path, "fp32", place, EngineOptions(threads=1))
+            engines.append(artifact.record(target, "fp32", writer.root))
         golden = [GoldenVector(f"golden-{i}", *make_image(i)) for i in range(2)]
         record = write_golden(writer, "arithmetic", golden)
         writer.place("ranges.json").write_text("{}\n")

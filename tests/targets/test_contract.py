@@ -17,12 +17,10 @@ import tiny_network as tiny
 from abacus.target import TARGET as ABACUS
 from fake_gpu import FakeGpu
 
-from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import Precision
 from mahtrt.errors import BuildError, ModelError, UsageError
 from mahtrt.runtime import Session
-from mahtrt.targets.artifact import EngineArtifact
-from mahtrt.targets.backend import check_interface
+from mahtrt.targets.backend import EngineToOpen, check_interface
 from mahtrt.targets.graph_kinds import FloatType, Fp32, GraphKind
 from mahtrt.targets.table import TARGETS, find_target
 from mahtrt.targets.target import EngineOptions, Target
@@ -46,19 +44,6 @@ def save(model: onnx.ModelProto, folder: Path) -> Path:
     return folder / "model.onnx"
 
 
-def record_of(target: Target, artifact: EngineArtifact, precision: Precision) -> EngineRecord:
-    return EngineRecord(
-        name=f"{target.name}-{precision}",
-        target=target.name,
-        precision=precision,
-        files={role: place.name for role, place in artifact.files.items()},
-        batch=artifact.batch,
-        device=artifact.device,
-        versions=artifact.versions,
-        build=artifact.build,
-    )
-
-
 def test_an_engine_says_what_it_is(target: Target, tmp_path: Path) -> None:
     path = save(tiny.make_model(batch=2), tmp_path)
     target.check(ONE_THREAD)
@@ -69,7 +54,7 @@ def test_an_engine_says_what_it_is(target: Target, tmp_path: Path) -> None:
     assert next(iter(artifact.versions)) == target.name
     assert artifact.device
     assert artifact.notes == ()
-    record = record_of(target, artifact, "fp32")
+    record = artifact.record(target.name, "fp32")
     assert target.can_run(record)
     assert "\n" not in target.describe_build(record)
 
@@ -80,11 +65,12 @@ def test_an_engine_finds_the_landmarks_from_its_own_files(
 ) -> None:
     model = tiny.make_model() if precision == "fp32" else tiny.make_int8_model()
     artifact = target.build(save(model, tmp_path), precision, tmp_path / "out", ONE_THREAD)
-    record = record_of(target, artifact, precision)
+    record = artifact.record(target.name, precision)
     for role, place in artifact.files.items():
         if role not in target.roles(record):
             place.unlink()
-    with Session(target.open(record, artifact.files, tiny.SPEC, threads=1), tiny.SPEC) as session:
+    backend = target.open(EngineToOpen(record, artifact.files, tiny.SPEC, threads=1))
+    with Session(backend, tiny.SPEC) as session:
         for seed in range(4):
             image, points = tiny.make_image(seed, zoom=2)
             np.testing.assert_allclose(session.run(image).points, points, atol=5e-3)
@@ -92,9 +78,10 @@ def test_an_engine_finds_the_landmarks_from_its_own_files(
 
 def test_layers_are_timed(target: Target, tmp_path: Path) -> None:
     artifact = target.build(save(tiny.make_model(), tmp_path), "fp32", tmp_path / "out", ONE_THREAD)
-    backend = target.open(record_of(target, artifact, "fp32"), artifact.files, tiny.SPEC)
+    record = artifact.record(target.name, "fp32")
+    backend = target.open(EngineToOpen(record, artifact.files, tiny.SPEC))
     tensor = np.zeros((1, 3, *tiny.SIZE), np.float32)
-    layers = target.profile(artifact, backend, tensor, threads=1, runs=2)
+    layers = target.profile(artifact, backend, tensor, threads=1)
     assert layers
     assert all(layer.name and layer.ms >= 0 for layer in layers)
     backend.close()

@@ -10,21 +10,18 @@ from typing import Any
 
 from mahtrt.errors import require
 from mahtrt.targets.backend import Tensor
-from mahtrt.targets.layers import DEFAULT_RUNS, WARM_UP, Layer, undisturbed
+from mahtrt.targets.layers import RUNS, WARM_UP, Layer, undisturbed
 from mahtrt.targets.onnxruntime.run import open_onnx
 
 _SUFFIX = "_kernel_time"
 
 
-def profile(
-    onnx_path: Path, tensor: Tensor, *, threads: int | None = None, runs: int = DEFAULT_RUNS
-) -> list[Layer]:
+def profile(onnx_path: Path, tensor: Tensor, threads: int | None = None) -> list[Layer]:
     """The layers of a graph, opened once more with ONNX Runtime's own profiler.
 
     Args:
         onnx_path: Floating point or Q/DQ.
         tensor: One input (B, C, H, W).
-        runs: Measured after some to warm up; see :func:`mahtrt.targets.layers.undisturbed`.
 
     Raises:
         MissingComponentError: ONNX Runtime or the onnx package is not installed.
@@ -39,7 +36,7 @@ def profile(
         }
         session = open_onnx(onnx_path, str(onnx_path), threads=threads, settings=settings)
         feed = {session.get_inputs()[0].name: tensor}
-        for _ in range(WARM_UP + runs):
+        for _ in range(WARM_UP + RUNS):
             session.run(None, feed)
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         nodes = list(onnx.load(optimised, load_external_data=False).graph.node)

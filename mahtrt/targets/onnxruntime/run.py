@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import BuildError, ModelError, require
 from mahtrt.spec import ModelSpec
-from mahtrt.targets.backend import Tensor, check_interface, compile_here
+from mahtrt.targets.backend import EngineToOpen, Tensor, check_interface, compile_here
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _ERRORS_ONLY = 3
@@ -58,35 +57,30 @@ class OnnxRuntimeBackend:
         self._outputs = [output.name for output in spec.outputs]
 
     @classmethod
-    def open(
-        cls,
-        engine: EngineRecord,
-        files: Mapping[str, Path],
-        spec: ModelSpec,
-        *,
-        threads: int | None = None,
-    ) -> OnnxRuntimeBackend:
+    def open(cls, engine: EngineToOpen) -> OnnxRuntimeBackend:
         """Open an engine of a bundle.
 
         Raises:
             BuildError: ONNX Runtime cannot open the file.
             MissingComponentError: ONNX Runtime is not installed.
         """
-        ort = require("onnxruntime", extra="cpu", needed_for=f"engine {engine.name}")
-        notes = []
-        built_with = engine.versions.get("onnxruntime")
+        ort = require("onnxruntime", extra="cpu", needed_for=f"engine {engine.record.name}")
+        notes, record = [], engine.record
+        built_with = record.versions.get("onnxruntime")
         if built_with and built_with != ort.__version__:
             notes.append(f"Built with ONNX Runtime {built_with}; this is {ort.__version__}.")
         try:
-            session = open_onnx(files["onnx"], f"engine {engine.name}", threads=threads)
+            session = open_onnx(
+                engine.files["onnx"], f"engine {record.name}", threads=engine.threads
+            )
         except ModelError as error:
             raise BuildError(
                 error.subject,
                 got=error.got,
                 expected="ONNX Runtime to open it",
-                fix=compile_here(engine.target),
+                fix=compile_here(record.target),
             ) from error
-        return cls(session, spec, engine.name, notes)
+        return cls(session, engine.spec, record.name, notes)
 
     def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """See :class:`mahtrt.targets.backend.Backend`."""

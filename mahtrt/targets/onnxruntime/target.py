@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mahtrt.bundle.manifest import EngineRecord
-from mahtrt.spec import ModelSpec
 from mahtrt.targets.artifact import EngineArtifact
-from mahtrt.targets.backend import Backend, Tensor
-from mahtrt.targets.layers import DEFAULT_RUNS, Layer
+from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
+from mahtrt.targets.layers import Layer
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Target
 
 
@@ -19,44 +17,27 @@ class OnnxRuntime(Target):
     """See :class:`mahtrt.targets.target.Target`."""
 
     def build(
-        self,
-        onnx_path: Path,
-        precision: str,
-        out_dir: Path,
-        options: EngineOptions = DEFAULT_OPTIONS,
+        self, onnx: Path, precision: str, out_dir: Path, options: EngineOptions = DEFAULT_OPTIONS
     ) -> EngineArtifact:
         self.require()
         from mahtrt.targets.onnxruntime.build import build_engine
 
-        return build_engine(onnx_path, precision, out_dir, options)
+        return build_engine(onnx, precision, out_dir, options)
 
     def roles(self, engine: EngineRecord) -> tuple[str, ...]:
         return ("onnx",)
 
-    def open(
-        self,
-        engine: EngineRecord,
-        files: Mapping[str, Path],
-        spec: ModelSpec,
-        *,
-        threads: int | None = None,
-    ) -> Backend:
+    def open(self, engine: EngineToOpen) -> Backend:
         from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend
 
-        return OnnxRuntimeBackend.open(engine, files, spec, threads=threads)
+        return OnnxRuntimeBackend.open(engine)
 
     def profile(
-        self,
-        artifact: EngineArtifact,
-        backend: Backend,
-        tensor: Tensor,
-        *,
-        threads: int | None = None,
-        runs: int = DEFAULT_RUNS,
+        self, artifact: EngineArtifact, backend: Backend, tensor: Tensor, threads: int | None = None
     ) -> list[Layer]:
         from mahtrt.targets.onnxruntime.profile import profile
 
-        return profile(artifact.files["onnx"], tensor, threads=threads, runs=runs)
+        return profile(artifact.files["onnx"], tensor, threads)
 
 
 TARGET = OnnxRuntime(

@@ -7,19 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from mahtrt.targets.backend import Tensor
-from mahtrt.targets.layers import DEFAULT_RUNS, WARM_UP, Layer, undisturbed
+from mahtrt.targets.layers import RUNS, WARM_UP, Layer, undisturbed
 from mahtrt.targets.openvino.run import config_for, read_model, shared_core
 
 _NOT_RUN = "not_executed"
 
 
 def profile(
-    onnx_path: Path,
-    tensor: Tensor,
-    *,
-    inference_precision: str = "f32",
-    threads: int | None = None,
-    runs: int = DEFAULT_RUNS,
+    onnx_path: Path, tensor: Tensor, threads: int | None = None, inference_precision: str = "f32"
 ) -> list[Layer]:
     """The layers of a graph, compiled once more with OpenVINO's own profiler.
 
@@ -27,11 +22,10 @@ def profile(
         onnx_path: Floating point or Q/DQ.
         tensor: One input (B, C, H, W).
         inference_precision: ``f32`` or ``bf16``, for what is not INT8.
-        runs: Measured after some to warm up; see :func:`mahtrt.targets.layers.undisturbed`.
     """
     config = {"PERF_COUNT": True, **config_for(inference_precision, threads)}
     compiled = shared_core().compile_model(read_model(onnx_path), "CPU", config)
-    times = _times(compiled.create_infer_request(), tensor, runs)
+    times = _times(compiled.create_infer_request(), tensor)
     return list(_layers(compiled, times))
 
 
@@ -49,7 +43,7 @@ def _layers(compiled: Any, times: dict[str, float]) -> Iterator[Layer]:
         yield Layer(name, origins, times[name], readers)
 
 
-def _times(request: Any, tensor: Tensor, runs: int) -> dict[str, float]:
+def _times(request: Any, tensor: Tensor) -> dict[str, float]:
     """Milliseconds per layer, from averages since the start, which is what OpenVINO keeps.
 
     They are whole microseconds, so that the difference of two is off by as many as there were
@@ -57,7 +51,7 @@ def _times(request: Any, tensor: Tensor, runs: int) -> dict[str, float]:
     """
     found: dict[str, list[float]] = {}
     totals: dict[str, float] = {}
-    for run in range(1, WARM_UP + runs + 1):
+    for run in range(1, WARM_UP + RUNS + 1):
         request.infer([tensor])
         for layer in request.get_profiling_info():
             name, total_ms = layer.node_name, layer.real_time.total_seconds() * 1e3 * run

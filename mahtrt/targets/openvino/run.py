@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from mahtrt.bundle.records import DeviceRecord
 from mahtrt.errors import BuildError, ModelError, require
 from mahtrt.machine import describe_machine, usable_cores
 from mahtrt.spec import ModelSpec
-from mahtrt.targets.backend import Tensor, check_interface, compile_here
+from mahtrt.targets.backend import EngineToOpen, Tensor, check_interface, compile_here
 from mahtrt.targets.openvino.guard import keep_concats_float
 
 
@@ -44,33 +44,26 @@ class OpenVinoBackend:
         return ("blob", "onnx") if _made_blob(engine) else ("onnx",)
 
     @classmethod
-    def open(
-        cls,
-        engine: EngineRecord,
-        files: Mapping[str, Path],
-        spec: ModelSpec,
-        *,
-        threads: int | None = None,
-    ) -> OpenVinoBackend:
+    def open(cls, engine: EngineToOpen) -> OpenVinoBackend:
         """Open an engine of a bundle.
 
-        Args:
-            threads: Threads of one inference; None takes what the build measured to be fastest,
-                where it measured on this CPU, else OpenVINO's own.
+        Without ``threads`` it takes as many as the build measured to be fastest, where it measured
+        on this CPU, else OpenVINO's own.
 
         Raises:
             BuildError: OpenVINO can open neither the engine nor the ONNX it was made from.
             MissingComponentError: OpenVINO is not installed.
         """
-        require("openvino", extra="", needed_for=f"engine {engine.name}")
-        roles, notes = cls.roles(engine), notes_on_opening(engine)
-        blob, source = files["blob"] if "blob" in roles else None, files["onnx"]
-        wanted = engine.device.inference_precision or "f32"
+        record, threads = engine.record, engine.threads
+        require("openvino", extra="", needed_for=f"engine {record.name}")
+        notes, source = notes_on_opening(record), engine.files["onnx"]
+        blob = engine.files["blob"] if "blob" in cls.roles(record) else None
+        wanted = record.device.inference_precision or "f32"
         if wanted == "bf16" and not has_native_bf16():
             notes.append("Built for native BF16, which this CPU lacks: it runs in FP32 here.")
             wanted = "f32"
         if threads is None:
-            threads = _measured_threads(engine)
+            threads = _measured_threads(record)
         try:
             compiled = None
             if blob is not None:
@@ -79,12 +72,12 @@ class OpenVinoBackend:
                 compiled = compile_model(source, inference_precision=wanted, threads=threads)
         except RuntimeError as error:
             raise BuildError(
-                f"engine {engine.name}",
+                f"engine {record.name}",
                 got=reason_of(error),
                 expected=f"{source.name} to compile here",
-                fix=compile_here(engine.target),
+                fix=compile_here(record.target),
             ) from error
-        return cls(compiled, spec, engine.name, notes)
+        return cls(compiled, engine.spec, record.name, notes)
 
     def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """See :class:`mahtrt.targets.backend.Backend`."""

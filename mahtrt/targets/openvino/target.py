@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mahtrt.bundle.manifest import EngineRecord
-from mahtrt.spec import ModelSpec
 from mahtrt.targets.artifact import EngineArtifact
-from mahtrt.targets.backend import Backend, Tensor
+from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
 from mahtrt.targets.graph_kinds import FloatType, Fp32, GraphKind
-from mahtrt.targets.layers import DEFAULT_RUNS, Layer
+from mahtrt.targets.layers import Layer
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Target
 
 
@@ -32,53 +30,30 @@ class OpenVino(Target):
         return super().graph_kind(precision, int8_float, weight_bits)
 
     def build(
-        self,
-        onnx_path: Path,
-        precision: str,
-        out_dir: Path,
-        options: EngineOptions = DEFAULT_OPTIONS,
+        self, onnx: Path, precision: str, out_dir: Path, options: EngineOptions = DEFAULT_OPTIONS
     ) -> EngineArtifact:
         self.require()
         from mahtrt.targets.openvino.build import build_engine
 
-        return build_engine(onnx_path, precision, out_dir, options)
+        return build_engine(onnx, precision, out_dir, options)
 
     def roles(self, engine: EngineRecord) -> tuple[str, ...]:
         from mahtrt.targets.openvino.run import OpenVinoBackend
 
         return OpenVinoBackend.roles(engine)
 
-    def open(
-        self,
-        engine: EngineRecord,
-        files: Mapping[str, Path],
-        spec: ModelSpec,
-        *,
-        threads: int | None = None,
-    ) -> Backend:
+    def open(self, engine: EngineToOpen) -> Backend:
         from mahtrt.targets.openvino.run import OpenVinoBackend
 
-        return OpenVinoBackend.open(engine, files, spec, threads=threads)
+        return OpenVinoBackend.open(engine)
 
     def profile(
-        self,
-        artifact: EngineArtifact,
-        backend: Backend,
-        tensor: Tensor,
-        *,
-        threads: int | None = None,
-        runs: int = DEFAULT_RUNS,
+        self, artifact: EngineArtifact, backend: Backend, tensor: Tensor, threads: int | None = None
     ) -> list[Layer]:
         from mahtrt.targets.openvino.profile import profile
 
         precision = artifact.device.inference_precision
-        return profile(
-            artifact.files["onnx"],
-            tensor,
-            inference_precision=precision,
-            threads=threads,
-            runs=runs,
-        )
+        return profile(artifact.files["onnx"], tensor, threads, inference_precision=precision)
 
 
 def _native_bf16() -> bool:

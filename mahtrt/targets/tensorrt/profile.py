@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mahtrt.cuda import probe_cuda
 from mahtrt.errors import MissingComponentError
-from mahtrt.targets.layers import WARM_UP, Layer, layers_from_profile, undisturbed
+from mahtrt.targets.layers import RUNS, WARM_UP, Layer, layers_from_profile, undisturbed
 from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt.flavours import Flavour
 from mahtrt.targets.tensorrt.run import TensorRtBackend
@@ -62,20 +62,19 @@ def check_runs_here(flavour: Flavour, options: EngineOptions) -> None:
 
 
 def layers_of_engine(
-    backend: TensorRtBackend, inspector: Path | None, tensor: NDArray[np.float32], runs: int
+    backend: TensorRtBackend, inspector: Path | None, tensor: NDArray[np.float32]
 ) -> list[Layer]:
     """The layers of an open engine.
 
     Args:
         inspector: The engine inspector's JSON, where the builder wrote it.
         tensor: One input (B, C, H, W).
-        runs: After some to warm up.
 
     Raises:
         MahtrtError: The engine tells no times, or an inference fails.
     """
     found: dict[str, list[float]] = {}
-    for run in backend.layer_times(tensor, WARM_UP + runs):
+    for run in backend.layer_times(tensor, WARM_UP + RUNS):
         for name, ms in run.items():
             found.setdefault(name, []).append(ms)
     times = {name: undisturbed(durations) for name, durations in found.items()}

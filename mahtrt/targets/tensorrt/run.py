@@ -11,16 +11,14 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import BuildError, MahtrtError, ModelError
 from mahtrt.spec import ModelSpec
-from mahtrt.targets.backend import Tensor, check_interface
+from mahtrt.targets.backend import EngineToOpen, Tensor, check_interface
 from mahtrt.targets.tensorrt.callbacks import make_logger, make_profiler
 from mahtrt.targets.tensorrt.compatible import Here, check_compatible
 from mahtrt.targets.tensorrt.cuda_driver import CudaDevice, open_device
@@ -65,12 +63,7 @@ class TensorRtBackend:
         self._in_use, self._closed = 0, False
 
     @classmethod
-    def open(
-        cls,
-        engine: EngineRecord,
-        files: Mapping[str, Path],
-        spec: ModelSpec,
-    ) -> TensorRtBackend:
+    def open(cls, engine: EngineToOpen) -> TensorRtBackend:
         """Open an engine of a bundle whose files have been hashed.
 
         Raises:
@@ -78,15 +71,15 @@ class TensorRtBackend:
                 refuses it.
             MissingComponentError: No TensorRT of that flavour, no CUDA driver, or no GPU.
         """
-        flavour = find_flavour(engine.target)
+        record, flavour = engine.record, find_flavour(engine.record.target)
         trt = load_flavour(flavour)
-        device = open_device(needed_for=f"engine {engine.name}")
+        device = open_device(needed_for=f"engine {record.name}")
         try:
             here = Here(
                 flavour.name, trt.__version__, build_platform(), device.name, device.capability
             )
-            check_compatible(engine, here)
-            return cls(trt, files["plan"].read_bytes(), device, spec, engine.name)
+            check_compatible(record, here)
+            return cls(trt, engine.files["plan"].read_bytes(), device, engine.spec, record.name)
         except BaseException:
             device.close()
             raise

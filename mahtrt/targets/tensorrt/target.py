@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import cast
 
 from mahtrt.bundle.manifest import EngineRecord
-from mahtrt.spec import ModelSpec
 from mahtrt.targets.artifact import EngineArtifact
-from mahtrt.targets.backend import Backend, Tensor
+from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
 from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half, Int8
-from mahtrt.targets.layers import DEFAULT_RUNS, LAYERS_ROLE, EngineLayers, Layer
+from mahtrt.targets.layers import LAYERS_ROLE, EngineLayers, Layer
 from mahtrt.targets.target import (
     DEFAULT_OPTIONS,
     EngineHeader,
@@ -86,16 +85,12 @@ class TensorRt(Target):
         return super().graph_kind(precision, int8_float, weight_bits)
 
     def build(
-        self,
-        onnx_path: Path,
-        precision: str,
-        out_dir: Path,
-        options: EngineOptions = DEFAULT_OPTIONS,
+        self, onnx: Path, precision: str, out_dir: Path, options: EngineOptions = DEFAULT_OPTIONS
     ) -> EngineArtifact:
         self.require()
         from mahtrt.targets.tensorrt.build import build_engine
 
-        return build_engine(onnx_path, precision, out_dir, self.flavour, options)
+        return build_engine(onnx, precision, out_dir, self.flavour, options)
 
     def engine_layers(self, files: Mapping[str, Path]) -> EngineLayers | None:
         """As the engine inspector tells, where the engine could be inspected."""
@@ -129,34 +124,20 @@ class TensorRt(Target):
     def roles(self, engine: EngineRecord) -> tuple[str, ...]:
         return ("plan",)
 
-    def open(
-        self,
-        engine: EngineRecord,
-        files: Mapping[str, Path],
-        spec: ModelSpec,
-        *,
-        threads: int | None = None,
-    ) -> Backend:
-        """``threads`` means nothing on a GPU."""
+    def open(self, engine: EngineToOpen) -> Backend:
         from mahtrt.targets.tensorrt.run import TensorRtBackend
 
-        return TensorRtBackend.open(engine, files, spec)
+        return TensorRtBackend.open(engine)
 
     def profile(
-        self,
-        artifact: EngineArtifact,
-        backend: Backend,
-        tensor: Tensor,
-        *,
-        threads: int | None = None,
-        runs: int = DEFAULT_RUNS,
+        self, artifact: EngineArtifact, backend: Backend, tensor: Tensor, threads: int | None = None
     ) -> list[Layer]:
         """Profile of the open engine itself: another build may choose other kernels."""
         from mahtrt.targets.tensorrt.profile import layers_of_engine
         from mahtrt.targets.tensorrt.run import TensorRtBackend
 
         engine = cast(TensorRtBackend, backend)
-        return layers_of_engine(engine, artifact.files.get("layers"), tensor, runs)
+        return layers_of_engine(engine, artifact.files.get("layers"), tensor)
 
     def reference(self) -> Target:
         """A CPU's: TensorRT multiplies FP32 with the mantissa of FP16 (TF32)."""

@@ -14,11 +14,10 @@ from typing import ClassVar
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import DeviceRecord
 from mahtrt.errors import BuildError, MissingComponentError, ModelError, UsageError
-from mahtrt.spec import ModelSpec
 from mahtrt.targets.artifact import EngineArtifact
-from mahtrt.targets.backend import Backend, Tensor
+from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
 from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half, Int8
-from mahtrt.targets.layers import DEFAULT_RUNS, EngineLayer, EngineLayers, Layer
+from mahtrt.targets.layers import EngineLayer, EngineLayers, Layer
 from mahtrt.targets.onnxruntime.profile import profile
 from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, batch_of, open_onnx
 from mahtrt.targets.target import (
@@ -95,22 +94,18 @@ class Abacus(Target):
         return Half("bf16") if precision == "bf16" else super().graph_kind(precision)
 
     def build(
-        self,
-        onnx_path: Path,
-        precision: str,
-        out_dir: Path,
-        options: EngineOptions = DEFAULT_OPTIONS,
+        self, onnx: Path, precision: str, out_dir: Path, options: EngineOptions = DEFAULT_OPTIONS
     ) -> EngineArtifact:
         try:
-            session = open_onnx(onnx_path, str(onnx_path), threads=options.threads)
+            session = open_onnx(onnx, str(onnx), threads=options.threads)
         except ModelError as error:
             raise BuildError(error.subject, got=error.got, expected="a graph for beads") from error
         beads = out_dir / "model.beads"
         out_dir.mkdir(parents=True, exist_ok=True)
-        beads.write_bytes(MAGIC + str(on_the_table).encode() + b"\n" + onnx_path.read_bytes())
+        beads.write_bytes(MAGIC + str(on_the_table).encode() + b"\n" + onnx.read_bytes())
         return EngineArtifact(
-            files={"onnx": onnx_path, "beads": beads},
-            batch=batch_of(session, str(onnx_path)),
+            files={"onnx": onnx, "beads": beads},
+            batch=batch_of(session, str(onnx)),
             device=DeviceRecord(
                 on_the_table or "",
                 settings={"rods": str(options.of(AbacusOptions).rods), "beads": "5"},
@@ -134,32 +129,20 @@ class Abacus(Target):
     def roles(self, engine: EngineRecord) -> tuple[str, ...]:
         return ("beads",)
 
-    def open(
-        self,
-        engine: EngineRecord,
-        files: Mapping[str, Path],
-        spec: ModelSpec,
-        *,
-        threads: int | None = None,
-    ) -> Backend:
+    def open(self, engine: EngineToOpen) -> Backend:
+        name = engine.record.name
         if on_the_table is None:
-            raise MissingComponentError(f"engine {engine.name}", got="no abacus on the table")
-        magic, _, graph = files["beads"].read_bytes().partition(b"\n")
+            raise MissingComponentError(f"engine {name}", got="no abacus on the table")
+        magic, _, graph = engine.files["beads"].read_bytes().partition(b"\n")
         if magic != MAGIC + on_the_table.encode():
-            raise BuildError(f"engine {engine.name}", got=magic.decode(), expected=on_the_table)
-        session = open_onnx(graph, engine.name, threads=threads)
-        return AbacusBackend(session, spec, engine.name)
+            raise BuildError(f"engine {name}", got=magic.decode(), expected=on_the_table)
+        session = open_onnx(graph, name, threads=engine.threads)
+        return AbacusBackend(session, engine.spec, name)
 
     def profile(
-        self,
-        artifact: EngineArtifact,
-        backend: Backend,
-        tensor: Tensor,
-        *,
-        threads: int | None = None,
-        runs: int = DEFAULT_RUNS,
+        self, artifact: EngineArtifact, backend: Backend, tensor: Tensor, threads: int | None = None
     ) -> list[Layer]:
-        return profile(artifact.files["onnx"], tensor, threads=threads, runs=runs)
+        return profile(artifact.files["onnx"], tensor, threads)
 
 
 TARGET = Abacus(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from cpus import Cpu
 import mahtrt.targets.openvino.run as ov_runtime
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import BuildError
+from mahtrt.targets.backend import EngineToOpen
 from mahtrt.targets.openvino import build as ov_builder
+from mahtrt.targets.openvino.run import OpenVinoBackend
 from mahtrt.targets.target import EngineOptions
 
 ONE_THREAD, TRIAL = EngineOptions(threads=1), EngineOptions(trial=True)
@@ -54,18 +56,14 @@ def test_bf16_is_asked_for_only_where_it_is_native(
     assert fp32.device.inference_precision == "f32"
 
 
-def openvino_engine(folder: Path) -> tuple[EngineRecord, dict[str, Path]]:
+def openvino_engine(folder: Path) -> tuple[EngineRecord, Mapping[str, Path]]:
     path = save(tiny.make_model(), folder)
     artifact = ov_builder.build_engine(path, "fp32", folder / "out", ONE_THREAD)
-    record = EngineRecord(
-        name="openvino-fp32",
-        target="openvino",
-        precision="fp32",
-        files={role: place.name for role, place in artifact.files.items()},
-        device=artifact.device,
-        versions=artifact.versions,
-    )
-    return record, dict(artifact.files)
+    return artifact.record("openvino", "fp32"), artifact.files
+
+
+def opened(record: EngineRecord, files: Mapping[str, Path]) -> OpenVinoBackend:
+    return OpenVinoBackend.open(EngineToOpen(record, files, tiny.SPEC, threads=1))
 
 
 def test_the_blob_is_used_where_it_was_made(
@@ -74,12 +72,12 @@ def test_the_blob_is_used_where_it_was_made(
     record, files = openvino_engine(tmp_path)
     tensor = np.random.default_rng(0).random((1, 3, *tiny.SIZE), np.float32)
     without = replace(record, files={k: v for k, v in record.files.items() if k != "blob"})
-    assert ov_runtime.OpenVinoBackend.roles(without) == ("onnx",)
-    from_onnx = ov_runtime.OpenVinoBackend.open(without, files, tiny.SPEC, threads=1).infer(tensor)
+    assert OpenVinoBackend.roles(without) == ("onnx",)
+    from_onnx = opened(without, files).infer(tensor)
     monkeypatch.setattr(ov_runtime, "compile_model", None)
     files["onnx"].unlink()
-    assert ov_runtime.OpenVinoBackend.roles(record) == ("blob", "onnx")
-    backend = ov_runtime.OpenVinoBackend.open(record, files, tiny.SPEC, threads=1)
+    assert OpenVinoBackend.roles(record) == ("blob", "onnx")
+    backend = opened(record, files)
     assert backend.notes == ()
     for name, array in backend.infer(tensor).items():
         np.testing.assert_array_equal(array, from_onnx[name])
@@ -101,7 +99,7 @@ def test_a_blob_that_openvino_refuses_gives_way_to_the_onnx(
     whole = files["blob"].read_bytes()
     files["blob"].write_bytes(whole[: len(whole) // 2] if content is None else content)
     tensor = np.zeros((1, 3, *tiny.SIZE), np.float32)
-    backend = ov_runtime.OpenVinoBackend.open(record, files, tiny.SPEC, threads=1)
+    backend = opened(record, files)
     assert backend.infer(tensor)["landmarks"].shape == (1, 3, 2)
 
 
@@ -110,16 +108,16 @@ def test_large_blobs_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     record, files = openvino_engine(tmp_path)
     assert "blob" not in record.files
     assert not list((tmp_path / "out").glob("*.blob"))
-    assert ov_runtime.OpenVinoBackend.open(record, files, tiny.SPEC, threads=1).notes == ()
+    assert opened(record, files).notes == ()
 
 
 def test_another_openvino_compiles_the_onnx_again(tmp_path: Path) -> None:
     record, files = openvino_engine(tmp_path)
     tensor = np.random.default_rng(0).random((1, 3, *tiny.SIZE), np.float32)
-    first = ov_runtime.OpenVinoBackend.open(record, files, tiny.SPEC, threads=1).infer(tensor)
+    first = opened(record, files).infer(tensor)
     record = replace(record, versions={"openvino": "2020.1"})
-    assert ov_runtime.OpenVinoBackend.roles(record) == ("onnx",)
-    backend = ov_runtime.OpenVinoBackend.open(record, files, tiny.SPEC, threads=1)
+    assert OpenVinoBackend.roles(record) == ("onnx",)
+    backend = opened(record, files)
     assert len(backend.notes) == 1
     assert "compiled again from the ONNX" in backend.notes[0]
     for name, array in backend.infer(tensor).items():
@@ -131,7 +129,7 @@ def test_another_cpu_is_said(tmp_path: Path, cpu: Callable[[str], Cpu]) -> None:
     device = replace(record.device, name="Other CPU", inference_precision="bf16")
     cpu("avx2")
     record = replace(record, device=device)
-    assert ov_runtime.OpenVinoBackend.roles(record) == ("onnx",)
-    notes = ov_runtime.OpenVinoBackend.open(record, files, tiny.SPEC, threads=1).notes
+    assert OpenVinoBackend.roles(record) == ("onnx",)
+    notes = opened(record, files).notes
     assert "Built and measured on Other CPU" in notes[0]
     assert "runs in FP32 here" in notes[1]

@@ -14,6 +14,7 @@ from cpus import Cpu
 import mahtrt.targets.openvino.run as ov_runtime
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.measure.timing import Timings
+from mahtrt.targets.backend import EngineToOpen
 from mahtrt.targets.openvino import build as ov_builder
 from mahtrt.targets.openvino.tune import (
     MIN_ROUNDS,
@@ -151,7 +152,7 @@ def test_the_choice_is_recorded_and_used_on_this_cpu(
     device = artifact.device
     assert set(device.tried_ms) == {f"f32, threads {n}" for n in ("default", "1", "2")}
     assert device.threads == (1 if one_wins else None)
-    record = EngineRecord("x", "openvino", "int8", {"onnx": "x"}, 1, device, artifact.versions)
+    record = replace(artifact.record("openvino", "int8"), files={"onnx": "x"})
 
     asked: list[int | None] = []
     compile_model = ov_runtime.compile_model
@@ -164,7 +165,8 @@ def test_the_choice_is_recorded_and_used_on_this_cpu(
 
     def threads_asked(record: EngineRecord, threads: int | None = None) -> int | None:
         asked.clear()
-        ov_runtime.OpenVinoBackend.open(record, artifact.files, tiny.SPEC, threads=threads)
+        engine = EngineToOpen(record, artifact.files, tiny.SPEC, threads)
+        ov_runtime.OpenVinoBackend.open(engine)
         return asked[0]
 
     assert threads_asked(record) == (1 if one_wins else None)

@@ -16,11 +16,11 @@ import pytest
 from tensorrt_stage import Stage, make_plan, record
 from tiny_network import SIZE, SPEC, make_image, make_model
 
-from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.cuda import probe_cuda
 from mahtrt.data.preprocess import preprocess
 from mahtrt.errors import BuildError, MahtrtError, MissingComponentError, ModelError
 from mahtrt.runtime.session import Session
+from mahtrt.targets.backend import EngineToOpen
 from mahtrt.targets.table import find_target
 from mahtrt.targets.tensorrt import cuda_driver
 from mahtrt.targets.tensorrt.run import Here, TensorRtBackend, check_compatible
@@ -178,7 +178,7 @@ def test_a_plan_of_another_network(stage: Stage) -> None:
     stage.plan.write_bytes(make_plan(stage.trt, make_model(batch=1)))
     wrong = dataclasses.replace(SPEC, input=dataclasses.replace(SPEC.input, size=(64, 64)))
     with pytest.raises(ModelError, match="64, 64"):
-        TensorRtBackend.open(stage.engine, {"plan": stage.plan}, wrong)
+        TensorRtBackend.open(EngineToOpen(stage.engine, {"plan": stage.plan}, wrong))
     assert stage.cuda.retained == 0
 
 
@@ -353,15 +353,9 @@ def test_a_tensorrt_rtx_build_runs_on_a_real_gpu(tmp_path: Path) -> None:
     onnx_path = tmp_path / "model.onnx"
     onnx.save(make_model(), onnx_path)
     built = find_target("tensorrt-rtx").build(onnx_path, "fp32", tmp_path / "engine")
-    engine = EngineRecord(
-        name="tensorrt-rtx-fp32",
-        target="tensorrt-rtx",
-        precision="fp32",
-        files={},
-        device=built.device,
-        versions=built.versions,
-    )
-    session = Session(TensorRtBackend.open(engine, built.files, SPEC), SPEC, engine)
+    engine = built.record("tensorrt-rtx", "fp32")
+    backend = TensorRtBackend.open(EngineToOpen(engine, built.files, SPEC))
+    session = Session(backend, SPEC, engine)
     for seed in range(3):
         image, points = make_image(seed)
         np.testing.assert_allclose(session.run(image).points, points, atol=0.05)
