@@ -13,16 +13,19 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from mahtrt.errors import IntegrityError, MahtrtError, SpecError
 
 T = TypeVar("T")
 
+# A number that is measured: JSON has null for one that is not finite, which reads as infinity.
+Measured = Annotated[float, "null where not finite"]
+
 
 @functools.cache
 def _type_hints(cls: Any) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+    return typing.get_type_hints(cls, include_extras=True)
 
 
 def read_json(
@@ -142,6 +145,8 @@ def _convert(hint: Any, value: Any, where: str, error: type[MahtrtError]) -> Any
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
+    if origin is Annotated:
+        return math.inf if value is None else _convert(args[0], value, where, error)
     if dataclasses.is_dataclass(hint):
         return dataclass_from(typing.cast(type, hint), value, where, error=error)
     if origin is Literal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from mahtrt.errors import IntegrityError, SpecError
-from mahtrt.schema import check_schema, dataclass_from, plain, read_json
+from mahtrt.schema import Measured, check_schema, dataclass_from, plain, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Outer:
     text: str | None = None
     words: Mapping[str, str] = field(default_factory=dict)
     free: Mapping[str, Any] = field(default_factory=dict)
+    moved: Measured = 0.0
 
 
 def test_there_and_back() -> None:
@@ -45,6 +47,8 @@ def test_there_and_back() -> None:
         ({"inner": {"size": [1]}}, "here: inner: size: got 1 values; expected 2 values"),
         ({"inner": {"size": [1, True]}}, r"size\[1\]: got True; expected a value of type int"),
         ({"inner": {"size": [1, 2], "rate": "1"}}, "rate: got '1'; expected a value of type float"),
+        ({"inner": {"size": [1, 2], "rate": None}}, "rate: got None; expected a value of type flo"),
+        ({"moved": "1"}, "here: moved: got '1'; expected a value of type float"),
         ({"many": {}}, "here: many: got {}; expected a list"),
         ({"many": [{"size": 1}]}, r"here: many\[0\]: size: got 1; expected a list"),
         ({"text": 1}, "here: text: got 1; expected a value of type str"),
@@ -57,6 +61,12 @@ def test_wrong_data_names_the_field(change: dict[str, Any], message: str) -> Non
     for error in (SpecError, IntegrityError):
         with pytest.raises(error, match=message):
             dataclass_from(Outer, data, "here", error=error)
+
+
+def test_a_measured_number_that_is_null_is_infinite() -> None:
+    data = plain(Outer("a", Inner((1, 2)), moved=math.nan))
+    assert data["moved"] is None
+    assert dataclass_from(Outer, data, "here").moved == math.inf
 
 
 def test_schemas() -> None:
@@ -97,4 +107,5 @@ def test_plain_data_are_what_json_has() -> None:
         "text": None,
         "words": {},
         "free": {"n": [1, None]},
+        "moved": 0.0,
     }

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from mahtrt.benchmarks.conditions import describe_conditions, find_warnings
 from mahtrt.benchmarks.options import TIMED_IMAGES, CompareOptions
 from mahtrt.benchmarks.report import SCOPES, BenchReport, Row, Scope
+from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.preprocess import Placement, preprocess
 from mahtrt.errors import DataError, ModelError
 from mahtrt.machine import describe_machine, load_average, package_versions
-from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
+from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Progress, Timings, interleave, speedup
 from mahtrt.spec import ModelSpec
@@ -148,7 +149,7 @@ def _accuracy_pass(
     images: int,
     seed: int,
     progress: Callable[[int], None],
-) -> tuple[dict[str, Accuracy], list[Image]]:
+) -> tuple[dict[str, AccuracyRecord], list[Image]]:
     """Every contender's accuracy against the reference, and the images to time with."""
     spec = contenders[0].session.spec
     step = max(contender.batch for contender in contenders)
@@ -269,7 +270,7 @@ def _groups(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
 
 def _rows(
     contenders: Sequence[Contender],
-    accuracies: Mapping[str, Accuracy],
+    accuracies: Mapping[str, AccuracyRecord],
     timings: Mapping[tuple[str, Scope], Timings],
     limits: Limits,
 ) -> tuple[Row, ...]:

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.errors import GateError, LatencyError
-from mahtrt.measure.accuracy import Accuracy
 from mahtrt.measure.limits import Verdict
 from mahtrt.measure.timing import Timings
-
-if TYPE_CHECKING:
-    pass
+from mahtrt.schema import plain
 
 SCHEMA = "mahtrt.bench/1"
 Scope = Literal["engine", "end_to_end"]
@@ -47,7 +45,7 @@ class Row:
     batch: int
     scope: Scope
     timings: Timings | None
-    accuracy: Accuracy
+    accuracy: AccuracyRecord
     speedup_vs_reference: float | None = None
     speedup_vs_torch: float | None = None
     gate: Verdict | None = None
@@ -94,7 +92,7 @@ class Row:
             "accuracy_pass": None if self.gate is None else self.gate.passed,
             "verdict": self.verdict,
             "measured_on": self.measured_on,
-            "accuracy": self.accuracy.to_dict(),
+            "accuracy": plain(self.accuracy),
         }
 
 

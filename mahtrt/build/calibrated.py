@@ -15,9 +15,10 @@ import numpy as np
 import onnx
 
 from mahtrt.build.options import AUTO_METHOD, CalibrationOptions
+from mahtrt.bundle.origin import CardRecord
 from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.bias_correction import BiasCorrection, apply_correction, measure_bias
-from mahtrt.calibration.card import CalibrationCard, make_card
+from mahtrt.calibration.card import make_card
 from mahtrt.calibration.method_choice import (
     MethodChoice,
     choose_methods,
@@ -58,7 +59,7 @@ class Calibrated:
     plan: Plan
     ranges: Ranges
     method: Method | Mapping[str, Method]
-    card: CalibrationCard
+    card: CardRecord
     choice: MethodChoice | None = None
     _corrections: dict[int, BiasCorrection] = field(default_factory=dict, repr=False)
 
@@ -93,7 +94,7 @@ class Calibrated:
             "bias_correction_images": max(
                 (c.images for c in self._corrections.values()), default=0
             ),
-            "card": self.card.to_dict(),
+            "card": plain(self.card),
         }
 
     def _uncorrected(self, of: onnx.ModelProto, weight_bits: int) -> onnx.ModelProto:

@@ -11,7 +11,6 @@ from mahtrt.benchmarks.report import BenchReport, Row
 from mahtrt.bundle.manifest import EngineRecord, GraphRecord
 from mahtrt.bundle.origin import ProvenanceRecord
 from mahtrt.bundle.records import (
-    AccuracyRecord,
     BudgetsRecord,
     GateRecord,
     LatencyRecord,
@@ -47,7 +46,7 @@ def measured_engine(record: EngineRecord, report: BenchReport) -> EngineRecord:
     return replace(
         record,
         verdict=_verdict(row),
-        accuracy=dataclass_from(AccuracyRecord, row.accuracy.to_dict(), "accuracy"),
+        accuracy=row.accuracy,
         latency=_latency(row.timings),
     )
 

@@ -36,7 +36,8 @@ class ParityRowRecord:
 
     Attributes:
         output, kind: Name and kind of the output, from the spec.
-        unit: ``px`` of the network's input for landmarks, ``relative`` for the rest.
+        unit: ``px`` of the network's input for landmarks; ``relative`` to the largest magnitude
+            that PyTorch gave for this output, for the rest.
         max_abs, mean_abs: Absolute differences in px, or in the output's own unit.
         error: What is held against ``tolerance``, in ``unit``.
     """
@@ -115,7 +116,8 @@ class TensorCardRecord:
         method: The method that gave its scale.
         amax: The largest magnitude that INT8 represents.
         saturation: Share of the sampled values beyond ``amax``.
-        moved_percent: How far ``amax`` moved over the second half of the images.
+        moved_percent: How far ``amax`` moved over the second half of the images, in percent of
+            the final one; None where no scale was noted on the way.
     """
 
     tensor: str
@@ -133,8 +135,10 @@ class CardRecord:
         images: Number of images.
         digest: SHA-256 over the preprocessed images, in their order.
         methods: Method to number of tensors.
+        snapshots: Distances of the scales from the final ones, after some numbers of images.
         most_saturated: The tensors of which the largest share saturates, worst first.
         most_moved: The tensors that moved most over the second half of the images.
+        warnings: What is wrong, in words; empty where all is well.
     """
 
     images: int

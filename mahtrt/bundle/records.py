@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mahtrt.digest import sha256_of_bytes
-from mahtrt.schema import plain
+from mahtrt.schema import Measured, plain
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 Interval = tuple[float, float]
@@ -136,19 +136,19 @@ class TwoPeakedRecord:
     """A point whose heatmap has two peaks; lengths in pixels of the network's input.
 
     Attributes:
-        image: Name of the image.
+        image: Name of the image, or its number from 0.
         moved_px: Displacement against the reference.
         spread_px, reference_spread_px: Spread of the engine's heatmap and of the reference's.
         usual_spread_px: The reference's median spread of this landmark.
-        new: Whether only the engine's heatmap has two peaks.
+        new: Whether only the engine's heatmap has two peaks, which excuses nothing.
     """
 
     image: str
     landmark: str
-    moved_px: float | None
-    spread_px: float | None
-    reference_spread_px: float | None
-    usual_spread_px: float | None
+    moved_px: Measured
+    spread_px: Measured
+    reference_spread_px: Measured
+    usual_spread_px: Measured
     new: bool = False
 
 
@@ -158,12 +158,14 @@ class LandmarkRecord:
 
     Attributes:
         mre_change_percent: Growth of the MRE, in mm where that is known, else in image pixels.
-        usual_spread_px: The reference's median spread, in pixels of the network's input.
+        usual_spread_px: The reference's median spread, in pixels of the network's input; None
+            where the network gives none. A heatmap several times as wide has two peaks
+            (:func:`mahtrt.measure.displacement.two_peaked`).
     """
 
     name: str
-    mean_px: float | None
-    max_px: float | None
+    mean_px: Measured
+    max_px: Measured
     mre_px: float | None = None
     mre_mm: float | None = None
     reference_mre_px: float | None = None
@@ -179,37 +181,43 @@ class AccuracyRecord:
     """An engine against the reference, and both against annotations.
 
     Displacements are in pixels of the network's input; errors against annotations (MRE, SDR) in
-    pixels of the image or mm. Intervals are 95% bootstrap intervals over images.
+    pixels of the image or mm. Intervals are 95% paired bootstrap intervals over images, None with
+    fewer than two of them.
 
     Attributes:
         images: Number of images that were compared.
-        non_finite_points: Landmarks that are NaN or infinite.
+        non_finite_points: Landmarks that are NaN or infinite in engine or reference. They count
+            as infinitely displaced.
         mean_px, p99_px, max_px: Displacement over all landmarks of all images.
         worst_landmark_mean_px: The largest of the landmarks' mean displacements.
         per_landmark: One row per landmark, in the order of the spec.
         mean_px_interval: Interval of ``mean_px``.
         mean_mm, max_mm: Displacement over the images whose pixel spacing is known.
-        two_peaked: Points whose heatmap has two peaks in the reference.
-        two_peaked_max_px: Their largest displacement.
+        two_peaked: Points whose heatmap has two peaks in the reference; None where the network
+            gives no spread.
+        two_peaked_max_px: Their largest displacement, None without any.
         new_two_peaks, new_two_peaks_max_px: The same for the engine alone.
         two_peaked_points: Those of either kind that moved most.
-        single_peak_p99_px, single_peak_max_px: Displacement over points with one peak.
+        single_peak_p99_px, single_peak_max_px: Displacement over the points whose heatmap has one
+            peak in the reference, None without any. A point that is not finite is among them, and
+            so are new two peaks.
         annotated_points, annotated_points_mm: How many points the errors below average.
         mre_px, mre_mm: The engine's mean radial error.
         reference_mre_px, reference_mre_mm: The reference's, over the same points.
-        delta_mre_px, delta_mre_mm: Engine minus reference.
+        delta_mre_px, delta_mre_mm: Engine minus reference: positive is worse.
         delta_mre_px_interval, delta_mre_mm_interval: Intervals of these.
         worst_mre_change_percent: The largest growth of a landmark's MRE.
         sdr_percent, reference_sdr_percent: Share of points within a distance, by distance in mm.
-        delta_sdr_percent, delta_sdr_percent_interval: Engine minus reference, percentage points.
+        delta_sdr_percent, delta_sdr_percent_interval: Engine minus reference in percentage
+            points: negative is worse.
     """
 
     images: int
     non_finite_points: int
-    mean_px: float | None
-    p99_px: float | None
-    max_px: float | None
-    worst_landmark_mean_px: float | None
+    mean_px: Measured
+    p99_px: Measured
+    max_px: Measured
+    worst_landmark_mean_px: Measured
     per_landmark: tuple[LandmarkRecord, ...]
     mean_px_interval: Interval | None = None
     mean_mm: float | None = None
@@ -239,12 +247,8 @@ class AccuracyRecord:
 
     @property
     def worst_landmark(self) -> LandmarkRecord | None:
-        """The landmark that moved most; a mean that is not finite is worse than any number."""
-        return max(
-            self.per_landmark,
-            key=lambda row: float("inf") if row.mean_px is None else row.mean_px,
-            default=None,
-        )
+        """The landmark that moved most, None without landmarks."""
+        return max(self.per_landmark, key=lambda row: row.mean_px, default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
+from mahtrt.bundle.origin import CardRecord, SnapshotRecord, TensorCardRecord
 from mahtrt.calibration.methods import DEFAULT_METHOD, Method
 from mahtrt.calibration.qdq import method_of
 from mahtrt.calibration.ranges import Ranges
@@ -23,65 +22,10 @@ WORST = 10
 MOVED_PERCENT = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class TensorCard:
-    """One tensor of a card.
-
-    Attributes:
-        tensor: Its name.
-        method: That gave its scale.
-        amax: The magnitude that INT8 still represents.
-        saturation: Share of the sampled values beyond it.
-        moved_percent: How far ``amax`` moved from the half of the images to all of them, in
-            percent of the latter; None where no snapshot was taken.
-    """
-
-    tensor: str
-    method: str
-    amax: float
-    saturation: float
-    moved_percent: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class CalibrationCard:
-    """What a calibration rests on.
-
-    Attributes:
-        images: How many.
-        digest: SHA-256 of the preprocessed images, in their order.
-        methods: Method -> how many tensors have it.
-        snapshots: Images -> median and largest distance of the tensors' ``amax`` from the final
-            one, in percent of it.
-        most_saturated: The tensors of which the largest share saturates, worst first.
-        most_moved: The tensors that moved most over the second half of the images, furthest first.
-        warnings: In words, empty where all is well.
-    """
-
-    images: int
-    digest: str
-    methods: Mapping[str, int]
-    snapshots: Mapping[int, tuple[float, float]]
-    most_saturated: tuple[TensorCard, ...]
-    most_moved: tuple[TensorCard, ...]
-    warnings: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for the manifest."""
-        table = asdict(self)
-        table["snapshots"] = [
-            {"images": images, "median_percent": median, "largest_percent": largest}
-            for images, (median, largest) in self.snapshots.items()
-        ]
-        for name in ("most_saturated", "most_moved", "warnings"):
-            table[name] = list(table[name])
-        return table
-
-
 def make_card(
     ranges: Ranges,
     method: Method | Mapping[str, Method] = DEFAULT_METHOD,
-) -> CalibrationCard:
+) -> CardRecord:
     """The card of a calibration.
 
     Args:
@@ -92,7 +36,7 @@ def make_card(
     distances = _distances(ranges, methods)  # (snapshots, tensors)
     half = _half(ranges)
     rows = [
-        TensorCard(
+        TensorCardRecord(
             tensor=name,
             method=methods[name],
             amax=seen.amax[methods[name]],
@@ -103,15 +47,15 @@ def make_card(
     ]
     moved = sorted((r for r in rows if r.moved_percent), key=lambda r: -(r.moved_percent or 0.0))
     saturated = sorted((r for r in rows if r.saturation > 0), key=lambda r: -r.saturation)
-    return CalibrationCard(
+    return CardRecord(
         images=ranges.images,
         digest=ranges.digest,
         methods=dict(sorted(Counter(methods.values()).items())),
-        snapshots={
-            images: (round(float(np.median(row)), 3), round(float(row.max()), 3))
+        snapshots=tuple(
+            SnapshotRecord(images, round(float(np.median(row)), 3), round(float(row.max()), 3))
             for images, row in zip(ranges.snapshots, distances, strict=True)
             if row.size
-        },
+        ),
         most_saturated=tuple(saturated[:WORST]),
         most_moved=tuple(moved[:WORST]),
         warnings=tuple(_warnings(ranges, moved)),
@@ -134,7 +78,7 @@ def _half(ranges: Ranges) -> int | None:
     return min(places, key=lambda i: abs(2 * ranges.snapshots[i] - ranges.images), default=None)
 
 
-def _warnings(ranges: Ranges, moved: Sequence[TensorCard]) -> list[str]:
+def _warnings(ranges: Ranges, moved: Sequence[TensorCardRecord]) -> list[str]:
     if not ranges.snapshots:
         return [f"{ranges.images} image(s) are too few to see whether more would move the scales"]
     far = [row for row in moved if (row.moved_percent or 0.0) > MOVED_PERCENT]

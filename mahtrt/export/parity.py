@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mahtrt.bundle.origin import ParityRowRecord
 from mahtrt.errors import GateError, MissingComponentError, ModelError, require
 from mahtrt.export.rounding import reason_of_rounding
 from mahtrt.models.outputs import check_outputs, named_outputs
@@ -29,33 +30,6 @@ ADVICE = (
 
 
 @dataclass(frozen=True, slots=True)
-class ParityRow:
-    """One output compared.
-
-    Attributes:
-        output, kind: From the spec.
-        unit: ``px`` of the network's input for landmarks; ``relative`` to the largest magnitude
-            PyTorch gave for this output, for the rest.
-        max_abs, mean_abs: Absolute differences: in px for landmarks, in the output's own unit
-            for the rest.
-        error: What is held against the tolerance, in ``unit``.
-        tolerance: The largest error allowed.
-    """
-
-    output: str
-    kind: str
-    unit: Literal["px", "relative"]
-    max_abs: float
-    mean_abs: float
-    error: float
-    tolerance: float
-
-    @property
-    def passed(self) -> bool:
-        return self.error <= self.tolerance  # False for NaN
-
-
-@dataclass(frozen=True, slots=True)
 class ParityTable:
     """All outputs compared, and with what.
 
@@ -63,7 +37,7 @@ class ParityTable:
         reason: Why it fails, where rounding of the heatmaps is all that moves the landmarks.
     """
 
-    rows: tuple[ParityRow, ...]
+    rows: tuple[ParityRowRecord, ...]
     images: int
     runtime: str
     reason: str = ""
@@ -73,7 +47,7 @@ class ParityTable:
         return all(row.passed for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:
-        rows = [{**asdict(row), "passed": row.passed} for row in self.rows]
+        rows = [asdict(row) for row in self.rows]
         told = {"rows": rows, "images": self.images, "runtime": self.runtime, "passed": self.passed}
         return {**told, "reason": self.reason} if self.reason else told
 
@@ -161,7 +135,7 @@ def compare(
     return ParityTable(tuple(rows), len(next(iter(reference.values()))), runtime, reason)
 
 
-def _row(output: OutputSpec, reference: Array, got: Array, spec: ModelSpec) -> ParityRow:
+def _row(output: OutputSpec, reference: Array, got: Array, spec: ModelSpec) -> ParityRowRecord:
     if reference.shape != got.shape:
         raise ModelError(
             f"output {output.name!r} of the ONNX graph",
@@ -172,12 +146,13 @@ def _row(output: OutputSpec, reference: Array, got: Array, spec: ModelSpec) -> P
         reference, got = (points_px(array, output, spec) for array in (reference, got))
     difference = np.abs(got.astype(np.float64) - reference)
     worst, mean = float(difference.max(initial=0.0)), float(difference.mean())
-    if output.kind == "landmarks":
-        return ParityRow(output.name, output.kind, "px", worst, mean, worst, LANDMARK_TOLERANCE_PX)
-    magnitude = float(np.abs(reference).max(initial=0.0)) or 1.0
-    return ParityRow(
-        output.name, output.kind, "relative", worst, mean, worst / magnitude, RELATIVE_TOLERANCE
-    )
+    unit: Literal["px", "relative"] = "px"
+    error, tolerance = worst, LANDMARK_TOLERANCE_PX
+    if output.kind != "landmarks":
+        magnitude = float(np.abs(reference).max(initial=0.0)) or 1.0
+        unit, error, tolerance = "relative", worst / magnitude, RELATIVE_TOLERANCE
+    passed = error <= tolerance  # False for NaN
+    return ParityRowRecord(output.name, output.kind, unit, worst, mean, error, tolerance, passed)
 
 
 def _open(model: bytes, spec: ModelSpec) -> tuple[Any, str]:

@@ -14,14 +14,15 @@ of the ISBI 2015 challenge). The build gate and the bench share this file. Pure 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.measure.bootstrap import Bootstrap, Interval
+from mahtrt.bundle.records import AccuracyRecord, LandmarkRecord, TwoPeakedRecord
+from mahtrt.measure.bootstrap import Bootstrap
 from mahtrt.measure.displacement import (
     compare_points,
     nearest_rank,
@@ -68,123 +69,6 @@ class Annotations:
     names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TwoPeakedPoint:
-    """A point whose heatmap has two peaks; lengths in the network's input pixels.
-
-    Attributes:
-        image: Name of the image, or its number from 0.
-        moved_px: Displacement against the reference.
-        spread_px, reference_spread_px: Spread of the engine's heatmap and of the reference's.
-        usual_spread_px: The reference's median of this landmark.
-        new: Whether only the engine's map has two peaks, which is no excuse.
-    """
-
-    image: str
-    landmark: str
-    moved_px: float
-    spread_px: float
-    reference_spread_px: float
-    usual_spread_px: float
-    new: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LandmarkAccuracy:
-    """One landmark over all images; the fields mean what they mean in :class:`Accuracy`.
-
-    ``mre_change_percent`` is how much the MRE grew, in mm where that is known, else in pixels.
-    ``usual_spread_px`` is the median spread of the reference's heatmaps, in the network's input
-    pixels; None where the network gives none. A heatmap that is ``TWO_PEAKS`` times as wide has
-    two peaks (:mod:`.displacement`).
-    """
-
-    name: str
-    mean_px: float
-    max_px: float
-    mre_px: float | None = None
-    mre_mm: float | None = None
-    reference_mre_px: float | None = None
-    reference_mre_mm: float | None = None
-    mre_change_percent: float | None = None
-    mre_change_percent_interval: Interval | None = None
-    two_peaked: int | None = None
-    usual_spread_px: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """An engine against the reference, and both against annotations.
-
-    Intervals are 95% paired bootstrap over images, None with fewer than two of them.
-
-    Attributes:
-        images: Images that were compared.
-        non_finite_points: Landmarks that are NaN or infinite in engine or reference. They count
-            as infinitely displaced.
-        mean_px, p99_px, max_px: Displacement over all landmarks of all images, network pixels.
-        worst_landmark_mean_px: The largest of the landmarks' mean displacements.
-        mean_mm, max_mm: Displacement in mm, over images whose spacing is known.
-        per_landmark: One row per landmark, in the network's order.
-        mean_px_interval: Interval of ``mean_px``.
-        two_peaked: Points whose heatmap has two peaks in the reference; None where the network
-            gives no spread.
-        two_peaked_max_px: Their largest displacement, None without any.
-        new_two_peaks: Points whose heatmap has two peaks in the engine alone.
-        new_two_peaks_max_px: Their largest displacement, None without any.
-        two_peaked_points: Those of either kind that moved most, ``LISTED_POINTS`` at most.
-        single_peak_p99_px, single_peak_max_px: Displacement over the points whose heatmap has one
-            peak in the reference, None without any. A point that is not finite is among them, and
-            so are new two peaks.
-        annotated_points, annotated_points_mm: How many points the errors below average.
-        mre_px, mre_mm: The engine's mean radial error, image pixels and mm.
-        reference_mre_px, reference_mre_mm: The reference's, over the same points.
-        delta_mre_px, delta_mre_mm: Engine minus reference: positive is worse.
-        delta_mre_px_interval, delta_mre_mm_interval: Intervals of these.
-        worst_mre_change_percent: The largest growth of a landmark's MRE.
-        sdr_percent, reference_sdr_percent: SDR by threshold in mm.
-        delta_sdr_percent, delta_sdr_percent_interval: Engine minus reference in percentage
-            points, by threshold: negative is worse.
-    """
-
-    images: int
-    non_finite_points: int
-    mean_px: float
-    p99_px: float
-    max_px: float
-    worst_landmark_mean_px: float
-    per_landmark: tuple[LandmarkAccuracy, ...]
-    mean_px_interval: Interval | None = None
-    mean_mm: float | None = None
-    max_mm: float | None = None
-    two_peaked: int | None = None
-    two_peaked_max_px: float | None = None
-    new_two_peaks: int | None = None
-    new_two_peaks_max_px: float | None = None
-    two_peaked_points: tuple[TwoPeakedPoint, ...] = ()
-    single_peak_p99_px: float | None = None
-    single_peak_max_px: float | None = None
-    annotated_points: int = 0
-    annotated_points_mm: int = 0
-    mre_px: float | None = None
-    mre_mm: float | None = None
-    reference_mre_px: float | None = None
-    reference_mre_mm: float | None = None
-    delta_mre_px: float | None = None
-    delta_mre_mm: float | None = None
-    delta_mre_px_interval: Interval | None = None
-    delta_mre_mm_interval: Interval | None = None
-    worst_mre_change_percent: float | None = None
-    sdr_percent: Mapping[float, float] | None = None
-    reference_sdr_percent: Mapping[float, float] | None = None
-    delta_sdr_percent: Mapping[float, float] | None = None
-    delta_sdr_percent_interval: Mapping[float, Interval | None] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: what is not finite becomes null."""
-        return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
-
-
 def measure(
     candidate: LandmarkSet,
     reference: LandmarkSet,
@@ -192,7 +76,7 @@ def measure(
     annotations: Annotations | None = None,
     *,
     seed: int = 0,
-) -> Accuracy:
+) -> AccuracyRecord:
     """Everything the gate and the report say about one engine.
 
     Args:
@@ -209,10 +93,10 @@ def measure(
         raise ValueError(f"points: got {moved.shape}; expected (N >= 1, {len(names)})")
     bootstrap = Bootstrap(seed)
     landmarks = tuple(
-        LandmarkAccuracy(name, float(moved[:, k].mean()), float(moved[:, k].max()))
+        LandmarkRecord(name, float(moved[:, k].mean()), float(moved[:, k].max()))
         for k, name in enumerate(names)
     )
-    found = Accuracy(
+    found = AccuracyRecord(
         images=len(moved),
         non_finite_points=int(np.isinf(moved).sum()),
         mean_px=float(moved.mean()),
@@ -229,18 +113,18 @@ def measure(
     return _with_errors(found, candidate, reference, annotations, bootstrap)
 
 
-def success_rates(errors_mm: Floats) -> dict[float, float]:
-    """Percent of the radial errors that are at most 2, 2.5, 3 and 4 mm."""
-    return {t: float(100.0 * np.mean(errors_mm <= t)) for t in SDR_THRESHOLDS_MM}
+def success_rates(errors_mm: Floats) -> dict[str, float]:
+    """Percent of the radial errors that are at most 2, 2.5, 3 and 4 mm, by distance as text."""
+    return {f"{t:g}": float(100.0 * np.mean(errors_mm <= t)) for t in SDR_THRESHOLDS_MM}
 
 
 def _with_peaks(
-    found: Accuracy,
+    found: AccuracyRecord,
     moved: Floats,
     candidate: LandmarkSet,
     reference: LandmarkSet,
     images: Sequence[str],
-) -> Accuracy:
+) -> AccuracyRecord:
     """Add what is known of points with two peaks, and of the others."""
     spread_px, wide = candidate.spread_px, reference.spread_px
     if spread_px is None or wide is None or not np.isfinite(wide).any():
@@ -251,7 +135,7 @@ def _with_peaks(
     new = new_two_peaks(wide, spread_px) & np.isfinite(moved)
     single, usual = moved[~peaked], usual_spread(wide)  # (K,)
     points = (
-        TwoPeakedPoint(
+        TwoPeakedRecord(
             image=images[n] if images else str(n),
             landmark=found.per_landmark[k].name,
             moved_px=float(moved[n, k]),
@@ -283,12 +167,12 @@ def _largest(values: Floats) -> float | None:
 
 
 def _with_errors(
-    found: Accuracy,
+    found: AccuracyRecord,
     candidate: LandmarkSet,
     reference: LandmarkSet,
     annotations: Annotations,
     bootstrap: Bootstrap,
-) -> Accuracy:
+) -> AccuracyRecord:
     """Add what needs annotations or spacing."""
     truth, spacing = annotations.points_px, annotations.spacing_mm
     fields: dict[str, Any] = {}
@@ -325,8 +209,8 @@ def _mean_errors(ours: Floats, theirs: Floats, unit: str, bootstrap: Bootstrap) 
 
 
 def _with_error(
-    row: LandmarkAccuracy, ours: Floats, theirs: Floats, unit: str, bootstrap: Bootstrap
-) -> LandmarkAccuracy:
+    row: LandmarkRecord, ours: Floats, theirs: Floats, unit: str, bootstrap: Bootstrap
+) -> LandmarkRecord:
     """Add one landmark's errors (N, 1) in one unit."""
     mean, reference_mean = _mean(ours), _mean(theirs)
     if mean is None or reference_mean is None:
@@ -353,7 +237,7 @@ def _rates(ours: Floats, theirs: Floats, bootstrap: Bootstrap) -> dict[str, Any]
     known = ~np.isnan(ours)
     rates, reference_rates = success_rates(ours[known]), success_rates(theirs[known])
     intervals = {
-        t: bootstrap.change(
+        f"{t:g}": bootstrap.change(
             *(np.where(known, 100.0 * (errors <= t), np.nan) for errors in (ours, theirs))
         )
         for t in SDR_THRESHOLDS_MM
@@ -361,7 +245,7 @@ def _rates(ours: Floats, theirs: Floats, bootstrap: Bootstrap) -> dict[str, Any]
     return {
         "sdr_percent": rates,
         "reference_sdr_percent": reference_rates,
-        "delta_sdr_percent": {t: rates[t] - reference_rates[t] for t in SDR_THRESHOLDS_MM},
+        "delta_sdr_percent": {t: rate - reference_rates[t] for t, rate in rates.items()},
         "delta_sdr_percent_interval": intervals,
     }
 
@@ -380,15 +264,3 @@ def _moved_mm(
 def _mean(errors: Floats) -> float | None:
     known = errors[~np.isnan(errors)]
     return float(known.mean()) if known.size else None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {f"{key:g}": _plain(item) for key, item in value.items()}
-    if isinstance(value, (LandmarkAccuracy, TwoPeakedPoint)):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value

@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.bundle.records import Interval
+
 RESAMPLES = 1000
 
-Interval = tuple[float, float]
 Floats = NDArray[np.float64]
 
 

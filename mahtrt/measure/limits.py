@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
-from mahtrt.measure.accuracy import Accuracy
+from mahtrt.bundle.records import AccuracyRecord
 
 USUAL_PX = 0.25
 USUAL_WORST_LANDMARK_PX = 1.0
@@ -73,7 +73,7 @@ class Limits:
         limits = {name: limit for name, limit in self.to_dict().items() if limit is not None}
         return Limits(**{name: share * limit for name, limit in limits.items()})
 
-    def over(self, accuracy: Accuracy, precision: str) -> tuple[str, ...]:
+    def over(self, accuracy: AccuracyRecord, precision: str) -> tuple[str, ...]:
         """Every limit that an engine is over, in words; what cannot be judged is over.
 
         Args:
@@ -84,7 +84,7 @@ class Limits:
         reasons += [reason for limit in self._held(accuracy, precision) if (reason := limit.reason)]
         return tuple(reasons)
 
-    def judge(self, accuracy: Accuracy, precision: str) -> Verdict:
+    def judge(self, accuracy: AccuracyRecord, precision: str) -> Verdict:
         """The verdict on an engine; see :meth:`over`."""
         reasons = self.over(accuracy, precision)
         return Verdict(passed=not reasons, reasons=reasons)
@@ -105,7 +105,7 @@ class Limits:
         """Plain data, the limit for the worst landmark in numbers."""
         return {**asdict(self), "worst_landmark_px": self.worst_px}
 
-    def _held(self, accuracy: Accuracy, precision: str) -> Iterator[_Limit]:
+    def _held(self, accuracy: AccuracyRecord, precision: str) -> Iterator[_Limit]:
         if precision == "fp32":
             yield _worst_landmark(accuracy, self.fp32_px)
             yield _Limit("largest displacement", accuracy.max_px, self.fp32_max_px)
@@ -117,7 +117,7 @@ class Limits:
         if self.landmark_mre_percent is not None:
             yield _landmark_error(accuracy, self.landmark_mre_percent)
 
-    def _reduced(self, accuracy: Accuracy) -> Iterator[_Limit]:
+    def _reduced(self, accuracy: AccuracyRecord) -> Iterator[_Limit]:
         if self.budget_mm is None:
             yield _Limit("mean displacement", accuracy.mean_px, self.budget_px)
         else:
@@ -152,12 +152,12 @@ class _Limit:
         return f"{self.what} {self.value:.3g} {unit} is over its budget of {self.most:g} {unit}"
 
 
-def _worst_landmark(accuracy: Accuracy, most_px: float) -> _Limit:
+def _worst_landmark(accuracy: AccuracyRecord, most_px: float) -> _Limit:
     worst = max(accuracy.per_landmark, key=lambda row: row.mean_px)
     return _Limit(f"mean displacement of {worst.name}", worst.mean_px, most_px)
 
 
-def _landmark_error(accuracy: Accuracy, most_percent: float) -> _Limit:
+def _landmark_error(accuracy: AccuracyRecord, most_percent: float) -> _Limit:
     known = [row for row in accuracy.per_landmark if row.mre_change_percent is not None]
     worst = max(known, key=lambda row: row.mre_change_percent or 0.0, default=None)
     what = f"MRE change of {worst.name}" if worst else "MRE change of each landmark"

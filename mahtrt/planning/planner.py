@@ -27,6 +27,7 @@ from mahtrt.planning.proposals import Knowledge, costs_from
 from mahtrt.planning.recipe import NetworkToPlan
 from mahtrt.planning.search import RacedPlan, Search, SearchOptions, SearchResult, Tell
 from mahtrt.planning.workbench import Bench, BenchSettings, TargetBench
+from mahtrt.schema import plain
 
 SCHEMA = "mahtrt.planning/2"
 
@@ -222,7 +223,7 @@ def _plan(known: Knowledge, outcome: SearchResult, target: str) -> Plan:
 
 
 def _row_table(row: RacedPlan) -> dict[str, Any]:
-    found, known = row.against_float, row.accuracy.to_dict()
+    found, known = row.against_float, plain(row.accuracy)
     return {
         "name": row.name,
         "int8_blocks": list(row.blocks),

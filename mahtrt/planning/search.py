@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mahtrt.bundle.plan import Plan
+from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.errors import BuildError
-from mahtrt.measure.accuracy import Accuracy
 from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import compose
 from mahtrt.planning.contest import MARGIN, Ratio, ratio
@@ -49,7 +49,7 @@ class RacedPlan:
     blocks: Chosen
     p50_ms: float
     against_float: Ratio
-    accuracy: Accuracy
+    accuracy: AccuracyRecord
     over: tuple[str, ...]
 
 
@@ -134,7 +134,7 @@ class Search:
     def _plan(self, chosen: Chosen) -> Plan:
         return compose(self.known.candidates, chosen)
 
-    def _accuracy(self, chosen: Chosen) -> Accuracy | None:
+    def _accuracy(self, chosen: Chosen) -> AccuracyRecord | None:
         """How far a set of blocks moves landmarks, None where the target refuses the plan."""
         try:
             return self.bench.accuracy(self._plan(chosen))

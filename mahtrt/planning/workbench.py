@@ -17,8 +17,9 @@ import onnx
 from numpy.typing import NDArray
 
 from mahtrt.bundle.plan import Plan
+from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.sample import Dataset
-from mahtrt.measure.accuracy import Accuracy, LandmarkSet, measure
+from mahtrt.measure.accuracy import LandmarkSet, measure
 from mahtrt.measure.timing import TimingOptions, Timings, interleave
 from mahtrt.planning.evaluation import EvaluationImages
 from mahtrt.planning.gains import find_owners, time_by_block
@@ -47,7 +48,7 @@ class Bench(Protocol):
     @property
     def float_precision(self) -> str: ...
 
-    def accuracy(self, plan: Plan) -> Accuracy:
+    def accuracy(self, plan: Plan) -> AccuracyRecord:
         """How far the plan moves landmarks; without INT8: nothing, or half precision's share."""
 
     def race(self, plans: Mapping[str, Plan], seconds: float, seed: int) -> dict[str, Timings]:
@@ -111,7 +112,7 @@ class TargetBench:
         self._kind.check_timing(self._options)
         self._built = 0
         self._engines: dict[tuple[str, ...], _Engine] = {}
-        self._accuracies: dict[tuple[str, ...], Accuracy] = {}
+        self._accuracies: dict[tuple[str, ...], AccuracyRecord] = {}
         self._images = EvaluationImages(evaluation, self.graph.spec, self.settings.images)
         self._reference: LandmarkSet | None = None
         if self._float_kind.declares == "fp16":
@@ -125,7 +126,7 @@ class TargetBench:
         """What a plan's floating-point part runs in."""
         return self._kind.float_type(self.settings.int8_float)
 
-    def accuracy(self, plan: Plan) -> Accuracy:
+    def accuracy(self, plan: Plan) -> AccuracyRecord:
         """See :class:`Bench`.
 
         The reference is the FP32 engine of :meth:`mahtrt.targets.target.Target.reference`.

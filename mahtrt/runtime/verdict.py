@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from mahtrt.bundle.manifest import EngineRecord, Manifest
@@ -19,7 +20,8 @@ class WorstLandmark:
 class EngineVerdict:
     """The accuracy gate's verdict on an engine, with the numbers it rests on.
 
-    Displacements are in pixels of the network's input; None where the bundle does not say.
+    Displacements are in pixels of the network's input; None where the bundle does not say, or
+    where they are not finite.
 
     Attributes:
         reasons: Every reason why it did not pass.
@@ -53,9 +55,13 @@ def verdict_of(manifest: Manifest, record: EngineRecord) -> EngineVerdict | None
         batch=record.batch,
         reference=manifest.gate.reference if manifest.gate else None,
         images=found.images if found else None,
-        mean_px=found.mean_px if found else None,
-        worst_landmark=WorstLandmark(worst.name, worst.mean_px) if worst else None,
+        mean_px=_finite(found.mean_px) if found else None,
+        worst_landmark=WorstLandmark(worst.name, _finite(worst.mean_px)) if worst else None,
     )
+
+
+def _finite(moved_px: float) -> float | None:
+    return moved_px if math.isfinite(moved_px) else None
 
 
 def notes_of(engine: str, verdict: EngineVerdict | None) -> tuple[str, ...]:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from mahtrt.bundle.bundle import Bundle, verify_bundle
 from mahtrt.bundle.golden import read_golden
 from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.preprocess import preprocess
 from mahtrt.errors import GateError
-from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
+from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
 from mahtrt.progress import StageProgress, silent
 from mahtrt.runtime.session import open_session
@@ -92,7 +93,7 @@ def _replay(bundle: Bundle, record: EngineRecord, progress: StageProgress) -> Re
     return Replay(record.name, "", found.mean_px, found.worst_landmark_mean_px)
 
 
-def _accuracy(bundle: Bundle, engine: str) -> Accuracy:
+def _accuracy(bundle: Bundle, engine: str) -> AccuracyRecord:
     """How far an engine moves the landmarks of the golden images."""
     vectors = read_golden(bundle)
     placements = [preprocess(vector.image, bundle.spec.input)[1] for vector in vectors]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mahtrt.build.calibrated import Calibrated
     from mahtrt.build.options import CalibrationOptions
     from mahtrt.build.planned import Attribution
-    from mahtrt.calibration.card import CalibrationCard
+    from mahtrt.bundle.origin import CardRecord
     from mahtrt.data.subset import NetworkTensors
     from mahtrt.graph.graph_file import GraphFile
     from mahtrt.planning.matrix import Sensitivity
@@ -80,7 +80,7 @@ class CalibrateOptions:
 class CalibrateResult:
     """The card, the sensitivity where it was asked for, and the names of the files written."""
 
-    card: CalibrationCard
+    card: CardRecord
     sensitivity: Sensitivity | None
     written: tuple[str, ...]
 
@@ -203,14 +203,14 @@ def command(arguments: CalibrateArguments) -> None:
     print(f"{options.out}: {', '.join(result.written)}")
 
 
-def text_of(card: CalibrationCard) -> str:
+def text_of(card: CardRecord) -> str:
     """The card in a few lines."""
     methods = ", ".join(f"{name} ({count} tensors)" for name, count in card.methods.items())
     lines = [f"calibrated on {card.images} images ({card.digest[:12]}), {methods}"]
     lines += [
-        f"after {images} images: scales within {median:.1f}% of the final ones in the median, "
-        f"{largest:.1f}% at most"
-        for images, (median, largest) in card.snapshots.items()
+        f"after {seen.images} images: scales within {seen.median_percent:.1f}% of the final ones "
+        f"in the median, {seen.largest_percent:.1f}% at most"
+        for seen in card.snapshots
     ]
     saturated = [row for row in card.most_saturated if row.saturation > 0][:SHOWN_TENSORS]
     lines += [f"saturates {row.saturation:.4%}: {row.tensor}" for row in saturated]

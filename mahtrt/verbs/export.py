@@ -12,8 +12,9 @@ from mahtrt.verbs.console import StageDisplay, say
 from mahtrt.verbs.options import DATA_HELP, InputSize, Kwarg, keywords_from_texts, size_from_text
 
 if TYPE_CHECKING:
+    from mahtrt.bundle.origin import ParityRowRecord
     from mahtrt.export.options import ExportOptions
-    from mahtrt.export.parity import ParityRow, ParityTable
+    from mahtrt.export.parity import ParityTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ def text_of(table: ParityTable) -> str:
     return "\n".join([*text, f"{table.reason}. {ADVICE}"] if table.reason else text)
 
 
-def _cells(row: ParityRow, failed: str) -> tuple[str, ...]:
+def _cells(row: ParityRowRecord, failed: str) -> tuple[str, ...]:
     unit = " px" if row.unit == "px" else ""
     return (
         row.output,

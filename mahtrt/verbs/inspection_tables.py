@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -262,7 +263,7 @@ def _spec(spec: Any) -> str:
 
 
 def _number(value: Any) -> str:
-    if not isinstance(value, (int, float)):
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
         return ""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 

@@ -10,7 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mahtrt.measure.accuracy import LISTED_POINTS, Accuracy, LandmarkAccuracy
+from mahtrt.bundle.records import AccuracyRecord, LandmarkRecord
+from mahtrt.measure.accuracy import LISTED_POINTS
 
 if TYPE_CHECKING:
     from mahtrt.benchmarks.report import BenchReport, Row
@@ -35,7 +36,7 @@ def report_table(report: BenchReport) -> RenderableType:
     return Group(*lines)
 
 
-def worst_landmarks(accuracy: Accuracy) -> tuple[LandmarkAccuracy, ...]:
+def worst_landmarks(accuracy: AccuracyRecord) -> tuple[LandmarkRecord, ...]:
     """The landmarks that moved most on average, the worst first."""
     rows = sorted(accuracy.per_landmark, key=lambda row: -row.mean_px)
     return tuple(rows[:SHOWN_LANDMARKS])
@@ -80,7 +81,7 @@ def _two_peaked(rows: Sequence[Row]) -> Iterator[str]:
     return (f"{', '.join(names)}: {text}" for text, names in by_text.items())
 
 
-def _landmark(row: LandmarkAccuracy) -> str:
+def _landmark(row: LandmarkRecord) -> str:
     change = row.mre_change_percent
     grown = "" if change is None else f", MRE {change:+.2f}%"
     if grown and (between := row.mre_change_percent_interval):
@@ -88,7 +89,7 @@ def _landmark(row: LandmarkAccuracy) -> str:
     return f"moved {row.mean_px:.3f} px, at most {row.max_px:.3f} px{grown}"
 
 
-def _peaks(found: Accuracy) -> str:
+def _peaks(found: AccuracyRecord) -> str:
     count, most = found.two_peaked or 0, found.two_peaked_max_px or 0.0
     if count == 1:
         return (
@@ -101,7 +102,7 @@ def _peaks(found: Accuracy) -> str:
     )
 
 
-def _new_peaks(found: Accuracy) -> str:
+def _new_peaks(found: AccuracyRecord) -> str:
     count, most = found.new_two_peaks or 0, found.new_two_peaks_max_px or 0.0
     have = "1 point has" if count == 1 else f"{count} points have"
     return (
@@ -145,7 +146,7 @@ def _accuracy_table(report: BenchReport) -> RenderableType:
             continue
         found = row.accuracy
         worst = max(found.per_landmark, key=lambda landmark: landmark.mean_px)
-        sdr = None if found.sdr_percent is None else found.sdr_percent[2.0]
+        sdr = None if found.sdr_percent is None else found.sdr_percent["2"]
         table.add_row(
             _label(row),
             *(("",) * 3 if row.is_reference else _moved(found, worst.name, worst.mean_px)),
@@ -163,18 +164,18 @@ def _label(row: Row) -> str:
     return f"{row.name} (graph)" if row.stand_in else row.name
 
 
-def _moved(found: Accuracy, worst: str, worst_px: float) -> tuple[str, str, str]:
+def _moved(found: AccuracyRecord, worst: str, worst_px: float) -> tuple[str, str, str]:
     return f"{found.mean_px:.3f}", f"{found.max_px:.3f}", f"{worst} {worst_px:.3f}"
 
 
-def _error(found: Accuracy) -> str:
+def _error(found: AccuracyRecord) -> str:
     """The MRE, in mm where that is known, else in image pixels."""
     if found.mre_mm is not None:
         return f"{found.mre_mm:.3f} mm"
     return "" if found.mre_px is None else f"{found.mre_px:.3f} px"
 
 
-def _change(found: Accuracy) -> str:
+def _change(found: AccuracyRecord) -> str:
     """The change of MRE with its interval, in the unit of :func:`_error`."""
     delta, interval = found.delta_mre_px, found.delta_mre_px_interval
     if found.mre_mm is not None:

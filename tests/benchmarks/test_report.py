@@ -16,7 +16,8 @@ import pytest
 from rendering import report_text
 
 from mahtrt.benchmarks.report import BenchReport, Row
-from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
+from mahtrt.bundle.records import AccuracyRecord
+from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Timings
 from mahtrt.verbs.report_text import LEGEND, worst_landmarks
@@ -97,7 +98,7 @@ def mismatches(document: Any, schema: Any, where: str = "$") -> list[str]:
     ]
 
 
-def accuracy(off_px: float) -> Accuracy:
+def accuracy(off_px: float) -> AccuracyRecord:
     rng = np.random.default_rng(0)
     truth = rng.uniform(100, 900, (20, 3, 2))
     reference = truth + rng.normal(0, 4, truth.shape)

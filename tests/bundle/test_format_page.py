@@ -10,7 +10,7 @@ import sys
 import types
 import typing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
@@ -50,6 +50,8 @@ def json_type(hint: Any) -> str:
         return f"[{name}](#{name.lower()})"
     if origin is Literal:
         return "string"
+    if origin is Annotated:  # a measured number
+        return f"{json_type(args[0])} or null"
     if origin in (typing.Union, types.UnionType):
         return f"{json_type(args[0])} or null"
     if origin is tuple:
@@ -80,7 +82,7 @@ RECORDS = records(Manifest) | records(Plan)
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_the_page_has_every_field_with_its_type_and_values(name: str) -> None:
-    hints, told = typing.get_type_hints(RECORDS[name]), rows(name)
+    hints, told = typing.get_type_hints(RECORDS[name], include_extras=True), rows(name)
     fields = [field.name for field in dataclasses.fields(RECORDS[name])]
     assert {field: kind for field, (kind, _) in told.items()} == {
         field: json_type(hints[field]) for field in fields

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import onnx
@@ -32,7 +31,12 @@ SETTLED = Ranges(
 def test_a_settled_calibration_has_no_warning() -> None:
     card = make_card(SETTLED)
     assert (card.images, card.digest, card.methods) == (16, "ab" * 32, {"minmax": 2})
-    assert card.snapshots == {2: (30.0, 50.0), 4: (15.0, 25.0), 8: (2.5, 5.0), 12: (0.0, 0.0)}
+    assert list(map(astuple, card.snapshots)) == [
+        (2, 30.0, 50.0),
+        (4, 15.0, 25.0),
+        (8, 2.5, 5.0),
+        (12, 0.0, 0.0),
+    ]
     assert card.warnings == ()
     assert [(row.tensor, row.moved_percent) for row in card.most_moved] == [("b", 5.0)]
     assert card.most_saturated == ()
@@ -74,11 +78,8 @@ def test_too_few_images_are_said() -> None:
     assert card.most_moved == ()
 
 
-def test_the_dictionary_is_json_and_the_text_is_short() -> None:
+def test_the_text_is_short() -> None:
     card = make_card(SETTLED)
-    table = json.loads(json.dumps(card.to_dict()))
-    assert table["snapshots"][0] == {"images": 2, "median_percent": 30.0, "largest_percent": 50.0}
-    assert table["most_moved"][0]["tensor"] == "b"
     assert text_of(card).splitlines()[:2] == [
         "calibrated on 16 images (abababababab), minmax (2 tensors)",
         "after 2 images: scales within 30.0% of the final ones in the median, 50.0% at most",
@@ -89,6 +90,6 @@ def test_real_ranges_make_a_card(model: onnx.ModelProto, model_path: Path) -> No
     tensor = "encoder.stem_relu_out"
     ranges = collect_ranges(model_path, [tensor], smooth_images(8), threads=1)
     card = make_card(ranges, "entropy")
-    assert list(card.snapshots) == [1, 2, 4, 6]
+    assert [seen.images for seen in card.snapshots] == [1, 2, 4, 6]
     assert card.most_saturated[0].saturation == ranges.tensors[tensor].saturation["entropy"] > 0
     assert make_card(ranges).most_saturated == ()  # minmax saturates nothing

@@ -8,16 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mahtrt.measure.accuracy import (
-    LISTED_POINTS,
-    Accuracy,
-    Annotations,
-    LandmarkSet,
-    measure,
-    success_rates,
-)
+from mahtrt.bundle.records import AccuracyRecord
+from mahtrt.measure.accuracy import LISTED_POINTS, Annotations, LandmarkSet, measure, success_rates
 from mahtrt.measure.displacement import compare_points
 from mahtrt.measure.limits import Limits
+from mahtrt.schema import plain
 
 NAMES = ("sella", "nasion")
 REFERENCE = np.array([[[10.0, 10.0], [20.0, 20.0]], [[30.0, 30.0], [40.0, 40.0]]])  # (2, 2, 2)
@@ -28,7 +23,7 @@ def both(points_px: np.ndarray, spread_px: np.ndarray | None = None) -> Landmark
     return LandmarkSet(points_px, 2 * points_px, spread_px)
 
 
-def moved(by: list[list[list[float]]]) -> Accuracy:
+def moved(by: list[list[list[float]]]) -> AccuracyRecord:
     return measure(both(REFERENCE + np.array(by)), both(REFERENCE), NAMES)
 
 
@@ -65,7 +60,7 @@ def test_annotations_give_errors_in_image_pixels_and_mm() -> None:
     assert found.delta_mre_px == pytest.approx(2)
     assert found.mean_mm == pytest.approx((1 + 1 + 2 + 2) / 4)
     assert found.max_mm == pytest.approx(2)
-    assert found.sdr_percent == {2.0: 100, 2.5: 100, 3.0: 100, 4.0: 100}
+    assert found.sdr_percent == {"2": 100, "2.5": 100, "3": 100, "4": 100}
     assert [row.mre_mm for row in found.per_landmark] == pytest.approx([1.5, 2.0])
 
 
@@ -100,7 +95,8 @@ def test_a_landmark_never_annotated_has_no_error() -> None:
 
 
 def test_success_counts_errors_at_the_threshold() -> None:
-    assert success_rates(np.array([2.0, 2.0000001, 3.0, 9.0])) == {2: 25, 2.5: 50, 3: 75, 4: 75}
+    rates = success_rates(np.array([2.0, 2.0000001, 3.0, 9.0]))
+    assert rates == {"2": 25, "2.5": 50, "3": 75, "4": 75}
 
 
 @given(hnp.arrays(np.float64, 20, elements=st.floats(0, 8)))
@@ -118,8 +114,8 @@ def test_broken_points_survive_every_number_and_become_null() -> None:
     assert found.non_finite_points == 1
     assert found.max_px == found.max_mm == np.inf
     assert found.sdr_percent is not None
-    assert found.sdr_percent[2.0] == 75
-    document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert found.sdr_percent["2"] == 75
+    document = json.loads(json.dumps(plain(found), allow_nan=False))
     assert document["max_px"] is None
     assert document["sdr_percent"]["2.5"] == 75
     assert document["per_landmark"][1]["mre_mm"] == 0
@@ -148,7 +144,7 @@ def test_points_with_two_peaks_are_counted_apart_and_listed() -> None:
     assert [row.two_peaked for row in found.per_landmark] == [0, 2]
     assert found.max_px == 8.0
     assert found.single_peak_max_px == found.single_peak_p99_px == pytest.approx(0.1)
-    first, second = found.to_dict()["two_peaked_points"]
+    first, second = plain(found)["two_peaked_points"]
     assert first == {
         "image": "4.png",
         "landmark": "nasion",
@@ -203,7 +199,7 @@ def test_a_broken_point_is_no_matter_of_peaks() -> None:
     assert (found.two_peaked, found.new_two_peaks) == (0, 0)
     assert found.single_peak_max_px == np.inf
     assert found.mean_px_interval is None
-    assert found.to_dict()["single_peak_p99_px"] is None
+    assert plain(found)["single_peak_p99_px"] is None
 
 
 def test_change_of_each_landmark_and_of_sdr() -> None:
@@ -230,14 +226,15 @@ def test_change_of_each_landmark_and_of_sdr() -> None:
     assert found.delta_sdr_percent is not None
     assert found.delta_sdr_percent_interval is not None
     for threshold, change in found.delta_sdr_percent.items():
+        assert change is not None
         assert change == found.sdr_percent[threshold] - found.reference_sdr_percent[threshold]
         interval = found.delta_sdr_percent_interval[threshold]
         assert interval is not None
         assert interval[0] <= change <= interval[1] <= 0  # no point got nearer
-    assert found.delta_sdr_percent[2.0] < 0
+    assert (found.delta_sdr_percent["2"] or 0.0) < 0
     low, high = found.mean_px_interval or (0.0, 0.0)
     assert low < found.mean_px < high
-    document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    document = json.loads(json.dumps(plain(found), allow_nan=False))
     assert set(document["delta_sdr_percent_interval"]) == {"2", "2.5", "3", "4"}
 
 
@@ -249,7 +246,7 @@ def test_growth_from_nothing_is_infinite_and_null() -> None:
         Annotations(2 * REFERENCE, np.full((2, 2), np.nan)),
     )
     assert found.worst_mre_change_percent == np.inf
-    assert found.to_dict()["worst_mre_change_percent"] is None
+    assert plain(found)["worst_mre_change_percent"] is None
     assert found.sdr_percent is found.delta_sdr_percent is None
     limits = Limits(budget_px=9, worst_landmark_px=9, landmark_mre_percent=9)
     assert limits.judge(found, "int8").reasons == (

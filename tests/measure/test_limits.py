@@ -6,7 +6,8 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from mahtrt.measure.accuracy import Accuracy, Annotations, LandmarkSet, measure
+from mahtrt.bundle.records import AccuracyRecord
+from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
 
 NAMES = ("sella", "nasion")
@@ -19,11 +20,11 @@ def both(points_px: np.ndarray, spread_px: np.ndarray | None = None) -> Landmark
     return LandmarkSet(points_px, 2 * points_px, spread_px)
 
 
-def moved(by: list[list[list[float]]]) -> Accuracy:
+def moved(by: list[list[list[float]]]) -> AccuracyRecord:
     return measure(both(REFERENCE + np.array(by)), both(REFERENCE), NAMES)
 
 
-def jumped(by_px: float, spread_px: float, reference_px: float = 2.0) -> Accuracy:
+def jumped(by_px: float, spread_px: float, reference_px: float = 2.0) -> AccuracyRecord:
     """One of 200 points moved, and its heatmap as wide as given; the others are 2 px wide."""
     reference, usual = np.zeros((100, 2, 2)), np.full((100, 2), 2.0)
     candidate, spread = reference.copy(), usual.copy()

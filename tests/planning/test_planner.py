@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from mahtrt.bundle.plan import Plan, plan_from_json
+from mahtrt.bundle.records import AccuracyRecord, LandmarkRecord
 from mahtrt.errors import BuildError
-from mahtrt.measure.accuracy import Accuracy, LandmarkAccuracy
 from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Timings
 from mahtrt.planning.blocks import Candidate
@@ -84,7 +84,7 @@ class FakeBench:
     def blocks(self, plan: Plan) -> frozenset[str]:
         return frozenset(block.name for block in plan.blocks if block.precision == "int8")
 
-    def accuracy(self, plan: Plan) -> Accuracy:
+    def accuracy(self, plan: Plan) -> AccuracyRecord:
         self.now += 1.0
         blocks = self.blocks(plan)
         self.asked.append(blocks)
@@ -92,14 +92,14 @@ class FakeBench:
         if self.refuses in blocks:
             raise BuildError("engine", got="no", expected="yes")
         mean = float(np.sqrt(sum(self.costs[b] ** 2 for b in blocks)))
-        return Accuracy(
+        return AccuracyRecord(
             images=1,
             non_finite_points=0,
             mean_px=mean,
             p99_px=3 * mean,
             max_px=4 * mean,
             worst_landmark_mean_px=2 * mean,
-            per_landmark=(LandmarkAccuracy("a", 2 * mean, 4 * mean),),
+            per_landmark=(LandmarkRecord("a", 2 * mean, 4 * mean),),
             single_peak_p99_px=3 * mean,
             single_peak_max_px=4 * mean,
         )
@@ -264,7 +264,7 @@ def test_a_block_that_pays_only_with_another_is_added() -> None:
 
 def test_costs_that_add_up_worse_than_guessed_are_backed_off() -> None:
     class Dear(FakeBench):
-        def accuracy(self, plan: Plan) -> Accuracy:
+        def accuracy(self, plan: Plan) -> AccuracyRecord:
             found = super().accuracy(plan)
             both = {"fusion", "block"} <= self.blocks(plan)
             return replace(found, mean_px=1.0) if both else found
@@ -358,7 +358,7 @@ def test_time_is_kept() -> None:
 
 def test_a_float_type_that_is_over_the_budget_is_said() -> None:
     class Coarse(FakeBench):
-        def accuracy(self, plan: Plan) -> Accuracy:
+        def accuracy(self, plan: Plan) -> AccuracyRecord:
             return replace(super().accuracy(plan), mean_px=0.5)
 
     result = plan(Coarse())
