@@ -258,16 +258,16 @@ def check_manifest(manifest: Manifest, where: str) -> None:
     if pointed - listed:
         missing = ", ".join(sorted(pointed - listed))
         raise IntegrityError(where, got=f"no digest for {missing}", expected="one for every file")
-    names = [engine.name for engine in manifest.engines]
-    if len(set(names)) != len(names) or manifest.default_engine not in names:
-        raise IntegrityError(
-            where,
-            got=f"engines {', '.join(names) or 'none'}; default {manifest.default_engine!r}",
-            expected="names that differ, and the default among them",
-        )
+    engines = [engine.name for engine in manifest.engines]
+    if manifest.default_engine not in engines:
+        got = f"engines {', '.join(engines) or 'none'}; default {manifest.default_engine!r}"
+        raise IntegrityError(where, got=got, expected="the default among the engines")
     graphs = [graph.name for graph in manifest.graphs]
-    if len(set(graphs)) != len(graphs):
-        raise IntegrityError(where, got=f"graphs {', '.join(graphs)}", expected="names that differ")
+    files = [record.path for record in manifest.files]
+    for what, names in (("engine", engines), ("graph", graphs), ("file", files)):
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            raise IntegrityError(where, got=f"{what} {repeated} twice", expected="it once")
 
 
 def check_relative(path: str, where: str) -> None:
