@@ -18,11 +18,10 @@ from tiny_network import SIZE, SPEC, make_image, make_model
 
 from mahtrt.cuda import probe_cuda
 from mahtrt.data.preprocess import preprocess
-from mahtrt.errors import BuildError, MahtrtError, MissingComponentError, ModelError
+from mahtrt.errors import BuildError, MahtrtError, ModelError
 from mahtrt.runtime.session import Session
 from mahtrt.targets.backend import EngineToOpen
 from mahtrt.targets.table import find_target
-from mahtrt.targets.tensorrt import cuda_driver
 from mahtrt.targets.tensorrt.run import Here, TensorRtBackend, check_compatible
 
 HERE = Here("tensorrt", "10.16.1", "linux_x86_64", "NVIDIA RTX 4090", "SM89")
@@ -188,24 +187,6 @@ def test_nothing_is_deserialized_before_a_mismatch_is_found(stage: Stage) -> Non
         stage.open()
     assert stage.trt.state.runtimes == 0
     assert stage.cuda.retained == 0
-
-
-def test_no_runtime_is_made_without_a_driver(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str) -> Any:
-        raise OSError(name)
-
-    monkeypatch.setattr(cuda_driver, "load_library", absent)
-    stage.trt.state.driver = False
-    with pytest.raises(MissingComponentError, match="no NVIDIA driver") as caught:
-        stage.open()
-    assert caught.value.exit_code == 6
-    assert stage.trt.state.runtimes == 0
-
-
-def test_without_the_package(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(MissingComponentError, match=r"mahtrt\[tensorrt\]"):
-        stage.open()
 
 
 def test_the_engine_that_was_built_here_is_accepted() -> None:

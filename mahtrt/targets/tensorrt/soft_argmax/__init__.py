@@ -54,7 +54,7 @@ def write_fused(onnx_path: Path, place: Path) -> Path:
         ModelError: The graph has no soft-argmax as mahtrt exports it.
     """
     onnx: Any = require("onnx", extra="export", needed_for="fuse_soft_argmax")
-    require("onnx_ir", extra="export", needed_for="fuse_soft_argmax")
+    require("onnxscript", extra="export", needed_for="fuse_soft_argmax")
     from mahtrt.targets.tensorrt.soft_argmax.fuse import fuse_soft_argmax
 
     onnx.save(fuse_soft_argmax(onnx.load(onnx_path)), place)

@@ -7,13 +7,15 @@ soft-argmax stays FP32 in all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
+from onnxscript.rewriter import pattern
 
 from mahtrt.errors import ModelError
 
@@ -27,33 +29,17 @@ PLUGIN_ATTRIBUTES: dict[str, int | str] = {
     "plugin_version": "1",
     "aot": 1,
 }
-# What mahtrt.models.soft_argmax keeps the variance above; the kernel has the same number.
+# What mahtrt.models.maht_net.soft_argmax keeps the variance above; the kernel has the same number.
 _MIN_VARIANCE_PX2 = np.float32(1e-12)
-
-
-class FuseSoftArgmaxPass:
-    """Softmax over heatmaps, marginal sums and moments become ``mahtrt.SoftArgmax2d``.
-
-    The node reads heatmaps (B, K, h, w), in FP32 or FP16 (a cast before it falls away), and gives
-    landmarks (B, K, 2), confidence (B, K) and spread (B, K) in FP32, under the names they had.
-    Attributes: ``temperature`` and ``input_size`` (H, W) in pixels.
-    """
-
-    def __call__(self, model: ir.Model) -> int:
-        sites = [
-            site
-            for node in model.graph
-            if node.op_type == "Softmax" and (site := _find_site(node)) is not None
-        ]
-        for number, site in enumerate(sites):
-            _replace(model.graph, site, number)
-        if sites:
-            model.opset_imports.setdefault(DOMAIN, 1)
-        return len(sites)
+_COMMUTATIVE = 7  # three products for each axis and the sum of the variances
 
 
 def fuse_soft_argmax(model: onnx.ModelProto) -> onnx.ModelProto:
     """A model with its soft-argmax as one ``mahtrt.SoftArgmax2d`` node.
+
+    The node reads heatmaps (B, K, h, w), in FP32 or FP16 (a cast before it falls away), and gives
+    landmarks (B, K, 2), confidence (B, K) and spread (B, K) in FP32, under the names they had.
+    Attributes: ``temperature`` and ``input_size`` (H, W) in pixels.
 
     Args:
         model: FP32, FP16, BF16 or with Q/DQ. It is left as it is.
@@ -62,252 +48,135 @@ def fuse_soft_argmax(model: onnx.ModelProto) -> onnx.ModelProto:
         ModelError: It has no soft-argmax that the node could stand for.
     """
     fused = ir.from_proto(model)
-    if not FuseSoftArgmaxPass()(fused):
+    rules = [
+        pattern.RewriteRule(_formula(swaps), _replacement, _is_soft_argmax)
+        for swaps in itertools.product((False, True), repeat=_COMMUTATIVE)
+    ]
+    if not pattern.RewriteRuleSet(rules).apply_to_model(fused):
         raise ModelError(
             "fuse_soft_argmax",
             got="a graph without a soft-argmax as mahtrt exports it",
             expected="softmax over heatmaps, landmarks, confidence and spread",
             fix="Build without --fuse-soft-argmax.",
         )
+    _tidy(fused)
     return ir.to_proto(fused)
 
 
-@dataclass(frozen=True, slots=True)
-class _Site:
-    """One soft-argmax of a graph: the nodes of it, in any order, and what goes in and out."""
+def _formula(swaps: Sequence[bool]) -> Callable[..., Any]:
+    """Landmarks, confidence and spread, as the export computes them.
 
-    first: ir.Node
-    nodes: frozenset[ir.Node]
-    scope: str
-    heatmaps: ir.Value
-    temperature: float
-    input_size: tuple[int, int]
-    outputs: tuple[ir.Value, ir.Value, ir.Value]
+    Args:
+        swaps: For each product and sum whether its inputs stand the other way round. (The
+            rewriter's own ``commute`` finds no pattern of several outputs.)
+    """
 
+    def formula(
+        op: Any, heatmaps: Any, temperature: Any, minimum: Any, x_px: Any, y_px: Any
+    ) -> Any:
+        turned = iter(swaps)
 
-@dataclass(frozen=True, slots=True)
-class _Moments:
-    """Mean and variance along one axis."""
+        def either(kind: Callable[..., Any], first: Any, second: Any) -> Any:
+            return kind(second, first) if next(turned) else kind(first, second)
 
-    nodes: tuple[ir.Node, ...]
-    positions_px: NDArray[np.generic]
-    mean: ir.Value
-    variance: ir.Value
+        flat = op.Reshape(heatmaps, pattern.Var("flat_shape"), _outputs=["flat"])
+        weights = op.Softmax(op.Div(flat, temperature), _outputs=["weights"])
+        maps = op.Reshape(weights, pattern.Var("shape"), _outputs=["maps"])
+        means, variances = [], []
+        for name, pixels in (("x", x_px), ("y", y_px)):
+            marginal = op.ReduceSum(maps, pattern.Var(f"{name}_summed"), keepdims=0)
+            weighted = either(op.Mul, marginal, pixels)
+            total = op.ReduceSum(weighted, pattern.Var(f"{name}_last"), keepdims=0)
+            mean = op.Unsqueeze(total, pattern.Var(f"{name}_new"))
+            offset = op.Sub(pixels, mean)
+            squares = either(op.Mul, either(op.Mul, marginal, offset), offset)
+            variances.append(op.ReduceSum(squares, pattern.Var(f"{name}_over"), keepdims=0))
+            means.append(mean)
+        spread = op.Sqrt(op.Clip(either(op.Add, *variances), minimum))
+        confidence = op.ReduceMax(flat, pattern.Var("peak_over"), keepdims=0)
+        return op.Concat(*means, _outputs=["landmarks"]), confidence, spread
 
-
-class _OtherGraphError(Exception):
-    """The nodes around a softmax are not those of a soft-argmax."""
-
-
-def _find_site(softmax: ir.Node) -> _Site | None:
-    try:
-        return _site(softmax)
-    except _OtherGraphError:
-        return None
-
-
-def _site(softmax: ir.Node) -> _Site:
-    _require(softmax.attributes.get_int("axis", -1) in (-1, 2))
-    divide = _maker(softmax.inputs[0], "Div")
-    flatten = _maker(divide.inputs[0], "Reshape")
-    unflatten = _reader(softmax.outputs[0], "Reshape")
-    shape = _shape(unflatten)
-    _require(len(shape) == 4 and _shape(flatten) == (*shape[:2], shape[2] * shape[3]))
-    x, y = (_moments(unflatten.outputs[0], axis) for axis in (2, 3))
-    concat = _reader(x.mean, "Concat")
-    _require(list(concat.inputs) == [x.mean, y.mean])
-    _require(concat.attributes.get_int("axis") in (-1, 2))
-    add = _reader(x.variance, "Add")
-    _require({*add.inputs} == {x.variance, y.variance})
-    clip = _reader(add.outputs[0], "Clip")
-    _require(_constant(clip.inputs[1]) == _MIN_VARIANCE_PX2 and not any(clip.inputs[2:]))
-    sqrt = _reader(clip.outputs[0], "Sqrt")
-    peak = _reduction(flatten.outputs[0], "ReduceMax", (-1, 2))
-    site = _Site(
-        first=flatten,
-        nodes=frozenset(
-            (softmax, divide, flatten, unflatten, *x.nodes, *y.nodes, concat, add, clip, sqrt, peak)
-        ),
-        scope=softmax.metadata_props.get(SCOPE_KEY, ""),
-        heatmaps=_without_cast(flatten.inputs[0], shape),
-        temperature=_temperature(divide),
-        input_size=(_pixels(y.positions_px, shape[2]), _pixels(x.positions_px, shape[3])),
-        outputs=(concat.outputs[0], peak.outputs[0], sqrt.outputs[0]),
-    )
-    _require_closed(site)
-    return site
+    return formula
 
 
-def _moments(maps: ir.Value, summed_axis: int) -> _Moments:
-    """The moments of the marginal that is left of (B, K, h, w) once an axis is summed."""
-    marginal = _reduction(maps, "ReduceSum", (summed_axis, summed_axis - 4))
-    weights = marginal.outputs[0]
-    for weighted in _readers(weights, "Mul"):
-        positions = _other_input(weighted, weights)
-        array = _constant_array(positions)
-        if array is not None:
-            break
-    else:
-        raise _OtherGraphError
-    total = _reduction(weighted.outputs[0], "ReduceSum", (-1, 2))
-    unsqueeze = _reader(total.outputs[0], "Unsqueeze")
-    _require(_constant(unsqueeze.inputs[1]) in (-1, 2))
-    mean = unsqueeze.outputs[0]
-    offset = _reader(mean, "Sub")
-    _require(list(offset.inputs) == [positions, mean])
-    once, twice = _squares(weights, offset.outputs[0])
-    variance = _reduction(twice.outputs[0], "ReduceSum", (-1, 2))
-    return _Moments(
-        (marginal, weighted, total, unsqueeze, offset, once, twice, variance),
-        array,
-        mean,
-        variance.outputs[0],
+def _is_soft_argmax(context: Any, flat: ir.Value, maps: ir.Value, **matched: ir.Value) -> bool:
+    """Whether the numbers in the formula are those of a soft-argmax that the kernel computes."""
+    landmarks, weights = matched["landmarks"].producer(), matched["weights"].producer()
+    if maps.shape is None or flat.shape is None or landmarks is None or weights is None:
+        return False
+    shape, last = maps.shape.numpy() if maps.shape.is_static() else (), (-1, 2)
+    axes = {"x_summed": (2, -2), "y_summed": (3, -1), "peak_over": last} | {
+        f"{name}_{which}": last for name in "xy" for which in ("last", "new", "over")
+    }
+    temperature = _number(matched["temperature"])
+    return (
+        len(shape) == 4
+        and flat.shape == (*shape[:2], shape[2] * shape[3])
+        and matched["heatmaps"].shape == maps.shape
+        and all(_number(matched[name]) in allowed for name, allowed in axes.items())
+        and landmarks.attributes.get_int("axis") in last
+        and weights.attributes.get_int("axis", -1) in last
+        and temperature is not None
+        and 0 < temperature < np.inf
+        and _number(matched["minimum"]) == _MIN_VARIANCE_PX2
+        and _pixels(matched["x_px"], shape[3]) > 0
+        and _pixels(matched["y_px"], shape[2]) > 0
     )
 
 
-def _squares(weights: ir.Value, offset: ir.Value) -> tuple[ir.Node, ir.Node]:
-    """The two products of ``weights * offset * offset``."""
-    for once in _readers(offset, "Mul"):
-        if _other_input(once, offset) is weights:
-            twice = _reader(once.outputs[0], "Mul")
-            _require(_other_input(twice, once.outputs[0]) is offset)
-            return once, twice
-    raise _OtherGraphError
+def _replacement(
+    op: Any, heatmaps: ir.Value, maps: ir.Value, weights: ir.Value, **matched: ir.Value
+) -> Any:
+    softmax, cast = weights.producer(), heatmaps.producer()
+    assert softmax is not None
+    assert maps.shape is not None
+    if cast is not None and cast.op_type == "Cast" and heatmaps.dtype == ir.DataType.FLOAT:
+        source = cast.inputs[0]
+        assert source is not None
+        heatmaps = source if source.dtype == ir.DataType.FLOAT16 else heatmaps
+    rows, columns = maps.shape.numpy()[2:]
+    return op.SoftArgmax2d(
+        heatmaps,
+        input_size=[_pixels(matched["y_px"], rows), _pixels(matched["x_px"], columns)],
+        temperature=_number(matched["temperature"]),
+        **PLUGIN_ATTRIBUTES,
+        _domain=DOMAIN,
+        _outputs=3,
+        _name=f"{softmax.metadata_props.get(SCOPE_KEY, '')}.{OP_TYPE}",
+    )
 
 
-def _require_closed(site: _Site) -> None:
-    """Nothing outside reads what will no longer be computed."""
-    for node in site.nodes:
-        for value in node.outputs:
-            if value not in site.outputs:
-                _require(not value.is_graph_output())
-                _require(all(use.node in site.nodes for use in value.uses()))
+def _tidy(model: ir.Model) -> None:
+    """Remove what nothing reads now, and give every node a name of its own in its scope."""
+    nodes = [node for node in model.graph if node.op_type == OP_TYPE]
+    for number, node in enumerate(nodes):
+        scope = (node.name or "").rpartition(f".{OP_TYPE}")[0]
+        node.name = f"{scope or 'soft_argmax'}.{OP_TYPE}" + (f"_{number}" if number else "")
+        node.metadata_props.clear()
+        if scope:
+            node.metadata_props[SCOPE_KEY] = scope
+    model.graph.sort()
+    ir.passes.common.RemoveUnusedNodesPass()(model)
 
 
-def _temperature(divide: ir.Node) -> float:
-    temperature = _constant(divide.inputs[1])
-    _require(0 < temperature < np.inf)
-    return temperature
-
-
-def _pixels(positions_px: NDArray[np.generic], cells: int) -> int:
-    """Size of the axis of the network's input whose cell centres the positions are."""
-    _require(positions_px.shape == (cells,))
-    positions = positions_px.astype(np.float64)
+def _pixels(positions_px: ir.Value, cells: int) -> int:
+    """Size of the axis of the network's input whose cell centres the positions are, else 0."""
+    array = _array(positions_px)
+    if array is None or array.shape != (cells,):
+        return 0
+    positions = array.astype(np.float64)
     pixels = round(float(positions[0] + positions[-1])) + 1  # symmetric about (pixels - 1) / 2
     centres = (np.arange(cells) + 0.5) * (pixels / cells) - 0.5
-    _require(pixels > 0 and np.abs(positions - centres).max() <= 1e-6 * pixels)
-    return pixels
+    return pixels if np.abs(positions - centres).max() <= 1e-6 * pixels else 0
 
 
-def _without_cast(heatmaps: ir.Value | None, shape: tuple[int, ...]) -> ir.Value:
-    """What the kernel can read: FP16 as it is, anything else as the FP32 that it is cast to."""
-    _require(heatmaps is not None and heatmaps.shape is not None)
-    assert heatmaps is not None
-    assert heatmaps.shape is not None
-    _require(tuple(heatmaps.shape) == shape)
-    cast = heatmaps.producer()
-    if cast is not None and cast.op_type == "Cast" and cast.inputs[0] is not None:
-        source = cast.inputs[0]
-        if source.dtype == ir.DataType.FLOAT16 and heatmaps.dtype == ir.DataType.FLOAT:
-            return source
-    return heatmaps
+def _number(value: ir.Value) -> float | None:
+    """The number that a value always is; None where it is computed."""
+    array = _array(value)
+    return float(array.item()) if array is not None and array.size == 1 else None
 
 
-def _replace(graph: ir.Graph, site: _Site, number: int) -> None:
-    name = f"{site.scope or 'soft_argmax'}.{OP_TYPE}" + (f"_{number}" if number else "")
-    node = ir.node(
-        OP_TYPE,
-        [site.heatmaps],
-        {
-            "input_size": site.input_size,
-            "temperature": site.temperature,
-            **PLUGIN_ATTRIBUTES,
-        },
-        domain=DOMAIN,
-        num_outputs=3,
-        name=name,
-    )
-    if site.scope:
-        node.metadata_props[SCOPE_KEY] = site.scope
-    casts = [site.first.inputs[0].producer()] if site.first.inputs[0] else []
-    constants = {v for n in site.nodes for v in n.inputs if v is not None and v.is_initializer()}
-    # In the place of the first node, before anything that reads the results.
-    ir.convenience.replace_nodes_and_values(
-        graph, site.first, list(site.nodes), [node], site.outputs, node.outputs
-    )
-    for cast in casts:
-        if cast is not None and cast.op_type == "Cast" and not _is_read(cast.outputs[0]):
-            graph.remove(cast, safe=True)
-    for value in constants:
-        if not _is_read(value):
-            assert value.name is not None
-            del graph.initializers[value.name]
-
-
-def _is_read(value: ir.Value) -> bool:
-    return value.is_graph_output() or bool(value.uses())
-
-
-def _require(condition: bool) -> None:
-    if not condition:
-        raise _OtherGraphError
-
-
-def _maker(value: ir.Value | None, op_type: str) -> ir.Node:
-    node = value.producer() if value is not None else None
-    if node is None or node.op_type != op_type or node.domain not in ("", "ai.onnx"):
-        raise _OtherGraphError
-    return node
-
-
-def _readers(value: ir.Value, op_type: str) -> list[ir.Node]:
-    """The nodes of a type that read a value, each once."""
-    nodes: Iterable[ir.Node] = dict.fromkeys(use.node for use in value.uses())
-    return [node for node in nodes if node.op_type == op_type]
-
-
-def _reader(value: ir.Value, op_type: str) -> ir.Node:
-    nodes = _readers(value, op_type)
-    _require(len(nodes) == 1)
-    return nodes[0]
-
-
-def _reduction(value: ir.Value, op_type: str, axes: tuple[int, ...]) -> ir.Node:
-    """The reduction of a value over one axis, which may be spelled in several ways."""
-    for node in _readers(value, op_type):
-        reduced = _constant_array(node.inputs[1]) if len(node.inputs) > 1 else None
-        if reduced is not None and reduced.size == 1 and int(reduced.item()) in axes:
-            _require(node.attributes.get_int("keepdims", 1) == 0)
-            return node
-    raise _OtherGraphError
-
-
-def _other_input(node: ir.Node, value: ir.Value) -> ir.Value | None:
-    """The input of a product that is not ``value``, which is one of the two."""
-    first, second = node.inputs
-    return second if first is value else first
-
-
-def _constant_array(value: ir.Value | None) -> NDArray[np.generic] | None:
+def _array(value: ir.Value) -> NDArray[np.generic] | None:
     """The array of an initializer or Constant node, None for anything computed or fed."""
-    if value is None or value.is_graph_input():
-        return None
-    tensor = ir.convenience.get_const_tensor(value)
+    tensor = None if value.is_graph_input() else ir.convenience.get_const_tensor(value)
     return None if tensor is None else tensor.numpy()
-
-
-def _constant(value: ir.Value | None) -> float:
-    """The number that a value always is."""
-    array = _constant_array(value)
-    if array is None or array.size != 1:
-        raise _OtherGraphError
-    return float(array.item())
-
-
-def _shape(reshape: ir.Node) -> tuple[int, ...]:
-    """The static shape that a Reshape gives."""
-    shape = reshape.outputs[0].shape
-    if shape is None or not shape.is_static():
-        raise _OtherGraphError
-    return shape.numpy()
