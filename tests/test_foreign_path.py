@@ -195,14 +195,6 @@ def test_verify(built: Built) -> None:
     assert all(f"{name}: golden landmarks within" in result.stdout for name in ENGINES)
 
 
-def test_a_reference_without_its_code_is_a_usage_error(
-    foreign_network: ForeignNetwork, built: Built
-) -> None:
-    result = run("bench", built.bundle, f"--reference={foreign_network.checkpoint}")
-    assert result.exit_code == 2
-    assert "--model" in result.stderr
-
-
 def test_an_input_size_belongs_into_the_spec(
     foreign_network: ForeignNetwork, tmp_path: Path
 ) -> None:

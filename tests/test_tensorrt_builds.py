@@ -97,17 +97,6 @@ def test_int8_makes_base_small(
     assert size["bf16"] <= 0.6 * size["fp32"]
 
 
-@pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(COMMAND.parent))
-    return importlib.import_module("tensorrt_builds_table")
-
-
-def _row(table: Any, precision: str, **values: Any) -> Any:
-    plain = {"plan_bytes": 100, "seconds": 1.0, "peak_memory_mib": 500}
-    return table.Row("base", "resnet34", "vit", precision, ("SM86",), **{**plain, **values})
-
-
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
@@ -117,21 +106,16 @@ def _row(table: Any, precision: str, **values: Any) -> Any:
         ({"plan_bytes": 46}, "0.46x of FP32"),
     ],
 )
-def test_missed_bars_are_named(table: Any, values: dict[str, Any], reason: str) -> None:
-    good = [_row(table, "fp32"), _row(table, "int8", plan_bytes=45)]
-    assert table.judge(good) == []
-    (missed,) = table.judge([good[0], _row(table, "int8", **{"plan_bytes": 45, **values})])
+def test_missed_bars_are_named(
+    values: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(COMMAND.parent))
+    judge = importlib.import_module("tensorrt_builds").judge
+    network = {"variant": "base", "encoder": "resnet34", "bottleneck": "vit"}
+    full = {**network, "precision": "fp32", "capabilities": ("SM86",), "error": "",
+            "plan_bytes": 100, "seconds": 1.0, "peak_memory_mib": 500}  # fmt: skip
+    small = {**full, "precision": "int8", "plan_bytes": 45}
+    assert judge([full, small]) == []
+    (missed,) = judge([full, {**small, **values}])
     assert missed.startswith("base resnet34 vit int8 SM86: ")
     assert reason in missed
-
-
-def test_rows_come_back_as_they_were_written(table: Any, tmp_path: Path) -> None:
-    out, settings = tmp_path / "builds.json", {"size": 64, "images": 1}
-    rows = [_row(table, "fp32", products={"fp32": 3}), _row(table, "int8", error="no luck")]
-    table.write_results(out, rows, settings)
-    assert table.rows_of(out, settings) == rows
-    text = out.with_suffix(".md").read_text(encoding="utf-8")
-    assert "| base | resnet34 | vit | 0x0 | int8 | FAILED |" in text
-    assert "no luck" in text
-    with pytest.raises(SystemExit, match="other settings"):
-        table.rows_of(out, {"size": 128, "images": 1})

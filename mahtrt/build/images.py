@@ -44,7 +44,7 @@ def split_images(options: BuildOptions, progress: StageProgress) -> ImageSets:
     calib: Dataset | None = None
     if options.calib is not None:
         calib = open_dataset(options.calib, points=options.points, skip_bad=options.skip_bad)
-        refuse_unreal_images(calib, source=options.calib)
+        refuse_unreal_images(calib)
     if options.eval is not None:
         given: Dataset = open_dataset(
             options.eval, points=options.points, skip_bad=options.skip_bad

@@ -26,7 +26,8 @@ from mahtrt.calibration.histogram import StreamingHistogram
 from mahtrt.calibration.methods import DEFAULT_PERCENTILE, amax_by_method
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.errors import DataError, UsageError
-from mahtrt.graph.runner import ImageRunner, Images, load_model
+from mahtrt.graph.graph_file import load_onnx
+from mahtrt.graph.runner import ImageRunner, Images
 from mahtrt.graph.taps import STATISTICS, tap
 
 SCHEMA = "mahtrt.ranges/1"
@@ -112,7 +113,7 @@ def collect_ranges(
     """
     if not 0 < percentile <= 100:
         raise UsageError("percentile", got=str(percentile), expected="more than 0, at most 100")
-    tapped, values = tap(load_model(model_path), tensors)
+    tapped, values = tap(load_onnx(model_path), tensors)
     runner = ImageRunner(tapped, str(model_path), threads)
     del tapped  # as large as the weights
     seen = _AllSeen(values, percentile, len(images))

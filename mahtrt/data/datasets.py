@@ -52,7 +52,9 @@ def open_dataset(
         count, seed = int(match[1] or _PHANTOM_COUNT), int(match[2] or 0)
         if spacing_mm is not None:
             raise DataError(str(source), got="a spacing", expected="none: phantoms know theirs")
-        return _phantoms(count if limit is None else min(count, limit), seed, points)
+        from mahtrt.data.phantom import PhantomDataset
+
+        return PhantomDataset(count if limit is None else min(count, limit), seed, points)
     path = Path(source)
     entries = _with_spacing(_read_entries(path), path, spacing_mm)
     if points is not None:
@@ -131,7 +133,6 @@ def _read_entries(path: Path) -> list[Entry]:
 
 def _with_spacing(entries: list[Entry], path: Path, spacing_mm: float | None) -> list[Entry]:
     if spacing_mm is not None:
-        check_spacing(spacing_mm)
         every = (float(spacing_mm), float(spacing_mm))
         return [dataclasses.replace(entry, spacing_mm=every) for entry in entries]
     sidecar = (path if path.is_dir() else path.parent) / SPACING_FILE
@@ -177,9 +178,3 @@ def _spacing_from_json(value: Any, path: Path) -> Spacing:
             str(path), got=repr(value), expected="mm per pixel above 0, or [row, column]"
         )
     return float(pair[0]), float(pair[1])
-
-
-def _phantoms(count: int, seed: int, points: Sequence[int] | None) -> Dataset:
-    from mahtrt.data.phantom import PhantomDataset
-
-    return PhantomDataset(count, seed, points)

@@ -19,7 +19,6 @@ _THREADS = 4
 def image_digests(
     dataset: Dataset,
     *,
-    threads: int = _THREADS,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[str, ...]:
     """SHA-256 (hex) of each image's pixels, whatever its name; a few images in memory at a time.
@@ -36,7 +35,7 @@ def image_digests(
         return known[name]
 
     found: list[str] = []
-    with ThreadPoolExecutor(threads) as pool:  # decoding and hashing release the GIL
+    with ThreadPoolExecutor(_THREADS) as pool:  # decoding and hashing release the GIL
         for digest in pool.map(digest_of, range(len(dataset))):
             found.append(digest)
             if progress:
@@ -48,7 +47,6 @@ def refuse_overlap(
     calib: Dataset,
     evaluation: Dataset,
     *,
-    threads: int = _THREADS,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Refuse to judge on images that calibrate: the result would look better than it is.
@@ -66,7 +64,7 @@ def refuse_overlap(
             if progress:
                 progress(before + done, total)
 
-        return image_digests(dataset, threads=threads, progress=tell)
+        return image_digests(dataset, progress=tell)
 
     judging = dict(zip(digests(evaluation, 0), evaluation.names, strict=True))
     both = [

@@ -198,10 +198,7 @@ def _points_from_cells(cells: Sequence[str], where: str) -> NDArray[np.float32]:
         if math.isinf(value):
             raise DataError(where, got=repr(cell), expected="a coordinate in pixels")
         values.append(value)
-    return _missing_as_a_pair(np.array(values, np.float32).reshape(-1, 2))
-
-
-def _missing_as_a_pair(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    points = np.array(values, np.float32).reshape(-1, 2)
     points[np.isnan(points).any(axis=1)] = np.nan
     return points
 

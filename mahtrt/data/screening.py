@@ -25,28 +25,26 @@ _LOOKED_AT = 32  # images of a data set, evenly spread
 _CROP_PX = 1024
 
 
-def refuse_unreal_images(dataset: Dataset, *, source: str = "") -> None:
+def refuse_unreal_images(dataset: Dataset) -> None:
     """Refuse random or constant images as calibration data.
 
     Args:
         dataset: Looked at in at most 32 evenly spread places, one image in memory at a time.
-        source: What the user named, for the message; the data set's own source otherwise.
 
     Raises:
         DataError: More than half of the images are noise or constant, or there are none.
         ImageError: An image cannot be read.
     """
-    subject = source or dataset.source
     count = len(dataset)
     if not count:
-        raise DataError(subject, got="no images", expected="real images")
+        raise DataError(dataset.source, got="no images", expected="real images")
     chosen = np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).round().astype(int))
     kinds = [_kind_of(dataset, int(index)) for index in chosen]
     constant, noise = kinds.count("constant"), kinds.count("noise")
     if 2 * (constant + noise) > len(kinds):
         kind = "constant" if constant >= noise else "random noise"
         raise DataError(
-            subject,
+            dataset.source,
             got=f"{constant + noise} of {len(kinds)} images looked at that are {kind}",
             expected="real images, like those the network will see",
             fix="Ranges from such images ruin INT8 accuracy; give images of the real kind.",

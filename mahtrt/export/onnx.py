@@ -5,6 +5,7 @@ The file exists only if everything before it succeeded.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,7 +104,12 @@ def export_onnx(
         ModelError: The network cannot be run, traced or written, or does not fit the spec.
         ParityError: The graph's outputs are too far from PyTorch's (exit 3).
     """
-    done = _stage_counter(progress)
+    stages = itertools.count(1)
+
+    def done() -> None:
+        if progress is not None:
+            progress(next(stages), _STAGES)
+
     _check_options(options, spec)
     passes, images, batch = export_passes(options.skip_passes), options.images, options.batch
     check_weights(module)
@@ -128,18 +134,6 @@ def export_onnx(
         sibling.write_bytes(data)
     done()
     return ExportResult(options.out, sha256_of_bytes(data), spec, parity, changes)
-
-
-def _stage_counter(progress: Callable[[int, int], None] | None) -> Callable[[], None]:
-    count = 0
-
-    def done() -> None:
-        nonlocal count
-        count += 1
-        if progress is not None:
-            progress(count, _STAGES)
-
-    return done
 
 
 def _check_options(options: OnnxOptions, spec: ModelSpec) -> None:

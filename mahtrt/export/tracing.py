@@ -8,7 +8,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from mahtrt.errors import ModelError, UsageError
+from mahtrt.errors import ModelError
 from mahtrt.models.outputs import named_outputs
 from mahtrt.models.wrapping import WRAPPED, device_of, evaluating
 from mahtrt.spec import ModelSpec
@@ -47,12 +47,8 @@ def trace(module: nn.Module, spec: ModelSpec, *, batch: int, opset: int) -> ir.M
         opset: ONNX opset, one of ``OPSETS``.
 
     Raises:
-        UsageError: An opset that is not supported.
-        ModelError: Weights that do not fit, or a network that cannot be traced.
+        ModelError: The network cannot be traced.
     """
-    if opset not in OPSETS:
-        raise UsageError("opset", got=str(opset), expected=f"{OPSETS[0]} to {OPSETS[-1]}")
-    check_weights(module)
     image = torch.zeros(batch, spec.input.channels, *spec.input.size, device=device_of(module))
     try:
         with evaluating(module), torch.no_grad(), warnings.catch_warnings():

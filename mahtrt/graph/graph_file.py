@@ -47,15 +47,9 @@ def read_graph(path: Path) -> GraphFile:
         SpecError: The spec inside is damaged.
         MissingComponentError: The onnx package is not installed.
     """
-    onnx: Any = require("onnx", extra="export", needed_for="reading ONNX files")
     if not path.is_file():
         raise ModelError(str(path), got="no such file", expected="an ONNX file of mahtrt export")
-    try:
-        proto = onnx.load(str(path))
-    except Exception as error:  # protobuf's DecodeError and onnx's own have no common base
-        raise ModelError(
-            str(path), got=f"a file that is not ONNX ({error})", expected="an ONNX file"
-        ) from error
+    proto = load_onnx(path)
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     if "mahtrt.spec" not in metadata:
         raise ModelError(
@@ -77,6 +71,25 @@ def read_graph(path: Path) -> GraphFile:
         sha256=sha256_of_file(path),
         batch=_batch(proto, path),
     )
+
+
+def load_onnx(path: Path, *, external_data: bool = True) -> onnx.ModelProto:
+    """Read an ONNX file; ``external_data`` is weights that lie in other files.
+
+    Raises:
+        ModelError: The file cannot be read, or is not an ONNX model.
+        MissingComponentError: The onnx package is not installed.
+    """
+    package: Any = require("onnx", extra="export", needed_for="reading ONNX files")
+    try:
+        proto: onnx.ModelProto = package.load(str(path), load_external_data=external_data)
+    except Exception as error:  # protobuf's DecodeError and onnx's own have no common base
+        raise ModelError(
+            str(path),
+            got=f"a file that is not ONNX, or only a part of one ({error})",
+            expected="an ONNX file",
+        ) from error
+    return proto
 
 
 def _record(cls: type[T], metadata: Mapping[str, str], key: str, path: Path) -> T | None:

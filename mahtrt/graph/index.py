@@ -7,7 +7,7 @@ them here. Only the top level is looked at: tensors inside If and Loop bodies ar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
@@ -123,11 +123,29 @@ class GraphIndex:
         position = self.producer.get(tensor)
         return None if position is None else self.nodes[position]
 
-    def makers(self, position: int) -> Iterator[int]:
+    def makers(self, position: int) -> list[int]:
         """Positions of the nodes whose outputs a node reads."""
-        for name in self.nodes[position].input:
-            if name in self.producer:
-                yield self.producer[name]
+        return self.producers(self.nodes[position].input)
+
+    def readers(self, position: int) -> list[int]:
+        """Positions of the nodes that read the outputs of a node."""
+        names = self.nodes[position].output
+        return [reader for name in names for reader in self.consumers.get(name, ())]
+
+    def producers(self, tensors: Iterable[str]) -> list[int]:
+        """Positions of the nodes that make tensors; inputs and initializers have none."""
+        return [self.producer[name] for name in tensors if name in self.producer]
+
+
+def reached(starts: Iterable[int], following: Callable[[int], Iterable[int]]) -> set[int]:
+    """All positions that a walk comes to, where ``following`` says where to go from each."""
+    stack, seen = list(starts), set[int]()
+    while stack:
+        position = stack.pop()
+        if position not in seen:
+            seen.add(position)
+            stack.extend(following(position))
+    return seen
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:

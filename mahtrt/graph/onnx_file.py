@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mahtrt.errors import ModelError, require
+from mahtrt.errors import ModelError
+from mahtrt.graph.graph_file import load_onnx
 
 if TYPE_CHECKING:
     from mahtrt.graph.describe import GraphSummary
@@ -18,17 +19,11 @@ def describe_onnx(path: Path) -> GraphSummary:
         ModelError: The file is no ONNX model, is cut short, or its graph contradicts itself.
         MissingComponentError: The onnx package is not installed.
     """
-    onnx: Any = require("onnx", extra="export", needed_for="reading ONNX files")
+    model = load_onnx(path, external_data=False)
+    from onnx.shape_inference import InferenceError
+
     from mahtrt.graph.describe import describe_graph
 
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # protobuf's DecodeError and onnx's own have no common base
-        raise ModelError(
-            str(path),
-            got=f"a file that is not ONNX, or only a part of one ({error})",
-            expected="an ONNX file",
-        ) from error
     if not model.graph.node or not model.ir_version:
         raise ModelError(
             str(path), got="a file without a graph", expected="an ONNX file with at least one node"
@@ -40,7 +35,7 @@ def describe_onnx(path: Path) -> GraphSummary:
         raise ModelError(
             str(path), got="a node with too few inputs or outputs", expected="a valid graph"
         ) from error
-    except onnx.shape_inference.InferenceError as error:
+    except InferenceError as error:
         raise ModelError(
             str(path),
             got=f"shapes that contradict each other ({str(error).strip().splitlines()[0]})",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,18 +12,6 @@ from numpy.typing import NDArray
 
 from mahtrt.errors import DataError, ModelError
 from mahtrt.targets.onnxruntime.run import OrtMode, open_onnx
-
-
-def load_model(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file.
-
-    Raises:
-        ModelError: The file cannot be read, or is not an ONNX model.
-    """
-    try:
-        return onnx.load(path)
-    except Exception as error:  # protobuf's DecodeError has no common base with OSError
-        raise ModelError(str(path), got=str(error), expected="an ONNX model") from error
 
 
 class Images(Protocol):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from math import prod
 
 from mahtrt.graph.flops import PRODUCTS, flops_by_node
-from mahtrt.graph.index import GraphIndex, attribute, scope_of
+from mahtrt.graph.index import GraphIndex, attribute, reached, scope_of
 
 UNBOUNDED_HEAD = 2
 
@@ -100,20 +100,13 @@ def is_thin(graph: GraphIndex, position: int) -> bool:
 
 def stem_positions(graph: GraphIndex) -> set[int]:
     """The convolutions that the graph's inputs reach before any other product."""
-    found: set[int] = set()
-    seen: set[int] = set()
-    stack = [p for name in graph.inputs for p in graph.consumers.get(name, ())]
-    while stack:
-        position = stack.pop()
-        if position in seen:
-            continue
-        seen.add(position)
-        node = graph.nodes[position]
-        if node.op_type == "Conv":
-            found.add(position)
-        elif node.op_type not in PRODUCTS:
-            stack.extend(p for name in node.output for p in graph.consumers.get(name, ()))
-    return found
+    starts = [p for name in graph.inputs for p in graph.consumers.get(name, ())]
+
+    def following(position: int) -> list[int]:
+        is_product = graph.nodes[position].op_type in PRODUCTS
+        return [] if is_product else graph.readers(position)
+
+    return {p for p in reached(starts, following) if graph.nodes[p].op_type == "Conv"}
 
 
 def head_positions(graph: GraphIndex) -> set[int]:
@@ -128,19 +121,10 @@ def head_positions(graph: GraphIndex) -> set[int]:
 
 def tail_positions(graph: GraphIndex) -> set[int]:
     """Every node after the last product on the way to the outputs: decoding, soft-argmax."""
-    stack = [graph.producer[name] for name in graph.outputs if name in graph.producer]
-    seen: set[int] = set()
-    while stack:
-        position = stack.pop()
-        if position not in seen and not _is_substantial(graph, position):
-            seen.add(position)
-            stack.extend(graph.makers(position))
+    seen = {p for p in _behind_the_products(graph) if not _is_substantial(graph, p)}
     # What also feeds a later product is not tail, however it reaches an output.
     for position in sorted(seen, reverse=True):
-        readers = [
-            r for name in graph.nodes[position].output for r in graph.consumers.get(name, ())
-        ]
-        if any(r not in seen for r in readers):
+        if not seen.issuperset(graph.readers(position)):
             seen.discard(position)
     return seen
 
@@ -151,35 +135,28 @@ def _is_substantial(graph: GraphIndex, position: int) -> bool:
 
 def _last_products(graph: GraphIndex) -> list[int]:
     """Weighted products from which some output is reached without another one."""
-    stack = [graph.producer[name] for name in graph.outputs if name in graph.producer]
-    seen: set[int] = set()
-    found = set()
-    while stack:
-        position = stack.pop()
-        if position in seen:
-            continue
-        seen.add(position)
-        if _is_substantial(graph, position):
-            found.add(position)
-        else:
-            stack.extend(graph.makers(position))
-    return sorted(found)
+    return sorted(p for p in _behind_the_products(graph) if _is_substantial(graph, p))
+
+
+def _behind_the_products(graph: GraphIndex) -> set[int]:
+    """Nodes from the outputs back to the last products, with these."""
+
+    def following(position: int) -> list[int]:
+        return [] if _is_substantial(graph, position) else graph.makers(position)
+
+    return reached(graph.producers(graph.outputs), following)
 
 
 def _walk_back(graph: GraphIndex, last: int) -> tuple[set[int], bool]:
     """Nodes from ``last`` back to the borders, and whether borders stopped every path."""
-    seen: set[int] = set()
-    stack, bounded = [last], True
-    while stack:
-        position = stack.pop()
-        if position in seen:
-            continue
-        seen.add(position)
-        if position != last and _is_border(graph, position):
-            continue
-        bounded = bounded and not set(graph.nodes[position].input) & set(graph.inputs)
-        stack.extend(graph.makers(position))
-    return seen, bounded
+
+    def stops(position: int) -> bool:
+        return position != last and _is_border(graph, position)
+
+    region = reached([last], lambda p: [] if stops(p) else graph.makers(p))
+    inputs = set(graph.inputs)
+    bounded = all(stops(p) or not inputs.intersection(graph.nodes[p].input) for p in region)
+    return region, bounded
 
 
 def _is_border(graph: GraphIndex, position: int) -> bool:

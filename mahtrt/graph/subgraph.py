@@ -10,37 +10,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from math import prod
 
-import numpy as np
 import onnx
 from onnx import helper
 
 from mahtrt.errors import ModelError
-from mahtrt.graph.index import GraphIndex
+from mahtrt.graph.index import GraphIndex, reached
 
 
 def downstream(graph: GraphIndex, keys: Iterable[str]) -> set[int]:
     """Positions of some nodes and of all that follow them."""
-    stack = [graph.position_of[key] for key in keys]
-    seen: set[int] = set()
-    while stack:
-        position = stack.pop()
-        if position not in seen:
-            seen.add(position)
-            names = graph.nodes[position].output
-            stack.extend(reader for name in names for reader in graph.consumers.get(name, ()))
-    return seen
+    return reached((graph.position_of[key] for key in keys), graph.readers)
 
 
 def upstream(graph: GraphIndex, tensors: Iterable[str]) -> set[int]:
     """Positions of all nodes that some tensors are made by."""
-    stack = [graph.producer[name] for name in tensors if name in graph.producer]
-    seen: set[int] = set()
-    while stack:
-        position = stack.pop()
-        if position not in seen:
-            seen.add(position)
-            stack.extend(graph.makers(position))
-    return seen
+    return reached(graph.producers(tensors), graph.makers)
 
 
 def boundary(graph: GraphIndex, positions: Collection[int]) -> tuple[str, ...]:
@@ -61,7 +45,8 @@ def size_in_bytes(graph: GraphIndex, tensor: str) -> int:
     Raises:
         ModelError: Its shape is not static.
     """
-    return prod(_shape(graph, tensor)) * _dtype(graph, tensor).itemsize
+    dtype = helper.tensor_dtype_to_np_dtype(graph.element_type(tensor))
+    return int(prod(_shape(graph, tensor)) * dtype.itemsize)
 
 
 def extract(
@@ -119,7 +104,3 @@ def _shape(graph: GraphIndex, tensor: str) -> tuple[int, ...]:
             fix="Export the network with mahtrt export.",
         )
     return shape
-
-
-def _dtype(graph: GraphIndex, tensor: str) -> np.dtype[np.generic]:
-    return np.dtype(helper.tensor_dtype_to_np_dtype(graph.element_type(tensor)))

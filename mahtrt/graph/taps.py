@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from mahtrt.errors import ModelError
-from mahtrt.graph.index import GraphIndex
+from mahtrt.graph.index import GraphIndex, reached
 
 SAMPLE_LIMIT = 65_536
 TAP_PREFIX = "mahtrt_tap_"
@@ -112,14 +112,11 @@ def needed_nodes(model: onnx.ModelProto, tensors: Sequence[str]) -> list[onnx.No
     """Copies of the nodes that some tensors depend on, in their order."""
     nodes = list(model.graph.node)
     producer = {name: place for place, node in enumerate(nodes) for name in node.output}
-    if any(a.type in (a.GRAPH, a.GRAPHS) for node in nodes for a in node.attribute):
-        keep = set(range(len(nodes)))  # a body may read tensors that are not node inputs
-    else:
-        keep = set()
-        stack = [producer[name] for name in tensors if name in producer]
-        while stack:
-            place = stack.pop()
-            if place not in keep:
-                keep.add(place)
-                stack.extend(producer[name] for name in nodes[place].input if name in producer)
+    keep = set(range(len(nodes)))
+    # A body may read tensors that are not node inputs.
+    if not any(a.type in (a.GRAPH, a.GRAPHS) for node in nodes for a in node.attribute):
+        starts = (producer[name] for name in tensors if name in producer)
+        keep = reached(
+            starts, lambda place: [producer[n] for n in nodes[place].input if n in producer]
+        )
     return [onnx.NodeProto.FromString(nodes[place].SerializeToString()) for place in sorted(keep)]

@@ -18,13 +18,12 @@ from torch import Tensor, nn
 
 from mahtrt.atomic import atomic_path
 from mahtrt.digest import sha256_of_file
-from mahtrt.errors import CheckpointError
+from mahtrt.errors import CheckpointError, some_of
 from mahtrt.spec import ModelSpec, spec_from_json
 
 SPEC_KEY = "mahtrt.spec"
 # Where training scripts commonly put the weights inside a dict.
 STATE_KEYS = ("model_state_dict", "state_dict", "model")
-SHOWN_KEYS = 3
 # What PyTorch's restricted unpickler says it would have had to import.
 NEEDED_CODE = re.compile(r"GLOBAL (\S+)")
 
@@ -98,7 +97,7 @@ def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
         if key in state and state[key].shape != own[key].shape
     ]
     problems = [
-        _listed(what, keys)
+        f"{len(keys)} {what} ({some_of(keys)})"
         for what, keys in (
             ("missing", missing),
             ("unexpected", unexpected),
@@ -135,11 +134,6 @@ def _halved(tensor: Tensor) -> Tensor:
         return tensor
     halved = tensor.half()
     return tensor if bool((halved.isinf() & tensor.isfinite()).any()) else halved
-
-
-def _listed(what: str, keys: list[str]) -> str:
-    more = ", …" if len(keys) > SHOWN_KEYS else ""
-    return f"{len(keys)} {what} ({', '.join(keys[:SHOWN_KEYS])}{more})"
 
 
 def _without_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

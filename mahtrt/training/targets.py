@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,15 +12,6 @@ SIGMA_CELLS = 1.5
 HEATMAP_WEIGHT = 0.02
 COORDINATE_WEIGHT = 0.2
 AUXILIARY_WEIGHT = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class LossTerms:
-    """The loss and its parts, each a scalar tensor."""
-
-    total: Tensor
-    heatmap: Tensor
-    coordinate: Tensor
 
 
 def gaussian_heatmaps(points: Tensor, size: tuple[int, int], sigma: float = SIGMA_CELLS) -> Tensor:
@@ -43,7 +32,7 @@ def gaussian_heatmaps(points: Tensor, size: tuple[int, int], sigma: float = SIGM
     return (y.unsqueeze(-1) * x.unsqueeze(-2)).nan_to_num(0.0)
 
 
-def landmark_loss(outputs: dict[str, Tensor], points: Tensor, spec: ModelSpec) -> LossTerms:
+def landmark_loss(outputs: dict[str, Tensor], points: Tensor, spec: ModelSpec) -> Tensor:
     """Cross entropy of the heatmaps plus smooth L1 of the soft-argmax and auxiliary coordinates.
 
     Args:
@@ -73,5 +62,4 @@ def landmark_loss(outputs: dict[str, Tensor], points: Tensor, spec: ModelSpec) -
     off = (outputs["auxiliary"].float() - normalised).nan_to_num(0.0)
     auxiliary = off.abs().sum() / count
 
-    total = HEATMAP_WEIGHT * heatmap + COORDINATE_WEIGHT * coordinate + AUXILIARY_WEIGHT * auxiliary
-    return LossTerms(total, heatmap.detach(), coordinate.detach())
+    return HEATMAP_WEIGHT * heatmap + COORDINATE_WEIGHT * coordinate + AUXILIARY_WEIGHT * auxiliary

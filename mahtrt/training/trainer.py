@@ -49,7 +49,6 @@ class StepReport:
     step: int
     steps: int
     loss: float
-    coordinate_loss: float
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -188,15 +187,15 @@ class _Run:
                 batches = iter(training_batches(self.samples, plan, workers=options.workers))
             for step, (images, points) in enumerate(batches, start=first_step):
                 torch.manual_seed(hash((options.seed, step)) % 2**31)  # dropout, on resume too
-                loss, coordinate = self._step(images, points, step)
+                loss = self._step(images, points, step)
                 if progress:
-                    progress(StepReport(step + 1, options.steps, loss, coordinate))
+                    progress(StepReport(step + 1, options.steps, loss))
                 if interrupted.raised or (step + 1) % STATE_EVERY == 0:
                     self._save_state(step + 1)
                 if interrupted.raised:
                     raise TrainingInterrupted(self.state_path, step + 1)
 
-    def _step(self, images: torch.Tensor, points: torch.Tensor, step: int) -> tuple[float, float]:
+    def _step(self, images: torch.Tensor, points: torch.Tensor, step: int) -> float:
         rate = learning_rate_at(step, self.options.steps, self.options.learning_rate)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -204,19 +203,19 @@ class _Run:
         dtype = autocast_dtype()
         with torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
             outputs = self.module(images.contiguous(memory_format=torch.channels_last))
-        terms = landmark_loss(outputs, points, self.spec)
-        if not torch.isfinite(terms.total):
+        loss = landmark_loss(outputs, points, self.spec)
+        if not torch.isfinite(loss):
             raise DataError(
                 f"training step {step + 1}",
-                got=f"a loss of {terms.total.item()}",
+                got=f"a loss of {loss.item()}",
                 expected="a finite one",
                 fix="Lower --lr, or look for wrong annotations.",
             )
         self.optimizer.zero_grad(set_to_none=True)
-        terms.total.backward()
+        loss.backward()
         nn.utils.clip_grad_norm_(self.module.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
-        return terms.total.item(), terms.coordinate.item()
+        return loss.item()
 
     def _save_state(self, step: int) -> None:
         state = {

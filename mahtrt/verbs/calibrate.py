@@ -110,7 +110,7 @@ def calibrate(options: CalibrateOptions, progress: StageProgress = silent) -> Ca
         raise UsageError(str(options.out), got="a file", expected="a folder, or a free name")
     graph = read_graph(options.onnx)
     calib = open_dataset(options.calib, skip_bad=options.skip_bad)
-    refuse_unreal_images(calib, source=options.calib)
+    refuse_unreal_images(calib)
     images = NetworkTensors(calib, graph.spec.input)
     bits = options.weight_bits or weight_bits_here(describe_machine())
     plan = load_plan(options.plan) if options.plan else default_plan(graph.proto, graph.spec)

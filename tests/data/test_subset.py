@@ -8,58 +8,45 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from sample_list import SampleList, listed
 
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.phantom import PhantomDataset, make_phantom
 from mahtrt.data.preprocess import preprocess
-from mahtrt.data.sample import Sample
 from mahtrt.data.subset import NetworkTensors, Subset, Unannotated, hold_back
 from mahtrt.errors import DataError
 from mahtrt.spec import InputSpec
 
 
-class Numbers:
-    """Samples that say which they are."""
-
-    source = "numbers"
-
-    def __init__(self, count: int) -> None:
-        self.names = tuple(str(i) for i in range(count))
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Sample:
-        return Sample(self.names[index], np.full((4, 4), index, np.uint8), None, None)
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        return (self[index] for index in range(len(self)))
+def numbers(count: int) -> SampleList:
+    """Images that say which they are."""
+    return listed(np.full((4, 4), index, np.uint8) for index in range(count))
 
 
 @given(total=st.integers(2, 200), count=st.integers(1, 100))
 def test_hold_back_splits_without_overlap_or_loss(total: int, count: int) -> None:
-    rest, held = hold_back(Numbers(total), count)
-    assert sorted((*rest.names, *held.names), key=int) == list(Numbers(total).names)
+    rest, held = hold_back(numbers(total), count)
+    assert sorted((*rest.names, *held.names), key=int) == list(numbers(total).names)
     assert len(held) == min(count, total // 2)
     assert list(held.names) == sorted(held.names, key=int)
 
 
 def test_hold_back_spreads_evenly() -> None:
-    _, held = hold_back(Numbers(10), 4)
+    _, held = hold_back(numbers(10), 4)
     assert held.names == ("0", "3", "6", "9")
 
 
 @pytest.mark.parametrize("total", [0, 1])
 def test_too_few_to_hold_back(total: int) -> None:
     with pytest.raises(DataError, match="at least 2"):
-        hold_back(Numbers(total), 1)
+        hold_back(numbers(total), 1)
 
 
 def test_a_subset_gives_what_the_data_set_gives() -> None:
-    subset = Subset(Numbers(5), [3, 1])
+    subset = Subset(numbers(5), [3, 1])
     assert subset.names == ("3", "1")
     assert [int(sample.image[0, 0]) for sample in subset] == [3, 1]
-    assert subset.source == "numbers"
+    assert subset.source == "listed"
     assert subset.skipped == ()
 
 
@@ -80,21 +67,9 @@ def test_network_tensors_are_prepared_as_the_runtime_does() -> None:
         np.testing.assert_array_equal(tensor, preprocess(sample.image, spec)[0])
 
 
-class Counted(Numbers):
-    """Counts how often each image is decoded."""
-
-    def __init__(self, total: int) -> None:
-        super().__init__(total)
-        self.decoded = [0] * total
-
-    def __getitem__(self, index: int) -> Sample:
-        self.decoded[index] += 1
-        return super().__getitem__(index)
-
-
 @pytest.mark.parametrize("first", ["all", "few", "digest"])
 def test_network_tensors_decode_each_image_once(first: str) -> None:
-    dataset = Counted(9)
+    dataset = numbers(9)
     tensors = NetworkTensors(
         dataset, InputSpec(size=(4, 4), channels=1, mean=(0.0,), std=(1 / 255,))
     )
@@ -109,16 +84,16 @@ def test_network_tensors_decode_each_image_once(first: str) -> None:
 
 
 def test_what_does_not_fit_in_memory_is_decoded_again_and_is_the_same() -> None:
-    dataset, spec = Counted(3), InputSpec(size=(4, 4))
+    dataset, spec = numbers(3), InputSpec(size=(4, 4))
     tensors = NetworkTensors(dataset, spec, kept_mib=0)
     first, again = list(tensors), list(tensors)
     np.testing.assert_array_equal(first, again)
     assert dataset.decoded == [2] * 3
-    assert tensors.images_digest == NetworkTensors(Numbers(3), spec).images_digest
+    assert tensors.images_digest == NetworkTensors(numbers(3), spec).images_digest
 
 
 def test_the_digest_is_of_names_shapes_and_pixels_in_order() -> None:
-    dataset, spec = Numbers(3), InputSpec(size=(8, 8))
+    dataset, spec = numbers(3), InputSpec(size=(8, 8))
     digest = hashlib.sha256()
     for sample in dataset:
         digest.update(f"{sample.name}\0(4, 4)\0uint8\0".encode() + sample.image.tobytes())

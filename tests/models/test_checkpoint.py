@@ -66,11 +66,7 @@ def test_equal_content_makes_equal_files(tmp_path: Path) -> None:
         save_checkpoint(path, make_net().state_dict(), SPEC, notes=notes)
         files.add(path.read_bytes())
     assert len(files) == 1
-    checkpoint = load_checkpoint(path)
-    assert checkpoint.notes == notes
-    net = make_net(1)
-    load_into(net, checkpoint)
-    assert_same(net, make_net())
+    assert load_checkpoint(path).notes == notes
 
 
 def test_half_precision_keeps_integers_and_reads_as_float32(tmp_path: Path) -> None:
@@ -217,7 +213,7 @@ def test_keys_that_do_not_match_are_named(tmp_path: Path) -> None:
     message = str(caught.value)
     assert str(path) in message
     assert "1 missing (0.bias)" in message
-    assert "5 unexpected (extra.0, extra.1, extra.2, …)" in message
+    assert "5 unexpected (extra.0, extra.1, extra.2 and 2 more)" in message
     assert "1 of another shape (2.weight (2, 9) instead of (2, 4))" in message
     assert f"the {len(before)} keys of Sequential" in message
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())

@@ -11,6 +11,7 @@ from small_maht_net import small_net
 from mahtrt.errors import MissingComponentError, ModelError
 from mahtrt.models import families as families_module
 from mahtrt.models.families import FAMILIES, build_model, is_known, model_from_spec, model_names
+from mahtrt.models.maht_net.config import VARIANTS
 from mahtrt.models.outputs import check_outputs, named_outputs
 
 
@@ -52,12 +53,7 @@ def test_a_reference_names_a_family_or_foreign_code(name: str, known: bool) -> N
 def test_a_family_without_a_variant_is_its_default() -> None:
     with torch.device("meta"):
         module = build_model("maht-net")
-    assert module.config == build_config("base")
-
-
-def build_config(variant: str) -> object:
-    with torch.device("meta"):
-        return build_model(f"maht-net/{variant}").config
+    assert module.config == VARIANTS["base"]
 
 
 def test_an_unknown_family_lists_the_known_ones() -> None:
@@ -66,11 +62,6 @@ def test_an_unknown_family_lists_the_known_ones() -> None:
     spec = dataclasses.replace(small_net().spec, family="other")
     with pytest.raises(ModelError, match="other"):
         model_from_spec(spec)
-
-
-def test_an_unknown_variant_lists_the_known_ones() -> None:
-    with pytest.raises(ModelError, match=r"maht-net/huge.*nano, small, base, large, efficient"):
-        build_model("maht-net/huge")
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

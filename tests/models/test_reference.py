@@ -24,19 +24,10 @@ MODEL = "maht-net/nano"
 IMAGE = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)
 
 FOREIGN_CODE = """
-import torch
 from torch import nn
 
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 2, 1)
-
-    def forward(self, x):
-        return self.conv(x)
-
 def make():
-    return Net()
+    return nn.Conv2d(3, 2, 1)
 """
 FOREIGN_SPEC = """
 family = "colours"
@@ -224,7 +215,7 @@ def test_foreign_random_weights_follow_the_recorded_seed(foreign: ModelSource) -
 def test_a_foreign_networks_checkpoint_is_found_and_loaded(
     foreign: ModelSource, tmp_path: Path
 ) -> None:
-    state = {"conv.weight": torch.ones(2, 3, 1, 1), "conv.bias": torch.tensor([0.0, 1.0])}
+    state = {"weight": torch.ones(2, 3, 1, 1), "bias": torch.tensor([0.0, 1.0])}
     torch.save(state, tmp_path / "colours.pt")
     exported = ModelSource(foreign.model, tmp_path / "colours.pt", spec=foreign.spec)
     _, spec = load_model(exported)

@@ -81,7 +81,3 @@ def test_gradients_are_finite_at_a_perfect_peak() -> None:
     (landmarks.sum() + spread.sum()).backward()
     assert heatmaps.grad is not None
     assert torch.isfinite(heatmaps.grad).all()
-
-
-def test_positions_are_not_part_of_a_checkpoint() -> None:
-    assert not SoftArgmax2d(0.05, (8, 8), (16, 16)).state_dict()

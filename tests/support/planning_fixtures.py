@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx
 import pytest
+from sample_list import SampleList
 from tiny_graphs import landmark_net, smooth_images, tiny_spec
 
 from mahtrt.bundle.origin import SourceRecord
@@ -19,26 +18,13 @@ from mahtrt.planning.matrix import BlockRow, Cell, Sensitivity
 from mahtrt.planning.recipe import NetworkToPlan, Recipe, tensors_of_candidates
 
 
-class Photographs:
+class Photographs(SampleList):
     """Smooth images as a data set, without annotations."""
 
-    source = "waves"
-
     def __init__(self, count: int) -> None:
-        self._images = [
-            (255 * (i - i.min()) / np.ptp(i)).astype(np.uint8).transpose(1, 2, 0)
-            for i in smooth_images(count, seed=9)
-        ]
-        self.names = [f"{i}" for i in range(count)]
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int, /) -> Sample:
-        return Sample(self.names[index], self._images[index])
-
-    def __iter__(self) -> Iterator[Sample]:
-        return (self[i] for i in range(len(self)))
+        bytes_of = ((255 * (i - i.min()) / np.ptp(i)) for i in smooth_images(count, seed=9))
+        images = (each.astype(np.uint8).transpose(1, 2, 0) for each in bytes_of)
+        super().__init__([Sample(f"{n}", image) for n, image in enumerate(images)], "waves")
 
 
 def matrix(cells: tuple[Cell, ...] = (Cell(0.1, 0.05, 0.06, 0.2, 0.2),)) -> Sensitivity:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
-from mahtrt.training.targets import SIGMA_CELLS, gaussian_heatmaps, landmark_loss
+from mahtrt.training.targets import COORDINATE_WEIGHT, SIGMA_CELLS, gaussian_heatmaps, landmark_loss
 
 SPEC = ModelSpec(
     family="test",
@@ -62,21 +62,19 @@ def test_a_missing_point_has_an_empty_map() -> None:
 
 def test_the_loss_falls_when_the_points_get_nearer() -> None:
     direction = torch.tensor([3.0, -2.0])
-    terms = [
-        landmark_loss(outputs_for(POINTS + off * direction), POINTS, SPEC)
+    losses = [
+        landmark_loss(outputs_for(POINTS + off * direction), POINTS, SPEC).item()
         for off in (4.0, 2.0, 1.0, 0.5, 0.0)
     ]
-    for part in ("total", "heatmap", "coordinate"):
-        values = [getattr(term, part).item() for term in terms]
-        assert values == sorted(values, reverse=True)
-        assert len(set(values)) == len(values), part
-    assert terms[-1].coordinate.item() == pytest.approx(0.0, abs=1e-6)
+    assert losses == sorted(set(losses), reverse=True)
 
 
 def test_coordinates_are_compared_in_heatmap_cells() -> None:
     outputs = outputs_for(POINTS)
+    at_the_points = landmark_loss(outputs, POINTS, SPEC)
     outputs["landmarks"] = POINTS + torch.tensor([8.0, 0.0])  # 2 cells: smooth L1 of 2 is 1.5
-    assert landmark_loss(outputs, POINTS, SPEC).coordinate.item() == pytest.approx(1.5, abs=1e-5)
+    added = landmark_loss(outputs, POINTS, SPEC) - at_the_points
+    assert added.item() == pytest.approx(1.5 * COORDINATE_WEIGHT, abs=1e-5)
 
 
 @pytest.mark.parametrize("output", ["landmarks", "auxiliary", "heatmaps"])
@@ -84,7 +82,7 @@ def test_every_output_is_pulled_towards_its_target(output: str) -> None:
     outputs = outputs_for(POINTS, requires_grad=True)
     with torch.no_grad():
         outputs[output].mul_(0.5).add_(0.1)
-    landmark_loss(outputs, POINTS, SPEC).total.backward()
+    landmark_loss(outputs, POINTS, SPEC).backward()
     gradient = outputs[output].grad
     assert gradient is not None
     target = outputs_for(POINTS)[output]
@@ -97,7 +95,7 @@ def test_a_missing_point_has_no_gradient_and_no_weight() -> None:
     known[:, 1] = NAN
     far = outputs_for(POINTS + 9.0, requires_grad=True)
     loss = landmark_loss(far, known, SPEC)
-    loss.total.backward()
+    loss.backward()
     for name, value in far.items():
         assert value.grad is not None
         assert bool(value.grad.isfinite().all()), name
@@ -107,12 +105,12 @@ def test_a_missing_point_has_no_gradient_and_no_weight() -> None:
 
     others = {name: value.detach()[:, [0, 2]] for name, value in far.items()}
     alone = landmark_loss(others, POINTS[:, [0, 2]], SPEC)
-    torch.testing.assert_close(loss.total.detach(), alone.total)
+    torch.testing.assert_close(loss.detach(), alone)
 
 
 def test_no_annotation_at_all_is_a_loss_of_zero() -> None:
     outputs = outputs_for(POINTS, requires_grad=True)
-    loss = landmark_loss(outputs, torch.full_like(POINTS, NAN), SPEC).total
+    loss = landmark_loss(outputs, torch.full_like(POINTS, NAN), SPEC)
     loss.backward()
     assert loss.item() == 0.0
     assert all(v.grad is not None and not v.grad.any() for v in outputs.values())
@@ -121,6 +119,6 @@ def test_no_annotation_at_all_is_a_loss_of_zero() -> None:
 def test_lowered_outputs_are_compared_in_float32() -> None:
     outputs = {name: value.bfloat16() for name, value in outputs_for(POINTS).items()}
     outputs["heatmaps"] = torch.zeros_like(outputs["heatmaps"])  # clamped: no infinite entropy
-    total = landmark_loss(outputs, POINTS, SPEC).total
+    total = landmark_loss(outputs, POINTS, SPEC)
     assert total.dtype == torch.float32
     assert total.isfinite()

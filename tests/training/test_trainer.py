@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from cpus import CPUS, Cpu
-from PIL import Image
+from sample_list import SampleList
 from small_maht_net import TRAINED as SMALL
 from torch import Tensor, nn
 
@@ -214,13 +214,6 @@ def test_another_number_of_landmarks_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_images_without_annotations_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "images" / "a.png")
-    with pytest.raises(DataError, match=r"images: got images without landmarks"):
-        train(options_for(tmp_path, 1, data=str(tmp_path / "images")))
-
-
 def test_other_refusals_come_before_training(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"net\.pt; expected a name ending in \.safetensors"):
         train(options_for(tmp_path, 1, out=tmp_path / "net.pt"))
@@ -290,29 +283,16 @@ class Fixed(nn.Module):
         return {"landmarks": self.points}
 
 
-class Annotated:
+def annotated(spacing_mm: tuple[float, float] | None) -> SampleList:
     """One 128x128 image, which the 64x64 network sees at half its size."""
-
-    source, names = "annotated", ("one",)
-
-    def __init__(self, spacing_mm: tuple[float, float] | None) -> None:
-        points = np.array([[20.5, 40.5], [np.nan, np.nan]], np.float32)
-        self.sample = Sample("one", np.zeros((128, 128), np.uint8), points, spacing_mm)
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, _index: int) -> Sample:
-        return self.sample
-
-    def __iter__(self) -> Iterator[Sample]:
-        return iter([self.sample])
+    points = np.array([[20.5, 40.5], [np.nan, np.nan]], np.float32)
+    return SampleList([Sample("one", np.zeros((128, 128), np.uint8), points, spacing_mm)])
 
 
 def test_the_error_is_measured_in_image_pixels_and_millimetres() -> None:
     # (10, 20) in the network is (20.5, 40.5) in the image; 3 and 4 more are 6 and 8 there.
     module, spec = Fixed([[13.0, 24.0], [1.0, 1.0]]), build_small().spec
-    error_px, error_mm = mean_radial_error(module, spec, Annotated((0.5, 0.1)))
+    error_px, error_mm = mean_radial_error(module, spec, annotated((0.5, 0.1)))
     assert error_px == pytest.approx(10.0, abs=1e-4)
     assert error_mm == pytest.approx(np.hypot(6 * 0.1, 8 * 0.5), abs=1e-4)
-    assert mean_radial_error(module, spec, Annotated(None))[1] is None
+    assert mean_radial_error(module, spec, annotated(None))[1] is None

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from mahtrt.export.passes.graph_edit import (
     add_initializer,
     constant_array,
+    conv_constants,
     only_consumer,
     replace_nodes,
 )
@@ -33,30 +34,29 @@ def _fold(norm: ir.Node, graph: ir.Graph) -> bool:
     conv = source.producer() if source is not None else None
     if conv is None or conv.op_type not in _FOLDABLE or only_consumer(conv.outputs[0]) is not norm:
         return False
-    weight_input = conv.inputs[1]
-    assert weight_input is not None
-    weight = constant_array(weight_input)
+    constants = conv_constants(conv)
     statistics = [constant_array(value) for value in norm.inputs[1:5]]
-    bias_input = conv.inputs[2] if len(conv.inputs) > 2 else None
-    bias = constant_array(bias_input)
-    if weight is None or any(s is None for s in statistics) or (bias_input and bias is None):
+    if constants is None or any(s is None for s in statistics):
         return False
-    if weight.dtype != np.float32 or _is_training(norm):
+    weight, bias = constants
+    if weight.dtype != np.float32 or norm.attributes.get_int("training_mode"):
         return False
     gain, shift = _affine(norm, [np.asarray(s, np.float64) for s in statistics])
     if bias is not None:
         shift = shift + bias.astype(np.float64) * gain
-    name = weight_input.name or "weight"
+    assert conv.inputs[1] is not None
+    name = conv.inputs[1].name or "weight"
     new_weight = (np.asarray(weight, np.float64) * _gain_per_weight(gain, conv, weight)).astype(
         np.float32
     )
+    bias_name = f"{name.removesuffix('.weight')}.bias.folded"
     folded = ir.Node(
         "",
         conv.op_type,
         [
             conv.inputs[0],
             add_initializer(graph, f"{name}.folded", new_weight),
-            add_initializer(graph, _bias_name(name), shift.astype(np.float32)),
+            add_initializer(graph, bias_name, shift.astype(np.float32)),
         ],
         conv.attributes.values(),
         name=conv.name,
@@ -66,18 +66,12 @@ def _fold(norm: ir.Node, graph: ir.Graph) -> bool:
     return True
 
 
-def _is_training(norm: ir.Node) -> bool:
-    mode = norm.attributes.get("training_mode")
-    return mode is not None and mode.as_int() != 0
-
-
 def _affine(
     norm: ir.Node, statistics: list[NDArray[np.float64]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The normalisation as ``y = gain * x + shift``, per channel (C,)."""
     scale, bias, mean, variance = statistics
-    epsilon = norm.attributes.get("epsilon")
-    gain = scale / np.sqrt(variance + (epsilon.as_float() if epsilon is not None else 1e-5))
+    gain = scale / np.sqrt(variance + norm.attributes.get_float("epsilon", 1e-5))
     return gain, bias - mean * gain
 
 
@@ -89,11 +83,6 @@ def _gain_per_weight(
     if conv.op_type == "Conv":  # (C_out, C_in / groups, …)
         return gain.reshape(-1, 1, *ones)
     # ConvTranspose: (C_in, C_out / groups, …), the rows of one group after another.
-    attribute = conv.attributes.get("group")
-    groups = attribute.as_int() if attribute is not None else 1
+    groups = conv.attributes.get_int("group", 1)
     rows = np.repeat(gain.reshape(groups, -1), weight.shape[0] // groups, axis=0)
     return rows.reshape(weight.shape[0], weight.shape[1], *ones)
-
-
-def _bias_name(weight_name: str) -> str:
-    return f"{weight_name.removesuffix('.weight')}.bias.folded"

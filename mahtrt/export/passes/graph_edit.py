@@ -17,6 +17,16 @@ def constant_array(value: ir.Value | None) -> NDArray[np.generic] | None:
     return None if tensor is None else tensor.numpy()
 
 
+def conv_constants(
+    conv: ir.Node,
+) -> tuple[NDArray[np.generic], NDArray[np.generic] | None] | None:
+    """Weight, and bias where it has one, of a convolution; None where one of them is computed."""
+    weight = constant_array(conv.inputs[1])
+    bias_input = conv.inputs[2] if len(conv.inputs) > 2 else None
+    bias = constant_array(bias_input)
+    return None if weight is None or (bias_input and bias is None) else (weight, bias)
+
+
 def only_consumer(value: ir.Value) -> ir.Node | None:
     """The single node that reads a value, None if there are others or it leaves the graph."""
     uses = list(value.uses())

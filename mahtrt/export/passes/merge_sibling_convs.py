@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mahtrt.export.passes.graph_edit import (
     SCOPE_KEY,
     add_initializer,
-    constant_array,
+    conv_constants,
     only_consumer,
     replace_nodes,
 )
@@ -82,15 +82,10 @@ def _branch(value: ir.Value | None) -> _Branch | None:
 
 
 def _conv_branch(conv: ir.Node, activations: tuple[ir.Node, ...]) -> _Branch | None:
-    weight = constant_array(conv.inputs[1])
-    bias_input = conv.inputs[2] if len(conv.inputs) > 2 else None
-    bias = constant_array(bias_input)
-    group = conv.attributes.get("group")
-    if weight is None or (bias_input is not None and bias is None):
+    constants = conv_constants(conv)
+    if constants is None or conv.attributes.get_int("group", 1) != 1:
         return None
-    if group is not None and group.as_int() != 1:
-        return None
-    return _Branch(conv, activations, weight, bias)
+    return _Branch(conv, activations, *constants)
 
 
 def _alike(first: _Branch, other: _Branch) -> bool:
@@ -124,7 +119,8 @@ def _merged_nodes(branches: Sequence[_Branch], graph: ir.Graph) -> list[ir.Node]
         if SCOPE_KEY in old.metadata_props or scope:
             node.metadata_props[SCOPE_KEY] = scope
         node.outputs[0].type = old.outputs[0].type
-        node.outputs[0].shape = _widened(old.outputs[0].shape, len(weight))
+        shape = old.outputs[0].shape
+        node.outputs[0].shape = shape and ir.Shape([shape[0], len(weight), *shape[2:]])
         nodes.append(node)
         inputs = [node.outputs[0]]
     return nodes
@@ -143,9 +139,3 @@ def _common_scope(nodes: Sequence[ir.Node]) -> str:
 
 def _name(scope: str, suffix: str) -> str:
     return f"{scope}.{suffix}" if scope else f"merged.{suffix}"
-
-
-def _widened(shape: ir.Shape | None, channels: int) -> ir.Shape | None:
-    if shape is None:
-        return None
-    return ir.Shape([shape[0], channels, *shape[2:]])

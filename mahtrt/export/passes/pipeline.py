@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -22,13 +21,8 @@ from mahtrt.export.passes.split_pyramid_conv import SplitPyramidConvPass
 from mahtrt.export.passes.strip_metadata import StripMetadataPass
 from mahtrt.export.quiet import quiet_libraries
 
-
-class GraphPass(Protocol):
-    """One rewrite of a graph."""
-
-    def __call__(self, model: ir.Model) -> int:
-        """Rewrite ``model`` in place; returns how many places changed."""
-        ...
+# One rewrite of a graph, in place; it returns how many places changed.
+GraphPass = Callable[[ir.Model], int]
 
 
 def optimization_passes() -> Mapping[str, GraphPass]:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from mahtrt.export.passes.graph_edit import constant_array
+from mahtrt.export.passes.graph_edit import constant_array, conv_constants
 
 Matrix = NDArray[np.float64]
 
@@ -105,13 +105,12 @@ def _pointwise_weights(conv: ir.Node) -> tuple[Matrix, Matrix] | None:
         return None
     if any(attribute(conv, "pads", ())) or set(attribute(conv, "strides", ())) - {1}:  # type: ignore[arg-type, call-overload]
         return None
-    weight, bias = constant_array(conv.inputs[1]), None
-    if weight is None or weight.shape[2:] != (1, 1) or weight.dtype != np.float32:
+    constants = conv_constants(conv)
+    if constants is None:
         return None
-    if len(conv.inputs) > 2 and conv.inputs[2] is not None:
-        bias = constant_array(conv.inputs[2])
-        if bias is None:
-            return None
+    weight, bias = constants
+    if weight.shape[2:] != (1, 1) or weight.dtype != np.float32:
+        return None
     flat = weight[:, :, 0, 0].astype(np.float64)
     return flat, np.zeros(len(flat)) if bias is None else bias.astype(np.float64)
 

@@ -24,10 +24,8 @@ def _is_no_op(node: ir.Node) -> bool:
     if node.op_type == "Pad":
         pads = constant_array(node.inputs[1])
         return pads is not None and not pads.any()
-    if node.op_type == "Resize":
-        mode = node.attributes.get("coordinate_transformation_mode")
-        if mode is not None and mode.as_string() == "tf_crop_and_resize":
-            return False  # the only mode in which equal sizes may still sample elsewhere
+    if node.attributes.get_string("coordinate_transformation_mode") == "tf_crop_and_resize":
+        return False  # the only mode of Resize in which equal sizes may still sample elsewhere
     return node.op_type in ("Resize", "Reshape", "Expand") and _same_shape(node)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mahtrt.export.passes.graph_edit import (
     SCOPE_KEY,
     add_initializer,
-    constant_array,
+    conv_constants,
     replace_nodes,
 )
 from mahtrt.export.passes.pyramid import (
@@ -96,9 +96,12 @@ def _split(conv: ir.Node, graph: ir.Graph, shared: _Joined) -> bool:
 
 def _target(conv: ir.Node) -> _Target | None:
     levels = read_levels(conv.inputs[0])
-    weight = constant_array(conv.inputs[1])
+    constants = conv_constants(conv)
     out, pads = static_shape(conv.outputs[0]), attribute(conv, "pads", (0, 0, 0, 0))
-    if not levels or weight is None or weight.ndim != 4 or weight.dtype != np.float32:
+    if not levels or constants is None:
+        return None
+    weight, bias = constants
+    if weight.ndim != 4 or weight.dtype != np.float32:
         return None
     if out is None or attribute(conv, "auto_pad", "NOTSET") != "NOTSET":
         return None
@@ -106,12 +109,10 @@ def _target(conv: ir.Node) -> _Target | None:
         return None
     if attribute(conv, "group", 1) != 1:
         return None
-    bias: NDArray[np.generic] | None = np.zeros(len(weight))
-    if len(conv.inputs) > 2 and conv.inputs[2] is not None:
-        bias = constant_array(conv.inputs[2])
-    if bias is None:
-        return None
-    wide = weight.astype(np.float64), bias.astype(np.float64)
+    wide = (
+        weight.astype(np.float64),
+        np.zeros(len(weight)) if bias is None else bias.astype(np.float64),
+    )
     assert isinstance(pads, tuple)
     return _Target(conv, levels, *wide, pads, out[0], (out[2], out[3]))
 

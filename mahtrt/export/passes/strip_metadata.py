@@ -14,7 +14,11 @@ class StripMetadataPass:
     """
 
     def __call__(self, model: ir.Model) -> int:
-        removed = sum(_strip(metadata) for metadata in _all_metadata(model))
+        removed = 0
+        for metadata in _all_metadata(model):
+            for key in [key for key in metadata if not key.startswith("mahtrt.")]:
+                del metadata[key]
+                removed += 1
         for holder in (model, model.graph, *model.graph):
             if holder.doc_string:
                 holder.doc_string = None
@@ -32,10 +36,3 @@ def _all_metadata(model: ir.Model) -> Iterator[MutableMapping[str, str]]:
         yield node.metadata_props
         for value in node.outputs:
             yield value.metadata_props
-
-
-def _strip(metadata: MutableMapping[str, str]) -> int:
-    foreign = [key for key in metadata if not key.startswith("mahtrt.")]
-    for key in foreign:
-        del metadata[key]
-    return len(foreign)

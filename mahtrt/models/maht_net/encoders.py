@@ -5,9 +5,6 @@ from __future__ import annotations
 import timm
 from torch import Tensor, nn
 
-from mahtrt.errors import ModelError
-
-ENCODERS = ("efficientnet_b0", "efficientnet_b1", "efficientnet_b3", "resnet34", "resnet50")
 STRIDES = (2, 4, 8, 16, 32)
 
 
@@ -15,7 +12,7 @@ class Encoder(nn.Module):
     """A timm backbone cut into its five levels.
 
     Args:
-        name: One of :data:`ENCODERS`.
+        name: One of :data:`mahtrt.models.maht_net.config.Encoder`.
 
     Attributes:
         dims: Channels of each level, shallow to deep.
@@ -23,8 +20,6 @@ class Encoder(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        if name not in ENCODERS:
-            raise ModelError("encoder", got=repr(name), expected=f"one of {', '.join(ENCODERS)}")
         # Weights come from a checkpoint, never from a hub at construction.
         self.backbone = timm.create_model(name, pretrained=False, features_only=True)
         assert tuple(self.backbone.feature_info.reduction()) == STRIDES

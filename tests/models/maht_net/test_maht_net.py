@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from small_maht_net import small_net
-from torch import nn
 
 from mahtrt.models.families import build_model
 from mahtrt.models.maht_net.bottleneck import TransformerBottleneck, sine_position_table
@@ -126,23 +125,6 @@ def test_temperature_one_over_sigmoid_maps_collapses_to_the_centre() -> None:
     assert (sharp[0][0, 0] - peak).norm() < 1.0
 
 
-def test_a_network_with_temperature_one_says_the_centre_whatever_the_image() -> None:
-    images = torch.randn(4, 3, 64, 96) * 3
-    heads = {}
-    for temperature in (1.0, 0.05):
-        module = small_net(seed=1, temperature=temperature).eval()
-        with torch.inference_mode():
-            for conv in module.head.heatmaps:  # not the near-empty maps of the start
-                assert isinstance(conv, nn.Conv2d)
-                assert conv.bias is not None
-                conv.bias.zero_()
-                conv.weight.mul_(30)
-            heads[temperature] = module(images)
-    torch.testing.assert_close(heads[1.0]["heatmaps"], heads[0.05]["heatmaps"])
-    off = {t: (o["landmarks"] - torch.tensor([47.5, 31.5])).norm(dim=-1) for t, o in heads.items()}
-    assert off[0.05].mean() > 3 * off[1.0].mean()
-
-
 # Transformer
 
 
@@ -164,7 +146,9 @@ def test_position_table_is_the_formula(rows: int, columns: int, dim: int) -> Non
 
 
 def test_positions_are_not_part_of_a_checkpoint() -> None:
-    assert not [key for key in small_net().state_dict() if "positions" in key]
+    names = " ".join(small_net().state_dict())
+    assert "positions" not in names
+    assert "soft_argmax" not in names
 
 
 def bottleneck(**settings: object) -> TransformerBottleneck:
