@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mahtrt.bundle.records import AccuracyRecord
+from mahtrt.bundle.records import AccuracyRecord, VerdictRecord
 from mahtrt.errors import GateError, LatencyError
-from mahtrt.measure.limits import Verdict
 from mahtrt.measure.timing import Timings
 from mahtrt.schema import plain
 
@@ -48,7 +47,7 @@ class Row:
     accuracy: AccuracyRecord
     speedup_vs_reference: float | None = None
     speedup_vs_torch: float | None = None
-    gate: Verdict | None = None
+    gate: VerdictRecord | None = None
     is_reference: bool = False
     is_default: bool = False
     stand_in: str = ""

@@ -9,22 +9,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
 
 from mahtrt.build.options import AUTO_METHOD, CalibrationOptions
-from mahtrt.bundle.origin import CardRecord
+from mahtrt.bundle.origin import CardRecord, MethodChoiceRecord
 from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.bias_correction import BiasCorrection, apply_correction, measure_bias
 from mahtrt.calibration.card import make_card
-from mahtrt.calibration.method_choice import (
-    MethodChoice,
-    choose_methods,
-    methods_by_tensor,
-    tensor_classes,
-)
+from mahtrt.calibration.method_choice import choose_methods, methods_by_tensor, tensor_classes
 from mahtrt.calibration.methods import DEFAULT_PERCENTILE, Method
 from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, collect_ranges
@@ -60,7 +55,7 @@ class Calibrated:
     ranges: Ranges
     method: Method | Mapping[str, Method]
     card: CardRecord
-    choice: MethodChoice | None = None
+    choice: MethodChoiceRecord | None = None
     _corrections: dict[int, BiasCorrection] = field(default_factory=dict, repr=False)
 
     def quantized(self, of: onnx.ModelProto, weight_bits: int) -> onnx.ModelProto:
@@ -145,7 +140,7 @@ def calibrate(
             threads=options.threads,
         )
     method: Any = options.method
-    choice: MethodChoice | None = None
+    choice: MethodChoiceRecord | None = None
     if method == AUTO_METHOD:
         few = np.stack(list(calib.spread_out(CHOICE_IMAGES)))
         choice = choose_methods(
@@ -156,7 +151,9 @@ def calibrate(
             weight_bits=options.trial_bits,
             progress=lambda done, of: progress("choosing methods", done, of),
         )
-        method = methods_by_tensor(tensor_classes(graph.proto, plan), choice.methods)
+        method = methods_by_tensor(
+            tensor_classes(graph.proto, plan), cast("Mapping[str, Method]", choice.methods)
+        )
     card = make_card(_restricted(ranges, tensors), method)
     return Calibrated(graph, plan, ranges, method, card, choice)
 

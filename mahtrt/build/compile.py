@@ -16,6 +16,7 @@ from mahtrt.benchmarks.compare import Contender
 from mahtrt.benchmarks.golden import GoldenImages, RecordedLandmarks
 from mahtrt.build.engines import BuiltEngine, compile_engines
 from mahtrt.build.judge import GateSettings, Judged, judge_contenders
+from mahtrt.build.options import EngineBuild
 from mahtrt.build.records import gate_record, measured_engine, with_usual_spreads
 from mahtrt.build.reference import Reference, export_as_reference
 from mahtrt.build.request import Job
@@ -32,56 +33,32 @@ from mahtrt.measure.limits import Limits
 from mahtrt.progress import StageProgress, silent
 from mahtrt.targets.graph_kinds import FLOAT_TYPES
 from mahtrt.targets.table import check_options, find_target
-from mahtrt.targets.target import EngineOptions, Target, TargetOptions
+from mahtrt.targets.target import Target
 
 
 @dataclass(frozen=True, slots=True)
-class CompileOptions:
-    """What to compile.
+class CompileOptions(EngineBuild):
+    """What to compile; the rest is as its base says.
 
     Attributes:
         bundle: The ``.mahtrt`` folder whose graphs are compiled.
         target: Name of the target.
         out: The bundle to write; None is the bundle's name with the target's in it.
         eval: DATA to check engines on, beside the golden images.
-        points: Annotated points of DATA that are the network's landmarks.
         check_images: Number of images of ``eval`` to check engines on.
-        skip_bad: Unreadable images of ``eval`` are left out instead of refused.
-        keep_failed: The bundle is written although an engine failed its gate.
-        threads: Threads of one inference; None leaves their number to the runtime.
-        cache: Whether engines of earlier builds are used again, and these kept.
-        cache_dir: Folder in which they are kept; None: :func:`mahtrt.cache.cache_folder` says.
-        target_options: Options that only some targets have, such as ``TensorRtOptions``.
     """
 
     bundle: Path
     target: str
     out: Path | None = None
     eval: str | None = None
-    points: tuple[int, ...] | None = None
     check_images: int = 32
-    skip_bad: bool = False
-    keep_failed: bool = False
-    threads: int | None = None
-    cache: bool = True
-    cache_dir: Path | None = None
-    target_options: tuple[TargetOptions, ...] = ()
 
     @property
     def place(self) -> Path:
         """The bundle to write."""
         named = self.bundle.with_name(f"{self.bundle.stem}.{self.target}{self.bundle.suffix}")
         return self.out or named
-
-    @property
-    def engine(self) -> EngineOptions:
-        """How engines are built."""
-        return EngineOptions(
-            self.threads,
-            cache=self.cache,
-            cache_dir=self.cache_dir,
-            target_options=self.target_options,
-        )
 
 
 def compile(options: CompileOptions, progress: StageProgress = silent) -> BuildResult:

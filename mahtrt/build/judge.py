@@ -18,9 +18,10 @@ from mahtrt.build.request import Request
 from mahtrt.build.stand_in import open_stand_in
 from mahtrt.build.workspace import Workspace
 from mahtrt.bundle.golden import GoldenVector
+from mahtrt.bundle.records import VerdictRecord
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import GateError
-from mahtrt.measure.limits import Limits, Verdict
+from mahtrt.measure.limits import Limits
 from mahtrt.progress import StageProgress
 from mahtrt.targets.table import find_target
 
@@ -56,7 +57,7 @@ class Judged:
     """
 
     report: BenchReport
-    verdicts: Mapping[str, Verdict]
+    verdicts: Mapping[str, VerdictRecord]
     reference: str
     golden: tuple[GoldenVector, ...] = ()
 
@@ -149,7 +150,7 @@ def judge_contenders(
     return Judged(report, verdicts, reference.described)
 
 
-def default_engine(report: BenchReport, verdicts: Mapping[str, Verdict]) -> str:
+def default_engine(report: BenchReport, verdicts: Mapping[str, VerdictRecord]) -> str:
     """The fastest engine that passed its gate; of those that cannot run here, the last.
 
     Where none passed, the fastest of all. Engines are built in the order of precisions, from FP32

@@ -50,64 +50,22 @@ def check_calibration(options: CalibrationOptions) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class BuildOptions:
-    """What to build from an exported ONNX.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineBuild:
+    """What building and compiling are told alike.
 
     Attributes:
-        onnx: The FP32 export.
-        out: The bundle to write.
-        precisions: Any of ``fp32``, ``fp16``, ``bf16``, ``int8``; each is built for the targets
-            that compute in it.
-        targets: Targets by name, or ``auto``: all whose engines run here. Whichever, the fastest
-            engine that passes its gate becomes the bundle's default.
-        calib: DATA to calibrate INT8 on.
-        eval: DATA to check engines on; None holds back some of ``calib``, and takes phantoms
-            where there is none.
-        points: Which annotated points of DATA are the network's landmarks.
-        method: ``minmax``, ``percentile``, ``entropy``, ``mse``, or ``auto``: for each class of
-            tensors what moves landmarks least.
-        percentile: What ``percentile`` keeps.
-        bias_correction: Take the mean error of INT8 products out through their biases.
-        plan: A plan file, or ``auto``: the planner's, instead of the default plan.
-        plan_minutes: How long the planner may search.
-        seed: Seed of the planner.
-        weight_bits: 8, 7, or None: 7 where this CPU's INT8 sums could saturate.
-        int8_float: What a TensorRT engine computes in where its plan has no INT8.
-        check_images: How many images engines are checked on; of ``calib``, at most a quarter is
-            held back.
-        skip_bad: Leave unreadable images out instead of refusing the data set.
-        reference: Checkpoint of the PyTorch reference, where it is not found by itself.
-        model: A foreign network's code, for the reference.
-        golden: Keep a few of the checked images in the bundle, with the reference's landmarks.
-        keep_failed: Write the bundle although an engine failed its gate.
+        points: Annotated points of DATA that are the network's landmarks.
+        skip_bad: Unreadable images are left out instead of refused.
+        keep_failed: The bundle is written although an engine failed its gate.
         threads: Threads of one inference; None leaves their number to the runtime.
         cache: Whether engines and sensitivities of earlier builds are used again, and these kept.
         cache_dir: Folder in which they are kept; None: :func:`mahtrt.cache.cache_folder` says.
         target_options: Options that only some targets have, such as ``TensorRtOptions``.
     """
 
-    onnx: Path
-    out: Path = Path("model.mahtrt")
-    precisions: tuple[str, ...] = ("fp32",)
-    targets: tuple[str, ...] = (AUTO,)
-    calib: str | None = None
-    eval: str | None = None
     points: tuple[int, ...] | None = None
-    method: str = "minmax"
-    percentile: float | None = None
-    bias_correction: bool = True
-    plan: str | Path | None = None
-    plan_minutes: float = 10.0
-    seed: int = 0
-    weight_bits: int | None = None
-    int8_float: FloatType = "fp16"
-    check_images: int = 32
     skip_bad: bool = False
-    reference: Path | None = None
-    model: ModelSource | None = None
-    limits: Limits = field(default_factory=Limits)
-    golden: bool = True
     keep_failed: bool = False
     threads: int | None = None
     cache: bool = True
@@ -123,6 +81,57 @@ class BuildOptions:
             cache_dir=self.cache_dir,
             target_options=self.target_options,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions(EngineBuild):
+    """What to build from an exported ONNX; the rest is as its base says.
+
+    Attributes:
+        onnx: The FP32 export.
+        out: The bundle to write.
+        precisions: Any of ``fp32``, ``fp16``, ``bf16``, ``int8``; each is built for the targets
+            that compute in it.
+        targets: Targets by name, or ``auto``: all whose engines run here. Whichever, the fastest
+            engine that passes its gate becomes the bundle's default.
+        calib: DATA to calibrate INT8 on.
+        eval: DATA to check engines on; None holds back some of ``calib``, and takes phantoms
+            where there is none.
+        method: ``minmax``, ``percentile``, ``entropy``, ``mse``, or ``auto``: for each class of
+            tensors what moves landmarks least.
+        percentile: What ``percentile`` keeps.
+        bias_correction: Take the mean error of INT8 products out through their biases.
+        plan: A plan file, or ``auto``: the planner's, instead of the default plan.
+        plan_minutes: How long the planner may search.
+        seed: Seed of the planner.
+        weight_bits: 8, 7, or None: 7 where this CPU's INT8 sums could saturate.
+        int8_float: What a TensorRT engine computes in where its plan has no INT8.
+        check_images: How many images engines are checked on; of ``calib``, at most a quarter is
+            held back.
+        reference: Checkpoint of the PyTorch reference, where it is not found by itself.
+        model: A foreign network's code, for the reference.
+        golden: Keep a few of the checked images in the bundle, with the reference's landmarks.
+    """
+
+    onnx: Path
+    out: Path = Path("model.mahtrt")
+    precisions: tuple[str, ...] = ("fp32",)
+    targets: tuple[str, ...] = (AUTO,)
+    calib: str | None = None
+    eval: str | None = None
+    method: str = "minmax"
+    percentile: float | None = None
+    bias_correction: bool = True
+    plan: str | Path | None = None
+    plan_minutes: float = 10.0
+    seed: int = 0
+    weight_bits: int | None = None
+    int8_float: FloatType = "fp16"
+    check_images: int = 32
+    reference: Path | None = None
+    model: ModelSource | None = None
+    limits: Limits = field(default_factory=Limits)
+    golden: bool = True
 
     @property
     def calibration(self) -> CalibrationOptions:

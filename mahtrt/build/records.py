@@ -10,12 +10,7 @@ from typing import Any
 from mahtrt.benchmarks.report import BenchReport, Row
 from mahtrt.bundle.manifest import EngineRecord, GraphRecord
 from mahtrt.bundle.origin import ProvenanceRecord
-from mahtrt.bundle.records import (
-    BudgetsRecord,
-    GateRecord,
-    LatencyRecord,
-    VerdictRecord,
-)
+from mahtrt.bundle.records import BudgetsRecord, GateRecord, LatencyRecord, VerdictRecord
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Timings
@@ -86,7 +81,7 @@ def provenance_record(graph: GraphFile) -> ProvenanceRecord:
 def _verdict(row: Row) -> VerdictRecord | None:
     if row.gate is None:
         return None
-    return VerdictRecord(row.gate.passed, row.gate.reasons, row.measured_on)
+    return replace(row.gate, measured_on=row.measured_on)
 
 
 def _latency(timings: Timings | None) -> LatencyRecord | None:

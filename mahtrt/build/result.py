@@ -22,9 +22,9 @@ from mahtrt.build.workspace import Workspace
 from mahtrt.bundle.bundle import write_bundle
 from mahtrt.bundle.golden import write_golden
 from mahtrt.bundle.manifest import Manifest
+from mahtrt.bundle.records import VerdictRecord
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.machine import describe_machine, package_versions
-from mahtrt.measure.limits import Verdict
 from mahtrt.targets.table import find_target
 
 
@@ -43,7 +43,7 @@ class BuildResult:
     path: Path
     manifest: Manifest
     report: BenchReport
-    verdicts: Mapping[str, Verdict]
+    verdicts: Mapping[str, VerdictRecord]
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -109,10 +109,6 @@ class BundleWriter:
         place.parent.mkdir(parents=True, exist_ok=True)
         return place
 
-    def relative(self, place: Path) -> str:
-        """The manifest's name of a file written under :attr:`root`."""
-        return place.relative_to(self.root).as_posix()
-
     def take(self, bundle: Bundle, relatives: Iterable[str]) -> None:
         """Copy files of another bundle to the same places in this one.
 

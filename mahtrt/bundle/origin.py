@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mahtrt.schema import Measured
+
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
@@ -93,8 +95,8 @@ class MethodChoiceRecord:
     """
 
     methods: Mapping[str, str]
-    error_px: float | None
-    uniform_px: float | None
+    error_px: Measured
+    uniform_px: Measured
     evaluations: int
     complete: bool
 

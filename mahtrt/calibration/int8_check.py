@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mahtrt.errors import GateError
+from mahtrt.errors import GateError, some_of
 
 if TYPE_CHECKING:
     from mahtrt.bundle.plan import Plan
@@ -33,7 +33,7 @@ def check_int8(graph: GraphSummary, plan: Plan, int8_products: int | None = None
     if lacking:
         raise GateError(
             "INT8 graph",
-            got=f"{graph.int8_layers} INT8 layers, none of them in {_listed(lacking)}",
+            got=f"{graph.int8_layers} INT8 layers, none of them in {some_of(lacking, _SHOWN)}",
             expected=f"INT8 in all {len(planned)} blocks that the plan names",
             fix="Quantise the graph with this plan, or set these blocks to float in it.",
         )
@@ -41,12 +41,7 @@ def check_int8(graph: GraphSummary, plan: Plan, int8_products: int | None = None
         raise GateError(
             "INT8 engine",
             got="no INT8 layer",
-            expected=f"INT8 in {_listed([block.name for block in planned])}, as planned",
+            expected=f"INT8 in {some_of([block.name for block in planned], _SHOWN)}, as planned",
             fix="Look at its layers with mahtrt inspect; build again with another TensorRT, "
             "or without --int8.",
         )
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

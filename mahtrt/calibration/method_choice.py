@@ -13,10 +13,10 @@ images are noise. The same inputs give the same choice.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import onnx
 
+from mahtrt.bundle.origin import MethodChoiceRecord
 from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.methods import DEFAULT_METHOD, METHODS, Method
 from mahtrt.calibration.plan import check_plan
@@ -34,25 +34,6 @@ MAX_EVALUATIONS = 64
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 # Shape and element-wise nodes between a Concat and what reads its channels.
 _TRANSPARENT = ("Identity", "Relu", "Reshape", "Transpose")
-
-
-@dataclass(frozen=True, slots=True)
-class MethodChoice:
-    """What :func:`choose_methods` found.
-
-    Attributes:
-        methods: Class -> method.
-        error_px: Landmark error of this choice, as ``evaluate`` gave it.
-        uniform_px: Landmark error with ``minmax`` everywhere.
-        evaluations: How many graphs were evaluated.
-        complete: Whether every trial fitted into the bound on evaluations.
-    """
-
-    methods: Mapping[str, Method]
-    error_px: float
-    uniform_px: float
-    evaluations: int
-    complete: bool
 
 
 def tensor_classes(model: onnx.ModelProto, plan: Plan) -> dict[str, str]:
@@ -94,7 +75,7 @@ def choose_methods(
     *,
     weight_bits: int = 8,
     progress: Callable[[int, int], None] | None = None,
-) -> MethodChoice:
+) -> MethodChoiceRecord:
     """Choose a method for each class of tensors by measured landmark error.
 
     Args:
@@ -129,7 +110,7 @@ def choose_methods(
             best, error = _best_for_class(search, best, error, name, tried)
         if best == before:
             break
-    return MethodChoice(best, error, uniform, len(search.known), search.complete)
+    return MethodChoiceRecord(best, error, uniform, len(search.known), search.complete)
 
 
 def _best_for_class(

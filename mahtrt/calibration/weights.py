@@ -22,12 +22,10 @@ class QuantizedWeight:
     Attributes:
         values: int8, in the shape of the weights.
         scales: (output channels,), float32 or float16.
-        axis: The axis of the output channels.
     """
 
     values: NDArray[np.int8]
     scales: NDArray[np.floating]
-    axis: int
 
 
 def largest_code(bits: int) -> int:
@@ -79,4 +77,4 @@ def quantize_weight(
     scales = scale_of_type(np.where(largest > _DEAD, largest, 1.0) / limit, scale_dtype)
     shape = [-1 if i == axis else 1 for i in range(value.ndim)]
     codes = np.rint(value / scales.astype(np.float32).reshape(shape))
-    return QuantizedWeight(np.clip(codes, -limit, limit).astype(np.int8), scales, axis)
+    return QuantizedWeight(np.clip(codes, -limit, limit).astype(np.int8), scales)

@@ -21,18 +21,8 @@ from torch import nn
 from mahtrt.atomic import atomic_path
 from mahtrt.digest import sha256_of_bytes
 from mahtrt.errors import DataError, ModelError, UsageError
-from mahtrt.export.parity import (
-    ParityError,
-    ParityTable,
-    compare,
-    onnx_outputs,
-    reference_outputs,
-)
-from mahtrt.export.passes.pipeline import (
-    export_passes,
-    optimizations_applied,
-    run_passes,
-)
+from mahtrt.export.parity import ParityError, ParityTable, compare, onnx_outputs, reference_outputs
+from mahtrt.export.passes.pipeline import export_passes, optimizations_applied, run_passes
 from mahtrt.export.tracing import OPSETS, check_size, check_weights, trace
 from mahtrt.spec import ModelSpec
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
-from mahtrt.bundle.records import AccuracyRecord
+from mahtrt.bundle.records import AccuracyRecord, VerdictRecord
 
 USUAL_PX = 0.25
 USUAL_WORST_LANDMARK_PX = 1.0
@@ -21,14 +21,6 @@ USUAL_WORST_LANDMARK_PX = 1.0
 _NO_LENGTH = "the data give no length in mm"
 _NO_TRUTH = "the data have no annotations"
 _ALL_PEAKED = "every point has a map with two peaks"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether an engine may ship, and every reason why not."""
-
-    passed: bool
-    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +76,10 @@ class Limits:
         reasons += [reason for limit in self._held(accuracy, precision) if (reason := limit.reason)]
         return tuple(reasons)
 
-    def judge(self, accuracy: AccuracyRecord, precision: str) -> Verdict:
+    def judge(self, accuracy: AccuracyRecord, precision: str) -> VerdictRecord:
         """The verdict on an engine; see :meth:`over`."""
         reasons = self.over(accuracy, precision)
-        return Verdict(passed=not reasons, reasons=reasons)
+        return VerdictRecord(passed=not reasons, reasons=reasons)
 
     def for_replay(self, has_length: bool) -> Limits:
         """What golden images can be held to: they have no annotations, and no maps with peaks.

@@ -110,10 +110,6 @@ class Sensitivity:
     two_peaks: float = TWO_PEAKS
     schema: str = SCHEMA
 
-    def row(self, name: str) -> BlockRow | None:
-        """The row of a block."""
-        return next((row for row in self.blocks if row.name == name), None)
-
     def to_dict(self) -> dict[str, Any]:
         """Plain data; numbers that are not finite become None."""
         table = asdict(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Metho
 from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, collect_ranges
 from mahtrt.data.preprocess import PREPROCESS_VERSION
+from mahtrt.digest import sha256_of_bytes
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.graph.runner import Images
 from mahtrt.planning.blocks import Candidate, compose, decidable
@@ -50,7 +50,7 @@ class Recipe:
         """SHA-256 (hex) over everything that changes the result."""
         method = self.method if isinstance(self.method, str) else dict(self.method)
         text = json.dumps([method, self.weight_bits, self.ranges.to_json()], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return sha256_of_bytes(text.encode())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

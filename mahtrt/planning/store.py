@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mahtrt.atomic import write_text_atomic
 from mahtrt.errors import MahtrtError
-from mahtrt.schema import read_json
+from mahtrt.schema import plain, read_json
 
 _FOLDER = "sensitivity"
 _VERSION = 1  # of the way of measuring: raised when old files must not be used
@@ -72,8 +72,8 @@ class LandmarkStore:
             return
         table = {
             "key": dict(key),
-            "points_px": _listed(found.points_px),
-            "spread_px": _listed(found.spread_px),
+            "points_px": plain(found.points_px.tolist()),
+            "spread_px": plain(found.spread_px.tolist()),
         }
         write_text_atomic(self._place(key), json.dumps(table) + "\n")
 
@@ -81,9 +81,3 @@ class LandmarkStore:
         assert self._folder is not None
         text = json.dumps({**key, "version": _VERSION}, sort_keys=True)
         return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
-
-
-def _listed(values: NDArray[np.float64]) -> Any:
-    listed = values.astype(object)
-    listed[~np.isfinite(values)] = None
-    return listed.tolist()

@@ -18,11 +18,7 @@ from mahtrt.progress import StageProgress, silent
 from mahtrt.spec import ModelSpec
 from mahtrt.training import trainer
 from mahtrt.training.options import TrainOptions
-from mahtrt.training.trainer import (
-    StepReport,
-    check_annotations,
-    mean_radial_error,
-)
+from mahtrt.training.trainer import StepReport, check_annotations, mean_radial_error
 
 SMOOTHING = 0.05
 

@@ -12,14 +12,7 @@ from mahtrt.errors import UsageError
 from mahtrt.progress import StageProgress, silent
 from mahtrt.verbs.command import DATA, MEASURING, OUTPUT, PLAN, argument, as_command, option
 from mahtrt.verbs.console import StageDisplay, show
-from mahtrt.verbs.options import (
-    DATA_HELP,
-    Cache,
-    CacheDir,
-    CalibrationArguments,
-    SkipBad,
-    Threads,
-)
+from mahtrt.verbs.options import DATA_HELP, Cache, CacheDir, CalibrationArguments, SkipBad, Threads
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -25,7 +25,7 @@ from mahtrt.calibration.bias_correction import METADATA_KEY as BIAS_KEY
 from mahtrt.calibration.methods import METHODS
 from mahtrt.calibration.plan import default_plan
 from mahtrt.data.phantom import PhantomDataset
-from mahtrt.data.subset import NetworkTensors, spread_out
+from mahtrt.data.subset import NetworkTensors
 from mahtrt.errors import DataError, UsageError
 from mahtrt.graph.graph_file import GraphFile, read_graph
 
@@ -160,10 +160,3 @@ def test_a_broken_calibration_is_caught(
     assert caught.value.exit_code == 3
     assert "onnxruntime-int8" in str(caught.value)
     assert not list(tmp_path.iterdir())
-
-
-def test_images_spread_over_a_data_set() -> None:
-    assert spread_out(PhantomDataset(10, 1), 4).names == tuple(
-        PhantomDataset(10, 1).names[i] for i in (0, 3, 6, 9)
-    )
-    assert len(spread_out(PhantomDataset(2, 1), 9)) == 2

@@ -18,13 +18,7 @@ import pytest
 import tiny_network as tiny
 
 import mahtrt.bundle.bundle as bundle_module
-from mahtrt.bundle.bundle import (
-    Bundle,
-    check_replaceable,
-    read_bundle,
-    verify_bundle,
-    write_bundle,
-)
+from mahtrt.bundle.bundle import Bundle, check_replaceable, read_bundle, verify_bundle, write_bundle
 from mahtrt.bundle.golden import read_golden
 from mahtrt.bundle.manifest import EngineRecord, GraphRecord, Manifest, text_of_manifest
 from mahtrt.bundle.records import AccuracyRecord

@@ -70,9 +70,7 @@ def rows(name: str) -> dict[str, tuple[str, str]]:
     """Field to type and meaning, of the page's table on a record."""
     section = re.search(rf"^### {name}\n(.*?)(?=^##|\Z)", PAGE, re.M | re.S)
     assert section is not None, f"no section on {name}"
-    table = (
-        section[1].partition("| field | type | meaning |\n|---|---|---|\n")[2].partition("\n\n")[0]
-    )
+    table = section[1].partition(HEAD)[2].partition("\n\n")[0]
     lines = (line.strip("| ").split(" | ") for line in table.splitlines())
     return {field.strip("`"): (kind, meaning) for field, kind, meaning in lines}
 

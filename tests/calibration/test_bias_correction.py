@@ -10,11 +10,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 from tiny_graphs import Builder, plan_of, ranges_of, smooth_images
 
-from mahtrt.calibration.bias_correction import (
-    METADATA_KEY,
-    apply_correction,
-    measure_bias,
-)
+from mahtrt.calibration.bias_correction import METADATA_KEY, apply_correction, measure_bias
 from mahtrt.calibration.qdq import quantize
 from mahtrt.errors import DataError, ModelError
 

@@ -8,14 +8,10 @@ import onnx
 import pytest
 from tiny_graphs import landmark_net, tiny_spec
 
+from mahtrt.bundle.origin import MethodChoiceRecord
 from mahtrt.bundle.plan import Plan
 from mahtrt.calibration import method_choice
-from mahtrt.calibration.method_choice import (
-    MethodChoice,
-    choose_methods,
-    methods_by_tensor,
-    tensor_classes,
-)
+from mahtrt.calibration.method_choice import choose_methods, methods_by_tensor, tensor_classes
 from mahtrt.calibration.methods import METHODS
 from mahtrt.calibration.plan import default_plan
 from mahtrt.calibration.qdq import METADATA_KEY, tensors_to_calibrate
@@ -66,7 +62,7 @@ def choose(
     plan: Plan,
     gains: Mapping[tuple[str, str], float],
     **options: object,
-) -> tuple[MethodChoice, Judge]:
+) -> tuple[MethodChoiceRecord, Judge]:
     judge = Judge(tensor_classes(model, plan), gains)
     return choose_methods(model, ranges, plan, judge, **options), judge  # type: ignore[arg-type]
 

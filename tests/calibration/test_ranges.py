@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,11 +10,7 @@ import pytest
 from tiny_graphs import SIZE, Builder, smooth_images
 
 from mahtrt.calibration.methods import METHODS
-from mahtrt.calibration.ranges import (
-    Ranges,
-    TensorRange,
-    collect_ranges,
-)
+from mahtrt.calibration.ranges import Ranges, TensorRange, collect_ranges
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.errors import DataError, ModelError, UsageError
 
@@ -136,34 +133,23 @@ RANGES = Ranges(
 
 
 def test_golden_text() -> None:
-    assert RANGES.to_json() == (
-        """{
- "tensors": {
-  "t": {
-   "minimum": -1.0,
-   "maximum": 2.0,
-   "amax": {
-    "minmax": 2.0,
-    "percentile": 1.5,
-    "entropy": 1.25
-   },
-   "saturation": {
-    "minmax": 0.0,
-    "percentile": 0.0001,
-    "entropy": 0.5
-   },
-   "values": 10,
-   "sampled": 5
-  }
- },
- "images": 2,
- "digest": "ab",
- "preprocess_version": 1,
- "percentile": 99.99,
- "schema": "mahtrt.ranges/1"
-}
-"""
-    )
+    tensor = {
+        "minimum": -1.0,
+        "maximum": 2.0,
+        "amax": {"minmax": 2.0, "percentile": 1.5, "entropy": 1.25},
+        "saturation": {"minmax": 0.0, "percentile": 0.0001, "entropy": 0.5},
+        "values": 10,
+        "sampled": 5,
+    }
+    table = {
+        "tensors": {"t": tensor},
+        "images": 2,
+        "digest": "ab",
+        "preprocess_version": 1,
+        "percentile": 99.99,
+        "schema": "mahtrt.ranges/1",
+    }
+    assert RANGES.to_json() == json.dumps(table, indent=1) + "\n"
 
 
 def test_what_was_seen_on_the_way_is_what_fewer_images_give(tmp_path: Path) -> None:

@@ -11,13 +11,7 @@ from torch import Tensor, nn
 
 from mahtrt.errors import ModelError
 from mahtrt.export.onnx import OnnxOptions, export_onnx
-from mahtrt.export.parity import (
-    ParityError,
-    batches_of,
-    compare,
-    onnx_outputs,
-    reference_outputs,
-)
+from mahtrt.export.parity import ParityError, batches_of, compare, onnx_outputs, reference_outputs
 from mahtrt.spec import OutputSpec
 from mahtrt.verbs.export import text_of
 

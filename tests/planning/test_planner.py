@@ -21,13 +21,7 @@ from mahtrt.planning.blocks import Candidate
 from mahtrt.planning.conclusion import why_int8
 from mahtrt.planning.matrix import BlockRow, Cell, Sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult, plan_on
-from mahtrt.planning.proposals import (
-    ALL_FLOAT,
-    ALL_INT8,
-    BASELINES,
-    BIG_CONVOLUTIONS,
-    RULES_PLAN,
-)
+from mahtrt.planning.proposals import ALL_FLOAT, ALL_INT8, BASELINES, BIG_CONVOLUTIONS, RULES_PLAN
 
 FLOAT_MS = 100.0
 

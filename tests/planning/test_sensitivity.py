@@ -19,7 +19,7 @@ from mahtrt.errors import DataError, ModelError
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.planning import sensitivity as module
 from mahtrt.planning.blocks import Candidate, compose, decidable
-from mahtrt.planning.matrix import Sensitivity
+from mahtrt.planning.matrix import BlockRow, Sensitivity
 from mahtrt.planning.recipe import NetworkToPlan, Recipe, tensors_of_candidates
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.spec import OutputSpec
@@ -41,6 +41,10 @@ def landmarks(model: Any) -> np.ndarray:
     return np.concatenate([session.run(["landmarks"], {"image": i[None]})[0] for i in IMAGES])
 
 
+def rows_of(sensitivity: Sensitivity) -> dict[str, BlockRow]:
+    return {row.name: row for row in sensitivity.blocks}
+
+
 def only(network: NetworkToPlan, *names: str) -> NetworkToPlan:
     """The network with some of its blocks."""
     return replace(network, candidates=[c for c in network.candidates if c.name in names])
@@ -55,8 +59,7 @@ def test_it_is_what_the_whole_quantised_graph_gives(
     for name in ("encoder.stem", "decoder.blocks.0", "transformer.layers.0.mlp", "head.heatmaps"):
         moved = landmarks(recipe.apply(graph.proto, compose(candidates, [name]))) - reference
         expected = np.hypot(moved[..., 0], moved[..., 1]).mean(axis=0)
-        row = found.row(name)
-        assert row is not None
+        row = rows_of(found)[name]
         assert [c.mean_px for c in row.cells] == pytest.approx(expected.tolist(), abs=2e-3)
         assert row.mean_px > 0
 
@@ -66,8 +69,8 @@ def test_it_has_a_row_per_candidate_and_a_cell_per_landmark(
 ) -> None:
     assert [r.name for r in found.blocks] == [c.name for c in decidable(candidates)]
     assert all(len(row.cells) == 4 for row in found.blocks)
-    assert found.row("head.heatmaps").ruled_out.startswith("head")
-    assert found.row("encoder.stem").excluded
+    assert rows_of(found)["head.heatmaps"].ruled_out.startswith("head")
+    assert rows_of(found)["encoder.stem"].excluded
     assert (found.images, found.method, found.weight_bits) == (3, "minmax", 7)
 
 
@@ -77,7 +80,7 @@ def test_little_memory_changes_nothing(network: NetworkToPlan, found: Sensitivit
     tight = SensitivityOptions(memory_mib=0, threads=1)
     again = measure_sensitivity(some, IMAGES, tight)
     for row in again.blocks:
-        assert row.mean_px == pytest.approx(found.row(row.name).mean_px, abs=1e-4)
+        assert row.mean_px == pytest.approx(rows_of(found)[row.name].mean_px, abs=1e-4)
 
 
 def test_it_is_deterministic(network: NetworkToPlan, found: Sensitivity) -> None:

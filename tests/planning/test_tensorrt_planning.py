@@ -220,8 +220,9 @@ def test_numbers_beyond_fp16_are_refused_up_front(
     large = np.full(numpy_helper.to_array(bias).shape, 6e4, np.float32)
     bias.CopyFrom(numpy_helper.from_array(large, bias.name))
     network = replace(network, graph=replace(graph, proto=proto))
-    with pytest.raises(GateError, match="beyond its range"):
+    with pytest.raises(GateError, match="beyond its range") as caught:
         TargetBench(network, gpu.target, Photographs(1), settings)
+    assert "--bf16" in str(caught.value)
     assert gpu.built == []
 
 

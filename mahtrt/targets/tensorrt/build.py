@@ -23,22 +23,13 @@ from mahtrt.schema import dataclass_from
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions
 from mahtrt.targets.tensorrt import soft_argmax
-from mahtrt.targets.tensorrt.cache import (
-    CachedEngine,
-    EngineCache,
-    explain_difference,
-    open_cache,
-)
+from mahtrt.targets.tensorrt.cache import CachedEngine, EngineCache, explain_difference, open_cache
 from mahtrt.targets.tensorrt.child import Request
 from mahtrt.targets.tensorrt.compatible import LEVEL
 from mahtrt.targets.tensorrt.device import BuildDevice, build_platform, choose_device
 from mahtrt.targets.tensorrt.flavours import Flavour, load_flavour
 from mahtrt.targets.tensorrt.messages import build_error, cleaned, parse_error
-from mahtrt.targets.tensorrt.options import (
-    TensorRtOptions,
-    check_options,
-    ignored_options,
-)
+from mahtrt.targets.tensorrt.options import TensorRtOptions, check_options, ignored_options
 from mahtrt.targets.tensorrt.process import run_child, shown_progress
 
 ENGINE_NAME, LAYERS_NAME = "model.plan", "layers.json"
