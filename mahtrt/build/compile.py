@@ -38,7 +38,7 @@ from mahtrt.targets.target import Target
 
 @dataclass(frozen=True, slots=True)
 class CompileOptions(EngineBuild):
-    """What to compile; the rest is as its base says.
+    """What to compile, beside the options that a build has too.
 
     Attributes:
         bundle: The ``.mahtrt`` folder whose graphs are compiled.

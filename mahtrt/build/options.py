@@ -52,7 +52,7 @@ def check_calibration(options: CalibrationOptions) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineBuild:
-    """What building and compiling are told alike.
+    """Options that a build and a compilation share.
 
     Attributes:
         points: Annotated points of DATA that are the network's landmarks.
@@ -85,7 +85,7 @@ class EngineBuild:
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions(EngineBuild):
-    """What to build from an exported ONNX; the rest is as its base says.
+    """What to build from an exported ONNX, beside the shared options.
 
     Attributes:
         onnx: The FP32 export.

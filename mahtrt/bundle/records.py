@@ -140,7 +140,7 @@ class TwoPeakedRecord:
         moved_px: Displacement against the reference.
         spread_px, reference_spread_px: Spread of the engine's heatmap and of the reference's.
         usual_spread_px: The reference's median spread of this landmark.
-        new: Whether only the engine's heatmap has two peaks, which excuses nothing.
+        new: Whether only the engine's heatmap has two peaks; such a point is judged like others.
     """
 
     image: str

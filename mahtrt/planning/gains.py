@@ -11,7 +11,7 @@ A fused layer that spans several blocks (TensorRT's foreign nodes) is shared out
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -105,8 +105,7 @@ def _product_owner(node: onnx.NodeProto, block_of: Mapping[str, str]) -> str | N
     return block_of[keys[0]] if keys else OTHER
 
 
-def _names(nodes: object) -> frozenset[str]:
-    assert hasattr(nodes, "__iter__")
+def _names(nodes: Iterable[onnx.NodeProto]) -> frozenset[str]:
     return frozenset(name for node in nodes for name in (*node.output, node.name) if name)
 
 

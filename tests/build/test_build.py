@@ -257,20 +257,6 @@ def test_same_inputs_give_the_same_graph(
     np.testing.assert_array_equal(first[0].points_px, second[0].points_px)
 
 
-def test_an_own_plan_is_honoured(
-    built: Built, foreign_network: ForeignNetwork, tmp_path: Path
-) -> None:
-    plan = json.loads((built.path / "plan.json").read_text())
-    for block in plan["blocks"]:
-        if block["name"] != "join.1":
-            block["precision"] = "float"
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
-    result = build(make_options(foreign_network, tmp_path / "b", plan=tmp_path / "plan.json"))
-    assert json.loads((result.path / "plan.json").read_text()) == plan
-    nodes = onnx.load(result.path / "model.int8.onnx").graph.node
-    assert [node.op_type for node in nodes].count("QuantizeLinear") == 1
-
-
 def test_bf16_engines_are_made_of_the_right_graph(built: Built) -> None:
     files = {engine.name: engine.files["onnx"] for engine in built.result.manifest.engines}
     native = has_native_bf16()
