@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import run_python
 
 # Nothing of these is loaded until a command needs it.
 HEAVY = {
@@ -57,13 +55,8 @@ print("\\n@@", used.ru_utime + used.ru_stime, *sorted(sys.modules))
 
 def run_child(code: str) -> tuple[float, set[str]]:
     """CPU seconds that a child used, and the modules that it loaded."""
-    ended = subprocess.run(
-        [sys.executable, "-c", f"import sys\n{code}\n{REPORT}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    ended = run_python("-c", f"import sys\n{code}\n{REPORT}", OMP_NUM_THREADS="1")
+    assert ended.returncode == 0, ended.stderr
     seconds, *modules = ended.stdout.rpartition("@@")[2].split()
     return float(seconds), set(modules)
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from build_options import make_options
 from foreign_network import ForeignNetwork
+from programs import run_python
 
 from mahtrt.build.build import build
 from mahtrt.build.compile import CompileOptions, compile
@@ -100,13 +98,7 @@ def test_a_packed_bundle_is_compiled_without_the_export_packages(
 ) -> None:
     packed = pack(PackOptions(whole, tmp_path / "packed.mahtrt", "onnxruntime-int8"))
     command = ["compile", str(packed.path), "--target", "openvino", "--threads", "1"]
-    ended = subprocess.run(
-        [sys.executable, "-c", WITHOUT_EXPORT, *command],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
+    ended = run_python("-c", WITHOUT_EXPORT, *command, OMP_NUM_THREADS="1")
     assert ended.returncode == 0, ended.stderr
     made = read_bundle(tmp_path / "packed.openvino.mahtrt")
     (engine,) = made.manifest.engines

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import run_python
 
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.bundle.records import VerdictRecord
@@ -76,12 +75,7 @@ def test_a_host_without_pytorch_measures_and_verifies(tiny_bundle: Path, verb: s
         "import sys; sys.modules.update(torch=None, onnx=None, timm=None)\n"
         "from mahtrt.cli import main; main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, verb, str(tiny_bundle), *options[verb]],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python("-c", code, verb, tiny_bundle, *options[verb])
     assert "Traceback" not in done.stderr
     assert done.returncode == 0, done.stderr
     assert "openvino" in done.stdout

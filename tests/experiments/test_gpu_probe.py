@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from foreign_network import POINTS, ForeignNetwork
+from programs import run_python
 
 from mahtrt.cuda import probe_cuda
 from mahtrt.targets.target import Finding
@@ -35,20 +34,9 @@ def _rtx_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mahtrt.targets.tensorrt.target.TensorRt.finding", finding)
 
 
-def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=900,
-        cwd=folder,
-        check=False,
-    )
-
-
 @NO_GPU
 def test_without_a_gpu_it_refuses_and_records_the_refusal(tmp_path: Path) -> None:
-    ended = run("--out", "probe.json", folder=tmp_path)
+    ended = run_python(SCRIPT, "--out", tmp_path / "probe.json")
     assert ended.returncode == 6, ended.stderr
     assert ended.stdout == ""
     record = json.loads((tmp_path / "probe.json").read_text(encoding="utf-8"))
@@ -56,7 +44,7 @@ def test_without_a_gpu_it_refuses_and_records_the_refusal(tmp_path: Path) -> Non
     assert (record["cuda"]["devices"], record["runs"]) == ([], [])
     assert record["cuda"]["problem"] in record["refusal"]
     assert record["refusal"] in ended.stderr
-    ended = run(folder=tmp_path)
+    ended = run_python(SCRIPT)
     assert json.loads(ended.stdout)["targets"] == record["targets"]
 
 
@@ -163,7 +151,7 @@ def test_the_build_of_a_probe_is_one_that_mahtrt_knows(
 @pytest.mark.gpu
 @pytest.mark.skipif(bool(probe_cuda().problem), reason=probe_cuda().problem or "a GPU is here")
 def test_the_probe_on_a_real_gpu(tmp_path: Path) -> None:
-    ended = run("--out", "probe.json", folder=tmp_path)
+    ended = run_python(SCRIPT, "--out", tmp_path / "probe.json")
     record = json.loads((tmp_path / "probe.json").read_text(encoding="utf-8"))
     assert ended.returncode == record["exit_code"]
     assert record["refusal"] or record["runs"]

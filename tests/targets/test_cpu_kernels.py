@@ -8,9 +8,6 @@ CPUs that leaves out.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from build_options import make_options
 from cpus import CPUS, ISA_HERE, LEVELS, Cpu, believing, isa_of
 from foreign_network import ForeignNetwork
 from PIL import Image
+from programs import run_python
 
 import mahtrt
 from mahtrt.build.build import build
@@ -80,15 +78,8 @@ def ran(
     cpu, folder = CPUS[request.param], tmp_path_factory.mktemp("ran")
     if missing := set(isa_of(cpu)) - ISA_HERE:
         pytest.skip(f"kernels can be limited, not added: this CPU has no {', '.join(missing)}")
-    program = (sys.executable, cpu_child.__file__)
-    done = subprocess.run(
-        [*program, foreign_network.onnx, guest, picture, folder],
-        env={**os.environ, **cpu.environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    command = (cpu_child.__file__, foreign_network.onnx, guest, picture, folder)
+    done = run_python(*command, **cpu.environment)
     assert done.returncode == 0, done.stderr
     return Ran(cpu, json.loads(done.stdout), read_bundle(folder / "net.mahtrt").manifest)
 

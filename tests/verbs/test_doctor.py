@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from importlib import metadata
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import pytest
 from cpus import Cpu
 from packaging.specifiers import SpecifierSet
+from programs import run_python
 from rendering import text_of
 
 from mahtrt.cuda import CudaProbe
@@ -140,10 +139,7 @@ def test_torch_is_never_imported() -> None:
     look(import_module=imported.append)
     assert set(imported) == {"numpy", "cv2", "openvino"}
     program = "import sys, mahtrt; mahtrt.doctor(); print({'torch', 'onnx'} & {*sys.modules})"
-    result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert result.stdout.strip() == "set()"
+    assert run_python("-c", program).stdout.strip() == "set()"
 
 
 def test_both_builds_of_onnxruntime_are_an_error_with_a_fix() -> None:
@@ -282,10 +278,7 @@ def test_no_tensorrt_is_imported() -> None:
         "import sys, mahtrt; mahtrt.doctor(); "
         "print([name for name in sys.modules if name.startswith('tensorrt')])"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert result.stdout.strip() == "[]"
+    assert run_python("-c", program).stdout.strip() == "[]"
 
 
 def test_packages_whose_module_is_missing_do_not_count() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from programs import run_python
 from tensorrt_stage import Stage, make_plan, record
 from tiny_network import SIZE, SPEC, make_image, make_model
 
@@ -318,10 +317,7 @@ def test_a_failure_leaves_nothing_behind(stage: Stage) -> None:
 def test_importing_the_backend_loads_nothing_heavy() -> None:
     heavy = {"torch", "onnx", "tensorrt", "tensorrt_rtx_bindings", "pycuda"}
     program = f"import sys, mahtrt.targets.tensorrt.run; print({heavy!r} & {{*sys.modules}})"
-    ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert ended.stdout.strip() == "set()"
+    assert run_python("-c", program).stdout.strip() == "set()"
 
 
 @pytest.mark.gpu
