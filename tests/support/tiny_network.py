@@ -108,6 +108,12 @@ def make_model(batch: int = 1) -> onnx.ModelProto:
     return model
 
 
+def save(model: onnx.ModelProto, folder: Path) -> Path:
+    """The model as a file; its place."""
+    onnx.save(model, folder / "model.onnx")
+    return folder / "model.onnx"
+
+
 def make_int8_model(batch: int = 1) -> onnx.ModelProto:
     """The network with its convolution in INT8: Q/DQ on the image, DQ on an int8 kernel."""
     model = make_model(batch)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import onnx
 import pytest
 import tiny_network as tiny
 from abacus.target import TARGET as ABACUS
@@ -38,13 +37,8 @@ def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> T
     return ABACUS if name == ABACUS.name else find_target(name)
 
 
-def save(model: onnx.ModelProto, folder: Path) -> Path:
-    onnx.save(model, folder / "model.onnx")
-    return folder / "model.onnx"
-
-
 def test_an_engine_says_what_it_is(target: Target, tmp_path: Path) -> None:
-    path = save(tiny.make_model(batch=2), tmp_path)
+    path = tiny.save(tiny.make_model(batch=2), tmp_path)
     target.check(ONE_THREAD)
     artifact = target.build(path, "fp32", tmp_path / "out", ONE_THREAD)
     assert artifact.batch == 2
@@ -63,7 +57,7 @@ def test_an_engine_finds_the_landmarks_from_its_own_files(
     target: Target, precision: Precision, tmp_path: Path
 ) -> None:
     model = tiny.make_model() if precision == "fp32" else tiny.make_int8_model()
-    artifact = target.build(save(model, tmp_path), precision, tmp_path / "out", ONE_THREAD)
+    artifact = target.build(tiny.save(model, tmp_path), precision, tmp_path / "out", ONE_THREAD)
     record = artifact.record(target.name, precision)
     for role, place in artifact.files.items():
         if role not in target.roles(record):
@@ -76,7 +70,9 @@ def test_an_engine_finds_the_landmarks_from_its_own_files(
 
 
 def test_layers_are_timed(target: Target, tmp_path: Path) -> None:
-    artifact = target.build(save(tiny.make_model(), tmp_path), "fp32", tmp_path / "out", ONE_THREAD)
+    artifact = target.build(
+        tiny.save(tiny.make_model(), tmp_path), "fp32", tmp_path / "out", ONE_THREAD
+    )
     record = artifact.record(target.name, "fp32")
     backend = target.open(EngineToOpen(record, artifact.files, tiny.SPEC))
     tensor = np.zeros((1, 3, *tiny.SIZE), np.float32)
@@ -90,7 +86,7 @@ def test_a_graph_that_cannot_be_compiled(target: Target, tmp_path: Path) -> None
     model = tiny.make_model()
     model.graph.node[0].op_type = "Convolve"
     with pytest.raises(BuildError, match="Convolve") as caught:
-        target.build(save(model, tmp_path), "fp32", tmp_path / "out", ONE_THREAD)
+        target.build(tiny.save(model, tmp_path), "fp32", tmp_path / "out", ONE_THREAD)
     assert caught.value.expected
     assert "\n" not in str(caught.value)
 
@@ -107,7 +103,7 @@ def test_dynamic_shapes_are_refused(target: Target, tmp_path: Path) -> None:
         value.type.tensor_type.shape.dim[0].dim_param = "n"
     del model.graph.value_info[:]
     with pytest.raises(ModelError, match="expected static shapes"):
-        target.build(save(model, tmp_path), "fp32", tmp_path / "out", ONE_THREAD)
+        target.build(tiny.save(model, tmp_path), "fp32", tmp_path / "out", ONE_THREAD)
 
 
 def test_every_precision_has_a_graph(target: Target) -> None:

@@ -50,8 +50,6 @@ from mahtrt.targets.openvino.tune import (
 )
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions
 
-__all__ = ["build_engine", "has_native_bf16"]
-
 # Larger blobs are not kept: reading them takes what they spare.
 MAX_BLOB_BYTES = 128 * 2**20
 NO_NATIVE_BF16 = (

@@ -57,7 +57,7 @@ class OpenVino(Target):
 
 
 def _native_bf16() -> bool:
-    from mahtrt.targets.openvino.build import has_native_bf16
+    from mahtrt.targets.openvino.run import has_native_bf16
 
     return has_native_bf16()
 

@@ -25,8 +25,6 @@ from mahtrt.targets.tensorrt.cuda_driver import CudaDevice, open_device
 from mahtrt.targets.tensorrt.device import build_platform
 from mahtrt.targets.tensorrt.flavours import find_flavour, load_flavour
 
-__all__ = ["Here", "TensorRtBackend", "check_compatible"]
-
 
 class TensorRtBackend:
     """A deserialized engine with as many execution contexts as threads use it at once."""

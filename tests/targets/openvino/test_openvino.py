@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import tiny_network as tiny
 from cpus import Cpu
@@ -25,16 +24,11 @@ from mahtrt.targets.target import EngineOptions
 ONE_THREAD, TRIAL = EngineOptions(threads=1), EngineOptions(trial=True)
 
 
-def save(model: onnx.ModelProto, folder: Path) -> Path:
-    onnx.save(model, folder / "model.onnx")
-    return folder / "model.onnx"
-
-
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: Path, data: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
 
-    path = save(tiny.make_model(), tmp_path)
+    path = tiny.save(tiny.make_model(), tmp_path)
     monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(BuildError, match="full disk"):
         ov_builder.build_engine(path, "fp32", tmp_path / "out", ONE_THREAD)
@@ -45,7 +39,7 @@ def test_bf16_is_asked_for_only_where_it_is_native(
     tmp_path: Path, kind: str, cpu: Callable[[str], Cpu]
 ) -> None:
     native = cpu(kind).bf16
-    path = save(tiny.make_model(), tmp_path)
+    path = tiny.save(tiny.make_model(), tmp_path)
     artifact = ov_builder.build_engine(path, "bf16", tmp_path / "out", TRIAL)
     assert artifact.device.inference_precision == ("bf16" if native else "f32")
     assert bool(artifact.notes) is not native
@@ -57,7 +51,7 @@ def test_bf16_is_asked_for_only_where_it_is_native(
 
 
 def openvino_engine(folder: Path) -> tuple[EngineRecord, Mapping[str, Path]]:
-    path = save(tiny.make_model(), folder)
+    path = tiny.save(tiny.make_model(), folder)
     artifact = ov_builder.build_engine(path, "fp32", folder / "out", ONE_THREAD)
     return artifact.record("openvino", "fp32"), artifact.files
 

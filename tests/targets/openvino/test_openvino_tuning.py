@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import onnx
 import pytest
 import tiny_network as tiny
 from cpus import Cpu
@@ -122,8 +121,7 @@ def test_thread_counts_are_those_of_the_machine(
 
 
 def saved(folder: Path) -> Path:
-    onnx.save(tiny.make_model(), folder / "model.onnx")
-    return folder / "model.onnx"
+    return tiny.save(tiny.make_model(), folder)
 
 
 def test_real_configurations_are_timed_in_the_same_rounds(tmp_path: Path) -> None:
@@ -190,7 +188,11 @@ def test_only_the_float_part_of_int8_may_change_its_precision(
 
     cpu("bf16")
     artifact = ov_builder.build_engine(
-        saved(tmp_path), precision, tmp_path / "out", EngineOptions(threads=1), measure=measure
+        saved(tmp_path),
+        precision,
+        tmp_path / "out",
+        EngineOptions(threads=1),
+        measure=measure,
     )
     assert list(artifact.device.tried_ms) == tried
     expected = "bf16" if precision == "bf16" else "f32"
@@ -200,7 +202,11 @@ def test_only_the_float_part_of_int8_may_change_its_precision(
 
 def test_a_trial_is_neither_tuned_nor_kept_as_a_blob(tmp_path: Path) -> None:
     artifact = ov_builder.build_engine(
-        saved(tmp_path), "int8", tmp_path / "out", EngineOptions(trial=True), measure=never
+        saved(tmp_path),
+        "int8",
+        tmp_path / "out",
+        EngineOptions(trial=True),
+        measure=never,
     )
     device = artifact.device
     assert (device.tried_ms, device.threads, device.cores) == ({}, None, None)

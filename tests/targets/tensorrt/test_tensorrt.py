@@ -21,7 +21,8 @@ from mahtrt.errors import BuildError, MahtrtError, ModelError
 from mahtrt.runtime.session import Session
 from mahtrt.targets.backend import EngineToOpen
 from mahtrt.targets.table import find_target
-from mahtrt.targets.tensorrt.run import Here, TensorRtBackend, check_compatible
+from mahtrt.targets.tensorrt.compatible import Here, check_compatible
+from mahtrt.targets.tensorrt.run import TensorRtBackend
 
 HERE = Here("tensorrt", "10.16.1", "linux_x86_64", "NVIDIA RTX 4090", "SM89")
 
@@ -201,7 +202,7 @@ AMPERE_PLUS, SAME_CAPABILITY = (
     {"device": {"settings": {"hardware_compatibility": level}}}
     for level in ("ampere_plus", "same_compute_capability")
 )
-RTX_HERE = dataclasses.replace(HERE, flavour="tensorrt-rtx", version="1.7.1")
+RTX_HERE = {"flavour": "tensorrt-rtx", "version": "1.7.1"}
 
 
 @pytest.mark.parametrize(
@@ -213,25 +214,10 @@ RTX_HERE = dataclasses.replace(HERE, flavour="tensorrt-rtx", version="1.7.1")
         ({}, {"capability": "SM120"}, "SM89", "NVIDIA RTX 4090 (SM120)"),
         ({}, {"gpu": "NVIDIA L4"}, "NVIDIA RTX 4090", "NVIDIA L4"),
         ({}, {"flavour": "tensorrt-rtx"}, "tensorrt", "tensorrt-rtx"),
-        (
-            AMPERE_PLUS,
-            {"capability": "SM75"},
-            "SM80 or newer",
-            "(SM75)",
-        ),
-        (
-            SAME_CAPABILITY,
-            {"capability": "SM90"},
-            "SM89",
-            "(SM90)",
-        ),
-        (RTX, {"flavour": "tensorrt-rtx", "version": "1.7.2"}, "1.7.1", "1.7.2"),
-        (
-            RTX,
-            {"flavour": "tensorrt-rtx", "version": "1.7.1", "capability": "SM75"},
-            "SM86, SM89, SM120",
-            "(SM75)",
-        ),
+        (AMPERE_PLUS, {"capability": "SM75"}, "SM80 or newer", "(SM75)"),
+        (SAME_CAPABILITY, {"capability": "SM90"}, "SM89", "(SM90)"),
+        (RTX, RTX_HERE | {"version": "1.7.2"}, "1.7.1", "1.7.2"),
+        (RTX, RTX_HERE | {"capability": "SM75"}, "SM86, SM89, SM120", "(SM75)"),
         (RTX, {}, "tensorrt-rtx", "tensorrt"),
     ],
 )
@@ -249,17 +235,11 @@ def test_a_mismatch_shows_both_values_and_the_command(
 @pytest.mark.parametrize(
     ("engine", "here"),
     [
-        (
-            AMPERE_PLUS,
-            {"capability": "SM120"},
-        ),
+        (AMPERE_PLUS, {"capability": "SM120"}),
         (AMPERE_PLUS, {"gpu": "NVIDIA L4"}),
-        (
-            SAME_CAPABILITY,
-            {"gpu": "NVIDIA L4"},
-        ),
-        (RTX, {"flavour": "tensorrt-rtx", "version": "1.7.1", "capability": "SM120"}),
-        (RTX, {"flavour": "tensorrt-rtx", "version": "1.7.1", "gpu": "NVIDIA RTX A6000"}),
+        (SAME_CAPABILITY, {"gpu": "NVIDIA L4"}),
+        (RTX, RTX_HERE | {"capability": "SM120"}),
+        (RTX, RTX_HERE | {"gpu": "NVIDIA RTX A6000"}),
     ],
 )
 def test_what_hardware_compatibility_allows(engine: dict[str, Any], here: dict[str, str]) -> None:

@@ -43,8 +43,7 @@ def fake(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def graph(tmp_path: Path) -> Path:
-    onnx.save(tiny.make_int8_model(), tmp_path / "model.onnx")
-    return tmp_path / "model.onnx"
+    return tiny.save(tiny.make_int8_model(), tmp_path)
 
 
 @pytest.fixture

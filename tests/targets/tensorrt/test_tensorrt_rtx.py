@@ -40,8 +40,7 @@ SM86 = ("SM86",)
 
 @pytest.fixture
 def graph(tmp_path: Path) -> Path:
-    onnx.save(tiny.make_int8_model(batch=2), tmp_path / "model.onnx")
-    return tmp_path / "model.onnx"
+    return tiny.save(tiny.make_int8_model(batch=2), tmp_path)
 
 
 def build(graph: Path, out: Path, **options: object) -> EngineArtifact:

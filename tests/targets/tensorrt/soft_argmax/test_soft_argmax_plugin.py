@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from soft_argmax_cpu import CpuKernel, definition
+from tensorrt_stage import make_plan
 
 from mahtrt.cuda import CudaProbe, probe_cuda
 from mahtrt.errors import MissingComponentError, ModelError
@@ -347,12 +348,7 @@ def test_plugin_on_a_gpu_gives_what_is_defined(kind: type[np.generic]) -> None:
     model = make_model(shape, image, 0.05, helper.np_dtype_to_tensor_dtype(np.dtype(kind)))
 
     logger = trt.Logger()
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    assert parser.parse(model.SerializeToString()), parser.get_error(0).desc()
-    plan = builder.build_serialized_network(network, builder.create_builder_config())
-    engine = trt.Runtime(logger).deserialize_cuda_engine(plan)
+    engine = trt.Runtime(logger).deserialize_cuda_engine(make_plan(trt, model))
     context = engine.create_execution_context()
     tensors = {"heatmaps": torch.from_numpy(heatmaps).cuda()}
     for output in model.graph.output:
