@@ -36,7 +36,8 @@ def landmark_loss(outputs: dict[str, Tensor], points: Tensor, spec: ModelSpec) -
     """Cross entropy of the heatmaps plus smooth L1 of the soft-argmax and auxiliary coordinates.
 
     Args:
-        outputs: What the network gave in training mode.
+        outputs: What the network gave in training mode: ``heatmaps`` in [0, 1], ``landmarks`` in
+            network pixels, and ``auxiliary``, coordinates in [0, 1], where it has such a branch.
         points: (B, K, 2) in network pixels, NaN where there is no annotation.
         spec: The network's spec.
     """
@@ -58,8 +59,9 @@ def landmark_loss(outputs: dict[str, Tensor], points: Tensor, spec: ModelSpec) -
         F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none").sum(-1)
     ).sum() / count
 
-    normalised = (points + 0.5) / torch.tensor([width, height])
-    off = (outputs["auxiliary"].float() - normalised).nan_to_num(0.0)
-    auxiliary = off.abs().sum() / count
-
-    return HEATMAP_WEIGHT * heatmap + COORDINATE_WEIGHT * coordinate + AUXILIARY_WEIGHT * auxiliary
+    total = HEATMAP_WEIGHT * heatmap + COORDINATE_WEIGHT * coordinate
+    if "auxiliary" in outputs:
+        normalised = (points + 0.5) / torch.tensor([width, height])
+        off = (outputs["auxiliary"].float() - normalised).nan_to_num(0.0)
+        total = total + AUXILIARY_WEIGHT * (off.abs().sum() / count)
+    return total

@@ -22,6 +22,8 @@ from mahtrt.errors import ModelError, UsageError
 from mahtrt.graph.graph_file import GraphFile, read_graph
 from mahtrt.targets.graph_kinds import Int8
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def graph(foreign_network: ForeignNetwork) -> GraphFile:

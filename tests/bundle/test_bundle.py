@@ -96,6 +96,7 @@ def test_a_changed_byte_is_found(copy: Path, relative: str, where: float) -> Non
     assert relative in str(caught.value)
 
 
+@pytest.mark.slow
 def test_every_byte_of_a_manifest_counts(tmp_path: Path) -> None:
     write_small(tmp_path / "a.mahtrt")
     place = tmp_path / "a.mahtrt/manifest.json"

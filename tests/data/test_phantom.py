@@ -9,6 +9,7 @@ from mahtrt.data.phantom_curves import deepest_point, halfway_point, smooth_curv
 from mahtrt.errors import DataError
 
 
+@pytest.mark.slow
 def test_landmarks_lie_inside_with_a_margin_and_spacing_is_plausible() -> None:
     for seed in range(200):
         phantom = make_phantom(seed)

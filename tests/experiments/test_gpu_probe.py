@@ -133,6 +133,7 @@ def test_no_network_to_try_is_a_refusal(
     assert refusal == "gpu_probe: no network to try (or give --onnx FILE): exit 6: no torch"
 
 
+@pytest.mark.slow
 @NO_GPU
 def test_the_build_of_a_probe_is_one_that_mahtrt_knows(
     probe: Any, foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -87,6 +87,7 @@ def test_batches_are_filled_with_their_last_image() -> None:
     np.testing.assert_array_equal(parts[2][0][0], parts[2][0][1])
 
 
+@pytest.mark.slow
 def test_openvino_takes_over_where_onnxruntime_is_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
-from mahtrt.training.targets import COORDINATE_WEIGHT, SIGMA_CELLS, gaussian_heatmaps, landmark_loss
+from mahtrt.training.targets import (
+    AUXILIARY_WEIGHT,
+    COORDINATE_WEIGHT,
+    SIGMA_CELLS,
+    gaussian_heatmaps,
+    landmark_loss,
+)
 
 SPEC = ModelSpec(
     family="test",
@@ -106,6 +112,15 @@ def test_a_missing_point_has_no_gradient_and_no_weight() -> None:
     others = {name: value.detach()[:, [0, 2]] for name, value in far.items()}
     alone = landmark_loss(others, POINTS[:, [0, 2]], SPEC)
     torch.testing.assert_close(loss.detach(), alone)
+
+
+def test_a_network_without_an_auxiliary_branch_is_judged_by_the_rest() -> None:
+    outputs = outputs_for(POINTS + 4.0)
+    with_branch = landmark_loss(outputs, POINTS, SPEC)
+    off = (outputs.pop("auxiliary") - outputs_for(POINTS)["auxiliary"]).abs().sum()
+    without = landmark_loss(outputs, POINTS, SPEC)
+    count = POINTS.shape[0] * POINTS.shape[1]
+    torch.testing.assert_close(with_branch - without, AUXILIARY_WEIGHT * off / count)
 
 
 def test_no_annotation_at_all_is_a_loss_of_zero() -> None:

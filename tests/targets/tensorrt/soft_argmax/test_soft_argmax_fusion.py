@@ -270,6 +270,7 @@ def traced_network() -> onnx.ModelProto:
     return ir.to_proto(exported.model)
 
 
+@pytest.mark.slow
 def test_exported_module_fuses_in_every_precision() -> None:
     model = traced_network()
     image = np.random.default_rng(2).normal(size=(1, 3, 32, 48)).astype(np.float32)
