@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mahtrt.errors import UsageError
-from mahtrt.targets.target import EngineOptions, Target
+
+if TYPE_CHECKING:
+    from mahtrt.targets.target import EngineOptions, Target
 
 # Name to ``module:object``, in the order in which they are listed and built.
 TARGETS = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mahtrt.errors import GateError
+from mahtrt.targets.table import TARGETS
 from mahtrt.verbs.command import (
     DATA,
     ENGINES,
@@ -109,8 +110,8 @@ class BuildArguments(TensorRtArguments, CalibrationArguments, ReferenceArguments
         list[str] | None,
         option(
             ENGINES,
-            "Runtime to build for: auto (all that run here), openvino, onnxruntime, tensorrt or "
-            "tensorrt-rtx. May be repeated.  [default: auto]",
+            f"Runtime to build for: auto (all that run here), {', '.join(TARGETS)}. May be "
+            "repeated.  [default: auto]",
         ),
     ] = None
     calib: Annotated[str | None, option(DATA, f"DATA that INT8 is calibrated on. {DATA_HELP}")] = (

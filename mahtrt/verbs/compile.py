@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from mahtrt.targets.table import TARGETS
 from mahtrt.verbs.build import TensorRtArguments, judged_build
 from mahtrt.verbs.command import DATA, ENGINES, OUTPUT, argument, as_command, option
 from mahtrt.verbs.options import DATA_HELP, Points, SkipBad, Threads, points_from_text
@@ -18,7 +19,7 @@ class CompileArguments(TensorRtArguments):
     bundle: Annotated[Path, argument("Bundle: the .mahtrt folder whose graphs are compiled.")]
     target: Annotated[
         str,
-        option(ENGINES, "Runtime to compile for: openvino, onnxruntime, tensorrt, tensorrt-rtx."),
+        option(ENGINES, f"Runtime to compile for: {', '.join(TARGETS)}."),
     ]
     eval: Annotated[
         str | None,
