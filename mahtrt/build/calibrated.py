@@ -131,14 +131,7 @@ def calibrate(
         )
     # A plan may force what the planner does not consider, so it may need more than was seen.
     if ranges is None or set(tensors) - set(ranges.tensors):
-        ranges = collect_ranges(
-            graph.path,
-            tensors,
-            calib,
-            percentile=DEFAULT_PERCENTILE if options.percentile is None else options.percentile,
-            progress=lambda done, of: progress("calibrating", done, of),
-            threads=options.threads,
-        )
+        ranges = _collected(graph, calib, tensors, options, progress)
     method: Any = options.method
     choice: MethodChoiceRecord | None = None
     if method == AUTO_METHOD:
@@ -156,6 +149,23 @@ def calibrate(
         )
     card = make_card(_restricted(ranges, tensors), method)
     return Calibrated(graph, plan, ranges, method, card, choice)
+
+
+def _collected(
+    graph: GraphFile,
+    calib: NetworkTensors,
+    tensors: list[str],
+    options: CalibrationOptions,
+    progress: StageProgress,
+) -> Ranges:
+    return collect_ranges(
+        graph.path,
+        tensors,
+        calib,
+        percentile=DEFAULT_PERCENTILE if options.percentile is None else options.percentile,
+        progress=lambda done, of: progress("calibrating", done, of),
+        threads=options.threads,
+    )
 
 
 def _restricted(ranges: Ranges, tensors: tuple[str, ...] | list[str]) -> Ranges:

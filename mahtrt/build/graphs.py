@@ -95,13 +95,7 @@ def make_graphs(
         calibration = _record(choice.calib, found)
         documents += _calibration_documents(work.bundle, found)
         notes += [f"calibration: {warning}" for warning in found.card.warnings]
-    return Graphs(
-        models,
-        tuple(dict.fromkeys(documents)),
-        calibration,
-        tuple(notes),
-        stand_ins,
-    )
+    return Graphs(models, tuple(dict.fromkeys(documents)), calibration, tuple(notes), stand_ins)
 
 
 def _check_fp16(request: Request, images: ImageSets, progress: StageProgress) -> None:
