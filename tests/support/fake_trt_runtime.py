@@ -20,6 +20,7 @@ def compute(context: Any) -> bool:
     if record["onnx"] not in _SESSIONS:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = 1  # the others would only wait for each other
         _SESSIONS[record["onnx"]] = onnxruntime.InferenceSession(
             models[record["onnx"]], options, providers=["CPUExecutionProvider"]
         )
