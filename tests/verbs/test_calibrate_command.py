@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from foreign_network import ForeignNetwork
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from mahtrt.bundle.plan import load_plan
 from mahtrt.cli import app
+
+pytestmark = pytest.mark.slow
 
 
 def calibrate(network: ForeignNetwork, out: Path, *options: str) -> Result:
