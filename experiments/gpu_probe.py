@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the probe."""
     options = _parse(arguments)
     findings = {name: find_target(name).finding() for name in TARGETS}
-    record = {
+    record: dict[str, Any] = {
         "schema": SCHEMA,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": describe_machine().to_dict(),

@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -43,6 +44,9 @@ class Resized:
         sample = self._dataset[index]
         image = cv2.resize(sample.image, self._size)
         return dataclasses.replace(sample, image=image, points_px=None, spacing_mm=None)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
 
 
 def main() -> int:
