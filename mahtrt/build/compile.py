@@ -76,12 +76,13 @@ def compile(options: CompileOptions, progress: StageProgress = silent) -> BuildR
         AccuracyError: An engine is over its limits (exit 3); no bundle is left.
         MissingComponentError: The target does not run on this machine.
     """
-    target = _target(options)
+    target = find_target(options.target)
     check_apart(options.bundle, options.place)
     check_replaceable(options.place.resolve())
     progress("hashing", 0, 0)
     bundle = read_bundle(options.bundle)
     graphs = _graphs(bundle, target)
+    _check_target(target, options)
     data = _data(bundle, options)
     with open_workspace(options.place) as work:
         jobs = [(job, _copied(bundle, graph, work)) for job, graph in graphs]
@@ -91,8 +92,7 @@ def compile(options: CompileOptions, progress: StageProgress = silent) -> BuildR
         return _write(bundle, engines, judged, options, work)
 
 
-def _target(options: CompileOptions) -> Target:
-    target = find_target(options.target)
+def _check_target(target: Target, options: CompileOptions) -> None:
     finding = target.finding()
     if not finding.able:
         raise MissingComponentError(
@@ -102,7 +102,6 @@ def _target(options: CompileOptions) -> Target:
             fix=finding.fix,
         )
     check_options([target.name], options.engine)
-    return target
 
 
 def _graphs(bundle: Bundle, target: Target) -> list[tuple[Job, GraphRecord]]:
@@ -111,22 +110,41 @@ def _graphs(bundle: Bundle, target: Target) -> list[tuple[Job, GraphRecord]]:
     Raises:
         UsageError: There is none; the message names the option of a build that makes the graph.
     """
-    built = dict.fromkeys(engine.precision for engine in bundle.manifest.engines)
     found = [
         (Job(precision, target.name), graph)
-        for precision in built
-        if precision in target.precisions and (graph := _graph(bundle, target, precision))
+        for precision in _precisions(bundle, target)
+        if (graph := _graph(bundle, target, precision))
     ]
     if not found:
-        names = ", ".join(graph.name for graph in bundle.manifest.graphs)
-        flags = " ".join(f"--{precision}" for precision in built)
+        graphs = ", ".join(graph.name for graph in bundle.manifest.graphs)
         raise UsageError(
             f"compile for target {target.name}",
-            got=f"a bundle with the graphs {names}",
-            expected=f"a graph that {target.name} compiles",
-            fix=f"Build the bundle with mahtrt build {flags} --target {target.name}.",
+            got=f"a bundle with the graphs {graphs}",
+            expected=f"the graph of {', '.join(_missing(bundle, target)) or 'a precision'} as "
+            f"{target.name} compiles it",
+            fix=_build_option(_missing(bundle, target), target),
         )
     return found
+
+
+def _precisions(bundle: Bundle, target: Target) -> list[str]:
+    """Precisions of the bundle's engines that the target computes in."""
+    built = dict.fromkeys(engine.precision for engine in bundle.manifest.engines)
+    return [precision for precision in built if precision in target.precisions]
+
+
+def _missing(bundle: Bundle, target: Target) -> list[str]:
+    """Those of them whose graph is not in the bundle."""
+    return [p for p in _precisions(bundle, target) if not _graph(bundle, target, p)]
+
+
+def _build_option(precisions: Sequence[str], target: Target) -> str:
+    """The build that puts the graphs of a target into a bundle."""
+    flags = "".join(f" --{precision}" for precision in precisions)
+    calibration = " --calib DATA" if "int8" in precisions else ""
+    return (
+        f"Build the bundle with mahtrt build MODEL.onnx{flags}{calibration} --target {target.name}."
+    )
 
 
 def _graph(bundle: Bundle, target: Target, precision: str) -> GraphRecord | None:
@@ -143,21 +161,24 @@ def _copied(bundle: Bundle, graph: GraphRecord, work: Workspace) -> Path:
 
 def _data(bundle: Bundle, options: CompileOptions) -> Dataset | None:
     """The caller's images; refuses a compilation whose engines could not be checked."""
+    has_export = bundle.manifest.graph("fp32") is not None
     if options.eval is None:
         if bundle.manifest.golden is None:
+            whole = "" if has_export else " and compile from the whole bundle, not a packed one"
             raise DataError(
                 str(options.bundle),
                 got="no golden images in the bundle",
                 expected="images to check engines on",
-                fix="Give --eval DATA.",
+                fix=f"Give --eval DATA{whole}.",
             )
         return None
-    if bundle.manifest.graph("fp32") is None:
+    if not has_export:
         raise UsageError(
             "--eval",
             got="a bundle without its FP32 graph",
             expected="an FP32 graph to compare engines with",
-            fix="Compile from the whole bundle instead of a packed one, or leave --eval out.",
+            fix="Compile from the whole bundle instead of a packed one"
+            + (", or leave --eval out." if bundle.manifest.golden else "."),
         )
     given = open_dataset(options.eval, points=options.points, skip_bad=options.skip_bad)
     return spread_out(given, options.check_images)
@@ -255,6 +276,14 @@ def _write(
                 **made_here(),
             )
         )
+    left_out = _missing(bundle, target := find_target(options.target))
+    notes = [
+        f"{p}: left out, its graph is not here. {_build_option([p], target)}" for p in left_out
+    ]
     return BuildResult(
-        options.place, manifest, judged.report, judged.verdicts, notes=tuple(notes_of(engines))
+        options.place,
+        manifest,
+        judged.report,
+        judged.verdicts,
+        notes=(*notes, *notes_of(engines)),
     )

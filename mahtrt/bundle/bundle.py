@@ -69,7 +69,10 @@ class Bundle:
         same_target = [engine for engine in manifest.engines if engine.target == name]
         if not same_target:
             raise UsageError(
-                f"engine {name!r}", got="no such engine", expected=f"one of {', '.join(named)}"
+                f"engine {name!r} of {self.path.name}",
+                got="no such engine",
+                expected=f"one of {', '.join(named)}",
+                fix="A packed bundle has one engine; mahtrt compile makes others for this host.",
             )
         if default in same_target:
             return default

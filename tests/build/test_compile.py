@@ -23,7 +23,6 @@ from mahtrt.errors import DataError, MissingComponentError, UsageError
 from mahtrt.runtime.session import open_session
 from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.targets.table import find_target
-from mahtrt.targets.target import Finding
 
 pytestmark = pytest.mark.slow
 
@@ -117,6 +116,16 @@ def test_images_of_the_callers_are_judged_against_the_fp32_graph(
     assert {e.accuracy.images for e in manifest.engines if e.accuracy} == {5}
 
 
+def test_a_precision_without_its_graph_is_left_out_and_said(whole: Path, tmp_path: Path) -> None:
+    graphs = tuple(g for g in read_bundle(whole).manifest.graphs if g.name == "fp32")
+    result = compile(
+        options(rewritten(whole, tmp_path / "w.mahtrt", graphs=graphs), tmp_path / "here.mahtrt")
+    )
+    assert [engine.name for engine in result.manifest.engines] == ["openvino-fp32"]
+    assert result.notes[0].startswith("int8: left out, its graph is not here.")
+    assert "--int8 --calib DATA --target openvino" in result.notes[0]
+
+
 def test_over_the_limits_nothing_is_written(whole: Path, tmp_path: Path) -> None:
     gate = read_bundle(whole).manifest.gate
     assert gate is not None
@@ -133,9 +142,7 @@ def test_over_the_limits_nothing_is_written(whole: Path, tmp_path: Path) -> None
     assert kept.manifest.default_engine == "openvino-fp32"
 
 
-def test_what_cannot_be_compiled_is_refused(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_compiled_is_refused(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "here.mahtrt"
     for place in (whole, whole / "inside.mahtrt"):
         with pytest.raises(UsageError, match="the bundle itself"):
@@ -150,8 +157,7 @@ def test_what_cannot_be_compiled_is_refused(
     if not rtx.runs_here:
         with pytest.raises(MissingComponentError, match="a target whose engines run"):
             compile(options(whole, out, target="tensorrt-rtx"))
-    monkeypatch.setattr(type(rtx), "finding", lambda self: Finding(True, "pretended"))
-    with pytest.raises(UsageError, match=r"mahtrt build --int8 --target tensorrt-rtx"):
+    with pytest.raises(UsageError, match="--int8 --calib DATA --target tensorrt-rtx"):
         compile(options(packed, out, target="tensorrt-rtx"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p.mahtrt", "silent.mahtrt"]
 
@@ -174,7 +180,7 @@ def test_a_pack_is_one_engine_and_nothing_else(whole: Path, tmp_path: Path) -> N
             found.append(session.run(image()).points)
             assert session.verdict
     np.testing.assert_array_equal(found[0], found[1])
-    with pytest.raises(UsageError, match="expected one of onnxruntime-int8"):
+    with pytest.raises(UsageError, match=r"expected one of onnxruntime-int8\. A packed bundle"):
         open_session(result.path, engine="onnxruntime-fp32")
     with pytest.raises(UsageError, match="the bundle itself"):
         pack(PackOptions(whole, whole))
