@@ -192,7 +192,7 @@ def test_predict_without_files_shows_a_table(built: Built, picture: Path) -> Non
 def test_verify(built: Built) -> None:
     result = run("verify", built.bundle)
     assert result.exit_code == 0, result.output
-    assert all(f"{name}: golden landmarks within" in result.stdout for name in ENGINES)
+    assert all(f"{name}: golden landmarks moved by" in result.stdout for name in ENGINES)
 
 
 def test_an_input_size_belongs_into_the_spec(

@@ -38,5 +38,5 @@ def line_of(replay: Replay) -> str:
     """What one engine did with the golden images."""
     if replay.absent:
         return f"{replay.engine}: not run, {replay.absent}"
-    moved = f"within {replay.worst_px:.4f} px (mean {replay.mean_px:.4f})"
-    return f"{replay.engine}: golden landmarks {moved}"
+    moved = f"{replay.mean_px:.4f} px on average (worst landmark {replay.worst_px:.4f})"
+    return f"{replay.engine}: golden landmarks moved by {moved}"
