@@ -276,14 +276,13 @@ def _write(
                 **made_here(),
             )
         )
-    left_out = _missing(bundle, target := find_target(options.target))
-    notes = [
-        f"{p}: left out, its graph is not here. {_build_option([p], target)}" for p in left_out
+    notes = (*_left_out(bundle, find_target(options.target)), *notes_of(engines))
+    return BuildResult(options.place, manifest, judged.report, judged.verdicts, notes=notes)
+
+
+def _left_out(bundle: Bundle, target: Target) -> list[str]:
+    """What the target could build, were its graph in the bundle, and how to have it there."""
+    return [
+        f"{precision}: left out, its graph is not here. {_build_option([precision], target)}"
+        for precision in _missing(bundle, target)
     ]
-    return BuildResult(
-        options.place,
-        manifest,
-        judged.report,
-        judged.verdicts,
-        notes=(*notes, *notes_of(engines)),
-    )
