@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "mahtrt"
 GROUND = (
     *("errors", "spec", "schema", "atomic", "digest", "interrupt", "machine"),
-    *("cuda", "cache", "progress"),
+    *("cuda", "cache", "progress", "reading"),
 )
 LAYERS = (
     *("ground", "data", "bundle", "measure", "targets", "runtime", "graph", "precision"),
