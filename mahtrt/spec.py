@@ -120,6 +120,16 @@ class ModelSpec:
     def num_landmarks(self) -> int:
         return len(self.landmarks)
 
+    @property
+    def heatmap_cell_px(self) -> float:
+        """Side of a heatmap's cell in network pixels, the geometric mean of x and y.
+
+        1 where no heatmap is known, so that a cell is a pixel.
+        """
+        if self.decode.heatmap_size is None:
+            return 1.0
+        return math.sqrt(math.prod(self.input.size) / math.prod(self.decode.heatmap_size))
+
     def output(self, kind: OutputKind) -> OutputSpec | None:
         """The first output of a kind, or None."""
         return next((output for output in self.outputs if output.kind == kind), None)

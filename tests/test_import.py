@@ -85,7 +85,7 @@ DEPLOYMENT_CORE = {
     *("mahtrt.data", "mahtrt.data.area_mean", "mahtrt.data.preprocess"),
     *("mahtrt.bundle", "mahtrt.bundle.bundle", "mahtrt.bundle.manifest"),
     *("mahtrt.bundle.origin", "mahtrt.bundle.records", "mahtrt.bundle.version1"),
-    *("mahtrt.measure", "mahtrt.measure.displacement"),
+    *("mahtrt.measure", "mahtrt.measure.wide_heatmaps"),
     *("mahtrt.targets", "mahtrt.targets.artifact", "mahtrt.targets.backend", "mahtrt.targets.cpu"),
     *("mahtrt.targets.graph_kinds", "mahtrt.targets.layers", "mahtrt.targets.table"),
     *("mahtrt.targets.target", "mahtrt.targets.openvino", "mahtrt.targets.openvino.guard"),

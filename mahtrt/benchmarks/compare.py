@@ -187,7 +187,8 @@ def _landmarks(contender: Contender, samples: Sequence[Sample]) -> LandmarkSet:
     placements = [preprocess(image, session.spec.input)[1] for image in images]
     network = [p.network_from_image(each) for p, each in zip(placements, points, strict=True)]
     wide = [_spread_px(each, at) for each, at in zip(found, placements, strict=True)]
-    return LandmarkSet(np.stack(network), image_px=points, spread_px=np.stack(wide))
+    cell_px = session.spec.heatmap_cell_px
+    return LandmarkSet(np.stack(network), points, np.stack(wide), cell_px)
 
 
 def _spread_px(landmarks: Landmarks, placement: Placement) -> NDArray[np.float64]:
@@ -220,6 +221,7 @@ def _join(parts: Sequence[LandmarkSet]) -> LandmarkSet:
         np.concatenate([part.network_px for part in parts]),
         np.concatenate([part.image_px for part in parts]),
         np.concatenate([part.spread_px for part in parts if part.spread_px is not None]),
+        parts[0].cell_px,
     )
 
 

@@ -133,14 +133,16 @@ class BuildRecord:
 
 @dataclass(frozen=True, slots=True)
 class TwoPeakedRecord:
-    """A point whose heatmap has two peaks; lengths in pixels of the network's input.
+    """A point whose heatmap is far wider than usual; lengths in pixels of the network's input.
 
     Attributes:
         image: Name of the image, or its number from 0.
         moved_px: Displacement against the reference.
         spread_px, reference_spread_px: Spread of the engine's heatmap and of the reference's.
         usual_spread_px: The reference's median spread of this landmark.
-        new: Whether only the engine's heatmap has two peaks; such a point is judged like others.
+        new: Whether only the engine's heatmap is wide; such a point is judged like others.
+        reach_px: How far the reference's heatmap can jump, and no further is the point excused;
+            None where ``new``, and in bundles of earlier versions.
     """
 
     image: str
@@ -150,6 +152,7 @@ class TwoPeakedRecord:
     reference_spread_px: Measured
     usual_spread_px: Measured
     new: bool = False
+    reach_px: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +162,8 @@ class LandmarkRecord:
     Attributes:
         mre_change_percent: Growth of the MRE, in mm where that is known, else in image pixels.
         usual_spread_px: The reference's median spread, in pixels of the network's input; None
-            where the network gives none. A heatmap several times as wide has two peaks
-            (:func:`mahtrt.measure.displacement.two_peaked`).
+            where the network gives none. Heatmaps several times as wide are counted under
+            ``two_peaked`` (:mod:`mahtrt.measure.wide_heatmaps`).
     """
 
     name: str
@@ -193,14 +196,15 @@ class AccuracyRecord:
         per_landmark: One row per landmark, in the order of the spec.
         mean_px_interval: Interval of ``mean_px``.
         mean_mm, max_mm: Displacement over the images whose pixel spacing is known.
-        two_peaked: Points whose heatmap has two peaks in the reference; None where the network
-            gives no spread.
+        two_peaked: Points whose heatmap is far wider than usual in the reference, as it is with
+            two peaks; None where the network gives no spread.
         two_peaked_max_px: Their largest displacement, None without any.
+        two_peaked_excused: How many of them moved no further than their heatmap can jump; None
+            also in bundles of earlier versions.
         new_two_peaks, new_two_peaks_max_px: The same for the engine alone.
         two_peaked_points: Those of either kind that moved most.
-        single_peak_p99_px, single_peak_max_px: Displacement over the points whose heatmap has one
-            peak in the reference, None without any. A point that is not finite is among them, and
-            so are new two peaks.
+        single_peak_p99_px, single_peak_max_px: Displacement over the points that are not
+            excused, None without any. A point that is not finite is among them.
         annotated_points, annotated_points_mm: How many points the errors below average.
         mre_px, mre_mm: The engine's mean radial error.
         reference_mre_px, reference_mre_mm: The reference's, over the same points.
@@ -224,6 +228,7 @@ class AccuracyRecord:
     max_mm: float | None = None
     two_peaked: int | None = None
     two_peaked_max_px: float | None = None
+    two_peaked_excused: int | None = None
     new_two_peaks: int | None = None
     new_two_peaks_max_px: float | None = None
     two_peaked_points: tuple[TwoPeakedRecord, ...] = ()
@@ -286,7 +291,8 @@ class BudgetsRecord:
         fp32_max_px: Displacement of any single point of an FP32 engine, network pixels.
         budget_mm: Mean displacement in mm, which replaces ``budget_px``.
         delta_mre_mm: Growth of the MRE.
-        p99_px, max_px: 99th percentile and maximum over points with one peak, network pixels.
+        p99_px, max_px: 99th percentile and maximum over points that are not excused, network
+            pixels.
         landmark_mre_percent: Growth of the MRE of any landmark.
     """
 

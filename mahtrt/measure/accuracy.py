@@ -23,17 +23,11 @@ from numpy.typing import NDArray
 
 from mahtrt.bundle.records import AccuracyRecord, LandmarkRecord, TwoPeakedRecord
 from mahtrt.measure.bootstrap import Bootstrap
-from mahtrt.measure.displacement import (
-    compare_points,
-    nearest_rank,
-    new_two_peaks,
-    radial_error,
-    two_peaked,
-    usual_spread,
-)
+from mahtrt.measure.displacement import compare_points, nearest_rank, radial_error
+from mahtrt.measure.wide_heatmaps import Widths, compare_widths
 
 SDR_THRESHOLDS_MM = (2.0, 2.5, 3.0, 4.0)
-LISTED_POINTS = 20  # of those with two peaks, in a report
+LISTED_POINTS = 20  # of those with a wide heatmap, in a report
 
 Floats = NDArray[np.float64]
 
@@ -47,11 +41,13 @@ class LandmarkSet:
         image_px: (N, K, 2) x, y in each image's own pixels.
         spread_px: (N, K) standard deviation of the heatmaps in the network's input pixels, NaN
             where unknown; None where the network gives none.
+        cell_px: Side of a cell of the heatmaps, in the network's input pixels.
     """
 
     network_px: NDArray[np.floating]
     image_px: NDArray[np.floating]
     spread_px: NDArray[np.floating] | None = None
+    cell_px: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +103,7 @@ def measure(
         mean_px_interval=bootstrap.mean(moved),
     )
     images = annotations.names if annotations else ()
-    found = _with_peaks(found, moved, candidate, reference, images)
+    found = _with_widths(found, moved, candidate, reference, images)
     if annotations is None:
         return found
     return _with_errors(found, candidate, reference, annotations, bootstrap)
@@ -118,47 +114,62 @@ def success_rates(errors_mm: Floats) -> dict[str, float]:
     return {f"{t:g}": float(100.0 * np.mean(errors_mm <= t)) for t in SDR_THRESHOLDS_MM}
 
 
-def _with_peaks(
+def _with_widths(
     found: AccuracyRecord,
     moved: Floats,
     candidate: LandmarkSet,
     reference: LandmarkSet,
     images: Sequence[str],
 ) -> AccuracyRecord:
-    """Add what is known of points with two peaks, and of the others."""
-    spread_px, wide = candidate.spread_px, reference.spread_px
-    if spread_px is None or wide is None or not np.isfinite(wide).any():
+    """Add what is known of points with a wide heatmap, and of the others."""
+    spread_px, reference_px = candidate.spread_px, reference.spread_px
+    if spread_px is None or reference_px is None or not np.isfinite(reference_px).any():
         worst = {"single_peak_p99_px": found.p99_px, "single_peak_max_px": found.max_px}
         return replace(found, **worst)  # type: ignore[arg-type]
-    # A point that is not finite says nothing about peaks.
-    peaked = two_peaked(wide) & np.isfinite(moved)  # (N, K)
-    new = new_two_peaks(wide, spread_px) & np.isfinite(moved)
-    single, usual = moved[~peaked], usual_spread(wide)  # (K,)
-    points = (
-        TwoPeakedRecord(
-            image=images[n] if images else str(n),
-            landmark=found.per_landmark[k].name,
-            moved_px=float(moved[n, k]),
-            spread_px=float(spread_px[n, k]),
-            reference_spread_px=float(wide[n, k]),
-            usual_spread_px=float(usual[k]),
-            new=bool(new[n, k]),
-        )
-        for n, k in np.argwhere(peaked | new).tolist()
-    )
+    names = [row.name for row in found.per_landmark]
+    widths = compare_widths(moved, reference_px, spread_px, reference.cell_px)
+    # Not every heatmap is three times the median, so that some points are always judged.
+    judged, either = moved[~widths.excused], widths.wide | widths.new
+    places = sorted(np.argwhere(either).tolist(), key=lambda at: -moved[tuple(at)])
     return replace(
         found,
         per_landmark=tuple(
-            replace(row, two_peaked=int(peaked[:, k].sum()), usual_spread_px=float(usual[k]))
-            for k, row in enumerate(found.per_landmark)
+            replace(row, two_peaked=count, usual_spread_px=usual)
+            for row, count, usual in zip(
+                found.per_landmark,
+                widths.wide.sum(axis=0).tolist(),
+                widths.usual_px.tolist(),
+                strict=True,
+            )
         ),
-        two_peaked=int(peaked.sum()),
-        two_peaked_max_px=_largest(moved[peaked]),
-        new_two_peaks=int(new.sum()),
-        new_two_peaks_max_px=_largest(moved[new]),
-        two_peaked_points=tuple(sorted(points, key=lambda p: -p.moved_px)[:LISTED_POINTS]),
-        single_peak_p99_px=nearest_rank(single, 99) if single.size else None,
-        single_peak_max_px=_largest(single),
+        two_peaked=int(widths.wide.sum()),
+        two_peaked_max_px=_largest(moved[widths.wide]),
+        two_peaked_excused=int(widths.excused.sum()),
+        new_two_peaks=int(widths.new.sum()),
+        new_two_peaks_max_px=_largest(moved[widths.new]),
+        two_peaked_points=tuple(
+            _wide_point(moved[n, k], widths, n, k, images[n] if images else str(n), names[k])
+            for n, k in places[:LISTED_POINTS]
+        ),
+        single_peak_p99_px=nearest_rank(judged, 99),
+        single_peak_max_px=float(judged.max()),
+    )
+
+
+def _wide_point(
+    moved_px: float, widths: Widths, n: int, k: int, image: str, landmark: str
+) -> TwoPeakedRecord:
+    """Landmark ``k`` of image ``n``, whose heatmap is wide."""
+    new = bool(widths.new[n, k])
+    return TwoPeakedRecord(
+        image=image,
+        landmark=landmark,
+        moved_px=float(moved_px),
+        spread_px=float(widths.candidate_px[n, k]),
+        reference_spread_px=float(widths.reference_px[n, k]),
+        usual_spread_px=float(widths.usual_px[k]),
+        new=new,
+        reach_px=None if new else float(widths.reach_px[n, k]),
     )
 
 

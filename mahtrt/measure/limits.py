@@ -1,9 +1,9 @@
 """Limits: how far an engine may move landmarks, and the only place that compares with them.
 
 A limit on averages forgives a jump on one image; one on the largest displacement forgives nothing.
-The first are judged on every point, since the look of a point's map does not excuse an
-average. The last are judged on points whose map has one peak in the reference (see
-:mod:`.displacement`), and only where asked for.
+The first are judged on every point, since the look of a point's heatmap excuses no
+average. The last pass over points that their own wide heatmap excuses (see
+:mod:`.wide_heatmaps`), and are judged only where asked for.
 
 The build's gate, the planner, bench and verify all judge here.
 """
@@ -20,7 +20,7 @@ USUAL_WORST_LANDMARK_PX = 1.0
 # Why a number may be missing.
 _NO_LENGTH = "the data give no length in mm"
 _NO_TRUTH = "the data have no annotations"
-_ALL_PEAKED = "every point has a map with two peaks"
+_ALL_EXCUSED = "every point is excused by its wide heatmap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,8 @@ class Limits:
         fp32_max_px: Displacement of any single point of an FP32 engine, network pixels.
         budget_mm: Mean displacement in mm; replaces ``budget_px`` when given.
         delta_mre_mm: How much the MRE may grow, mm; judged when given.
-        p99_px, max_px: 99th percentile and maximum of the displacement of a reduced precision,
-            over the points whose map has one peak in the reference, network pixels; judged when
-            given.
+        p99_px, max_px: 99th percentile and maximum of the displacement of any precision, over
+            the points that no wide heatmap excuses, network pixels; judged when given.
         landmark_mre_percent: How much the MRE of any landmark may grow, percent; judged when
             given.
     """
@@ -82,7 +81,7 @@ class Limits:
         return VerdictRecord(passed=not reasons, reasons=reasons)
 
     def for_replay(self, has_length: bool) -> Limits:
-        """What golden images can be held to: they have no annotations, and no maps with peaks.
+        """What golden images can be held to: they have no annotations, and no spreads.
 
         Args:
             has_length: Whether any of them has a spacing; without, a limit in mm falls away.
@@ -103,7 +102,8 @@ class Limits:
             yield _Limit("largest displacement", accuracy.max_px, self.fp32_max_px)
         else:
             yield from self._reduced(accuracy)
-        # Against annotations every precision is held alike.
+        # What is judged only where asked for holds every precision alike.
+        yield from self._tail(accuracy)
         if self.delta_mre_mm is not None:
             yield _Limit("MRE change", accuracy.delta_mre_mm, self.delta_mre_mm, "mm")
         if self.landmark_mre_percent is not None:
@@ -115,12 +115,16 @@ class Limits:
         else:
             yield _Limit("mean displacement", accuracy.mean_mm, self.budget_mm, "mm")
         yield _worst_landmark(accuracy, self.worst_px)
+
+    def _tail(self, accuracy: AccuracyRecord) -> Iterator[_Limit]:
         for what, value, limit in (
             ("99th percentile of displacement", accuracy.single_peak_p99_px, self.p99_px),
             ("largest displacement", accuracy.single_peak_max_px, self.max_px),
         ):
             if limit is not None:
-                yield _Limit(f"{what} (maps with one peak)", value, limit, absent=_ALL_PEAKED)
+                yield _Limit(
+                    f"{what} (points that are not excused)", value, limit, absent=_ALL_EXCUSED
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,4 +46,5 @@ class EvaluationImages:
         decoded = decode_batches(outputs, len(self.tensors), self.spec)
         pairs = zip(self.placements, decoded.points_px, strict=True)
         image = np.stack([placement.image_from_network(points) for placement, points in pairs])
-        return LandmarkSet(decoded.points_px, image, decoded.spread_px)
+        cell_px = self.spec.heatmap_cell_px
+        return LandmarkSet(decoded.points_px, image, decoded.spread_px, cell_px)

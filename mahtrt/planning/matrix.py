@@ -4,9 +4,9 @@ Displacement is split in two, because they are mended differently: *bias*, the l
 shift over the images (what bias correction takes away), and *spread*, the root mean square around
 that shift (what better ranges or a float block take away).
 
-Points whose heatmap has two peaks in the reference (:mod:`mahtrt.measure.displacement`) are
-counted, with their largest displacement, and left out of everything but the mean, which is over
-all points, as the accuracy gate counts.
+Points whose heatmap is far wider than usual in the reference are counted, with their largest
+displacement. As far as their heatmap excuses them (:mod:`mahtrt.measure.wide_heatmaps`) they are
+left out of everything but the mean, which is over all points, as the accuracy gate counts.
 """
 
 from __future__ import annotations
@@ -22,25 +22,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.atomic import write_text_atomic
-from mahtrt.measure.displacement import TWO_PEAKS, compare_points, nearest_rank
+from mahtrt.measure.displacement import compare_points, nearest_rank
+from mahtrt.measure.wide_heatmaps import WIDE, excused, is_wide, usual_spread
 
 SCHEMA = "mahtrt.sensitivity/1"
 
 Floats = NDArray[np.floating]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One landmark under one block, network pixels.
 
-    All but ``mean_px`` are over the points without two peaks; over all where every point has two.
+    All but ``mean_px`` are over the points that are not excused.
 
     Attributes:
         mean_px: Mean displacement over all points; infinite where a point is not finite.
         bias_px: Length of the mean shift.
         spread_px: Root mean square around the mean shift.
         p99_px, max_px: Tail of the displacement; with fewer than 100 images p99 is the maximum.
-        two_peaked: How many points have two peaks.
+        two_peaked: How many points have a wide heatmap.
         two_peaked_max_px: Their largest displacement, 0 without any.
     """
 
@@ -96,7 +98,7 @@ class Sensitivity:
         onnx_sha256: Digest of the graph.
         recipe: Digest of ranges, method and weight bits.
         method, weight_bits: Two of what is in it.
-        two_peaks: The ratio of :data:`TWO_PEAKS` it was made with.
+        two_peaks: The ratio of :data:`WIDE` it was made with.
     """
 
     landmarks: tuple[str, ...]
@@ -107,7 +109,7 @@ class Sensitivity:
     recipe: str
     method: str
     weight_bits: int
-    two_peaks: float = TWO_PEAKS
+    two_peaks: float = WIDE
     schema: str = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:
@@ -124,24 +126,28 @@ class Sensitivity:
         return json.dumps(self.to_dict(), indent=1) + "\n"
 
 
-def cells_of(shift_px: Floats, peaked: NDArray[np.bool_]) -> tuple[Cell, ...]:
+def cells_of(shift_px: Floats, spread_px: Floats, cell_px: float) -> tuple[Cell, ...]:
     """The cells of one block.
 
     Args:
         shift_px: (N, K, 2) candidate minus reference, network pixels.
-        peaked: (N, K) of :func:`mahtrt.measure.displacement.two_peaked`.
+        spread_px: (N, K) spreads of the reference, NaN where unknown.
+        cell_px: Side of a cell of the heatmaps.
     """
-    return tuple(_cell(shift_px[:, k], peaked[:, k]) for k in range(shift_px.shape[1]))
+    moved = compare_points(shift_px, np.zeros_like(shift_px))  # (N, K)
+    wide = is_wide(spread_px, usual_spread(spread_px), cell_px) & np.isfinite(moved)
+    aside = excused(moved, spread_px, cell_px)
+    return tuple(
+        _cell(shift_px[:, k], moved[:, k], wide[:, k], aside[:, k]) for k in range(moved.shape[1])
+    )
 
 
-def _cell(shift_px: Floats, peaked: NDArray[np.bool_]) -> Cell:
-    moved = compare_points(shift_px[:, None], np.zeros_like(shift_px)[:, None])[:, 0]  # (N,)
-    peaked = peaked & np.isfinite(moved)  # a broken point says nothing about peaks
-    aside = float(moved[peaked].max()) if peaked.any() else 0.0
-    single = np.ones_like(peaked) if peaked.all() else ~peaked
-    kept, shift = moved[single], np.asarray(shift_px[single], np.float64)
+def _cell(shift_px: Floats, moved: Floats, wide: Flags, aside: Flags) -> Cell:
+    """One landmark's cell, from (N, 2), (N,), (N,) and (N,)."""
+    count, most = int(wide.sum()), float(moved[wide].max()) if wide.any() else 0.0
+    kept, shift = moved[~aside], np.asarray(shift_px[~aside], np.float64)
     if not np.isfinite(kept).all():
-        return Cell(*(math.inf,) * 5, int(peaked.sum()), aside)
+        return Cell(*(math.inf,) * 5, count, most)
     mean = shift.mean(axis=0)  # (2,)
     around = shift - mean
     return Cell(
@@ -150,8 +156,8 @@ def _cell(shift_px: Floats, peaked: NDArray[np.bool_]) -> Cell:
         spread_px=float(np.sqrt((around**2).sum(axis=1).mean())),
         p99_px=nearest_rank(kept, 99),
         max_px=float(kept.max()),
-        two_peaked=int(peaked.sum()),
-        two_peaked_max_px=aside,
+        two_peaked=count,
+        two_peaked_max_px=most,
     )
 
 

@@ -34,7 +34,7 @@ SCHEMA = "mahtrt.planning/2"
 # What the planner's file says of a candidate's accuracy.
 _TOLD = (
     *("mean_px", "worst_landmark_mean_px", "single_peak_p99_px", "single_peak_max_px"),
-    *("two_peaked", "two_peaked_max_px", "new_two_peaks"),
+    *("two_peaked", "two_peaked_max_px", "two_peaked_excused", "new_two_peaks"),
     *("mean_mm", "delta_mre_px", "delta_mre_mm", "worst_mre_change_percent"),
 )
 

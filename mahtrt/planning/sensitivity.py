@@ -23,7 +23,6 @@ from mahtrt.bundle.plan import Plan
 from mahtrt.errors import DataError, ModelError
 from mahtrt.graph.index import GraphIndex
 from mahtrt.graph.subgraph import boundary, downstream, extract, size_in_bytes, upstream
-from mahtrt.measure.displacement import two_peaked
 from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.matrix import BlockRow, Sensitivity, cells_of
 from mahtrt.planning.recipe import NetworkToPlan
@@ -85,7 +84,7 @@ def measure_sensitivity(
         store.write(base, reference)
     keys = {c.name: {**base, "recipe": recipe.digest(), "nodes": list(c.nodes)} for c in blocks}
     found = {c.name: kept for c in blocks if (kept := store.read(keys[c.name])) is not None}
-    tell = progress or (lambda *_: None)
+    tell, cell_px = progress or (lambda *_: None), graph.spec.heatmap_cell_px
     tell(len(found), len(blocks))
     for name, measured in measuring.blocks([c for c in blocks if c.name not in found]):
         store.write(keys[name], measured)
@@ -93,7 +92,7 @@ def measure_sensitivity(
         tell(len(found), len(blocks))
     return Sensitivity(
         landmarks=tuple(graph.spec.landmarks),
-        blocks=tuple(_row(c, reference, found[c.name]) for c in blocks),
+        blocks=tuple(_row(c, reference, found[c.name], cell_px) for c in blocks),
         images=len(images),
         images_digest=digest,
         onnx_sha256=graph.sha256,
@@ -103,14 +102,16 @@ def measure_sensitivity(
     )
 
 
-def _row(candidate: Candidate, reference: StoredLandmarks, found: StoredLandmarks) -> BlockRow:
+def _row(
+    candidate: Candidate, reference: StoredLandmarks, found: StoredLandmarks, cell_px: float
+) -> BlockRow:
     return BlockRow(
         name=candidate.name,
         nodes=candidate.nodes,
         flops_share=round(candidate.flops_share, 6),
         ruled_out=candidate.ruled_out,
         excluded=candidate.excluded,
-        cells=cells_of(found.points_px - reference.points_px, two_peaked(reference.spread_px)),
+        cells=cells_of(found.points_px - reference.points_px, reference.spread_px, cell_px),
     )
 
 

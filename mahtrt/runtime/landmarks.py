@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.data.preprocess import Placement
-from mahtrt.measure.displacement import has_two_peaks
+from mahtrt.measure.wide_heatmaps import is_wide
 from mahtrt.runtime.decode import Array, Decoded, decode
 from mahtrt.spec import ModelSpec
 
@@ -33,8 +33,9 @@ class Landmarks:
         spacing_mm: (row, column) mm per pixel of the image, None where unknown.
         spread_xy: (K, 2) float32, the spread along x and y in the image's pixels. They differ
             where the image was stretched to fit; their geometric mean is ``spread``.
-        two_peaks: (K,) whether the heatmap has two peaks, so that the point may sit on the wrong
-            one (:mod:`mahtrt.measure.displacement`); None where that cannot be told.
+        two_peaks: (K,) whether the heatmap is far wider than usual, as it is with two peaks, so
+            that the point may be far off (:mod:`mahtrt.measure.wide_heatmaps`); None where that
+            cannot be told.
         outputs: The network's own outputs for this image, without the batch axis, where they
             were asked for or there is nothing to decode.
     """
@@ -113,7 +114,7 @@ def landmarks_from_outputs(
             Landmarks(*_NOTHING, spacing, outputs=_own(outputs, i))
             for i, spacing in enumerate(spacings)
         ]
-    decoded = decode(outputs, spec)
+    decoded, cell_px = decode(outputs, spec), spec.heatmap_cell_px
     return [
         Landmarks(
             points=placement.image_from_network(decoded.points_px[i]),
@@ -122,7 +123,9 @@ def landmarks_from_outputs(
             names=spec.landmarks,
             spacing_mm=spacing,
             spread_xy=_along(decoded, i, placement),
-            two_peaks=None if usual_px is None else has_two_peaks(decoded.spread_px[i], usual_px),
+            two_peaks=None
+            if usual_px is None
+            else is_wide(decoded.spread_px[i], usual_px, cell_px),
             outputs=_own(outputs, i) if keep_outputs else None,
         )
         for i, (placement, spacing) in enumerate(zip(placements, spacings, strict=True))

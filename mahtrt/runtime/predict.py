@@ -19,7 +19,7 @@ from mahtrt.runtime.results import (
     Prediction,
     csv_from_predictions,
     json_from_predictions,
-    two_peaks_note,
+    wide_heatmaps_note,
 )
 from mahtrt.runtime.session import open_session
 from mahtrt.runtime.verdict import EngineVerdict, notes_of
@@ -112,7 +112,7 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
             extra = {"overlay": str(picture)} if picture else {}
             predictions.append(Prediction(str(path), found, extra))
         name, verdict = session.name, session.verdict
-        doubt = two_peaks_note(predictions)
+        doubt = wide_heatmaps_note(predictions)
         notes = (*session.engine_notes, *notes_of(name, verdict), *([doubt] if doubt else []))
         if not predictions:
             raise DataError(

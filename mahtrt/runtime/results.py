@@ -30,8 +30,8 @@ class Prediction:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def two_peaks_note(predictions: Sequence[Prediction]) -> str | None:
-    """What the user should know of points whose heatmap has two peaks; None without any."""
+def wide_heatmaps_note(predictions: Sequence[Prediction]) -> str | None:
+    """What the user should know of points whose heatmap is far too wide; None without any."""
     found = [
         f"{name} in {prediction.image}"
         for prediction in predictions
@@ -42,8 +42,8 @@ def two_peaks_note(predictions: Sequence[Prediction]) -> str | None:
     if not found:
         return None
     return (
-        f"{len(found)} of the points have a heatmap with two peaks, and may sit on the wrong one: "
-        f"{some_of(found)}."
+        f"{len(found)} of the points have a heatmap far wider than usual (two peaks, or no clear "
+        f"one), and may be far off: {some_of(found)}."
     )
 
 
@@ -67,7 +67,7 @@ def csv_from_predictions(predictions: Sequence[Prediction]) -> str:
     """One row per image and landmark; fields stay empty where a value is unknown.
 
     Columns: image, landmark, x, y (image pixels), confidence, spread_px, x_mm, y_mm, two_peaks
-    (true or false).
+    (true or false: whether the heatmap is far wider than usual).
     """
     text = io.StringIO(newline="")
     columns = ("x", "y", "confidence", "spread_px", "x_mm", "y_mm", "two_peaks")

@@ -77,8 +77,8 @@ class BudgetArguments:
         float | None,
         option(
             BUDGETS,
-            "Largest displacement of a single point, in pixels of the network's input; points "
-            "whose heatmap has two peaks are counted apart.",
+            "Largest displacement of a single point, in pixels of the network's input; a point "
+            "whose heatmap is far wider than usual is passed over as far as that explains.",
         ),
     ] = None
     budget_landmark_mre_percent: Annotated[

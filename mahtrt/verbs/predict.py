@@ -83,6 +83,6 @@ def table_of(result: PredictResult) -> Table:
                 Text(prediction.image if index == 0 else ""),
                 Text(row["name"]),
                 *("" if number is None else f"{number:.2f}" for number in numbers),
-                "two peaks" if row["two_peaks"] else "",
+                "wide heatmap" if row["two_peaks"] else "",
             )
     return table

@@ -56,7 +56,7 @@ def _verdict_lines(report: BenchReport) -> list[RenderableType]:
     lines: list[RenderableType] = [verdict]
     lines += [Text(f"  {reason}", style="red") for reason in report.reasons]
     judged = [row for row in report.rows if row.scope == "engine" and row.gate is not None]
-    return [*lines, *(Text(f"  {line}") for line in (*_failures(judged), *_two_peaked(judged)))]
+    return [*lines, *(Text(f"  {line}") for line in (*_failures(judged), *_wide_heatmaps(judged)))]
 
 
 def _failures(rows: Sequence[Row]) -> Iterator[str]:
@@ -70,14 +70,14 @@ def _failures(rows: Sequence[Row]) -> Iterator[str]:
         yield from (f"  {each.name:<{width}}  {_landmark(each)}" for each in found)
 
 
-def _two_peaked(rows: Sequence[Row]) -> Iterator[str]:
-    """How many points have two peaks; what is true of several engines is said once."""
+def _wide_heatmaps(rows: Sequence[Row]) -> Iterator[str]:
+    """How many points have a wide heatmap; what is true of several engines is said once."""
     by_text: dict[str, list[str]] = {}
     for row in rows:
         if row.accuracy.two_peaked:
-            by_text.setdefault(_peaks(row.accuracy), []).append(row.name)
+            by_text.setdefault(_wide(row.accuracy), []).append(row.name)
         if row.accuracy.new_two_peaks:
-            by_text.setdefault(_new_peaks(row.accuracy), []).append(row.name)
+            by_text.setdefault(_newly_wide(row.accuracy), []).append(row.name)
     return (f"{', '.join(names)}: {text}" for text, names in by_text.items())
 
 
@@ -89,25 +89,32 @@ def _landmark(row: LandmarkRecord) -> str:
     return f"moved {row.mean_px:.3f} px, at most {row.max_px:.3f} px{grown}"
 
 
-def _peaks(found: AccuracyRecord) -> str:
+def _wide(found: AccuracyRecord) -> str:
     count, most = found.two_peaked or 0, found.two_peaked_max_px or 0.0
-    if count == 1:
-        return (
-            f"1 point has a map with two peaks; it moved by {most:.2f} px and is listed in the JSON"
-        )
-    listed = "are" if count <= LISTED_POINTS else f"the {LISTED_POINTS} that moved most are"
+    have, it, is_listed = ("1 point has", "it", "it is") if count == 1 else ("", "they", "they are")
+    if count > LISTED_POINTS:
+        is_listed = f"the {LISTED_POINTS} that moved most are"
     return (
-        f"{count} points have a map with two peaks; they moved by up to {most:.2f} px and "
-        f"{listed} listed in the JSON"
+        f"{have or f'{count} points have'} a heatmap far wider than usual; {it} moved by up to "
+        f"{most:.2f} px{_not_excused(found)}; {is_listed} listed in the JSON"
     )
 
 
-def _new_peaks(found: AccuracyRecord) -> str:
+def _not_excused(found: AccuracyRecord) -> str:
+    """How many of the points with a wide heatmap moved further than it explains."""
+    if found.two_peaked is None or found.two_peaked_excused is None:
+        return ""
+    judged = found.two_peaked - found.two_peaked_excused
+    who = "" if found.two_peaked == 1 else f"{judged} of them "
+    return f", {who}further than that explains" if judged else ""
+
+
+def _newly_wide(found: AccuracyRecord) -> str:
     count, most = found.new_two_peaks or 0, found.new_two_peaks_max_px or 0.0
     have = "1 point has" if count == 1 else f"{count} points have"
     return (
-        f"{have} two peaks in this engine's map alone, which excuses nothing; moved by up to "
-        f"{most:.2f} px"
+        f"{have} a heatmap that only this engine made far wider than usual, which excuses nothing; "
+        f"moved by up to {most:.2f} px"
     )
 
 

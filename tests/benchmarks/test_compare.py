@@ -161,7 +161,7 @@ def test_no_images_are_refused() -> None:
         run(contenders(), FakeDataset(count=0))
 
 
-def test_a_jump_between_two_peaks_is_flagged_by_name_and_set_aside(dataset: FakeDataset) -> None:
+def test_a_jump_on_a_wide_heatmap_is_flagged_by_name_and_set_aside(dataset: FakeDataset) -> None:
     found = contenders()
     found[1] = replace(found[1], session=FakeSession(0.1, spread_px=3.0, jumps=(2,)))
     # In FP32 it is undecided too, and jumps the other way.
@@ -179,7 +179,7 @@ def test_a_jump_between_two_peaks_is_flagged_by_name_and_set_aside(dataset: Fake
     point = accuracy.two_peaked_points[0]
     # In network pixels: the image has two for each of them.
     assert (point.spread_px, point.reference_spread_px) == pytest.approx((15.0, 15.0))
-    assert "openvino-int8: 3 points have a map with two peaks" in report_text(report)
+    assert "openvino-int8: 3 points have a heatmap far wider than usual" in report_text(report)
     assert run(contenders(), dataset).rows[-1].accuracy.two_peaked is None
 
 
@@ -193,7 +193,7 @@ def test_a_jump_that_only_the_engine_is_undecided_about_fails(dataset: FakeDatas
     assert not report.accuracy_pass
     assert (accuracy.two_peaked, accuracy.new_two_peaks) == (0, 3)
     text = " ".join(report_text(report, width=200).split())
-    assert "openvino-int8: 3 points have two peaks in this engine's map alone" in text
+    assert "openvino-int8: 3 points have a heatmap that only this engine made far wider" in text
 
 
 STRETCHED = ModelSpec(

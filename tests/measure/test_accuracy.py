@@ -132,11 +132,11 @@ def test_the_other_way_round_a_broken_reference_cannot_pass() -> None:
     assert not Limits().judge(found, "fp32").passed
 
 
-def test_points_with_two_peaks_are_counted_apart_and_listed() -> None:
+def test_points_with_a_wide_heatmap_are_counted_apart_and_listed() -> None:
     reference, usual = np.zeros((50, 2, 2)), np.full((50, 2), 2.0)
     candidate, spread = reference + np.array([0.1, 0.0]), usual.copy()
     candidate[3, 1, 0], spread[3, 1], usual[3, 1] = 7.0, 9.0, 9.0
-    candidate[4, 1, 0], usual[4, 1] = 8.0, 9.5  # two peaks in the reference alone
+    candidate[4, 1, 0], usual[4, 1] = 8.0, 9.5  # wide in the reference alone
     names = tuple(f"{n}.png" for n in range(50))
     nothing = Annotations(np.full((50, 2, 2), np.nan), np.full((50, 2), np.nan), names)
     found = measure(both(candidate, spread), both(reference, usual), NAMES, nothing)
@@ -153,14 +153,16 @@ def test_points_with_two_peaks_are_counted_apart_and_listed() -> None:
         "reference_spread_px": 9.5,
         "usual_spread_px": 2.0,
         "new": False,
+        "reach_px": pytest.approx(30.96, abs=0.01),
     }
+    assert found.two_peaked_excused == 2
     assert (second["image"], second["moved_px"]) == ("3.png", 7.0)
     assert (found.new_two_peaks, found.new_two_peaks_max_px) == (0, None)
     unnamed = measure(both(candidate, spread), both(reference, usual), NAMES)
     assert [point.image for point in unnamed.two_peaked_points] == ["4", "3"]
 
 
-def test_two_peaks_of_the_engine_alone_are_listed_and_judged() -> None:
+def test_heatmaps_that_the_engine_alone_made_wide_are_listed_and_judged() -> None:
     reference, usual = np.zeros((50, 2, 2)), np.full((50, 2), 2.0)
     candidate, spread = reference + np.array([0.1, 0.0]), usual.copy()
     candidate[3, 1, 0], spread[3, 1] = 7.0, 9.0
@@ -169,11 +171,11 @@ def test_two_peaks_of_the_engine_alone_are_listed_and_judged() -> None:
     assert (found.new_two_peaks, found.new_two_peaks_max_px) == (1, 7.0)
     assert found.single_peak_max_px == found.max_px == 7.0
     (point,) = found.two_peaked_points
-    assert (point.image, point.landmark, point.new) == ("3", "nasion", True)
+    assert (point.image, point.landmark, point.new, point.reach_px) == ("3", "nasion", True, None)
     assert [row.two_peaked for row in found.per_landmark] == [0, 0]
 
 
-def test_the_list_of_two_peaked_points_is_bounded() -> None:
+def test_the_list_of_points_with_a_wide_heatmap_is_bounded() -> None:
     reference, usual = np.zeros((60, 2, 2)), np.full((60, 2), 2.0)
     candidate, spread = reference.copy(), usual.copy()
     candidate[:25, 0, 0], usual[:25, 0] = np.arange(25), 9.0
@@ -184,7 +186,7 @@ def test_the_list_of_two_peaked_points_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("unknown", ["none", "nan"])
-def test_without_spread_every_point_has_one_peak(unknown: str) -> None:
+def test_without_spread_no_point_is_excused(unknown: str) -> None:
     spread = None if unknown == "none" else np.full((2, 2), np.nan)
     found = measure(both(REFERENCE + 1.0, spread), both(REFERENCE, spread), NAMES)
     assert found.two_peaked is None
@@ -192,7 +194,7 @@ def test_without_spread_every_point_has_one_peak(unknown: str) -> None:
     assert found.single_peak_max_px == found.max_px
 
 
-def test_a_broken_point_is_no_matter_of_peaks() -> None:
+def test_a_broken_point_is_no_matter_of_its_heatmap() -> None:
     candidate, spread = REFERENCE.copy(), np.full((2, 2), 2.0)
     candidate[0, 0], spread[0, 0] = np.nan, 99.0
     found = measure(both(candidate, spread), both(REFERENCE, np.full((2, 2), 2.0)), NAMES)

@@ -6,14 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mahtrt.measure.displacement import (
-    compare_points,
-    nearest_rank,
-    new_two_peaks,
-    radial_error,
-    two_peaked,
-    usual_spread,
-)
+from mahtrt.measure.displacement import compare_points, nearest_rank, radial_error
 
 REFERENCE = np.array([[[10.0, 10.0], [20.0, 20.0]], [[30.0, 30.0], [40.0, 40.0]]])  # (2, 2, 2)
 points = hnp.arrays(np.float64, (3, 4, 2), elements=st.floats(-1e4, 1e4, width=32))
@@ -61,37 +54,3 @@ def test_nearest_rank_is_one_of_the_values() -> None:
         np.inf,
         np.inf,
     ]
-
-
-def test_what_counts_as_two_peaks() -> None:
-    usual = np.array([[2.0, 5.0], [2.1, 5.0], [1.9, 5.0], [2.0, 5.0]])
-    odd = usual.copy()
-    odd[1, 0] = 6.4  # two equal peaks six widths apart
-    assert np.argwhere(two_peaked(odd)).tolist() == [[1, 0]]
-    assert not two_peaked(usual).any()
-    assert not two_peaked(2.8 * usual).any()  # wide on every image: the landmark is like that
-
-
-def test_two_peaks_of_the_candidate_alone_are_new() -> None:
-    usual = np.full((4, 2), 2.0)
-    odd = usual.copy()
-    odd[1, 0] = 6.4
-    assert np.argwhere(new_two_peaks(usual, odd)).tolist() == [[1, 0]]
-    assert not new_two_peaks(odd, usual).any()
-    assert not new_two_peaks(odd, odd).any()
-    assert not new_two_peaks(usual, 2.8 * usual).any()
-    assert new_two_peaks(usual, 9 * usual).all()  # a map that INT8 destroyed
-
-
-def test_an_unknown_spread_excuses_nothing() -> None:
-    nothing, usual = np.full((4, 2), np.nan), np.full((4, 2), 2.0)
-    assert not two_peaked(nothing).any()
-    assert not new_two_peaks(nothing, usual).any()
-    broken = usual.copy()
-    broken[0] = np.inf, np.nan
-    assert not new_two_peaks(usual, broken).any()
-    assert not two_peaked(broken).any()
-    one_known = usual.copy()
-    one_known[:, 1] = np.nan
-    np.testing.assert_array_equal(usual_spread(one_known), [2.0, np.nan])
-    assert np.argwhere(new_two_peaks(one_known, 4 * usual)).tolist() == [[n, 0] for n in range(4)]

@@ -13,7 +13,7 @@ from mahtrt.runtime.results import (
     Prediction,
     csv_from_predictions,
     json_from_predictions,
-    two_peaks_note,
+    wide_heatmaps_note,
 )
 
 KNOWN = Prediction(
@@ -66,9 +66,9 @@ def test_csv_has_a_row_per_landmark() -> None:
     assert [row["two_peaks"] for row in rows] == ["false", "true", ""]
 
 
-def test_points_with_two_peaks_are_named() -> None:
-    note = two_peaks_note([KNOWN, UNKNOWN])
+def test_points_with_a_wide_heatmap_are_named() -> None:
+    note = wide_heatmaps_note([KNOWN, UNKNOWN])
     assert note is not None
-    assert note.startswith("1 of the points have a heatmap with two peaks")
+    assert note.startswith("1 of the points have a heatmap far wider than usual")
     assert note.endswith("point, A in a.png.")
-    assert two_peaks_note([UNKNOWN]) is None
+    assert wide_heatmaps_note([UNKNOWN]) is None

@@ -134,7 +134,7 @@ def test_predict_carries_the_verdict(judged: Any, tmp_path: Path) -> None:
     assert table_of(result).row_count == 3
 
 
-def test_predict_flags_points_whose_map_has_two_peaks(judged: Any, tmp_path: Path) -> None:
+def test_predict_flags_points_whose_heatmap_is_wide(judged: Any, tmp_path: Path) -> None:
     usual = tuple(
         dataclasses.replace(row, usual_spread_px=0.1 if row.name != "blue" else None)
         for row in ACCURACY.per_landmark
@@ -147,5 +147,5 @@ def test_predict_flags_points_whose_map_has_two_peaks(judged: Any, tmp_path: Pat
     result = predict(PredictOptions(bundle, [picture], ENGINE, threads=1))
     rows = json.loads(result.to_json())["images"][0]["landmarks"]
     assert [row["two_peaks"] for row in rows] == [True, False, False]
-    (note,) = (note for note in result.notes if "two peaks" in note)
+    (note,) = (note for note in result.notes if "far wider" in note)
     assert note.endswith(f"red in {picture}.")
