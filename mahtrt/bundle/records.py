@@ -160,7 +160,9 @@ class LandmarkRecord:
     """One landmark over all images; the fields mean what they mean in :class:`AccuracyRecord`.
 
     Attributes:
-        mre_change_percent: Growth of the MRE, in mm where that is known, else in image pixels.
+        mre_change_percent: Growth of the MRE: in mm where every annotated image has a spacing,
+            in image pixels where none has, else the larger of that in mm over images with a
+            spacing and that in pixels over all.
         usual_spread_px: The reference's median spread, in pixels of the network's input; None
             where the network gives none. Heatmaps several times as wide are counted under
             ``two_peaked`` (:mod:`mahtrt.measure.wide_heatmaps`).
@@ -184,8 +186,8 @@ class AccuracyRecord:
     """An engine against the reference, and both against annotations.
 
     Displacements are in pixels of the network's input; errors against annotations (MRE, SDR) in
-    pixels of the image or mm. Intervals are 95% paired bootstrap intervals over images, None with
-    fewer than two of them.
+    pixels of the image or mm. Intervals are of 95%, over images, None with fewer than eight of
+    them (:mod:`mahtrt.measure.bootstrap`, for the SDR :mod:`mahtrt.measure.proportions`).
 
     Attributes:
         images: Number of images that were compared.

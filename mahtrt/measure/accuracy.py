@@ -14,7 +14,7 @@ of the ISBI 2015 challenge). The build gate and the bench share this file. Pure 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 from mahtrt.bundle.records import AccuracyRecord, LandmarkRecord, TwoPeakedRecord
 from mahtrt.measure.bootstrap import Bootstrap
 from mahtrt.measure.displacement import compare_points, nearest_rank, radial_error
+from mahtrt.measure.proportions import change_percent
 from mahtrt.measure.wide_heatmaps import Widths, compare_widths
 
 SDR_THRESHOLDS_MM = (2.0, 2.5, 3.0, 4.0)
+_ROUNDING = 1e-9  # of a length: far more than float64 loses, and nothing that anyone measures
 LISTED_POINTS = 20  # of those with a wide heatmap, in a report
 
 Floats = NDArray[np.float64]
@@ -111,7 +113,12 @@ def measure(
 
 def success_rates(errors_mm: Floats) -> dict[str, float]:
     """Percent of the radial errors that are at most 2, 2.5, 3 and 4 mm, by distance as text."""
-    return {f"{t:g}": float(100.0 * np.mean(errors_mm <= t)) for t in SDR_THRESHOLDS_MM}
+    return {f"{t:g}": float(100.0 * np.mean(_is_within(errors_mm, t))) for t in SDR_THRESHOLDS_MM}
+
+
+def _is_within(errors_mm: Floats, threshold_mm: float) -> NDArray[np.bool_]:
+    """Which errors are at most the threshold, where rounding decides nothing."""
+    return np.asarray(errors_mm <= threshold_mm * (1 + _ROUNDING), bool)
 
 
 def _with_widths(
@@ -190,22 +197,26 @@ def _with_errors(
     moved_mm = _moved_mm(candidate, reference, spacing)
     if moved_mm.size:
         fields["mean_mm"], fields["max_mm"] = float(moved_mm.mean()), float(moved_mm.max())
-    rows = list(found.per_landmark)
-    for unit, scale in (("px", None), ("mm", spacing)):  # what is known in mm wins
-        ours = radial_error(candidate.image_px, truth, scale)  # (N, K)
-        theirs = radial_error(reference.image_px, truth, scale)
-        if np.isnan(ours).all():
-            continue
-        fields |= _mean_errors(ours, theirs, unit, bootstrap)
-        rows = [
-            _with_error(row, ours[:, k : k + 1], theirs[:, k : k + 1], unit, bootstrap)
-            for k, row in enumerate(rows)
-        ]
-        if unit == "mm":
-            fields |= _rates(ours, theirs, bootstrap)
+    pairs: dict[str, tuple[Floats, Floats]] = {
+        unit: (
+            radial_error(candidate.image_px, truth, scale),
+            radial_error(reference.image_px, truth, scale),
+        )
+        for unit, scale in (("px", None), ("mm", spacing))
+    }
+    for unit, (ours, theirs) in pairs.items():
+        if not np.isnan(ours).all():
+            fields |= _mean_errors(ours, theirs, unit, bootstrap)
+            fields |= _rates(ours, theirs) if unit == "mm" else {}
+    rows = tuple(
+        _with_error(
+            row, {unit: (o[:, [k]], t[:, [k]]) for unit, (o, t) in pairs.items()}, bootstrap
+        )
+        for k, row in enumerate(found.per_landmark)
+    )
     changes = [r.mre_change_percent for r in rows if r.mre_change_percent is not None]
     fields["worst_mre_change_percent"] = max(changes, default=None)
-    return replace(found, per_landmark=tuple(rows), **fields)
+    return replace(found, per_landmark=rows, **fields)
 
 
 def _mean_errors(ours: Floats, theirs: Floats, unit: str, bootstrap: Bootstrap) -> dict[str, Any]:
@@ -220,19 +231,28 @@ def _mean_errors(ours: Floats, theirs: Floats, unit: str, bootstrap: Bootstrap) 
 
 
 def _with_error(
-    row: LandmarkRecord, ours: Floats, theirs: Floats, unit: str, bootstrap: Bootstrap
+    row: LandmarkRecord, pairs: Mapping[str, tuple[Floats, Floats]], bootstrap: Bootstrap
 ) -> LandmarkRecord:
-    """Add one landmark's errors (N, 1) in one unit."""
-    mean, reference_mean = _mean(ours), _mean(theirs)
-    if mean is None or reference_mean is None:
-        return row
-    fields = {
-        f"mre_{unit}": mean,
-        f"reference_mre_{unit}": reference_mean,
-        "mre_change_percent": _growth_percent(mean, reference_mean),
-        "mre_change_percent_interval": bootstrap.growth_percent(ours, theirs),
-    }
-    return replace(row, **fields)  # type: ignore[arg-type]
+    """Add one landmark's errors (N, 1) of engine and reference, by unit.
+
+    Its growth is that in mm where every annotated image has a spacing. Else images without one
+    would not count, so that the worse of mm over some images and px over all is taken.
+    """
+    fields: dict[str, Any] = {}
+    grown, behind = None, None
+    for unit, (ours, theirs) in pairs.items():
+        mean, reference_mean = _mean(ours), _mean(theirs)
+        if mean is None or reference_mean is None:
+            continue
+        fields |= {f"mre_{unit}": mean, f"reference_mre_{unit}": reference_mean}
+        percent = _growth_percent(mean, reference_mean)
+        is_all = np.array_equal(np.isnan(ours), np.isnan(pairs["px"][0]))
+        if is_all or grown is None or (percent is not None and percent > grown):
+            grown, behind = percent, (ours, theirs)
+    if behind is not None:
+        fields["mre_change_percent"] = grown
+        fields["mre_change_percent_interval"] = bootstrap.growth_percent(*behind)
+    return replace(row, **fields)
 
 
 def _growth_percent(mean: float, reference_mean: float) -> float | None:
@@ -243,13 +263,13 @@ def _growth_percent(mean: float, reference_mean: float) -> float | None:
     return 100 * (mean / reference_mean - 1)
 
 
-def _rates(ours: Floats, theirs: Floats, bootstrap: Bootstrap) -> dict[str, Any]:
+def _rates(ours: Floats, theirs: Floats) -> dict[str, Any]:
     """SDR of errors in mm (N, K), and its change."""
     known = ~np.isnan(ours)
     rates, reference_rates = success_rates(ours[known]), success_rates(theirs[known])
     intervals = {
-        f"{t:g}": bootstrap.change(
-            *(np.where(known, 100.0 * (errors <= t), np.nan) for errors in (ours, theirs))
+        f"{t:g}": change_percent(
+            *(np.where(known, _is_within(errors, t), np.nan) for errors in (ours, theirs))
         )
         for t in SDR_THRESHOLDS_MM
     }
@@ -266,9 +286,8 @@ def _moved_mm(
 ) -> Floats:
     """Displacement in mm of the images whose spacing is known, (n, K); needs no annotation."""
     known = np.isfinite(spacing_mm).all(axis=1)
-    mm_per_px = np.asarray(spacing_mm, np.float64)[known][:, None, ::-1]  # as (x, y)
     return compare_points(
-        candidate.image_px[known] * mm_per_px, reference.image_px[known] * mm_per_px
+        candidate.image_px[known], reference.image_px[known], spacing_mm[known][:, None, ::-1]
     )
 
 

@@ -8,11 +8,15 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 
 
-def compare_points(candidate: Floats, reference: Floats) -> NDArray[np.float64]:
-    """Euclidean distance of corresponding points, in the unit of the points.
+def compare_points(
+    candidate: Floats, reference: Floats, scale: Floats | float = 1.0
+) -> NDArray[np.float64]:
+    """Euclidean distance of corresponding points, in the unit of the points times the scale.
 
     Args:
         candidate, reference: (N, K, 2), in the same frame.
+        scale: Lengths of a unit along x and y, (N, 1, 2). Differences are scaled, not points, so
+            that 20 pixels of 0.1 mm are 2 mm wherever they lie.
 
     Returns:
         (N, K); infinite where either point is not finite, so that no average hides it.
@@ -25,7 +29,7 @@ def compare_points(candidate: Floats, reference: Floats) -> NDArray[np.float64]:
         raise ValueError(f"points: got {ours.shape} and {theirs.shape}; expected (N, K, 2) twice")
     finite = np.all(np.isfinite(ours) & np.isfinite(theirs), axis=2)  # (N, K)
     both = finite[:, :, np.newaxis]
-    difference = np.where(both, ours, 0.0) - np.where(both, theirs, 0.0)
+    difference = (np.where(both, ours, 0.0) - np.where(both, theirs, 0.0)) * scale
     return np.where(finite, np.hypot(difference[..., 0], difference[..., 1]), np.inf)
 
 
@@ -50,7 +54,7 @@ def radial_error(
         known &= np.all(np.isfinite(spacing), axis=1)[:, None]
         scale = np.nan_to_num(spacing)[:, None, ::-1]  # (row, column) -> (x, y)
     truth = np.where(known[:, :, None], truth, 0.0)
-    distance = compare_points(np.asarray(points_px, np.float64) * scale, truth * scale)
+    distance = compare_points(points_px, truth, scale)
     return np.where(known, distance, np.nan)
 
 
