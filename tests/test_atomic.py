@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mahtrt.atomic import atomic_path, naming_full_disk, write_text_atomic
+from mahtrt.atomic import atomic_path, naming_place, write_text_atomic
 from mahtrt.errors import BuildError
 
 
@@ -58,7 +58,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_errors_about_other_files_pass_through(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), naming_full_disk(tmp_path / "a"):
+    with pytest.raises(PermissionError), naming_place(tmp_path / "a"):
         raise PermissionError(errno.EACCES, "not allowed", "/elsewhere/calibration.png")
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a"):
         (tmp_path / "none").read_text()

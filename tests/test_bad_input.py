@@ -26,6 +26,7 @@ import mahtrt
 from mahtrt.build import judge as judge_module
 from mahtrt.data.phantom import make_phantom
 from mahtrt.errors import ImageError, InputError
+from mahtrt.runtime.overlay import write_overlay
 from mahtrt.verbs.console import StageDisplay
 
 pytestmark = pytest.mark.slow
@@ -505,11 +506,11 @@ def test_an_interrupted_build_leaves_the_bundle_that_was_there(
 def test_interrupted_predict(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
 
-    def draw(place: Path, *_: object) -> None:
+    def draw(place: Path, *rest: Any) -> None:
         drawn.append(place)
         if len(drawn) == 2:
             raise KeyboardInterrupt
-        place.write_bytes(b"picture")
+        write_overlay(place, *rest)
 
     monkeypatch.setattr("mahtrt.runtime.predict.write_overlay", draw)
     check_interrupted(run(*world.predict(world.picture("a.png"), world.picture("b.png"))))

@@ -80,7 +80,8 @@ def test_the_runtime_needs_no_torch_and_no_onnx() -> None:
 DEPLOYMENT_CORE = {
     "mahtrt",
     *(f"mahtrt.{name}" for name in ("build", "export", "models")),
-    *(f"mahtrt.{name}" for name in ("atomic", "cuda", "digest", "errors", "interrupt", "machine")),
+    *(f"mahtrt.{name}" for name in ("atomic", "cuda", "destination", "digest", "errors", "files")),
+    *(f"mahtrt.{name}" for name in ("interrupt", "machine", "scratch")),
     *(f"mahtrt.{name}" for name in ("schema", "spec")),
     *("mahtrt.data", "mahtrt.data.area_mean", "mahtrt.data.preprocess"),
     *("mahtrt.bundle", "mahtrt.bundle.bundle", "mahtrt.bundle.manifest"),

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from mahtrt import files
 from mahtrt.benchmarks.compare import Contender
 from mahtrt.benchmarks.golden import GoldenImages, RecordedLandmarks
 from mahtrt.build.engines import BuiltEngine, compile_engines
@@ -155,7 +156,7 @@ def _graph(bundle: Bundle, target: Target, precision: str) -> GraphRecord | None
 
 def _copied(bundle: Bundle, graph: GraphRecord, work: Workspace) -> Path:
     place = work.bundle / graph.file
-    place.write_bytes(bundle.file(graph.file).read_bytes())
+    files.copy(bundle.file(graph.file), place)
     return place
 
 
@@ -257,8 +258,8 @@ def _write(
     with write_bundle(options.place) as writer:
         writer.take(bundle, [graph.file for graph in old.graphs])
         for source in sorted(p for p in (work.bundle / "engines").rglob("*") if p.is_file()):
-            source.replace(writer.place(source.relative_to(work.bundle).as_posix()))
-        writer.place("report.json").write_text(report_text(judged), encoding="utf-8")
+            files.rename(source, writer.place(source.relative_to(work.bundle).as_posix()))
+        files.write_text(writer.place("report.json"), report_text(judged))
         vectors = read_golden(bundle)
         golden = write_golden(writer, old.golden.reference, vectors) if old.golden else None
         manifest = writer.finish(

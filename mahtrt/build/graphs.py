@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mahtrt import files
 from mahtrt.bundle.origin import CalibrationRecord
 from mahtrt.data.subset import NetworkTensors, spread_out
 from mahtrt.precision.float_graph import float_graph
@@ -71,7 +72,7 @@ def make_graphs(
     if any(kind.declares == "fp16" for kind in kinds):
         _check_fp16(request, images, progress)
     export = work.bundle / Fp32().file_name
-    export.write_bytes(request.graph.path.read_bytes())
+    files.copy(request.graph.path, export)
     models: dict[GraphKind, Path] = {Fp32(): export}
     for kind in kinds:
         if not isinstance(kind, Fp32 | Int8):
@@ -159,7 +160,7 @@ def _record(calib: NetworkTensors, found: Calibrated) -> CalibrationRecord:
 def _calibration_documents(folder: Path, found: Calibrated) -> Iterator[Path]:
     texts = {"ranges.json": found.ranges.to_json(), "plan.json": found.plan.to_json()}
     for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        files.write_text(folder / name, text)
         yield folder / name
 
 
@@ -171,13 +172,13 @@ def _planning_documents(folder: Path, planned: Planned) -> Iterator[Path]:
     save_sensitivity(sensitivity, folder / "sensitivity.json")
     write_picture(folder / "sensitivity.png", sensitivity)
     text = json.dumps(planned.result.to_dict(), indent=1)
-    (folder / "planning.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "plan.json").write_text(planned.result.plan.to_json(), encoding="utf-8")
+    files.write_text(folder / "planning.json", text + "\n")
+    files.write_text(folder / "plan.json", planned.result.plan.to_json())
     for name in ("sensitivity.json", "sensitivity.png", "planning.json", "plan.json"):
         yield folder / name
 
 
 def _write(folder: Path, kind: GraphKind, proto: onnx.ModelProto) -> Path:
     place = folder / kind.file_name
-    place.write_bytes(proto.SerializeToString(deterministic=True))
+    files.write_bytes(place, proto.SerializeToString(deterministic=True))
     return place

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import mahtrt
+from mahtrt import files
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.build.engines import BuiltEngine
 from mahtrt.build.graphs import Graphs
@@ -65,9 +65,9 @@ def write_result(
     out = request.options.out
     with write_bundle(out) as writer:
         for source in sorted(p for p in work.bundle.rglob("*") if p.is_file()):
-            os.replace(source, writer.place(source.relative_to(work.bundle).as_posix()))
+            files.rename(source, writer.place(source.relative_to(work.bundle).as_posix()))
         golden = write_golden(writer, judged.reference, judged.golden) if judged.golden else None
-        writer.place("report.json").write_text(report_text(judged), encoding="utf-8")
+        files.write_text(writer.place("report.json"), report_text(judged))
         manifest = replace(_manifest(request, graphs, engines, judged, writer.root), golden=golden)
         manifest = writer.finish(manifest)
     notes = (*graphs.notes, *notes_of(engines))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mahtrt import files
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import ModelError
 from mahtrt.graph.graph_file import GraphFile
@@ -48,7 +49,7 @@ def open_stand_in(
 
         emulated = emulate_half(graph.proto, "bf16" if record.precision == "bf16" else "fp16")
         onnx_path = scratch / f"{record.name}.onnx"
-        onnx_path.write_bytes(emulated.SerializeToString())
+        files.write_bytes(onnx_path, emulated.SerializeToString())
     mode = OrtMode.LITERAL_INT8 if record.precision == "int8" else OrtMode.ENGINE
     try:
         opened = open_onnx(onnx_path, f"engine {record.name}", threads=threads, mode=mode)

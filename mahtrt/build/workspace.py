@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mahtrt.atomic import temporary_sibling
+from mahtrt import files
+from mahtrt.atomic import scratch_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,8 @@ def open_workspace(out: Path) -> Iterator[Workspace]:
     Raises:
         BuildError: The disk is full, or the place cannot be written.
     """
-    with temporary_sibling(out.resolve()) as root:
+    with scratch_beside(out.resolve()) as root:
         work = Workspace(root / "bundle", root / "scratch")
-        work.bundle.mkdir(parents=True)
-        work.scratch.mkdir()
+        for folder in (work.bundle, work.scratch):
+            files.make_folder(folder)
         yield work

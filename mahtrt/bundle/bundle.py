@@ -7,15 +7,12 @@ Opening one engine hashes only that engine's files; :func:`verify_bundle` hashes
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
-import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mahtrt.atomic import naming_full_disk, temporary_sibling
+from mahtrt import files
+from mahtrt.atomic import move_into_place, naming_place, scratch_beside
 from mahtrt.bundle.manifest import (
     MANIFEST_NAME,
     REBUILD,
@@ -29,6 +26,7 @@ from mahtrt.bundle.manifest import (
 )
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import DataError, IntegrityError, MahtrtError, UsageError
+from mahtrt.interrupt import interrupt_later
 from mahtrt.schema import read_json
 from mahtrt.spec import ModelSpec
 
@@ -109,7 +107,7 @@ class BundleWriter:
         """
         check_relative(relative, str(self.path))
         place = self.root / relative
-        place.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folders(place.parent)
         return place
 
     def take(self, bundle: Bundle, relatives: Iterable[str]) -> None:
@@ -121,7 +119,7 @@ class BundleWriter:
         wanted = tuple(relatives)
         bundle.check(wanted)
         for relative in wanted:
-            shutil.copyfile(bundle.file(relative), self.place(relative))
+            files.copy(bundle.file(relative), self.place(relative))
 
     def finish(self, manifest: Manifest) -> Manifest:
         """Digest every file, keep one of those that are equal, and write the manifest.
@@ -135,15 +133,15 @@ class BundleWriter:
         Raises:
             IntegrityError: It names a file that was not written, or contradicts itself.
         """
-        files = [
+        written = [
             FileRecord(relative, sha256_of_file(place), place.stat().st_size)
             for relative, place in _files_of(self.root)
             if relative != MANIFEST_NAME
         ]
-        manifest = self._without_copies(replace(manifest, files=tuple(files)))
+        manifest = self._without_copies(replace(manifest, files=tuple(written)))
         raw = text_of_manifest(manifest).encode()
         self.manifest = manifest_from_bytes(raw, str(self.path))  # what is written can be read
-        (self.root / MANIFEST_NAME).write_bytes(raw)
+        files.write_bytes(self.root / MANIFEST_NAME, raw)
         return self.manifest
 
     def _without_copies(self, manifest: Manifest) -> Manifest:
@@ -157,9 +155,9 @@ class BundleWriter:
             kept = first.setdefault(digests[path], path)
             if kept != path:
                 copies[path] = kept
-                (self.root / path).unlink()
-        files = tuple(record for record in manifest.files if record.path not in copies)
-        return replace(manifest.renamed(copies), files=files)
+                files.remove(self.root / path)
+        kept_files = tuple(record for record in manifest.files if record.path not in copies)
+        return replace(manifest.renamed(copies), files=kept_files)
 
 
 @contextlib.contextmanager
@@ -175,14 +173,15 @@ def write_bundle(path: Path) -> Iterator[BundleWriter]:
     """
     path = Path(path).resolve()
     check_replaceable(path)
-    with temporary_sibling(path) as root:
-        root.mkdir()
+    with scratch_beside(path) as folder:
+        root = folder / "bundle"
+        files.make_folder(root)
         writer = BundleWriter(root, path)
         yield writer
         assert writer.manifest is not None, "write_bundle ended without finish()"
         check_replaceable(path)
-        with naming_full_disk(path):
-            _move_into_place(root, path)
+        with naming_place(path), interrupt_later():
+            move_into_place(root, path)
 
 
 def check_replaceable(path: Path) -> None:
@@ -306,31 +305,3 @@ def _claims_to_be_bundle(path: Path) -> bool:
         return False
     schema = data.get("schema") if isinstance(data, dict) else None
     return str(schema).startswith(SCHEMA.partition("/")[0] + "/")
-
-
-def _move_into_place(root: Path, path: Path) -> None:
-    """Rename ``root`` to ``path``; a bundle that was there ends up at ``root`` instead."""
-    if not path.exists() or not any(path.iterdir()):
-        os.replace(root, path)
-        return
-    if _exchange(root, path):
-        return
-    # Without an exchange in the kernel there is a moment with no bundle, never with half of one.
-    old = root.with_name(root.name + ".old")
-    os.replace(path, old)
-    try:
-        os.replace(root, path)
-    except BaseException:
-        os.replace(old, path)
-        raise
-    os.replace(old, root)
-
-
-def _exchange(first: Path, second: Path) -> bool:
-    """Swap two names in one step, where the system can (Linux)."""
-    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
-    if renameat2 is None:
-        return False
-    at_fdcwd, rename_exchange = -100, 2
-    names = (os.fsencode(first), os.fsencode(second))
-    return bool(renameat2(at_fdcwd, names[0], at_fdcwd, names[1], rename_exchange) == 0)

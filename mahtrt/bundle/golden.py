@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt import files
 from mahtrt.bundle import version1
 from mahtrt.bundle.bundle import Bundle, BundleWriter
 from mahtrt.bundle.manifest import GoldenImage, GoldenRecord
@@ -54,8 +55,9 @@ def write_golden(
     for i, vector in enumerate(vectors):
         image, points = f"{_FOLDER}/{i}.png", f"{_FOLDER}/{i}.f32"
         pixels = np.squeeze(vector.image, 2) if vector.image.shape[2:] == (1,) else vector.image
-        writer.place(image).write_bytes(_png(pixels))
-        writer.place(points).write_bytes(np.asarray(vector.points_px, _POINTS_DTYPE).tobytes())
+        files.write_bytes(writer.place(image), _png(pixels))
+        landmarks = np.asarray(vector.points_px, _POINTS_DTYPE).tobytes()
+        files.write_bytes(writer.place(points), landmarks)
         dtype: Any = pixels.dtype.name
         images.append(
             GoldenImage(vector.name, image, points, pixels.shape, dtype, vector.spacing_mm)

@@ -18,7 +18,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from torch import nn
 
-from mahtrt.atomic import atomic_path
+from mahtrt.atomic import write_bytes_atomic
+from mahtrt.destination import check_output
 from mahtrt.digest import sha256_of_bytes
 from mahtrt.errors import DataError, ModelError, UsageError
 from mahtrt.export.parity import ParityError, ParityTable, compare, onnx_outputs, reference_outputs
@@ -120,8 +121,7 @@ def export_onnx(
     done()
     _set_metadata(proto, PARITY_KEY, parity.to_dict())
     data = _to_bytes(proto)
-    with atomic_path(options.out) as sibling:
-        sibling.write_bytes(data)
+    write_bytes_atomic(options.out, data)
     done()
     return ExportResult(options.out, sha256_of_bytes(data), spec, parity, changes)
 
@@ -132,8 +132,7 @@ def _check_options(options: OnnxOptions, spec: ModelSpec) -> None:
         raise UsageError("opset", got=str(options.opset), expected=f"{OPSETS[0]} to {OPSETS[-1]}")
     if options.batch < 1:
         raise UsageError("batch", got=str(options.batch), expected="at least 1")
-    if options.out.is_dir():
-        raise UsageError(str(options.out), got="a directory", expected="a path for the ONNX file")
+    check_output(options.out)
     if not options.images:
         raise DataError(
             "images for parity", got="none", expected="at least one", fix="Give --data with images."

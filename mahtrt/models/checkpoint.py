@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from mahtrt.atomic import atomic_path
+from mahtrt.atomic import write_bytes_atomic
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import CheckpointError, some_of
 from mahtrt.spec import ModelSpec, spec_from_json
@@ -61,8 +61,7 @@ def save_checkpoint(
         name: (_halved(tensor) if half else tensor).contiguous() for name, tensor in state.items()
     }
     metadata = {**(notes or {}), SPEC_KEY: spec.to_json()}
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(_in_order(save(tensors, metadata=metadata)))
+    write_bytes_atomic(path, _in_order(save(tensors, metadata=metadata)))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from mahtrt.atomic import atomic_path
+from mahtrt.atomic import write_bytes_atomic
 from mahtrt.planning.matrix import BlockRow, Cell, Sensitivity
 
 _CELL = (62, 20)  # width, height
@@ -23,14 +24,14 @@ Colour = tuple[int, int, int]
 
 
 def write_picture(path: Path, sensitivity: Sensitivity) -> None:
-    """Draw a matrix into a picture file; the suffix of ``path`` gives its kind.
+    """Draw a matrix into a PNG file.
 
     Raises:
         BuildError: The place cannot be written.
     """
-    picture = draw_picture(sensitivity)
-    with atomic_path(path) as sibling:
-        picture.save(sibling)
+    content = io.BytesIO()
+    draw_picture(sensitivity).save(content, "png")
+    write_bytes_atomic(path, content.getbuffer())
 
 
 def draw_picture(sensitivity: Sensitivity) -> Image.Image:

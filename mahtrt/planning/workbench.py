@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from mahtrt import files
 from mahtrt.bundle.plan import Plan
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.sample import Dataset
@@ -25,6 +25,7 @@ from mahtrt.planning.evaluation import EvaluationImages
 from mahtrt.planning.gains import find_owners, time_by_block
 from mahtrt.planning.recipe import NetworkToPlan
 from mahtrt.precision.float_graph import float_graph
+from mahtrt.scratch import temporary_folder
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend, EngineToOpen
 from mahtrt.targets.graph_kinds import FloatType, GraphKind
@@ -119,7 +120,8 @@ class TargetBench:
             from mahtrt.precision.half import check_half
 
             check_half(self.graph, self._images.tensors[:_FINITE_IMAGES], self._options.threads)
-        self._folder = tempfile.TemporaryDirectory(prefix="mahtrt-plan-")
+        self._files = ExitStack()
+        self._folder = self._files.enter_context(temporary_folder())
 
     @property
     def float_precision(self) -> FloatType:
@@ -169,14 +171,14 @@ class TargetBench:
         engine = self._engines.pop(plan.int8_nodes, None)
         if engine is not None:
             engine.backend.close()
-            shutil.rmtree(engine.folder, ignore_errors=True)
+            files.remove_tree(engine.folder)
 
     def close(self) -> None:
         """Close all engines and remove their files."""
         for engine in self._engines.values():
             engine.backend.close()
         self._engines.clear()
-        self._folder.cleanup()
+        self._files.close()
 
     def __enter__(self) -> TargetBench:
         return self
@@ -195,7 +197,7 @@ class TargetBench:
             )
             self._reference = self._find(engine)
             engine.backend.close()
-            shutil.rmtree(engine.folder, ignore_errors=True)
+            files.remove_tree(engine.folder)
         return self._reference
 
     def _engine(self, plan: Plan) -> _Engine:
@@ -231,8 +233,8 @@ class TargetBench:
 
     def _new_folder(self) -> Path:
         self._built += 1
-        folder = Path(self._folder.name) / str(self._built)
-        folder.mkdir()
+        folder = self._folder / str(self._built)
+        files.make_folder(folder)
         return folder
 
     def _build(
@@ -268,7 +270,7 @@ class _Engine:
 
 def _write(model: onnx.ModelProto, path: Path) -> None:
     # The bytes that a build writes, so that it may find the engine in the cache.
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    files.write_bytes(path, model.SerializeToString(deterministic=True))
 
 
 def _call(engine: _Engine, tensors: Sequence[NDArray[np.float32]]) -> Callable[[], object]:

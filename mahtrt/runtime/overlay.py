@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mahtrt.atomic import atomic_path
+from mahtrt.atomic import write_bytes_atomic
 from mahtrt.runtime.landmarks import Landmarks
 
 MIN_LONG_SIDE_PX = 512
@@ -20,15 +21,22 @@ _MARK, _SPREAD, _TEXT, _OUTLINE = (255, 214, 10), (90, 200, 250), (255, 255, 255
 Box = tuple[float, float, float, float]
 
 
+class _NamedBytes(io.BytesIO):
+    """A file in memory, whose name tells Pillow which kind of picture to write."""
+
+    name: str
+
+
 def write_overlay(path: Path, image: NDArray[Any], landmarks: Landmarks) -> None:
     """Draw an overlay into a picture file; the suffix of ``path`` gives its kind.
 
     Raises:
         BuildError: The place cannot be written.
     """
-    picture = draw_overlay(image, landmarks)
-    with atomic_path(path) as sibling:
-        picture.save(sibling)
+    content = _NamedBytes()
+    content.name = path.name
+    draw_overlay(image, landmarks).save(content)
+    write_bytes_atomic(path, content.getbuffer())
 
 
 def draw_overlay(image: NDArray[Any], landmarks: Landmarks) -> Image.Image:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mahtrt.atomic import temporary_sibling
+from mahtrt.atomic import together
 from mahtrt.data.datasets import SPACING_FILE, check_spacing, read_spacing_file
 from mahtrt.data.images import read_image_and_spacing
 from mahtrt.errors import DataError, ImageError
@@ -94,7 +92,7 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
     pictures = _overlay_places(options.images, options.overlay)
     with (
         open_session(options.bundle, engine=options.engine, threads=options.threads) as session,
-        _pictures_together(options.overlay) as drawn,
+        together(),  # pictures appear all of them, or none after an error
     ):
         for done, (path, picture) in enumerate(zip(options.images, pictures, strict=True)):
             progress("predicting", done, len(options.images))
@@ -107,8 +105,8 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
                     raise
                 skipped.append(f"left out: {error}")
                 continue
-            if picture is not None and drawn is not None:
-                write_overlay(drawn / picture.name, image, found)
+            if picture is not None:
+                write_overlay(picture, image, found)
             extra = {"overlay": str(picture)} if picture else {}
             predictions.append(Prediction(str(path), found, extra))
         name, verdict = session.name, session.verdict
@@ -139,20 +137,6 @@ def _read_sidecars(images: Sequence[Path]) -> dict[Path, _Sidecar]:
     folders = dict.fromkeys(image.parent for image in images)
     found = (folder / SPACING_FILE for folder in folders)
     return {place.parent: read_spacing_file(place) for place in found if place.is_file()}
-
-
-@contextlib.contextmanager
-def _pictures_together(folder: Path | None) -> Iterator[Path | None]:
-    """A place for pictures, which reach ``folder`` all together or, after an error, not at all."""
-    if folder is None:
-        yield None
-        return
-    with temporary_sibling(folder) as place:
-        place.mkdir()
-        yield place
-        folder.mkdir(exist_ok=True)
-        for picture in place.iterdir():
-            os.replace(picture, folder / picture.name)
 
 
 def _overlay_places(images: Sequence[Path], folder: Path | None) -> list[Path | None]:

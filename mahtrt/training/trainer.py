@@ -6,6 +6,7 @@ not compete with training frameworks.
 
 from __future__ import annotations
 
+import io
 import math
 import signal
 from collections.abc import Callable
@@ -18,7 +19,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from mahtrt.atomic import atomic_path
+from mahtrt import files
+from mahtrt.atomic import write_bytes_atomic
 from mahtrt.data.datasets import is_phantom, open_dataset
 from mahtrt.data.preprocess import preprocess
 from mahtrt.data.sample import Dataset
@@ -97,7 +99,7 @@ def train(
     run.loop(first_step, progress)
     notes = {"mahtrt.training": repr(_described(options))}
     save_checkpoint(options.out, module.state_dict(), module.spec, half=options.half, notes=notes)
-    run.state_path.unlink(missing_ok=True)
+    files.remove(run.state_path)
     return module.spec
 
 
@@ -224,8 +226,9 @@ class _Run:
             "model": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        with atomic_path(self.state_path) as temporary:
-            torch.save(state, temporary)
+        content = io.BytesIO()
+        torch.save(state, content)
+        write_bytes_atomic(self.state_path, content.getbuffer())
 
     def restore(self) -> int:
         """Load the state of an interrupted run; the step to go on with."""

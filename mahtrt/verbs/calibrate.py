@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from mahtrt.atomic import write_text_atomic
+from mahtrt.atomic import together, write_text_atomic
 from mahtrt.errors import UsageError
 from mahtrt.progress import StageProgress, silent
 from mahtrt.verbs.command import DATA, MEASURING, OUTPUT, PLAN, argument, as_command, option
@@ -141,14 +141,14 @@ def _write(out: Path, found: Calibrated, sensitivity: Sensitivity | None) -> tup
     from mahtrt.planning.matrix import save_sensitivity
     from mahtrt.planning.picture import write_picture
 
-    out.mkdir(parents=True, exist_ok=True)
-    save_plan(found.plan, out / "plan.json")
-    write_text_atomic(out / "ranges.json", found.ranges.to_json())
-    write_text_atomic(out / "card.json", json.dumps(found.to_dict(), indent=1) + "\n")
-    if sensitivity is None:
-        return "plan.json", "ranges.json", "card.json"
-    save_sensitivity(sensitivity, out / "sensitivity.json")
-    write_picture(out / "sensitivity.png", sensitivity)
+    with together():
+        save_plan(found.plan, out / "plan.json")
+        write_text_atomic(out / "ranges.json", found.ranges.to_json())
+        write_text_atomic(out / "card.json", json.dumps(found.to_dict(), indent=1) + "\n")
+        if sensitivity is None:
+            return "plan.json", "ranges.json", "card.json"
+        save_sensitivity(sensitivity, out / "sensitivity.json")
+        write_picture(out / "sensitivity.png", sensitivity)
     return "plan.json", "ranges.json", "card.json", "sensitivity.json", "sensitivity.png"
 
 

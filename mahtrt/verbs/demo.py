@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mahtrt
-from mahtrt.atomic import atomic_path, write_text_atomic
+from mahtrt.atomic import write_bytes_atomic, write_text_atomic
 from mahtrt.errors import UsageError, require
 from mahtrt.progress import StageProgress, silent
 from mahtrt.verbs.command import OUTPUT, as_command, option
@@ -108,8 +109,9 @@ def _write_images(folder: Path, progress: StageProgress) -> tuple[Path, ...]:
     for index, sample in enumerate(dataset):
         progress("making phantoms", index, len(dataset))
         place = folder / f"phantom-{index}.png"
-        with atomic_path(place) as sibling:
-            Image.fromarray(sample.image).save(sibling)
+        content = io.BytesIO()
+        Image.fromarray(sample.image).save(content, "png")
+        write_bytes_atomic(place, content.getbuffer())
         places.append(place)
         assert sample.spacing_mm is not None
         spacing[place.name] = list(sample.spacing_mm)

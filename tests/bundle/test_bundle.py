@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tiny_network as tiny
 
-import mahtrt.bundle.bundle as bundle_module
+from mahtrt import files
 from mahtrt.bundle.bundle import Bundle, check_replaceable, read_bundle, verify_bundle, write_bundle
 from mahtrt.bundle.golden import read_golden
 from mahtrt.bundle.manifest import EngineRecord, GraphRecord, Manifest, text_of_manifest
@@ -236,7 +236,7 @@ def test_an_interrupted_write_keeps_the_old_bundle(tmp_path: Path) -> None:
 @pytest.mark.parametrize("swap", [True, False], ids=["exchange", "two renames"])
 def test_a_bundle_is_replaced(tmp_path: Path, swap: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not swap:
-        monkeypatch.setattr(bundle_module, "_exchange", lambda first, second: False)
+        monkeypatch.setattr(files, "exchange", lambda first, second: False)
     path = tmp_path / "a.mahtrt"
     write_small(path, "old")
     write_small(path, "new")
@@ -249,7 +249,7 @@ def test_a_failed_swap_puts_the_old_bundle_back(
 ) -> None:
     path = tmp_path / "a.mahtrt"
     write_small(path, "old")
-    monkeypatch.setattr(bundle_module, "_exchange", lambda first, second: False)
+    monkeypatch.setattr(files, "exchange", lambda first, second: False)
     real = os.replace
 
     def fail_on_new(source: Path, target: Path) -> None:

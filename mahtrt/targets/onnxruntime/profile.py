@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mahtrt.errors import require
+from mahtrt.scratch import temporary_folder
 from mahtrt.targets.backend import Tensor
 from mahtrt.targets.layers import RUNS, WARM_UP, Layer, undisturbed
 from mahtrt.targets.onnxruntime.run import open_onnx
@@ -27,11 +27,11 @@ def profile(onnx_path: Path, tensor: Tensor, threads: int | None = None) -> list
         MissingComponentError: ONNX Runtime or the onnx package is not installed.
     """
     onnx: Any = require("onnx", extra="export", needed_for="layer times of onnxruntime")
-    with tempfile.TemporaryDirectory(prefix="mahtrt-") as folder:
-        optimised = Path(folder) / "optimised.onnx"  # says how the layers hang together
+    with temporary_folder() as folder:
+        optimised = folder / "optimised.onnx"  # says how the layers hang together
         settings = {
             "enable_profiling": True,
-            "profile_file_prefix": str(Path(folder) / "profile"),
+            "profile_file_prefix": str(folder / "profile"),
             "optimized_model_filepath": str(optimised),
         }
         session = open_onnx(onnx_path, str(onnx_path), threads=threads, settings=settings)

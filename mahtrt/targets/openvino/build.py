@@ -26,7 +26,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mahtrt.atomic import naming_full_disk
+from mahtrt import files
+from mahtrt.atomic import naming_place
 from mahtrt.bundle.records import DeviceRecord
 from mahtrt.errors import BuildError
 from mahtrt.machine import usable_cores
@@ -139,7 +140,7 @@ def _save_blob(compiled: Any, onnx: Path, blob: Path) -> dict[str, Path]:
     """Write what OpenVINO compiled, unless it is too large to pay; its role and place."""
     if onnx.stat().st_size > MAX_BLOB_BYTES:  # the blob is about as large
         return {}
-    with naming_full_disk(blob):
-        blob.parent.mkdir(parents=True, exist_ok=True)
-        blob.write_bytes(compiled.export_model().getbuffer())
+    with naming_place(blob):
+        files.make_folders(blob.parent)
+        files.write_bytes(blob, compiled.export_model().getbuffer())
     return {"blob": blob}

@@ -7,14 +7,14 @@ engine of the same ONNX, options, versions and device taken from the cache inste
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mahtrt.atomic import temporary_sibling
+from mahtrt import files
+from mahtrt.atomic import scratch_beside
 from mahtrt.bundle.records import BuildFacts, BuildRecord, DeviceRecord, EngineKey, TensorRecord
 from mahtrt.cuda import probe_cuda
 from mahtrt.digest import sha256_of_file
@@ -166,20 +166,19 @@ def _built(
     """Build, move the files into place, and keep a copy in the cache."""
     tell = shown_progress(progress, _earlier(job, cache))
     started = time.monotonic()
-    with temporary_sibling(job.out_dir / "build") as scratch:
-        scratch.mkdir()
+    with scratch_beside(job.out_dir / "build") as scratch:
         request = _request(job, cache, scratch)
         result = run_child(
             request, str(job.onnx), job.flavour.title, tell, timeout_s=job.options.timeout_s
         )
         _check_result(job, result)
-        files = {role: scratch / place.name for role, place in job.places.items()}
-        files = {role: place for role, place in files.items() if place.is_file()}
-        digests = {role: sha256_of_file(place) for role, place in files.items()}
+        made = {role: scratch / place.name for role, place in job.places.items()}
+        made = {role: place for role, place in made.items() if place.is_file()}
+        digests = {role: sha256_of_file(place) for role, place in made.items()}
         if digests.get("plan") != result["plan_sha256"]:
             raise BuildError(str(job.onnx), got="an engine that changed on the way to the disk")
-        for role, place in files.items():
-            os.replace(place, job.places[role])
+        for role, place in made.items():
+            files.rename(place, job.places[role])
     seconds = round(time.monotonic() - started, 3)
     entry = CachedEngine(job.key, digests, seconds, _facts(result))
     if cache is not None:

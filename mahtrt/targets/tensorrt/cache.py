@@ -19,13 +19,13 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mahtrt.atomic import atomic_path, write_text_atomic
+from mahtrt import files
+from mahtrt.atomic import atomic_path, write_bytes_atomic, write_text_atomic
 from mahtrt.bundle.records import KEY_SCHEMA, BuildFacts, EngineKey
 from mahtrt.cache import ENVIRONMENT, cache_folder
 from mahtrt.digest import sha256_of_file
@@ -87,9 +87,8 @@ class EngineCache:
 
     def __init__(self, folder: Path, limit_bytes: int = LIMIT_BYTES) -> None:
         self.folder, self.limit_bytes = folder, limit_bytes
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in ("engines", "files", "timing"):
-            (folder / name).mkdir(exist_ok=True, mode=0o700)
+            files.make_folders(folder / name, mode=0o700)
         if not os.access(folder / "files", os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied", str(folder / "files"))
 
@@ -129,13 +128,13 @@ class EngineCache:
                 outcome = "gone"
             except IntegrityError:
                 outcome = "damaged"
-                self._file_place(digest).unlink(missing_ok=True)
+                files.remove(self._file_place(digest))
         if outcome != "taken":
             for role in entry.files:
-                places[role].unlink(missing_ok=True)
+                files.remove(places[role])
         return outcome
 
-    def store(self, entry: CachedEngine, files: Mapping[str, Path]) -> None:
+    def store(self, entry: CachedEngine, places: Mapping[str, Path]) -> None:
         """Keep an engine, and let the oldest go where there are too many.
 
         Raises:
@@ -146,7 +145,7 @@ class EngineCache:
             place = self._file_place(digest)
             if not place.is_file():
                 with atomic_path(place) as sibling:
-                    shutil.copyfile(files[role], sibling)
+                    files.copy(places[role], sibling)
         text = json.dumps(plain(entry), indent=2) + "\n"
         write_text_atomic(self._entry_place(entry.key), text)
         self._evict(keep=set(entry.files.values()))
@@ -181,7 +180,7 @@ class EngineCache:
 
     def _copy_checked(self, digest: str, place: Path) -> None:
         source = self._file_place(digest)
-        shutil.copyfile(source, place)
+        files.copy(source, place)
         if sha256_of_file(place) != digest:
             raise IntegrityError(str(source), got="another SHA-256", expected=digest)
         with contextlib.suppress(OSError):  # a read-only cache is a cache still
@@ -195,9 +194,9 @@ class EngineCache:
                 total += place.stat().st_size
                 if total > self.limit_bytes and place.name not in keep:
                     total -= place.stat().st_size
-                    place.unlink()
+                    files.remove(place)
         for place in sorted((self.folder / "engines").glob("[!.]*"), key=_age)[LIMIT_ENTRIES:]:
-            place.unlink(missing_ok=True)
+            files.remove(place)
 
 
 def _age(place: Path) -> float:
@@ -246,5 +245,4 @@ def write_timing_cache(place: Path, data: bytes) -> None:
     Raises:
         BuildError: The disk is full, or the place cannot be written.
     """
-    with atomic_path(place) as sibling:
-        sibling.write_bytes(hashlib.sha256(data).digest() + data)
+    write_bytes_atomic(place, hashlib.sha256(data).digest() + data)

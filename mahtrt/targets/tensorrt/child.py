@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mahtrt import files
 from mahtrt.errors import MahtrtError
 from mahtrt.schema import check_schema, dataclass_from, read_json
 from mahtrt.targets.tensorrt import soft_argmax
@@ -222,8 +223,7 @@ def _save_timing_cache(config: Any, request: Request) -> None:
 def _write(engine: Any, path: Path) -> str:
     """Write the engine; returns its SHA-256. The parent gave a temporary name and renames it."""
     data = memoryview(engine)
-    with path.open("wb") as file:
-        file.write(data)
+    files.write_bytes(path, data)
     return hashlib.sha256(data).hexdigest()
 
 
@@ -233,7 +233,7 @@ def _inspect(trt: Any, log: Any, serialized: Any, path: Path) -> None:
     if engine is not None:
         inspector = engine.create_engine_inspector()
         text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
-        path.write_text(text, encoding="utf-8")
+        files.write_text(path, text)
 
 
 def _io_tensor(tensor: Any) -> dict[str, Any]:

@@ -9,16 +9,16 @@ import queue
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from mahtrt import errors
+from mahtrt import errors, files
 from mahtrt.errors import BuildError, MahtrtError
 from mahtrt.interrupt import interrupt_later
+from mahtrt.scratch import temporary_folder
 from mahtrt.targets.tensorrt.child import GRACE_S, Request
 
 CHILD = (sys.executable, "-P", "-m", "mahtrt.targets.tensorrt.child")
@@ -53,9 +53,9 @@ def run_child(
         MahtrtError: What the child raised.
         KeyboardInterrupt: As it came; the child is gone then.
     """
-    with tempfile.TemporaryDirectory(prefix="mahtrt-") as scratch, _log_file(scratch) as log:
-        place = Path(scratch) / "request.json"
-        place.write_text(request.to_json(), encoding="utf-8")
+    with temporary_folder() as scratch, _log_file(scratch) as log:
+        place = scratch / "request.json"
+        files.write_text(place, request.to_json())
         with _started([*(command or CHILD), str(place)], log) as process:
             result = _listen(process, title, tell, timeout_s)
             process.wait()
@@ -179,8 +179,10 @@ def _error_class(name: str) -> type[MahtrtError]:
 
 
 @contextlib.contextmanager
-def _log_file(folder: str) -> Iterator[IO[bytes]]:
-    with (Path(folder) / "stderr").open("w+b") as log:
+def _log_file(folder: Path) -> Iterator[IO[bytes]]:
+    place = folder / "stderr"
+    files.write_bytes(place, b"")
+    with place.open("r+b") as log:
         yield log
 
 

@@ -14,6 +14,7 @@ import tiny_network as tiny
 from cpus import Cpu
 
 import mahtrt.targets.openvino.run as ov_runtime
+from mahtrt import files
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import BuildError
 from mahtrt.targets.backend import EngineToOpen
@@ -25,11 +26,11 @@ ONE_THREAD, TRIAL = EngineOptions(threads=1), EngineOptions(trial=True)
 
 
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Path, data: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+    def fail(path: Path, data: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     path = tiny.save(tiny.make_model(), tmp_path)
-    monkeypatch.setattr(Path, "write_bytes", fail)
+    monkeypatch.setattr(files, "write_bytes", fail)
     with pytest.raises(BuildError, match="full disk"):
         ov_builder.build_engine(path, "fp32", tmp_path / "out", ONE_THREAD)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mahtrt import files
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import require
 
@@ -57,5 +58,6 @@ def write_fused(onnx_path: Path, place: Path) -> Path:
     require("onnxscript", extra="export", needed_for="fuse_soft_argmax")
     from mahtrt.targets.tensorrt.soft_argmax.fuse import fuse_soft_argmax
 
-    onnx.save(fuse_soft_argmax(onnx.load(onnx_path)), place)
+    fused = fuse_soft_argmax(onnx.load(onnx_path))
+    files.write_bytes(place, fused.SerializeToString(deterministic=True))
     return place
