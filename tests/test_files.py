@@ -31,17 +31,14 @@ def changes(tree: ast.AST) -> Iterator[int]:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
         owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
         opened = name == "open" or (isinstance(node.func, ast.Name) and node.func.id == "open")
-        modes = [a.value for a in (*node.args, *(k.value for k in node.keywords)) if is_text(a)]
+        given = (*node.args, *(keyword.value for keyword in node.keywords))
+        modes = [str(each.value) for each in given if isinstance(each, ast.Constant)]
         if (
             (name in METHODS and owner != "files")
             or name in FUNCTIONS.get(owner, set())
             or (opened and any(set(mode) & set("wax") and len(mode) < 4 for mode in modes))
         ):
             yield node.lineno
-
-
-def is_text(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def test_files_are_changed_in_one_place() -> None:
