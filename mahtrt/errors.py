@@ -20,8 +20,12 @@ A message is one line: ``subject: got …; expected …. fix``. Ctrl-C ends a co
 from __future__ import annotations
 
 import importlib
+import reprlib
 from collections.abc import Sequence
 from types import ModuleType
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
 
 class MahtrtError(Exception):
@@ -101,6 +105,12 @@ class MissingComponentError(MahtrtError):
     """A package, device or CPU feature that is needed is not there."""
 
     exit_code = 6
+
+
+def shown(value: object, most: int = 80) -> str:
+    """A value for a message: as Python writes it, cut where it is long."""
+    text = _SHORT.repr(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def some_of(items: Sequence[str], most: int = 3) -> str:

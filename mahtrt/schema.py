@@ -1,26 +1,51 @@
-"""Plain data to frozen dataclasses and back: how every JSON or TOML of mahtrt is read.
+"""Plain data to frozen dataclasses and back: what every JSON or TOML of mahtrt is read into.
 
 A dataclass's annotations are its schema. Reading refuses unknown fields, missing fields and wrong
-types, and names the field. Each artefact also says which version wrote it (``name/N``).
+types, and names the field. Every type is bounded: a number is finite and an integer fits into 64
+bits, a text has no control characters, texts and lists have a largest length; :class:`Between`
+narrows a number further. Each artefact also says which version wrote it (``name/N``).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
+import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Annotated, Any, Literal, TypeVar
 
-from mahtrt.errors import IntegrityError, MahtrtError, SpecError
+from mahtrt.errors import IntegrityError, MahtrtError, SpecError, shown, some_of
 
 T = TypeVar("T")
 
+_NULL_IS_INFINITE = "null where not finite"
 # A number that is measured: JSON has null for one that is not finite, which reads as infinity.
-Measured = Annotated[float, "null where not finite"]
+Measured = Annotated[float, _NULL_IS_INFINITE]
+
+MOST_CHARACTERS = 65_536
+MOST_ITEMS = 1_000_000
+_INT64 = range(-(2**63), 2**63)
+# What would act on a terminal, forge a line of a log, turn text around, or is half a character.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Between:
+    """Bounds of a number, as metadata of ``Annotated``; both belong to the range."""
+
+    least: float
+    most: float
+
+
+# How many there are of something.
+Count = Annotated[int, Between(0, 2**53)]
+# Images per inference.
+Batch = Annotated[int, Between(1, 65_536)]
+# Rows or columns of an image.
+Pixels = Annotated[int, Between(1, 65_536)]
 
 
 @functools.cache
@@ -28,51 +53,25 @@ def _type_hints(cls: Any) -> dict[str, Any]:
     return typing.get_type_hints(cls, include_extras=True)
 
 
-def read_json(
-    text: str | bytes, where: str, what: str, *, error: type[MahtrtError] = SpecError, fix: str = ""
-) -> Any:
-    """The value of a JSON text: every JSON that mahtrt writes is parsed here.
-
-    Args:
-        text: The text, in UTF-8 where it is bytes.
-        where: Where the text came from, for messages.
-        what: What it should hold, for messages.
-        error: What to raise.
-        fix: What the user can do, for messages.
-
-    Raises:
-        MahtrtError: ``error``, for text that is not JSON or nested too deep, for NaN and infinity,
-            and for tables that name a field twice.
-    """
-    try:
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_table)
-    except (ValueError, RecursionError) as cause:  # bad UTF-8 is a ValueError too
-        got = f"text that is not JSON ({cause})"
-        raise error(where, got=got, expected=what, fix=fix) from cause
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name}, which JSON does not have")
-
-
-def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in table if names.count(name) > 1)
-        raise ValueError(f"field {repeated!r} twice")
-    return table
-
-
 def plain(value: Any) -> Any:
-    """Dataclasses, tuples and mappings as JSON has them; a number that is not finite is null."""
+    """Dataclasses, tuples and mappings as JSON has them, so that they can be read again.
+
+    A number that is not finite is null, and control characters of a text are written out.
+    """
     if dataclasses.is_dataclass(value):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {plain(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
+    if isinstance(value, str):
+        return visible(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def visible(text: str) -> str:
+    """A text whose control characters are written out, as ``\\x1b``."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def check_schema(got: str, known: str, where: str) -> None:
@@ -87,12 +86,11 @@ def check_schema(got: str, known: str, where: str) -> None:
         IntegrityError: Another name, or a newer number.
     """
     name, _, number = known.partition("/")
-    got_name, _, got_number = got.partition("/")
-    if got_name == name and got_number.isdecimal() and 1 <= int(got_number) <= int(number):
+    if got in {f"{name}/{i}" for i in range(1, int(number) + 1)}:
         return
     raise IntegrityError(
         where,
-        got=f"schema {got!r}",
+        got=f"schema {shown(got)}",
         expected=f"{name}/1 to {known}" if int(number) > 1 else known,
         fix="Upgrade mahtrt, or make the artefact again with this version.",
     )
@@ -119,7 +117,7 @@ def dataclass_from(
     if unknown:
         raise error(
             where,
-            got=f"unknown field {', '.join(map(repr, unknown))}",
+            got=f"unknown field {some_of(list(map(shown, unknown)))}",
             expected=f"fields {', '.join(fields)}",
             fix="Remove it or correct its name.",
         )
@@ -144,14 +142,14 @@ def _convert(hint: Any, value: Any, where: str, error: type[MahtrtError]) -> Any
     """``value`` as the type ``hint``, or an error that names the field."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
-        return value
+        return _convert_free(value, where, error)
     if origin is Annotated:
-        return math.inf if value is None else _convert(args[0], value, where, error)
+        return _convert_annotated(hint, value, where, error)
     if dataclasses.is_dataclass(hint):
         return dataclass_from(typing.cast(type, hint), value, where, error=error)
     if origin is Literal:
         if value not in args:
-            raise error(where, got=repr(value), expected=f"one of {', '.join(map(str, args))}")
+            raise error(where, got=shown(value), expected=f"one of {', '.join(map(str, args))}")
         return value
     if origin in (typing.Union, types.UnionType):
         kind = next(a for a in args if a is not type(None))
@@ -159,13 +157,23 @@ def _convert(hint: Any, value: Any, where: str, error: type[MahtrtError]) -> Any
     if origin is tuple:
         return _convert_tuple(args, value, where, error)
     if origin is not None:  # Mapping[str, V]
-        if not isinstance(value, Mapping):
-            raise error(where, got=repr(value), expected="a table")
-        return {k: _convert(args[1], v, f"{where}.{k}", error) for k, v in value.items()}
+        return _convert_table(args[1], value, where, error)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(_checked(value, where, error))
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise error(where, got=repr(value), expected=f"a value of type {hint.__name__}")
+        raise error(where, got=shown(value), expected=f"a value of type {hint.__name__}")
+    return _checked(value, where, error)
+
+
+def _convert_annotated(hint: Any, value: Any, where: str, error: type[MahtrtError]) -> Any:
+    kind, *metadata = typing.get_args(hint)
+    if value is None and _NULL_IS_INFINITE in metadata:
+        return math.inf
+    value = _convert(kind, value, where, error)
+    for bounds in metadata:
+        if isinstance(bounds, Between) and not bounds.least <= value <= bounds.most:
+            expected = f"a number from {bounds.least} to {bounds.most}"
+            raise error(where, got=shown(value), expected=expected)
     return value
 
 
@@ -173,11 +181,57 @@ def _convert_tuple(
     args: tuple[Any, ...], value: Any, where: str, error: type[MahtrtError]
 ) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
-        raise error(where, got=repr(value), expected="a list")
+        raise error(where, got=shown(value), expected="a list")
     if args[-1] is not Ellipsis and len(value) != len(args):
         raise error(where, got=f"{len(value)} values", expected=f"{len(args)} values")
+    _check_length(value, where, error)
     kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
     return tuple(
         _convert(kind, item, f"{where}[{i}]", error)
         for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
     )
+
+
+def _convert_table(kind: Any, value: Any, where: str, error: type[MahtrtError]) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise error(where, got=shown(value), expected="a table")
+    _check_length(value, where, error)
+    for key in value:
+        if not isinstance(key, str):
+            raise error(where, got=f"the name {shown(key)}", expected="names that are text")
+        _checked(key, where, error)
+    return {k: _convert(kind, item, f"{where}.{k}", error) for k, item in value.items()}
+
+
+def _convert_free(value: Any, where: str, error: type[MahtrtError]) -> Any:
+    """Data of any form, as JSON has them: only their leaves are judged."""
+    if isinstance(value, Mapping):
+        return _convert_table(Any, value, where, error)
+    if isinstance(value, (list, tuple)):
+        _check_length(value, where, error)
+        return type(value)(
+            [_convert_free(item, f"{where}[{i}]", error) for i, item in enumerate(value)]
+        )
+    if value is not None and not isinstance(value, (bool, int, float, str)):
+        raise error(where, got=shown(value), expected="a value that JSON has")
+    return _checked(value, where, error)
+
+
+def _checked(value: Any, where: str, error: type[MahtrtError]) -> Any:
+    """A leaf within the bounds of its type."""
+    if isinstance(value, str):
+        if len(value) > MOST_CHARACTERS:
+            expected = f"at most {MOST_CHARACTERS}"
+            raise error(where, got=f"{len(value)} characters", expected=expected)
+        if _CONTROL.search(value):
+            raise error(where, got=shown(value), expected="text without control characters")
+    elif isinstance(value, int) and value not in _INT64:
+        raise error(where, got=f"a number of {value.bit_length()} bits", expected="at most 64")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise error(where, got=shown(value), expected="a finite number")
+    return value
+
+
+def _check_length(value: Sized, where: str, error: type[MahtrtError]) -> None:
+    if len(value) > MOST_ITEMS:
+        raise error(where, got=f"{len(value)} values", expected=f"at most {MOST_ITEMS}")

@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +21,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mahtrt.errors import SpecError
-from mahtrt.schema import check_schema, dataclass_from, read_json
+from mahtrt.parsing import BY_HAND, read_json, read_toml
+from mahtrt.reading import Wanted, read_regular
+from mahtrt.schema import Pixels, check_schema, dataclass_from
 
 SCHEMA = "mahtrt.spec/1"
 
@@ -49,7 +50,7 @@ class InputSpec:
         pad_value: Intensity in [0, 1] of what letterboxing adds.
     """
 
-    size: tuple[int, int]
+    size: tuple[Pixels, Pixels]
     name: str = "image"
     channels: int = 3
     color_order: ColorOrder = "rgb"
@@ -89,7 +90,7 @@ class DecodeSpec:
 
     method: DecodeMethod = "soft_argmax"
     temperature: float = 0.05
-    heatmap_size: tuple[int, int] | None = None
+    heatmap_size: tuple[Pixels, Pixels] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +173,10 @@ def load_spec(path: Path) -> ModelSpec:
     Raises:
         SpecError: The file cannot be read, or does not hold a spec.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = None if path.suffix == ".json" else tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        raise SpecError(str(path), got=str(error), expected="a spec as TOML or JSON") from error
-    where = str(path)
-    return spec_from_json(text, where=where) if data is None else spec_from_dict(data, where=where)
+    wanted, where = Wanted("a spec as TOML or JSON", SpecError), str(path)
+    raw = read_regular(path, wanted, BY_HAND.most_bytes)
+    read = read_json if path.suffix == ".json" else read_toml
+    return spec_from_dict(read(raw, where, wanted.expected), where=where)
 
 
 def _check_values(spec: ModelSpec, where: str) -> None:
@@ -186,8 +184,6 @@ def _check_values(spec: ModelSpec, where: str) -> None:
         raise SpecError(f"{where}: {name}", got=repr(got), expected=expected)
 
     image = spec.input
-    if min(image.size) < 1:
-        refuse("input.size", image.size, "height and width of at least 1")
     if image.channels not in (1, 3):
         refuse("input.channels", image.channels, "1 or 3")
     if (image.color_order == "gray") != (image.channels == 1):
@@ -195,8 +191,6 @@ def _check_values(spec: ModelSpec, where: str) -> None:
     for name, values in (("input.mean", image.mean), ("input.std", image.std)):
         if len(values) != image.channels:
             refuse(name, values, f"{image.channels} value(s), one per channel")
-        if not all(map(math.isfinite, values)):
-            refuse(name, values, "finite numbers")
     if min(image.std) <= 0:
         refuse("input.std", image.std, "values above 0")
     if not 0 <= image.pad_value <= 1:
@@ -206,8 +200,8 @@ def _check_values(spec: ModelSpec, where: str) -> None:
     names = [output.name for output in spec.outputs]
     if len(set(names)) != len(names):
         refuse("outputs", names, "names that differ")
-    if not 0 < spec.decode.temperature < math.inf:
-        refuse("decode.temperature", spec.decode.temperature, "a finite value above 0")
+    if spec.decode.temperature <= 0:
+        refuse("decode.temperature", spec.decode.temperature, "a value above 0")
     if spec.decode.method == "soft_argmax" and not (
         spec.output("heatmaps") or spec.output("landmarks")
     ):

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1] / "mahtrt"
 GROUND = (
     *("destination", "files", "scratch"),
     *("errors", "spec", "schema", "atomic", "digest", "interrupt", "machine"),
-    *("cuda", "cache", "progress", "reading"),
+    *("cuda", "cache", "progress", "parsing", "reading"),
 )
 LAYERS = (
     *("ground", "data", "bundle", "measure", "targets", "runtime", "graph", "precision"),

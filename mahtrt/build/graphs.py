@@ -13,7 +13,7 @@ from mahtrt.bundle.origin import CalibrationRecord
 from mahtrt.data.subset import NetworkTensors, spread_out
 from mahtrt.precision.float_graph import float_graph
 from mahtrt.progress import StageProgress
-from mahtrt.schema import dataclass_from
+from mahtrt.schema import dataclass_from, plain
 from mahtrt.targets.graph_kinds import Fp32, GraphKind, Int8
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _record(calib: NetworkTensors, found: Calibrated) -> CalibrationRecord:
         "images_digest": calib.images_digest,
         **found.to_dict(),
     }
-    return dataclass_from(CalibrationRecord, facts, "calibration")
+    return dataclass_from(CalibrationRecord, plain(facts), "calibration")
 
 
 def _calibration_documents(folder: Path, found: Calibrated) -> Iterator[Path]:

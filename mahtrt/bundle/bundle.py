@@ -27,7 +27,7 @@ from mahtrt.bundle.manifest import (
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import DataError, IntegrityError, MahtrtError, UsageError
 from mahtrt.interrupt import interrupt_later
-from mahtrt.schema import read_json
+from mahtrt.parsing import read_json
 from mahtrt.spec import ModelSpec
 
 

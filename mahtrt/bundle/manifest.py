@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
 
 from mahtrt.bundle import version1
 from mahtrt.bundle.origin import CalibrationRecord, ProvenanceRecord, SourceRecord
@@ -28,7 +28,8 @@ from mahtrt.bundle.records import (
 )
 from mahtrt.errors import IntegrityError, SpecError
 from mahtrt.machine import Machine
-from mahtrt.schema import check_schema, dataclass_from, plain, read_json
+from mahtrt.parsing import first_repeat, read_json
+from mahtrt.schema import Batch, Between, Count, Pixels, check_schema, dataclass_from, plain
 from mahtrt.spec import ModelSpec, spec_from_dict
 
 SCHEMA = "mahtrt.bundle/2"
@@ -45,7 +46,7 @@ class FileRecord:
 
     path: str
     sha256: str
-    size: int
+    size: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,9 @@ class GraphRecord:
     name: str
     file: str
     precision: Precision
-    batch: int = 1
-    opset: int | None = None
-    weight_bits: int | None = None
+    batch: Batch = 1
+    opset: Count | None = None
+    weight_bits: Annotated[int, Between(1, 64)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class EngineRecord:
     target: str
     precision: Precision
     files: Mapping[str, str]
-    batch: int = 1
+    batch: Batch = 1
     device: DeviceRecord = field(default_factory=DeviceRecord)
     versions: Mapping[str, str] = field(default_factory=dict)
     verdict: VerdictRecord | None = None
@@ -118,7 +119,7 @@ class GoldenImage:
     name: str
     image: str
     points: str
-    shape: tuple[int, ...]
+    shape: tuple[Pixels, ...]
     dtype: Literal["uint8", "uint16"]
     spacing_mm: tuple[float, float] | None = None
 
@@ -265,7 +266,7 @@ def check_manifest(manifest: Manifest, where: str) -> None:
     graphs = [graph.name for graph in manifest.graphs]
     files = [record.path for record in manifest.files]
     for what, names in (("engine", engines), ("graph", graphs), ("file", files)):
-        repeated = next((name for name in names if names.count(name) > 1), None)
+        repeated = first_repeat(names)
         if repeated is not None:
             raise IntegrityError(where, got=f"{what} {repeated} twice", expected="it once")
 

@@ -16,7 +16,9 @@ from typing import Any, Literal
 
 from mahtrt.atomic import write_text_atomic
 from mahtrt.errors import SpecError
-from mahtrt.schema import check_schema, dataclass_from, read_json
+from mahtrt.parsing import first_repeat, read_json, read_json_file
+from mahtrt.reading import Wanted
+from mahtrt.schema import check_schema, dataclass_from
 
 SCHEMA = "mahtrt.plan/1"
 PLAN_NAME = "plan.json"  # in a bundle
@@ -92,7 +94,15 @@ def plan_from_json(text: str, *, where: str = "plan") -> Plan:
         SpecError: Unknown or missing fields, wrong values, or a block named twice.
         IntegrityError: The schema is newer than this version reads.
     """
-    data = read_json(text, where, "a plan")
+    return _plan_from(read_json(text, where, "a plan"), where)
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a plan from a JSON file; raises as :func:`plan_from_json` does."""
+    return _plan_from(read_json_file(path, Wanted("a plan", SpecError)), str(path))
+
+
+def _plan_from(data: Any, where: str) -> Plan:
     if isinstance(data, Mapping):
         check_schema(str(data.get("schema", SCHEMA)), SCHEMA, where)
         if isinstance(data.get("blocks"), list):
@@ -101,15 +111,6 @@ def plan_from_json(text: str, *, where: str = "plan") -> Plan:
     _refuse_repeats([b.name for b in plan.blocks], f"{where}: blocks", "block")
     _refuse_repeats([n for b in plan.blocks for n in (*b.nodes, *b.float_nodes)], where, "node")
     return plan
-
-
-def load_plan(path: Path) -> Plan:
-    """Read a plan from a JSON file; raises as :func:`plan_from_json` does."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(str(path), got=str(error), expected="a plan") from error
-    return plan_from_json(text, where=str(path))
 
 
 def save_plan(plan: Plan, path: Path) -> None:
@@ -134,6 +135,6 @@ def _with_defaults(block: Any) -> Any:
 
 
 def _refuse_repeats(names: Sequence[str], where: str, what: str) -> None:
-    repeated = next((name for name in names if names.count(name) > 1), None)
+    repeated = first_repeat(names)
     if repeated is not None:
         raise SpecError(where, got=f"{what} {repeated!r} twice", expected=f"each {what} once")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from mahtrt.digest import sha256_of_bytes
-from mahtrt.schema import Measured, plain
+from mahtrt.schema import Between, Count, Measured, plain
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 Interval = tuple[float, float]
+Cpus = Annotated[int, Between(1, 65_536)]
 
 KEY_SCHEMA = "mahtrt.engine-key/1"
 
@@ -42,8 +43,8 @@ class DeviceRecord:
     platform: str = ""
     capabilities: tuple[str, ...] = ()
     inference_precision: str = ""
-    threads: int | None = None
-    cores: int | None = None
+    threads: Cpus | None = None
+    cores: Cpus | None = None
     tried_ms: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -69,8 +70,8 @@ class EngineKey:
     gpu: str
     compute_capabilities: tuple[str, ...]
     cuda_driver: str
-    workspace_mib: int | None
-    optimization_level: int | None
+    workspace_mib: Count | None
+    optimization_level: Count | None
     hardware_compatibility: str
     plugin_sha256: str = ""
     schema: str = KEY_SCHEMA
@@ -102,16 +103,16 @@ class BuildFacts:
         peak_memory_mib: Most memory the builder held; None where the system does not say.
     """
 
-    plan_bytes: int
+    plan_bytes: Count
     plan_sha256: str
     timing_cache: Literal["hit", "miss", "off"]
     parse_s: float
     build_s: float
     inputs: tuple[TensorRecord, ...]
     outputs: tuple[TensorRecord, ...]
-    layers: Mapping[str, int]
+    layers: Mapping[str, Count]
     warnings: tuple[str, ...]
-    peak_memory_mib: int | None
+    peak_memory_mib: Count | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +219,8 @@ class AccuracyRecord:
             points: negative is worse.
     """
 
-    images: int
-    non_finite_points: int
+    images: Count
+    non_finite_points: Count
     mean_px: Measured
     p99_px: Measured
     max_px: Measured
@@ -279,7 +280,7 @@ class LatencyRecord:
 
     p50_ms: float
     p90_ms: float
-    runs: int
+    runs: Count
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,8 @@ from mahtrt.data.file_dataset import Entry, FileDataset, Spacing, keep_readable,
 from mahtrt.data.readers import is_isbi_tree, read_coco, read_csv, read_folder, read_isbi
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import DataError, UsageError
+from mahtrt.parsing import DATA_SET, read_json_file
+from mahtrt.reading import Wanted
 
 SPACING_FILE = "spacing.json"
 _PHANTOM = re.compile(r"phantom(?::(\d+)(?:@(\d+))?)?")
@@ -83,10 +84,7 @@ def read_spacing_file(path: Path) -> tuple[Spacing | None, dict[str, Spacing]]:
         DataError: Unreadable, or not of this form.
     """
     form = '{"spacing_mm": 0.1, "images": {"name": 0.1}}, or [row, column] for a number'
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(str(path), got=str(error), expected=form) from error
+    document = read_json_file(path, Wanted(form, DataError), limits=DATA_SET)
     if not isinstance(document, Mapping) or set(document) - {"spacing_mm", "images"}:
         raise DataError(str(path), got="JSON of another form", expected=form)
     images = document.get("images", {})

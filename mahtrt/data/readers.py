@@ -7,7 +7,6 @@ from 0. No reader decodes an image.
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +18,8 @@ from numpy.typing import NDArray
 from mahtrt.data.file_dataset import Entry, natural_key
 from mahtrt.data.images import IMAGE_SUFFIXES
 from mahtrt.errors import DataError
+from mahtrt.parsing import DATA_SET, read_json_file
+from mahtrt.reading import Wanted
 
 ISBI_SPACING_MM = (0.1, 0.1)
 _ISBI_IMAGES, _ISBI_ANNOTATIONS = "RawImage", "AnnotationsByMD"
@@ -217,10 +218,7 @@ def _points_from_lines(path: Path) -> NDArray[np.float32]:
 
 
 def _coco_document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(str(path), got=f"no JSON ({error})", expected="COCO keypoints") from error
+    document = read_json_file(path, Wanted("COCO keypoints", DataError), limits=DATA_SET)
     lists = ("images", "annotations")
     if not isinstance(document, dict) or any(
         not isinstance(document.get(key), list)

@@ -25,6 +25,7 @@ from mahtrt.errors import DataError, ModelError, UsageError
 from mahtrt.export.parity import ParityError, ParityTable, compare, onnx_outputs, reference_outputs
 from mahtrt.export.passes.pipeline import export_passes, optimizations_applied, run_passes
 from mahtrt.export.tracing import OPSETS, check_size, check_weights, trace
+from mahtrt.schema import plain
 from mahtrt.spec import ModelSpec
 
 SPEC_KEY, SOURCE_KEY, PARITY_KEY = "mahtrt.spec", "mahtrt.source", "mahtrt.parity"
@@ -174,7 +175,7 @@ def _check_graph(data: bytes, spec: ModelSpec) -> None:
 def _set_metadata(proto: onnx.ModelProto, key: str, value: Mapping[str, Any]) -> None:
     entry = proto.metadata_props.add()
     entry.key = key
-    entry.value = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    entry.value = json.dumps(plain(value), sort_keys=True, separators=(",", ":"))
 
 
 def _to_bytes(proto: onnx.ModelProto) -> bytes:

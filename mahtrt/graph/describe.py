@@ -27,7 +27,7 @@ from mahtrt.graph.layer_precision import (
     stored_weights,
     type_of,
 )
-from mahtrt.schema import read_json
+from mahtrt.parsing import read_json
 
 # Metadata of an export or a build -> the field of the summary that holds it.
 RECORDS = {

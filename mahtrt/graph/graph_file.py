@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mahtrt.bundle.origin import ParityRecord, SourceRecord
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import ModelError, require
-from mahtrt.schema import dataclass_from, read_json
+from mahtrt.parsing import read_json
+from mahtrt.schema import dataclass_from
 from mahtrt.spec import ModelSpec, spec_from_json
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mahtrt.atomic import write_bytes_atomic
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import CheckpointError, some_of
+from mahtrt.parsing import read_json
 from mahtrt.spec import ModelSpec, spec_from_json
 
 SPEC_KEY = "mahtrt.spec"
@@ -121,7 +122,7 @@ def _in_order(file: bytes) -> bytes:
     a multiple of 8 bytes, then the tensors. The library writes metadata in a random order.
     """
     start = 8 + int.from_bytes(file[:8], "little")
-    header = json.loads(file[8:start])
+    header = read_json(file[8:start], "the checkpoint to write", "a header", error=CheckpointError)
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)

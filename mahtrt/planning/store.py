@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 
 from mahtrt.atomic import write_text_atomic
 from mahtrt.errors import MahtrtError
-from mahtrt.schema import plain, read_json
+from mahtrt.parsing import read_json_file
+from mahtrt.reading import Wanted
+from mahtrt.schema import plain
 
 _FOLDER = "sensitivity"
+_WANTED = Wanted("landmarks that were measured")
 _VERSION = 1  # of the way of measuring: raised when old files must not be used
 
 
@@ -53,7 +56,7 @@ class LandmarkStore:
             return None
         try:
             place = self._place(key)
-            data = read_json(place.read_bytes(), str(place), "landmarks")
+            data = read_json_file(place, _WANTED)
             points = np.array(data["points_px"], np.float64)
             spread = np.array(data["spread_px"], np.float64)  # null becomes NaN
         except (OSError, MahtrtError, ValueError, KeyError, TypeError):

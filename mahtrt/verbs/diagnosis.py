@@ -8,7 +8,6 @@ the process.
 from __future__ import annotations
 
 import importlib
-import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -20,6 +19,7 @@ from packaging.version import Version
 
 from mahtrt.cuda import NEED_GPU, CudaProbe, probe_cuda
 from mahtrt.machine import ISA_LIMIT, Machine, describe_machine, isa_limit, package_version
+from mahtrt.parsing import read_toml
 from mahtrt.targets.cpu import weight_bits_here
 from mahtrt.targets.table import all_targets
 from mahtrt.targets.target import Host, has_module
@@ -187,7 +187,7 @@ def requirements() -> dict[str, list[Requirement]]:
         distribution = metadata.distribution("mahtrt")
         texts, extras = distribution.requires or [], distribution.metadata.get_all("Provides-Extra")
     except metadata.PackageNotFoundError:  # run from its folder
-        project = tomllib.loads(_PYPROJECT.read_text(encoding="utf-8"))["project"]
+        project = read_toml(_PYPROJECT.read_bytes(), str(_PYPROJECT), "a project")["project"]
         extras = list(project["optional-dependencies"])
         texts = [*project["dependencies"]]
         for extra in extras:

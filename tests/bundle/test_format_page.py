@@ -23,6 +23,7 @@ from mahtrt.bundle.golden import read_golden
 from mahtrt.bundle.manifest import Manifest
 from mahtrt.bundle.plan import Plan
 from mahtrt.data.preprocess import PREPROCESS_VERSION, preprocess
+from mahtrt.schema import Between
 from mahtrt.spec import InputSpec
 
 PAGE = (Path(__file__).parents[2] / "docs/bundle-format.md").read_text(encoding="utf-8")
@@ -50,8 +51,9 @@ def json_type(hint: Any) -> str:
         return f"[{name}](#{name.lower()})"
     if origin is Literal:
         return "string"
-    if origin is Annotated:  # a measured number
-        return f"{json_type(args[0])} or null"
+    if origin is Annotated:  # a number within bounds, or one that was measured
+        bounded = any(isinstance(each, Between) for each in args[1:])
+        return json_type(args[0]) + ("" if bounded else " or null")
     if origin in (typing.Union, types.UnionType):
         return f"{json_type(args[0])} or null"
     if origin is tuple:

@@ -209,5 +209,5 @@ def test_int8_where_there_are_no_weights_is_refused(model: onnx.ModelProto) -> N
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"plan\.json: got .*No such file"):
+    with pytest.raises(SpecError, match=r"plan\.json: got no such file"):
         load_plan(tmp_path / "plan.json")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mahtrt.errors import require
+from mahtrt.errors import ModelError, require
+from mahtrt.parsing import DATA_SET, read_json_file
+from mahtrt.reading import Wanted
 from mahtrt.scratch import temporary_folder
 from mahtrt.targets.backend import Tensor
 from mahtrt.targets.layers import RUNS, WARM_UP, Layer, undisturbed
@@ -38,7 +39,9 @@ def profile(onnx_path: Path, tensor: Tensor, threads: int | None = None) -> list
         feed = {session.get_inputs()[0].name: tensor}
         for _ in range(WARM_UP + RUNS):
             session.run(None, feed)
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        events = read_json_file(
+            Path(session.end_profiling()), Wanted("a profile", ModelError), limits=DATA_SET
+        )
         nodes = list(onnx.load(optimised, load_external_data=False).graph.node)
     times = _times(events)
     readers: dict[str, list[str]] = {}

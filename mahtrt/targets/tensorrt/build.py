@@ -19,7 +19,7 @@ from mahtrt.bundle.records import BuildFacts, BuildRecord, DeviceRecord, EngineK
 from mahtrt.cuda import probe_cuda
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import BuildError, ModelError
-from mahtrt.schema import dataclass_from
+from mahtrt.schema import dataclass_from, plain
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions
 from mahtrt.targets.tensorrt import soft_argmax
@@ -240,7 +240,7 @@ def _facts(result: Mapping[str, Any]) -> BuildFacts:
     """What of the child's result the manifest and the cache keep."""
     facts = {name: value for name, value in result.items() if name != "status"}
     facts |= {"warnings": cleaned(result["warnings"])}
-    return dataclass_from(BuildFacts, facts, "the builder's result", error=BuildError)
+    return dataclass_from(BuildFacts, plain(facts), "the builder's result", error=BuildError)
 
 
 def _earlier(job: _Job, cache: EngineCache | None) -> dict[str, float]:

@@ -30,7 +30,9 @@ from mahtrt.bundle.records import KEY_SCHEMA, BuildFacts, EngineKey
 from mahtrt.cache import ENVIRONMENT, cache_folder
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import InputError, IntegrityError, MahtrtError
-from mahtrt.schema import check_schema, dataclass_from, plain, read_json
+from mahtrt.parsing import read_json_file
+from mahtrt.reading import Wanted
+from mahtrt.schema import check_schema, dataclass_from, plain
 
 ENTRY_SCHEMA = "mahtrt.cached-engine/1"
 # Some thirty FP32 engines of the largest network.
@@ -170,10 +172,10 @@ class EngineCache:
     def _read(self, place: Path) -> CachedEngine | None:
         """An entry; None where there is none, or none that this version reads."""
         try:
-            data = read_json(place.read_bytes(), str(place), "a cached engine")
+            data = read_json_file(place, Wanted("a cached engine"))
             check_schema(str(data.get("schema")), ENTRY_SCHEMA, str(place))
             entry = dataclass_from(CachedEngine, data, str(place))
-        except (OSError, AttributeError, MahtrtError):
+        except (AttributeError, MahtrtError):
             return None
         plain = all(re.fullmatch("[0-9a-f]{64}", digest) for digest in entry.files.values())
         return entry if plain and entry.key.schema == KEY_SCHEMA else None

@@ -26,7 +26,8 @@ from typing import Any
 
 from mahtrt import files
 from mahtrt.errors import MahtrtError
-from mahtrt.schema import check_schema, dataclass_from, read_json
+from mahtrt.parsing import read_json
+from mahtrt.schema import check_schema, dataclass_from
 from mahtrt.targets.tensorrt import soft_argmax
 from mahtrt.targets.tensorrt.cache import read_timing_cache, write_timing_cache
 from mahtrt.targets.tensorrt.flavours import find_flavour, load_flavour

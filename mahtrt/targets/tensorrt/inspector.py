@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mahtrt.errors import IntegrityError, SpecError
-from mahtrt.schema import read_json
+from mahtrt.parsing import read_json_file
+from mahtrt.reading import Wanted
 from mahtrt.targets.layers import UNKNOWN, EngineLayer, EngineLayers
 
 IO_KEYS = ("I/O Tensors", "Bindings")
@@ -42,15 +43,23 @@ def read_layers(place: Path) -> EngineLayers:
         IntegrityError: The file holds no JSON.
         SpecError: The document has no list of layers.
     """
-    data = read_json(place.read_bytes(), str(place), "an engine's layers", error=IntegrityError)
-    return read_inspector(data, str(place))
+    return read_inspector(read_document(place), str(place))
+
+
+def read_document(place: Path) -> Any:
+    """The engine inspector's JSON as it stands in a file.
+
+    Raises:
+        IntegrityError: The file holds no JSON.
+    """
+    return read_json_file(place, Wanted("an engine's layers", IntegrityError))
 
 
 def read_inspector(data: Any, where: str = "engine inspector") -> EngineLayers:
     """Read the engine inspector's JSON.
 
     Args:
-        data: What ``json.loads`` gave of it.
+        data: What :func:`read_document` gave.
         where: Where it stood, for messages.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import signal
@@ -18,6 +17,7 @@ from typing import IO, Any
 from mahtrt import errors, files
 from mahtrt.errors import BuildError, MahtrtError
 from mahtrt.interrupt import interrupt_later
+from mahtrt.parsing import read_json
 from mahtrt.scratch import temporary_folder
 from mahtrt.targets.tensorrt.child import GRACE_S, Request
 
@@ -138,7 +138,7 @@ def _listen(
             line = lines.get(timeout=_TICK_S / 4)
             if not line.endswith(b"\n"):  # the end, or a line that was cut short by it
                 return None
-            event = json.loads(line)
+            event = read_json(line, title, "a line of the builder", error=BuildError)
             if event.pop("event") == "result":
                 return dict(event)
             phase = str(event["text"])

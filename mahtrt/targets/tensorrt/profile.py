@@ -8,7 +8,6 @@ inspector gives for the layer, and the layers that read it follow from its tenso
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,6 +22,7 @@ from mahtrt.errors import MissingComponentError
 from mahtrt.targets.layers import RUNS, WARM_UP, Layer, layers_from_profile, undisturbed
 from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt.flavours import Flavour
+from mahtrt.targets.tensorrt.inspector import read_document
 from mahtrt.targets.tensorrt.run import TensorRtBackend
 
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
@@ -78,7 +78,7 @@ def layers_of_engine(
         for name, ms in run.items():
             found.setdefault(name, []).append(ms)
     times = {name: undisturbed(durations) for name, durations in found.items()}
-    data = json.loads(inspector.read_text(encoding="utf-8")) if inspector is not None else {}
+    data = read_document(inspector) if inspector is not None else {}
     return layers_with_origins(times, data)
 
 

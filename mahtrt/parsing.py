@@ -1,0 +1,175 @@
+"""Every JSON and TOML text that is read, within limits that hold before anything is built from it.
+
+A text of a few bytes can ask for a great deal: a bracket 200,000 times for more stack than there
+is, one number for a million digits, ``1e999`` for infinity. The limits are counted on the bytes,
+so they do not depend on how deep the interpreter's own parser dares to go.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mahtrt.errors import MahtrtError, SpecError
+from mahtrt.reading import Wanted, read_regular
+
+
+@dataclass(frozen=True, slots=True)
+class TextLimits:
+    """How much a JSON or TOML text may hold.
+
+    Attributes:
+        most_bytes: Size of the text in UTF-8.
+        values: Tables, lists and the commas between their items.
+        depth: Tables and lists within each other.
+        digits: Characters of one number.
+    """
+
+    most_bytes: int = 16 * 2**20
+    values: int = 10_000_000
+    depth: int = 64
+    digits: int = 64
+
+
+ARTEFACT = TextLimits()
+# The parser of TOML is slow, and what it reads was written by hand.
+BY_HAND = TextLimits(most_bytes=2**20)
+# Annotations of a whole data set: numbers by the million.
+DATA_SET = TextLimits(most_bytes=128 * 2**20)
+
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_HALF_CHARACTER = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]"
+)
+
+
+def read_json(
+    text: str | bytes,
+    where: str,
+    what: str,
+    *,
+    error: type[MahtrtError] = SpecError,
+    fix: str = "",
+    limits: TextLimits = ARTEFACT,
+) -> Any:
+    """The value of a JSON text: every JSON that mahtrt reads is parsed here.
+
+    Args:
+        text: The text, in UTF-8 where it is bytes.
+        where: Where the text came from, for messages.
+        what: What it should hold, for messages.
+        error: What to raise.
+        fix: What the user can do, for messages.
+        limits: How much the text may hold.
+
+    Raises:
+        MahtrtError: ``error``, for text that is not JSON or over a limit, for numbers that are not
+            finite, for half a character, and for tables that name a field twice.
+    """
+    try:
+        raw = text.encode() if isinstance(text, str) else text
+        _check_extent(raw, limits)
+        return json.loads(
+            raw.decode("utf-8-sig"),
+            parse_constant=_refuse_constant,
+            parse_float=lambda number: _finite(_short(number, limits)),
+            parse_int=lambda number: int(_short(number, limits)),
+            object_pairs_hook=_table,
+        )
+    except (ValueError, RecursionError) as cause:  # bad UTF-8 is a ValueError too
+        got = f"text that is not JSON ({cause})"
+        raise error(where, got=got, expected=what, fix=fix) from cause
+
+
+def read_json_file(path: Path, wanted: Wanted, *, limits: TextLimits = ARTEFACT) -> Any:
+    """The value of a JSON file; raises ``wanted.error`` as :func:`read_json` does."""
+    raw = read_regular(path, wanted, limits.most_bytes)
+    return read_json(
+        raw, str(path), wanted.expected, error=wanted.error, fix=wanted.fix, limits=limits
+    )
+
+
+def read_toml(text: str | bytes, where: str, what: str, *, limits: TextLimits = BY_HAND) -> Any:
+    """The table of a TOML text.
+
+    Raises:
+        SpecError: Text that is not TOML or over a limit, or a number that is not finite.
+    """
+    try:
+        raw = text.encode() if isinstance(text, str) else text
+        if len(raw) > limits.most_bytes:
+            raise ValueError(f"{len(raw)} bytes, of at most {limits.most_bytes}")
+        data = tomllib.loads(raw.decode("utf-8-sig"), parse_float=_finite)
+        _check_depth(data, limits)
+        return data
+    except (ValueError, RecursionError) as cause:
+        raise SpecError(where, got=f"text that is not TOML ({cause})", expected=what) from cause
+
+
+def first_repeat(names: Iterable[str]) -> str | None:
+    """The first name that was there before, None where each is there once."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
+def _check_extent(raw: bytes, limits: TextLimits) -> None:
+    """Refuse a JSON text over a limit, before anything is built from it."""
+    if len(raw) > limits.most_bytes:
+        raise ValueError(f"{len(raw)} bytes, of at most {limits.most_bytes}")
+    plain = raw.replace(b"\\\\", b"").replace(b'\\"', b"")  # every quote left is a string's end
+    outside = b"".join(plain.split(b'"')[::2])
+    values = sum(map(outside.count, (b",", b"[", b"{")))
+    if values > limits.values:
+        raise ValueError(f"{values} values, of at most {limits.values}")
+    if _HALF_CHARACTER.search(plain):
+        raise ValueError("half a character, as \\ud800 alone is")
+    nesting = outside.translate(_BRACKETS, _NO_BRACKETS)
+    for _ in range(limits.depth):  # each round takes the innermost level away
+        nesting = nesting.replace(b"[]", b"")
+    if b"[]" in nesting or nesting.count(b"[") > limits.depth:
+        raise ValueError(f"more than {limits.depth} tables and lists within each other")
+
+
+def _check_depth(value: Any, limits: TextLimits) -> None:
+    """Refuse nested tables and lists; without a call per level, as these may be too many."""
+    level = [value]
+    for _ in range(limits.depth + 1):
+        tables = [v for v in level if isinstance(v, (dict, list))]
+        level = [x for v in tables for x in (v.values() if isinstance(v, dict) else v)]
+    if level:
+        raise ValueError(f"more than {limits.depth} tables and lists within each other")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name}, which JSON does not have")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number}, which is not a finite number")
+    return value
+
+
+def _short(number: str, limits: TextLimits) -> str:
+    if len(number) > limits.digits:
+        raise ValueError(f"a number of {len(number)} digits, of at most {limits.digits}")
+    return number
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError(f"field {first_repeat(name for name, _ in pairs)!r} twice")
+    return table
