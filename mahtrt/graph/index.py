@@ -23,6 +23,14 @@ SCOPE_KEY = "mahtrt.scope"
 # Initializers up to this many elements keep their data for shape inference (Reshape targets,
 # Slice bounds); larger ones are weights, of which only the shape matters.
 _SHAPE_DATA_ELEMENTS = 1024
+# Attributes that give a Constant its numbers, and their type; a tensor has its own.
+_CONSTANT_FORMS: dict[str, type[np.generic] | None] = {
+    "value": None,
+    "value_float": np.float32,
+    "value_floats": np.float32,
+    "value_int": np.int64,
+    "value_ints": np.int64,
+}
 _QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul")
 
 
@@ -105,7 +113,9 @@ class GraphIndex:
         maker = self.maker(tensor)
         if maker is None or maker.op_type not in ("Constant", "Identity", "Transpose"):
             return False
-        return maker.op_type == "Constant" or self.is_constant(maker.input[0])
+        if maker.op_type == "Constant":
+            return any(a.name in _CONSTANT_FORMS for a in maker.attribute)
+        return self.is_constant(maker.input[0])
 
     def constant(self, tensor: str) -> NDArray[np.generic]:
         """The value of a tensor for which :meth:`is_constant` holds."""
@@ -114,7 +124,7 @@ class GraphIndex:
         maker = self.maker(tensor)
         assert maker is not None
         if maker.op_type == "Constant":
-            return numpy_helper.to_array(attribute(maker, "value"))
+            return _value_of(maker)
         value = self.constant(maker.input[0])
         return value if maker.op_type == "Identity" else value.transpose(attribute(maker, "perm"))
 
@@ -152,6 +162,13 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
     """The value of a node's attribute, or a default."""
     found = next((a for a in node.attribute if a.name == name), None)
     return default if found is None else onnx.helper.get_attribute_value(found)
+
+
+def _value_of(node: onnx.NodeProto) -> NDArray[np.generic]:
+    """The value of a Constant node, in whichever of its forms it is written."""
+    form = next(a.name for a in node.attribute if a.name in _CONSTANT_FORMS)
+    value, dtype = attribute(node, form), _CONSTANT_FORMS[form]
+    return numpy_helper.to_array(value) if dtype is None else np.array(value, dtype)
 
 
 def scope_of(node: onnx.NodeProto) -> str:

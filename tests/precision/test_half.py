@@ -240,3 +240,31 @@ def test_constants_that_lose_something_are_recorded() -> None:
     half = to_half(b.model({"y": b.conv(x, "last", 32, 32)}), "fp16")
     faint = record_of(half)["lossy_constants"]["faint"]
     assert (faint["vanishing"], faint["subnormal"], faint["lost_channels"]) == (1, 32, 1)
+
+
+@pytest.mark.parametrize(
+    ("form", "dtype"), [("value_float", "fp16"), ("value_floats", "fp16"), ("value_float", "bf16")]
+)
+def test_constants_in_every_form_become_half(form: str, dtype: Half) -> None:
+    value = 1.5 if form == "value_float" else [1.5]
+    weight = np.random.default_rng(0).normal(size=(16, 16, 3, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Constant", [], ["c"], **{form: value}),
+            helper.make_node("Constant", [], ["shape"], value_ints=[1, 1024]),
+            helper.make_node("Conv", ["x", "w"], ["before"], pads=[1, 1, 1, 1]),
+            helper.make_node("Mul", ["before", "c"], ["scaled"]),
+            helper.make_node("Conv", ["scaled", "w"], ["after"], pads=[1, 1, 1, 1]),
+            helper.make_node("Reshape", ["after", "shape"], ["out"]),
+        ],
+        "constants",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 16, 8, 8])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, 1024])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
+    half = to_half(model, dtype)
+    onnx.checker.check_model(half, full_check=True)
+    assert [tensor.data_type for tensor in half.graph.initializer] == [ELEMENT_TYPE[dtype]] * 2
+    assert strict_types(half)["scaled"] == ELEMENT_TYPE[dtype]
+    assert GraphIndex(half).constant("shape").tolist() == [1, 1024]

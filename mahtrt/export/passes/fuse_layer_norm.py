@@ -44,7 +44,8 @@ def _formula(square: str, divide: str) -> Any:
 
 def _is_layer_norm(context: Any, x: ir.Value, **matched: Any) -> bool:
     shape, eps = x.shape, constant_array(matched["epsilon"])
-    if shape is None or eps is None or eps.size != 1:
+    # An epsilon of more axes than x would give the result as many.
+    if shape is None or eps is None or eps.size != 1 or eps.ndim > len(shape):
         return False
     last = len(shape) - 1
     for name in ("axes", "variance_axes"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from graphs import apply, make_graph, op_counts, random_array
 from onnx import helper
 
@@ -63,6 +64,23 @@ def test_pad_and_resize_that_do_something_stay() -> None:
         nodes, {"one": pads, "size": np.array([1, 2, 9, 9], np.int64)}, shape=(1, 2, 4, 4)
     )
     assert apply(RemoveNoOpsPass(), model) == 0
+
+
+@pytest.mark.parametrize(("factor", "removed"), [(1.0, 1), (1.2, 0)])
+@pytest.mark.parametrize("opset", [10, 19])
+def test_a_resize_to_the_same_size_stays_where_it_samples_elsewhere(
+    factor: float, removed: int, opset: int
+) -> None:
+    factors = np.array([1.0, 1.0, factor, factor], np.float32)  # 4 times 1.2 is 4 pixels again
+    mode = {"mode": "linear"} if opset == 10 else {"mode": "linear", "nearest_mode": "floor"}
+    inputs = ["r", "factors"] if opset == 10 else ["r", "", "factors"]
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Resize", inputs, ["z"], **mode),
+        helper.make_node("Relu", ["z"], ["out"]),
+    ]
+    model = make_graph(nodes, {"factors": factors}, shape=(1, 2, 4, 4), opset=opset)
+    assert apply(RemoveNoOpsPass(), model) == removed
 
 
 def test_a_no_op_that_is_an_output_keeps_its_name() -> None:

@@ -14,7 +14,12 @@ N = 8
 
 
 def layer_norm(
-    *, square: str = "Mul", divide: str = "Div", axis: int = -1, width: int = N
+    *,
+    square: str = "Mul",
+    divide: str = "Div",
+    axis: int = -1,
+    width: int = N,
+    epsilon_shape: tuple[int, ...] = (),
 ) -> ir.Model:
     deviations = ["d", "d"] if square == "Mul" else ["d", "two"]
     normal = (
@@ -39,7 +44,7 @@ def layer_norm(
     constants: dict[str, Any] = {
         "axes": np.array([axis], np.int64),
         "two": np.float32(2.0),
-        "eps": np.float32(1e-3),
+        "eps": np.full(epsilon_shape, 1e-3, np.float32),
         "scale": random_array(1, width),
         "bias": random_array(2, width),
     }
@@ -63,3 +68,8 @@ def test_norm_over_another_axis_stays() -> None:
 
 def test_scale_that_is_no_vector_of_the_axis_stays() -> None:
     assert apply(FuseLayerNormPass(), layer_norm(width=1)) == 0
+
+
+@pytest.mark.parametrize(("shape", "fused"), [((1, 1, 1), 1), ((1, 1, 1, 1), 0)])
+def test_an_epsilon_that_adds_an_axis_stays(shape: tuple[int, ...], fused: int) -> None:
+    assert apply(FuseLayerNormPass(), layer_norm(epsilon_shape=shape)) == fused
