@@ -21,6 +21,7 @@ from mahtrt.benchmarks.options import TIMED_IMAGES, CompareOptions
 from mahtrt.benchmarks.report import SCOPES, BenchReport, Row, Scope
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.preprocess import Placement, preprocess
+from mahtrt.data.subset import spread_out
 from mahtrt.errors import DataError, ModelError
 from mahtrt.machine import describe_machine, load_average, package_versions
 from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
@@ -40,6 +41,8 @@ class Runner(Protocol):
 
     @property
     def spec(self) -> ModelSpec: ...
+    @property
+    def threads(self) -> int | None: ...
     def run(self, image: Image) -> Landmarks: ...
     def run_batch(self, images: Sequence[Image]) -> list[Landmarks]: ...
     def infer(self, tensor: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]: ...
@@ -104,6 +107,7 @@ def compare(
     spec = contenders[0].session.spec
     images, tell = _check(spec, dataset, options), progress or (lambda *_: None)
     load = load_average()
+    dataset = spread_out(dataset, images)  # the first of a sorted folder may all be one patient's
     accuracies, timed = _accuracy_pass(
         contenders, dataset, images, options.seed, lambda n: tell(n, images + options.rounds)
     )
@@ -123,7 +127,7 @@ def compare(
         ),
         rows=rows,
         latency_budget_ms=options.latency_budget_ms,
-        warnings=(*facts.warnings, *find_warnings(rows, threads=options.threads, load=load)),
+        warnings=(*facts.warnings, *find_warnings(rows, load=load)),
     )
 
 
@@ -294,6 +298,7 @@ def _rows(
                     backend=contender.backend,
                     precision=contender.precision,
                     batch=contender.batch,
+                    threads=contender.session.threads,
                     scope=scope,
                     timings=times,
                     accuracy=accuracy,

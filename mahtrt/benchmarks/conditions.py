@@ -41,7 +41,7 @@ def describe_conditions(
         "images": images,
         "timed_images": min(images, TIMED_IMAGES),
         "batch": batches[0] if len(batches) == 1 else batches,
-        "threads": options.threads or usable_cores(),
+        "threads": _common_threads(rows),
         "torch_threads": _torch_threads(),
         "rounds": rows[0].timings.runs if rows[0].timings else 0,
         "warmup_rounds": options.warmup,
@@ -54,14 +54,12 @@ def describe_conditions(
     }
 
 
-def find_warnings(rows: Sequence[Row], *, threads: int | None, load: Load | None) -> list[str]:
+def find_warnings(rows: Sequence[Row], *, load: Load | None) -> list[str]:
     """Reasons to read the rows with care, one sentence each."""
-    found, cores, torch_threads = [], usable_cores(), _torch_threads()
+    found, cores = [], usable_cores()
     if load and load[0] > BUSY_LOAD * cores:
         found.append(f"the machine was busy before the bench: load {load[0]} on {cores} cores")
-    has_torch = any(row.backend == "pytorch" for row in rows)
-    if has_torch and torch_threads not in (None, threads or cores):
-        found.append(f"PyTorch ran on {torch_threads} threads, the engines on {threads or cores}")
+    found += _uneven_threads(rows)
     if len({row.batch for row in rows}) > 1:
         found.append("batch sizes differ: compare images/s and ratios, not times per call")
     untimed = {row.name: row.stand_in for row in rows if row.stand_in and not row.is_reference}
@@ -79,6 +77,30 @@ def find_warnings(rows: Sequence[Row], *, threads: int | None, load: Load | None
     return found + [
         text if len(names) == len(timed) else f"{', '.join(names)}: {text}"
         for text, names in by_text.items()
+    ]
+
+
+def _common_threads(rows: Sequence[Row]) -> int | None:
+    """Threads of the engines, None where they differ or one does not say."""
+    counts = {row.threads for row in rows if not row.is_reference}
+    return counts.pop() if len(counts) == 1 else None
+
+
+def _uneven_threads(rows: Sequence[Row]) -> list[str]:
+    """Engines that ran on another number of threads than PyTorch."""
+    torch = {row.threads for row in rows if row.backend == "pytorch"} - {None}
+    others = {
+        row.name: row.threads
+        for row in rows
+        if row.backend != "pytorch" and row.threads is not None and row.threads not in torch
+    }
+    by_count: dict[int, list[str]] = {}
+    for name, count in others.items():
+        by_count.setdefault(count, []).append(name)
+    return [
+        f"PyTorch ran on {next(iter(torch))} threads, {', '.join(names)} on {count}"
+        for count, names in by_count.items()
+        if torch
     ]
 
 

@@ -40,6 +40,8 @@ class RecordedLandmarks:
     It takes part in a comparison like a session, but knows the golden images alone.
     """
 
+    threads = None  # nothing is computed
+
     def __init__(self, vectors: Sequence[GoldenVector], spec: ModelSpec) -> None:
         self.spec = spec
         self._vectors = tuple(vectors)

@@ -20,7 +20,7 @@ class CompareOptions(TimingOptions):
     """How open sessions are compared: timed as its base says, and judged.
 
     Attributes:
-        images: How many of the data set's images to use.
+        images: How many of the data set's images to use, evenly spread over it.
         latency_budget_ms: Limit of the default engine's end-to-end p99; None judges no latency.
         threads: Threads that the sessions were opened with; None is each runtime's default.
     """
@@ -42,7 +42,7 @@ class BenchOptions:
         points: Which annotated points of DATA are the network's landmarks.
         spacing_mm: Millimetres per image pixel of DATA.
         skip_bad: Leave unreadable images of DATA out.
-        images: How many of the images to use.
+        images: How many of the images to use, evenly spread over them.
         engines: Names or targets; None means all that this machine can open.
         batch: Only engines of this batch size.
         reference: Checkpoint of the PyTorch reference, where it is not found by itself.

@@ -33,6 +33,7 @@ class Row:
         speedup_vs_reference: Per image; None on the reference's own rows.
         speedup_vs_torch: The same when the reference is PyTorch, else None.
         timings: None for what was not timed.
+        threads: Threads of one inference; None where the runtime does not say, or a GPU computes.
         gate: What the accuracy gate says, None for the reference.
         stand_in: What was run instead of an engine that this machine cannot run; its accuracy is
             that of the graph, and it has no timings.
@@ -51,6 +52,7 @@ class Row:
     is_reference: bool = False
     is_default: bool = False
     stand_in: str = ""
+    threads: int | None = None
 
     @property
     def images_per_s(self) -> float | None:
@@ -80,6 +82,7 @@ class Row:
             "backend": self.backend,
             "precision": self.precision,
             "batch": self.batch,
+            "threads": self.threads,
             "scope": self.scope,
             "reference": self.is_reference,
             "default": self.is_default,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mahtrt import files
@@ -197,8 +197,8 @@ def _judge(
     Raises:
         AccuracyError: An engine is over its limits, and is not to be kept then.
     """
-    golden, gate, spec = bundle.manifest.golden, bundle.manifest.gate, bundle.spec
-    limits = Limits(**asdict(gate.budgets)) if gate else Limits()
+    golden, spec = bundle.manifest.golden, bundle.spec
+    limits = Limits.of_gate(bundle.manifest.gate)
     judged = []
     with ExitStack() as stack:
         contenders = [_contender(bundle, engine, options.threads) for engine in engines]
@@ -253,8 +253,7 @@ def _write(
     work: Workspace,
 ) -> BuildResult:
     """Write the bundle: every graph of the old one, the new engines, the golden vectors."""
-    old, gate = bundle.manifest, bundle.manifest.gate
-    limits = Limits(**asdict(gate.budgets)) if gate else Limits()
+    old, limits = bundle.manifest, Limits.of_gate(bundle.manifest.gate)
     with write_bundle(options.place) as writer:
         writer.take(bundle, [graph.file for graph in old.graphs])
         for source in sorted(p for p in (work.bundle / "engines").rglob("*") if p.is_file()):

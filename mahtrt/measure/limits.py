@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
-from mahtrt.bundle.records import AccuracyRecord, VerdictRecord
+from mahtrt.bundle.records import AccuracyRecord, GateRecord, VerdictRecord
 
 USUAL_PX = 0.25
 USUAL_WORST_LANDMARK_PX = 1.0
@@ -50,6 +50,11 @@ class Limits:
     p99_px: float | None = None
     max_px: float | None = None
     landmark_mre_percent: float | None = None
+
+    @classmethod
+    def of_gate(cls, gate: GateRecord | None) -> Limits:
+        """What a bundle's build held its engines to; the usual limits where it does not say."""
+        return cls() if gate is None else cls(**asdict(gate.budgets))
 
     @property
     def worst_px(self) -> float:

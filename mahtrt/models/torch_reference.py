@@ -39,6 +39,11 @@ class TorchBackend:
         parameter = next(module.parameters(), None)
         self._device = "cpu" if parameter is None else parameter.device
 
+    @property
+    def threads(self) -> int | None:
+        """Threads of one inference, as the process has them set."""
+        return int(self._torch.get_num_threads())
+
     def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """See :class:`mahtrt.targets.backend.Backend`.
 

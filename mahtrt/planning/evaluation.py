@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mahtrt.data.preprocess import Placement, preprocess
 from mahtrt.data.sample import Dataset
+from mahtrt.data.subset import spread_out
 from mahtrt.measure.accuracy import Annotations, LandmarkSet
 from mahtrt.runtime.decode import decode_batches
 from mahtrt.spec import ModelSpec
@@ -23,7 +24,7 @@ class EvaluationImages:
 
     def __init__(self, dataset: Dataset, spec: ModelSpec, limit: int) -> None:
         self.spec = spec
-        samples = [dataset[i] for i in range(min(limit, len(dataset)))]
+        samples = list(spread_out(dataset, limit))
         prepared = [preprocess(sample.image, spec.input) for sample in samples]
         self.tensors = [tensor for tensor, _ in prepared]
         self.placements: list[Placement] = [placement for _, placement in prepared]

@@ -119,6 +119,11 @@ class Session:
         """What reports call what runs here, e.g. ``openvino-int8``."""
         return self._open_backend().name
 
+    @property
+    def threads(self) -> int | None:
+        """Threads of one inference; None where the runtime does not say, or a GPU computes."""
+        return self._open_backend().threads
+
     def run(
         self,
         image: NDArray[Any],

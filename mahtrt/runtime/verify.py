@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +80,7 @@ def _replay(bundle: Bundle, record: EngineRecord, progress: StageProgress) -> Re
         return Replay(record.name, finding.detail)
     progress(f"replaying {record.name}", 0, 0)
     found = _accuracy(bundle, record.name)
-    gate = bundle.manifest.gate
-    limits = Limits(**asdict(gate.budgets)) if gate else Limits()
+    limits = Limits.of_gate(bundle.manifest.gate)
     over = limits.for_replay(found.mean_mm is not None).over(found, record.precision)
     if over:
         raise GateError(

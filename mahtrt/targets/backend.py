@@ -50,6 +50,10 @@ class Backend(Protocol):
     batch: int
     notes: tuple[str, ...]
 
+    @property
+    def threads(self) -> int | None:
+        """Threads of one inference; None where the runtime does not say, or a GPU computes."""
+
     def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Run the network. Safe to call from several threads at once.
 

@@ -30,7 +30,7 @@ def bench(bundle: Path, **options: Any) -> BenchReport:
 class FakeTorch:
     """A backend that answers like the FP32 graph."""
 
-    name, batch = "torch-fp32", 1
+    name, batch, threads = "torch-fp32", 1, None
     notes: tuple[str, ...] = ()
     closed = False
 

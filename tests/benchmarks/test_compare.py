@@ -11,6 +11,7 @@ from rendering import report_text
 from mahtrt.benchmarks.compare import Contender, ReportFacts, _landmarks, compare
 from mahtrt.benchmarks.options import CompareOptions
 from mahtrt.benchmarks.report import BenchReport
+from mahtrt.data.subset import spread_out
 from mahtrt.errors import DataError, ModelError
 from mahtrt.measure.limits import Limits
 from mahtrt.runtime.session import Session
@@ -86,7 +87,27 @@ def test_every_session_sees_the_same_images(dataset: FakeDataset) -> None:
     found = contenders()
     run(found, dataset, images=3)
     seen = [contender.session.seen for contender in found]  # type: ignore[attr-defined]
-    assert seen[0] == seen[1] == seen[2] == [0, 1, 2, 0, 1, 2, 0, 1]  # then timing
+    assert seen[0] == seen[1] == seen[2] == [0, 2, 4, 0, 2, 4, 0, 2]  # then timing
+
+
+def test_the_report_says_each_engines_own_threads(dataset: FakeDataset) -> None:
+    found = contenders()
+    for contender, threads in zip(found, (2, 3, 1), strict=True):
+        contender.session.threads = threads  # type: ignore[misc]
+    report = run(found, dataset, threads=None)
+    by_name = {row["name"]: row["threads"] for row in report.to_dict()["rows"]}
+    assert by_name == {"openvino-fp32": 2, "openvino-int8": 3, "pytorch": 1}
+    assert report.conditions["threads"] is None  # no number that is true of all
+    found[1].session.threads = 2  # type: ignore[misc]
+    assert run(found, dataset).conditions["threads"] == 2
+
+
+def test_a_part_of_the_images_is_spread_over_them_as_in_a_build() -> None:
+    dataset, found = FakeDataset(count=100), contenders()
+    run(found, dataset, images=5, rounds=1, warmup=0)
+    seen = found[0].session.seen  # type: ignore[attr-defined]
+    spread = spread_out(dataset, 5)
+    assert seen[:5] == [sample.image[0, 0] for sample in spread] == [0, 25, 50, 74, 99]
 
 
 def test_a_batch_is_given_whole_and_compared_per_image(dataset: FakeDataset) -> None:
@@ -216,6 +237,7 @@ class BatchBackend:
     """
 
     name = "fake-int8"
+    threads = None
     notes: tuple[str, ...] = ()
 
     def __init__(self, batch: int, off_px: float = 0.0) -> None:

@@ -34,13 +34,14 @@ DOCUMENT: dict[str, Any] = {
     "machine": {"cpu": TEXT, "cores_usable": NUMBER},
     "versions": {"python": TEXT},
     "model": {"family": TEXT},
-    "conditions": {"reference": TEXT, "threads": NUMBER},
+    "conditions": {"reference": TEXT, "threads": OPTIONAL},
     "rows": [
         {
             **dict.fromkeys(("backend", "precision", "scope", "measured_on"), TEXT),
             **dict.fromkeys(("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms"), NUMBER),
             **dict.fromkeys(("batch", "runs", "images_per_s"), NUMBER),
             "speedup_vs_torch": OPTIONAL,
+            "threads": OPTIONAL,
             "accuracy": {
                 **dict.fromkeys(("mean_px", "max_px", "two_peaked", "new_two_peaks"), OPTIONAL),
                 **dict.fromkeys(("single_peak_p99_px", "single_peak_max_px"), OPTIONAL),

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from mahtrt.bundle.records import AccuracyRecord
+from mahtrt.bundle.records import AccuracyRecord, BudgetsRecord, GateRecord
 from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
 
@@ -200,3 +200,10 @@ def test_golden_images_are_held_to_what_they_can_tell(spacing_mm: float) -> None
     assert held == (() if unknown else ("mean displacement 0.2 mm is over its budget of 0.1 mm",))
     narrow = replace(in_mm, worst_landmark_px=0.15).for_replay(not unknown)
     assert any("displacement of " in reason for reason in narrow.over(found, "int8"))
+
+
+def test_the_limits_of_a_gate_are_those_it_recorded() -> None:
+    asked = Limits(budget_px=0.7, max_px=3.0, landmark_mre_percent=5.0)
+    gate = GateRecord("PyTorch", BudgetsRecord(**asked.to_dict()))  # type: ignore[arg-type]
+    assert Limits.of_gate(gate) == replace(asked, worst_landmark_px=asked.worst_px)
+    assert Limits.of_gate(None) == Limits()

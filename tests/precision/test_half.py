@@ -250,7 +250,7 @@ def test_constants_in_every_form_become_half(form: str, dtype: Half) -> None:
     weight = np.random.default_rng(0).normal(size=(16, 16, 3, 3)).astype(np.float32)
     graph = helper.make_graph(
         [
-            helper.make_node("Constant", [], ["c"], **{form: value}),
+            helper.make_node("Constant", [], ["c"], **{form: value}),  # type: ignore[arg-type]
             helper.make_node("Constant", [], ["shape"], value_ints=[1, 1024]),
             helper.make_node("Conv", ["x", "w"], ["before"], pads=[1, 1, 1, 1]),
             helper.make_node("Mul", ["before", "c"], ["scaled"]),

@@ -68,6 +68,7 @@ class FakeSession:
     spread_px: float = float("nan")
     jumps: tuple[int, ...] = ()
     jump_px: float = 20.0
+    threads: int | None = None
 
     def run(self, image: np.ndarray) -> Any:
         self.seen.append(int(image[0, 0]))

@@ -52,6 +52,8 @@ class OnnxRuntimeBackend:
         inputs = {each.name: each.shape for each in session.get_inputs()}
         names = [each.name for each in session.get_outputs()]
         self.batch = check_interface(name, spec, inputs, names)
+        # 0 leaves them to ONNX Runtime, which does not say how many it took.
+        self.threads: int | None = session.get_session_options().intra_op_num_threads or None
         self._session = session
         self._input = spec.input.name
         self._outputs = [output.name for output in spec.outputs]

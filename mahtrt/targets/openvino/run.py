@@ -29,6 +29,7 @@ class OpenVinoBackend:
         inputs = {each.any_name: list(each.shape) for each in compiled.inputs}
         names = [name for each in compiled.outputs for name in each.names]
         self.batch = check_interface(name, spec, inputs, names)
+        self.threads: int | None = int(compiled.get_property("INFERENCE_NUM_THREADS"))
         self._compiled = compiled
         self._outputs = {output.name: compiled.output(output.name) for output in spec.outputs}
         # Threads take a request and put it back. A deque's append and pop are atomic.

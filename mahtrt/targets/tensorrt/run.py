@@ -45,6 +45,7 @@ class TensorRtBackend:
         """
         self.name = name
         self.notes: tuple[str, ...] = ()
+        self.threads: int | None = None
         self._trt, self._device = trt, device
         with device:
             # Both have to live as long as the engine.
