@@ -79,7 +79,9 @@ def read_regular(path: Path, wanted: Wanted, most_bytes: int) -> bytes:
         if size > most_bytes:
             raise wanted.refuse(path, f"{size} bytes, of at most {most_bytes}")
         try:
-            content = file.read(most_bytes + 1)
+            content = file.read(size + 1)  # a buffer of most_bytes would cost more than the file
+            if len(content) > size:
+                content += file.read(most_bytes + 1 - len(content))
         except OSError as error:
             raise wanted.refuse(path, _reason(error)) from error
     if len(content) > most_bytes:  # it grew

@@ -3,20 +3,24 @@
 What comes out is what :func:`mahtrt.data.preprocess.preprocess` takes: (H, W) gray or (H, W, 3)
 RGB, uint8 or uint16. Alpha is composited over black, CMYK and palettes become RGB, a rotation in
 the EXIF data is applied, of several frames (TIFF) the first is taken. Gray of 16 bits keeps them;
-colours of 16 bits are reduced to 8 by the decoder.
+colours of 16 bits are reduced to 8 by the decoder. :mod:`mahtrt.data.limits` says how large files
+and images may be, and :mod:`mahtrt.data.pictures` which formats are read.
 """
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
+from mahtrt.data.limits import MOST_IMAGE_BYTES
+from mahtrt.data.pictures import open_picture
 from mahtrt.data.preprocess import check_image
 from mahtrt.errors import ImageError
+from mahtrt.reading import Wanted, read_regular
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 IMAGE_SUFFIXES = DICOM_SUFFIXES | frozenset(
@@ -24,15 +28,19 @@ IMAGE_SUFFIXES = DICOM_SUFFIXES | frozenset(
 )
 
 _GRAY_16 = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
-# What decoders of damaged files raise; Pillow passes some of them through as they come.
-_DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    Image.DecompressionBombError,
-)
+_STORED = {"L": "u1", "I;16": "<u2", "I;16B": ">u2"}
+_STRIP_PX = 2**20  # made an array at a time, which Pillow does faster than all at once
+_TAG_ORIENTATION = 0x0112
+# How EXIF says that the camera was held, and what undoes it.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_image_and_spacing(
@@ -45,21 +53,27 @@ def read_image_and_spacing(
         in mm where the file states it.
 
     Raises:
-        ImageError: Not there, not an image, damaged, or unusable (float, 1x1, several frames).
+        ImageError: Not there, not a regular file, not an image, damaged, too large, or unusable
+            (float, 1x1, several frames).
         MissingComponentError: A DICOM file, and pydicom is not installed.
     """
     path = Path(path)
-    if _is_dicom(path):
+    content = read_regular(path, Wanted("an image file", ImageError), MOST_IMAGE_BYTES)
+    if path.suffix.lower() in DICOM_SUFFIXES or content[128:132] == b"DICM":
         from mahtrt.data.dicom import read_dicom
 
-        return read_dicom(path)
+        return read_dicom(content, str(path))
     try:
-        with Image.open(path) as picture:
-            image = _array_from_picture(picture, path)
-    except _DECODE_ERRORS as error:
+        with open_picture(content, str(path)) as picture:
+            image = _array_from_picture(picture, content, str(path))
+    except ImageError:
+        raise
+    # Decoders raise almost anything on damaged data: their errors have no common base.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(
             str(path),
-            got=f"a file that cannot be decoded ({' '.join(str(error).split())})",
+            got=f"a file that cannot be decoded ({reason})",
             expected="an image (PNG, JPEG, BMP, TIFF, WebP, PGM or DICOM)",
             fix="Restore or remove the file.",
         ) from error
@@ -67,37 +81,61 @@ def read_image_and_spacing(
     return image, None
 
 
-def _is_dicom(path: Path) -> bool:
-    """By suffix, or by the magic word that follows the 128-byte preamble."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(132)
-    except OSError as error:
-        raise ImageError(
-            str(path),
-            got=error.strerror or str(error),
-            expected="an image file",
-            fix="Check the path.",
-        ) from error
-    return path.suffix.lower() in DICOM_SUFFIXES or head[128:] == b"DICM"
+def _array_from_picture(picture: Image.Image, content: bytes, subject: str) -> NDArray[np.generic]:
+    turn = _UPRIGHT.get(picture.getexif().get(_TAG_ORIENTATION, 1))
+    if turn is None and (stored := _stored_gray(picture, content)) is not None:
+        return stored
+    upright = picture if turn is None else picture.transpose(turn)
+    width, height = upright.size
+    rows = max(1, _STRIP_PX // width)
+    if height <= rows:
+        return _array_from_strip(upright, subject)
+    first = _array_from_strip(upright.crop((0, 0, width, rows)), subject)
+    image = np.empty((height, *first.shape[1:]), first.dtype)
+    image[:rows] = first
+    for top in range(rows, height, rows):
+        end = min(top + rows, height)
+        image[top:end] = _array_from_strip(upright.crop((0, top, width, end)), subject)
+    return image
 
 
-def _array_from_picture(picture: Image.Image, path: Path) -> NDArray[np.generic]:
-    upright = ImageOps.exif_transpose(picture)
-    if upright.mode in _GRAY_16:
-        return np.array(upright).astype(np.uint16)  # also brings big-endian data into native order
-    if upright.mode == "I":
-        wide = np.array(upright)
+def _stored_gray(picture: Image.Image, content: bytes) -> NDArray[np.generic] | None:
+    """Pixels that lie in the file as they are wanted, copied from there; None for all others."""
+    tiles: Any = getattr(picture, "tile", ())
+    if picture.mode not in _STORED or len(tiles) != 1 or picture.has_transparency_data:
+        return None
+    codec, extents, offset, how = tiles[0]
+    if codec != "raw" or extents != (0, 0, *picture.size):
+        return None
+    mode, stride, direction = (how, 0, 1) if isinstance(how, str) else how
+    dtype: np.dtype[np.generic] = np.dtype(_STORED[picture.mode])
+    width, height = picture.size
+    least = width * dtype.itemsize
+    stride = stride or least
+    if mode != picture.mode or stride < least or not 0 <= offset <= len(content) - stride * height:
+        return None
+    rows: NDArray[np.generic] = np.ndarray(
+        (height, width), dtype, content, offset, (stride, dtype.itemsize)
+    )
+    return np.ascontiguousarray(rows[::direction].astype(dtype.newbyteorder("=")))
+
+
+def _array_from_strip(picture: Image.Image, subject: str) -> NDArray[np.generic]:
+    """Some rows of a picture, in whatever mode it is."""
+    if picture.mode in _GRAY_16:
+        return np.array(picture).astype(np.uint16)  # also brings big-endian data into native order
+    if picture.mode == "I":
+        wide = np.array(picture)
         if wide.min() < 0 or wide.max() > 65535:
-            raise _unusable(path, f"32-bit values from {wide.min()} to {wide.max()}")
+            raise _unusable(subject, f"32-bit values from {wide.min()} to {wide.max()}")
         return wide.astype(np.uint16)
-    if upright.mode == "F":
-        raise _unusable(path, "floating point pixels")
-    if upright.has_transparency_data:
-        upright = _over_black(upright)
-    elif upright.mode == "1":
-        upright = upright.convert("L")
-    return np.array(upright if upright.mode in ("L", "RGB") else upright.convert("RGB"))
+    if picture.mode == "F":
+        raise _unusable(subject, "floating point pixels")
+    if picture.has_transparency_data:
+        picture = _over_black(picture)
+    elif picture.mode == "1":
+        picture = picture.convert("L")
+    return np.array(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
 
 
 def _over_black(picture: Image.Image) -> Image.Image:
@@ -107,9 +145,9 @@ def _over_black(picture: Image.Image) -> Image.Image:
     return flat.convert("RGB").getchannel("R") if gray else flat.convert("RGB")
 
 
-def _unusable(path: Path, got: str) -> ImageError:
+def _unusable(subject: str, got: str) -> ImageError:
     return ImageError(
-        str(path),
+        subject,
         got=got,
         expected="8 or 16 bits per channel",
         fix="Scale to the full range of uint8 or uint16 and save again.",

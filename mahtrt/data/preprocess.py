@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.data.area_mean import shrink_by_area
+from mahtrt.data.limits import MOST_PIXELS, check_image_size
 from mahtrt.errors import ImageError
 from mahtrt.spec import InputSpec
 
@@ -124,6 +125,7 @@ def check_image(image: NDArray[np.generic], subject: str = "image") -> None:
             got=f"{image.shape[1]}x{image.shape[0]} pixels",
             expected=f"at least {MIN_SIDE_PX} pixels on each side",
         )
+    check_image_size(image.shape[1], image.shape[0], subject)
 
 
 def _fit(image: NDArray[np.generic], spec: InputSpec) -> tuple[NDArray[np.generic], Placement]:
@@ -134,6 +136,13 @@ def _fit(image: NDArray[np.generic], spec: InputSpec) -> tuple[NDArray[np.generi
         choose = min if spec.resize == "letterbox" else max
         scale = choose(target_h / height, target_w / width)
         new_h, new_w = max(1, round(height * scale)), max(1, round(width * scale))
+    if new_h * new_w > MOST_PIXELS:  # an image that is all length, before it is cropped
+        raise ImageError(
+            "image",
+            got=f"{width}x{height} pixels, which would be resized to {new_w}x{new_h}",
+            expected=f"at most {MOST_PIXELS} pixels",
+            fix="Crop the image nearer to the shape of the network's input first.",
+        )
     resized = _resize(image, new_h, new_w, spec)
     top, left = (target_h - new_h) // 2, (target_w - new_w) // 2
     placement = Placement(scale=(new_w / width, new_h / height), offset=(float(left), float(top)))

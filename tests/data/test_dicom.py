@@ -7,36 +7,12 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import FileDataset, FileMetaDataset
+from dicom_files import write_dicom
 from pydicom.pixels.processing import apply_windowing
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from mahtrt.data.dicom import read_dicom, window_to_unit
+from mahtrt.data.dicom import window_to_unit
 from mahtrt.data.images import read_image_and_spacing
 from mahtrt.errors import ImageError, MissingComponentError
-
-
-def write_dicom(path: Path, pixels: np.ndarray[Any, Any], **fields: object) -> Path:
-    """A minimal secondary capture of ``pixels``; ``fields`` replace or add."""
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["mahtrt test"])
-    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.SOPClassUID = meta.MediaStorageSOPClassUID
-    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
-    dataset.Rows, dataset.Columns = pixels.shape[-2:] if pixels.ndim < 4 else pixels.shape[1:3]
-    bits = pixels.dtype.itemsize * 8
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
-    for name, value in fields.items():
-        setattr(dataset, name, value)
-    dataset.HighBit = dataset.BitsStored - 1
-    dataset.PixelData = pixels.tobytes()
-    dataset.save_as(path, enforce_file_format=True)
-    return path
 
 
 @pytest.fixture
@@ -46,22 +22,22 @@ def ramp() -> np.ndarray[Any, np.dtype[np.uint16]]:
 
 def test_eight_bits_without_a_window_pass_unchanged(tmp_path: Path) -> None:
     pixels = np.arange(20, 84, dtype=np.uint8).reshape(8, 8)
-    image, spacing = read_dicom(write_dicom(tmp_path / "a.dcm", pixels))
+    image, spacing = read_image_and_spacing(write_dicom(tmp_path / "a.dcm", pixels))
     assert image.dtype == np.uint8
     assert np.array_equal(image, pixels)
     assert spacing is None
 
 
 def test_more_bits_without_a_window_fill_uint16(tmp_path: Path, ramp: np.ndarray[Any, Any]) -> None:
-    image, _ = read_dicom(write_dicom(tmp_path / "a.dcm", ramp, BitsStored=12))
+    image, _ = read_image_and_spacing(write_dicom(tmp_path / "a.dcm", ramp, BitsStored=12))
     assert image.dtype == np.uint16
     assert (image.min(), image.max()) == (0, 65535)
     assert np.array_equal(np.argsort(image.ravel(), kind="stable"), np.arange(4096))
 
 
 def test_monochrome1_is_inverted(tmp_path: Path, ramp: np.ndarray[Any, Any]) -> None:
-    plain, _ = read_dicom(write_dicom(tmp_path / "a.dcm", ramp))
-    inverted, _ = read_dicom(
+    plain, _ = read_image_and_spacing(write_dicom(tmp_path / "a.dcm", ramp))
+    inverted, _ = read_image_and_spacing(
         write_dicom(tmp_path / "b.dcm", ramp, PhotometricInterpretation="MONOCHROME1")
     )
     assert np.abs(plain.astype(int) + inverted - 65535).max() <= 1
@@ -70,7 +46,7 @@ def test_monochrome1_is_inverted(tmp_path: Path, ramp: np.ndarray[Any, Any]) -> 
 def test_window_and_rescale(tmp_path: Path, ramp: np.ndarray[Any, Any]) -> None:
     fields = {"RescaleSlope": 2, "RescaleIntercept": -1000, "BitsStored": 12}
     window = {"WindowCenter": [1000, 0], "WindowWidth": [1000, 1]}
-    image, _ = read_dicom(write_dicom(tmp_path / "a.dcm", ramp, **fields, **window))
+    image, _ = read_image_and_spacing(write_dicom(tmp_path / "a.dcm", ramp, **fields, **window))
     values = ramp * 2.0 - 1000
     expected = np.clip((values - 999.5) / 999 + 0.5, 0, 1) * 65535
     assert np.abs(image.astype(np.float64) - expected).max() <= 0.51
@@ -101,13 +77,13 @@ def test_voi_table(tmp_path: Path) -> None:
     item.add_new("LUTData", "OW", np.arange(255, -1, -1, dtype=np.uint16).tobytes())
     pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
     path = write_dicom(tmp_path / "a.dcm", pixels, VOILUTSequence=[item])
-    assert np.array_equal(read_dicom(path)[0], 255 - pixels)
+    assert np.array_equal(read_image_and_spacing(path)[0], 255 - pixels)
 
 
 def test_colours(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (1, 6, 5, 3), dtype=np.uint8)
     fields = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
-    image, _ = read_dicom(write_dicom(tmp_path / "a.dcm", pixels, **fields))
+    image, _ = read_image_and_spacing(write_dicom(tmp_path / "a.dcm", pixels, **fields))
     assert np.array_equal(image, pixels[0])
 
 
@@ -141,16 +117,16 @@ def test_magic_word_is_enough(tmp_path: Path) -> None:
 def test_refused_files(tmp_path: Path) -> None:
     frames = np.zeros((3, 8, 8), np.uint8)
     with pytest.raises(ImageError, match=r"a\.dcm: got 3 frames; expected one image per file"):
-        read_dicom(write_dicom(tmp_path / "a.dcm", frames, NumberOfFrames=3))
+        read_image_and_spacing(write_dicom(tmp_path / "a.dcm", frames, NumberOfFrames=3))
     (tmp_path / "b.dcm").write_bytes(b"nothing of the kind" * 20)
     with pytest.raises(ImageError, match=r"b\.dcm: got DICOM that cannot be read"):
-        read_dicom(tmp_path / "b.dcm")
+        read_image_and_spacing(tmp_path / "b.dcm")
     whole = write_dicom(tmp_path / "c.dcm", np.zeros((64, 64), np.uint8))
     whole.write_bytes(whole.read_bytes()[:-2000])
     with pytest.raises(ImageError, match=r"c\.dcm"):
-        read_dicom(whole)
+        read_image_and_spacing(whole)
     with pytest.raises(ImageError, match="palette"):
-        read_dicom(
+        read_image_and_spacing(
             write_dicom(tmp_path / "d.dcm", frames[0], PhotometricInterpretation="PALETTE COLOR")
         )
 

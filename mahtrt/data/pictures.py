@@ -1,0 +1,84 @@
+"""Which image formats may be decoded, and by what: a format is known by its first bytes.
+
+Pillow on its own tries every format that it knows, and some start other programs (Ghostscript for
+EPS). Here the content picks one decoder, and no other is even imported. Limits of a single piece
+of metadata (text, ICC profile, EXIF, TIFF tags) are Pillow's own; Pillow's limit of pixels is a
+setting of the whole process, so mahtrt has its own and neither reads nor changes that one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import re
+from dataclasses import dataclass
+
+from PIL import Image
+
+from mahtrt.data.limits import check_image_size
+from mahtrt.errors import ImageError
+
+# A progressive JPEG goes over all pixels once per scan: encoders make about ten.
+MOST_JPEG_SCANS = 100
+_START_OF_SCAN = b"\xff\xda"
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """A format that is read.
+
+    Attributes:
+        magic: Its first bytes.
+        module, opener: The function of Pillow that opens it.
+    """
+
+    magic: re.Pattern[bytes]
+    module: str
+    opener: str
+
+
+_FORMATS = (
+    _Format(re.compile(rb"\x89PNG\r\n\x1a\n"), "PIL.PngImagePlugin", "PngImageFile"),
+    # Also MPO, which is a JPEG with more of them behind.
+    _Format(re.compile(rb"\xff\xd8\xff"), "PIL.JpegImagePlugin", "jpeg_factory"),
+    _Format(
+        re.compile(rb"II\x2a\x00|MM\x00\x2a|II\x00\x2a|MM\x2a\x00|II\x2b\x00|MM\x00\x2b"),
+        "PIL.TiffImagePlugin",
+        "TiffImageFile",
+    ),
+    _Format(re.compile(rb"RIFF....WEBPVP8", re.DOTALL), "PIL.WebPImagePlugin", "WebPImageFile"),
+    _Format(re.compile(rb"BM"), "PIL.BmpImagePlugin", "BmpImageFile"),
+    _Format(re.compile(rb"P[0-6]\s"), "PIL.PpmImagePlugin", "PpmImageFile"),
+)
+
+
+def open_picture(content: bytes, subject: str) -> Image.Image:
+    """Open an image file that is in memory; nothing is decoded yet.
+
+    Args:
+        content: BMP, JPEG, MPO, PNG, PPM (PGM, PBM), TIFF or WebP.
+        subject: The file, for messages.
+
+    Raises:
+        ImageError: Another format, or too many pixels.
+        Exception: Whatever Pillow raises on a damaged file.
+    """
+    found = next((known for known in _FORMATS if known.magic.match(content)), None)
+    if found is None:
+        raise ImageError(
+            subject,
+            got="a file that cannot be decoded (its first bytes are of no format that is read)",
+            expected="BMP, JPEG, PNG, PPM, TIFF, WebP or DICOM",
+            fix="Save it as PNG.",
+        )
+    opener = getattr(importlib.import_module(found.module), found.opener)
+    picture: Image.Image = opener(io.BytesIO(content), "")
+    check_image_size(*picture.size, subject)
+    if "progressive" in picture.info and content.count(_START_OF_SCAN) > MOST_JPEG_SCANS:
+        raise ImageError(
+            subject,
+            got=f"a JPEG of {content.count(_START_OF_SCAN)} scans",
+            expected=f"at most {MOST_JPEG_SCANS}",
+            fix="Save it again as a baseline JPEG or PNG.",
+        )
+    return picture
