@@ -5,6 +5,7 @@ Reads ``/proc`` and package metadata: nothing heavy is imported.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from dataclasses import asdict, dataclass
@@ -219,3 +220,32 @@ def _memory_gib(meminfo: str, limit: str) -> float | None:
     if limit.strip().isdigit():
         known.append(int(limit))
     return round(min(known) / 2**30, 1) if known else None
+
+
+def thread_counts(default: int, *, root: Path = Path("/")) -> list[int]:
+    """Numbers of threads of an inference worth trying: one, the physical cores, the logical ones.
+
+    Args:
+        default: What the runtime takes by itself, which is left out.
+        root: Where ``proc`` and ``sys`` are found; for tests.
+    """
+    machine = describe_machine(root)
+    logical = machine.cores_usable
+    if machine.cpu_quota is not None:
+        logical = max(1, min(logical, math.floor(machine.cpu_quota)))
+    physical = max(1, logical // _threads_per_core(root))
+    return [count for count in dict.fromkeys((1, physical, logical)) if count != default]
+
+
+def _threads_per_core(root: Path) -> int:
+    place = root / "sys/devices/system/cpu/cpu0/topology/thread_siblings_list"
+    try:
+        text = place.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return 1
+    return sum(_span(part) for part in text.split(",")) or 1  # "0,64" or "0-1"
+
+
+def _span(part: str) -> int:
+    low, dash, high = part.partition("-")
+    return int(high) - int(low) + 1 if dash and low.isdigit() and high.isdigit() else 1

@@ -30,7 +30,7 @@ from mahtrt import files
 from mahtrt.atomic import naming_place
 from mahtrt.bundle.records import DeviceRecord
 from mahtrt.errors import BuildError
-from mahtrt.machine import usable_cores
+from mahtrt.machine import thread_counts, usable_cores
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.openvino.run import (
     batch_of,
@@ -45,7 +45,6 @@ from mahtrt.targets.openvino.tune import (
     Measure,
     Tuned,
     candidates_for,
-    thread_counts,
     time_configurations,
     tune,
 )

@@ -6,14 +6,12 @@ networks. It is left alone unless another wins by more than what interleaved rou
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mahtrt.machine import describe_machine
 from mahtrt.measure.timing import TimingOptions, Timings, interleave, speedup
 from mahtrt.targets.openvino.run import compile_model
 
@@ -91,21 +89,6 @@ def candidates_for(
     ]
 
 
-def thread_counts(default: int, *, root: Path = Path("/")) -> list[int]:
-    """Numbers of threads worth trying: one, the physical cores, the logical ones.
-
-    Args:
-        default: What OpenVINO takes by itself, which is left out.
-        root: Where ``proc`` and ``sys`` are found; for tests.
-    """
-    machine = describe_machine(root)
-    logical = machine.cores_usable
-    if machine.cpu_quota is not None:
-        logical = max(1, min(logical, math.floor(machine.cpu_quota)))
-    physical = max(1, logical // _threads_per_core(root))
-    return [count for count in dict.fromkeys((1, physical, logical)) if count != default]
-
-
 def time_configurations(
     onnx: Path, configurations: Sequence[Configuration]
 ) -> dict[Configuration, Timings]:
@@ -125,17 +108,3 @@ def time_configurations(
         calls[str(config)] = lambda run=request.infer, tensor=tensor: run([tensor])  # type: ignore[misc]
     timings = interleave(calls, TimingOptions(1, ROUNDS, max_seconds=SECONDS))
     return {config: timings[str(config)] for config in configurations}
-
-
-def _threads_per_core(root: Path) -> int:
-    place = root / "sys/devices/system/cpu/cpu0/topology/thread_siblings_list"
-    try:
-        text = place.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return 1
-    return sum(_span(part) for part in text.split(",")) or 1  # "0,64" or "0-1"
-
-
-def _span(part: str) -> int:
-    low, dash, high = part.partition("-")
-    return int(high) - int(low) + 1 if dash and low.isdigit() and high.isdigit() else 1

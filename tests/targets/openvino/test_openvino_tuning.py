@@ -20,7 +20,6 @@ from mahtrt.targets.openvino.tune import (
     Configuration,
     Measure,
     candidates_for,
-    thread_counts,
     time_configurations,
     tune,
 )
@@ -86,38 +85,6 @@ def test_candidates_vary_one_thing_at_a_time() -> None:
         ONE,
         Configuration("bf16", 4),
     ]
-
-
-@pytest.mark.parametrize(
-    ("siblings", "usable", "quota", "own", "expected"),
-    [
-        ("0,4\n", 8, "max 100000", 4, [1, 8]),
-        ("0-1\n", 8, "max 100000", 8, [1, 4]),
-        ("0\n", 8, "max 100000", 8, [1]),
-        ("0\n", 8, "250000 100000", 8, [1, 2]),
-        ("0\n", 1, "max 100000", 1, []),
-        (None, 2, "50000 100000", 2, [1]),
-        ("?", 2, "max 100000", 2, [1]),
-    ],
-)
-def test_thread_counts_are_those_of_the_machine(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    siblings: str | None,
-    usable: int,
-    quota: str,
-    own: int,
-    expected: list[int],
-) -> None:
-    monkeypatch.setattr("mahtrt.machine.usable_cores", lambda: usable)
-    for place, text in (
-        ("sys/fs/cgroup/cpu.max", quota),
-        ("sys/devices/system/cpu/cpu0/topology/thread_siblings_list", siblings),
-    ):
-        if text is not None:
-            (tmp_path / place).parent.mkdir(parents=True)
-            (tmp_path / place).write_text(text)
-    assert thread_counts(own, root=tmp_path) == expected
 
 
 def saved(folder: Path) -> Path:
