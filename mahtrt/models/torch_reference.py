@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -14,30 +15,67 @@ from mahtrt.targets.backend import Tensor
 if TYPE_CHECKING:
     from torch import nn
 
+Layout = Literal["contiguous", "channels_last"]
+
+
+@dataclass(frozen=True, slots=True)
+class TorchSetting:
+    """How PyTorch runs a network; what it computes is the same but for rounding.
+
+    Attributes:
+        device: Device of PyTorch, ``cpu`` or ``cuda``.
+        layout: Layout in memory of images and weights: channels first, or last.
+        threads: CPU threads of one inference; None leaves PyTorch's own number.
+    """
+
+    device: str = "cpu"
+    layout: Layout = "contiguous"
+    threads: int | None = None
+
+    def __str__(self) -> str:
+        threads = f", threads {self.threads}" if self.threads is not None else ""
+        return f"{self.layout} on {self.device}{threads}"
+
 
 class TorchBackend:
-    """Eager FP32 PyTorch on the device the module is on.
+    """Eager FP32 PyTorch, without TF32 where the device is a GPU.
 
     Args:
-        module: Put into eval mode. Returns a dict with the spec's output names as keys (others
-            are ignored), or a tensor or sequence in the order of the spec's outputs.
+        module: Put into eval mode, and onto the setting's device in its layout. Returns a dict
+            with the spec's output names as keys (others are ignored), or a tensor or sequence in
+            the order of the spec's outputs.
         spec: Names the outputs.
         batch: Images per inference.
+        setting: How to run it; None: as the module is, on the device it is on.
     """
 
     name = "torch-fp32"
 
-    def __init__(self, module: nn.Module, spec: ModelSpec, batch: int = 1) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        spec: ModelSpec,
+        batch: int = 1,
+        setting: TorchSetting | None = None,
+    ) -> None:
         self._torch: Any = require("torch", extra="export", needed_for="the PyTorch reference")
         self.batch = batch
         self.notes: tuple[str, ...] = ()
         from mahtrt.models.outputs import named_outputs  # imports torch
+        from mahtrt.models.wrapping import device_of
 
         self._named_outputs = named_outputs
         self._spec = spec
         self._module = module.eval()
-        parameter = next(module.parameters(), None)
-        self._device = "cpu" if parameter is None else parameter.device
+        self._threads = setting.threads if setting else None
+        self._where: dict[str, Any] = {"device": device_of(module)}
+        if setting is not None:
+            layouts = {
+                "contiguous": self._torch.contiguous_format,
+                "channels_last": self._torch.channels_last,
+            }
+            self._where = {"device": setting.device, "memory_format": layouts[setting.layout]}
+            self._module.to(**self._where)
 
     @property
     def threads(self) -> int | None:
@@ -50,12 +88,23 @@ class TorchBackend:
         Raises:
             ModelError: The module does not return what the spec says.
         """
+        torch = self._torch
+        if self._threads not in (None, torch.get_num_threads()):
+            torch.set_num_threads(self._threads)  # the whole process has one number
         # Inference mode belongs to the thread, so it is entered anew in every call.
-        with self._torch.inference_mode():
-            result = self._module(self._torch.from_numpy(tensor).to(self._device))
+        with torch.inference_mode(), _whole_fp32(torch, self._where["device"]):
+            result = self._module(torch.from_numpy(tensor).to(**self._where))
         named = self._named_outputs(result, self._spec)
         wanted = list(named) if outputs is None else outputs
-        return {name: np.array(named[name].float().cpu().numpy()) for name in wanted}
+        return {name: np.array(named[name].float().cpu().numpy(), order="C") for name in wanted}
 
     def close(self) -> None:
         """See :class:`mahtrt.targets.backend.Backend`."""
+
+
+def _whole_fp32(torch: Any, device: Any) -> Any:
+    """Convolutions of a GPU in FP32 (by default their inputs are rounded to TF32), its best ones."""
+    on_gpu = str(device).startswith("cuda")
+    return torch.backends.cudnn.flags(
+        enabled=True, benchmark=on_gpu, deterministic=False, allow_tf32=False
+    )

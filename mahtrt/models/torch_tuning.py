@@ -1,0 +1,101 @@
+"""Which layout and number of threads PyTorch runs a network fastest with, by measuring.
+
+A ratio against PyTorch says something only where PyTorch is at its best: convolutions are often
+faster with channels last, and small networks with fewer threads than there are cores.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.machine import thread_counts
+from mahtrt.measure.timing import TimingOptions, interleave
+from mahtrt.models.torch_reference import Layout, TorchBackend, TorchSetting
+from mahtrt.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ROUNDS, SECONDS = 15, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class TunedTorch:
+    """PyTorch at its best.
+
+    Attributes:
+        tried_ms: p50 of each setting that was measured, by its name.
+    """
+
+    backend: TorchBackend
+    setting: TorchSetting
+    tried_ms: Mapping[str, float]
+
+
+def tune_torch(module: nn.Module, spec: ModelSpec, batch: int, given: TorchSetting) -> TunedTorch:
+    """The faster of both layouts, then the fastest number of threads with it.
+
+    Args:
+        module: Put onto the device of ``given``, in eval mode.
+        batch: Images per inference.
+        given: The device, and the number of threads where the user says it; then only layouts are
+            tried.
+    """
+    modules = _in_both_layouts(module, spec, batch, given)
+    first = [replace(given, layout=layout) for layout in modules]
+    backends = {each: TorchBackend(modules[each.layout], spec, batch, each) for each in first}
+    tried = _times_ms(backends, spec, batch)
+    best = min(tried, key=tried.__getitem__)
+    kept = modules[best.layout]
+    if given.threads is None and given.device == "cpu":
+        import torch
+
+        counts = thread_counts(torch.get_num_threads())
+        others = [replace(best, threads=count) for count in (torch.get_num_threads(), *counts)]
+        backends = {each: TorchBackend(kept, spec, batch, each) for each in others}
+        tried |= (found := _times_ms(backends, spec, batch))
+        best = min(found, key=found.__getitem__)
+    names = {str(setting): round(p50_ms, 3) for setting, p50_ms in tried.items()}
+    return TunedTorch(TorchBackend(kept, spec, batch, best), best, names)
+
+
+def _in_both_layouts(
+    module: nn.Module, spec: ModelSpec, batch: int, given: TorchSetting
+) -> dict[Layout, nn.Module]:
+    """The module, and a copy with channels last where its code takes that."""
+
+    modules: dict[Layout, nn.Module] = {"contiguous": module}
+    try:
+        turned = copy.deepcopy(module)
+        setting = replace(given, layout="channels_last")
+        TorchBackend(turned, spec, batch, setting).infer(_some_input(spec, batch))
+    except (RuntimeError, TypeError):  # .view() in foreign code, what has no copy, no memory
+        return modules
+    return {**modules, "channels_last": turned}
+
+
+def _times_ms(
+    backends: Mapping[TorchSetting, TorchBackend], spec: ModelSpec, batch: int
+) -> dict[TorchSetting, float]:
+    """p50 of each, in interleaved rounds."""
+    tensor = _some_input(spec, batch)
+    by_name = {str(setting): setting for setting in backends}
+    calls = {
+        name: functools.partial(backends[setting].infer, tensor)
+        for name, setting in by_name.items()
+    }
+    timings = interleave(calls, TimingOptions(1, ROUNDS, max_seconds=SECONDS))
+    return {by_name[name]: found.p50_ms for name, found in timings.items()}
+
+
+def _some_input(spec: ModelSpec, batch: int) -> NDArray[np.float32]:
+    """The values do not matter: no kernel of these networks is faster for some of them."""
+    shape = (batch, spec.input.channels, *spec.input.size)
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
