@@ -18,13 +18,15 @@ from pathlib import Path
 
 import cv2
 
-from mahtrt.benchmarks.compare import Contender, ReportFacts, compare
+from mahtrt.benchmarks.compare import Contender, compare
 from mahtrt.benchmarks.options import CompareOptions
+from mahtrt.benchmarks.reference import tuned_torch_as_reference
+from mahtrt.benchmarks.report import ReportFacts
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Dataset, Sample
 from mahtrt.models.reference import find_reference
-from mahtrt.runtime.session import Session, open_session
+from mahtrt.runtime.session import open_session
 from mahtrt.verbs.console import show
 from mahtrt.verbs.report_text import report_table
 
@@ -59,12 +61,8 @@ def main() -> int:
     if found is None:
         print("no PyTorch reference beside the first bundle", file=sys.stderr)
         return 1
-    backend, described = found
-    if given.threads:
-        import torch
-
-        torch.set_num_threads(given.threads)
-    contenders = [_reference(Session(backend, bundle.spec))]
+    reference = tuned_torch_as_reference(found, bundle.spec, 1, "cpu", given.threads)
+    contenders = [reference.contender]
     for each in given.engines:
         place, _, name = each.rpartition(":")
         session = open_session(place, engine=name, threads=given.threads)
@@ -78,15 +76,11 @@ def main() -> int:
         CompareOptions(
             rounds=given.rounds, warmup=1, max_seconds=given.max_seconds, threads=given.threads
         ),
-        ReportFacts(described),
+        ReportFacts(reference.described, torch=[reference.facts]),
     )
     show(report_table(report), to_stderr=True)
     print(json.dumps(report.to_dict()))
     return 0
-
-
-def _reference(session: Session) -> Contender:
-    return Contender("pytorch", "pytorch", "fp32", session.batch, session, is_reference=True)
 
 
 def _arguments() -> argparse.Namespace:

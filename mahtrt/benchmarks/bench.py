@@ -1,20 +1,25 @@
 """Bench a bundle: open every engine and a reference, and let :mod:`compare` measure them.
 
-The reference is PyTorch where its weights and code are at hand, else the bundle's own FP32 ONNX
-through ONNX Runtime; the report says which. Its images are prepared as those of the engines are.
+The reference is PyTorch where its weights and code are at hand, on the device of the engine that it
+is compared with, in the layout and with the threads that are fastest; else it is the bundle's own
+FP32 ONNX through ONNX Runtime. The report says which. Images are prepared as for the engines.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mahtrt.benchmarks.compare import Contender, ReportFacts, compare
+from mahtrt.benchmarks.compare import Contender, compare
 from mahtrt.benchmarks.golden import GoldenImages
 from mahtrt.benchmarks.options import BenchOptions
-from mahtrt.benchmarks.report import BenchReport
+from mahtrt.benchmarks.reference import Reference, open_export, tuned_torch_as_reference
+from mahtrt.benchmarks.report import BenchReport, ReportFacts
 from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.golden import read_golden
 from mahtrt.bundle.manifest import EngineRecord
@@ -24,10 +29,10 @@ from mahtrt.errors import BuildError, DataError, MissingComponentError, UsageErr
 from mahtrt.machine import package_version
 from mahtrt.models.reference import find_reference
 from mahtrt.progress import StageProgress, silent
-from mahtrt.runtime.session import Session, open_session
+from mahtrt.runtime.session import open_session
 from mahtrt.schema import plain
-from mahtrt.targets.backend import EngineToOpen
-from mahtrt.targets.table import find_target, reference_target
+from mahtrt.targets.table import find_target
+from mahtrt.targets.target import has_module
 
 
 def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchReport:
@@ -47,10 +52,12 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
     with ExitStack() as stack:
         warnings: list[str] = []
         data = _dataset(bundle, options, warnings)
-        referee, description = _reference(bundle, options, warnings)
-        stack.callback(referee.session.close)
-        contenders = [referee]
-        for record in _records(bundle, options):
+        records = _records(bundle, options)
+        references = _references(bundle, options, _devices(bundle, records), warnings)
+        contenders = _named_by_device(references)
+        for reference in contenders:
+            stack.callback(reference.session.close)
+        for record in records:
             contender = _contender(bundle, record, options, warnings)
             if contender is not None:
                 stack.callback(contender.session.close)
@@ -59,7 +66,12 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
             contenders,
             data,
             options.comparison,
-            ReportFacts(description, _model(bundle), warnings),
+            ReportFacts(
+                "; ".join(reference.described for reference in references),
+                _model(bundle),
+                warnings,
+                torch=[reference.facts for reference in references if reference.facts],
+            ),
             progress=functools.partial(progress, "measuring"),
         )
 
@@ -92,38 +104,53 @@ def _dataset(bundle: Bundle, options: BenchOptions, warnings: list[str]) -> Data
     return found
 
 
-def _reference(bundle: Bundle, options: BenchOptions, warnings: list[str]) -> tuple[Contender, str]:
-    """What engines are compared with, and how the report calls it.
+def _references(
+    bundle: Bundle, options: BenchOptions, devices: Sequence[str], warnings: list[str]
+) -> list[Reference]:
+    """What engines are compared with: PyTorch on every device that they run on.
 
-    PyTorch where its weights and code are at hand, else the bundle's own FP32 ONNX.
+    Where its weights or code are not at hand, it is the bundle's own FP32 ONNX.
+
+    Args:
+        devices: Kinds of device of the engines, that of the default engine first.
     """
-    found = find_reference(
-        bundle.spec,
-        bundle.manifest.source,
-        checkpoint=options.reference,
-        model=options.model,
-        folders=(bundle.path.resolve().parent, Path.cwd()),
-        batch=options.batch or 1,
-    )
-    if found is not None:
-        backend, weights = found
-        if options.threads is not None:
-            import torch
-
-            torch.set_num_threads(options.threads)
-        session, name = Session(backend, bundle.spec), "pytorch"
-        description = f"PyTorch {package_version('torch')} eager fp32 ({weights})"
-    else:
-        warnings.append(
-            "no PyTorch reference at hand (--reference CHECKPOINT): engines are compared with the "
-            "bundle's FP32 ONNX"
+    references = []
+    for device in _devices_of_torch(devices, warnings):
+        found = find_reference(
+            bundle.spec,
+            bundle.manifest.source,
+            checkpoint=options.reference,
+            model=options.model,
+            folders=(bundle.path.resolve().parent, Path.cwd()),
         )
-        session, name = _onnx_reference(bundle, options.threads), reference_target()
-        description = f"the bundle's FP32 ONNX, {name} {package_version(name) or ''}".strip()
-    return Contender(name, name, "fp32", session.batch, session, is_reference=True), description
+        if found is None:
+            warnings.append(
+                "no PyTorch reference at hand (--reference CHECKPOINT): engines are compared with "
+                "the bundle's FP32 ONNX"
+            )
+            return [_onnx_reference(bundle, options.threads)]
+        batch = options.batch or 1
+        references.append(
+            tuned_torch_as_reference(found, bundle.spec, batch, device, options.threads)
+        )
+    return references
 
 
-def _onnx_reference(bundle: Bundle, threads: int | None) -> Session:
+def _devices_of_torch(devices: Sequence[str], warnings: list[str]) -> list[str]:
+    """The devices of the engines, as far as PyTorch is there and has them; at least the CPU."""
+    if "cuda" not in devices:
+        return ["cpu"]
+    able = has_module("torch") and importlib.import_module("torch").cuda.is_available()
+    if not able:
+        warnings.append(
+            "PyTorch has no GPU here: engines on a GPU are compared with PyTorch on the CPU, and "
+            "their ratios say more of the devices than of the engines"
+        )
+        return ["cpu"]
+    return list(dict.fromkeys(devices))
+
+
+def _onnx_reference(bundle: Bundle, threads: int | None) -> Reference:
     graph = bundle.manifest.graph("fp32")
     if graph is None:
         raise UsageError(
@@ -132,14 +159,17 @@ def _onnx_reference(bundle: Bundle, threads: int | None) -> Session:
             expected="something to compare with",
             fix="Give --reference CHECKPOINT.",
         )
-    record = EngineRecord(
-        name="reference", target=reference_target(), precision="fp32", files={"onnx": graph.file}
-    )
-    target = find_target(record.target)
-    target.require()
-    files = bundle.engine_files(record)
-    backend = target.open(EngineToOpen(record, files, bundle.spec, threads))
-    return Session(backend, bundle.spec)
+    contender = open_export(bundle.file(graph.file), bundle.spec, threads)
+    version = package_version(contender.backend) or ""
+    return Reference(contender, f"the bundle's FP32 ONNX, {contender.backend} {version}".strip())
+
+
+def _named_by_device(references: Sequence[Reference]) -> list[Contender]:
+    """The contenders; where there are several, their names say the device."""
+    contenders = [reference.contender for reference in references]
+    if len(contenders) == 1:
+        return contenders
+    return [replace(each, name=f"{each.name}-{each.device}") for each in contenders]
 
 
 def _records(bundle: Bundle, options: BenchOptions) -> list[EngineRecord]:
@@ -151,6 +181,14 @@ def _records(bundle: Bundle, options: BenchOptions) -> list[EngineRecord]:
         sizes = ", ".join(f"{record.name} (batch {record.batch})" for record in known)
         raise UsageError(f"batch {batch}", got="no engine of that size", expected=sizes)
     return found
+
+
+def _devices(bundle: Bundle, records: Sequence[EngineRecord]) -> list[str]:
+    """Kinds of device of the engines that can run here, that of the default engine first."""
+    default = bundle.manifest.default_engine
+    ordered = sorted(records, key=lambda record: record.name != default)
+    targets = (find_target(record.target) for record in ordered)
+    return [target.device for target in targets if target.runs_here]
 
 
 def _contender(
@@ -170,7 +208,13 @@ def _contender(
         return None
     warnings.extend(f"{record.name}: {note}" for note in session.engine_notes)
     return Contender(
-        record.name, record.target, record.precision, record.batch, session, is_default=is_default
+        record.name,
+        record.target,
+        record.precision,
+        record.batch,
+        session,
+        is_default=is_default,
+        device=find_target(record.target).device,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mahtrt.benchmarks.conditions import describe_conditions, find_warnings
 from mahtrt.benchmarks.options import TIMED_IMAGES, CompareOptions
-from mahtrt.benchmarks.report import SCOPES, BenchReport, Row, Scope
+from mahtrt.benchmarks.report import SCOPES, BenchReport, ReportFacts, Row, Scope
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.preprocess import Placement, preprocess
 from mahtrt.data.subset import spread_out
@@ -58,6 +58,8 @@ class Contender:
         batch: Images per call that the engine was built for.
         stand_in: What ``session`` runs, where that is not the engine itself: it is judged by its
             landmarks and not timed.
+        device: Kind of device that the session runs on. An engine's time is compared with that of
+            the reference on the same kind, where there is one.
     """
 
     name: str
@@ -68,21 +70,7 @@ class Contender:
     is_reference: bool = False
     is_default: bool = False
     stand_in: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportFacts:
-    """What a report says beside its measurements.
-
-    Attributes:
-        reference: What the reference is.
-        model: What the network is.
-        warnings: Warnings of the caller, put first.
-    """
-
-    reference: str
-    model: Mapping[str, Any] = field(default_factory=dict)
-    warnings: Sequence[str] = ()
+    device: str = "cpu"
 
 
 def compare(
@@ -93,10 +81,11 @@ def compare(
     *,
     progress: Progress | None = None,
 ) -> BenchReport:
-    """Measure open sessions against the one of them that is the reference.
+    """Measure open sessions against those of them that are references.
 
     Args:
-        contenders: Exactly one with ``is_reference``.
+        contenders: One with ``is_reference`` for each kind of device. Landmarks are compared with
+            those of the first, times with those of the one on the same device.
         dataset: The images, with annotations and spacing where it has them.
         progress: Called with (done, expected) images and rounds together.
 
@@ -123,7 +112,7 @@ def compare(
         versions=package_versions(),
         model=_model(spec) | dict(facts.model),
         conditions=describe_conditions(
-            rows, options, data=dataset.source, images=images, reference=facts.reference, load=load
+            rows, options, data=dataset.source, images=images, facts=facts, load=load
         ),
         rows=rows,
         latency_budget_ms=options.latency_budget_ms,
@@ -280,11 +269,13 @@ def _rows(
     timings: Mapping[tuple[str, Scope], Timings],
     limits: Limits,
 ) -> tuple[Row, ...]:
-    reference = _reference(contenders)
+    first = _reference(contenders)
+    references = {c.device: c for c in contenders if c.is_reference}
     rows = []
     for contender in sorted(contenders, key=lambda c: not c.is_reference):
         accuracy = accuracies[contender.name]
         verdict = None if contender.is_reference else limits.judge(accuracy, contender.precision)
+        reference = references.get(contender.device, first)
         for scope in SCOPES:
             times = timings.get((contender.name, scope))
             against = timings.get((reference.name, scope))
@@ -314,8 +305,8 @@ def _rows(
 
 
 def _reference(contenders: Sequence[Contender]) -> Contender:
-    (reference,) = (contender for contender in contenders if contender.is_reference)
-    return reference
+    """The one that landmarks are compared with."""
+    return next(contender for contender in contenders if contender.is_reference)
 
 
 def _model(spec: ModelSpec) -> dict[str, Any]:

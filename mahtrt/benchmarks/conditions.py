@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from mahtrt.benchmarks.options import TIMED_IMAGES, CompareOptions
-from mahtrt.benchmarks.report import Row
+from mahtrt.benchmarks.report import ReportFacts, Row
 from mahtrt.machine import usable_cores
 
 BUSY_LOAD = 0.5  # of the usable cores, over the minute before
@@ -22,7 +21,7 @@ def describe_conditions(
     *,
     data: str,
     images: int,
-    reference: str,
+    facts: ReportFacts,
     load: Load | None,
 ) -> dict[str, Any]:
     """The ``conditions`` of the report.
@@ -30,19 +29,19 @@ def describe_conditions(
     Args:
         data: The source of the images.
         images: How many the accuracy rests on.
-        reference: What the reference is.
+        facts: What the caller knows of the reference.
         load: Before the bench began.
     """
     batches = sorted({row.batch for row in rows})
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "reference": reference,
+        "reference": facts.reference,
         "data": data,
         "images": images,
         "timed_images": min(images, TIMED_IMAGES),
         "batch": batches[0] if len(batches) == 1 else batches,
         "threads": _common_threads(rows),
-        "torch_threads": _torch_threads(),
+        "torch": [dict(each) for each in facts.torch],
         "rounds": rows[0].timings.runs if rows[0].timings else 0,
         "warmup_rounds": options.warmup,
         "interleaved": True,
@@ -59,7 +58,6 @@ def find_warnings(rows: Sequence[Row], *, load: Load | None) -> list[str]:
     found, cores = [], usable_cores()
     if load and load[0] > BUSY_LOAD * cores:
         found.append(f"the machine was busy before the bench: load {load[0]} on {cores} cores")
-    found += _uneven_threads(rows)
     if len({row.batch for row in rows}) > 1:
         found.append("batch sizes differ: compare images/s and ratios, not times per call")
     untimed = {row.name: row.stand_in for row in rows if row.stand_in and not row.is_reference}
@@ -84,26 +82,3 @@ def _common_threads(rows: Sequence[Row]) -> int | None:
     """Threads of the engines, None where they differ or one does not say."""
     counts = {row.threads for row in rows if not row.is_reference}
     return counts.pop() if len(counts) == 1 else None
-
-
-def _uneven_threads(rows: Sequence[Row]) -> list[str]:
-    """Engines that ran on another number of threads than PyTorch."""
-    torch = {row.threads for row in rows if row.backend == "pytorch"} - {None}
-    others = {
-        row.name: row.threads
-        for row in rows
-        if row.backend != "pytorch" and row.threads is not None and row.threads not in torch
-    }
-    by_count: dict[int, list[str]] = {}
-    for name, count in others.items():
-        by_count.setdefault(count, []).append(name)
-    return [
-        f"PyTorch ran on {next(iter(torch))} threads, {', '.join(names)} on {count}"
-        for count, names in by_count.items()
-        if torch
-    ]
-
-
-def _torch_threads() -> int | None:
-    torch = sys.modules.get("torch")  # never imported for this
-    return None if torch is None else int(torch.get_num_threads())

@@ -8,8 +8,8 @@ nearly every case. Accuracy is judged for every engine, so that no engine of a b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mahtrt.bundle.records import AccuracyRecord, VerdictRecord
@@ -21,6 +21,23 @@ SCHEMA = "mahtrt.bench/1"
 Scope = Literal["engine", "end_to_end"]
 SCOPES: tuple[Scope, ...] = ("engine", "end_to_end")
 TIMES = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms", "mean_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFacts:
+    """What a report says beside its measurements.
+
+    Attributes:
+        reference: What the reference is.
+        model: What the network is.
+        warnings: Warnings of the caller, put first.
+        torch: How PyTorch runs on each device, where it is a reference.
+    """
+
+    reference: str
+    model: Mapping[str, Any] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    torch: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)

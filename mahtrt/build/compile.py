@@ -15,11 +15,12 @@ from pathlib import Path
 from mahtrt import files
 from mahtrt.benchmarks.compare import Contender
 from mahtrt.benchmarks.golden import GoldenImages, RecordedLandmarks
+from mahtrt.benchmarks.reference import Reference
 from mahtrt.build.engines import BuiltEngine, compile_engines
 from mahtrt.build.judge import GateSettings, Judged, judge_contenders
 from mahtrt.build.options import EngineBuild
 from mahtrt.build.records import gate_record, measured_engine, with_usual_spreads
-from mahtrt.build.reference import Reference, export_as_reference
+from mahtrt.build.reference import export_as_reference
 from mahtrt.build.request import Job
 from mahtrt.build.result import BuildResult, made_here, notes_of, report_text
 from mahtrt.build.workspace import Workspace, open_workspace

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from mahtrt.benchmarks.compare import Contender, ReportFacts, Runner, compare
+from mahtrt.benchmarks.compare import Contender, Runner, compare
 from mahtrt.benchmarks.options import CompareOptions
-from mahtrt.benchmarks.report import BenchReport
+from mahtrt.benchmarks.reference import Reference
+from mahtrt.benchmarks.report import BenchReport, ReportFacts
 from mahtrt.build.engines import BuiltEngine
 from mahtrt.build.images import GOLDEN_IMAGES, ImageSets
-from mahtrt.build.reference import Reference
 from mahtrt.build.request import Request
 from mahtrt.build.stand_in import open_stand_in
 from mahtrt.build.workspace import Workspace

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from mahtrt.benchmarks.compare import Contender
-from mahtrt.build.engines import BuiltEngine
+from mahtrt.benchmarks.reference import Reference, open_export, torch_as_reference
 from mahtrt.build.graphs import Graphs
 from mahtrt.build.request import Request
-from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.origin import ParityRecord
-from mahtrt.machine import package_versions
-from mahtrt.runtime.session import Session
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.graph_kinds import Fp32
-from mahtrt.targets.table import reference_target
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reference:
-    """An open reference, and what it is in words."""
-
-    contender: Contender
-    described: str
 
 
 @contextlib.contextmanager
@@ -53,17 +39,10 @@ def _reference(request: Request, graphs: Graphs) -> Reference:
         checkpoint=options.reference,
         model=options.model,
         folders=(options.onnx.resolve().parent, Path.cwd()),
-        batch=graph.batch,
     )
     if found is None:
         return export_as_reference(graphs.models[Fp32()], graph.spec, graph.parity, options.threads)
-    backend, weights = found
-    if options.threads is not None:
-        import torch
-
-        torch.set_num_threads(options.threads)
-    described = f"PyTorch {package_versions().get('torch', '')} eager fp32 ({weights})"
-    return Reference(_contender("pytorch", Session(backend, graph.spec)), described)
+    return torch_as_reference(found, graph.spec, graph.batch, options.threads)
 
 
 def export_as_reference(
@@ -74,16 +53,8 @@ def export_as_reference(
     Args:
         parity: How near the export is to PyTorch, where that is known.
     """
-    target = reference_target()
-    record = EngineRecord("reference", target, "fp32", {"onnx": onnx.name})
-    session = BuiltEngine(record, {"onnx": onnx}).open(spec, threads)
+    contender = open_export(onnx, spec, threads, "reference")
     moved = [row.max_abs for row in (parity.rows if parity else ()) if row.kind == "landmarks"]
     known = f", {max(moved):.2g} px from PyTorch at export" if moved else ""
-    return Reference(
-        _contender(target, session),
-        f"the FP32 export through {target}{known}; PyTorch weights were not at hand",
-    )
-
-
-def _contender(backend: str, session: Session) -> Contender:
-    return Contender("reference", backend, "fp32", session.batch, session, is_reference=True)
+    through = f"the FP32 export through {contender.backend}{known}"
+    return Reference(contender, f"{through}; PyTorch weights were not at hand")

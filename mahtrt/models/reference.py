@@ -16,8 +16,6 @@ from mahtrt.spec import ModelSpec
 if TYPE_CHECKING:
     from torch import nn
 
-    from mahtrt.models.torch_reference import TorchBackend
-
 DEMO_CHECKPOINT = "maht-net-nano-phantom.safetensors"
 
 
@@ -96,8 +94,7 @@ def find_reference(
     checkpoint: Path | None = None,
     model: ModelSource | None = None,
     folders: Sequence[Path] = (),
-    batch: int = 1,
-) -> tuple[TorchBackend, str] | None:
+) -> tuple[nn.Module, str] | None:
     """The PyTorch network that an exported graph came from, where it can be had.
 
     A network of mahtrt is rebuilt from the spec. Its weights are the checkpoint given, or a file
@@ -111,10 +108,10 @@ def find_reference(
         checkpoint: Given by the user.
         model: A foreign network, given by the user.
         folders: Where to look for the recorded checkpoint.
-        batch: Images per inference.
 
     Returns:
-        The backend and its description, or None where weights, code or PyTorch are not at hand.
+        The network in eval mode and what its weights are; None where weights, code or PyTorch
+        are not at hand.
 
     Raises:
         CheckpointError: The checkpoint given has another digest than the exported one.
@@ -148,10 +145,7 @@ def find_reference(
         if asked_for:
             raise
         return None
-    from mahtrt.models.torch_reference import TorchBackend
-
-    weights = checkpoint.name if checkpoint else f"random weights, seed {seed}"
-    return TorchBackend(module, spec, batch), weights
+    return module, checkpoint.name if checkpoint else f"random weights, seed {seed}"
 
 
 def _known(source: ModelSource) -> tuple[nn.Module, ModelSpec]:

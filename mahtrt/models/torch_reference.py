@@ -80,7 +80,7 @@ class TorchBackend:
     @property
     def threads(self) -> int | None:
         """Threads of one inference, as the process has them set."""
-        return int(self._torch.get_num_threads())
+        return self._threads or int(self._torch.get_num_threads())
 
     def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """See :class:`mahtrt.targets.backend.Backend`.
@@ -103,7 +103,7 @@ class TorchBackend:
 
 
 def _whole_fp32(torch: Any, device: Any) -> Any:
-    """Convolutions of a GPU in FP32 (by default their inputs are rounded to TF32), its best ones."""
+    """A GPU's convolutions at their fastest, in FP32: by default PyTorch rounds to TF32."""
     on_gpu = str(device).startswith("cuda")
     return torch.backends.cudnn.flags(
         enabled=True, benchmark=on_gpu, deterministic=False, allow_tf32=False

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import Precision
@@ -123,7 +123,11 @@ class Target(ABC):
         extra: The extra of mahtrt that brings the package; "" for a core dependency.
         options_type: Class of the options that only this target has, see :class:`EngineOptions`.
         rank: Which target a plan is made for where several run here: the one of the highest rank.
+        device: Kind of device that its engines run on, in PyTorch's words: the PyTorch network that
+            they are compared with runs there too.
     """
+
+    device: ClassVar[Literal["cpu", "cuda"]] = "cpu"
 
     name: str
     package: str

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from bench_fakes import FakeDataset
 from tiny_bundle import write_tiny
 
@@ -16,6 +17,7 @@ from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.benchmarks.report import BenchReport
 from mahtrt.errors import DataError, IntegrityError, MissingComponentError, UsageError
 from mahtrt.measure.limits import Limits
+from mahtrt.models.torch_reference import TorchBackend
 from mahtrt.runtime.session import open_session
 
 pytestmark = pytest.mark.slow
@@ -27,34 +29,27 @@ def bench(bundle: Path, **options: Any) -> BenchReport:
     return bench_module.bench(BenchOptions(bundle, **options))
 
 
-class FakeTorch:
-    """A backend that answers like the FP32 graph."""
+class SameNetwork(torch.nn.Module):
+    """The FP32 graph in PyTorch."""
 
-    name, batch, threads = "torch-fp32", 1, None
-    notes: tuple[str, ...] = ()
-    closed = False
-
-    def infer(self, tensor: np.ndarray, outputs: Any = None) -> dict[str, np.ndarray]:
-        points = (
-            np.array([[5, 10], [15, 20], [25, 30]], np.float32) + np.float32(1e-3) * tensor.sum()
-        )
-        return {"landmarks": points[None]}
-
-    def close(self) -> None:
-        self.closed = True
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        points = torch.tensor([[5.0, 10.0], [15.0, 20.0], [25.0, 30.0]])
+        return points + 1e-3 * image.sum((1, 2, 3)).reshape(-1, 1, 1)
 
 
-def find(monkeypatch: pytest.MonkeyPatch, backend: FakeTorch) -> None:
-    """Let bench find this as the bundle's PyTorch network."""
-    found = backend, "tiny.safetensors"
-    monkeypatch.setattr(bench_module, "find_reference", lambda *_, **__: found)
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> list[TorchBackend]:
+    """Let bench find this as the bundle's PyTorch network; what was closed of it."""
+    found: list[TorchBackend] = []
+    network = SameNetwork(), "tiny.safetensors"
+    monkeypatch.setattr(bench_module, "find_reference", lambda *_, **__: network)
+    monkeypatch.setattr(TorchBackend, "close", lambda backend: found.append(backend))
+    return found
 
 
 def test_every_engine_against_pytorch(
-    tmp_path: Path, dataset: FakeDataset, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, dataset: FakeDataset, closed: list[TorchBackend]
 ) -> None:
-    backend = FakeTorch()
-    find(monkeypatch, backend)
     report = bench(
         write_tiny(tmp_path / "tiny.mahtrt"),
         data=dataset,
@@ -74,10 +69,28 @@ def test_every_engine_against_pytorch(
     assert report.judged_row.name == "openvino-int8"
     assert report.exit_code == 0
     assert report.rows[-1].speedup_vs_torch is not None
-    assert report.conditions["reference"].endswith("eager fp32 (tiny.safetensors)")
+    (how,) = report.conditions["torch"]
+    assert how["device"] == "cpu"
+    assert {how["layout"]} <= {"contiguous", "channels_last"}
+    assert how["threads"] >= 1
+    assert "eager fp32 (tiny.safetensors), " in report.conditions["reference"]
+    assert report.conditions["reference"].endswith(f"on cpu, threads {how['threads']}")
     assert report.model["bundle"] == "tiny.mahtrt"
-    assert backend.closed
+    assert len(closed) == 1
     json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_without_a_gpu_in_pytorch_its_ratios_to_gpu_engines_come_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert bench_module._devices_of_torch(["cuda", "cpu", "cuda"], warnings) == ["cpu"]
+    assert "PyTorch has no GPU here" in warnings[0]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert bench_module._devices_of_torch(["cuda", "cpu", "cuda"], warnings) == ["cuda", "cpu"]
+    assert bench_module._devices_of_torch([], warnings) == ["cpu"]
+    assert len(warnings) == 1
 
 
 def test_without_pytorch_the_bundles_own_fp32_is_the_reference(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,9 @@ import pytest
 from bench_fakes import LANDMARKS, FakeDataset, FakeSession, make_spec
 from rendering import report_text
 
-from mahtrt.benchmarks.compare import Contender, ReportFacts, _landmarks, compare
+from mahtrt.benchmarks.compare import Contender, _landmarks, compare
 from mahtrt.benchmarks.options import CompareOptions
-from mahtrt.benchmarks.report import BenchReport
+from mahtrt.benchmarks.report import BenchReport, ReportFacts
 from mahtrt.data.subset import spread_out
 from mahtrt.errors import DataError, ModelError
 from mahtrt.measure.limits import Limits
@@ -51,6 +52,34 @@ def test_rows_are_reference_first_and_in_both_scopes(dataset: FakeDataset) -> No
     assert report.rows[0].gate is None
     assert report.rows[0].speedup_vs_torch is None
     assert report.exit_code == 0
+
+
+class Sleeping(FakeSession):
+    """Landmarks after so many milliseconds."""
+
+    def __init__(self, ms: float) -> None:
+        super().__init__()
+        self.ms = ms
+
+    def infer(self, tensor: np.ndarray) -> dict[str, np.ndarray]:
+        time.sleep(self.ms / 1e3)
+        return {}
+
+
+def test_times_are_compared_with_the_reference_on_the_same_device(dataset: FakeDataset) -> None:
+    found = [
+        Contender("pytorch-cpu", "pytorch", "fp32", 1, Sleeping(40), is_reference=True),
+        Contender(
+            "pytorch-cuda", "pytorch", "fp32", 1, Sleeping(10), is_reference=True, device="cuda"
+        ),
+        Contender("openvino-fp32", "openvino", "fp32", 1, Sleeping(5)),
+        Contender("tensorrt-fp32", "tensorrt", "fp32", 1, Sleeping(5), device="cuda"),
+    ]
+    rows = {row.name: row for row in run(found, dataset).rows if row.scope == "engine"}
+    assert list(rows)[:2] == ["pytorch-cpu", "pytorch-cuda"]
+    assert rows["openvino-fp32"].speedup_vs_torch == pytest.approx(8, rel=0.3)
+    assert rows["tensorrt-fp32"].speedup_vs_torch == pytest.approx(2, rel=0.3)
+    assert rows["pytorch-cuda"].speedup_vs_reference is None
 
 
 def test_displacement_is_in_network_pixels_and_error_in_image_pixels(dataset: FakeDataset) -> None:

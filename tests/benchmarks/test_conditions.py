@@ -32,13 +32,6 @@ def test_a_busy_machine() -> None:
     assert warning.startswith("the machine was busy before the bench: load 999.0")
 
 
-def test_pytorch_on_other_threads_than_an_engine() -> None:
-    rows = [row("pytorch", threads=2), row("openvino", threads=4), row("onnxruntime", threads=2)]
-    (warning,) = find_warnings(rows, load=None)
-    assert warning == "PyTorch ran on 2 threads, openvino on 4"
-    assert find_warnings(rows[1:], load=None) == []
-
-
 def test_what_concerns_some_rows_names_them() -> None:
     few = (1.0,) * 10
     rows = [row("a", few), row("b", few), row("c")]

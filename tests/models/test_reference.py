@@ -43,9 +43,9 @@ heatmap_size = [16, 24]
 """
 
 
-def heatmaps(module: torch.nn.Module) -> np.ndarray:
+def heatmaps(module: torch.nn.Module, image: np.ndarray = IMAGE) -> np.ndarray:
     with torch.inference_mode():
-        return module(torch.from_numpy(IMAGE))["heatmaps"].numpy()
+        return module(torch.from_numpy(image))["heatmaps"].numpy()
 
 
 def saved(path: Path, seed: int) -> Path:
@@ -57,7 +57,7 @@ def saved(path: Path, seed: int) -> Path:
 def found(spec: ModelSpec, source: SourceRecord, **arguments: Any) -> tuple[np.ndarray, str]:
     result = find_reference(spec, source, **arguments)
     assert result is not None
-    return result[0].infer(IMAGE, ["heatmaps"])["heatmaps"], result[1]
+    return heatmaps(result[0]), result[1]
 
 
 # Provenance
@@ -158,7 +158,7 @@ def test_the_checkpoint_given_has_to_be_the_recorded_one(tmp_path: Path) -> None
     right, wrong = saved(tmp_path / "a.safetensors", 3), saved(tmp_path / "b.safetensors", 4)
     source = ModelSource(MODEL, right)
     spec = small_net(3).spec
-    result, described = found(spec, source.record(), checkpoint=right, batch=1)
+    result, described = found(spec, source.record(), checkpoint=right)
     np.testing.assert_array_equal(result, heatmaps(small_net(3).eval()))
     assert described == "a.safetensors"
     with pytest.raises(CheckpointError) as caught:
@@ -204,11 +204,9 @@ def test_a_checkpoint_alone_does_not_make_a_foreign_network(tmp_path: Path) -> N
 def test_foreign_random_weights_follow_the_recorded_seed(foreign: ModelSource) -> None:
     module, spec = load_model(foreign)
     named = ModelSource(foreign.model, spec=foreign.spec)  # the caller does not know the seed
-    result = find_reference(spec, foreign.record(), model=named, batch=2)
+    result = find_reference(spec, foreign.record(), model=named)
     assert result is not None
-    with torch.inference_mode():
-        expected = module(torch.from_numpy(COLOURS))["heatmaps"].numpy()
-    np.testing.assert_array_equal(result[0].infer(COLOURS)["heatmaps"], expected)
+    np.testing.assert_array_equal(heatmaps(result[0], COLOURS), heatmaps(module, COLOURS))
     assert result[1] == "random weights, seed 7"
 
 
@@ -221,7 +219,7 @@ def test_a_foreign_networks_checkpoint_is_found_and_loaded(
     _, spec = load_model(exported)
     result = find_reference(spec, exported.record(), model=foreign, folders=(tmp_path,))
     assert result is not None
-    got = result[0].infer(COLOURS[:1])["heatmaps"]
+    got = heatmaps(result[0], COLOURS[:1])
     total = COLOURS[:1].sum(1, keepdims=True)
     np.testing.assert_allclose(got, np.concatenate([total, total + 1], 1), atol=1e-5)
     assert result[1] == "colours.pt"

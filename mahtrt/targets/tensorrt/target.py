@@ -35,6 +35,8 @@ _NOT_OPENED = (
 class TensorRt(Target):
     """See :class:`mahtrt.targets.target.Target`. The graph's types are the engine's."""
 
+    device = "cuda"
+
     @property
     def flavour(self) -> Flavour:
         """Which TensorRT it is."""

@@ -1,0 +1,92 @@
+"""What engines are compared with: PyTorch at its best, or the FP32 export."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mahtrt.benchmarks.compare import Contender
+from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.machine import package_version
+from mahtrt.runtime.session import Session
+from mahtrt.spec import ModelSpec
+from mahtrt.targets.backend import EngineToOpen
+from mahtrt.targets.table import find_target, reference_target
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """An open reference.
+
+    Attributes:
+        described: What it is, in words.
+        facts: How PyTorch runs: device, layout, threads, and the times of what was tried.
+    """
+
+    contender: Contender
+    described: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def torch_as_reference(
+    found: tuple[Any, str], spec: ModelSpec, batch: int, threads: int | None
+) -> Reference:
+    """PyTorch where the network is, in its own layout: what landmarks are held against.
+
+    Args:
+        found: Of :func:`mahtrt.models.reference.find_reference`.
+        batch: Images per inference.
+        threads: CPU threads of one inference; None leaves PyTorch's own number.
+    """
+    from mahtrt.models.torch_reference import TorchBackend, TorchSetting
+    from mahtrt.models.wrapping import device_of
+
+    module, weights = found
+    setting = TorchSetting(str(device_of(module)), threads=threads)
+    session = Session(TorchBackend(module, spec, batch, setting), spec)
+    return Reference(_contender("reference", "pytorch", session), _torch_in_words(weights))
+
+
+def tuned_torch_as_reference(
+    found: tuple[Any, str], spec: ModelSpec, batch: int, device: str, threads: int | None
+) -> Reference:
+    """PyTorch as fast as it runs on a device: what times are held against.
+
+    Args:
+        device: Device of PyTorch, ``cpu`` or ``cuda``.
+
+    The others are those of :func:`torch_as_reference`; without ``threads`` they are tuned too.
+    """
+    from mahtrt.models.torch_reference import TorchSetting
+    from mahtrt.models.torch_tuning import tune_torch
+
+    module, weights = found
+    tuned = tune_torch(module, spec, batch, TorchSetting(device, threads=threads))
+    contender = _contender("pytorch", "pytorch", Session(tuned.backend, spec), device)
+    facts = {**asdict(tuned.setting), "tried_ms": dict(tuned.tried_ms)}
+    return Reference(contender, f"{_torch_in_words(weights)}, {tuned.setting}", facts)
+
+
+def open_export(onnx: Path, spec: ModelSpec, threads: int | None, name: str = "") -> Contender:
+    """The FP32 export, on the best of the targets that are there.
+
+    Args:
+        name: What reports call it; "": the target's name.
+    """
+    target = find_target(reference_target())
+    record = EngineRecord("reference", target.name, "fp32", {"onnx": onnx.name})
+    target.require()
+    backend = target.open(EngineToOpen(record, {"onnx": onnx}, spec, threads))
+    return _contender(name or target.name, target.name, Session(backend, spec, record))
+
+
+def _torch_in_words(weights: str) -> str:
+    return f"PyTorch {package_version('torch')} eager fp32 ({weights})"
+
+
+def _contender(name: str, backend: str, session: Session, device: str = "cpu") -> Contender:
+    return Contender(
+        name, backend, "fp32", session.batch, session, is_reference=True, device=device
+    )
