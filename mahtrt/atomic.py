@@ -162,7 +162,8 @@ def move_into_place(new: Path, path: Path) -> bool:
         if files.exchange(new, path):
             return True
         if os.path.lexists(path):
-            return _move_by_turns(new, path)
+            move = _move_folder_by_turns if path.is_dir() else _move_file_by_turns
+            return move(new, path)
         try:
             files.rename(new, path)
         except OSError as error:  # another process was quicker
@@ -173,9 +174,24 @@ def move_into_place(new: Path, path: Path) -> bool:
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
 
 
-def _move_by_turns(new: Path, path: Path) -> bool:
-    """Without an exchange there is a moment with nothing at the place, never with a half."""
+def _move_file_by_turns(new: Path, path: Path) -> bool:
+    """Without an exchange, the old file gets a second name before the new one replaces it."""
     old = new.with_name(new.name + ".old")
+    try:
+        files.link(path, old)
+    except OSError:  # a file system without links
+        files.copy(path, old)
+    files.rename(new, path)
+    files.rename(old, new)
+    return True
+
+
+def _move_folder_by_turns(new: Path, path: Path) -> bool:
+    """Without an exchange there is a moment with nothing at the place, never with a half.
+
+    The old folder waits beside the place: it outlives us if it cannot be put back.
+    """
+    old = path.with_name(f".{path.name}.{os.urandom(4).hex()}.old")
     files.rename(path, old)
     try:
         files.rename(new, path)

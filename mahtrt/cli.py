@@ -6,11 +6,15 @@ machine without PyTorch can run bundles.
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 from typing import Annotated
 
 import typer
 
 from mahtrt import __version__
+from mahtrt.interrupt import unwind_on_signals
 from mahtrt.verbs import (
     bench,
     build,
@@ -26,9 +30,10 @@ from mahtrt.verbs import (
     train,
     verify,
 )
-from mahtrt.verbs.command import GroupedCommand
-from mahtrt.verbs.console import show_logs
+from mahtrt.verbs.command import Commands, GroupedCommand
+from mahtrt.verbs.console import show_defect, show_logs
 
+_STDERR = 2
 # In the order of --help.
 VERBS = {
     "demo": demo,
@@ -48,6 +53,7 @@ VERBS = {
 
 app = typer.Typer(
     name="mahtrt",
+    cls=Commands,
     help="Takes landmark networks from PyTorch to measured engines.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -79,7 +85,20 @@ def _root(
 
 def main() -> None:
     """The console script."""
+    sys.excepthook = show_defect
+    unwind_on_signals()
+    _prepare_streams()
     app()
+
+
+def _prepare_streams() -> None:
+    """Let no text be lost for a stream's encoding, and no file take a closed stream's number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        continue
+    os.close(descriptor)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

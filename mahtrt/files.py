@@ -118,6 +118,11 @@ def rename(source: Path, target: Path) -> None:
     call(os.replace, source, target)
 
 
+def link(source: Path, second: Path) -> None:
+    """Give a file a second name."""
+    call(os.link, source, second)
+
+
 def exchange(first: Path, second: Path) -> bool:
     """Swap two names in one step.
 

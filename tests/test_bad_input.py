@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
@@ -23,6 +23,7 @@ from tiny_network import make_model
 from typer.testing import Result
 
 import mahtrt
+from mahtrt import files
 from mahtrt.build import judge as judge_module
 from mahtrt.data.phantom import make_phantom
 from mahtrt.errors import ImageError, InputError
@@ -395,14 +396,14 @@ def test_tensors_of_the_wrong_shape_or_dtype(tiny_bundle: Path) -> None:
 
 def full_disk_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Writing a file whose name ends so finds no space left."""
-    honest = Path.open
+    honest = files.create
 
-    def opened(self: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-        if "w" in mode and self.as_posix().endswith(name):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
-        return honest(self, mode, *args, **kwargs)
+    def created(path: Path) -> BinaryIO:
+        if path.as_posix().endswith(name):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return honest(path)
 
-    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(files, "create", created)
 
 
 @pytest.mark.parametrize(
@@ -424,14 +425,15 @@ def test_a_disk_that_fills_while_exporting(world: World, monkeypatch: pytest.Mon
 def test_a_disk_that_fills_while_predicting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = world.picture("a.png"), world.picture("b.png")
     drawn = []
+    honest = files.create
 
-    def save(self: Image.Image, place: Path) -> None:
-        drawn.append(place)
+    def created(path: Path) -> BinaryIO:
+        drawn.append(path)
         if len(drawn) == 2:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
-        place.write_bytes(b"picture")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return honest(path)
 
-    monkeypatch.setattr(Image.Image, "save", save)
+    monkeypatch.setattr(files, "create", created)
     check_refused(run(*world.predict(first, second)), world, 1, "full disk")
     assert len(drawn) == 2
 

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "mahtrt"
 GROUND = (
-    *("destination", "files", "scratch"),
+    *("destination", "files", "names", "scratch"),
     *("errors", "spec", "schema", "atomic", "digest", "interrupt", "machine"),
     *("cuda", "cache", "progress", "parsing", "reading"),
 )

@@ -133,6 +133,8 @@ def _check_options(options: OnnxOptions, spec: ModelSpec) -> None:
         raise UsageError("opset", got=str(options.opset), expected=f"{OPSETS[0]} to {OPSETS[-1]}")
     if options.batch < 1:
         raise UsageError("batch", got=str(options.batch), expected="at least 1")
+    if options.out.is_dir():
+        raise UsageError(str(options.out), got="a directory", expected="a path for the ONNX file")
     check_output(options.out)
     if not options.images:
         raise DataError(

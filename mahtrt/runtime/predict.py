@@ -10,7 +10,9 @@ from pathlib import Path
 from mahtrt.atomic import together
 from mahtrt.data.datasets import SPACING_FILE, check_spacing, read_spacing_file
 from mahtrt.data.images import read_image_and_spacing
+from mahtrt.destination import check_output
 from mahtrt.errors import DataError, ImageError
+from mahtrt.names import text_of_path
 from mahtrt.progress import StageProgress, silent
 from mahtrt.runtime.overlay import write_overlay
 from mahtrt.runtime.results import (
@@ -90,6 +92,8 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
     predictions, skipped = [], []
     sidecars = {} if options.spacing_mm else _read_sidecars(options.images)
     pictures = _overlay_places(options.images, options.overlay)
+    if pictures and pictures[0] is not None:
+        check_output(pictures[0])
     with (
         open_session(options.bundle, engine=options.engine, threads=options.threads) as session,
         together(),  # pictures appear all of them, or none after an error
@@ -107,8 +111,8 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
                 continue
             if picture is not None:
                 write_overlay(picture, image, found)
-            extra = {"overlay": str(picture)} if picture else {}
-            predictions.append(Prediction(str(path), found, extra))
+            extra = {"overlay": text_of_path(picture)} if picture else {}
+            predictions.append(Prediction(text_of_path(path), found, extra))
         name, verdict = session.name, session.verdict
         doubt = wide_heatmaps_note(predictions)
         notes = (*session.engine_notes, *notes_of(name, verdict), *([doubt] if doubt else []))
@@ -118,7 +122,7 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
                 got=f"{len(skipped)} image(s) of which none can be used ({skipped[0]})",
                 expected="at least one",
             )
-    bundle = Path(options.bundle).name
+    bundle = text_of_path(Path(options.bundle).name)
     return PredictResult(bundle, name, tuple(predictions), (*notes, *skipped), verdict)
 
 

@@ -119,7 +119,11 @@ def training_batches(
 
 
 def _start_worker(_worker: int) -> None:
-    # Ctrl-C reaches every process of the terminal; the trainer still needs its current batches.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and the terminal's end reach all its processes; the trainer still needs its batches.
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):  # we were started while signals were held back
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import math
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,8 +25,9 @@ from mahtrt.atomic import write_bytes_atomic
 from mahtrt.data.datasets import is_phantom, open_dataset
 from mahtrt.data.preprocess import preprocess
 from mahtrt.data.sample import Dataset
+from mahtrt.destination import check_output
 from mahtrt.errors import CheckpointError, DataError, UsageError
-from mahtrt.interrupt import interrupt_later
+from mahtrt.interrupt import handled_signals, interrupt_later
 from mahtrt.machine import describe_machine
 from mahtrt.models.checkpoint import load_checkpoint, load_into, save_checkpoint
 from mahtrt.models.families import build_model
@@ -34,6 +36,8 @@ from mahtrt.spec import ModelSpec
 from mahtrt.training.batches import BatchPlan, TrainingSamples, training_batches
 from mahtrt.training.options import TrainOptions
 from mahtrt.training.targets import landmark_loss
+
+T = TypeVar("T")
 
 WARMUP_SHARE = 0.05
 WEIGHT_DECAY = 0.02
@@ -54,14 +58,14 @@ class StepReport:
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C; the state up to the last finished step is at ``state_path``."""
+    """Ctrl-C or a signal; the state up to the last finished step is at ``state_path``."""
 
-    def __init__(self, state_path: Path, step: int) -> None:
+    def __init__(self, state_path: Path, step: int, number: int = signal.SIGINT) -> None:
         super().__init__(
             f"training stopped after step {step}; state kept in {state_path}, "
             "go on with the same command and --resume"
         )
-        self.state_path, self.step = state_path, step
+        self.state_path, self.step, self.number = state_path, step, number
 
 
 def train(
@@ -87,6 +91,7 @@ def train(
     """
     if options.out.suffix != ".safetensors":
         raise UsageError("--out", got=options.out.name, expected="a name ending in .safetensors")
+    check_output(options.out)
     torch.manual_seed(options.seed)
     module = build_model(options.model, **options.overrides)
     dataset = open_training_data(options, module.spec)
@@ -187,15 +192,17 @@ class _Run:
                 resource_tracker.ensure_running()
             with interrupt_later():  # workers are started, and must outlive a Ctrl-C
                 batches = iter(training_batches(self.samples, plan, workers=options.workers))
-            for step, (images, points) in enumerate(batches, start=first_step):
+            step = first_step - 1
+            for step, (images, points) in enumerate(_until(interrupted, batches), first_step):
                 torch.manual_seed(hash((options.seed, step)) % 2**31)  # dropout, on resume too
                 loss = self._step(images, points, step)
                 if progress:
                     progress(StepReport(step + 1, options.steps, loss))
-                if interrupted.raised or (step + 1) % STATE_EVERY == 0:
+                if (step + 1) % STATE_EVERY == 0:
                     self._save_state(step + 1)
-                if interrupted.raised:
-                    raise TrainingInterrupted(self.state_path, step + 1)
+            if interrupted.raised is not None:
+                self._save_state(step + 1)
+                raise TrainingInterrupted(self.state_path, step + 1, interrupted.raised)
 
     def _step(self, images: torch.Tensor, points: torch.Tensor, step: int) -> float:
         rate = learning_rate_at(step, self.options.steps, self.options.learning_rate)
@@ -263,24 +270,39 @@ class _Run:
 
 
 class _InterruptFlag:
-    """Ctrl-C ends the run after the step under way instead of in its middle."""
+    """Ctrl-C or a signal ends the run after the step under way instead of in its middle.
+
+    Attributes:
+        raised: The signal; None without one.
+    """
 
     def __init__(self) -> None:
-        self.raised = False
-        self._before: Any = None
+        self.raised: int | None = None
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
-        try:
-            self._before = signal.signal(signal.SIGINT, self._set)
-        except ValueError:  # not the main thread: the caller handles signals
-            self._before = None
+        # In another thread, the caller handles signals.
+        if threading.current_thread() is threading.main_thread():
+            self._before = {n: signal.signal(n, self._set) for n in handled_signals()}
 
     def __exit__(self, *exception: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
-    def _set(self, *_signal: object) -> None:
-        self.raised = True
+    def _set(self, number: int, _frame: object) -> None:
+        self.raised = number
+
+
+def _until(interrupted: _InterruptFlag, batches: Iterator[T]) -> Iterator[T]:
+    """The batches up to a signal, which may have ended the workers that make them too."""
+    try:
+        for batch in batches:
+            yield batch
+            if interrupted.raised is not None:
+                return
+    except RuntimeError:
+        if interrupted.raised is None:
+            raise
 
 
 def _parameter_groups(module: nn.Module) -> list[dict[str, Any]]:

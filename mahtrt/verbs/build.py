@@ -22,7 +22,7 @@ from mahtrt.verbs.command import (
     as_command,
     option,
 )
-from mahtrt.verbs.console import StageDisplay, say, show
+from mahtrt.verbs.console import StageDisplay, answer, say, show
 from mahtrt.verbs.options import (
     DATA_HELP,
     BudgetArguments,
@@ -230,7 +230,7 @@ def judged_build(make: Callable[[StageDisplay], BuildResult]) -> None:
     for line in result.notes:
         say(f"note: {line}")
     failed = [name for name, verdict in result.verdicts.items() if not verdict.passed]
-    print(f"{result.path}  default engine {result.manifest.default_engine}")
+    answer(f"{result.path}  default engine {result.manifest.default_engine}")
     if failed:
         say(f"warning: kept although over budget: {', '.join(failed)}")
         raise typer.Exit(GateError.exit_code)

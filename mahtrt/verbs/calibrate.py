@@ -11,7 +11,7 @@ from mahtrt.atomic import together, write_text_atomic
 from mahtrt.errors import UsageError
 from mahtrt.progress import StageProgress, silent
 from mahtrt.verbs.command import DATA, MEASURING, OUTPUT, PLAN, argument, as_command, option
-from mahtrt.verbs.console import StageDisplay, show
+from mahtrt.verbs.console import StageDisplay, answer, show
 from mahtrt.verbs.options import DATA_HELP, Cache, CacheDir, CalibrationArguments, SkipBad, Threads
 
 if TYPE_CHECKING:
@@ -190,10 +190,10 @@ def command(arguments: CalibrateArguments) -> None:
     options = CalibrateOptions(**vars(arguments))
     with StageDisplay() as display:
         result = calibrate(options, display)
-    print(text_of(result.card))
+    answer(*text_of(result.card).splitlines())
     if result.sensitivity is not None:
         show(table_of(result.sensitivity))
-    print(f"{options.out}: {', '.join(result.written)}")
+    answer(f"{options.out}: {', '.join(result.written)}")
 
 
 def text_of(card: CardRecord) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, fields
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeVar, get_type_hints
 
+import click
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
-from mahtrt.verbs.console import ends_well
+from mahtrt.names import visible
+from mahtrt.verbs.console import check_results, ends_well
 
 # Groups of options in the order of --help; what only experts need comes last.
 ENGINES, NETWORK, DATA, MEASURING, BUDGETS = "Engines", "Network", "Data", "Measuring", "Budgets"
@@ -37,15 +40,31 @@ def option(
     return typer.Option(*names, help=text, rich_help_panel=group, min=least, max=most)
 
 
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """Marks an option that names a file for a result, or ``-`` for stdout."""
+
+
 def as_command(function: Callable[[Arguments], None]) -> Callable[..., None]:
     """A typer command whose options are the fields of ``function``'s only parameter."""
     hints = get_type_hints(function)
     (kind,) = (hint for name, hint in hints.items() if name != "return")
     annotations = get_type_hints(kind, include_extras=True)
 
+    results = [
+        field.name
+        for field in fields(kind)
+        if ResultFile() in getattr(annotations[field.name], "__metadata__", ())
+    ]
+
     @functools.wraps(function)
     def called(**values: Any) -> None:
-        ends_well(function)(kind(**values))
+        run(kind(**values))
+
+    @ends_well
+    def run(arguments: Arguments) -> None:
+        check_results({f"--{name}": getattr(arguments, name) for name in results})
+        function(arguments)
 
     parameters = [
         inspect.Parameter(
@@ -76,3 +95,27 @@ class GroupedCommand(TyperCommand):
             if group in found:
                 with formatter.section(group):
                     formatter.write_dl(found[group])
+
+
+class Commands(TyperGroup):
+    """The verbs. What is wrong with a command line is said without acting on the terminal."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _visible_errors():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _visible_errors():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _visible_errors() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        told = error.format_message()
+        shown = "\n".join(map(visible, told.split("\n")))
+        if shown == told:
+            raise
+        raise click.UsageError(shown, error.ctx) from error

@@ -6,16 +6,19 @@ import errno
 import functools
 import json
 import logging
+import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
 
 import typer
 
-from mahtrt.errors import MahtrtError
+from mahtrt.errors import MahtrtError, UsageError
+from mahtrt.interrupt import Terminated
+from mahtrt.names import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,22 +26,37 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-INTERRUPTED = 130
 # Between two lines about a stage: more of them while it is young than when it has lasted.
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 30.0
 
 
-def say(text: str) -> None:
-    """Talk: a line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+def say(*lines: str) -> None:
+    """Talk: lines on stderr."""
+    _print(lines, sys.stderr)
+
+
+def answer(*lines: str) -> None:
+    """A result in words: lines on stdout."""
+    _print(lines, sys.stdout)
+
+
+def _print(lines: Iterable[str], stream: TextIO | None) -> None:
+    if stream is not None:  # None is a stream that was closed before we were started
+        print(*map(visible, lines), sep="\n", file=stream, flush=True)
 
 
 def show(renderable: RenderableType, *, to_stderr: bool = False) -> None:
-    """A table or text in rich's markup, as wide as the terminal."""
+    """A table or text, as wide as the terminal; brackets in it are no markup."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 120
-    Console(stderr=to_stderr, width=width, highlight=False).print(renderable)
+    from mahtrt.verbs.rendering import Visible
+
+    stream: TextIO | None = sys.stderr if to_stderr else sys.stdout
+    if stream is None:
+        return
+    width = None if sys.stdout is not None and sys.stdout.isatty() else 120
+    console = Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+    console.print(Visible(renderable))
 
 
 def write_json(document: Mapping[str, Any], target: str) -> None:
@@ -47,18 +65,72 @@ def write_json(document: Mapping[str, Any], target: str) -> None:
 
 
 def write_text(text: str, target: str) -> None:
-    """Write a text to a file, or to stdout where ``target`` is ``-``."""
+    """Write a text as UTF-8 to a file, or to stdout where ``target`` is ``-``.
+
+    Stdout gets the bytes that a file would get, whatever the terminal's encoding.
+    """
     from mahtrt.atomic import write_text_atomic
 
-    if target == "-":
-        sys.stdout.write(text)
-    else:
+    if target != "-":
         write_text_atomic(Path(target), text)
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+    sys.stdout.buffer.flush()
+
+
+def check_results(results: Mapping[str, str | None]) -> None:
+    """Refuse files for results that cannot be written, before the work.
+
+    Args:
+        results: Option to the name that was given, ``-`` for stdout; None where none was.
+
+    Raises:
+        UsageError: A name is empty, stdout is closed, or two results have one place.
+        BuildError: A place cannot be written.
+    """
+    from mahtrt.destination import check_output, find_destination
+
+    places: dict[object, str] = {}
+    for name, given in results.items():
+        if given is None:
+            continue
+        option = f"{name} {given}"
+        if not given:
+            raise UsageError(name, got="an empty name", expected="a file, or - for stdout")
+        if given == "-":
+            if sys.stdout is None:
+                raise UsageError(option, got="a closed stdout", expected="an open one, or a file")
+            place: object = "-"
+        else:
+            check_output(Path(given))
+            place = find_destination(Path(given)).target or option
+        if place in places:
+            raise UsageError(
+                f"{places[place]} {option}",
+                got="two results for stdout" if place == "-" else "two results for one file",
+                expected="one",
+            )
+        places[place] = option
 
 
 def show_logs() -> None:
     """Show what mahtrt and the libraries log, and the traceback of an error: ``--debug``."""
-    logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_VisibleLines("%(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG, handlers=[handler])
+
+
+class _VisibleLines(logging.Formatter):
+    """Formats a record so that nothing in it acts on the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(visible, super().format(record).splitlines()))
+
+
+def show_defect(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """The traceback of an error that nobody expected, for :data:`sys.excepthook`."""
+    say(*"".join(traceback.format_exception(kind, error, trace)).splitlines())
 
 
 def ends_well(command: Callable[P, T]) -> Callable[P, T]:
@@ -70,16 +142,13 @@ def ends_well(command: Callable[P, T]) -> Callable[P, T]:
             return command(*args, **kwargs)
         except MahtrtError as error:
             if logging.getLogger().isEnabledFor(logging.DEBUG):
-                traceback.print_exc()
+                say(*traceback.format_exc().splitlines())
             say(f"error: {_one_line(error)}")
             raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as error:
-            say(
-                f"interrupted: {error}"
-                if str(error)
-                else "interrupted: nothing half-written is left"
-            )
-            raise typer.Exit(INTERRUPTED) from error
+        except (KeyboardInterrupt, Terminated) as error:
+            say(_end_of(error))
+            number = getattr(error, "number", signal.SIGINT)
+            raise typer.Exit(128 + number) from error
         except OSError as error:
             # What the system refuses has a number; a library's own OSError may be a defect.
             # A reader that closed the pipe (``| head``) is click's business.
@@ -90,6 +159,13 @@ def ends_well(command: Callable[P, T]) -> Callable[P, T]:
             raise typer.Exit(1) from error
 
     return wrapped
+
+
+def _end_of(error: KeyboardInterrupt | Terminated) -> str:
+    """What a signal ended, in a line."""
+    word = "terminated" if isinstance(error, Terminated) else "interrupted"
+    told = "" if isinstance(error, Terminated) else str(error)
+    return f"{word}: {told or 'nothing half-written is left'}"
 
 
 def _one_line(error: BaseException) -> str:
@@ -113,7 +189,7 @@ class StageDisplay:
     def __init__(self) -> None:
         self._begun = self._stage_begun = self._told = time.monotonic()
         self._stage = ""
-        self._live = sys.stderr.isatty()
+        self._live = sys.stderr is not None and sys.stderr.isatty()
         self._progress: Any = None
         self._task: Any = None
 
@@ -124,7 +200,7 @@ class StageDisplay:
             from rich.progress import TimeElapsedColumn as Elapsed
 
             self._progress = Progress(
-                TextColumn("{task.description:<28}"),
+                TextColumn("{task.description:<28}", markup=False),
                 BarColumn(30),
                 MofNCompleteColumn(),
                 Elapsed(),
@@ -148,7 +224,7 @@ class StageDisplay:
         if stage != self._stage:
             self._begin(stage)
         if self._progress is not None:
-            shown = f"{stage}: {detail}" if detail else stage
+            shown = visible(f"{stage}: {detail}" if detail else stage)
             self._progress.update(
                 self._task, completed=done, total=total or None, description=shown
             )
@@ -169,7 +245,7 @@ class StageDisplay:
         if self._progress is not None:
             if self._task is not None:
                 self._progress.stop_task(self._task)
-            self._task = self._progress.add_task(stage, total=None)
+            self._task = self._progress.add_task(visible(stage), total=None)
         else:
             self._line(stage)
         self._stage = stage

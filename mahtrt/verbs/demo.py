@@ -144,25 +144,23 @@ def command(arguments: DemoArguments) -> None:
     show(report_table(report), to_stderr=arguments.json == "-")
     if arguments.json is not None:
         write_json(report.to_dict(), arguments.json)
-    say(_farewell(result))
+    say(*_farewell(result))
     # A busy machine is slow, which is not a defect of what the demo shows: the verdict says it.
     raise typer.Exit(0 if report.accuracy_pass else report.exit_code)
 
 
-def _farewell(result: DemoResult) -> str:
+def _farewell(result: DemoResult) -> tuple[str, ...]:
     report, bundle = result.report, result.bundle
     verdict = "passed" if report.passed else "FAILED: " + "; ".join(report.reasons)
-    return "\n".join(
-        (
-            "",
-            f"Verdict: {verdict}",
-            f"Landmarks drawn on phantoms: {result.overlays}",
-            "",
-            "Next, for example:",
-            f"  mahtrt predict {bundle} {result.images[0].parent}/*.png --csv -",
-            f"  mahtrt bench {bundle} --data phantom:16@99",
-            f"  mahtrt verify {bundle}",
-            "  mahtrt export maht-net/base --checkpoint YOURS.safetensors --out yours.onnx",
-            "  mahtrt build yours.onnx --int8 --calib YOUR_IMAGES --out yours.mahtrt",
-        )
+    return (
+        "",
+        f"Verdict: {verdict}",
+        f"Landmarks drawn on phantoms: {result.overlays}",
+        "",
+        "Next, for example:",
+        f"  mahtrt predict {bundle} {result.images[0].parent}/*.png --csv -",
+        f"  mahtrt bench {bundle} --data phantom:16@99",
+        f"  mahtrt verify {bundle}",
+        "  mahtrt export maht-net/base --checkpoint YOURS.safetensors --out yours.onnx",
+        "  mahtrt build yours.onnx --int8 --calib YOUR_IMAGES --out yours.mahtrt",
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from mahtrt.errors import UsageError, require
 from mahtrt.verbs.command import DATA, GENERAL, NETWORK, OUTPUT, argument, as_command, option
-from mahtrt.verbs.console import StageDisplay, say
+from mahtrt.verbs.console import StageDisplay, answer, say
 from mahtrt.verbs.options import DATA_HELP, InputSize, Kwarg, keywords_from_texts, size_from_text
 
 if TYPE_CHECKING:
@@ -93,10 +93,10 @@ def command(arguments: ExportArguments) -> None:
         try:
             result = export(options, display)
         except ParityError as error:
-            say(text_of(error.table))
+            say(*text_of(error.table).splitlines())
             raise
-    print(text_of(result.parity))
-    print(f"{result.path}  {result.path.stat().st_size / 2**20:.1f} MiB  sha256 {result.sha256}")
+    answer(*text_of(result.parity).splitlines())
+    answer(f"{result.path}  {result.path.stat().st_size / 2**20:.1f} MiB  sha256 {result.sha256}")
 
 
 def text_of(table: ParityTable) -> str:

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mahtrt.errors import UsageError
-from mahtrt.verbs.command import BUDGETS, DATA, GENERAL, INT8, NETWORK, OUTPUT, REFERENCE, option
+from mahtrt.verbs.command import (
+    BUDGETS,
+    DATA,
+    GENERAL,
+    INT8,
+    NETWORK,
+    OUTPUT,
+    REFERENCE,
+    ResultFile,
+    option,
+)
 
 if TYPE_CHECKING:
     from mahtrt.measure.limits import Limits
@@ -19,7 +29,9 @@ DATA_HELP = (
     "DATA is a folder of images, a CSV, an ISBI-2015 tree, COCO keypoints JSON, or "
     "phantom[:N[@SEED]] (synthetic images)."
 )
-Json = Annotated[str | None, option(OUTPUT, "File for the result as JSON; - is stdout.")]
+Json = Annotated[
+    str | None, option(OUTPUT, "File for the result as JSON; - is stdout."), ResultFile()
+]
 Points = Annotated[
     str | None,
     option(DATA, "Indices of the annotated points that are the landmarks, e.g. 36,39,42."),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from mahtrt.verbs.command import ENGINES, OUTPUT, argument, as_command, option
-from mahtrt.verbs.console import StageDisplay
+from mahtrt.verbs.console import StageDisplay, answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,4 +33,4 @@ def command(arguments: PackArguments) -> None:
     with StageDisplay() as display:
         result = pack(PackOptions(arguments.bundle, arguments.out, arguments.engine), display)
     before, after = result.bytes_before / 2**20, result.bytes_after / 2**20
-    print(f"{result.path}  {result.manifest.default_engine}  {after:.1f} MiB of {before:.1f} MiB")
+    answer(f"{result.path}  {result.manifest.default_engine}  {after:.1f} MiB of {before:.1f} MiB")

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from mahtrt.errors import UsageError
-from mahtrt.verbs.command import ENGINES, OUTPUT, argument, as_command, option
-from mahtrt.verbs.console import say, show, write_text
+from mahtrt.verbs.command import ENGINES, OUTPUT, ResultFile, argument, as_command, option
+from mahtrt.verbs.console import StageDisplay, say, show, write_text
 from mahtrt.verbs.options import Json, SkipBad, SpacingMm, Threads
 
 if TYPE_CHECKING:
@@ -28,7 +27,9 @@ class PredictArguments:
         option(ENGINES, "Engine of the bundle, or a target; the bundle's default without it."),
     ] = None
     json: Json = None
-    csv: Annotated[str | None, option(OUTPUT, "File for the result as CSV; - is stdout.")] = None
+    csv: Annotated[
+        str | None, option(OUTPUT, "File for the result as CSV; - is stdout."), ResultFile()
+    ] = None
     overlay: Annotated[
         Path | None, option(OUTPUT, "Folder for pictures with the landmarks drawn on them.")
     ] = None
@@ -40,10 +41,9 @@ class PredictArguments:
 @as_command
 def command(arguments: PredictArguments) -> None:
     """Find landmarks in images."""
+    from mahtrt.atomic import together
     from mahtrt.runtime.predict import PredictOptions, predict
 
-    if arguments.json == "-" and arguments.csv == "-":
-        raise UsageError("--json - --csv -", got="two results for stdout", expected="one")
     options = PredictOptions(
         bundle=arguments.bundle,
         images=arguments.images,
@@ -53,13 +53,14 @@ def command(arguments: PredictArguments) -> None:
         skip_bad=arguments.skip_bad,
         threads=arguments.threads,
     )
-    result = predict(options)
+    with together(), StageDisplay() as display:
+        result = predict(options, display)
+        if arguments.json is not None:
+            write_text(result.to_json(), arguments.json)
+        if arguments.csv is not None:
+            write_text(result.to_csv(), arguments.csv)
     for note in result.notes:
         say(f"note: {note}")
-    if arguments.json is not None:
-        write_text(result.to_json(), arguments.json)
-    if arguments.csv is not None:
-        write_text(result.to_csv(), arguments.csv)
     if arguments.json is None and arguments.csv is None:
         show(table_of(result))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from mahtrt.errors import require
 from mahtrt.verbs.command import DATA, NETWORK, OUTPUT, TRAINING, as_command, option
-from mahtrt.verbs.console import StageDisplay
+from mahtrt.verbs.console import StageDisplay, answer
 from mahtrt.verbs.options import (
     DATA_HELP,
     InputSize,
@@ -94,9 +94,9 @@ def command(arguments: TrainArguments) -> None:
     options = arguments.options()
     with StageDisplay() as display:
         result = train(options, display)
-    print(result.path)
+    answer(str(result.path))
     if result.loss is not None:
-        print(f"loss {result.loss:.4f} after {options.steps} steps")
+        answer(f"loss {result.loss:.4f} after {options.steps} steps")
     if (error := result.error) is not None:
         mm = "" if error.mm is None else f", {error.mm:.3f} mm"
-        print(f"MRE on {options.eval} ({error.images} images): {error.px:.3f} px{mm}")
+        answer(f"MRE on {options.eval} ({error.images} images): {error.px:.3f} px{mm}")

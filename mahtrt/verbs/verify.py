@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from mahtrt.verbs.command import argument, as_command
-from mahtrt.verbs.console import StageDisplay
+from mahtrt.verbs.console import StageDisplay, answer
 
 if TYPE_CHECKING:
     from mahtrt.runtime.verify import Replay
@@ -27,11 +27,11 @@ def command(arguments: VerifyArguments) -> None:
 
     with StageDisplay() as display:
         result = verify(VerifyOptions(arguments.bundle), display)
-    print(f"{result.files} files whole")
+    answer(f"{result.files} files whole")
     for replay in result.replays:
-        print(line_of(replay))
+        answer(line_of(replay))
     if not result.replays:
-        print("no golden images to replay")
+        answer("no golden images to replay")
 
 
 def line_of(replay: Replay) -> str:
