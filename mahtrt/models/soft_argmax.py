@@ -2,6 +2,11 @@
 
 Written with marginal sums instead of a matrix product: engines lower a MatMul's precision, and a
 coordinate of hundreds of pixels does not survive that. Multiply and ReduceSum stay FP32.
+
+The weights of a softmax over many cells do not sum to 1 exactly: over 256x256 of them by some
+1e-5, and counted from the corner that times the coordinate is an error of up to 0.01 pixels. So
+positions are counted from the middle of the map, and the mean is taken twice: the second time of
+the distances to the first, where the same relative error is one of almost nothing.
 """
 
 from __future__ import annotations
@@ -33,11 +38,15 @@ class SoftArgmax2d(nn.Module):
         self.heatmap_size = heatmap_size
         (rows, columns), (height, width) = heatmap_size, input_size
         # Not in the state dict: they follow from the sizes, and checkpoints stay loadable.
-        self.register_buffer("x_px", _cell_centres_px(columns, width), persistent=False)
-        self.register_buffer("y_px", _cell_centres_px(rows, height), persistent=False)
+        self.register_buffer("x_px", _from_the_middle_px(columns, width), persistent=False)
+        self.register_buffer("y_px", _from_the_middle_px(rows, height), persistent=False)
+        # Pixel centres are at integers.
+        middle = torch.tensor([(width - 1) / 2, (height - 1) / 2])
+        self.register_buffer("middle_px", middle, persistent=False)
 
-    x_px: Tensor  # (w,)
+    x_px: Tensor  # (w,), from the middle of the map
     y_px: Tensor  # (h,)
+    middle_px: Tensor  # (2,) as x, y in the network's input
 
     def forward(self, heatmaps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Read landmarks from heatmaps, in float32 whatever the heatmaps' dtype.
@@ -59,16 +68,18 @@ class SoftArgmax2d(nn.Module):
         x, var_x = _moments(weights.sum(dim=2), self.x_px)
         y, var_y = _moments(weights.sum(dim=3), self.y_px)
         spread = (var_x + var_y).clamp(min=_MIN_VARIANCE_PX2).sqrt()
-        return torch.stack((x, y), dim=-1), cells.amax(dim=-1), spread
+        return torch.cat((x, y), dim=-1) + self.middle_px, cells.amax(dim=-1), spread
 
 
-def _cell_centres_px(cells: int, pixels: int) -> Tensor:
-    """Positions (cells,) of the heatmap's cell centres on an axis of the network's input."""
-    return ((torch.arange(cells, dtype=torch.float64) + 0.5) * (pixels / cells) - 0.5).float()
+def _from_the_middle_px(cells: int, pixels: int) -> Tensor:
+    """Positions (cells,) of the heatmap's cell centres, in pixels from the middle of the input."""
+    centres = torch.arange(cells, dtype=torch.float64) + 0.5
+    return (centres * (pixels / cells) - pixels / 2).float()
 
 
 def _moments(weights: Tensor, positions_px: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and centred second moment (B, K) of positions (n,) under weights (B, K, n)."""
-    mean = (weights * positions_px).sum(dim=-1)
-    offset = positions_px - mean.unsqueeze(-1)
-    return mean, (weights * offset * offset).sum(dim=-1)
+    """Mean (B, K, 1) and centred second moment (B, K) of positions (n,) under weights (B, K, n)."""
+    first = (weights * positions_px).sum(dim=-1, keepdim=True)
+    offset = positions_px - first
+    weighted = weights * offset
+    return first + weighted.sum(dim=-1, keepdim=True), (weighted * offset).sum(dim=-1)

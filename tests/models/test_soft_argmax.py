@@ -81,3 +81,19 @@ def test_gradients_are_finite_at_a_perfect_peak() -> None:
     (landmarks.sum() + spread.sum()).backward()
     assert heatmaps.grad is not None
     assert torch.isfinite(heatmaps.grad).all()
+
+
+@pytest.mark.parametrize("size", [64, 256, 512])
+@pytest.mark.parametrize("height", [0.3, 1.0])
+def test_a_peak_on_a_large_map_is_where_float64_finds_it(size: int, height: float) -> None:
+    # Much of the weight is in tens of thousands of equal cells, whose sum float32 rounds.
+    y, x = np.mgrid[:size, :size]
+    near = np.exp(-((x - 0.9 * size) ** 2 + (y - 0.1 * size) ** 2) / (2 * (size / 32) ** 2))
+    heatmap = (height * near).astype(np.float32)
+    logits = (heatmap / np.float32(0.05)).astype(np.float64)
+    weights = np.exp(logits - logits.max())
+    weights /= weights.sum()
+    expected = [(weights * x).sum(), (weights * y).sum()]
+    decode = SoftArgmax2d(0.05, (size, size), (size, size))
+    landmarks, _, _ = decode(torch.from_numpy(heatmap)[None, None])
+    np.testing.assert_allclose(landmarks[0, 0], expected, atol=2e-7 * size, rtol=0)

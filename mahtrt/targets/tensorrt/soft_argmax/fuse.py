@@ -29,9 +29,10 @@ PLUGIN_ATTRIBUTES: dict[str, int | str] = {
     "plugin_version": "1",
     "aot": 1,
 }
-# What mahtrt.models.maht_net.soft_argmax keeps the variance above; the kernel has the same number.
+# What mahtrt.models.soft_argmax keeps the variance above; the kernel has the same number.
 _MIN_VARIANCE_PX2 = np.float32(1e-12)
-_COMMUTATIVE = 7  # three products for each axis and the sum of the variances
+# Three products and a sum for each axis, the sum of the variances, and that with the middle.
+_COMMUTATIVE = 6
 
 
 def fuse_soft_argmax(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -67,17 +68,15 @@ def _formula(swaps: Sequence[bool]) -> Callable[..., Any]:
     """Landmarks, confidence and spread, as the export computes them.
 
     Args:
-        swaps: For each product and sum whether its inputs stand the other way round. (The
-            rewriter's own ``commute`` finds no pattern of several outputs.)
+        swaps: For each product and sum whether its inputs stand the other way round, for both
+            axes alike. (The rewriter's own ``commute`` finds no pattern of several outputs.)
     """
 
     def formula(
         op: Any, heatmaps: Any, temperature: Any, minimum: Any, x_px: Any, y_px: Any
     ) -> Any:
-        turned = iter(swaps)
-
-        def either(kind: Callable[..., Any], first: Any, second: Any) -> Any:
-            return kind(second, first) if next(turned) else kind(first, second)
+        def either(swap: int, kind: Callable[..., Any], first: Any, second: Any) -> Any:
+            return kind(second, first) if swaps[swap] else kind(first, second)
 
         flat = op.Reshape(heatmaps, pattern.Var("flat_shape"), _outputs=["flat"])
         weights = op.Softmax(op.Div(flat, temperature), _outputs=["weights"])
@@ -85,28 +84,31 @@ def _formula(swaps: Sequence[bool]) -> Callable[..., Any]:
         means, variances = [], []
         for name, pixels in (("x", x_px), ("y", y_px)):
             marginal = op.ReduceSum(maps, pattern.Var(f"{name}_summed"), keepdims=0)
-            weighted = either(op.Mul, marginal, pixels)
-            total = op.ReduceSum(weighted, pattern.Var(f"{name}_last"), keepdims=0)
-            mean = op.Unsqueeze(total, pattern.Var(f"{name}_new"))
-            offset = op.Sub(pixels, mean)
-            squares = either(op.Mul, either(op.Mul, marginal, offset), offset)
+            products = either(0, op.Mul, marginal, pixels)
+            first = op.ReduceSum(products, pattern.Var(f"{name}_last"), keepdims=1)
+            offset = op.Sub(pixels, first)
+            weighted = either(1, op.Mul, marginal, offset)
+            rest = op.ReduceSum(weighted, pattern.Var(f"{name}_rest"), keepdims=1)
+            squares = either(2, op.Mul, weighted, offset)
             variances.append(op.ReduceSum(squares, pattern.Var(f"{name}_over"), keepdims=0))
-            means.append(mean)
-        spread = op.Sqrt(op.Clip(either(op.Add, *variances), minimum))
+            means.append(either(3, op.Add, first, rest))
+        spread = op.Sqrt(op.Clip(either(4, op.Add, *variances), minimum))
         confidence = op.ReduceMax(flat, pattern.Var("peak_over"), keepdims=0)
-        return op.Concat(*means, _outputs=["landmarks"]), confidence, spread
+        offsets = op.Concat(*means, _outputs=["offsets"])
+        landmarks = either(5, op.Add, offsets, pattern.Var("middle"))
+        return landmarks, confidence, spread
 
     return formula
 
 
 def _is_soft_argmax(context: Any, flat: ir.Value, maps: ir.Value, **matched: ir.Value) -> bool:
     """Whether the numbers in the formula are those of a soft-argmax that the kernel computes."""
-    landmarks, weights = matched["landmarks"].producer(), matched["weights"].producer()
-    if maps.shape is None or flat.shape is None or landmarks is None or weights is None:
+    offsets, weights = matched["offsets"].producer(), matched["weights"].producer()
+    if maps.shape is None or flat.shape is None or offsets is None or weights is None:
         return False
     shape, last = maps.shape.numpy() if maps.shape.is_static() else (), (-1, 2)
     axes = {"x_summed": (2, -2), "y_summed": (3, -1), "peak_over": last} | {
-        f"{name}_{which}": last for name in "xy" for which in ("last", "new", "over")
+        f"{name}_{which}": last for name in "xy" for which in ("last", "rest", "over")
     }
     temperature = _number(matched["temperature"])
     return (
@@ -114,13 +116,12 @@ def _is_soft_argmax(context: Any, flat: ir.Value, maps: ir.Value, **matched: ir.
         and flat.shape == (*shape[:2], shape[2] * shape[3])
         and matched["heatmaps"].shape == maps.shape
         and all(_number(matched[name]) in allowed for name, allowed in axes.items())
-        and landmarks.attributes.get_int("axis") in last
+        and offsets.attributes.get_int("axis") in last
         and weights.attributes.get_int("axis", -1) in last
         and temperature is not None
         and 0 < temperature < np.inf
         and _number(matched["minimum"]) == _MIN_VARIANCE_PX2
-        and _pixels(matched["x_px"], shape[3]) > 0
-        and _pixels(matched["y_px"], shape[2]) > 0
+        and _input_size(matched["middle"], matched["x_px"], matched["y_px"], shape) is not None
     )
 
 
@@ -134,10 +135,11 @@ def _replacement(
         source = cast.inputs[0]
         assert source is not None
         heatmaps = source if source.dtype == ir.DataType.FLOAT16 else heatmaps
-    rows, columns = maps.shape.numpy()[2:]
+    size = _input_size(matched["middle"], matched["x_px"], matched["y_px"], maps.shape.numpy())
+    assert size is not None
     return op.SoftArgmax2d(
         heatmaps,
-        input_size=[_pixels(matched["y_px"], rows), _pixels(matched["x_px"], columns)],
+        input_size=size,
         temperature=_number(matched["temperature"]),
         **PLUGIN_ATTRIBUTES,
         _domain=DOMAIN,
@@ -159,15 +161,27 @@ def _tidy(model: ir.Model) -> None:
     ir.passes.common.RemoveUnusedNodesPass()(model)
 
 
-def _pixels(positions_px: ir.Value, cells: int) -> int:
-    """Size of the axis of the network's input whose cell centres the positions are, else 0."""
-    array = _array(positions_px)
-    if array is None or array.shape != (cells,):
-        return 0
-    positions = array.astype(np.float64)
-    pixels = round(float(positions[0] + positions[-1])) + 1  # symmetric about (pixels - 1) / 2
-    centres = (np.arange(cells) + 0.5) * (pixels / cells) - 0.5
-    return pixels if np.abs(positions - centres).max() <= 1e-6 * pixels else 0
+def _input_size(
+    middle: ir.Value, x_px: ir.Value, y_px: ir.Value, shape: Sequence[int]
+) -> list[int] | None:
+    """(H, W) of the network's input whose middle and cell centres these are; None of no size.
+
+    Args:
+        shape: (B, K, h, w) of the heatmaps.
+    """
+    middle_px = _array(middle)  # (2,) as x, y: pixel centres are at integers
+    if middle_px is None or middle_px.shape != (2,):
+        return None
+    size = [round(2 * float(each) + 1) for each in middle_px[::-1]]
+    for pixels, cells, positions_px in zip(size, shape[2:], (y_px, x_px), strict=True):
+        array = _array(positions_px)
+        if pixels < 1 or array is None or array.shape != (cells,):
+            return None
+        centres = (np.arange(cells) + 0.5) * (pixels / cells) - pixels / 2
+        if np.abs(array.astype(np.float64) - centres).max() > 1e-6 * pixels:
+            return None
+    exact = np.array([(pixels - 1) / 2 for pixels in size[::-1]])
+    return size if np.array_equal(middle_px, exact) else None
 
 
 def _number(value: ir.Value) -> float | None:

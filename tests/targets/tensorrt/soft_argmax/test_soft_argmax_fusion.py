@@ -51,11 +51,12 @@ def make_model(
             ),
             helper.make_node("Mul", pair(f"{name}_marginal", f"{name}_px"), [f"{name}_weighted"]),
             helper.make_node(
-                "ReduceSum", [f"{name}_weighted", "last"], [f"{name}_sum"], keepdims=0
+                "ReduceSum", [f"{name}_weighted", "last"], [f"{name}_first"], keepdims=1
             ),
-            helper.make_node("Unsqueeze", [f"{name}_sum", "last"], [f"{name}_mean"]),
-            helper.make_node("Sub", [f"{name}_px", f"{name}_mean"], [f"{name}_offset"]),
+            helper.make_node("Sub", [f"{name}_px", f"{name}_first"], [f"{name}_offset"]),
             helper.make_node("Mul", pair(f"{name}_marginal", f"{name}_offset"), [f"{name}_once"]),
+            helper.make_node("ReduceSum", [f"{name}_once", "last"], [f"{name}_rest"], keepdims=1),
+            helper.make_node("Add", pair(f"{name}_first", f"{name}_rest"), [f"{name}_mean"]),
             helper.make_node("Mul", pair(f"{name}_once", f"{name}_offset"), [f"{name}_twice"]),
             helper.make_node("ReduceSum", [f"{name}_twice", "last"], [f"{name}_var"], keepdims=0),
         ]
@@ -76,7 +77,8 @@ def make_model(
         helper.make_node("Add", ["x_var", "y_var"], ["variance"]),
         helper.make_node("Clip", ["variance", "minimum"], ["kept"]),
         helper.make_node("Sqrt", ["kept"], ["spread"]),
-        helper.make_node("Concat", ["x_mean", "y_mean"], ["landmarks"], axis=-1),
+        helper.make_node("Concat", ["x_mean", "y_mean"], ["offsets"], axis=-1),
+        helper.make_node("Add", pair("offsets", "middle"), ["landmarks"]),
     ]
     kind = np.float16 if from_half else np.float32
     module = SoftArgmax2d(temperature, (rows, columns), image)
@@ -89,6 +91,7 @@ def make_model(
         "y_axis": np.array([-1 if negative_axes else 3], np.int64),
         "x_px": module.x_px.numpy() + np.float32(shift_px),
         "y_px": module.y_px.numpy(),
+        "middle": module.middle_px.numpy(),
         "temperature": np.float32(temperature),
         "minimum": np.float32(minimum),
     }
