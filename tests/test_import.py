@@ -84,6 +84,7 @@ DEPLOYMENT_CORE = {
     *(f"mahtrt.{name}" for name in ("interrupt", "machine", "scratch")),
     *(f"mahtrt.{name}" for name in ("parsing", "reading", "schema", "spec")),
     *("mahtrt.data", "mahtrt.data.area_mean", "mahtrt.data.limits", "mahtrt.data.preprocess"),
+    "mahtrt.data.spacing",
     *("mahtrt.bundle", "mahtrt.bundle.bundle", "mahtrt.bundle.manifest"),
     *("mahtrt.bundle.origin", "mahtrt.bundle.records", "mahtrt.bundle.version1"),
     *("mahtrt.measure", "mahtrt.measure.wide_heatmaps"),

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mahtrt.data.file_dataset import Entry, FileDataset, Spacing, keep_readable, select_points
-from mahtrt.data.readers import is_isbi_tree, read_coco, read_csv, read_folder, read_isbi
+from mahtrt.data.coco import read_coco
+from mahtrt.data.file_dataset import Entry, FileDataset, keep_readable, select_points
+from mahtrt.data.readers import is_isbi_tree, read_csv, read_folder, read_isbi
 from mahtrt.data.sample import Dataset
+from mahtrt.data.spacing import EXPECTED, Spacing, is_spacing, shown, spacing_pair
 from mahtrt.errors import DataError, UsageError
 from mahtrt.parsing import DATA_SET, read_json_file
 from mahtrt.reading import Wanted
 
 SPACING_FILE = "spacing.json"
-_PHANTOM = re.compile(r"phantom(?::(\d+)(?:@(\d+))?)?")
+_PHANTOM = re.compile(r"phantom(?::([0-9]{1,20})(?:@([0-9]{1,20}))?)?")
 _PHANTOM_COUNT = 64
 
 
@@ -46,8 +48,8 @@ def open_dataset(
     """
     if limit is not None and limit < 1:
         raise DataError("limit", got=str(limit), expected="at least 1")
-    if spacing_mm is not None and not 0 < spacing_mm < float("inf"):
-        raise DataError("spacing_mm", got=str(spacing_mm), expected="millimetres per pixel above 0")
+    if spacing_mm is not None and not is_spacing(spacing_mm):
+        raise DataError("spacing_mm", got=shown(spacing_mm), expected=EXPECTED)
     match = _PHANTOM.fullmatch(str(source))
     if match:
         count, seed = int(match[1] or _PHANTOM_COUNT), int(match[2] or 0)
@@ -103,15 +105,15 @@ def check_spacing(spacing_mm: float) -> None:
     Raises:
         UsageError: Not a finite number above 0.
     """
-    if not 0 < spacing_mm < math.inf:
-        raise UsageError("spacing in mm", got=str(spacing_mm), expected="a number above 0")
+    if not is_spacing(spacing_mm):
+        raise UsageError("spacing in mm", got=shown(spacing_mm), expected=EXPECTED)
 
 
 def _read_entries(path: Path) -> list[Entry]:
     suffix = path.suffix.lower()
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path's own, no error about a name that cannot be
         return read_isbi(path) if is_isbi_tree(path) else read_folder(path)
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(
             str(path),
             got="nothing there",
@@ -156,7 +158,7 @@ def _file_dataset(
             )
         return FileDataset(source, good, skipped=skipped, facts=facts)
     kept = entries[:limit]
-    missing = [entry for entry in kept if not entry.path.is_file()]
+    missing = [entry for entry in kept if not os.path.isfile(entry.path)]
     if missing:
         raise DataError(
             source,
@@ -169,10 +171,6 @@ def _file_dataset(
 
 
 def _spacing_from_json(value: Any, path: Path) -> Spacing:
-    pair = value if isinstance(value, list) else [value, value]
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in pair)
-    if len(pair) != 2 or not numbers or not all(0 < v < math.inf for v in pair):
-        raise DataError(
-            str(path), got=repr(value), expected="mm per pixel above 0, or [row, column]"
-        )
-    return float(pair[0]), float(pair[1])
+    return spacing_pair(
+        value if isinstance(value, list) else [value, value], str(path), error=DataError
+    )

@@ -14,9 +14,8 @@ from mahtrt.data.facts import Facts
 from mahtrt.data.images import read_image_and_spacing
 from mahtrt.data.sample import Sample
 from mahtrt.data.screening import note_facts
+from mahtrt.data.spacing import Spacing
 from mahtrt.errors import DataError, ImageError
-
-Spacing = tuple[float, float]  # (row, column) in mm per pixel
 
 
 @dataclass(frozen=True, slots=True)

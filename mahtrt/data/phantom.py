@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.data.facts import Facts
+from mahtrt.data.limits import MOST_IMAGES
 from mahtrt.data.phantom_anatomy import PHANTOM_LANDMARKS, Anatomy, draw_anatomy
 from mahtrt.data.phantom_curves import Curve, Part
 from mahtrt.data.sample import Sample
@@ -93,11 +94,11 @@ class PhantomDataset:
     """
 
     def __init__(self, count: int, seed: int = 0, points: Sequence[int] | None = None) -> None:
-        if count < 1 or not 0 <= seed < 2**64:
+        if not 1 <= count <= MOST_IMAGES or not 0 <= seed < 2**64:
             raise DataError(
                 "phantom",
                 got=f"{count} phantoms with seed {seed}",
-                expected="at least one, and a seed from 0 to 2^64 - 1",
+                expected=f"1 to {MOST_IMAGES}, and a seed from 0 to 2^64 - 1",
             )
         if points is not None and not set(points) <= set(range(len(PHANTOM_LANDMARKS))):
             raise DataError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from mahtrt.atomic import together
 from mahtrt.data.datasets import SPACING_FILE, check_spacing, read_spacing_file
 from mahtrt.data.images import read_image_and_spacing
+from mahtrt.data.spacing import Spacing
 from mahtrt.destination import check_output
 from mahtrt.errors import DataError, ImageError
 from mahtrt.names import text_of_path
@@ -25,8 +26,7 @@ from mahtrt.runtime.session import open_session
 from mahtrt.runtime.verdict import EngineVerdict, notes_of
 from mahtrt.schema import plain
 
-_Spacing = tuple[float, float]
-_Sidecar = tuple[_Spacing | None, dict[str, _Spacing]]
+_Sidecar = tuple[Spacing | None, dict[str, Spacing]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +127,8 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
 
 
 def _spacing(
-    options: PredictOptions, path: Path, own: _Spacing | None, sidecars: Mapping[Path, _Sidecar]
-) -> _Spacing | None:
+    options: PredictOptions, path: Path, own: Spacing | None, sidecars: Mapping[Path, _Sidecar]
+) -> Spacing | None:
     """What the user says, the sidecar, or the file itself: the order of data sets."""
     if options.spacing_mm is not None:
         return options.spacing_mm, options.spacing_mm

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.data.preprocess import Placement, check_image, preprocess
+from mahtrt.data.spacing import Spacing, spacing_pair
 from mahtrt.errors import InputError, MahtrtError
 from mahtrt.runtime.decode import needed_outputs
 from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs, usual_spread_px
@@ -23,8 +24,6 @@ from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
 from mahtrt.targets.cpu import SATURATES
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import Target
-
-Spacing = tuple[float, float]
 
 
 def open_session(
@@ -143,8 +142,10 @@ class Session:
 
         Raises:
             ImageError: The image cannot be used.
+            InputError: A spacing that is not two lengths above 0.
         """
-        return next(self._run([image], [spacing_mm], outputs))
+        spacing = None if spacing_mm is None else spacing_pair(spacing_mm)
+        return next(self._run([image], [spacing], outputs))
 
     def run_batch(
         self,
@@ -162,7 +163,7 @@ class Session:
 
         Raises:
             ImageError: An image cannot be used; the message gives its number.
-            InputError: Not one spacing per image.
+            InputError: Not one spacing per image, or one that is not two lengths above 0.
         """
         spacings = [None] * len(images) if spacing_mm is None else list(spacing_mm)
         if len(spacings) != len(images):
@@ -170,7 +171,11 @@ class Session:
             raise InputError("spacing_mm", got=f"{len(spacings)} values", expected=expected)
         for i, image in enumerate(images):
             check_image(image, f"image {i}")
-        return list(self._run(images, spacings, outputs))
+        checked = [
+            None if spacing is None else spacing_pair(spacing, f"spacing_mm of image {i}")
+            for i, spacing in enumerate(spacings)
+        ]
+        return list(self._run(images, checked, outputs))
 
     def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Run preprocessed images.

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mahtrt.data.coco import read_coco
 from mahtrt.data.file_dataset import natural_key
-from mahtrt.data.readers import is_isbi_tree, read_coco, read_csv, read_folder, read_isbi
+from mahtrt.data.readers import is_isbi_tree, read_csv, read_folder, read_isbi
 from mahtrt.errors import DataError
 
 
@@ -85,7 +86,7 @@ def test_csv_of_names_only_and_names_that_come_again(tmp_path: Path) -> None:
         ("a.png,1,2\nb.png,1\n", r"p\.csv row 2: got 2 cells; expected 3"),
         ("n,x0,y0\na.png,1,2\nb.png,1,2,3\n", r"row 3: got 4 cells"),
         ("a.png,1,two\n", r"row 1: got 'two'; expected a coordinate"),
-        ("a.png,1,inf\n", r"row 1: got 'inf'"),
+        ("a.png,1,inf\n", r"row 1: got inf; expected a coordinate"),
         ("a.png,1,2,3\n", r"got 3 coordinates per row; expected x and y"),
         ("name,x0,y0\n", "no rows"),
         ("", "no rows"),

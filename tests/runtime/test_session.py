@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -252,3 +253,56 @@ def test_a_network_without_confidence_gives_nan() -> None:
     assert np.isnan(found.confidence).all()
     assert np.isnan(found.spread).all()
     assert found.to_dict()["landmarks"][0]["confidence"] is None
+
+
+BAD_SPACINGS: list[Any] = [
+    0.1,
+    "0.1",
+    (0.1,),
+    (0.1, 0.1, 0.1),
+    (0.1, 0),
+    (-0.1, 0.1),
+    (float("nan"), 0.1),
+    (0.1, float("inf")),
+    (True, 0.1),
+    ("0.1", "0.1"),
+    {"row": 0.1, "column": 0.1},
+    10**5000,
+]
+
+
+@pytest.mark.parametrize("spacing", BAD_SPACINGS, ids=range(len(BAD_SPACINGS)))
+def test_a_spacing_that_cannot_be_is_refused(spacing: Any) -> None:
+    image = np.zeros((40, 40), np.uint8)
+    with Session(TorchBackend(TinyModule(), tiny.SPEC), tiny.SPEC) as session:
+        with pytest.raises(InputError, match=r"spacing_mm: got .*expected \(row, column\)"):
+            session.run(image, spacing_mm=spacing)
+        with pytest.raises(InputError, match="spacing_mm of image 1"):
+            session.run_batch([image] * 2, spacing_mm=[(0.1, 0.1), spacing])
+        for good in ((0.2, 0.1), [0.2, 0.1], np.array([0.2, 0.1])):
+            found = session.run(image, spacing_mm=good)  # type: ignore[arg-type]
+            assert found.spacing_mm == (0.2, 0.1)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((40, 40), np.float32),
+        np.zeros((40, 40), bool),
+        np.zeros((40, 40), complex),
+        np.zeros((40, 40), object),
+        np.zeros(40, np.uint8),
+        np.zeros((1, 3, 40, 40), np.uint8),
+        np.zeros((0, 40), np.uint8),
+        np.broadcast_to(np.uint8(0), (2**20, 2**20)),
+        [[0, 0], [0, 0]],
+        None,
+    ],
+    ids=range(10),
+)
+def test_an_array_that_is_no_image_is_refused(image: Any) -> None:
+    with (
+        Session(TorchBackend(TinyModule(), tiny.SPEC), tiny.SPEC) as session,
+        pytest.raises(ImageError, match=r"image: got .*expected"),
+    ):
+        session.run(image)
