@@ -16,7 +16,10 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsRead
 
 T = TypeVar("T")
 _CHUNK_BYTES = 2**20
@@ -79,7 +82,7 @@ def copy(source: Path, place: Path) -> None:
         copy_from(original, place)
 
 
-def copy_from(original: BinaryIO, place: Path) -> None:
+def copy_from(original: SupportsRead[bytes], place: Path) -> None:
     """Write what is left to read of an open file."""
     with create(place) as file:
         shutil.copyfileobj(original, file, _CHUNK_BYTES)

@@ -11,7 +11,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from mahtrt.errors import InputError, MahtrtError
 
@@ -22,6 +22,17 @@ _KINDS = (
     (stat.S_ISCHR, "a character device"),
     (stat.S_ISBLK, "a block device"),
 )
+
+
+class Content(Protocol):
+    """A file by its content: a path, or a file of a bundle, which is hashed as it is read."""
+
+    @property
+    def name(self) -> str:
+        """The file's name without folders."""
+
+    def read_bytes(self) -> bytes:
+        """The whole content."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ DEPLOYMENT_CORE = {
     *(f"mahtrt.{name}" for name in ("parsing", "reading", "schema", "spec")),
     *("mahtrt.data", "mahtrt.data.area_mean", "mahtrt.data.limits", "mahtrt.data.preprocess"),
     "mahtrt.data.spacing",
-    *("mahtrt.bundle", "mahtrt.bundle.bundle", "mahtrt.bundle.manifest"),
+    *("mahtrt.bundle", "mahtrt.bundle.bundle", "mahtrt.bundle.contents", "mahtrt.bundle.manifest"),
     *("mahtrt.bundle.origin", "mahtrt.bundle.records", "mahtrt.bundle.version1"),
     *("mahtrt.measure", "mahtrt.measure.wide_heatmaps"),
     *("mahtrt.targets", "mahtrt.targets.artifact", "mahtrt.targets.backend", "mahtrt.targets.cpu"),

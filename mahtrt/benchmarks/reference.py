@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mahtrt.benchmarks.compare import Contender
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.machine import package_version
+from mahtrt.reading import Content
 from mahtrt.runtime.session import Session
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import EngineToOpen
@@ -69,7 +69,7 @@ def tuned_torch_as_reference(
     return Reference(contender, f"{_torch_in_words(weights)}, {tuned.setting}", facts)
 
 
-def open_export(onnx: Path, spec: ModelSpec, threads: int | None, name: str = "") -> Contender:
+def open_export(onnx: Content, spec: ModelSpec, threads: int | None, name: str = "") -> Contender:
     """The FP32 export, on the best of the targets that are there.
 
     Args:

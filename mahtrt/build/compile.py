@@ -25,7 +25,7 @@ from mahtrt.build.request import Job
 from mahtrt.build.result import BuildResult, made_here, notes_of, report_text
 from mahtrt.build.workspace import Workspace, open_workspace
 from mahtrt.bundle.bundle import Bundle, check_apart, check_replaceable, read_bundle, write_bundle
-from mahtrt.bundle.golden import read_golden, write_golden
+from mahtrt.bundle.golden import copy_golden, read_golden
 from mahtrt.bundle.manifest import SCHEMA, GraphRecord
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Dataset
@@ -87,7 +87,10 @@ def compile(options: CompileOptions, progress: StageProgress = silent) -> BuildR
     _check_target(target, options)
     data = _data(bundle, options)
     with open_workspace(options.place) as work:
-        jobs = [(job, _copied(bundle, graph, work)) for job, graph in graphs]
+        for file in dict.fromkeys(graph.file for graph in bundle.manifest.graphs):
+            files.make_folders((work.bundle / file).parent)
+            bundle.file(file).copy_to(work.bundle / file)
+        jobs = [(job, work.bundle / graph.file) for job, graph in graphs]
         engines = compile_engines(jobs, options.engine, work, progress)
         judged = _judge(bundle, engines, data, options, progress)
         progress("writing", 0, 0)
@@ -153,12 +156,6 @@ def _graph(bundle: Bundle, target: Target, precision: str) -> GraphRecord | None
     """The bundle's graph that a target compiles to a precision, None where it is not there."""
     kinds = (target.graph_kind(precision, float_type) for float_type in FLOAT_TYPES)
     return next((g for kind in kinds if (g := bundle.manifest.graph(kind.name))), None)
-
-
-def _copied(bundle: Bundle, graph: GraphRecord, work: Workspace) -> Path:
-    place = work.bundle / graph.file
-    files.copy(bundle.file(graph.file), place)
-    return place
 
 
 def _data(bundle: Bundle, options: CompileOptions) -> Dataset | None:
@@ -253,15 +250,12 @@ def _write(
     options: CompileOptions,
     work: Workspace,
 ) -> BuildResult:
-    """Write the bundle: every graph of the old one, the new engines, the golden vectors."""
+    """Write the bundle: what is in the workspace, and the golden vectors of the old one."""
     old, limits = bundle.manifest, Limits.of_gate(bundle.manifest.gate)
     with write_bundle(options.place) as writer:
-        writer.take(bundle, [graph.file for graph in old.graphs])
-        for source in sorted(p for p in (work.bundle / "engines").rglob("*") if p.is_file()):
-            files.rename(source, writer.place(source.relative_to(work.bundle).as_posix()))
+        writer.adopt(work.bundle)
         files.write_text(writer.place("report.json"), report_text(judged))
-        vectors = read_golden(bundle)
-        golden = write_golden(writer, old.golden.reference, vectors) if old.golden else None
+        golden = copy_golden(writer, bundle)
         manifest = writer.finish(
             replace(
                 old,

@@ -10,6 +10,7 @@ from mahtrt.benchmarks.reference import Reference, open_export, torch_as_referen
 from mahtrt.build.graphs import Graphs
 from mahtrt.build.request import Request
 from mahtrt.bundle.origin import ParityRecord
+from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.graph_kinds import Fp32
 
@@ -46,7 +47,7 @@ def _reference(request: Request, graphs: Graphs) -> Reference:
 
 
 def export_as_reference(
-    onnx: Path, spec: ModelSpec, parity: ParityRecord | None, threads: int | None
+    onnx: Content, spec: ModelSpec, parity: ParityRecord | None, threads: int | None
 ) -> Reference:
     """The FP32 export, where PyTorch is not at hand.
 

@@ -64,8 +64,7 @@ def write_result(
     """
     out = request.options.out
     with write_bundle(out) as writer:
-        for source in sorted(p for p in work.bundle.rglob("*") if p.is_file()):
-            files.rename(source, writer.place(source.relative_to(work.bundle).as_posix()))
+        writer.adopt(work.bundle)
         golden = write_golden(writer, judged.reference, judged.golden) if judged.golden else None
         files.write_text(writer.place("report.json"), report_text(judged))
         manifest = replace(_manifest(request, graphs, engines, judged, writer.root), golden=golden)

@@ -7,12 +7,14 @@ Opening one engine hashes only that engine's files; :func:`verify_bundle` hashes
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mahtrt import files
 from mahtrt.atomic import move_into_place, naming_place, scratch_beside
+from mahtrt.bundle.contents import BundleFile, refuse_link_out
 from mahtrt.bundle.manifest import (
     MANIFEST_NAME,
     REBUILD,
@@ -27,7 +29,8 @@ from mahtrt.bundle.manifest import (
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import DataError, IntegrityError, MahtrtError, UsageError
 from mahtrt.interrupt import interrupt_later
-from mahtrt.parsing import read_json
+from mahtrt.parsing import ARTEFACT, read_json_file
+from mahtrt.reading import Wanted, read_regular
 from mahtrt.spec import ModelSpec
 
 
@@ -42,10 +45,19 @@ class Bundle:
     def spec(self) -> ModelSpec:
         return self.manifest.spec
 
-    def file(self, relative: str) -> Path:
-        """The place of one of the bundle's files."""
-        check_relative(relative, str(self.path))
-        return self.path / relative
+    def file(self, relative: str, *, verify: bool = True) -> BundleFile:
+        """One of the bundle's files.
+
+        Args:
+            verify: Check size and digest when it is read.
+
+        Raises:
+            IntegrityError: The manifest does not list it.
+        """
+        record = next((each for each in self.manifest.files if each.path == relative), None)
+        if record is None:
+            raise IntegrityError(str(self.path / relative), got="a file the manifest does not list")
+        return BundleFile(self.path, record, verify)
 
     def engine(self, name: str | None = None) -> EngineRecord:
         """An engine by its name, by its target, or the default one.
@@ -77,19 +89,9 @@ class Bundle:
         asked = (engine for engine in same_target if engine.precision == manifest.precision)
         return next(asked, same_target[0])
 
-    def engine_files(self, engine: EngineRecord) -> dict[str, Path]:
-        """Role to place of an engine's files."""
-        return {role: self.file(relative) for role, relative in engine.files.items()}
-
-    def check(self, relatives: Iterable[str]) -> None:
-        """Hash some of the bundle's files.
-
-        Raises:
-            IntegrityError: One is missing or changed.
-        """
-        records = {record.path: record for record in self.manifest.files}
-        for relative in dict.fromkeys(relatives):
-            _check_file(self.path, records[relative])
+    def engine_files(self, engine: EngineRecord, *, verify: bool = True) -> dict[str, BundleFile]:
+        """Role to file of an engine's files; ``verify`` as for :meth:`file`."""
+        return {role: self.file(path, verify=verify) for role, path in engine.files.items()}
 
 
 class BundleWriter:
@@ -111,15 +113,18 @@ class BundleWriter:
         return place
 
     def take(self, bundle: Bundle, relatives: Iterable[str]) -> None:
-        """Copy files of another bundle to the same places in this one.
+        """Copy files of another bundle to the same places in this one, each once.
 
         Raises:
             IntegrityError: One is missing or changed there.
         """
-        wanted = tuple(relatives)
-        bundle.check(wanted)
-        for relative in wanted:
-            files.copy(bundle.file(relative), self.place(relative))
+        for relative in dict.fromkeys(relatives):
+            bundle.file(relative).copy_to(self.place(relative))
+
+    def adopt(self, folder: Path) -> None:
+        """Move every file of a folder on this disk to the same place in the bundle."""
+        for relative, source in _files_of(folder):
+            files.rename(source, self.place(relative))
 
     def finish(self, manifest: Manifest) -> Manifest:
         """Digest every file, keep one of those that are equal, and write the manifest.
@@ -231,20 +236,10 @@ def read_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
         IntegrityError: It was changed, or is newer than this version reads.
     """
     path = Path(path)
-    place = path / MANIFEST_NAME
-    try:
-        raw = place.read_bytes()
-    except OSError as error:
-        if path.is_dir() and any(path.iterdir()):
-            raise IntegrityError(
-                str(path), got=f"no {MANIFEST_NAME}", expected="a mahtrt bundle", fix=REBUILD
-            ) from error
-        raise DataError(
-            str(path),
-            got="a file" if path.is_file() else "an empty folder" if path.exists() else "nothing",
-            expected="a mahtrt bundle (a folder)",
-            fix="Make one with: mahtrt build MODEL.onnx --out NAME.mahtrt",
-        ) from error
+    _check_is_bundle(path)
+    wanted, place = Wanted("a manifest", IntegrityError, REBUILD), path / MANIFEST_NAME
+    refuse_link_out(path, place, wanted)
+    raw = read_regular(place, wanted, ARTEFACT.most_bytes)
     bundle = Bundle(path, manifest_from_bytes(raw, str(place)))
     if verify:
         verify_bundle(bundle)
@@ -260,7 +255,8 @@ def verify_bundle(bundle: Bundle | str | Path) -> Bundle:
     """
     if not isinstance(bundle, Bundle):
         bundle = read_bundle(bundle, verify=False)
-    bundle.check(record.path for record in bundle.manifest.files)
+    for record in bundle.manifest.files:
+        bundle.file(record.path).check()
     known = {record.path for record in bundle.manifest.files} | {MANIFEST_NAME}
     for relative, place in _files_of(bundle.path):
         if relative not in known:
@@ -273,21 +269,28 @@ def verify_bundle(bundle: Bundle | str | Path) -> Bundle:
     return bundle
 
 
-def _check_file(root: Path, record: FileRecord) -> None:
-    place = root / record.path
-    if not place.is_file() or not place.resolve().is_relative_to(root.resolve()):
-        got = "a link that leads out of the bundle" if place.is_file() else "no such file"
-        raise IntegrityError(str(place), got=got, expected=f"{record.size} bytes", fix=REBUILD)
-    size = place.stat().st_size
-    if size != record.size:
-        raise IntegrityError(
-            str(place), got=f"{size} bytes", expected=f"{record.size} bytes", fix=REBUILD
-        )
-    digest = sha256_of_file(place)
-    if digest != record.sha256:
-        raise IntegrityError(
-            str(place), got=f"SHA-256 {digest}", expected=record.sha256, fix=REBUILD
-        )
+def _check_is_bundle(path: Path) -> None:
+    """Tell a folder without a manifest from one that is empty, and from no folder at all."""
+    if os.path.lexists(path / MANIFEST_NAME):
+        return
+    try:
+        holds_something = any(path.iterdir())
+    except OSError as error:
+        got = "nothing" if isinstance(error, FileNotFoundError) else "a file"
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            got = error.strerror or str(error)
+    else:
+        if holds_something:
+            raise IntegrityError(
+                str(path), got=f"no {MANIFEST_NAME}", expected="a mahtrt bundle", fix=REBUILD
+            )
+        got = "an empty folder"
+    raise DataError(
+        str(path),
+        got=got,
+        expected="a mahtrt bundle (a folder)",
+        fix="Make one with: mahtrt build MODEL.onnx --out NAME.mahtrt",
+    )
 
 
 def _files_of(root: Path) -> list[tuple[str, Path]]:
@@ -300,8 +303,8 @@ def _claims_to_be_bundle(path: Path) -> bool:
     """Whether a manifest there has a bundle's schema, whatever its version or state."""
     place = path / MANIFEST_NAME
     try:
-        data = read_json(place.read_bytes(), str(place), "a manifest")
-    except (OSError, MahtrtError):
+        data = read_json_file(place, Wanted("a manifest"))
+    except MahtrtError:
         return False
     schema = data.get("schema") if isinstance(data, dict) else None
     return str(schema).startswith(SCHEMA.partition("/")[0] + "/")

@@ -1,13 +1,16 @@
 """Golden vectors: a few images as they were given, with the landmarks the reference gave.
 
-Each is a PNG and a file of raw little-endian float32; the manifest lists them.
+Each is a PNG and a file of raw little-endian float32; the manifest lists them. A PNG can unpack to
+a thousand times its size: what it says of itself has to be what the manifest says, and that has to
+be within :data:`MOST_BYTES`, before a decoder sees it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,11 +20,17 @@ from numpy.typing import NDArray
 from mahtrt import files
 from mahtrt.bundle import version1
 from mahtrt.bundle.bundle import Bundle, BundleWriter
-from mahtrt.bundle.manifest import GoldenImage, GoldenRecord
+from mahtrt.bundle.contents import BundleFile
+from mahtrt.bundle.manifest import REBUILD, GoldenImage, GoldenRecord
 from mahtrt.errors import IntegrityError
+
+# All golden images of a bundle together, unpacked.
+MOST_BYTES = 2**30
 
 _FOLDER = "golden"
 _POINTS_DTYPE = np.dtype("<f4")
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_COLOUR_TYPES = {0: 1, 2: 3}  # of PNG: samples of a pixel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,22 +74,45 @@ def write_golden(
     return GoldenRecord(reference, tuple(images))
 
 
+def copy_golden(writer: BundleWriter, bundle: Bundle) -> GoldenRecord | None:
+    """Take over the golden vectors of another bundle.
+
+    Returns:
+        The record for the manifest, None where the other bundle has none.
+
+    Raises:
+        IntegrityError: A file there is not what the manifest says.
+    """
+    golden = bundle.manifest.golden
+    if golden is None:
+        return None
+    if bundle.manifest.schema == version1.SCHEMA:
+        return write_golden(writer, golden.reference, read_golden(bundle))
+    writer.take(bundle, (path for each in golden.images for path in (each.image, each.points)))
+    return golden
+
+
 def read_golden(bundle: Bundle) -> tuple[GoldenVector, ...]:
     """Read a bundle's golden vectors; empty where it has none.
 
     Raises:
-        IntegrityError: A file is not what the manifest says.
+        IntegrityError: A file is not what the manifest says, or too large to be one.
     """
     golden = bundle.manifest.golden
     if golden is None:
         return ()
+    landmarks = len(bundle.spec.landmarks)
     if bundle.manifest.schema == version1.SCHEMA:
-        arrays = version1.read_golden_arrays(bundle.file(version1.GOLDEN_NAME))
+        file = bundle.file(version1.GOLDEN_NAME)
+        arrays = version1.read_golden_arrays(file, landmarks, MOST_BYTES)
         return tuple(
             GoldenVector(name, image, points, None if np.isnan(mm).any() else (mm[0], mm[1]))
             for name, image, points, mm in arrays
         )
-    landmarks = len(bundle.spec.landmarks)
+    total = sum(_unpacked_bytes(record, bundle) for record in golden.images)
+    if total > MOST_BYTES:
+        expected = f"at most {MOST_BYTES} bytes"
+        raise IntegrityError(str(bundle.path), got=f"golden images of {total}", expected=expected)
     return tuple(
         GoldenVector(
             record.name,
@@ -92,6 +124,16 @@ def read_golden(bundle: Bundle) -> tuple[GoldenVector, ...]:
     )
 
 
+def _unpacked_bytes(record: GoldenImage, bundle: Bundle) -> int:
+    if len(record.shape) not in (2, 3) or record.shape[2:] not in ((), (3,)):
+        raise IntegrityError(
+            f"{bundle.path}: golden image {record.name}",
+            got=f"shape {record.shape}",
+            expected="(rows, columns) or (rows, columns, 3)",
+        )
+    return math.prod(record.shape) * np.dtype(record.dtype).itemsize
+
+
 def _png(image: NDArray[Any]) -> bytes:
     # OpenCV keeps colours as BGR, and writes 16-bit colours, which Pillow does not.
     native = image.astype(image.dtype.newbyteorder("="), copy=False)
@@ -99,24 +141,61 @@ def _png(image: NDArray[Any]) -> bytes:
     return data.tobytes()
 
 
-def _pixels(path: Path, record: GoldenImage) -> NDArray[Any]:
+def _pixels(file: BundleFile, record: GoldenImage) -> NDArray[Any]:
+    wanted = f"{record.shape} {record.dtype}"
+    most = 2 * _packed_bytes(record)
+    if file.record.size > most:
+        raise IntegrityError(str(file), got=f"{file.record.size} bytes", expected=f"at most {most}")
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    except (OSError, cv2.error) as error:
-        raise IntegrityError(str(path), got=str(error), expected="a PNG image") from error
-    got = "no PNG image" if image is None else f"{image.shape} {image.dtype}"
-    expected = f"{record.shape} {record.dtype}"
-    if image is None or got != expected:
-        raise IntegrityError(str(path), got=got, expected=expected)
-    return np.ascontiguousarray(image if image.ndim == 2 else image[..., ::-1])
+        pixels = _pixels_of_png(file.read_bytes(), wanted)
+    except (ValueError, struct.error, cv2.error) as error:
+        raise IntegrityError(str(file), got=str(error), expected=wanted, fix=REBUILD) from error
+    return np.ascontiguousarray(pixels if pixels.ndim == 2 else pixels[..., ::-1])
 
 
-def _points(path: Path, landmarks: int) -> NDArray[np.float32]:
-    try:
-        points = np.frombuffer(path.read_bytes(), _POINTS_DTYPE).reshape(landmarks, 2)
-    except (OSError, ValueError) as error:
+def _packed_bytes(record: GoldenImage) -> int:
+    """What a PNG takes where nothing can be packed: a filter a row, and the file's own parts."""
+    return math.prod(record.shape) * np.dtype(record.dtype).itemsize + record.shape[0] + 4096
+
+
+def _pixels_of_png(data: bytes, wanted: str) -> NDArray[Any]:
+    """Decode a PNG that says of itself what is wanted, by no more than its image data."""
+    parts = list(_parts(data))
+    if not parts or parts[0][0] != b"IHDR":
+        raise ValueError("no PNG image")
+    columns, rows, bits, colours = struct.unpack_from(">IIBB", parts[0][1], 8)
+    samples = _COLOUR_TYPES.get(colours, 0)
+    shape = (rows, columns) if samples == 1 else (rows, columns, samples)
+    if f"{shape} uint{bits}" != wanted:
+        raise ValueError(f"{shape} uint{bits}")
+    kept = [whole for name, whole in parts if name in (b"IHDR", b"IDAT", b"IEND")]
+    pixels: NDArray[Any] | None = cv2.imdecode(
+        np.frombuffer(b"".join((_PNG_START, *kept)), np.uint8), -1
+    )
+    if pixels is None or f"{pixels.shape} {pixels.dtype}" != wanted:
+        raise ValueError("a damaged PNG image")
+    return pixels
+
+
+def _parts(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Name and bytes of each chunk of a PNG."""
+    if not data.startswith(_PNG_START):
+        raise ValueError("no PNG image")
+    at = len(_PNG_START)
+    while at < len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        yield name, data[at : at + 12 + length]
+        at += 12 + length
+
+
+def _points(file: BundleFile, landmarks: int) -> NDArray[np.float32]:
+    expected = landmarks * 2 * _POINTS_DTYPE.itemsize
+    if file.record.size != expected:
         raise IntegrityError(
-            str(path), got=str(error), expected=f"{landmarks} landmarks of two float32"
-        ) from error
+            str(file),
+            got=f"{file.record.size} bytes",
+            expected=f"{landmarks} landmarks of two float32 ({expected} bytes)",
+            fix=REBUILD,
+        )
+    points = np.frombuffer(file.read_bytes(), _POINTS_DTYPE).reshape(landmarks, 2)
     return points.astype(np.float32)

@@ -7,10 +7,11 @@ who can write the bundle can write the digests. docs/bundle-format.md describes 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
@@ -38,6 +39,9 @@ REBUILD = "Build the bundle again, or copy it again from where it was whole."
 
 _ZEROS = "0" * 64
 _DIGEST_LINE = re.compile(rb'"sha256": "([0-9a-f]{64})"\n\}\n\Z')
+
+
+Millimetres = Annotated[float, Between(1e-9, 1e9)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ class GoldenImage:
     points: str
     shape: tuple[Pixels, ...]
     dtype: Literal["uint8", "uint16"]
-    spacing_mm: tuple[float, float] | None = None
+    spacing_mm: tuple[Millimetres, Millimetres] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +243,25 @@ def manifest_from_bytes(raw: bytes, where: str) -> Manifest:
     if schema == version1.SCHEMA:
         data = version1.upgraded(data, where)
     manifest = dataclass_from(Manifest, data, where, error=IntegrityError)
-    try:
+    with as_integrity_error():
         spec_from_dict(data["spec"], where=f"{where}: spec")
-    except SpecError as error:
-        raise IntegrityError(error.subject, got=error.got, expected=error.expected) from error
     check_manifest(manifest, where)
     return manifest
+
+
+@contextlib.contextmanager
+def as_integrity_error() -> Iterator[None]:
+    """Turn an error about what a file of a bundle says into one about the bundle.
+
+    Raises:
+        IntegrityError: The block raised a SpecError.
+    """
+    try:
+        yield
+    except SpecError as error:
+        raise IntegrityError(
+            error.subject, got=error.got, expected=error.expected, fix=REBUILD
+        ) from error
 
 
 def check_manifest(manifest: Manifest, where: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mahtrt.bundle.bundle import check_apart, read_bundle, write_bundle
-from mahtrt.bundle.golden import read_golden, write_golden
+from mahtrt.bundle.golden import copy_golden
 from mahtrt.bundle.manifest import SCHEMA, Manifest
 from mahtrt.progress import StageProgress, silent
 
@@ -58,8 +58,7 @@ def pack(options: PackOptions, progress: StageProgress = silent) -> PackResult:
     progress("writing", 0, 0)
     with write_bundle(options.out) as writer:
         writer.take(bundle, sorted(needed))
-        vectors = read_golden(bundle)
-        golden = write_golden(writer, old.golden.reference, vectors) if old.golden else None
+        golden = copy_golden(writer, bundle)
         manifest = writer.finish(
             replace(
                 old,

@@ -87,7 +87,7 @@ class Plan:
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
 
-def plan_from_json(text: str, *, where: str = "plan") -> Plan:
+def plan_from_json(text: str | bytes, *, where: str = "plan") -> Plan:
     """Read the text of :meth:`Plan.to_json`, edited or not.
 
     Raises:

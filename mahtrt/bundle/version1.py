@@ -6,13 +6,17 @@ that ``/1`` did not have is left where it is and refused there.
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.errors import IntegrityError
+from mahtrt.errors import IntegrityError, MahtrtError
+from mahtrt.reading import Content
+from mahtrt.schema import visible
 
 SCHEMA = "mahtrt.bundle/1"
 GOLDEN_NAME = "golden.npz"
@@ -22,6 +26,7 @@ _SETTINGS = ("hardware_compatibility", "provider")
 _HOW_BUILT = ("key", "key_sha256", "cached", "seconds")
 
 Table = dict[str, Any]
+GoldenArrays = tuple[str, NDArray[Any], NDArray[np.float32], NDArray[np.float64]]
 
 
 def upgraded(data: Table, where: str) -> Table:
@@ -122,19 +127,72 @@ def _renamed(table: Table, **names: str) -> Table:
     return {names.get(name, name): value for name, value in table.items()}
 
 
-def read_golden_arrays(
-    path: Path,
-) -> list[tuple[str, NDArray[Any], NDArray[np.float32], NDArray[np.float64]]]:
+def read_golden_arrays(file: Content, landmarks: int, most_bytes: int) -> list[GoldenArrays]:
     """Name, image, landmarks and spacing (NaN where unknown) of each golden vector.
+
+    Args:
+        landmarks: How many each has.
+        most_bytes: Largest size of all arrays together; more is refused before it is unpacked.
 
     Raises:
         IntegrityError: The file does not hold golden vectors.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return [
-                (str(name), *(arrays[f"{what}_{i}"] for what in ("image", "points", "spacing")))
-                for i, name in enumerate(arrays["names"])
-            ]
-    except (OSError, ValueError, KeyError) as error:
-        raise IntegrityError(str(path), got=str(error), expected="golden vectors") from error
+        return list(_golden_arrays(_Arrays(file.read_bytes(), most_bytes), landmarks))
+    except MahtrtError:
+        raise
+    except Exception as error:  # those of ZIP, deflate and NumPy's headers have no common base
+        got = str(error) or type(error).__name__
+        raise IntegrityError(str(file), got=got, expected="golden vectors") from error
+
+
+def _golden_arrays(arrays: _Arrays, landmarks: int) -> Iterator[GoldenArrays]:
+    for i, name in enumerate(arrays.read("names", "U", (None,))):
+        image = arrays.read(f"image_{i}", "u", None)
+        points = arrays.read(f"points_{i}", "f", (landmarks, 2))
+        spacing = arrays.read(f"spacing_{i}", "f", (2,))
+        if (
+            image.itemsize > 2
+            or image.ndim not in (2, 3)
+            or image.shape[2:] not in ((), (1,), (3,))
+        ):
+            raise ValueError(f"image {i} of {image.dtype} and shape {image.shape}")
+        if not (np.isnan(spacing) | ((spacing > 0) & np.isfinite(spacing))).all():
+            raise ValueError(f"spacing {i} of {spacing} mm")
+        yield visible(str(name)), image, points, spacing
+
+
+class _Arrays:
+    """The arrays of an ``.npz`` file, none larger than the file says it is."""
+
+    def __init__(self, content: bytes, most_bytes: int) -> None:
+        import zipfile  # which no other bundle needs
+
+        self._archive = zipfile.ZipFile(io.BytesIO(content))
+        size = sum(member.file_size for member in self._archive.infolist())
+        if size > most_bytes:
+            raise ValueError(f"{size} bytes of arrays, of at most {most_bytes}")
+
+    def read(self, name: str, kind: str, shape: Sequence[int | None] | None) -> NDArray[Any]:
+        """One array.
+
+        Args:
+            kind: Its kind of number, as NumPy calls it.
+            shape: Its sizes, None for one that is free; None for any shape.
+        """
+        member = self._archive.getinfo(f"{name}.npy")
+        with self._archive.open(member) as packed:
+            content = io.BytesIO(packed.read(member.file_size))
+        version = np.lib.format.read_magic(content)
+        if version != (1, 0):
+            raise ValueError(f"{name} in version {version} of NumPy's format")
+        found, in_columns, dtype = np.lib.format.read_array_header_1_0(content)
+        data = content.read()
+        fits = shape is None or (
+            len(found) == len(shape)
+            and all(wanted in (None, size) for wanted, size in zip(shape, found, strict=True))
+        )
+        whole = len(data) == math.prod(found) * dtype.itemsize and min(found, default=1) > 0
+        if in_columns or dtype.kind != kind or not fits or not whole:
+            raise ValueError(f"{name} of {dtype}, shape {found} and {len(data)} bytes")
+        return np.frombuffer(data, dtype).reshape(found)

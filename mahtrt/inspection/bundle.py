@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mahtrt.bundle.bundle import Bundle, read_bundle
-from mahtrt.bundle.manifest import EngineRecord, Manifest
-from mahtrt.bundle.plan import PLAN_NAME, load_plan
+from mahtrt.bundle.manifest import EngineRecord, Manifest, as_integrity_error
+from mahtrt.bundle.plan import PLAN_NAME, plan_from_json
 from mahtrt.inspection.engine_file import layers_beside
 from mahtrt.schema import plain
 from mahtrt.targets.layers import EngineLayers
@@ -119,8 +119,9 @@ def _engine(bundle: Bundle, record: EngineRecord) -> EngineSummary:
 def _plan(bundle: Bundle) -> PlanBlocks | None:
     if PLAN_NAME not in {record.path for record in bundle.manifest.files}:
         return None
-    bundle.check([PLAN_NAME])
-    blocks = load_plan(bundle.file(PLAN_NAME)).blocks
+    file = bundle.file(PLAN_NAME)
+    with as_integrity_error():
+        blocks = plan_from_json(file.read_bytes(), where=str(file)).blocks
     int8 = [block for block in blocks if block.precision == "int8"]
     return PlanBlocks(
         int8_blocks=tuple(block.name for block in int8),
@@ -132,6 +133,9 @@ def _plan(bundle: Bundle) -> PlanBlocks | None:
 def _graphs(bundle: Bundle) -> dict[str, GraphSummary]:
     from mahtrt.graph.onnx_file import describe_onnx
 
-    graphs = bundle.manifest.graphs
-    bundle.check(graph.file for graph in graphs)
-    return {graph.name: describe_onnx(bundle.file(graph.file)) for graph in graphs}
+    found = {}
+    for graph in bundle.manifest.graphs:
+        file = bundle.file(graph.file)
+        file.check()
+        found[graph.name] = describe_onnx(file.place)
+    return found

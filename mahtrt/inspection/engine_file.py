@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mahtrt.bundle.bundle import Bundle, read_bundle
-from mahtrt.bundle.manifest import MANIFEST_NAME, EngineRecord
+from mahtrt.bundle.manifest import MANIFEST_NAME, EngineRecord, as_integrity_error
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import MahtrtError
 from mahtrt.schema import plain
-from mahtrt.targets.layers import LAYERS_ROLE, EngineLayers
+from mahtrt.targets.layers import EngineLayers
 from mahtrt.targets.table import all_targets, find_target
 from mahtrt.targets.target import EngineHeader
 
@@ -74,7 +74,7 @@ def describe_engine_file(path: Path, header: EngineHeader) -> EngineFileSummary:
     if record is None:
         notes.insert(0, f"It lies in {bundle.path.name}, whose manifest does not know it.")
         return EngineFileSummary(size, digest, header.target, header.version, notes=tuple(notes))
-    bundle.check([relative])
+    bundle.file(relative).check()
     layers = layers_beside(bundle, record)
     return EngineFileSummary(
         size,
@@ -91,11 +91,10 @@ def layers_beside(bundle: Bundle, engine: EngineRecord) -> EngineLayers | None:
     """What a target noted of the layers of one of a bundle's engines, None where it did not.
 
     Raises:
-        IntegrityError: The note was changed.
-        SpecError: The text is another document.
+        IntegrityError: The note was changed, or is another document.
     """
-    bundle.check([place for role, place in engine.files.items() if role == LAYERS_ROLE])
-    return find_target(engine.target).engine_layers(bundle.engine_files(engine))
+    with as_integrity_error():
+        return find_target(engine.target).engine_layers(bundle.engine_files(engine))
 
 
 def bundle_around(path: Path) -> Bundle | None:

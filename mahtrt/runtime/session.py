@@ -56,9 +56,7 @@ def open_session(
         record, note = _stand_in(opened, record)
     target = find_target(record.target)
     target.require()
-    if verify:
-        opened.check(record.files[role] for role in target.roles(record))
-    files = opened.engine_files(record)
+    files = opened.engine_files(record, verify=verify)
     backend = target.open(EngineToOpen(record, files, opened.spec, threads))
     session = Session(backend, opened.spec, record)
     session.verdict = verdict_of(opened.manifest, record)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.bundle.manifest import EngineRecord
-from mahtrt.errors import ModelError
+from mahtrt.errors import IntegrityError, ModelError
+from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec
 
 Tensor = NDArray[np.float32]
@@ -27,14 +27,28 @@ class EngineToOpen:
     """An engine of a bundle, with what opening it takes.
 
     Attributes:
-        files: Role to place.
+        files: Role to file.
         threads: Threads of one inference; None leaves their number to the runtime.
     """
 
     record: EngineRecord
-    files: Mapping[str, Path]
+    files: Mapping[str, Content]
     spec: ModelSpec
     threads: int | None = None
+
+    def file(self, role: str) -> Content:
+        """One of the files.
+
+        Raises:
+            IntegrityError: The record names no file of this role.
+        """
+        if role not in self.files:
+            raise IntegrityError(
+                f"engine {self.record.name}",
+                got=f"files {', '.join(self.files) or 'none'}",
+                expected=f"one of role {role}",
+            )
+        return self.files[role]
 
 
 class Backend(Protocol):

@@ -20,6 +20,7 @@ from mahtrt.bundle.records import Precision
 from mahtrt.cuda import CudaProbe, probe_cuda
 from mahtrt.errors import require
 from mahtrt.machine import describe_machine, package_version
+from mahtrt.reading import Content
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
 from mahtrt.targets.cpu import weight_bits_here
@@ -230,7 +231,7 @@ class Target(ABC):
             MissingComponentError: Something that building needs is not on this machine.
         """
 
-    def engine_layers(self, files: Mapping[str, Path]) -> EngineLayers | None:
+    def engine_layers(self, files: Mapping[str, Content]) -> EngineLayers | None:
         """What the build noted of an engine's layers; None where it did not.
 
         Args:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import math
 import os
 import shutil
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_network as tiny
+from sealing import change_manifest
 
 from mahtrt import files
 from mahtrt.bundle.bundle import Bundle, check_replaceable, read_bundle, verify_bundle, write_bundle
@@ -73,7 +72,7 @@ def test_what_was_written_is_read(tiny_bundle: Path) -> None:
     assert bundle.spec == tiny.SPEC
     listed = tuple(record.path for record in bundle.manifest.files)
     assert sorted([*listed, "manifest.json"]) == sorted(FILES)
-    assert bundle.engine_files(bundle.engine("openvino"))["blob"].is_file()
+    assert bundle.engine_files(bundle.engine("openvino"))["blob"].place.is_file()
     vectors = read_golden(bundle)
     assert [vector.name for vector in vectors] == ["golden-0", "golden-1"]
     with open_session(tiny_bundle) as session:
@@ -152,17 +151,6 @@ def test_opening_checks_what_it_opens_only(copy: Path) -> None:
         open_session(copy, engine="onnxruntime")
 
 
-def change_manifest(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Rewrite a manifest with a right digest, as another version of mahtrt would."""
-    data = json.loads((path / "manifest.json").read_text())
-    del data["sha256"]
-    change(data)
-    data["sha256"] = "0" * 64
-    text = json.dumps(data, indent=2) + "\n"
-    digest = hashlib.sha256(text.encode())
-    (path / "manifest.json").write_text(text.replace("0" * 64, digest.hexdigest()))
-
-
 def set_engine_path(data: dict[str, Any], path: str) -> None:
     data["engines"][0]["files"]["onnx"] = path
     data["files"].append({"path": path, "sha256": "", "size": 0})
@@ -230,7 +218,7 @@ def test_an_interrupted_write_keeps_the_old_bundle(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_and_raise(path, KeyboardInterrupt())
     assert list(tmp_path.iterdir()) == [path]
-    assert verify_bundle(path).file("model.onnx").read_text() == "old"
+    assert verify_bundle(path).file("model.onnx").place.read_text() == "old"
 
 
 @pytest.mark.parametrize("swap", [True, False], ids=["exchange", "two renames"])
@@ -241,7 +229,7 @@ def test_a_bundle_is_replaced(tmp_path: Path, swap: bool, monkeypatch: pytest.Mo
     write_small(path, "old")
     write_small(path, "new")
     assert list(tmp_path.iterdir()) == [path]
-    assert verify_bundle(path).file("model.onnx").read_text() == "new"
+    assert verify_bundle(path).file("model.onnx").place.read_text() == "new"
 
 
 def test_a_failed_swap_puts_the_old_bundle_back(
@@ -261,7 +249,7 @@ def test_a_failed_swap_puts_the_old_bundle_back(
     with pytest.raises(OSError, match="broken"):
         write_small(path, "new")
     assert list(tmp_path.iterdir()) == [path]
-    assert verify_bundle(path).file("model.onnx").read_text() == "old"
+    assert verify_bundle(path).file("model.onnx").place.read_text() == "old"
 
 
 def test_only_bundles_are_replaced(tmp_path: Path) -> None:
@@ -314,7 +302,7 @@ def test_equal_files_are_kept_once(tmp_path: Path) -> None:
         writer.finish(small_manifest(graphs=graphs, engines=engines, default_engine="fp16"))
     bundle = verify_bundle(tmp_path / "a.mahtrt")
     assert {graph.file for graph in bundle.manifest.graphs} == {"model.onnx"}
-    assert bundle.engine_files(bundle.engine()) == {"onnx": bundle.path / "model.onnx"}
+    assert bundle.engine().files == {"onnx": "model.onnx"}
     # Files that nothing points to are known by their names.
     kept = sorted(place.name for place in bundle.path.iterdir())
     assert kept == ["manifest.json", "model.onnx", "plan.json", "report.json"]

@@ -164,7 +164,7 @@ for name in ("openvino", "onnxruntime"):
         for vector in read_golden(bundle):
             points = session.run(vector.image).points
             assert np.abs(points - vector.points_px).max() < 2e-3
-    assert find_target(name).build(bundle.file("model.onnx"), "fp32", out / name).batch == 1
+    assert find_target(name).build(bundle.file("model.onnx").place, "fp32", out / name).batch == 1
 print("ran")
 """
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mahtrt.errors import BuildError, ModelError, require
+from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import EngineToOpen, Tensor, check_interface, compile_here
 
@@ -73,7 +74,7 @@ class OnnxRuntimeBackend:
             notes.append(f"Built with ONNX Runtime {built_with}; this is {ort.__version__}.")
         try:
             session = open_onnx(
-                engine.files["onnx"], f"engine {record.name}", threads=engine.threads
+                engine.file("onnx"), f"engine {record.name}", threads=engine.threads
             )
         except ModelError as error:
             raise BuildError(
@@ -97,7 +98,7 @@ class OnnxRuntimeBackend:
 
 
 def open_onnx(
-    model: Path | bytes,
+    model: Content | bytes,
     where: str,
     *,
     threads: int | None = None,
@@ -107,7 +108,8 @@ def open_onnx(
     """An ``InferenceSession`` on the CPU; all of mahtrt opens them here.
 
     Args:
-        model: An ONNX file, or its bytes.
+        model: An ONNX file, or its content. A path is given to ONNX Runtime as it is; of a file of
+            a bundle it gets the bytes that were hashed.
         where: What an error is about: a path, or which graph it is.
         threads: None means one per physical core.
         settings: More attributes of ``SessionOptions``.
@@ -126,7 +128,10 @@ def open_onnx(
         options.add_session_config_entry(name, value)
     for name, value in (settings or {}).items():
         setattr(options, name, value)
-    source = model if isinstance(model, bytes) else str(model)
+    if isinstance(model, Path):
+        source: str | bytes = str(model)
+    else:
+        source = model if isinstance(model, bytes) else model.read_bytes()
     try:
         session = ort.InferenceSession(source, options, providers=[CPU_PROVIDER])
     except Exception as error:  # its exceptions derive from Exception and have no public names

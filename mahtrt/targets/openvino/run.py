@@ -14,6 +14,7 @@ from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import DeviceRecord
 from mahtrt.errors import BuildError, ModelError, require
 from mahtrt.machine import describe_machine, usable_cores
+from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import EngineToOpen, Tensor, check_interface, compile_here
 from mahtrt.targets.openvino.guard import keep_concats_float
@@ -57,8 +58,8 @@ class OpenVinoBackend:
         """
         record, threads = engine.record, engine.threads
         require("openvino", extra="", needed_for=f"engine {record.name}")
-        notes, source = notes_on_opening(record), engine.files["onnx"]
-        blob = engine.files["blob"] if "blob" in cls.roles(record) else None
+        notes, source = notes_on_opening(record), engine.file("onnx")
+        blob = engine.file("blob") if "blob" in cls.roles(record) else None
         wanted = record.device.inference_precision or "f32"
         if wanted == "bf16" and not has_native_bf16():
             notes.append("Built for native BF16, which this CPU lacks: it runs in FP32 here.")
@@ -133,34 +134,37 @@ def _made_blob(engine: EngineRecord) -> bool:
     return same and "blob" in engine.files and _same_version(engine)
 
 
-def import_blob(path: Path, *, inference_precision: str, threads: int | None) -> Any | None:
+def import_blob(blob: Content, *, inference_precision: str, threads: int | None) -> Any | None:
     """A compiled network as it was exported, None where OpenVINO does not take it back."""
     config = config_for(inference_precision, threads)
     try:
-        return shared_core().import_model(path.read_bytes(), "CPU", config)
+        return shared_core().import_model(blob.read_bytes(), "CPU", config)
     except RuntimeError:
         return None
 
 
-def read_model(path: Path) -> Any:
+def read_model(onnx: Content) -> Any:
     """An ONNX as an OpenVINO model that computes what the file says.
 
     Raises:
         RuntimeError: OpenVINO's own error.
     """
-    model = shared_core().read_model(path)
+    if isinstance(onnx, Path):
+        model = shared_core().read_model(onnx)
+    else:  # the bytes that were hashed
+        model = shared_core().read_model(onnx.read_bytes(), b"")
     keep_concats_float(model)
     return model
 
 
-def compile_model(path: Path, *, inference_precision: str, threads: int | None) -> Any:
+def compile_model(onnx: Content, *, inference_precision: str, threads: int | None) -> Any:
     """Compile an ONNX for the CPU, for latency.
 
     Raises:
         RuntimeError: OpenVINO's own error.
     """
     config = config_for(inference_precision, threads)
-    return shared_core().compile_model(read_model(path), "CPU", config)
+    return shared_core().compile_model(read_model(onnx), "CPU", config)
 
 
 def config_for(inference_precision: str, threads: int | None) -> dict[str, Any]:

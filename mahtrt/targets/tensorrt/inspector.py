@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mahtrt.errors import IntegrityError, SpecError
-from mahtrt.parsing import read_json_file
-from mahtrt.reading import Wanted
+from mahtrt.parsing import read_json
+from mahtrt.reading import Content
 from mahtrt.targets.layers import UNKNOWN, EngineLayer, EngineLayers
 
 IO_KEYS = ("I/O Tensors", "Bindings")
@@ -36,23 +35,24 @@ _PRODUCT = re.compile(r"conv|gemm|matmul|matrix|fully", re.I)
 _NO_PRODUCT = re.compile(r"reformat|noop|constant|shuffle", re.I)
 
 
-def read_layers(place: Path) -> EngineLayers:
+def read_layers(file: Content) -> EngineLayers:
     """Read a file of the engine inspector's JSON.
 
     Raises:
         IntegrityError: The file holds no JSON.
         SpecError: The document has no list of layers.
     """
-    return read_inspector(read_document(place), str(place))
+    return read_inspector(read_document(file), str(file))
 
 
-def read_document(place: Path) -> Any:
+def read_document(file: Content) -> Any:
     """The engine inspector's JSON as it stands in a file.
 
     Raises:
         IntegrityError: The file holds no JSON.
     """
-    return read_json_file(place, Wanted("an engine's layers", IntegrityError))
+    what = "an engine's layers"
+    return read_json(file.read_bytes(), str(file), what, error=IntegrityError)
 
 
 def read_inspector(data: Any, where: str = "engine inspector") -> EngineLayers:

@@ -63,7 +63,7 @@ class TensorRtBackend:
 
     @classmethod
     def open(cls, engine: EngineToOpen) -> TensorRtBackend:
-        """Open an engine of a bundle whose files have been hashed.
+        """Open an engine of a bundle.
 
         Raises:
             BuildError: The engine is for another flavour, version, platform or GPU, or TensorRT
@@ -78,7 +78,7 @@ class TensorRtBackend:
                 flavour.name, trt.__version__, build_platform(), device.name, device.capability
             )
             check_compatible(record, here)
-            return cls(trt, engine.files["plan"].read_bytes(), device, engine.spec, record.name)
+            return cls(trt, engine.file("plan").read_bytes(), device, engine.spec, record.name)
         except BaseException:
             device.close()
             raise

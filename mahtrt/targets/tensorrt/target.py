@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.reading import Content
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
 from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half, Int8
@@ -94,7 +95,7 @@ class TensorRt(Target):
 
         return build_engine(onnx, precision, out_dir, self.flavour, options)
 
-    def engine_layers(self, files: Mapping[str, Path]) -> EngineLayers | None:
+    def engine_layers(self, files: Mapping[str, Content]) -> EngineLayers | None:
         """As the engine inspector tells, where the engine could be inspected."""
         from mahtrt.targets.tensorrt.inspector import read_layers
 

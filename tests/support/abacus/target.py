@@ -14,6 +14,7 @@ from typing import ClassVar
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import DeviceRecord
 from mahtrt.errors import BuildError, MissingComponentError, ModelError, UsageError
+from mahtrt.reading import Content
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
 from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half, Int8
@@ -116,7 +117,7 @@ class Abacus(Target):
     def describe_build(self, engine: EngineRecord) -> str:
         return f"built with {engine.device.settings['beads']} beads a rod"
 
-    def engine_layers(self, files: Mapping[str, Path]) -> EngineLayers:
+    def engine_layers(self, files: Mapping[str, Content]) -> EngineLayers:
         count = files["beads"].read_bytes().count(b"QuantizeLinear")
         layers = (EngineLayer(f"rod {i}", "rod", "int8", True) for i in range(count))
         return EngineLayers(tuple(layers), (), detailed=True)

@@ -1,0 +1,118 @@
+"""One file of a bundle: opened once, and hashed as it is read.
+
+What is given to a runtime, a decoder or another bundle are the bytes that were hashed. A path that
+is hashed first and opened again afterwards can name another file by then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from mahtrt import files
+from mahtrt.bundle.manifest import REBUILD, FileRecord
+from mahtrt.errors import IntegrityError
+from mahtrt.reading import Wanted, open_regular
+
+_CHUNK_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFile:
+    """A file of a bundle as its manifest describes it.
+
+    Attributes:
+        root: The bundle's folder.
+        verify: Whether size and digest are checked; without, they were checked before.
+    """
+
+    root: Path
+    record: FileRecord
+    verify: bool = True
+
+    @property
+    def name(self) -> str:
+        """The file's name without folders."""
+        return PurePosixPath(self.record.path).name
+
+    @property
+    def place(self) -> Path:
+        """Where the file is."""
+        return self.root / self.record.path
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+    def read_bytes(self) -> bytes:
+        """The whole content.
+
+        Raises:
+            IntegrityError: The file is missing, changed, no regular file, or a link that leads out
+                of the bundle.
+        """
+        with self._opened() as reader:
+            return reader.read()
+
+    def check(self) -> None:
+        """Read and hash the file; raises as :meth:`read_bytes` does."""
+        with self._opened() as reader:
+            while reader.read(_CHUNK_BYTES):
+                pass
+
+    def copy_to(self, place: Path) -> None:
+        """Copy the content, and hash what is copied; raises as :meth:`read_bytes` does."""
+        with self._opened() as reader:
+            files.copy_from(reader, place)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[_Reader]:
+        """The open file; its digest is compared when the block ends."""
+        wanted = Wanted(f"{self.record.size} bytes", IntegrityError, REBUILD)
+        refuse_link_out(self.root, self.place, wanted)
+        with open_regular(self.place, wanted) as file:
+            size = os.fstat(file.fileno()).st_size
+            if self.verify and size != self.record.size:
+                raise wanted.refuse(self.place, f"{size} bytes")
+            reader = _Reader(file, self.place, wanted, hashlib.sha256() if self.verify else None)
+            yield reader
+        if reader.digest and reader.digest.hexdigest() != self.record.sha256:
+            raise IntegrityError(
+                str(self.place),
+                got=f"SHA-256 {reader.digest.hexdigest()}",
+                expected=self.record.sha256,
+                fix=REBUILD,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """An open file that hashes what is read of it, where there is a digest to make."""
+
+    file: BinaryIO
+    place: Path
+    wanted: Wanted
+    digest: hashlib._Hash | None
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            content = self.file.read(size)
+        except OSError as error:
+            raise self.wanted.refuse(self.place, error.strerror or str(error)) from error
+        if self.digest is not None:
+            self.digest.update(content)
+        return content
+
+
+def refuse_link_out(root: Path, place: Path, wanted: Wanted) -> None:
+    """Refuse a file of a bundle that lies elsewhere.
+
+    Raises:
+        MahtrtError: ``wanted.error``: a link in the path leads out of ``root``.
+    """
+    if not Path(os.path.realpath(place)).is_relative_to(os.path.realpath(root)):
+        raise wanted.refuse(place, "a link that leads out of the bundle")
