@@ -28,11 +28,13 @@ class Landmarks:
     Attributes:
         points: (K, 2) float32, x and y in the image's pixels, pixel centres at integers.
         confidence: (K,) float32; NaN where the network gives none.
-        spread: (K,) float32, standard deviation in the image's pixels; NaN likewise.
+        spread: (K,) float32, standard deviation in the image's pixels, of both axes together;
+            NaN likewise.
         names: K names.
         spacing_mm: (row, column) mm per pixel of the image, None where unknown.
-        spread_xy: (K, 2) float32, the spread along x and y in the image's pixels. They differ
-            where the image was stretched to fit; their geometric mean is ``spread``.
+        spread_xy: (K, 2) float32, standard deviation along x and along y of a round heatmap of
+            that spread, in the image's pixels: ``spread / sqrt(2)`` each, where the image was not
+            stretched to fit.
         two_peaks: (K,) whether the heatmap is far wider than usual, as it is with two peaks, so
             that the point may be far off (:mod:`mahtrt.measure.wide_heatmaps`); None where that
             cannot be told.
@@ -137,8 +139,9 @@ def _own(outputs: Mapping[str, Array], index: int) -> dict[str, Array]:
 
 
 def _along(decoded: Decoded, index: int, placement: Placement) -> Array:
-    """Spread along x and y, (K, 2), in the image's pixels."""
-    steps = decoded.unit_px / placement.scale
+    """Deviation along x and along y, (K, 2), in the image's pixels."""
+    # Both axes make up the spread: of a round heatmap each has half of its square.
+    steps = decoded.unit_px / placement.scale / math.sqrt(2)
     along: Array = (decoded.spread[index][:, None] * steps).astype(np.float32)
     return along
 

@@ -77,10 +77,10 @@ def _rgb8(image: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _radii(landmarks: Landmarks, i: int) -> NDArray[np.floating]:
-    """Half axes (x, y) of the spread in image pixels."""
+    """Half axes (x, y) in image pixels: one standard deviation along each."""
     if landmarks.spread_xy is not None:
         return np.asarray(landmarks.spread_xy[i], float)
-    return np.full(2, landmarks.spread[i], float)
+    return np.full(2, landmarks.spread[i] / math.sqrt(2), float)
 
 
 def _draw_spread(

@@ -66,8 +66,9 @@ def test_spread_is_the_mean_of_its_axes(spread: float, scale: tuple[float, float
     outputs = {"landmarks": np.zeros((1, 1, 2), "f"), "spread": np.array([[spread]], np.float32)}
     (found,) = landmarks_from_outputs(outputs, spec_in("network"), [Placement(scale, (0, 0))])
     assert found.spread_xy is not None
-    np.testing.assert_allclose(found.spread_xy, [[spread / scale[0], spread / scale[1]]], rtol=1e-5)
-    np.testing.assert_allclose(found.spread, np.sqrt(found.spread_xy.prod(1)), rtol=1e-5)
+    each = spread / np.sqrt(2)  # along one axis, of a spread of both
+    np.testing.assert_allclose(found.spread_xy, [[each / scale[0], each / scale[1]]], rtol=1e-5)
+    np.testing.assert_allclose(found.spread, np.sqrt(2 * found.spread_xy.prod(1)), rtol=1e-5)
 
 
 def test_points_in_one_row_are_taken_in_pairs() -> None:

