@@ -19,12 +19,11 @@ from mahtrt.errors import ImageError
 from mahtrt.spec import InputSpec
 
 # Named in every calibration card: two mahtrt versions with the same value prepare images alike.
-PREPROCESS_VERSION = 1
+PREPROCESS_VERSION = 2
 
 MIN_SIDE_PX = 2
 _DTYPES = {"uint8": 255.0, "uint16": 65535.0}
 _CV_INTERPOLATION = {
-    "area": cv2.INTER_LINEAR,  # where it does not shrink: OpenCV's own gives blocks there
     "linear": cv2.INTER_LINEAR,
     "cubic": cv2.INTER_CUBIC,
     "nearest": cv2.INTER_NEAREST_EXACT,
@@ -161,10 +160,26 @@ def _resize(
 ) -> NDArray[np.generic]:
     if image.shape[:2] == (height, width):
         return image
-    if spec.interpolation == "area" and height <= image.shape[0] and width <= image.shape[1]:
-        return shrink_by_area(image, height, width)
+    if spec.interpolation == "area":
+        return _resize_by_area(image, height, width)
     method = _CV_INTERPOLATION[spec.interpolation]
     resized: NDArray[np.generic] = cv2.resize(image, (width, height), interpolation=method)
+    return resized
+
+
+def _resize_by_area(image: NDArray[np.generic], height: int, width: int) -> NDArray[np.generic]:
+    """Means along an axis that shrinks, linear along one that grows: means give blocks there."""
+    least = min(height, image.shape[0]), min(width, image.shape[1])
+    if least == (height, width):
+        return shrink_by_area(image, height, width)
+    resized: NDArray[np.generic]
+    if least == image.shape[:2]:
+        resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+        return resized
+    # One axis after the other, rounded once.
+    means = cv2.resize(image.astype(np.float32), least[::-1], interpolation=cv2.INTER_AREA)
+    exact = cv2.resize(means, (width, height), interpolation=cv2.INTER_LINEAR)
+    resized = np.rint(exact).astype(image.dtype)
     return resized
 
 

@@ -45,6 +45,14 @@ def test_each_pixel_is_the_mean_of_what_it_covers(
     np.testing.assert_array_equal(gray, found[..., 0])
 
 
+def test_where_many_means_are_halves_some_round_the_other_way() -> None:
+    image = noise(2400, 1935)
+    expected = cv2.resize(image, (300, 400), interpolation=cv2.INTER_AREA)
+    difference = np.abs(shrink_by_area(image, 400, 300).astype(int) - expected)
+    assert difference.max() == 1
+    assert 50e-5 < (difference != 0).mean() < 80e-5  # as the docstring says
+
+
 @pytest.mark.parametrize("shape", [(967, 1200), (967, 1200, 3)])
 @pytest.mark.parametrize("size", [(206, 256), (333, 400), (1, 1), (967, 40), (13, 1200)])
 def test_opencv_gives_the_same_grey_levels(

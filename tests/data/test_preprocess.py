@@ -167,6 +167,18 @@ def test_an_acquisition_is_shrunk_as_opencv_does(channels: tuple[int, ...]) -> N
     assert (difference != 0).mean() < 1e-3
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_axis_that_shrinks_is_averaged_though_the_other_grows(dtype: str, turned: bool) -> None:
+    full = int(np.iinfo(dtype).max)
+    stripes = np.zeros((10, 96), dtype)
+    stripes[:, 1::2] = full  # one pixel wide: every mean over whole pairs is a half
+    image, size = (stripes.T, (24, 20)) if turned else (stripes, (20, 24))
+    spec = dataclasses.replace(SPEC, size=size, resize="stretch", mean=(0.0,), std=(1.0,))
+    tensor, _ = preprocess(np.ascontiguousarray(image), spec)
+    assert np.abs(tensor - 0.5).max() <= 1 / full
+
+
 def test_colour_order_mean_and_std_are_per_channel() -> None:
     rgb = np.zeros((48, 64, 3), np.uint8)
     rgb[:] = (255, 51, 0)

@@ -105,10 +105,7 @@ def input_tensor(planes: list[Plane], dtype: str, spec: dict[str, Any]) -> list[
         s = choose(h / rows, w / columns)
         new_h, new_w = max(1, round(rows * s)), max(1, round(columns * s))
     if (new_h, new_w) != (rows, columns):
-        shrinks = new_h <= rows and new_w <= columns
-        kind = (
-            "linear" if spec["interpolation"] == "area" and not shrinks else spec["interpolation"]
-        )
+        kind = spec["interpolation"]
         down, across = _weights(kind, rows, new_h), _weights(kind, columns, new_w)
         planes = [_resized(plane, down, across, full) for plane in planes]
     top, left = math.floor((h - new_h) / 2), math.floor((w - new_w) / 2)
@@ -139,11 +136,11 @@ def _weights(kind: str, size: int, new: int) -> list[dict[int, float]]:
     for i in range(new):
         centre = (i + 0.5) * size / new - 0.5
         f = math.floor(centre)
-        if kind == "area":
+        if kind == "area" and new <= size:
             low, high = i * size / new, (i + 1) * size / new
             pixels = range(math.floor(low), min(size, math.ceil(high)))
             parts = [(j, (min(high, j + 1) - max(low, j)) / (high - low)) for j in pixels]
-        elif kind == "linear":
+        elif kind in ("area", "linear"):
             parts = [(f, 1 - (centre - f)), (f + 1, centre - f)]
         elif kind == "cubic":
             parts = [(j, _cubic(abs(centre - j))) for j in range(f - 1, f + 3)]
