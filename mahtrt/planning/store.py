@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.atomic import write_text_atomic
+from mahtrt.atomic import naming_place, write_text_atomic
+from mahtrt.cache import make_private
 from mahtrt.errors import MahtrtError
 from mahtrt.parsing import read_json_file
 from mahtrt.reading import Wanted
@@ -45,10 +46,18 @@ class LandmarkStore:
 
     Args:
         folder: The cache (:func:`mahtrt.cache.cache_folder`); None keeps nothing.
+
+    Raises:
+        InputError: Others may change the folder.
+        BuildError: It cannot be made.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = None if folder is None else folder / _FOLDER
+        if folder is not None:
+            with naming_place(folder):
+                make_private(folder)
+                make_private(folder / _FOLDER)
 
     def read(self, key: Mapping[str, Any]) -> StoredLandmarks | None:
         """What is kept under a key, None where nothing usable is."""
@@ -59,7 +68,7 @@ class LandmarkStore:
             data = read_json_file(place, _WANTED)
             points = np.array(data["points_px"], np.float64)
             spread = np.array(data["spread_px"], np.float64)  # null becomes NaN
-        except (OSError, MahtrtError, ValueError, KeyError, TypeError):
+        except (MahtrtError, ValueError, KeyError, TypeError):
             return None
         if points.ndim != 3 or points.shape[2] != 2 or spread.shape != points.shape[:2]:
             return None

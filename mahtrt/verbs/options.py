@@ -54,7 +54,11 @@ Cache = Annotated[
     bool, option(GENERAL, "Sensitivities and TensorRT engines are kept and used again.")
 ]
 CacheDir = Annotated[
-    Path | None, option(GENERAL, "Folder in which they are kept; MAHTRT_CACHE_DIR without it.")
+    Path | None,
+    option(
+        GENERAL,
+        "Folder in which they are kept; MAHTRT_CACHE_DIR without it. Only you may write it.",
+    ),
 ]
 
 

@@ -9,7 +9,7 @@ in the cache and in a bundle's manifest, so that a rebuild can be explained. The
 
 Every file is written whole or not at all, and read back against its SHA-256, so concurrent builds
 do not disturb each other and a damaged file is as good as none. Plans are executable code: who can
-write the folder decides what runs, so it is made for the user alone.
+write the folder decides what runs, so it is made for the user alone, and refused where it is not.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from typing import Any, Literal
 from mahtrt import files
 from mahtrt.atomic import atomic_path, write_bytes_atomic, write_text_atomic
 from mahtrt.bundle.records import KEY_SCHEMA, BuildFacts, EngineKey
-from mahtrt.cache import ENVIRONMENT, cache_folder
+from mahtrt.cache import ENVIRONMENT, cache_folder, make_private
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import InputError, IntegrityError, MahtrtError
 from mahtrt.parsing import read_json_file
-from mahtrt.reading import Wanted
+from mahtrt.reading import Wanted, read_regular
 from mahtrt.schema import check_schema, dataclass_from, plain
 
 ENTRY_SCHEMA = "mahtrt.cached-engine/1"
@@ -39,6 +39,7 @@ ENTRY_SCHEMA = "mahtrt.cached-engine/1"
 LIMIT_BYTES = 8 * 2**30
 # Entries are a few kilobytes and outlive their engines: they know how long a build takes.
 LIMIT_ENTRIES = 1000
+_MOST_TIMING_BYTES = 2**30
 
 Outcome = Literal["taken", "gone", "damaged"]
 
@@ -84,13 +85,15 @@ class EngineCache:
         limit_bytes: More than this is not kept.
 
     Raises:
+        InputError: Others may change it (:func:`mahtrt.cache.make_private`).
         OSError: It cannot be made or written.
     """
 
     def __init__(self, folder: Path, limit_bytes: int = LIMIT_BYTES) -> None:
         self.folder, self.limit_bytes = folder, limit_bytes
+        make_private(folder)
         for name in ("engines", "files", "timing"):
-            files.make_folders(folder / name, mode=0o700)
+            make_private(folder / name)
         if not os.access(folder / "files", os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied", str(folder / "files"))
 
@@ -220,13 +223,13 @@ def open_cache(
     try:
         folder = cache_folder(given, environment)
         return EngineCache(folder), ""
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+    except (InputError, OSError, RuntimeError) as error:  # RuntimeError: there is no home
         if given is None and not environment.get(ENVIRONMENT):
             return None, f"No engine cache: {error}."
         raise InputError(
             "cache_dir" if given is not None else f"${ENVIRONMENT}",
             got=str(error),
-            expected="a folder that can be made and written",
+            expected="a folder that can be made and written, by nobody else",
             fix="Name another, or build without a cache.",
         ) from error
 
@@ -234,8 +237,8 @@ def open_cache(
 def read_timing_cache(place: Path) -> bytes:
     """Kernel timings; empty where there are none or the file is damaged."""
     try:
-        data = place.read_bytes()
-    except OSError:
+        data = read_regular(place, Wanted("kernel timings"), _MOST_TIMING_BYTES)
+    except InputError:
         return b""
     head, body = data[:32], data[32:]
     return body if hashlib.sha256(body).digest() == head else b""
