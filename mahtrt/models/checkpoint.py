@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import json
-import pickle
-import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from mahtrt.atomic import write_bytes_atomic
-from mahtrt.digest import sha256_of_file
+from mahtrt.digest import sha256_of_bytes
 from mahtrt.errors import CheckpointError, some_of
+from mahtrt.models.weights_file import (
+    read_weights_file,
+    tensors_from_safetensors,
+    tensors_from_torch,
+)
 from mahtrt.parsing import read_json
 from mahtrt.spec import ModelSpec, spec_from_json
 
 SPEC_KEY = "mahtrt.spec"
-# Where training scripts commonly put the weights inside a dict.
-STATE_KEYS = ("model_state_dict", "state_dict", "model")
-# What PyTorch's restricted unpickler says it would have had to import.
-NEEDED_CODE = re.compile(r"GLOBAL (\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +64,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read weights from safetensors, or from a PyTorch file without running code from it.
 
     Raises:
-        CheckpointError: The file is missing, damaged, or a pickle that needs code to load.
+        CheckpointError: The file is missing, damaged or too large, a pickle that needs code to
+            load, or holds tensors that cannot be weights: sparse, complex, not finite.
     """
-    if not path.is_file():
-        raise CheckpointError(str(path), got="no such file", expected="a checkpoint")
-    read = _read_safetensors if path.suffix == ".safetensors" else _read_torch
-    state, metadata = read(path)
+    content = read_weights_file(path)
+    metadata: dict[str, str] = {}
+    if path.suffix == ".safetensors":
+        state, metadata = tensors_from_safetensors(content, path)
+    else:
+        state = tensors_from_torch(content, path)
     spec = spec_from_json(metadata[SPEC_KEY], where=str(path)) if SPEC_KEY in metadata else None
-    state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     notes = {k: v for k, v in metadata.items() if k != SPEC_KEY}
-    return Checkpoint(state, spec, path, sha256_of_file(path), notes)
+    return Checkpoint(state, spec, path, sha256_of_bytes(content), notes)
 
 
 def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
@@ -142,57 +139,3 @@ def _without_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> M
         if state and all(key.startswith(prefix) for key in state) and not set(state) & set(own):
             return {key.removeprefix(prefix): value for key, value in state.items()}
     return state
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return state, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            str(path), got=f"a damaged file ({error})", expected="safetensors"
-        ) from error
-
-
-def _read_torch(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        with warnings.catch_warnings():  # about pickles of other protocols, which it then refuses
-            warnings.simplefilter("ignore")
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # The rest of PyTorch's message says how to run that code after all.
-        code = NEEDED_CODE.search(str(error))
-        raise CheckpointError(
-            str(path),
-            got=f"a pickle that needs code to load ({code[1]})"
-            if code
-            else "a pickle of another kind",
-            expected="safetensors, or a state dict of tensors",
-            fix="Save it again with torch.save(model.state_dict(), path).",
-        ) from error
-    except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(
-            str(path),
-            got=f"a file that PyTorch cannot read ({type(error).__name__}: {reason})",
-            expected="a state dict",
-        ) from error
-    return _state_dict(loaded, path), {}
-
-
-def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
-    for key in STATE_KEYS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-    if (
-        isinstance(loaded, Mapping)
-        and loaded
-        and all(isinstance(v, Tensor) for v in loaded.values())
-    ):
-        return dict(loaded)
-    raise CheckpointError(
-        str(path),
-        got=f"a {type(loaded).__name__} that is not a mapping of names to tensors",
-        expected=f"a state dict, or a dict with one under {', '.join(map(repr, STATE_KEYS))}",
-    )

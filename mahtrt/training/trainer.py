@@ -32,6 +32,7 @@ from mahtrt.machine import describe_machine
 from mahtrt.models.checkpoint import load_checkpoint, load_into, save_checkpoint
 from mahtrt.models.families import build_model
 from mahtrt.models.network import Network
+from mahtrt.models.weights_file import load_torch, read_weights_file
 from mahtrt.spec import ModelSpec
 from mahtrt.training.batches import BatchPlan, TrainingSamples, training_batches
 from mahtrt.training.options import TrainOptions
@@ -253,20 +254,29 @@ class _Run:
                 got=f"options {_described(self.options)}",
                 expected=f"those of the interrupted run, {state['run']}",
             )
-        self.module.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        return int(state["step"])
-
-    def _load_state(self) -> Any:
         try:
-            return torch.load(self.state_path, weights_only=True)
-        except Exception as error:
-            raise CheckpointError(
-                str(self.state_path),
-                got="a damaged file",
-                expected="the state of an interrupted run",
-                fix="Start without --resume.",
-            ) from error
+            self.module.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            return int(state["step"])
+        except Exception as error:  # PyTorch's own, of no common base
+            raise self._damaged() from error
+
+    def _load_state(self) -> dict[str, Any]:
+        try:
+            state = load_torch(read_weights_file(self.state_path), self.state_path)
+        except CheckpointError as error:
+            raise self._damaged() from error
+        if not isinstance(state, dict) or not {"step", "run", "model", "optimizer"} <= set(state):
+            raise self._damaged()
+        return state
+
+    def _damaged(self) -> CheckpointError:
+        return CheckpointError(
+            str(self.state_path),
+            got="a damaged file",
+            expected="the state of an interrupted run",
+            fix="Start without --resume.",
+        )
 
 
 class _InterruptFlag:

@@ -194,7 +194,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, kept: float) -> None
 
 @pytest.mark.parametrize("name", ["none.safetensors", "none.pt", ""])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(CheckpointError, match="no such file") as caught:
+    with pytest.raises(CheckpointError, match=r"no such file|a folder") as caught:
         load_checkpoint(tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
 
