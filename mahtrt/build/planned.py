@@ -13,6 +13,7 @@ from mahtrt.bundle.plan import Plan, load_plan
 from mahtrt.cache import cache_folder
 from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Method
 from mahtrt.calibration.plan import default_plan
+from mahtrt.data.overlap import refuse_overlap
 from mahtrt.data.sample import Dataset
 from mahtrt.data.subset import NetworkTensors, hold_back
 from mahtrt.errors import DataError, MissingComponentError
@@ -142,6 +143,12 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
     options, graph = request.options, request.graph
     target = planning_target(request.targets, options.engine)
     kept, judged = _split(calib)
+    refuse_overlap(
+        kept,
+        judged,
+        used_for="the planner's calibration",
+        progress=lambda n, of: progress("comparing the planner's images", n, of),
+    )
     rest = NetworkTensors(kept, graph.spec.input)
     cache = cache_folder(options.cache_dir) if options.cache else None
     bits = find_target(target).weight_bits(options.weight_bits)

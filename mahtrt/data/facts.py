@@ -34,7 +34,11 @@ def facts_of(dataset: Dataset) -> Facts:
 
 
 def pixel_digest(image: NDArray[np.generic]) -> str:
-    """SHA-256 (hex) of an image's pixels; of gray kept as RGB, that of the gray image."""
+    """SHA-256 (hex) of an image's pixels.
+
+    Gray kept as RGB has that of the gray image, and 8 bits kept as 16 that of the 8-bit image.
+    """
+    image = _without_empty_bits(image)
     if (
         image.ndim == 3
         and np.array_equal(image[..., :1], image[..., 1:2])
@@ -45,3 +49,15 @@ def pixel_digest(image: NDArray[np.generic]) -> str:
     digest = hashlib.sha256(f"{image.shape}{image.dtype.name}".encode())
     digest.update(image.data)
     return digest.hexdigest()
+
+
+def _without_empty_bits(image: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The 8-bit image that a 16-bit one was made of: by repeating its bits, or shifting them."""
+    if image.dtype != np.uint16:
+        return image
+    wide: NDArray[np.uint16] = image.astype(np.uint16, copy=False)
+    high, low = wide >> 8, wide & 255
+    for kept, other in ((high, low - high), (high, low), (low, high)):
+        if not other.any():
+            return kept.astype(np.uint8)
+    return image

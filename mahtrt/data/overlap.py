@@ -1,7 +1,7 @@
-"""Whether two data sets share an image: what calibrates must not judge.
+"""Whether two data sets share an image: what calibrates or trains must not judge.
 
-Images are compared by their decoded pixels, so neither another name nor another lossless format
-hides one; a copy that was resized or compressed again is not found.
+Images are compared by their decoded pixels, so neither another name nor another lossless format nor
+more bits of the same picture hide one; a copy that was resized or compressed again is not found.
 """
 
 from __future__ import annotations
@@ -44,20 +44,24 @@ def image_digests(
 
 
 def refuse_overlap(
-    calib: Dataset,
+    used: Dataset,
     evaluation: Dataset,
     *,
+    used_for: str = "calibration",
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Refuse to judge on images that calibrate: the result would look better than it is.
+    """Refuse to judge on images that a result was made with: it would look better than it is.
 
     The two parts of one data set are compared like any others: a data set may hold an image twice.
+
+    Args:
+        used_for: What the first images are for, in the message.
 
     Raises:
         DataError: An image is in both; names the images.
         ImageError: An image cannot be read.
     """
-    total = len(calib) + len(evaluation)
+    total = len(used) + len(evaluation)
 
     def digests(dataset: Dataset, before: int) -> tuple[str, ...]:
         def tell(done: int, _: int) -> None:
@@ -69,13 +73,13 @@ def refuse_overlap(
     judging = dict(zip(digests(evaluation, 0), evaluation.names, strict=True))
     both = [
         f"{name} is {judging[digest]}" if name != judging[digest] else name
-        for name, digest in zip(calib.names, digests(calib, len(evaluation)), strict=True)
+        for name, digest in zip(used.names, digests(used, len(evaluation)), strict=True)
         if digest in judging
     ]
     if both:
         raise DataError(
-            "calibration and evaluation images",
+            f"{used_for} and evaluation images",
             got=f"{len(both)} in both ({some_of(both)})",
             expected="none in common",
-            fix="Judge on other images: what calibrates makes its own result look better.",
+            fix="Judge on other images: a result looks better on those that it was made with.",
         )

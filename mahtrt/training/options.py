@@ -27,7 +27,7 @@ class TrainOptions:
         resume: Go on with an interrupted training of the same ``out``.
         half: Write FP16 weights.
         points: Which annotated points of DATA are the network's landmarks.
-        eval: DATA to measure the error on afterwards.
+        eval: DATA to measure the error on afterwards; none of its images may be in ``data``.
         overrides: Settings of the model's config.
     """
 

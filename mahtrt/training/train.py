@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from mahtrt.data.datasets import open_dataset
+from mahtrt.data.overlap import refuse_overlap
 from mahtrt.data.sample import Dataset
 from mahtrt.models.checkpoint import load_checkpoint, load_into
 from mahtrt.models.families import build_model
@@ -18,7 +19,12 @@ from mahtrt.progress import StageProgress, silent
 from mahtrt.spec import ModelSpec
 from mahtrt.training import trainer
 from mahtrt.training.options import TrainOptions
-from mahtrt.training.trainer import StepReport, check_annotations, mean_radial_error
+from mahtrt.training.trainer import (
+    StepReport,
+    check_annotations,
+    mean_radial_error,
+    open_training_data,
+)
 
 SMOOTHING = 0.05
 
@@ -52,9 +58,10 @@ def train(options: TrainOptions, progress: StageProgress = silent) -> TrainResul
     """Train, then measure the written checkpoint on ``options.eval``.
 
     Raises:
-        As :func:`mahtrt.training.trainer.train`, and DataError for the evaluation data.
+        As :func:`mahtrt.training.trainer.train`, and DataError for evaluation data that cannot
+        judge the network, or of which an image trains it.
     """
-    held_out = _open_held_out(options.eval, options) if options.eval else None
+    held_out = _open_held_out(options.eval, options, progress) if options.eval else None
     course = _Course(options.batch_size)
 
     def on_step(report: StepReport) -> None:
@@ -96,10 +103,21 @@ class _Course:
         return f"{words}, loss {self.loss:.4f}, {rate:.1f} images/s, {left} left"
 
 
-def _open_held_out(source: str, options: TrainOptions) -> Dataset:
-    """The evaluation data, judged before training instead of after it."""
+def _open_held_out(source: str, options: TrainOptions, progress: StageProgress) -> Dataset:
+    """The evaluation data, judged before training instead of after it.
+
+    Raises:
+        DataError: It cannot judge the network, or holds images that train.
+    """
     dataset = open_dataset(source, points=options.points)
     with torch.device("meta"):  # only its spec is wanted
         module = build_model(options.model, **options.overrides)
     check_annotations(dataset, options, module.spec)
+    if options.data != trainer.PHANTOM:  # as many as nobody can compare, of seeds of their own
+        refuse_overlap(
+            open_training_data(options, module.spec),
+            dataset,
+            used_for="training",
+            progress=lambda n, of: progress("comparing training and evaluation", n, of),
+        )
     return dataset

@@ -45,6 +45,7 @@ WEIGHT_DECAY = 0.02
 MAX_GRADIENT_NORM = 5.0
 STATE_EVERY = 100
 # Training phantoms come from seeds that no "phantom:N@SEED" of calibration or evaluation uses.
+PHANTOM = "phantom"
 PHANTOM_TRAINING_SEED = 1_000_000
 PHANTOM_TRAINING_COUNT = 1_000_000
 
@@ -112,7 +113,7 @@ def train(
 def open_training_data(options: TrainOptions, spec: ModelSpec) -> Dataset:
     """The data set of the options, checked for annotations of the right number."""
     source = options.data
-    if source == "phantom":
+    if source == PHANTOM:
         source = f"phantom:{PHANTOM_TRAINING_COUNT}@{PHANTOM_TRAINING_SEED + options.seed}"
     dataset = open_dataset(source, points=options.points)
     check_annotations(dataset, options, spec)

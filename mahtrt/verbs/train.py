@@ -35,7 +35,8 @@ class TrainArguments:
     data: Annotated[str, option(DATA, f"DATA with annotations to train on. {DATA_HELP}")]
     points: Points = None
     eval: Annotated[
-        str | None, option(DATA, "DATA on which the error is measured after the training.")
+        str | None,
+        option(DATA, "DATA on which the error is measured after the training; no image of --data."),
     ] = None
     workers: Annotated[int, option(DATA, "Number of processes that prepare images.", least=0)] = 1
     steps: Annotated[int, option(TRAINING, "Number of optimiser steps.", least=0)] = 1000

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from build_options import make_options
 from foreign_network import ForeignNetwork
+from PIL import Image
 
 from mahtrt.build import planned as planned_module
 from mahtrt.build.build import build
@@ -112,6 +113,23 @@ def test_what_it_was_raced_against_is_what_is_built_instead(
 def test_one_image_is_too_few_to_plan_with(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
     asked = options(foreign_network, tmp_path / "b.mahtrt", calib="phantom:1@1", eval="phantom:2@9")
     with pytest.raises(DataError, match="--plan auto"):
+        build(asked)
+
+
+def test_an_image_that_judges_plans_does_not_calibrate_under_another_name(
+    foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planned_module, "make_plan", Planner(int8=True))
+    images = tmp_path / "images"
+    images.mkdir()
+    phantoms = PhantomDataset(10, 1)
+    for n in range(10):
+        # The first and the last judge engines; of the rest "1" judges plans, and "3" is the same.
+        Image.fromarray(phantoms[1 if n == 3 else n].image).save(images / f"{n}.png")
+    asked = options(
+        foreign_network, tmp_path / "b.mahtrt", calib=str(images), eval=None, points=None
+    )
+    with pytest.raises(DataError, match=r"planner's calibration and evaluation.*3\.png is 1\.png"):
         build(asked)
 
 

@@ -23,10 +23,23 @@ def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
 def test_digests_are_of_pixels_not_of_names_or_shapes() -> None:
     image = pictures(1)[0]
     digests = image_digests(
-        listed([image, image.copy(), image.reshape(10, 12), image.astype(np.uint16), image + 1])
+        listed([image, image.copy(), image.reshape(10, 12), image.astype(np.uint16) * 3, image + 1])
     )
     assert digests[0] == digests[1]
     assert len(set(digests)) == 4
+
+
+@pytest.mark.parametrize("scale", [1, 256, 257], ids=["kept", "shifted", "repeated"])
+def test_8_bits_kept_as_16_are_the_same_image(scale: int) -> None:
+    gray = pictures(1)[0]
+    rgb = np.stack([gray, gray[::-1], gray], axis=-1)
+    for image in (gray, rgb):
+        wider = image.astype(np.uint16) * scale
+        assert image_digests(listed([wider])) == image_digests(listed([image]))
+        touched = wider.copy()
+        touched[0, 0] ^= 0x11  # no repeated bits any more
+        touched[1, 1] |= 0x0101
+        assert image_digests(listed([touched])) != image_digests(listed([image]))
 
 
 def test_images_in_both_are_named_and_each_is_decoded_once() -> None:
