@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format lint clean
+.PHONY: demo test check format lint clean faults
 demo: $(STAMP)
 	$(BIN)/mahtrt demo --out mahtrt-demo
 
@@ -17,6 +17,11 @@ test: $(STAMP) lint
 check: export OMP_NUM_THREADS = 1
 check: $(STAMP) lint
 	$(BIN)/python -m pytest -q -m "not slow" --durations=10 --durations-min=1
+
+# Kills of every verb at random moments, and every change of files failing once: half an hour.
+faults: FAULTS ?= 300
+faults: $(STAMP)
+	MAHTRT_FAULTS=$(FAULTS) $(BIN)/python -m pytest -q tests/faults
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -57,13 +57,15 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     if parent not in _swept:
         sweep(parent)
         _swept.add(parent)
-    with interrupt_later():
-        claimed = _claim(parent)
+    claimed = None
     try:
+        with interrupt_later():  # which lets a signal through when it ends
+            claimed = _claim(parent)
         yield claimed.folder
     finally:
-        with interrupt_later():
-            _give_up(claimed)
+        if claimed is not None:
+            with interrupt_later():
+                _give_up(claimed)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,220 @@
+"""Every verb that writes, with a command that takes about a second, and what its files must be."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from fork_server import ForkServer
+from PIL import Image
+
+from mahtrt.bundle.bundle import read_bundle
+from mahtrt.models.checkpoint import load_checkpoint
+
+# How many faults are tried, where it is more than the usual few: make faults.
+FAULTS = int(os.environ.get("MAHTRT_FAULTS", "0"))
+OLD = b"what was there before"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the commands read.
+
+    Attributes:
+        export: The arguments that export the network.
+        bundle: A bundle of that network.
+        tiny: A bundle of engines that take no time.
+        images: Two pictures.
+    """
+
+    export: Sequence[object]
+    onnx: Path
+    bundle: Path
+    tiny: Path
+    images: Sequence[Path]
+    cache: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A verb and its outputs.
+
+    Attributes:
+        arguments: From a world and a folder for outputs to the command line.
+        outputs: Files and bundles, in that folder. They appear together.
+        resumable: What an interrupted command keeps on purpose, and the next run removes.
+        long: Whether it takes too long for the usual tests.
+    """
+
+    arguments: Callable[[World, Path], Sequence[object]]
+    outputs: tuple[str, ...] = ()
+    resumable: str = ""
+    long: bool = False
+
+
+def _result(verb: str, *more: object) -> Case:
+    return Case(lambda world, out: (verb, *more, f"--json={out / 'a.json'}"), ("a.json",))
+
+
+CASES = {
+    "demo": Case(lambda world, out: ("demo", f"--out={out / 'demo'}"), long=True),
+    "models": _result("models"),
+    "doctor": _result("doctor"),
+    "inspect": Case(
+        lambda world, out: ("inspect", world.onnx, f"--json={out / 'a.json'}"), ("a.json",)
+    ),
+    "export": Case(
+        lambda world, out: (*world.export, f"--out={out / 'net.onnx'}"),
+        ("net.onnx",),
+    ),
+    "calibrate": Case(
+        lambda world, out: (
+            *("calibrate", world.onnx, "--calib=phantom:4@1", "--sensitivity", "--images=1"),
+            *("--threads=1", f"--out={out / 'found'}", f"--cache-dir={world.cache}"),
+        ),
+        (
+            *(f"found/{name}.json" for name in ("plan", "ranges", "card", "sensitivity")),
+            "found/sensitivity.png",
+        ),
+    ),
+    "build": Case(
+        lambda world, out: (
+            *("build", world.onnx, "--fp32", "--target=onnxruntime", "--threads=1"),
+            *("--check-images=1", f"--out={out / 'net.mahtrt'}"),
+        ),
+        ("net.mahtrt",),
+    ),
+    "compile": Case(
+        lambda world, out: (
+            *("compile", world.bundle, "--target=onnxruntime", "--threads=1"),
+            f"--out={out / 'net.mahtrt'}",
+        ),
+        ("net.mahtrt",),
+    ),
+    "pack": Case(
+        lambda world, out: ("pack", world.tiny, f"--out={out / 'net.mahtrt'}"), ("net.mahtrt",)
+    ),
+    "bench": Case(
+        lambda world, out: (
+            *("bench", world.tiny, "--engine=onnxruntime-fp32", "--rounds=1", "--threads=1"),
+            f"--json={out / 'a.json'}",
+        ),
+        ("a.json",),
+    ),
+    "predict": Case(
+        lambda world, out: (
+            *("predict", world.tiny, *world.images, "--engine=onnxruntime", "--threads=1"),
+            *(f"--json={out / 'a.json'}", f"--csv={out / 'a.csv'}", f"--overlay={out / 'drawn'}"),
+        ),
+        ("a.json", "a.csv", "drawn/0.overlay.png", "drawn/1.overlay.png"),
+    ),
+    "train": Case(
+        lambda world, out: (
+            *("train", "--data=phantom:4@1", "--input-size=64", "--steps=2", "--batch-size=2"),
+            *("--workers=1", f"--out={out / 'net.safetensors'}"),
+        ),
+        ("net.safetensors",),
+        resumable="net.safetensors.state.pt",
+    ),
+}
+
+
+def make_world(folder: Path, export: Sequence[object], exported: Path, tiny: Path) -> World:
+    """Everything that the commands read."""
+    images = [folder / f"{i}.png" for i in range(2)]
+    for i, image in enumerate(images):
+        Image.new("L", (40, 50), 100 + i).save(image)
+    bundle = folder / "net.mahtrt"
+    with ForkServer(folder) as server:
+        made = server.run(
+            (
+                *("build", exported, "--fp32", "--target=onnxruntime", "--threads=1"),
+                *("--check-images=1", f"--out={bundle}"),
+            )
+        )
+    assert made.status == 0, made.said
+    return World(export, exported, bundle, tiny, images, folder / "cache")
+
+
+def lay_old(case: Case, world: World, out: Path) -> None:
+    """Put something at the place of every output."""
+    for name in case.outputs:
+        place = out / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.suffix == ".mahtrt":
+            shutil.copytree(world.tiny, place)
+        else:
+            place.write_bytes(OLD)
+
+
+def states(case: Case, world: World, out: Path) -> set[str]:
+    """What is at the outputs: the ``old`` file, a whole ``new`` one, or ``none``."""
+    return {_state(out / name, world) for name in case.outputs}
+
+
+def _state(place: Path, world: World) -> str:
+    if not place.exists():
+        return "none"
+    check_whole(place)
+    if place.is_dir():
+        manifests = [(each / "manifest.json").read_bytes() for each in (place, world.tiny)]
+        return "old" if manifests[0] == manifests[1] else "new"
+    return "old" if place.read_bytes() == OLD else "new"
+
+
+def check_whole(place: Path) -> None:
+    """Read a file or bundle to its end, unless it is what was there before."""
+    if place.suffix == ".mahtrt":
+        read_bundle(place)
+        return
+    data = place.read_bytes()
+    if data == OLD:
+        return
+    if place.suffix == ".json":
+        json.loads(data)
+        assert data.endswith(b"\n")
+    elif place.suffix == ".csv":
+        rows = list(csv.reader(data.decode().splitlines()))
+        assert len({len(row) for row in rows}) == 1
+        assert data.endswith(b"\n")
+    elif place.suffix == ".png":
+        with Image.open(place) as picture:
+            picture.load()
+    elif place.suffix == ".onnx":
+        onnx.checker.check_model(onnx.load_from_string(data))
+    elif place.suffix == ".safetensors":
+        load_checkpoint(place)
+
+
+def check_all_whole(folder: Path) -> None:
+    """Every file and bundle in a folder that is no scratch folder is whole."""
+    for place in sorted(folder.iterdir()):
+        if place.is_dir() and place.suffix != ".mahtrt":
+            check_all_whole(place) if not is_scratch(place) else None
+        else:
+            check_whole(place)
+
+
+def is_scratch(place: Path) -> bool:
+    return place.name.startswith(".mahtrt-") and place.name.endswith(".tmp")
+
+
+def left_over(case: Case, out: Path, temporary: Path) -> list[str]:
+    """Scratch folders, and what else is beside the outputs that nobody asked for.
+
+    Libraries leave files of their own in the system's temporary folder.
+    """
+    wanted = {*case.outputs, *(str(Path(name).parent) for name in case.outputs), "demo"}
+    whole = tuple(f"{name}/" for name in (*case.outputs, "demo"))
+    found = [place.name for place in temporary.rglob("*") if is_scratch(place)]
+    for place in sorted(out.rglob("*")):
+        name = place.relative_to(out).as_posix()
+        if is_scratch(place) or (name not in wanted and not name.startswith(whole)):
+            found.append(name)
+    return found
