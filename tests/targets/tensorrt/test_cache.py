@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fork_server import ERRORS, Fault, counted
 
+from mahtrt import scratch
 from mahtrt.bundle.records import BuildFacts, EngineKey
 from mahtrt.cache import cache_folder
 from mahtrt.digest import sha256_of_bytes
-from mahtrt.errors import InputError
+from mahtrt.errors import InputError, MahtrtError
 from mahtrt.schema import plain
 from mahtrt.targets.tensorrt.cache import (
     CachedEngine,
@@ -244,3 +247,25 @@ def test_timings_are_used_whole_or_not_at_all(cache: EngineCache) -> None:
     assert read_timing_cache(place) == b"timings"
     place.write_bytes(place.read_bytes()[:-1])
     assert read_timing_cache(place) == b""
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=os.strerror)
+def test_a_cache_whose_nth_change_fails_has_the_engine_whole_or_not_at_all(
+    tmp_path: Path, error: int
+) -> None:
+    with counted(Fault()) as count:
+        put(EngineCache(tmp_path / "usual"), tmp_path)
+    for nth in range(1, count[0] + 1):
+        scratch._swept.clear()
+        folder = tmp_path / f"cache-{nth}"
+        with contextlib.suppress(MahtrtError, OSError), counted(Fault(nth, error=error)):
+            put(EngineCache(folder), tmp_path)
+        scratch._swept.clear()
+        cache, place = EngineCache(folder), tmp_path / "taken.plan"
+        found = cache.find(KEY)
+        assert found is None or cache.take(found, {"plan": place}) == "taken"
+        put(cache, tmp_path)
+        found = cache.find(KEY)
+        assert found is not None
+        assert cache.take(found, {"plan": place}) == "taken"
+        assert [p for p in folder.rglob("*") if p.name.startswith(".")] == [], nth
