@@ -54,9 +54,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     Raises:
         OSError: It cannot be made.
     """
-    if parent not in _swept:
-        sweep(parent)
-        _swept.add(parent)
+    sweep_once(parent)
     claimed = None
     try:
         with interrupt_later():  # which lets a signal through when it ends
@@ -80,6 +78,13 @@ def temporary_folder() -> Iterator[Path]:
 def is_scratch(path: Path) -> bool:
     """Whether a path is a scratch folder or in one."""
     return any(_NAME.fullmatch(part) for part in path.parts)
+
+
+def sweep_once(parent: Path) -> None:
+    """Sweep a folder, unless this process has done so."""
+    if parent not in _swept:
+        sweep(parent)
+        _swept.add(parent)
 
 
 def sweep(parent: Path) -> None:

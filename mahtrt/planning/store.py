@@ -22,6 +22,7 @@ from mahtrt.errors import MahtrtError
 from mahtrt.parsing import read_json_file
 from mahtrt.reading import Wanted
 from mahtrt.schema import plain
+from mahtrt.scratch import sweep_once
 
 _FOLDER = "sensitivity"
 _WANTED = Wanted("landmarks that were measured")
@@ -54,6 +55,8 @@ class LandmarkStore:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = None if folder is None else folder / _FOLDER
+        if self._folder is not None:
+            sweep_once(self._folder)  # where all is found, nothing is written
         if folder is not None:
             with naming_place(folder):
                 make_private(folder)

@@ -19,6 +19,8 @@ from mahtrt.models.checkpoint import load_checkpoint
 
 # How many faults are tried, where it is more than the usual few: make faults.
 FAULTS = int(os.environ.get("MAHTRT_FAULTS", "0"))
+# Folders whose files appear one by one.
+SHARED = ("demo", "cache")
 OLD = b"what was there before"
 
 
@@ -38,7 +40,6 @@ class World:
     bundle: Path
     tiny: Path
     images: Sequence[Path]
-    cache: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ CASES = {
     "calibrate": Case(
         lambda world, out: (
             *("calibrate", world.onnx, "--calib=phantom:4@1", "--sensitivity", "--images=1"),
-            *("--threads=1", f"--out={out / 'found'}", f"--cache-dir={world.cache}"),
+            *("--threads=1", f"--out={out / 'found'}", f"--cache-dir={out / 'cache'}"),
         ),
         (
             *(f"found/{name}.json" for name in ("plan", "ranges", "card", "sensitivity")),
@@ -139,7 +140,7 @@ def make_world(folder: Path, export: Sequence[object], exported: Path, tiny: Pat
             )
         )
     assert made.status == 0, made.said
-    return World(export, exported, bundle, tiny, images, folder / "cache")
+    return World(export, exported, bundle, tiny, images)
 
 
 def lay_old(case: Case, world: World, out: Path) -> None:
@@ -210,8 +211,8 @@ def left_over(case: Case, out: Path, temporary: Path) -> list[str]:
 
     Libraries leave files of their own in the system's temporary folder.
     """
-    wanted = {*case.outputs, *(str(Path(name).parent) for name in case.outputs), "demo"}
-    whole = tuple(f"{name}/" for name in (*case.outputs, "demo"))
+    wanted = {*case.outputs, *(str(Path(name).parent) for name in case.outputs), *SHARED}
+    whole = tuple(f"{name}/" for name in (*case.outputs, *SHARED))
     found = [place.name for place in temporary.rglob("*") if is_scratch(place)]
     for place in sorted(out.rglob("*")):
         name = place.relative_to(out).as_posix()

@@ -33,6 +33,7 @@ from mahtrt.errors import InputError, IntegrityError, MahtrtError
 from mahtrt.parsing import read_json_file
 from mahtrt.reading import Wanted, read_regular
 from mahtrt.schema import check_schema, dataclass_from, plain
+from mahtrt.scratch import sweep_once
 
 ENTRY_SCHEMA = "mahtrt.cached-engine/1"
 # Some thirty FP32 engines of the largest network.
@@ -94,6 +95,7 @@ class EngineCache:
         make_private(folder)
         for name in ("engines", "files", "timing"):
             make_private(folder / name)
+            sweep_once(folder / name)  # where all is found, nothing is written
         if not os.access(folder / "files", os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied", str(folder / "files"))
 
