@@ -237,11 +237,10 @@ def _batch(inputs: tuple[TensorInfo, ...]) -> int | None:
 def _ops(graph: GraphIndex, precisions: list[str]) -> dict[str, dict[str, int]]:
     """Operator -> precision -> nodes, the most frequent operator first."""
     names = [f"{n.domain}:{n.op_type}" if n.domain else n.op_type for n in graph.nodes]
-    pairs = Counter(zip(names, precisions, strict=True))
-    return {
-        op: {precision: pairs[op, precision] for name, precision in sorted(pairs) if name == op}
-        for op in _counted(names)
-    }
+    table: dict[str, dict[str, int]] = {op: {} for op in _counted(names)}
+    for (op, precision), count in sorted(Counter(zip(names, precisions, strict=True)).items()):
+        table[op][precision] = count
+    return table
 
 
 def _counted(values: Any) -> dict[str, int]:

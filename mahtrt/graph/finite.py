@@ -18,9 +18,10 @@ import ml_dtypes
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, shape_inference
+from onnx import TensorProto, helper
 
 from mahtrt.errors import DataError
+from mahtrt.graph.index import inferred_shapes
 from mahtrt.graph.runner import ImageRunner
 from mahtrt.targets.onnxruntime.run import OrtMode
 
@@ -122,7 +123,7 @@ def _add_tap(graph: onnx.GraphProto, prefix: str, tensor: str) -> None:
 
 
 def _element_types(model: onnx.ModelProto) -> dict[str, int]:
-    inferred = shape_inference.infer_shapes(model).graph
+    inferred = inferred_shapes(model).graph
     return {
         info.name: int(info.type.tensor_type.elem_type)
         for info in (*inferred.value_info, *inferred.output)

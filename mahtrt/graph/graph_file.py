@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mahtrt.bundle.origin import ParityRecord, SourceRecord
-from mahtrt.digest import sha256_of_file
+from mahtrt.digest import sha256_of_bytes
 from mahtrt.errors import ModelError, require
 from mahtrt.parsing import read_json
+from mahtrt.reading import Wanted, read_regular
 from mahtrt.schema import dataclass_from
 from mahtrt.spec import ModelSpec, spec_from_json
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import onnx
 
 T = TypeVar("T")
+
+MOST_ONNX_BYTES = 2**31 - 1  # what protobuf reads
+MOST_BATCH = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,9 +52,8 @@ def read_graph(path: Path) -> GraphFile:
         SpecError: The spec inside is damaged.
         MissingComponentError: The onnx package is not installed.
     """
-    if not path.is_file():
-        raise ModelError(str(path), got="no such file", expected="an ONNX file of mahtrt export")
-    proto = load_onnx(path)
+    content = _content(path)
+    proto = _parsed(content, path, external_data=True)
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     if "mahtrt.spec" not in metadata:
         raise ModelError(
@@ -63,34 +66,62 @@ def read_graph(path: Path) -> GraphFile:
         raise ModelError(
             str(path), got="a graph that is quantised already", expected="the FP32 export"
         )
+    batch = _batch(proto, path)
+    _refuse_invalid(proto, path)
     return GraphFile(
         path=path,
         proto=proto,
         spec=spec_from_json(metadata["mahtrt.spec"], where=f"{path}: spec"),
         source=_record(SourceRecord, metadata, "mahtrt.source", path) or SourceRecord(),
         parity=_record(ParityRecord, metadata, "mahtrt.parity", path),
-        sha256=sha256_of_file(path),
-        batch=_batch(proto, path),
+        sha256=sha256_of_bytes(content),
+        batch=batch,
     )
 
 
 def load_onnx(path: Path, *, external_data: bool = True) -> onnx.ModelProto:
-    """Read an ONNX file; ``external_data`` is weights that lie in other files.
+    """Read an ONNX file; ``external_data`` is weights that lie in other files of its folder.
 
     Raises:
-        ModelError: The file cannot be read, or is not an ONNX model.
+        ModelError: The file cannot be read, or is not an ONNX model that can be worked with.
         MissingComponentError: The onnx package is not installed.
     """
+    return _parsed(_content(path), path, external_data=external_data)
+
+
+def _content(path: Path) -> bytes:
+    return read_regular(path, Wanted("an ONNX file", ModelError), MOST_ONNX_BYTES)
+
+
+def _parsed(content: bytes, path: Path, *, external_data: bool) -> onnx.ModelProto:
     package: Any = require("onnx", extra="export", needed_for="reading ONNX files")
+    from mahtrt.graph.checks import all_tensors, check_model
+    from mahtrt.graph.external_data import load_external_data
+
+    proto: onnx.ModelProto = package.ModelProto()
     try:
-        proto: onnx.ModelProto = package.load(str(path), load_external_data=external_data)
-    except Exception as error:  # protobuf's DecodeError and onnx's own have no common base
+        proto.ParseFromString(content)
+    except Exception as error:  # protobuf's own, whose place differs between its versions
         raise ModelError(
             str(path),
             got=f"a file that is not ONNX, or only a part of one ({error})",
             expected="an ONNX file",
         ) from error
+    check_model(proto, str(path))
+    if external_data:
+        load_external_data(all_tensors(proto), path)
     return proto
+
+
+def _refuse_invalid(proto: onnx.ModelProto, path: Path) -> None:
+    """By the onnx package's own rules: the operators' inputs, attributes, and shapes that agree."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except Exception as error:  # two of its own, and those of protobuf
+        reason = str(error).strip().partition("\n")[0][:300]
+        raise ModelError(str(path), got=f"a graph that is not valid ({reason})") from error
 
 
 def _record(cls: type[T], metadata: Mapping[str, str], key: str, path: Path) -> T | None:
@@ -111,4 +142,9 @@ def _batch(proto: onnx.ModelProto, path: Path) -> int:
             expected="static shapes",
             fix="Export again with mahtrt export --batch N.",
         )
-    return int(dims[0].dim_value)
+    batch = int(dims[0].dim_value)
+    if batch > MOST_BATCH:
+        raise ModelError(
+            str(path), got=f"a batch of {batch} images", expected=f"at most {MOST_BATCH}"
+        )
+    return batch

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper, shape_inference
 
 from mahtrt.errors import ModelError
+from mahtrt.graph.checks import check_activations
 
 SCOPE_KEY = "mahtrt.scope"
 
@@ -32,6 +33,10 @@ _CONSTANT_FORMS: dict[str, type[np.generic] | None] = {
     "value_ints": np.int64,
 }
 _QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul")
+
+# Nodes that only rearrange values.
+PASS_THROUGH = ("Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten")
+_HOLDS_WEIGHTS = (*PASS_THROUGH, "Cast", "DequantizeLinear")
 
 
 class GraphIndex:
@@ -79,8 +84,27 @@ class GraphIndex:
         return {key: position for position, key in enumerate(self.keys)}
 
     @cached_property
+    def weights_behind(self) -> dict[str, list[str]]:
+        """Tensors made of initializers alone, by rearranging or dequantising -> the initializers.
+
+        In one pass: asked node by node, a chain of them costs its length each time, or more.
+        """
+        found: dict[str, list[str]] = {}
+        for node in self.nodes:
+            if node.op_type in _HOLDS_WEIGHTS:
+                sources = [
+                    [name] if name in self.initializers else found.get(name, [])
+                    for name in node.input
+                    if name
+                ]
+                held = [*dict.fromkeys(name for names in sources for name in names)]
+                if sources and sources[0]:
+                    found.update(dict.fromkeys(node.output, held))
+        return found
+
+    @cached_property
     def _types(self) -> dict[str, onnx.TypeProto.Tensor]:
-        inferred = shape_inference.infer_shapes(_without_weights(self.model), data_prop=True)
+        inferred = inferred_shapes(_without_weights(self.model), data_prop=True)
         infos = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
         return {info.name: info.type.tensor_type for info in infos}
 
@@ -108,25 +132,32 @@ class GraphIndex:
 
     def is_constant(self, tensor: str) -> bool:
         """Whether a tensor is an initializer or made of one by Identity, Transpose, Constant."""
-        if tensor in self.initializers:
-            return True
-        maker = self.maker(tensor)
-        if maker is None or maker.op_type not in ("Constant", "Identity", "Transpose"):
-            return False
-        if maker.op_type == "Constant":
-            return any(a.name in _CONSTANT_FORMS for a in maker.attribute)
-        return self.is_constant(maker.input[0])
+        while tensor not in self.initializers:
+            maker = self.maker(tensor)
+            if maker is None or maker.op_type not in ("Constant", "Identity", "Transpose"):
+                return False
+            if maker.op_type == "Constant":
+                return any(a.name in _CONSTANT_FORMS for a in maker.attribute)
+            tensor = maker.input[0]
+        return True
 
     def constant(self, tensor: str) -> NDArray[np.generic]:
         """The value of a tensor for which :meth:`is_constant` holds."""
-        if tensor in self.initializers:
-            return numpy_helper.to_array(self.initializers[tensor])
+        turns = []  # from the last to the first; a chain may be longer than Python's stack
         maker = self.maker(tensor)
-        assert maker is not None
-        if maker.op_type == "Constant":
-            return _value_of(maker)
-        value = self.constant(maker.input[0])
-        return value if maker.op_type == "Identity" else value.transpose(attribute(maker, "perm"))
+        while tensor not in self.initializers and maker is not None and maker.op_type != "Constant":
+            if maker.op_type == "Transpose":
+                turns.append(attribute(maker, "perm"))
+            tensor = maker.input[0]
+            maker = self.maker(tensor)
+        if tensor in self.initializers:
+            value = numpy_helper.to_array(self.initializers[tensor])
+        else:
+            assert maker is not None
+            value = _value_of(maker)
+        for turn in reversed(turns):
+            value = value.transpose(turn)
+        return value
 
     def maker(self, tensor: str) -> onnx.NodeProto | None:
         """The node that makes a tensor, None for inputs and initializers."""
@@ -145,6 +176,25 @@ class GraphIndex:
     def producers(self, tensors: Iterable[str]) -> list[int]:
         """Positions of the nodes that make tensors; inputs and initializers have none."""
         return [self.producer[name] for name in tensors if name in self.producer]
+
+
+def inferred_shapes(model: onnx.ModelProto, *, data_prop: bool = False) -> onnx.ModelProto:
+    """A copy of a model with the types and shapes that follow from its inputs.
+
+    Raises:
+        ModelError: They contradict each other, or a tensor is too large to be one.
+    """
+    try:
+        inferred = shape_inference.infer_shapes(model, data_prop=data_prop)
+    except (shape_inference.InferenceError, ValueError, TypeError) as error:
+        reason = str(error).strip().partition("\n")[0][:300]
+        raise ModelError(
+            "ONNX graph",
+            got=f"shapes that contradict each other ({reason})",
+            expected="a valid graph",
+        ) from error
+    check_activations(inferred.graph)
+    return inferred
 
 
 def reached(starts: Iterable[int], following: Callable[[int], Iterable[int]]) -> set[int]:

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto
 
 from mahtrt.graph.flops import PRODUCTS
-from mahtrt.graph.index import GraphIndex
+from mahtrt.graph.index import PASS_THROUGH, GraphIndex
 
 UNKNOWN = "unknown"
 
@@ -22,7 +22,6 @@ _NAMES: Mapping[int, str] = {
 }
 _FOUR_BITS = ("INT4", "UINT4", "FLOAT4E2M1")
 # Nodes that only rearrange a tensor; what they read was quantised where it came from.
-_PASS_THROUGH = ("Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten")
 # Products that take integers themselves, as other tools' quantised graphs have them.
 _INTEGER_PRODUCTS = {"QLinearConv": 3, "QLinearMatMul": 3, "ConvInteger": 1, "MatMulInteger": 1}
 
@@ -98,17 +97,11 @@ def is_stored_int8(graph: GraphIndex, position: int) -> bool:
 def source_of(graph: GraphIndex, tensor: str) -> onnx.NodeProto | None:
     """The node that makes a tensor's values, past those that only rearrange them."""
     maker = graph.maker(tensor)
-    while maker is not None and maker.op_type in _PASS_THROUGH:
+    while maker is not None and maker.op_type in PASS_THROUGH:
         maker = graph.maker(maker.input[0])
     return maker
 
 
 def stored_weights(graph: GraphIndex, tensor: str) -> list[str]:
     """The initializers behind a tensor that is constant, scales included; [] for activations."""
-    if tensor in graph.initializers:
-        return [tensor]
-    maker = graph.maker(tensor)
-    if maker is None or maker.op_type not in (*_PASS_THROUGH, "Cast", "DequantizeLinear"):
-        return []
-    found = [stored_weights(graph, name) for name in maker.input if name]
-    return [name for names in found for name in names] if found and found[0] else []
+    return [tensor] if tensor in graph.initializers else graph.weights_behind.get(tensor, [])

@@ -134,6 +134,8 @@ def open_onnx(
         source = model if isinstance(model, bytes) else model.read_bytes()
     try:
         session = ort.InferenceSession(source, options, providers=[CPU_PROVIDER])
+        for each in (*session.get_inputs(), *session.get_outputs()):
+            _ = each.name  # not UTF-8: an error that only looking at it brings up
     except Exception as error:  # its exceptions derive from Exception and have no public names
         first = str(error).partition("\n")[0]
         raise ModelError(where, got=first, expected="a graph that ONNX Runtime runs") from error

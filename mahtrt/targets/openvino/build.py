@@ -97,7 +97,7 @@ def build_engine(
         if tuned.choice != default:
             compiled = _compile(onnx_path, tuned.choice)
         blob = {} if options.trial else _save_blob(compiled, onnx_path, out_dir / "model.blob")
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # names that are not UTF-8
         raise BuildError(
             str(onnx_path), got=reason_of(error), expected="a graph that OpenVINO compiles"
         ) from error

@@ -72,14 +72,14 @@ class OpenVinoBackend:
                 compiled = import_blob(blob, inference_precision=wanted, threads=threads)
             if compiled is None:
                 compiled = compile_model(source, inference_precision=wanted, threads=threads)
-        except RuntimeError as error:
+            return cls(compiled, engine.spec, record.name, notes)
+        except (RuntimeError, UnicodeDecodeError) as error:  # names that are not UTF-8
             raise BuildError(
                 f"engine {record.name}",
                 got=reason_of(error),
                 expected=f"{source.name} to compile here",
                 fix=compile_here(record.target),
             ) from error
-        return cls(compiled, engine.spec, record.name, notes)
 
     def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """See :class:`mahtrt.targets.backend.Backend`."""
