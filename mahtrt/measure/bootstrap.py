@@ -23,7 +23,7 @@ from mahtrt.bundle.records import Interval
 
 RESAMPLES = 4000
 LEAST_IMAGES = 8  # fewer do not tell how far their own mean may be off
-_UPPER = 0.975
+UPPER = 0.975
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +52,7 @@ class Bootstrap:
         if used.sum() < LEAST_IMAGES or not np.isfinite(sums).all():
             return None
         drawn = self._draws(int(used.sum()))
-        return _interval((drawn @ sums[used]) / (drawn @ counts[used]), int(used.sum()))
+        return expanded_interval((drawn @ sums[used]) / (drawn @ counts[used]), int(used.sum()))
 
     def change(self, candidate: Floats, reference: Floats) -> Interval | None:
         """Interval of the change of the mean, candidate minus reference.
@@ -84,7 +84,7 @@ class Bootstrap:
         below = drawn @ theirs
         if not below.all():
             return None
-        return _interval(100 * ((drawn @ ours) / below - 1), int(used.sum()))
+        return expanded_interval(100 * ((drawn @ ours) / below - 1), int(used.sum()))
 
     def _draws(self, images: int) -> Floats:
         """How often each image was drawn: (resamples, images)."""
@@ -96,12 +96,13 @@ class Bootstrap:
         return self._drawn[images]
 
 
-def student_quantile(images: int) -> float:
-    """The 97.5% quantile of Student's t of ``images`` - 1 degrees of freedom.
+def student_quantile(count: float, upper: float = UPPER) -> float:
+    """A quantile of Student's t of ``count`` - 1 degrees of freedom.
 
-    By its expansion about the normal quantile, to 0.001 from seven degrees on.
+    By its expansion about the normal quantile: for 97.5% to 0.001 from seven degrees on, for 99.5%
+    to 1% from five.
     """
-    z, v = NormalDist().inv_cdf(_UPPER), images - 1
+    z, v = NormalDist().inv_cdf(upper), count - 1
     return (
         z
         + (z**3 + z) / (4 * v)
@@ -110,9 +111,14 @@ def student_quantile(images: int) -> float:
     )
 
 
-def _interval(resampled: Floats, images: int) -> Interval:
-    """Percentiles of resampled values, further out where images are few."""
-    expanded = student_quantile(images) * math.sqrt(images / (images - 1))
+def expanded_interval(resampled: Floats, count: float, upper: float = UPPER) -> Interval:
+    """Percentiles of resampled values, further out where they rest on few drawn things.
+
+    Args:
+        count: How many things each resample drew.
+        upper: The upper percentile, were there many: 0.975 for 95%.
+    """
+    expanded = student_quantile(count, upper) * math.sqrt(count / (count - 1))
     tail = NormalDist().cdf(-expanded)
     low, high = np.quantile(resampled, [tail, 1 - tail])
     return float(low), float(high)

@@ -4,8 +4,9 @@
     costs     the sensitivity matrix                                            (sensitivity)
     search    proposals by gain per cost, measured and raced on the target      (search)
 
-The last race holds the plan and the baselines in one interleaved run; what is not faster than the
-float network beyond doubt is not planned, and the conclusion says so.
+The last two races hold the plan and the baselines in one interleaved run each: one picks, the other
+says how fast. What is not faster than the float network beyond doubt in the second is not planned,
+and the conclusion says so.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
 from mahtrt.measure.timing import Timings
@@ -42,6 +43,29 @@ def test_no_slower_needs_certainty_up_to_the_margin() -> None:
     assert not Ratio(1.001, 0.95, 1.05).is_no_slower  # cannot tell
     assert not Ratio(1.008, 1.007, 1.009).is_no_slower
     assert not Ratio(1.0, 0.99, 1.0).is_faster
+
+
+def alike(share: float, rounds: int, seed: int) -> tuple[Timings, Timings]:
+    """(candidate, reference), equally fast; each round's ratio keeps a share of the one before."""
+    rng = np.random.default_rng(seed)
+    steps = rng.normal(0.0, np.sqrt(1 - share**2), rounds)
+    noise = [rng.normal()]
+    for step in steps[1:]:
+        noise.append(share * noise[-1] + step)
+    ours = tuple(float(10 * (1 + 0.02 * each)) for each in noise)
+    return Timings(ours), Timings((10.0,) * rounds)
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.0, 0.97), (0.3, 0.95), (0.6, 0.92), (0.8, 0.85)])
+def test_rounds_that_resemble_their_neighbours_say_less(share: float, least: float) -> None:
+    # With single rounds drawn: 0.98, 0.95, 0.84, 0.67.
+    found = [ratio(*alike(share, 60, seed)) for seed in range(200)]
+    assert np.mean([each.low <= 1.0 <= each.high for each in found]) >= least
+
+
+def test_one_round_is_its_own_interval() -> None:
+    found = ratio(Timings((8.0,)), Timings((10.0,)))
+    assert (found.low, found.median, found.high) == (0.8, 0.8, 0.8)
 
 
 def test_the_interval_is_the_same_each_time() -> None:
