@@ -63,7 +63,7 @@ def test_plans_become_engines(
         assert found.images == 3
         timings = bench.race({"float": nothing, "one": one}, seconds=0.0, seed=0)
         assert {t.runs for t in timings.values()} == {3}  # the least, though no time was given
-        folder = Path(bench._folder.name)
+        folder = bench._folder
         assert bench.block_times_ms(one)["decoder.blocks.0"] > 0
         before = len(list(folder.iterdir()))
         bench.forget(one)
