@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from mahtrt.bundle.origin import SourceRecord
@@ -207,7 +207,8 @@ def _rebuilt(
     return module.eval()
 
 
-def _find(name: str, digest: str, folders: Sequence[Path]) -> Path | None:
+def _find(recorded: str, digest: str, folders: Sequence[Path]) -> Path | None:
+    name = PureWindowsPath(recorded).name  # a file in one of the folders, whatever was recorded
     for folder in (*folders, demo_checkpoint().parent):
         place = folder / name
         if place.is_file() and sha256_of_file(place) == digest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,19 @@ def test_the_recorded_checkpoint_is_found_by_name_and_digest(tmp_path: Path) -> 
     np.testing.assert_array_equal(result, heatmaps(module))
     assert described == "net.safetensors"
     assert find_reference(spec, provenance, folders=(empty, other)) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["../net.safetensors", "{folder}/net.safetensors", "..\\net.safetensors"]
+)
+def test_a_recorded_name_does_not_lead_to_another_folder(tmp_path: Path, name: str) -> None:
+    source = ModelSource("maht-net", saved(tmp_path / "net.safetensors", 3))
+    _, spec = load_model(source)
+    recorded = replace(source.record(), checkpoint=name.format(folder=tmp_path))
+    within = tmp_path / "within"
+    within.mkdir()
+    assert find_reference(spec, recorded, folders=(within,)) is None
+    assert find_reference(spec, recorded, folders=(tmp_path,)) is not None
 
 
 def test_the_checkpoint_given_has_to_be_the_recorded_one(tmp_path: Path) -> None:
