@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from mahtrt.bundle.pack import PackOptions as PackOptions
     from mahtrt.bundle.pack import PackResult as PackResult
     from mahtrt.bundle.pack import pack as pack
+    from mahtrt.bundle.signature import SignOptions as SignOptions
+    from mahtrt.bundle.signature import SignResult as SignResult
+    from mahtrt.bundle.signature import Trust as Trust
+    from mahtrt.bundle.signature import sign as sign
     from mahtrt.errors import BuildError as BuildError
     from mahtrt.errors import CheckpointError as CheckpointError
     from mahtrt.errors import DataError as DataError
@@ -84,6 +88,7 @@ _PLACES = {
     "mahtrt.build.options": ("BuildOptions",),
     "mahtrt.build.result": ("BuildResult",),
     "mahtrt.bundle.pack": ("pack", "PackOptions", "PackResult"),
+    "mahtrt.bundle.signature": ("sign", "SignOptions", "SignResult", "Trust"),
     "mahtrt.errors": (
         *("BuildError", "CheckpointError", "DataError", "GateError", "ImageError", "InputError"),
         *("IntegrityError", "LatencyError", "MahtrtError", "MissingComponentError", "ModelError"),

@@ -27,6 +27,7 @@ from mahtrt.verbs import (
     models,
     pack,
     predict,
+    sign,
     train,
     verify,
 )
@@ -47,6 +48,7 @@ VERBS = {
     "predict": predict,
     "inspect": inspect,
     "verify": verify,
+    "sign": sign,
     "doctor": doctor,
     "train": train,
 }

@@ -11,13 +11,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import re
 import types
 import typing
 from collections.abc import Mapping, Sized
 from typing import Annotated, Any, Literal, TypeVar
 
 from mahtrt.errors import IntegrityError, MahtrtError, SpecError, shown, some_of
+from mahtrt.names import visible
 
 T = TypeVar("T")
 
@@ -28,8 +28,6 @@ Measured = Annotated[float, _NULL_IS_INFINITE]
 MOST_CHARACTERS = 65_536
 MOST_ITEMS = 1_000_000
 _INT64 = range(-(2**63), 2**63)
-# What would act on a terminal, forge a line of a log, turn text around, or is half a character.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,11 +65,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):
         return visible(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def visible(text: str) -> str:
-    """A text whose control characters are written out, as ``\\x1b``."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def check_schema(got: str, known: str, where: str) -> None:
@@ -223,7 +216,7 @@ def _checked(value: Any, where: str, error: type[MahtrtError]) -> Any:
         if len(value) > MOST_CHARACTERS:
             expected = f"at most {MOST_CHARACTERS}"
             raise error(where, got=f"{len(value)} characters", expected=expected)
-        if _CONTROL.search(value):
+        if visible(value) != value:
             raise error(where, got=shown(value), expected="text without control characters")
     elif isinstance(value, int) and value not in _INT64:
         raise error(where, got=f"a number of {value.bit_length()} bits", expected="at most 64")

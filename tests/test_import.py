@@ -82,7 +82,7 @@ DEPLOYMENT_CORE = {
     *(f"mahtrt.{name}" for name in ("build", "export", "models")),
     *(f"mahtrt.{name}" for name in ("atomic", "cuda", "destination", "digest", "errors", "files")),
     *(f"mahtrt.{name}" for name in ("interrupt", "machine", "scratch")),
-    *(f"mahtrt.{name}" for name in ("parsing", "reading", "schema", "spec")),
+    *(f"mahtrt.{name}" for name in ("names", "parsing", "reading", "schema", "spec")),
     *("mahtrt.data", "mahtrt.data.area_mean", "mahtrt.data.limits", "mahtrt.data.preprocess"),
     "mahtrt.data.spacing",
     *("mahtrt.bundle", "mahtrt.bundle.bundle", "mahtrt.bundle.contents", "mahtrt.bundle.manifest"),

@@ -93,7 +93,7 @@ def test_a_message_about_a_huge_value_is_short() -> None:
 def test_control_characters_are_written_out_and_can_be_read_again() -> None:
     outer = Outer("a", Inner((1, 2)), text="a\x1b[31m\nb\udcff", words={"\t": "\x9b"})
     data = plain(outer)
-    assert data["text"] == r"a\x1b[31m\nb\udcff"
+    assert data["text"] == r"a\x1b[31m\nb\xff"
     assert data["words"] == {r"\t": r"\x9b"}
     dataclass_from(Outer, data, "here")
     kept = "Prüfung 5\u00a0mm, 頭部 👩\u200d⚕️"

@@ -29,7 +29,7 @@ from mahtrt.errors import BuildError, DataError, MissingComponentError, UsageErr
 from mahtrt.machine import package_version
 from mahtrt.models.reference import find_reference
 from mahtrt.progress import StageProgress, silent
-from mahtrt.runtime.session import open_session
+from mahtrt.runtime.session import open_engine
 from mahtrt.schema import plain
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import has_module
@@ -48,7 +48,7 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
         CheckpointError: The reference given is not what was exported.
         MissingComponentError: A package that an asked-for engine or the reference needs.
     """
-    bundle = read_bundle(options.bundle)
+    bundle = read_bundle(options.bundle, trust=options.trust)
     with ExitStack() as stack:
         warnings: list[str] = []
         data = _dataset(bundle, options, warnings)
@@ -197,10 +197,7 @@ def _contender(
     """The opened engine; None, with a warning, for one that cannot run here and need not."""
     is_default = record.name == bundle.manifest.default_engine
     try:
-        # read_bundle has just hashed every file.
-        session = open_session(
-            bundle.path, engine=record.name, threads=options.threads, verify=False
-        )
+        session = open_engine(bundle, engine=record.name, threads=options.threads)
     except (MissingComponentError, BuildError) as error:
         if is_default or options.engines is not None:
             raise

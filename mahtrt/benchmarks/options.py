@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mahtrt.data.sample import Dataset
 from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import TimingOptions
 from mahtrt.models.reference import ModelSource
+
+if TYPE_CHECKING:
+    from mahtrt.bundle.signature import Trust
 
 DEFAULT_IMAGES = 64
 # Kept prepared in memory while timing; a network's time does not depend on what it looks at.
@@ -52,6 +56,7 @@ class BenchOptions:
         rounds: Timed rounds; fewer when ``max_seconds`` are over.
         seed: Seed of the order of the rounds and of the bootstrap.
         threads: Threads of one inference; None leaves it to each runtime.
+        trust: Whose signature the bundle has to have; None asks for none.
     """
 
     bundle: Path
@@ -70,6 +75,7 @@ class BenchOptions:
     max_seconds: float = 120.0
     seed: int = 0
     threads: int | None = None
+    trust: Trust | None = None
 
     @property
     def comparison(self) -> CompareOptions:

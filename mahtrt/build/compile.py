@@ -27,6 +27,7 @@ from mahtrt.build.workspace import Workspace, open_workspace
 from mahtrt.bundle.bundle import Bundle, check_apart, check_replaceable, read_bundle, write_bundle
 from mahtrt.bundle.golden import copy_golden, read_golden
 from mahtrt.bundle.manifest import SCHEMA, GraphRecord
+from mahtrt.bundle.signature import Trust, notes_on_signature
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Dataset
 from mahtrt.data.subset import spread_out
@@ -48,6 +49,7 @@ class CompileOptions(EngineBuild):
         out: The bundle to write; None is the bundle's name with the target's in it.
         eval: DATA to check engines on, beside the golden images.
         check_images: Number of images of ``eval`` to check engines on.
+        trust: Whose signature the bundle has to have; None asks for none.
     """
 
     bundle: Path
@@ -55,6 +57,7 @@ class CompileOptions(EngineBuild):
     out: Path | None = None
     eval: str | None = None
     check_images: int = 32
+    trust: Trust | None = None
 
     @property
     def place(self) -> Path:
@@ -82,7 +85,7 @@ def compile(options: CompileOptions, progress: StageProgress = silent) -> BuildR
     check_apart(options.bundle, options.place)
     check_replaceable(options.place.resolve())
     progress("hashing", 0, 0)
-    bundle = read_bundle(options.bundle)
+    bundle = read_bundle(options.bundle, trust=options.trust)
     graphs = _graphs(bundle, target)
     _check_target(target, options)
     data = _data(bundle, options)
@@ -271,7 +274,8 @@ def _write(
                 **made_here(),
             )
         )
-    notes = (*_left_out(bundle, find_target(options.target)), *notes_of(engines))
+    left_out = _left_out(bundle, find_target(options.target))
+    notes = (*left_out, *notes_of(engines), *notes_on_signature(bundle))
     return BuildResult(options.place, manifest, judged.report, judged.verdicts, notes=notes)
 
 

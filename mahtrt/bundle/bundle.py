@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mahtrt import files
 from mahtrt.atomic import move_into_place, naming_place, scratch_beside
@@ -19,6 +20,7 @@ from mahtrt.bundle.manifest import (
     MANIFEST_NAME,
     REBUILD,
     SCHEMA,
+    SIGNATURE_NAME,
     EngineRecord,
     FileRecord,
     Manifest,
@@ -26,24 +28,43 @@ from mahtrt.bundle.manifest import (
     manifest_from_bytes,
     text_of_manifest,
 )
-from mahtrt.digest import sha256_of_file
+from mahtrt.digest import sha256_of_bytes, sha256_of_file
 from mahtrt.errors import DataError, IntegrityError, MahtrtError, UsageError
 from mahtrt.interrupt import interrupt_later
 from mahtrt.parsing import ARTEFACT, read_json_file
 from mahtrt.reading import Wanted, read_regular
 from mahtrt.spec import ModelSpec
 
+if TYPE_CHECKING:
+    from mahtrt.bundle.signature import Trust
+
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle on disk whose manifest has been read and checked."""
+    """A bundle on disk whose manifest has been read and checked.
+
+    Attributes:
+        manifest_sha256: Digest of the bytes that the manifest was read from.
+    """
 
     path: Path
     manifest: Manifest
+    manifest_sha256: str = ""
 
     @property
     def spec(self) -> ModelSpec:
         return self.manifest.spec
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Path to SHA-256 of every file that a signature covers."""
+        listed = {record.path: record.sha256 for record in self.manifest.files}
+        return {MANIFEST_NAME: self.manifest_sha256, **listed}
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether there is a signature, by whomever."""
+        return os.path.lexists(self.path / SIGNATURE_NAME)
 
     def file(self, relative: str, *, verify: bool = True) -> BundleFile:
         """One of the bundle's files.
@@ -224,24 +245,32 @@ def check_apart(bundle: Path, out: Path) -> None:
         )
 
 
-def read_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
+def read_bundle(path: str | Path, *, verify: bool = True, trust: Trust | None = None) -> Bundle:
     """Read a bundle's manifest.
 
     Args:
         path: The ``.mahtrt`` folder.
         verify: Also hash every file (see :func:`verify_bundle`).
+        trust: Whose signature the bundle has to have; every file is hashed then.
 
     Raises:
         DataError: There is no bundle.
-        IntegrityError: It was changed, or is newer than this version reads.
+        IntegrityError: It was changed, is newer than this version reads, or has no signature by
+            whom the caller trusts.
+        InputError: A trusted key or certificate cannot be used.
+        MissingComponentError: The package that checks signatures is not installed.
     """
     path = Path(path)
     _check_is_bundle(path)
     wanted, place = Wanted("a manifest", IntegrityError, REBUILD), path / MANIFEST_NAME
     refuse_link_out(path, place, wanted)
     raw = read_regular(place, wanted, ARTEFACT.most_bytes)
-    bundle = Bundle(path, manifest_from_bytes(raw, str(place)))
-    if verify:
+    bundle = Bundle(path, manifest_from_bytes(raw, str(place)), sha256_of_bytes(raw))
+    if trust is not None:
+        from mahtrt.bundle.signature import check_signature
+
+        check_signature(bundle, trust)
+    if verify or trust is not None:
         verify_bundle(bundle)
     return bundle
 
@@ -257,7 +286,7 @@ def verify_bundle(bundle: Bundle | str | Path) -> Bundle:
         bundle = read_bundle(bundle, verify=False)
     for record in bundle.manifest.files:
         bundle.file(record.path).check()
-    known = {record.path for record in bundle.manifest.files} | {MANIFEST_NAME}
+    known = {*bundle.digests, SIGNATURE_NAME}
     for relative, place in _files_of(bundle.path):
         if relative not in known:
             raise IntegrityError(

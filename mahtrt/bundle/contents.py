@@ -64,6 +64,20 @@ class BundleFile:
             while reader.read(_CHUNK_BYTES):
                 pass
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[Path]:
+        """A path to the file that was hashed, for a library that reads paths alone.
+
+        On Linux it leads to the open file, whatever has the file's name by then. Raises as
+        :meth:`read_bytes` does.
+        """
+        with self._opened() as reader:
+            while self.verify and reader.read(_CHUNK_BYTES):
+                pass
+            reader.compare()
+            by_descriptor = Path(f"/proc/self/fd/{reader.file.fileno()}")
+            yield by_descriptor if by_descriptor.exists() else self.place
+
     def copy_to(self, place: Path) -> None:
         """Copy the content, and hash what is copied; raises as :meth:`read_bytes` does."""
         with self._opened() as reader:
@@ -78,15 +92,9 @@ class BundleFile:
             size = os.fstat(file.fileno()).st_size
             if self.verify and size != self.record.size:
                 raise wanted.refuse(self.place, f"{size} bytes")
-            reader = _Reader(file, self.place, wanted, hashlib.sha256() if self.verify else None)
+            reader = _Reader(file, self, wanted, hashlib.sha256() if self.verify else None)
             yield reader
-        if reader.digest and reader.digest.hexdigest() != self.record.sha256:
-            raise IntegrityError(
-                str(self.place),
-                got=f"SHA-256 {reader.digest.hexdigest()}",
-                expected=self.record.sha256,
-                fix=REBUILD,
-            )
+            reader.compare()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,7 @@ class _Reader:
     """An open file that hashes what is read of it, where there is a digest to make."""
 
     file: BinaryIO
-    place: Path
+    of: BundleFile
     wanted: Wanted
     digest: hashlib._Hash | None
 
@@ -102,10 +110,20 @@ class _Reader:
         try:
             content = self.file.read(size)
         except OSError as error:
-            raise self.wanted.refuse(self.place, error.strerror or str(error)) from error
+            raise self.wanted.refuse(self.of.place, error.strerror or str(error)) from error
         if self.digest is not None:
             self.digest.update(content)
         return content
+
+    def compare(self) -> None:
+        """Refuse what was read, unless it is what the manifest says."""
+        if self.digest is not None and self.digest.hexdigest() != self.of.record.sha256:
+            raise IntegrityError(
+                str(self.of),
+                got=f"SHA-256 {self.digest.hexdigest()}",
+                expected=self.of.record.sha256,
+                fix=REBUILD,
+            )
 
 
 def refuse_link_out(root: Path, place: Path, wanted: Wanted) -> None:

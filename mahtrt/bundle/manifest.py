@@ -35,6 +35,7 @@ from mahtrt.spec import ModelSpec, spec_from_dict
 
 SCHEMA = "mahtrt.bundle/2"
 MANIFEST_NAME = "manifest.json"
+SIGNATURE_NAME = "model.sig"  # which no manifest lists: it is made afterwards
 REBUILD = "Build the bundle again, or copy it again from where it was whole."
 
 _ZEROS = "0" * 64
@@ -273,6 +274,10 @@ def check_manifest(manifest: Manifest, where: str) -> None:
     listed, pointed = {record.path for record in manifest.files}, set(manifest.pointed)
     for path in sorted(listed | pointed):
         check_relative(path, where)
+    reserved = listed & {MANIFEST_NAME, SIGNATURE_NAME}
+    if reserved:
+        expected = "a name that is not reserved"
+        raise IntegrityError(where, got=f"file {reserved.pop()}", expected=expected)
     if pointed - listed:
         missing = ", ".join(sorted(pointed - listed))
         raise IntegrityError(where, got=f"no digest for {missing}", expected="one for every file")

@@ -8,6 +8,7 @@ from pathlib import Path
 from mahtrt.bundle.bundle import check_apart, read_bundle, write_bundle
 from mahtrt.bundle.golden import copy_golden
 from mahtrt.bundle.manifest import SCHEMA, Manifest
+from mahtrt.bundle.signature import Trust, notes_on_signature
 from mahtrt.progress import StageProgress, silent
 
 
@@ -19,11 +20,13 @@ class PackOptions:
         bundle: The ``.mahtrt`` folder.
         out: The bundle to write.
         engine: An engine by its name, or a target; None is the bundle's default engine.
+        trust: Whose signature the bundle has to have; None asks for none.
     """
 
     bundle: Path
     out: Path
     engine: str | None = None
+    trust: Trust | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,14 @@ class PackResult:
     Attributes:
         path: The bundle.
         bytes_before, bytes_after: Size of the files of the whole bundle and of the packed one.
+        notes: What the user should know, one sentence each.
     """
 
     path: Path
     manifest: Manifest
     bytes_before: int
     bytes_after: int
+    notes: tuple[str, ...] = ()
 
 
 def pack(options: PackOptions, progress: StageProgress = silent) -> PackResult:
@@ -52,7 +57,7 @@ def pack(options: PackOptions, progress: StageProgress = silent) -> PackResult:
     """
     check_apart(options.bundle, options.out)
     progress("hashing", 0, 0)
-    bundle = read_bundle(options.bundle)
+    bundle = read_bundle(options.bundle, trust=options.trust)
     old, engine = bundle.manifest, bundle.engine(options.engine)
     needed = set(engine.files.values())
     progress("writing", 0, 0)
@@ -71,5 +76,5 @@ def pack(options: PackOptions, progress: StageProgress = silent) -> PackResult:
                 schema=SCHEMA,
             )
         )
-    sizes = [sum(record.size for record in each.files) for each in (old, manifest)]
-    return PackResult(options.out, manifest, *sizes)
+    before, after = (sum(record.size for record in each.files) for each in (old, manifest))
+    return PackResult(options.out, manifest, before, after, notes_on_signature(bundle))

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.errors import IntegrityError, MahtrtError
+from mahtrt.names import visible
 from mahtrt.reading import Content
-from mahtrt.schema import visible
 
 SCHEMA = "mahtrt.bundle/1"
 GOLDEN_NAME = "golden.npz"

@@ -15,6 +15,7 @@ from mahtrt.schema import plain
 from mahtrt.targets.layers import EngineLayers
 
 if TYPE_CHECKING:
+    from mahtrt.bundle.signature import Trust
     from mahtrt.graph.describe import GraphSummary
 
 
@@ -80,7 +81,9 @@ class BundleSummary:
         }
 
 
-def describe_bundle(path: Path, *, graphs: bool = False) -> BundleSummary:
+def describe_bundle(
+    path: Path, *, graphs: bool = False, trust: Trust | None = None
+) -> BundleSummary:
     """Describe a bundle from its manifest.
 
     The files that are read are checked against it; ``mahtrt verify`` checks all of them.
@@ -88,6 +91,7 @@ def describe_bundle(path: Path, *, graphs: bool = False) -> BundleSummary:
     Args:
         path: The ``.mahtrt`` folder.
         graphs: Also describe every ONNX graph.
+        trust: Whose signature the bundle has to have.
 
     Raises:
         DataError: There is no bundle.
@@ -95,7 +99,7 @@ def describe_bundle(path: Path, *, graphs: bool = False) -> BundleSummary:
         ModelError: One of its graphs cannot be read.
         MissingComponentError: ``graphs`` without the onnx package.
     """
-    bundle = read_bundle(path, verify=False)
+    bundle = read_bundle(path, verify=False, trust=trust)
     return BundleSummary(
         manifest=bundle.manifest,
         engines=tuple(_engine(bundle, record) for record in bundle.manifest.engines),

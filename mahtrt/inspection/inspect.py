@@ -17,6 +17,7 @@ from mahtrt.inspection.engine_file import EngineFileSummary, describe_engine_fil
 from mahtrt.progress import StageProgress, silent
 
 if TYPE_CHECKING:
+    from mahtrt.bundle.signature import Trust
     from mahtrt.graph.describe import GraphSummary
 
 SCHEMA = "mahtrt.inspect/2"
@@ -32,11 +33,13 @@ class InspectOptions:
         file: An ONNX file, a ``.mahtrt`` folder, or an engine file, in a bundle or on its own.
         top: How many of the largest layers to keep, by operations and by bytes.
         graphs: Describe the ONNX of every precision of a bundle too.
+        trust: Whose signature a bundle has to have; None asks for none.
     """
 
     file: Path
     top: int = 10
     graphs: bool = False
+    trust: Trust | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ def inspect(options: InspectOptions, progress: StageProgress = silent) -> Inspec
         DataError: There is no file, or the folder is no bundle.
         ModelError: A file that is neither ONNX nor an engine, or is cut short.
         IntegrityError: A bundle that was changed, or is newer than this version reads.
-        UsageError: A ``top`` below 1.
+        UsageError: A ``top`` below 1, or ``trust`` for what is no bundle.
         MissingComponentError: An ONNX file without the onnx package.
     """
     path, top = Path(options.file), options.top
@@ -86,8 +89,11 @@ def inspect(options: InspectOptions, progress: StageProgress = silent) -> Inspec
         raise UsageError("--top", got=str(top), expected="at least 1")
     progress("reading", 0, 0)
     if path.is_dir():
-        bundle = describe_bundle(path, graphs=options.graphs)
+        bundle = describe_bundle(path, graphs=options.graphs, trust=options.trust)
         return Inspection("bundle", path.resolve().name, bundle.bytes, top, bundle=bundle)
+    if options.trust is not None:
+        expected = "a bundle, which can have a signature"
+        raise UsageError("--trusted-key", got=f"{path}, no folder", expected=expected)
     if not path.is_file():
         raise DataError(
             str(path), got="no such file", expected="an ONNX file, a bundle or a TensorRT engine"

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mahtrt.atomic import together
 from mahtrt.data.datasets import SPACING_FILE, check_spacing, read_spacing_file
@@ -26,6 +27,9 @@ from mahtrt.runtime.session import open_session
 from mahtrt.runtime.verdict import EngineVerdict, notes_of
 from mahtrt.schema import plain
 
+if TYPE_CHECKING:
+    from mahtrt.bundle.signature import Trust
+
 _Sidecar = tuple[Spacing | None, dict[str, Spacing]]
 
 
@@ -42,6 +46,7 @@ class PredictOptions:
             the files (DICOM) say.
         skip_bad: Leave out images that cannot be read.
         threads: Threads of one inference.
+        trust: Whose signature the bundle has to have; None asks for none.
     """
 
     bundle: Path
@@ -51,6 +56,7 @@ class PredictOptions:
     spacing_mm: float | None = None
     skip_bad: bool = False
     threads: int | None = None
+    trust: Trust | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,9 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
     if pictures and pictures[0] is not None:
         check_output(pictures[0])
     with (
-        open_session(options.bundle, engine=options.engine, threads=options.threads) as session,
+        open_session(
+            options.bundle, engine=options.engine, threads=options.threads, trust=options.trust
+        ) as session,
         together(),  # pictures appear all of them, or none after an error
     ):
         for done, (path, picture) in enumerate(zip(options.images, pictures, strict=True)):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from math import inf
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.data.preprocess import Placement, check_image, preprocess
 from mahtrt.data.spacing import Spacing, spacing_pair
-from mahtrt.errors import InputError, MahtrtError
+from mahtrt.errors import InputError, MahtrtError, UsageError
 from mahtrt.runtime.decode import needed_outputs
 from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs, usual_spread_px
 from mahtrt.runtime.verdict import EngineVerdict, verdict_of
@@ -25,6 +25,9 @@ from mahtrt.targets.cpu import SATURATES
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import Target
 
+if TYPE_CHECKING:
+    from mahtrt.bundle.signature import Trust
+
 
 def open_session(
     bundle: str | Path,
@@ -32,6 +35,8 @@ def open_session(
     engine: str | None = None,
     threads: int | None = None,
     verify: bool = True,
+    trust: Trust | None = None,
+    require_signature: bool = False,
 ) -> Session:
     """Open an engine of a bundle.
 
@@ -42,25 +47,38 @@ def open_session(
             ``Session.engine_notes``).
         threads: Threads of one inference; None leaves their number to the runtime.
         verify: Hash the files that are about to be opened.
+        trust: Whose signature the bundle has to have: it is checked, and every file hashed, before
+            anything is opened.
+        require_signature: Refuse to open without ``trust``, where that may be left out by mistake.
 
     Raises:
         DataError: There is no bundle.
-        IntegrityError: It was changed, or is newer than this version reads.
-        UsageError: It has no such engine.
+        IntegrityError: It was changed, is newer than this version reads, or has no signature by
+            whom the caller trusts.
+        UsageError: It has no such engine, or a signature is required and nobody trusted.
         MissingComponentError: The package that runs the engine is not installed.
         BuildError: The runtime refuses the engine.
     """
-    opened = read_bundle(bundle, verify=False)
-    record, note = opened.engine(engine), None
+    if require_signature and trust is None:
+        raise UsageError("require_signature", got="no trusted key", expected="trust=Trust(key)")
+    opened = read_bundle(bundle, verify=False, trust=trust)
+    return open_engine(opened, engine=engine, threads=threads, verify=verify)
+
+
+def open_engine(
+    bundle: Bundle, *, engine: str | None = None, threads: int | None = None, verify: bool = True
+) -> Session:
+    """Open an engine of a bundle that was read; the rest is as for :func:`open_session`."""
+    record, note = bundle.engine(engine), None
     if engine is None and not find_target(record.target).runs_here:
-        record, note = _stand_in(opened, record)
+        record, note = _stand_in(bundle, record)
     target = find_target(record.target)
     target.require()
-    files = opened.engine_files(record, verify=verify)
-    backend = target.open(EngineToOpen(record, files, opened.spec, threads))
-    session = Session(backend, opened.spec, record)
-    session.verdict = verdict_of(opened.manifest, record)
-    notes = (note, _doubt_int8(opened, record, target))
+    files = bundle.engine_files(record, verify=verify)
+    backend = target.open(EngineToOpen(record, files, bundle.spec, threads))
+    session = Session(backend, bundle.spec, record)
+    session.verdict = verdict_of(bundle.manifest, record)
+    notes = (note, _doubt_int8(bundle, record, target))
     session.engine_notes = (*filter(None, notes), *session.engine_notes)
     return session
 

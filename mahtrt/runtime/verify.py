@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.bundle.bundle import Bundle, verify_bundle
+from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.golden import read_golden
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import AccuracyRecord
@@ -18,16 +19,25 @@ from mahtrt.errors import GateError
 from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
 from mahtrt.progress import StageProgress, silent
-from mahtrt.runtime.session import open_session
+from mahtrt.runtime.session import open_engine
 from mahtrt.targets.backend import compile_here
 from mahtrt.targets.table import find_target
+
+if TYPE_CHECKING:
+    from mahtrt.bundle.signature import Trust
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """What to verify: the ``.mahtrt`` folder."""
+    """What to verify.
+
+    Attributes:
+        bundle: The ``.mahtrt`` folder.
+        trust: Whose signature it has to have; None asks for none.
+    """
 
     bundle: Path
+    trust: Trust | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +62,32 @@ class VerifyResult:
 
     Attributes:
         files: How many files were hashed.
+        signature: Whether there is a signature, and whether it was held against a trusted key.
         replays: One per engine; none where the bundle keeps no golden images.
     """
 
     files: int
     replays: tuple[Replay, ...]
+    signature: Literal["none", "not checked", "trusted"] = "none"
 
 
 def verify(options: VerifyOptions, progress: StageProgress = silent) -> VerifyResult:
     """Hash every file, then run the golden images through every engine that can run here.
 
     Raises:
-        IntegrityError: A file is missing, changed or extra.
+        IntegrityError: A file is missing, changed or extra, or the bundle has no signature by whom
+            the caller trusts.
         GateError: An engine moves a golden landmark further than the build's gate allows.
     """
     progress("hashing", 0, 0)
-    bundle = verify_bundle(options.bundle)
+    bundle = read_bundle(options.bundle, trust=options.trust)
     manifest = bundle.manifest
     engines = () if manifest.golden is None else manifest.engines
     replays = tuple(_replay(bundle, record, progress) for record in engines)
-    return VerifyResult(len(manifest.files), replays)
+    signature: Literal["none", "not checked", "trusted"] = (
+        "trusted" if options.trust else "not checked" if bundle.is_signed else "none"
+    )
+    return VerifyResult(len(manifest.files), replays, signature)
 
 
 def _replay(bundle: Bundle, record: EngineRecord, progress: StageProgress) -> Replay:
@@ -102,7 +118,7 @@ def _accuracy(bundle: Bundle, engine: str) -> AccuracyRecord:
         network = [placement.network_from_image(points) for placement, points in pairs]
         return LandmarkSet(np.stack(network), np.stack(points_px))
 
-    with open_session(bundle.path, engine=engine, verify=False) as session:
+    with open_engine(bundle, engine=engine) as session:
         found = landmarks([session.run(vector.image).points for vector in vectors])
     wanted = landmarks([vector.points_px for vector in vectors])
     # Their landmarks are the reference's own, not the truth.

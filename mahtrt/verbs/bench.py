@@ -19,6 +19,7 @@ from mahtrt.verbs.options import (
     SkipBad,
     SpacingMm,
     Threads,
+    TrustArguments,
     points_from_text,
 )
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchArguments(ReferenceArguments, BudgetArguments):
+class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
     """What ``mahtrt bench`` is given."""
 
     bundle: Annotated[Path, argument("Bundle: the .mahtrt folder.")]
@@ -77,6 +78,7 @@ class BenchArguments(ReferenceArguments, BudgetArguments):
             rounds=self.rounds,
             max_seconds=self.max_seconds,
             threads=self.threads,
+            trust=self.trust(),
         )
 
 

@@ -20,9 +20,10 @@ from mahtrt.verbs.console import check_results, ends_well
 ENGINES, NETWORK, DATA, MEASURING, BUDGETS = "Engines", "Network", "Data", "Measuring", "Budgets"
 REFERENCE, TRAINING, OUTPUT, GENERAL = "PyTorch reference", "Training", "Output", "Options"
 PLAN, INT8, TENSORRT = "INT8 plan", "INT8 (expert)", "TensorRT (expert)"
+SIGNATURE = "Signature"
 GROUPS = (
     *("Arguments", NETWORK, ENGINES, DATA, TRAINING, MEASURING, BUDGETS, PLAN, OUTPUT, REFERENCE),
-    *(GENERAL, INT8, TENSORRT),
+    *(GENERAL, SIGNATURE, INT8, TENSORRT),
 )
 
 Arguments = TypeVar("Arguments")

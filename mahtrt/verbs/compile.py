@@ -9,11 +9,18 @@ from typing import Annotated
 from mahtrt.targets.table import TARGETS
 from mahtrt.verbs.build import TensorRtArguments, judged_build
 from mahtrt.verbs.command import DATA, ENGINES, OUTPUT, argument, as_command, option
-from mahtrt.verbs.options import DATA_HELP, Points, SkipBad, Threads, points_from_text
+from mahtrt.verbs.options import (
+    DATA_HELP,
+    Points,
+    SkipBad,
+    Threads,
+    TrustArguments,
+    points_from_text,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompileArguments(TensorRtArguments):
+class CompileArguments(TrustArguments, TensorRtArguments):
     """What ``mahtrt compile`` is given."""
 
     bundle: Annotated[Path, argument("Bundle: the .mahtrt folder whose graphs are compiled.")]
@@ -59,6 +66,7 @@ def command(arguments: CompileArguments) -> None:
         skip_bad=arguments.skip_bad,
         keep_failed=arguments.keep_failed,
         threads=arguments.threads,
+        trust=arguments.trust(),
         cache=arguments.cache,
         cache_dir=arguments.cache_dir,
         target_options=arguments.target_options(),

@@ -8,11 +8,11 @@ from typing import Annotated
 
 from mahtrt.verbs.command import GENERAL, argument, as_command, option
 from mahtrt.verbs.console import show, write_json
-from mahtrt.verbs.options import Json
+from mahtrt.verbs.options import Json, TrustArguments
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectArguments:
+class InspectArguments(TrustArguments):
     """What ``mahtrt inspect`` is given."""
 
     file: Annotated[Path, argument("ONNX file, .mahtrt folder or TensorRT engine file.")]
@@ -31,7 +31,9 @@ def command(arguments: InspectArguments) -> None:
     """
     from mahtrt.inspection.inspect import InspectOptions, inspect
 
-    found = inspect(InspectOptions(arguments.file, arguments.top, arguments.graphs))
+    found = inspect(
+        InspectOptions(arguments.file, arguments.top, arguments.graphs, arguments.trust())
+    )
     if arguments.json is not None:
         write_json(found.to_dict(), arguments.json)
     else:

@@ -17,11 +17,13 @@ from mahtrt.verbs.command import (
     NETWORK,
     OUTPUT,
     REFERENCE,
+    SIGNATURE,
     ResultFile,
     option,
 )
 
 if TYPE_CHECKING:
+    from mahtrt.bundle.signature import Trust
     from mahtrt.measure.limits import Limits
     from mahtrt.models.reference import ModelSource
 
@@ -60,6 +62,36 @@ CacheDir = Annotated[
         "Folder in which they are kept; MAHTRT_CACHE_DIR without it. Only you may write it.",
     ),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustArguments:
+    """Whose signature a bundle has to have."""
+
+    trusted_key: Annotated[
+        Path | None,
+        option(
+            SIGNATURE,
+            "Public key (PEM) that the bundle has to be signed with (mahtrt sign); every file is "
+            "checked before anything is opened.",
+        ),
+    ] = None
+    trusted_certificate: Annotated[
+        list[Path] | None,
+        option(
+            SIGNATURE,
+            "Certificate (PEM) that the signer's certificate has to come from, in place of a key. "
+            "May be repeated.",
+        ),
+    ] = None
+
+    def trust(self) -> Trust | None:
+        """Whom the caller trusts, None where no signature is asked for."""
+        if self.trusted_key is None and not self.trusted_certificate:
+            return None
+        from mahtrt.bundle.signature import Trust
+
+        return Trust(self.trusted_key, tuple(self.trusted_certificate or ()))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 from mahtrt.verbs.command import ENGINES, OUTPUT, argument, as_command, option
-from mahtrt.verbs.console import StageDisplay, answer
+from mahtrt.verbs.console import StageDisplay, answer, say
+from mahtrt.verbs.options import TrustArguments
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackArguments:
+class PackArguments(TrustArguments):
     """What ``mahtrt pack`` is given."""
 
     bundle: Annotated[Path, argument("Bundle: the .mahtrt folder.")]
@@ -30,7 +31,11 @@ def command(arguments: PackArguments) -> None:
     """
     from mahtrt.bundle.pack import PackOptions, pack
 
+    trust = arguments.trust()
+    options = PackOptions(arguments.bundle, arguments.out, arguments.engine, trust)
     with StageDisplay() as display:
-        result = pack(PackOptions(arguments.bundle, arguments.out, arguments.engine), display)
+        result = pack(options, display)
+    for note in result.notes:
+        say(f"note: {note}")
     before, after = result.bytes_before / 2**20, result.bytes_after / 2**20
     answer(f"{result.path}  {result.manifest.default_engine}  {after:.1f} MiB of {before:.1f} MiB")

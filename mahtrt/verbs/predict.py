@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from mahtrt.verbs.command import ENGINES, OUTPUT, ResultFile, argument, as_command, option
 from mahtrt.verbs.console import StageDisplay, say, show, write_text
-from mahtrt.verbs.options import Json, SkipBad, SpacingMm, Threads
+from mahtrt.verbs.options import Json, SkipBad, SpacingMm, Threads, TrustArguments
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictArguments:
+class PredictArguments(TrustArguments):
     """What ``mahtrt predict`` is given."""
 
     bundle: Annotated[Path, argument("Bundle: the .mahtrt folder.")]
@@ -52,6 +52,7 @@ def command(arguments: PredictArguments) -> None:
         spacing_mm=arguments.spacing_mm,
         skip_bad=arguments.skip_bad,
         threads=arguments.threads,
+        trust=arguments.trust(),
     )
     with together(), StageDisplay() as display:
         result = predict(options, display)

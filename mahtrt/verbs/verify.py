@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 from mahtrt.verbs.command import argument, as_command
 from mahtrt.verbs.console import StageDisplay, answer
+from mahtrt.verbs.options import TrustArguments
 
 if TYPE_CHECKING:
     from mahtrt.runtime.verify import Replay
 
 
+_SIGNATURES = {
+    "none": "",
+    "not checked": ", signed by somebody: --trusted-key says by whom",
+    "trusted": ", signed by whom you trust",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
-class VerifyArguments:
+class VerifyArguments(TrustArguments):
     """What ``mahtrt verify`` is given."""
 
     bundle: Annotated[Path, argument("Bundle: the .mahtrt folder.")]
@@ -26,8 +34,8 @@ def command(arguments: VerifyArguments) -> None:
     from mahtrt.runtime.verify import VerifyOptions, verify
 
     with StageDisplay() as display:
-        result = verify(VerifyOptions(arguments.bundle), display)
-    answer(f"{result.files} files whole")
+        result = verify(VerifyOptions(arguments.bundle, arguments.trust()), display)
+    answer(f"{result.files} files whole{_SIGNATURES[result.signature]}")
     for replay in result.replays:
         answer(line_of(replay))
     if not result.replays:

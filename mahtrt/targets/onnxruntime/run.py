@@ -139,6 +139,7 @@ def open_onnx(
     except Exception as error:  # its exceptions derive from Exception and have no public names
         first = str(error).partition("\n")[0]
         raise ModelError(where, got=first, expected="a graph that ONNX Runtime runs") from error
+    session._model_bytes = None  # it would be kept, beside the weights that were made from it
     assert session.get_providers() == [CPU_PROVIDER]
     return session
 
