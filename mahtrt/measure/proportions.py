@@ -6,7 +6,8 @@ cannot rule out a rare crossing. So the interval is Bonett and Price's adjusted 
 proportions ("Adjusted Wald confidence interval for a difference of binomial proportions based on
 paired data", Journal of Educational and Behavioral Statistics 37, 2012): one crossing in each
 direction is added before the mean and the variance are taken. Points of one image cross together,
-so the variance is taken between images, with Student's quantile.
+so the variance is taken between images, with Student's quantile. With few images and hardly a
+crossing the interval covers more than 95%, as one that never claims too much must.
 """
 
 from __future__ import annotations

@@ -46,7 +46,9 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
             "DATA to measure on; without it, the few golden images of the bundle. " + DATA_HELP,
         ),
     ] = None
-    images: Annotated[int, option(DATA, "Number of its images to use.", least=1)] = 64
+    images: Annotated[int, option(DATA, "Number of its images to use, evenly spread.", least=1)] = (
+        64
+    )
     points: Points = None
     skip_bad: SkipBad = False
     spacing_mm: SpacingMm = None
