@@ -44,6 +44,7 @@ class ImageRunner:
     ) -> None:
         text = model.SerializeToString()
         self._session = open_onnx(text, where, threads=threads, mode=mode)
+        self._where = where
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
             raise ModelError(
@@ -78,8 +79,16 @@ class ImageRunner:
             done += len(group)
 
     def run(self, group: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """The outputs for up to ``batch`` images; a short group is filled up with its own."""
+        """The outputs for up to ``batch`` images; a short group is filled up with its own.
+
+        Raises:
+            ModelError: The graph cannot be computed.
+        """
         filled = [group[i % len(group)] for i in range(self.batch)]
         feed = {self._name: np.stack(filled).astype(self._dtype, copy=False)}
-        outputs: list[NDArray[np.float32]] = self._session.run(None, feed)
+        try:
+            outputs: list[NDArray[np.float32]] = self._session.run(None, feed)
+        except Exception as error:  # ONNX Runtime's, which have no public names
+            reason = str(error).partition("\n")[0]
+            raise ModelError(self._where, got=reason, expected="a graph that runs") from error
         return outputs

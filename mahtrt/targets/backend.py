@@ -114,3 +114,13 @@ def check_interface(
             expected=f"also {', '.join(missing)}, as the spec says",
         )
     return int(inputs[name][0])
+
+
+def failed_to_run(name: str, reason: str) -> ModelError:
+    """The error about a network that could be opened, and fails when it runs."""
+    return ModelError(
+        f"engine {name}",
+        got=reason,
+        expected="a network that runs",
+        fix="Build the bundle again.",
+    )

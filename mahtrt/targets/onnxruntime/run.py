@@ -12,7 +12,13 @@ import numpy as np
 from mahtrt.errors import BuildError, ModelError, require
 from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec
-from mahtrt.targets.backend import EngineToOpen, Tensor, check_interface, compile_here
+from mahtrt.targets.backend import (
+    EngineToOpen,
+    Tensor,
+    check_interface,
+    compile_here,
+    failed_to_run,
+)
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _ERRORS_ONLY = 3
@@ -88,7 +94,10 @@ class OnnxRuntimeBackend:
     def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """See :class:`mahtrt.targets.backend.Backend`."""
         names = self._outputs if outputs is None else list(outputs)
-        arrays = self._session.run(names, {self._input: tensor})
+        try:
+            arrays = self._session.run(names, {self._input: tensor})
+        except Exception as error:  # as in open_onnx
+            raise failed_to_run(self.name, str(error).partition("\n")[0]) from error
         return {
             name: np.asarray(array, np.float32) for name, array in zip(names, arrays, strict=True)
         }
@@ -151,7 +160,7 @@ def batch_of(session: Any, subject: str) -> int:
         ModelError: Its shapes are not static.
     """
     shapes = [each.shape for each in (*session.get_inputs(), *session.get_outputs())]
-    if not all(isinstance(size, int) for shape in shapes for size in shape):
+    if not all(shape and all(isinstance(size, int) for size in shape) for shape in shapes):
         raise ModelError(
             subject,
             got=f"shapes {', '.join(map(str, shapes))}",

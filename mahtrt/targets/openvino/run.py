@@ -13,11 +13,17 @@ import numpy as np
 from mahtrt.bundle.contents import BundleFile
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import DeviceRecord
-from mahtrt.errors import BuildError, ModelError, require
+from mahtrt.errors import BuildError, MahtrtError, ModelError, require
 from mahtrt.machine import describe_machine, usable_cores
 from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec
-from mahtrt.targets.backend import EngineToOpen, Tensor, check_interface, compile_here
+from mahtrt.targets.backend import (
+    EngineToOpen,
+    Tensor,
+    check_interface,
+    compile_here,
+    failed_to_run,
+)
 from mahtrt.targets.openvino.guard import keep_concats_float
 
 
@@ -95,6 +101,8 @@ class OpenVinoBackend:
                 name: np.array(request.get_tensor(self._outputs[name]).data, np.float32)
                 for name in (self._outputs if outputs is None else outputs)
             }
+        except RuntimeError as error:
+            raise failed_to_run(self.name, reason_of(error)) from error
         finally:
             self._free.append(request)
 
@@ -147,13 +155,23 @@ def import_blob(blob: Content, *, inference_precision: str, threads: int | None)
 def read_model(onnx: Content) -> Any:
     """An ONNX as an OpenVINO model that computes what the file says.
 
+    Only OpenVINO's reader of ONNX sees the file: ``Core.read_model`` would also hand it to the
+    readers of TensorFlow, Paddle and others, until one takes it.
+
     Raises:
         RuntimeError: OpenVINO's own error.
     """
+    readers: Any = require("openvino.frontend", extra="", needed_for="target openvino")
     # From memory OpenVINO takes half as long again, and twice the memory.
     held = onnx.held() if isinstance(onnx, BundleFile) else contextlib.nullcontext(onnx)
-    with held as place:
-        model = shared_core().read_model(place)
+    try:
+        reader = readers.FrontEndManager().load_by_framework("onnx")
+        with held as place:
+            model = reader.convert(reader.load(str(place)))
+    except MahtrtError:
+        raise
+    except Exception as error:  # the readers' errors have no base of their own
+        raise RuntimeError(str(error)) from error
     keep_concats_float(model)
     return model
 
@@ -183,9 +201,12 @@ def batch_of(compiled: Any, subject: str) -> int:
 
     Raises:
         ModelError: Its shapes are not static.
+        UnicodeDecodeError: A name is not UTF-8.
     """
-    shapes = [each.partial_shape for each in (*compiled.inputs, *compiled.outputs)]
-    if any(shape.is_dynamic for shape in shapes):
+    ports = (*compiled.inputs, *compiled.outputs)
+    _ = [each.names for each in ports]
+    shapes = [each.partial_shape for each in ports]
+    if any(shape.is_dynamic or not len(shape) for shape in shapes):
         raise ModelError(
             subject,
             got=f"shapes {', '.join(map(str, shapes))}",
