@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -119,11 +121,19 @@ def training_batches(
 
 
 def _start_worker(_worker: int) -> None:
-    # Ctrl-C and the terminal's end reach all its processes; the trainer still needs its batches.
+    # Ctrl-C, the terminal's end and a service manager's SIGTERM reach every process; the trainer
+    # still needs its current batches, and ends its workers itself. SIGTERM is blocked by now.
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):  # we were started while signals were held back
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    if hasattr(signal, "sigwaitinfo"):
+        threading.Thread(target=_end_when_told, daemon=True).start()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+
+
+def _end_when_told() -> None:
+    """End this worker when SIGTERM comes from the trainer."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        continue
+    os._exit(0)

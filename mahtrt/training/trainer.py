@@ -10,11 +10,11 @@ import io
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,8 +37,6 @@ from mahtrt.spec import ModelSpec
 from mahtrt.training.batches import BatchPlan, TrainingSamples, training_batches
 from mahtrt.training.options import TrainOptions
 from mahtrt.training.targets import landmark_loss
-
-T = TypeVar("T")
 
 WARMUP_SHARE = 0.05
 WEIGHT_DECAY = 0.02
@@ -189,22 +187,22 @@ class _Run:
         )
         interrupted = _InterruptFlag()
         with interrupted:
-            # Starting multiprocessing's tracker unblocks Ctrl-C, so it is started before.
+            # Starting multiprocessing's tracker unblocks Ctrl-C, so it is started before. It has
+            # to outlive the end of a terminal, which reaches all its processes.
             if options.workers:
-                resource_tracker.ensure_running()
-            with interrupt_later():  # workers are started, and must outlive a Ctrl-C
+                with interrupt_later():
+                    resource_tracker.ensure_running()
+            with interrupt_later():  # workers are started, and must outlive a signal
                 batches = iter(training_batches(self.samples, plan, workers=options.workers))
-            step = first_step - 1
-            for step, (images, points) in enumerate(_until(interrupted, batches), first_step):
+            for step, (images, points) in enumerate(batches, start=first_step):
                 torch.manual_seed(hash((options.seed, step)) % 2**31)  # dropout, on resume too
                 loss = self._step(images, points, step)
                 if progress:
                     progress(StepReport(step + 1, options.steps, loss))
-                if (step + 1) % STATE_EVERY == 0:
+                if interrupted.raised is not None or (step + 1) % STATE_EVERY == 0:
                     self._save_state(step + 1)
-            if interrupted.raised is not None:
-                self._save_state(step + 1)
-                raise TrainingInterrupted(self.state_path, step + 1, interrupted.raised)
+                if interrupted.raised is not None:
+                    raise TrainingInterrupted(self.state_path, step + 1, interrupted.raised)
 
     def _step(self, images: torch.Tensor, points: torch.Tensor, step: int) -> float:
         rate = learning_rate_at(step, self.options.steps, self.options.learning_rate)
@@ -302,18 +300,6 @@ class _InterruptFlag:
 
     def _set(self, number: int, _frame: object) -> None:
         self.raised = number
-
-
-def _until(interrupted: _InterruptFlag, batches: Iterator[T]) -> Iterator[T]:
-    """The batches up to a signal, which may have ended the workers that make them too."""
-    try:
-        for batch in batches:
-            yield batch
-            if interrupted.raised is not None:
-                return
-    except RuntimeError:
-        if interrupted.raised is None:
-            raise
 
 
 def _parameter_groups(module: nn.Module) -> list[dict[str, Any]]:

@@ -63,7 +63,8 @@ def test_a_killed_command_leaves_nothing_half(
     arguments, folders = case.arguments(world, tmp_path), (tmp_path, temporary)
     usual = server.run(arguments)
     assert (usual.status, left_over(case, *folders)) == (0, []), usual.said
-    count = max(FAULTS // len(SHORT), len(SIGNALS))
+    share = -(-FAULTS // max(1, len(SHORT) - 1))
+    count = max(share // 6 if case.long else share, len(SIGNALS))
     for number in range(count):
         fault = draw(chance, SIGNALS[number % len(SIGNALS)], usual)
         clear(tmp_path)

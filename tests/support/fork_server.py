@@ -96,6 +96,7 @@ class ForkServer:
 
     def start(self, arguments: Sequence[object], fault: Fault = NO_FAULT) -> int:
         """Start a command; its process's id. Call :meth:`finish` next."""
+        (self.folder / "stderr").write_text("")
         self._ask({"arguments": [str(a) for a in arguments], **asdict(fault)})
         return int(self._answer()["pid"])
 

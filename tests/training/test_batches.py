@@ -181,18 +181,20 @@ def test_exposure_changes_alike_over_the_image() -> None:
 # Workers
 
 
-def test_a_worker_leaves_ctrl_c_to_the_trainer() -> None:
+def test_a_worker_leaves_signals_of_the_terminal_to_the_trainer() -> None:
     """The signal goes to every process of a terminal; a dead worker would cost the step."""
-    handler, threads = (
-        signal.getsignal(signal.SIGINT),
+    ignored = (signal.SIGINT, signal.SIGHUP)
+    handlers, threads = (
+        [signal.getsignal(number) for number in ignored],
         (torch.get_num_threads(), cv2.getNumThreads()),
     )
     try:
         batches_module._start_worker(0)
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert {signal.getsignal(number) for number in ignored} == {signal.SIG_IGN}
         assert torch.get_num_threads() == 1
         assert cv2.getNumThreads() == 1
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in zip(ignored, handlers, strict=True):
+            signal.signal(number, handler)
         torch.set_num_threads(threads[0])
         cv2.setNumThreads(threads[1])

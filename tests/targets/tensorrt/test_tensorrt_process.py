@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mahtrt.errors import BuildError, MissingComponentError, SpecError
+from mahtrt.scratch import sweep
 from mahtrt.targets.tensorrt import process as tensorrt_process
 from mahtrt.targets.tensorrt.child import Request
 from mahtrt.targets.tensorrt.process import run_child, shown_progress
@@ -154,3 +157,44 @@ def test_time_passes_visibly_while_nothing_is_reported(monkeypatch: pytest.Monke
     run_child(REQUEST, "model.onnx", "T", tell, command=(sys.executable, "-c", code))
     assert len([line for line in lines if line.startswith("Timing tactics, ")]) >= 3
     assert all(line.endswith(" s; the last build of this engine took 31 s") for line in lines)
+
+
+STUCK_CHILD = """
+import os, sys, time
+from mahtrt.targets.tensorrt import child
+def stuck(flavour):
+    print(os.getpid(), file=open(sys.argv[1], "w"), flush=True)
+    time.sleep(120)
+child.load_flavour = stuck
+child.main(sys.argv[2:])
+"""
+PARENT = """
+import sys
+from mahtrt.targets.tensorrt.child import Request
+from mahtrt.targets.tensorrt.process import run_child
+command = (sys.executable, "-c", sys.argv[1], sys.argv[2])
+run_child(Request("tensorrt-rtx", "a", "b"), "a", "T", lambda *_: None, command=command)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_parent_leaves_no_builder_and_its_folder_is_swept(tmp_path: Path) -> None:
+    place, temporary = tmp_path / "pid", tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-c", PARENT, STUCK_CHILD, str(place)]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen(command, env=environment) as parent:
+        wait_for(lambda: place.exists() and place.read_text().strip())
+        parent.kill()
+    assert len(list(temporary.iterdir())) == 1
+    builder = int(place.read_text())
+    wait_for(lambda: not alive(builder))
+    sweep(temporary)
+    assert list(temporary.iterdir()) == []
+
+
+def wait_for(happened: Callable[[], object], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -1,0 +1,39 @@
+"""A training that is terminated keeps its state, even where its workers get the signal too."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from fork_server import ForkServer, living_in_session
+
+pytestmark = pytest.mark.slow
+
+COMMAND = (
+    *("train", "--data=phantom:4@1", "--input-size=64", "--batch-size=2", "--workers=1"),
+    "--steps=100000",
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminated_training_can_be_resumed(
+    number: int, servers: tuple[ForkServer, ForkServer], tmp_path: Path
+) -> None:
+    server, out = servers[0], tmp_path / "net.safetensors"
+    pid = server.start((*COMMAND, f"--out={out}"))
+    said = server.folder / "stderr"
+    end = time.monotonic() + 60
+    while "] training" not in said.read_text():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    os.killpg(pid, number)  # the workers get it too
+    ended = server.finish()
+    assert ended.status == 128 + number, ended.said
+    assert "interrupted: training stopped after step" in ended.said.splitlines()[-1]
+    assert [place.name for place in tmp_path.iterdir()] == ["net.safetensors.state.pt"]
+    while living_in_session(pid):
+        assert time.monotonic() < end
+        time.sleep(0.1)
