@@ -4,4 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-FINDINGS: tuple[tuple[str, Any], ...] = ()
+from fuzz_works import GraphCase
+
+FINDINGS: tuple[tuple[str, Any], ...] = (
+    # A graph that opens and cannot be run.
+    ("graph", GraphCase(seed=1, changes=((342, 0),))),
+)

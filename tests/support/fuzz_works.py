@@ -7,6 +7,7 @@ broken rule is a :class:`watched.WrongError`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -75,11 +76,38 @@ def prepare(_: object, world: Path, __: Path) -> str:
     for engine in ("openvino", "onnxruntime"):
         with open_session(bundle, engine=engine) as session:
             np.save(world / f"{engine}.npy", session.run(IMAGE).points)
+    _write_bare_bundle(world / "bare.mahtrt")
     _write_graphs(world / "graphs")
     _write_images(world / "images")
     _write_dicom(world / "dicom")
     _write_checkpoints(world / "checkpoints")
     return "made"
+
+
+def _write_bare_bundle(path: Path) -> None:
+    """A bundle whose engines are nothing but the graph."""
+    import onnx
+    from tiny_network import SPEC, TARGETS, make_model
+
+    from mahtrt.bundle.bundle import write_bundle
+    from mahtrt.bundle.manifest import EngineRecord, GraphRecord, Manifest
+    from mahtrt.data.preprocess import PREPROCESS_VERSION
+
+    with write_bundle(path) as writer:
+        onnx.save(make_model(), writer.place("model.onnx"))
+        writer.finish(
+            Manifest(
+                spec=SPEC,
+                precision="fp32",
+                graphs=(GraphRecord("fp32", "model.onnx", "fp32"),),
+                engines=tuple(
+                    EngineRecord(f"{target}-fp32", target, "fp32", {"onnx": "model.onnx"})
+                    for target in TARGETS
+                ),
+                default_engine="openvino-fp32",
+                preprocess_version=PREPROCESS_VERSION,
+            )
+        )
 
 
 def _write_graphs(folder: Path) -> None:
@@ -214,13 +242,7 @@ def sealed_bundle(case: SealedCase, world: Path, scratch: Path) -> str:
     if case.file_edits:
         place = files[case.file % len(files)]
         place.write_bytes(apply_all(case.file_edits, place.read_bytes()))
-    place = bundle / "manifest.json"
-    tree = json.loads(place.read_text())
-    del tree["sha256"]
-    for record in tree["files"]:
-        raw = (bundle / record["path"]).read_bytes()
-        record.update(sha256=hashlib.sha256(raw).hexdigest(), size=len(raw))
-    place.write_bytes(_sealed(edited_json(case.edits, tree)))
+    _seal(bundle, case.edits)
     said = []
     for name, use in _USES.items():
         try:
@@ -229,6 +251,17 @@ def sealed_bundle(case: SealedCase, world: Path, scratch: Path) -> str:
         except MahtrtError as error:
             said.append(f"{name} refused: {error}")
     return "; ".join(said)
+
+
+def _seal(bundle: Path, edits: Sequence[Json] = ()) -> None:
+    """Write a bundle's digests as its files are now, and change its manifest."""
+    place = bundle / "manifest.json"
+    tree = json.loads(place.read_text())
+    del tree["sha256"]
+    for record in tree["files"]:
+        raw = (bundle / record["path"]).read_bytes()
+        record.update(sha256=hashlib.sha256(raw).hexdigest(), size=len(raw))
+    place.write_bytes(_sealed(edited_json(edits, tree)))
 
 
 def _sealed(text: str) -> bytes:
@@ -356,8 +389,8 @@ def graph(case: GraphCase, world: Path, scratch: Path) -> str:
         "inspect": lambda: json.dumps(inspect(InspectOptions(place)).to_dict()),
         "read": lambda: read_graph(place),
         "calibrate": lambda: _quantised(place),
-        "openvino": lambda: _infer(place, "openvino"),
-        "onnxruntime": lambda: _infer(place, "onnxruntime"),
+        "openvino": lambda: _infer(place, "openvino", world),
+        "onnxruntime": lambda: _infer(place, "onnxruntime", world),
     }
     for name, use in uses.items():
         try:
@@ -377,21 +410,17 @@ def _quantised(place: Path) -> None:
     default_plan(found.proto, found.spec)
 
 
-def _infer(place: Path, name: str) -> None:
-    """Build an engine of the graph and run it once, as ``build`` and ``predict`` do."""
-    from tiny_network import SPEC
+def _infer(place: Path, name: str, world: Path) -> None:
+    """Open an engine of the graph from a bundle whose digests are right, and run it once."""
+    from mahtrt.runtime.session import open_session
 
-    from mahtrt.targets.backend import EngineToOpen
-    from mahtrt.targets.table import find_target
-    from mahtrt.targets.target import EngineOptions
-
-    target = find_target(name)
-    folder = place.parent / name
-    artifact = target.build(place, "fp32", folder, EngineOptions(threads=1))
-    record = artifact.record(name, "fp32", place.parent)
-    files = {role: place.parent / relative for role, relative in record.files.items()}
-    backend = target.open(EngineToOpen(record, files, SPEC, 1))
-    backend.infer(np.zeros((record.batch, 3, *SPEC.input.size), np.float32), None)
+    bundle = place.with_name("graph.mahtrt")
+    if not bundle.exists():
+        shutil.copytree(world / "bare.mahtrt", bundle)
+        shutil.copyfile(place, bundle / "model.onnx")
+        _seal(bundle)
+    with open_session(bundle, engine=name, threads=1) as session:
+        session.run(IMAGE)
 
 
 def _change_field(message: Any, at: int, value: int | str | None) -> None:
@@ -408,10 +437,11 @@ def _change_field(message: Any, at: int, value: int | str | None) -> None:
             del current[index]
         return
     new = _of_type(item, value)
-    if index is not None:
-        current[index] = new
-    else:
-        setattr(holder, field.name, new)
+    with contextlib.suppress(ValueError):  # no such enumerator: only bytes can say it
+        if index is not None:
+            current[index] = new
+        else:
+            setattr(holder, field.name, new)
 
 
 def _of_type(item: Any, value: int | str | None) -> Any:
