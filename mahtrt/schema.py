@@ -165,7 +165,7 @@ def _convert_annotated(hint: Any, value: Any, where: str, error: type[MahtrtErro
     value = _convert(kind, value, where, error)
     for bounds in metadata:
         if isinstance(bounds, Between) and not bounds.least <= value <= bounds.most:
-            expected = f"a number from {bounds.least} to {bounds.most}"
+            expected = f"a number from {bounds.least:g} to {bounds.most:g}"
             raise error(where, got=shown(value), expected=expected)
     return value
 

@@ -18,12 +18,12 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from mahtrt.errors import SpecError
 from mahtrt.parsing import BY_HAND, read_json, read_toml
 from mahtrt.reading import Wanted, read_regular
-from mahtrt.schema import Pixels, check_schema, dataclass_from
+from mahtrt.schema import Between, Pixels, check_schema, dataclass_from
 
 SCHEMA = "mahtrt.spec/1"
 
@@ -54,8 +54,8 @@ class InputSpec:
     name: str = "image"
     channels: int = 3
     color_order: ColorOrder = "rgb"
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
-    std: tuple[float, ...] = (0.25, 0.25, 0.25)
+    mean: tuple[Annotated[float, Between(-1e6, 1e6)], ...] = (0.5, 0.5, 0.5)
+    std: tuple[Annotated[float, Between(1e-6, 1e6)], ...] = (0.25, 0.25, 0.25)
     resize: Resize = "letterbox"
     interpolation: Interpolation = "area"
     pad_value: float = 0.0
@@ -89,7 +89,7 @@ class DecodeSpec:
     """
 
     method: DecodeMethod = "soft_argmax"
-    temperature: float = 0.05
+    temperature: Annotated[float, Between(1e-6, 1e6)] = 0.05
     heatmap_size: tuple[Pixels, Pixels] | None = None
 
 
@@ -191,8 +191,6 @@ def _check_values(spec: ModelSpec, where: str) -> None:
     for name, values in (("input.mean", image.mean), ("input.std", image.std)):
         if len(values) != image.channels:
             refuse(name, values, f"{image.channels} value(s), one per channel")
-    if min(image.std) <= 0:
-        refuse("input.std", image.std, "values above 0")
     if not 0 <= image.pad_value <= 1:
         refuse("input.pad_value", image.pad_value, "an intensity from 0 to 1")
     if not spec.outputs:
@@ -200,8 +198,6 @@ def _check_values(spec: ModelSpec, where: str) -> None:
     names = [output.name for output in spec.outputs]
     if len(set(names)) != len(names):
         refuse("outputs", names, "names that differ")
-    if spec.decode.temperature <= 0:
-        refuse("decode.temperature", spec.decode.temperature, "a value above 0")
     if spec.decode.method == "soft_argmax" and not (
         spec.output("heatmaps") or spec.output("landmarks")
     ):

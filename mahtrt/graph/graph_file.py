@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mahtrt.bundle.contents import BundleFile
 from mahtrt.bundle.origin import ParityRecord, SourceRecord
 from mahtrt.digest import sha256_of_bytes
 from mahtrt.errors import ModelError, require
@@ -79,13 +80,15 @@ def read_graph(path: Path) -> GraphFile:
     )
 
 
-def load_onnx(path: Path, *, external_data: bool = True) -> onnx.ModelProto:
+def load_onnx(path: Path | BundleFile, *, external_data: bool = True) -> onnx.ModelProto:
     """Read an ONNX file; ``external_data`` is weights that lie in other files of its folder.
 
     Raises:
         ModelError: The file cannot be read, or is not an ONNX model that can be worked with.
         MissingComponentError: The onnx package is not installed.
     """
+    if isinstance(path, BundleFile):
+        return _parsed(path.read_bytes(), path.place, external_data=external_data)
     return _parsed(_content(path), path, external_data=external_data)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mahtrt.bundle.contents import BundleFile
 from mahtrt.errors import ModelError
 from mahtrt.graph.graph_file import load_onnx
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from mahtrt.graph.describe import GraphSummary
 
 
-def describe_onnx(path: Path) -> GraphSummary:
+def describe_onnx(path: Path | BundleFile) -> GraphSummary:
     """Describe an ONNX file. Weights in other files are not read: their shapes are enough.
 
     Raises:

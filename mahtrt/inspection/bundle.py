@@ -137,9 +137,4 @@ def _plan(bundle: Bundle) -> PlanBlocks | None:
 def _graphs(bundle: Bundle) -> dict[str, GraphSummary]:
     from mahtrt.graph.onnx_file import describe_onnx
 
-    found = {}
-    for graph in bundle.manifest.graphs:
-        file = bundle.file(graph.file)
-        file.check()
-        found[graph.name] = describe_onnx(file.place)
-    return found
+    return {graph.name: describe_onnx(bundle.file(graph.file)) for graph in bundle.manifest.graphs}

@@ -16,6 +16,7 @@ import pytest
 from mahtrt.bundle import contents
 from mahtrt.bundle.bundle import check_replaceable, read_bundle, verify_bundle
 from mahtrt.errors import IntegrityError, UsageError
+from mahtrt.inspection.inspect import InspectOptions, inspect
 from mahtrt.reading import Wanted, open_regular
 from mahtrt.runtime import open_session
 
@@ -106,6 +107,21 @@ def test_an_engine_is_opened_from_the_bytes_that_were_hashed(
     monkeypatch.setattr(contents, "open_regular", open_then_spoil)
     with open_session(bundle_copy, engine=target) as session:
         assert session.run(np.zeros((8, 8), np.uint8)).points.shape == (3, 2)
+
+
+def test_a_graph_is_described_from_the_bytes_that_were_hashed(
+    bundle_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_then_spoil(path: Path, wanted: Wanted) -> BinaryIO:
+        file = open_regular(path, wanted)
+        path.unlink()
+        path.write_bytes(b"no graph")
+        return file
+
+    monkeypatch.setattr(contents, "open_regular", open_then_spoil)
+    found = inspect(InspectOptions(bundle_copy, graphs=True)).bundle
+    assert found is not None
+    assert list(found.onnx) == ["fp32"]
 
 
 def test_a_file_that_cannot_be_read_is_named(
