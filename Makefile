@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format lint clean faults
+.PHONY: demo test check fuzz faults format lint clean
 demo: $(STAMP)
 	$(BIN)/mahtrt demo --out mahtrt-demo
 
@@ -22,6 +22,11 @@ check: $(STAMP) lint
 faults: FAULTS ?= 300
 faults: $(STAMP)
 	MAHTRT_FAULTS=$(FAULTS) $(BIN)/python -m pytest -q tests/faults
+
+# Mutated input of every kind with new seeds, for MINUTES minutes; prints what was tried.
+MINUTES ?= 10
+fuzz: $(STAMP)
+	MAHTRT_FUZZ_MINUTES=$(MINUTES) $(BIN)/python -m pytest -q -s tests/fuzz
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

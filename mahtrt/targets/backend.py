@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import IntegrityError, ModelError
 from mahtrt.reading import Content
-from mahtrt.spec import ModelSpec
+from mahtrt.spec import ModelSpec, OutputSpec
 
 Tensor = NDArray[np.float32]
 
@@ -87,19 +88,20 @@ def check_interface(
     subject: str,
     spec: ModelSpec,
     inputs: Mapping[str, Sequence[int]],
-    outputs: Sequence[str],
+    outputs: Mapping[str, Sequence[int]],
 ) -> int:
     """Compare an opened network with its spec.
 
     Args:
         inputs: Input name to shape.
-        outputs: Names of the outputs.
+        outputs: Output name to shape.
 
     Returns:
         The batch size.
 
     Raises:
-        ModelError: Another input, or an output of the spec that is missing.
+        ModelError: Another input, or an output of the spec that is missing or has too few or too
+            many numbers for its kind.
     """
     name, wanted = spec.input.name, (spec.input.channels, *spec.input.size)
     if list(inputs) != [name] or tuple(inputs[name][1:]) != wanted:
@@ -113,7 +115,30 @@ def check_interface(
             got=f"outputs {', '.join(outputs)}",
             expected=f"also {', '.join(missing)}, as the spec says",
         )
-    return int(inputs[name][0])
+    batch = int(inputs[name][0])
+    for output in spec.outputs:
+        _check_size(subject, spec, output, batch, outputs[output.name])
+    return batch
+
+
+# Numbers of each landmark in the outputs that are decoded.
+_PER_LANDMARK = {"landmarks": 2, "confidence": 1, "spread": 1}
+
+
+def _check_size(
+    subject: str, spec: ModelSpec, output: OutputSpec, batch: int, shape: Sequence[int]
+) -> None:
+    per_landmark = _PER_LANDMARK.get(output.kind)
+    static = all(isinstance(size, int) for size in shape)
+    if per_landmark is None or spec.decode.method == "none":
+        fits = static and bool(shape) and shape[0] == batch
+        expected = f"static, {batch} first"
+    else:
+        fits = static and math.prod(shape) == batch * spec.num_landmarks * per_landmark
+        expected = f"{per_landmark} of each of {spec.num_landmarks} landmarks, batch {batch}"
+    if not fits:
+        got = f"output {output.name} of shape {tuple(shape)}"
+        raise ModelError(subject, got=got, expected=expected)
 
 
 def failed_to_run(name: str, reason: str) -> ModelError:

@@ -133,15 +133,40 @@ def test_unknown_targets_list_the_known() -> None:
         find_target("coreml")
 
 
+INPUTS = {"image": (2, 3, 32, 48)}
+OUTPUTS = {
+    "landmarks": (2, 3, 2),
+    "confidence": (2, 3),
+    "spread": (2, 3),
+    "heatmaps": (2, 3, 16, 24),
+}
+
+
 def test_the_network_must_be_the_spec_s() -> None:
-    inputs = {"image": (2, 3, 32, 48)}
-    names = [output.name for output in tiny.SPEC.outputs]
-    assert check_interface("x", tiny.SPEC, inputs, names) == 2
+    assert check_interface("x", tiny.SPEC, INPUTS, OUTPUTS) == 2
     with pytest.raises(ModelError, match="expected also heatmaps"):
-        check_interface("x", tiny.SPEC, inputs, names[:3])
-    for wrong in ({"x": (1, 3, 32, 48)}, {"image": (1, 3, 8, 8)}, {**inputs, "mask": (1,)}):
+        check_interface("x", tiny.SPEC, INPUTS, dict(list(OUTPUTS.items())[:3]))
+    for wrong in ({"x": (1, 3, 32, 48)}, {"image": (1, 3, 8, 8)}, {**INPUTS, "mask": (1,)}):
         with pytest.raises(ModelError, match=r"expected image \(batch, 3, 32, 48\)"):
-            check_interface("x", tiny.SPEC, wrong, names)
+            check_interface("x", tiny.SPEC, wrong, OUTPUTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "expected"),
+    [
+        ("landmarks", (2, 4, 2), "2 of each of 3 landmarks, batch 2"),
+        ("landmarks", (1, 3, 2), "2 of each of 3 landmarks, batch 2"),
+        ("spread", (2, 3, 2), "1 of each of 3 landmarks, batch 2"),
+        ("heatmaps", (1, 3, 16, 24), "static, 2 first"),
+        ("heatmaps", ("batch", 3, 16, 24), "static, 2 first"),
+        ("heatmaps", (), "static, 2 first"),
+    ],
+)
+def test_outputs_of_another_size_are_refused_before_they_are_decoded(
+    name: str, shape: tuple[int, ...], expected: str
+) -> None:
+    with pytest.raises(ModelError, match=f"output {name} of shape .*expected {expected}"):
+        check_interface("x", tiny.SPEC, INPUTS, {**OUTPUTS, name: shape})
 
 
 DEPLOYMENT_HOST = """

@@ -57,8 +57,8 @@ class OnnxRuntimeBackend:
     def __init__(self, session: Any, spec: ModelSpec, name: str, notes: Sequence[str] = ()) -> None:
         self.name, self.notes = name, tuple(notes)
         inputs = {each.name: each.shape for each in session.get_inputs()}
-        names = [each.name for each in session.get_outputs()]
-        self.batch = check_interface(name, spec, inputs, names)
+        outputs = {each.name: each.shape for each in session.get_outputs()}
+        self.batch = check_interface(name, spec, inputs, outputs)
         # 0 leaves them to ONNX Runtime, which does not say how many it took.
         self.threads: int | None = session.get_session_options().intra_op_num_threads or None
         self._session = session

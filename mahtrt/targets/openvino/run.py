@@ -35,8 +35,8 @@ class OpenVinoBackend:
     ) -> None:
         self.name, self.notes = name, tuple(notes)
         inputs = {each.any_name: list(each.shape) for each in compiled.inputs}
-        names = [name for each in compiled.outputs for name in each.names]
-        self.batch = check_interface(name, spec, inputs, names)
+        outputs = {known: list(each.shape) for each in compiled.outputs for known in each.names}
+        self.batch = check_interface(name, spec, inputs, outputs)
         self.threads: int | None = int(compiled.get_property("INFERENCE_NUM_THREADS"))
         self._compiled = compiled
         self._outputs = {output.name: compiled.output(output.name) for output in spec.outputs}

@@ -54,7 +54,7 @@ class TensorRtBackend:
             self._engine = self._deserialize(data)
             self._io_tensors = _read_io_tensors(trt, self._engine, name)
         inputs = {key: each.shape for key, each in self._io_tensors.items() if each.is_input}
-        outputs = [key for key, each in self._io_tensors.items() if not each.is_input]
+        outputs = {key: each.shape for key, each in self._io_tensors.items() if not each.is_input}
         self.batch = check_interface(name, spec, inputs, outputs)
         self._input, self._outputs = spec.input.name, [output.name for output in spec.outputs]
         self._free: list[_Context] = []
@@ -72,13 +72,14 @@ class TensorRtBackend:
         """
         record, flavour = engine.record, find_flavour(engine.record.target)
         trt = load_flavour(flavour)
+        plan = engine.file("plan").read_bytes()  # before a GPU is used
         device = open_device(needed_for=f"engine {record.name}")
         try:
             here = Here(
                 flavour.name, trt.__version__, build_platform(), device.name, device.capability
             )
             check_compatible(record, here)
-            return cls(trt, engine.file("plan").read_bytes(), device, engine.spec, record.name)
+            return cls(trt, plan, device, engine.spec, record.name)
         except BaseException:
             device.close()
             raise
