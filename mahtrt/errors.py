@@ -14,7 +14,8 @@
     ├── IntegrityError            5  an artefact changed, or is newer than this mahtrt
     └── MissingComponentError     6  a package, device or CPU feature is missing
 
-A message is one line: ``subject: got …; expected …. fix``. Ctrl-C ends a command with 130.
+A message is one line: ``subject: got …; expected …. fix``. Ctrl-C ends a command with 130,
+SIGTERM with 143, SIGHUP with 129.
 """
 
 from __future__ import annotations

@@ -186,14 +186,14 @@ def test_a_command_whose_nth_change_fails(
 ) -> None:
     server, case = servers[0], CASES[verb]
     arguments = case.arguments(world, tmp_path)
+    lay_old(case, world, tmp_path, wanted=False)
     usual = server.run(arguments)
     assert usual.status == 0, usual.said
     for nth in range(1, (usual.calls or 0) + 1):
         for error in ERRORS if FAULTS else ERRORS[nth % len(ERRORS) :][:1]:
             shutil.rmtree(tmp_path)
             tmp_path.mkdir()
-            if nth % 2:
-                lay_old(case, world, tmp_path)
+            lay_old(case, world, tmp_path, wanted=nth % 2 == 1)
             ended = server.run(arguments, Fault(nth, error=error))
             happened = (nth, os.strerror(error), ended.said)
             errors = [line for line in ended.said.splitlines() if line.startswith("error: ")]

@@ -13,8 +13,10 @@ from pathlib import Path
 import onnx
 from fork_server import ForkServer
 from PIL import Image
+from signing_keys import write_keys
 
 from mahtrt.bundle.bundle import read_bundle
+from mahtrt.bundle.manifest import SIGNATURE_NAME
 from mahtrt.models.checkpoint import load_checkpoint
 
 # How many faults are tried, where it is more than the usual few: make faults.
@@ -33,6 +35,7 @@ class World:
         bundle: A bundle of that network.
         tiny: A bundle of engines that take no time.
         images: Two pictures.
+        key: A private key to sign with.
     """
 
     export: Sequence[object]
@@ -40,6 +43,7 @@ class World:
     bundle: Path
     tiny: Path
     images: Sequence[Path]
+    key: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +53,14 @@ class Case:
     Attributes:
         arguments: From a world and a folder for outputs to the command line.
         outputs: Files and bundles, in that folder. They appear together.
+        in_place: Whether the command changes outputs that have to be there.
         resumable: What an interrupted command keeps on purpose, and the next run removes.
         long: Whether it takes too long for the usual tests.
     """
 
     arguments: Callable[[World, Path], Sequence[object]]
     outputs: tuple[str, ...] = ()
+    in_place: bool = False
     resumable: str = ""
     long: bool = False
 
@@ -101,6 +107,11 @@ CASES = {
     "pack": Case(
         lambda world, out: ("pack", world.tiny, f"--out={out / 'net.mahtrt'}"), ("net.mahtrt",)
     ),
+    "sign": Case(
+        lambda world, out: ("sign", out / "net.mahtrt", f"--key={world.key}"),
+        ("net.mahtrt",),
+        in_place=True,
+    ),
     "bench": Case(
         lambda world, out: (
             *("bench", world.tiny, "--engine=onnxruntime-fp32", "--rounds=1", "--threads=1"),
@@ -140,12 +151,12 @@ def make_world(folder: Path, export: Sequence[object], exported: Path, tiny: Pat
             )
         )
     assert made.status == 0, made.said
-    return World(export, exported, bundle, tiny, images)
+    return World(export, exported, bundle, tiny, images, write_keys(folder, "test").private)
 
 
-def lay_old(case: Case, world: World, out: Path) -> None:
-    """Put something at the place of every output."""
-    for name in case.outputs:
+def lay_old(case: Case, world: World, out: Path, *, wanted: bool = True) -> None:
+    """Put something at the place of every output, where it is wanted or needed."""
+    for name in case.outputs if wanted or case.in_place else ():
         place = out / name
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.suffix == ".mahtrt":
@@ -165,7 +176,8 @@ def _state(place: Path, world: World) -> str:
     check_whole(place)
     if place.is_dir():
         manifests = [(each / "manifest.json").read_bytes() for each in (place, world.tiny)]
-        return "old" if manifests[0] == manifests[1] else "new"
+        is_old = manifests[0] == manifests[1] and not (place / SIGNATURE_NAME).exists()
+        return "old" if is_old else "new"
     return "old" if place.read_bytes() == OLD else "new"
 
 
@@ -173,6 +185,9 @@ def check_whole(place: Path) -> None:
     """Read a file or bundle to its end, unless it is what was there before."""
     if place.suffix == ".mahtrt":
         read_bundle(place)
+        signature = place / SIGNATURE_NAME
+        if signature.exists():
+            assert len(json.loads(signature.read_bytes())) == 3
         return
     data = place.read_bytes()
     if data == OLD:

@@ -25,7 +25,12 @@ HEAVY = (
     *("numpy", "cv2", "PIL.Image", "torch", "onnx", "onnxruntime", "openvino", "rich.table"),
     *("mahtrt.cli", "mahtrt.export.export", "mahtrt.build.build", "mahtrt.build.compile"),
     *("mahtrt.training.train", "mahtrt.benchmarks.bench", "mahtrt.runtime.predict"),
-    *("mahtrt.models.maht_net.maht_net", "mahtrt.planning.picture", "mahtrt.bundle.pack"),
+    *(
+        "mahtrt.models.maht_net.maht_net",
+        "mahtrt.planning.picture",
+        "mahtrt.bundle.pack",
+        "model_signing",
+    ),
     *("mahtrt.build.calibrated", "mahtrt.build.planned", "mahtrt.export.passes.pipeline"),
 )
 
