@@ -18,7 +18,7 @@ from mahtrt.benchmarks.report import BenchReport
 from mahtrt.errors import DataError, IntegrityError, MissingComponentError, UsageError
 from mahtrt.measure.limits import Limits
 from mahtrt.models.torch_reference import TorchBackend
-from mahtrt.runtime.session import open_session
+from mahtrt.runtime.session import open_engine
 
 pytestmark = pytest.mark.slow
 
@@ -140,14 +140,14 @@ def test_engines_by_name_and_target(tmp_path: Path, dataset: FakeDataset) -> Non
 def test_an_engine_that_cannot_be_opened_is_left_out_loudly(
     tmp_path: Path, dataset: FakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle, real = write_tiny(tmp_path / "b"), open_session
+    bundle, real = write_tiny(tmp_path / "b"), open_engine
 
     def refuse(path: Path, *, engine: str, **more: Any) -> Any:
         if engine.startswith(missing):
             raise MissingComponentError(f"engine {engine}", got="no Python package")
         return real(path, engine=engine, **more)
 
-    monkeypatch.setattr(bench_module, "open_session", refuse)
+    monkeypatch.setattr(bench_module, "open_engine", refuse)
     missing = "onnxruntime"
     report = bench(bundle, data=dataset, **QUICK)
     assert [row.name for row in report.rows[2::2]] == ["openvino-int8", "openvino-fp32"]
@@ -162,13 +162,13 @@ def test_an_engine_that_cannot_be_opened_is_left_out_loudly(
 def test_sessions_are_closed_even_after_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened, real = [], open_session
+    opened, real = [], open_engine
 
     def remember(*args: Any, **more: Any) -> Any:
         opened.append(real(*args, **more))
         return opened[-1]
 
-    monkeypatch.setattr(bench_module, "open_session", remember)
+    monkeypatch.setattr(bench_module, "open_engine", remember)
     with pytest.raises(DataError, match="at least one"):
         bench(write_tiny(tmp_path / "b"), data=FakeDataset(count=0))
     assert len(opened) == 4
@@ -198,14 +198,14 @@ def test_a_changed_bundle_is_refused_before_anything_runs(
 def test_notes_of_an_engine_become_warnings(
     tmp_path: Path, dataset: FakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = open_session
+    real = open_engine
 
     def with_note(*args: Any, **more: Any) -> Any:
         session = real(*args, **more)
         session.engine_notes = ("Built elsewhere.",)
         return session
 
-    monkeypatch.setattr(bench_module, "open_session", with_note)
+    monkeypatch.setattr(bench_module, "open_engine", with_note)
     report = bench(write_tiny(tmp_path / "b"), data=dataset, **QUICK)
     assert "openvino-int8: Built elsewhere." in report.warnings
 
