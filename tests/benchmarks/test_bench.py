@@ -15,6 +15,7 @@ from tiny_bundle import write_tiny
 from mahtrt.benchmarks import bench as bench_module
 from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.benchmarks.report import BenchReport
+from mahtrt.bundle.bundle import Bundle
 from mahtrt.errors import DataError, IntegrityError, MissingComponentError, UsageError
 from mahtrt.measure.limits import Limits
 from mahtrt.models.torch_reference import TorchBackend
@@ -142,10 +143,10 @@ def test_an_engine_that_cannot_be_opened_is_left_out_loudly(
 ) -> None:
     bundle, real = write_tiny(tmp_path / "b"), open_engine
 
-    def refuse(path: Path, *, engine: str, **more: Any) -> Any:
+    def refuse(found: Bundle, *, engine: str, **more: Any) -> Any:
         if engine.startswith(missing):
             raise MissingComponentError(f"engine {engine}", got="no Python package")
-        return real(path, engine=engine, **more)
+        return real(found, engine=engine, **more)
 
     monkeypatch.setattr(bench_module, "open_engine", refuse)
     missing = "onnxruntime"
