@@ -284,8 +284,6 @@ def verify_bundle(bundle: Bundle | str | Path) -> Bundle:
     """
     if not isinstance(bundle, Bundle):
         bundle = read_bundle(bundle, verify=False)
-    for record in bundle.manifest.files:
-        bundle.file(record.path).check()
     known = {*bundle.digests, SIGNATURE_NAME}
     for relative, place in _files_of(bundle.path):
         if relative not in known:
@@ -295,6 +293,8 @@ def verify_bundle(bundle: Bundle | str | Path) -> Bundle:
                 expected="only what was built",
                 fix="Move it out of the bundle.",
             )
+    for record in bundle.manifest.files:
+        BundleFile(bundle.path, record).check()
     return bundle
 
 

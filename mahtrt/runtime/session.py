@@ -46,7 +46,7 @@ def open_session(
             or, where its package or GPU is missing, the fastest engine that can run (see
             ``Session.engine_notes``).
         threads: Threads of one inference; None leaves their number to the runtime.
-        verify: Hash the files that are about to be opened.
+        verify: Hash the files that are about to be opened; always done with ``trust``.
         trust: Whose signature the bundle has to have: it is checked, and every file hashed, before
             anything is opened.
         require_signature: Refuse to open without ``trust``, where that may be left out by mistake.
@@ -62,7 +62,8 @@ def open_session(
     if require_signature and trust is None:
         raise UsageError("require_signature", got="no trusted key", expected="trust=Trust(key)")
     opened = read_bundle(bundle, verify=False, trust=trust)
-    return open_engine(opened, engine=engine, threads=threads, verify=verify)
+    checked = verify or trust is not None
+    return open_engine(opened, engine=engine, threads=threads, verify=checked)
 
 
 def open_engine(

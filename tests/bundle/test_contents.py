@@ -8,10 +8,11 @@ import io
 import os
 import shutil
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
+from sealing import change_manifest
 
 from mahtrt.bundle import contents
 from mahtrt.bundle.bundle import check_replaceable, read_bundle, verify_bundle
@@ -69,6 +70,26 @@ def test_a_folder_in_place_of_a_file_is_refused(bundle_copy: Path) -> None:
             read_bundle(bundle_copy)
         place.rmdir()
         place.write_bytes(kept)
+
+
+def test_one_file_under_many_names_is_refused_before_it_is_hashed(
+    bundle_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link to the folder itself would make one file as many as there are paths."""
+    (bundle_copy / "a").symlink_to(".")
+
+    def add(data: dict[str, Any]) -> None:
+        onnx = next(record for record in data["files"] if record["path"] == "model.onnx")
+        data["files"] += [{**onnx, "path": "a/" * (i + 1) + "model.onnx"} for i in range(30)]
+
+    change_manifest(bundle_copy, add)
+
+    def hashed(*arguments: object) -> None:
+        raise AssertionError("a file was hashed")
+
+    monkeypatch.setattr(contents.BundleFile, "check", hashed)
+    with pytest.raises(IntegrityError, match="a: got a file the manifest does not list"):
+        verify_bundle(bundle_copy)
 
 
 def test_what_is_given_out_is_what_was_hashed(

@@ -17,11 +17,12 @@ from programs import run_python
 from sealing import change_manifest, seal
 from signing_keys import Certified, KeyPair, write_certificates, write_keys, write_rsa_keys
 
+import mahtrt.bundle.bundle as bundle_module
 from mahtrt.benchmarks.bench import bench
 from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.build.compile import CompileOptions
 from mahtrt.build.compile import compile as compile_bundle
-from mahtrt.bundle.bundle import read_bundle, verify_bundle
+from mahtrt.bundle.bundle import Bundle, read_bundle, verify_bundle
 from mahtrt.bundle.pack import PackOptions, pack
 from mahtrt.bundle.signature import SignOptions, Trust, sign
 from mahtrt.errors import DataError, InputError, IntegrityError, MissingComponentError, UsageError
@@ -234,6 +235,21 @@ def test_what_is_not_as_it_was_signed_is_refused(
             use()
         assert caught.value.exit_code == 5
         assert "\n" not in str(caught.value)
+
+
+def test_what_is_opened_is_hashed_as_it_is_read_whatever_was_hashed_before(
+    signed: Path, keys: KeyPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that is exchanged after the signature was checked."""
+
+    def verify_then_exchange(bundle: Bundle) -> Bundle:
+        verify_bundle(bundle)
+        (signed / "engines/openvino-fp32/model.blob").write_bytes(b"another engine")
+        return bundle
+
+    monkeypatch.setattr(bundle_module, "verify_bundle", verify_then_exchange)
+    with pytest.raises(IntegrityError, match=r"model\.blob: got 14 bytes"):
+        open_session(signed, engine="openvino", trust=Trust(keys.public), verify=False)
 
 
 def test_another_key_is_refused(signed: Path, other_keys: KeyPair) -> None:

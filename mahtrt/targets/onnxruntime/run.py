@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mahtrt.bundle.contents import held
 from mahtrt.errors import BuildError, ModelError, require
 from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec
@@ -117,8 +118,7 @@ def open_onnx(
     """An ``InferenceSession`` on the CPU; all of mahtrt opens them here.
 
     Args:
-        model: An ONNX file, or its content. A path is given to ONNX Runtime as it is; of a file of
-            a bundle it gets the bytes that were hashed.
+        model: An ONNX file, or its content.
         where: What an error is about: a path, or which graph it is.
         threads: None means one per physical core.
         settings: More attributes of ``SessionOptions``.
@@ -137,10 +137,11 @@ def open_onnx(
         options.add_session_config_entry(name, value)
     for name, value in (settings or {}).items():
         setattr(options, name, value)
-    if isinstance(model, Path):
-        source: str | bytes = str(model)
-    else:
-        source = model if isinstance(model, bytes) else model.read_bytes()
+    with contextlib.nullcontext(model) if isinstance(model, bytes) else held(model) as source:
+        return _session(ort, source if isinstance(source, bytes) else str(source), options, where)
+
+
+def _session(ort: Any, source: str | bytes, options: Any, where: str) -> Any:
     try:
         session = ort.InferenceSession(source, options, providers=[CPU_PROVIDER])
         for each in (*session.get_inputs(), *session.get_outputs()):
@@ -148,7 +149,6 @@ def open_onnx(
     except Exception as error:  # its exceptions derive from Exception and have no public names
         first = str(error).partition("\n")[0]
         raise ModelError(where, got=first, expected="a graph that ONNX Runtime runs") from error
-    session._model_bytes = None  # it would be kept, beside the weights that were made from it
     assert session.get_providers() == [CPU_PROVIDER]
     return session
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections import deque
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mahtrt.bundle.contents import BundleFile
+from mahtrt.bundle.contents import held
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import DeviceRecord
 from mahtrt.errors import BuildError, MahtrtError, ModelError, require
@@ -162,11 +161,9 @@ def read_model(onnx: Content) -> Any:
         RuntimeError: OpenVINO's own error.
     """
     readers: Any = require("openvino.frontend", extra="", needed_for="target openvino")
-    # From memory OpenVINO takes half as long again, and twice the memory.
-    held = onnx.held() if isinstance(onnx, BundleFile) else contextlib.nullcontext(onnx)
     try:
         reader = readers.FrontEndManager().load_by_framework("onnx")
-        with held as place:
+        with held(onnx) as place:
             model = reader.convert(reader.load(str(place)))
     except MahtrtError:
         raise
