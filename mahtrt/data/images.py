@@ -19,6 +19,7 @@ from PIL import Image
 from mahtrt.data.limits import MOST_IMAGE_BYTES
 from mahtrt.data.pictures import open_picture
 from mahtrt.data.preprocess import check_image
+from mahtrt.data.tiff_tags import refuse_many_numbers
 from mahtrt.errors import ImageError
 from mahtrt.reading import Wanted, read_regular
 
@@ -31,6 +32,7 @@ _GRAY_16 = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _STORED = {"L": "u1", "I;16": "<u2", "I;16B": ">u2"}
 _STRIP_PX = 2**20  # made an array at a time, which Pillow does faster than all at once
 _TAG_ORIENTATION = 0x0112
+_EXIF = b"Exif\0\0"
 # How EXIF says that the camera was held, and what undoes it.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -82,7 +84,7 @@ def read_image_and_spacing(
 
 
 def _array_from_picture(picture: Image.Image, content: bytes, subject: str) -> NDArray[np.generic]:
-    turn = _UPRIGHT.get(picture.getexif().get(_TAG_ORIENTATION, 1))
+    turn = _turn(picture, subject)
     if turn is None and (stored := _stored_gray(picture, content)) is not None:
         return stored
     upright = picture if turn is None else picture.transpose(turn)
@@ -97,6 +99,17 @@ def _array_from_picture(picture: Image.Image, content: bytes, subject: str) -> N
         end = min(top + rows, height)
         image[top:end] = _array_from_strip(upright.crop((0, top, width, end)), subject)
     return image
+
+
+def _turn(picture: Image.Image, subject: str) -> Image.Transpose | None:
+    """What makes a picture upright, None where it is."""
+    if picture.format == "PNG":
+        picture.load()  # its EXIF data may come last
+    exif, start = picture.info.get("exif", b""), 0
+    while exif.startswith(_EXIF, start):
+        start += len(_EXIF)
+    refuse_many_numbers(exif[start:], subject)
+    return _UPRIGHT.get(picture.getexif().get(_TAG_ORIENTATION, 1))
 
 
 def _stored_gray(picture: Image.Image, content: bytes) -> NDArray[np.generic] | None:

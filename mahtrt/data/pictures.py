@@ -2,8 +2,9 @@
 
 Pillow on its own tries every format that it knows, and some start other programs (Ghostscript for
 EPS). Here the content picks one decoder, and no other is even imported. Limits of a single piece
-of metadata (text, ICC profile, EXIF, TIFF tags) are Pillow's own; Pillow's limit of pixels is a
-setting of the whole process, so mahtrt has its own and neither reads nor changes that one.
+of metadata (text, ICC profile, what a TIFF tag may lead to) are Pillow's own, but for the numbers
+in tags (:mod:`mahtrt.data.tiff_tags`). Pillow's limit of pixels is a setting of the whole process,
+so mahtrt has its own and neither reads nor changes that one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from mahtrt.data.limits import check_image_size
+from mahtrt.data.tiff_tags import refuse_many_numbers
 from mahtrt.errors import ImageError
 
 # A progressive JPEG goes over all pixels once per scan: encoders make about ten.
@@ -71,6 +73,8 @@ def open_picture(content: bytes, subject: str) -> Image.Image:
             expected="BMP, JPEG, PNG, PPM, TIFF, WebP or DICOM",
             fix="Save it as PNG.",
         )
+    if found.opener == "TiffImageFile":
+        refuse_many_numbers(content, subject)
     opener = getattr(importlib.import_module(found.module), found.opener)
     picture: Image.Image = opener(io.BytesIO(content), "")
     check_image_size(*picture.size, subject)

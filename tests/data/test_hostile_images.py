@@ -119,6 +119,31 @@ def test_progressive_scans_without_an_end_are_refused(tmp_path: Path) -> None:
         read_image_and_spacing(path)
 
 
+def tiff_of_many_numbers(tag: int, count: int, order: str) -> bytes:
+    """A TIFF of one tag, of numbers of 16 bits."""
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HLH", 42, 8, 1)
+    entry = struct.pack(order + "HHLL", tag, 3, count, 26)
+    return head + entry + struct.pack(order + "L", 0) + bytes(2 * count)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tags_of_many_numbers_are_refused(tmp_path: Path, order: str) -> None:
+    strips, orientation = 0x0111, 0x0112
+    (tmp_path / "a.tif").write_bytes(tiff_of_many_numbers(strips, 2**21, order))
+    with pytest.raises(ImageError, match="tags of 2097152 numbers"):
+        read_image_and_spacing(tmp_path / "a.tif")
+    exif = tiff_of_many_numbers(orientation, 2**21, order)
+    Image.new("L", (40, 30)).save(tmp_path / "b.png", exif=exif)
+    with pytest.raises(ImageError, match="tags of 2097152 numbers"):
+        read_image_and_spacing(tmp_path / "b.png")
+    content = (tmp_path / "b.png").read_bytes()
+    start, end = content.index(b"eXIf") - 4, content.index(b"IDAT") - 4
+    content = content[:start] + content[end:-12] + content[start:end] + content[-12:]
+    (tmp_path / "b.png").write_bytes(content)
+    with pytest.raises(ImageError, match="tags of 2097152 numbers"):
+        read_image_and_spacing(tmp_path / "b.png")
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.dcm", "b.jpg", "c.tif", "d.webp", "e.bmp"])
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
 def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:

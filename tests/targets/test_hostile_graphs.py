@@ -48,6 +48,24 @@ def test_a_graph_of_a_single_number(tmp_path: Path, build: Build) -> None:
         build(tmp_path / "a.onnx", "fp32", tmp_path, EngineOptions(trial=True))
 
 
+@pytest.mark.parametrize("build", BUILDERS)
+@pytest.mark.parametrize("location", ["../w.bin", "{outside}/w.bin", "link.bin"])
+def test_weights_outside_of_the_folder_are_not_read(
+    tmp_path: Path, build: Build, location: str
+) -> None:
+    model, folder = tiny.make_model(), tmp_path / "graph"
+    folder.mkdir()
+    (tmp_path / "w.bin").write_bytes(bytes(10**6))
+    (folder / "link.bin").symlink_to(tmp_path / "w.bin")
+    weight = next(t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT)
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value=location.format(outside=tmp_path))
+    (folder / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(BuildError, match=r"a\.onnx"):
+        build(folder / "a.onnx", "fp32", folder, EngineOptions(trial=True))
+
+
 def test_a_graph_of_another_format_is_not_read_as_one(tmp_path: Path) -> None:
     # An IR of OpenVINO, which it would read under any name.
     (tmp_path / "a.onnx").write_text(
