@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,18 @@ def test_schema() -> None:
             check_schema(other, SCHEMA, "x")
     with pytest.raises(IntegrityError, match=r"mahtrt\.spec/9"):
         spec_from_dict(plain(schema="mahtrt.spec/9"))
+
+
+@pytest.mark.parametrize("name", ["spec.toml", "spec.json"])
+def test_only_a_regular_file_of_a_size_that_can_be_is_read(tmp_path: Path, name: str) -> None:
+    place = tmp_path / name
+    os.mkfifo(place)
+    with pytest.raises(SpecError, match=r"got a FIFO; expected a spec as TOML or JSON"):
+        load_spec(place)
+    place.unlink()
+    place.write_bytes(b" " * (2**20 + 1))
+    with pytest.raises(SpecError, match="got 1048577 bytes, of at most 1048576"):
+        load_spec(place)
+    place.write_text("[" * 200_000)
+    with pytest.raises(SpecError, match="text that is not"):
+        load_spec(place)

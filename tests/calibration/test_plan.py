@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -211,3 +212,12 @@ def test_int8_where_there_are_no_weights_is_refused(model: onnx.ModelProto) -> N
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"plan\.json: got no such file"):
         load_plan(tmp_path / "plan.json")
+
+
+def test_only_a_regular_file_is_a_plan(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "plan.json")
+    with pytest.raises(SpecError, match=r"plan\.json: got a FIFO; expected a plan"):
+        load_plan(tmp_path / "plan.json")
+    (tmp_path / "deep.json").write_text('{"blocks":' * 100_000)
+    with pytest.raises(SpecError, match=r"deep\.json: got text that is not JSON"):
+        load_plan(tmp_path / "deep.json")
