@@ -8,7 +8,6 @@ the disk by force: after a power failure a result may be missing or, on some fil
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import io
 import os
@@ -165,6 +164,8 @@ def _opened(path: Path, flags: int) -> BinaryIO:
 
 
 def _exchange(first: Path, second: Path) -> bool:
+    import ctypes  # which --help does without
+
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
     if renameat2 is None:
         return False

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from mahtrt.atomic import together, write_text_atomic
 from mahtrt.errors import UsageError
 from mahtrt.progress import StageProgress, silent
 from mahtrt.verbs.command import DATA, MEASURING, OUTPUT, PLAN, argument, as_command, option
@@ -137,6 +136,7 @@ def _attribution(
 
 
 def _write(out: Path, found: Calibrated, sensitivity: Sensitivity | None) -> tuple[str, ...]:
+    from mahtrt.atomic import together, write_text_atomic
     from mahtrt.bundle.plan import save_plan
     from mahtrt.planning.matrix import save_sensitivity
     from mahtrt.planning.picture import write_picture

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeVar, get_type_hints
 
-import click
 import typer
 from typer.core import TyperCommand, TyperGroup
 
@@ -25,6 +24,9 @@ GROUPS = (
     *("Arguments", NETWORK, ENGINES, DATA, TRAINING, MEASURING, BUDGETS, PLAN, OUTPUT, REFERENCE),
     *(GENERAL, SIGNATURE, INT8, TENSORRT),
 )
+
+# Of the package click, or of the copy that newer versions of typer have.
+UsageError: Any = typer.BadParameter.__mro__[1]
 
 Arguments = TypeVar("Arguments")
 
@@ -114,9 +116,9 @@ class Commands(TyperGroup):
 def _visible_errors() -> Iterator[None]:
     try:
         yield
-    except click.UsageError as error:
+    except UsageError as error:
         told = error.format_message()
         shown = "\n".join(map(visible, told.split("\n")))
         if shown == told:
             raise
-        raise click.UsageError(shown, error.ctx) from error
+        raise UsageError(shown, error.ctx) from error

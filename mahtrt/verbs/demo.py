@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mahtrt
-from mahtrt.atomic import write_bytes_atomic, write_text_atomic
 from mahtrt.errors import UsageError, require
 from mahtrt.progress import StageProgress, silent
 from mahtrt.verbs.command import OUTPUT, as_command, option
@@ -60,6 +59,8 @@ def demo(options: DemoOptions | None = None, progress: StageProgress = silent) -
         UsageError: The folder holds something else.
         MissingComponentError: PyTorch is not installed.
     """
+    from mahtrt.atomic import write_text_atomic
+
     require("torch", extra="export", needed_for="the demo")
     out = (options or DemoOptions()).out
     _claim(out)
@@ -88,6 +89,8 @@ def demo(options: DemoOptions | None = None, progress: StageProgress = silent) -
 
 def _claim(out: Path) -> None:
     """Make the folder the demo's own, or refuse one that is somebody else's."""
+    from mahtrt.atomic import write_text_atomic
+
     if out.exists() and not (out.is_dir() and ((out / MARKER).exists() or not any(out.iterdir()))):
         raise UsageError(
             str(out),
@@ -102,6 +105,7 @@ def _write_images(folder: Path, progress: StageProgress) -> tuple[Path, ...]:
     """A few phantoms as PNG with their pixel spacing, to try commands on."""
     from PIL import Image
 
+    from mahtrt.atomic import write_bytes_atomic, write_text_atomic
     from mahtrt.data.datasets import open_dataset
 
     dataset = open_dataset(BENCH, limit=SHOWN_IMAGES)
