@@ -11,7 +11,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class TextLimits:
     """
 
     most_bytes: int = 16 * 2**20
-    values: int = 10_000_000
+    values: int = 5_000_000
     depth: int = 64
     digits: int = 64
 
@@ -43,6 +43,7 @@ BY_HAND = TextLimits(most_bytes=2**20)
 # Annotations of a whole data set: numbers by the million.
 DATA_SET = TextLimits(most_bytes=128 * 2**20)
 
+_CHUNK_BYTES = 2**16
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _HALF_CHARACTER = re.compile(
@@ -128,17 +129,30 @@ def _check_extent(raw: bytes, limits: TextLimits) -> None:
     if len(raw) > limits.most_bytes:
         raise ValueError(f"{len(raw)} bytes, of at most {limits.most_bytes}")
     plain = raw.replace(b"\\\\", b"").replace(b'\\"', b"")  # every quote left is a string's end
-    outside = b"".join(plain.split(b'"')[::2])
-    values = sum(map(outside.count, (b",", b"[", b"{")))
+    texts = plain.count(b'"') // 2
+    if texts > 2 * limits.values:
+        raise ValueError(f"{texts} texts, of at most {2 * limits.values}")
+    values, nesting = 0, bytearray()
+    for outside in _outside_of_texts(plain):
+        values += sum(map(outside.count, (b",", b"[", b"{")))
+        nesting += outside.translate(_BRACKETS, _NO_BRACKETS)
     if values > limits.values:
         raise ValueError(f"{values} values, of at most {limits.values}")
     if _HALF_CHARACTER.search(plain):
         raise ValueError("half a character, as \\ud800 alone is")
-    nesting = outside.translate(_BRACKETS, _NO_BRACKETS)
     for _ in range(limits.depth):  # each round takes the innermost level away
         nesting = nesting.replace(b"[]", b"")
     if b"[]" in nesting or nesting.count(b"[") > limits.depth:
         raise ValueError(f"more than {limits.depth} tables and lists within each other")
+
+
+def _outside_of_texts(plain: bytes) -> Iterator[bytes]:
+    """What is not between quotes, a part at a time: a text may have more quotes than memory."""
+    inside = 0
+    for start in range(0, len(plain), _CHUNK_BYTES):
+        pieces = plain[start : start + _CHUNK_BYTES].split(b'"')
+        yield b"".join(pieces[inside::2])
+        inside = (inside + len(pieces) - 1) % 2
 
 
 def _check_depth(value: Any, limits: TextLimits) -> None:

@@ -7,12 +7,14 @@ import contextlib
 import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mahtrt import parsing
 from mahtrt.errors import DataError, IntegrityError, SpecError
 from mahtrt.parsing import TextLimits, read_json, read_json_file, read_toml
 from mahtrt.reading import Wanted
@@ -95,6 +97,25 @@ def test_any_text_is_read_or_refused(text: str) -> None:
             read(text, "here", "a table")
 
 
+@given(st.text(alphabet='[]{}",:\\u0', max_size=200), st.integers(1, 7))
+def test_what_is_outside_of_texts_does_not_depend_on_the_parts(text: str, size: int) -> None:
+    plain = text.replace("\\\\", "").replace('\\"', "").encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parsing, "_CHUNK_BYTES", size)
+        parts = b"".join(parsing._outside_of_texts(plain))
+    assert parts == b"".join(plain.split(b'"')[::2])
+
+
+def test_a_text_of_quotes_takes_no_memory() -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(SpecError):
+            read_json(b'"' * 2**22, "here", "a table")
+        assert tracemalloc.get_traced_memory()[1] < 10 * 2**22
+    finally:
+        tracemalloc.stop()
+
+
 def test_sizes_are_limited() -> None:
     with pytest.raises(SpecError, match="102 bytes, of at most 100"):
         read_json('"' + "x" * 100 + '"', "here", "a text", limits=SMALL)
@@ -102,6 +123,8 @@ def test_sizes_are_limited() -> None:
         read_json("[" + ",".join("0" * 11) + "]", "here", "numbers", limits=SMALL)
     with pytest.raises(SpecError, match=r"text that is not TOML .101 bytes, of at most 100"):
         read_toml("#" * 101, "here", "a table", limits=SMALL)
+    with pytest.raises(SpecError, match="21 texts, of at most 20"):
+        read_json('""' * 21, "here", "a table", limits=SMALL)
 
 
 def test_a_repeated_field_among_many_is_found_at_once() -> None:

@@ -107,8 +107,7 @@ class NetworkTensors:
         sample = self._dataset[index]
         image = sample.image
         if index == self._seen:
-            facts = f"{sample.name}\0{image.shape}\0{image.dtype.name}\0"
-            self._digest.update(facts.encode("utf-8", "surrogateescape"))
+            self._digest.update(f"{sample.name}\0{image.shape}\0{image.dtype.name}\0".encode())
             self._digest.update(image.tobytes())
             self._seen += 1
         fitted, _ = fit_image(image, self._spec)
