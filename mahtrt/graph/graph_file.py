@@ -53,7 +53,9 @@ def read_graph(path: Path) -> GraphFile:
         SpecError: The spec inside is damaged.
         MissingComponentError: The onnx package is not installed.
     """
-    content = _content(path)
+    fix = "Check the path, or make one with mahtrt export."
+    wanted = Wanted("an ONNX file of mahtrt export", ModelError, fix)
+    content = read_regular(path, wanted, MOST_ONNX_BYTES)
     proto = _parsed(content, path, external_data=True)
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     if "mahtrt.spec" not in metadata:
@@ -89,11 +91,8 @@ def load_onnx(path: Path | BundleFile, *, external_data: bool = True) -> onnx.Mo
     """
     if isinstance(path, BundleFile):
         return _parsed(path.read_bytes(), path.place, external_data=external_data)
-    return _parsed(_content(path), path, external_data=external_data)
-
-
-def _content(path: Path) -> bytes:
-    return read_regular(path, Wanted("an ONNX file", ModelError), MOST_ONNX_BYTES)
+    content = read_regular(path, Wanted("an ONNX file", ModelError), MOST_ONNX_BYTES)
+    return _parsed(content, path, external_data=external_data)
 
 
 def _parsed(content: bytes, path: Path, *, external_data: bool) -> onnx.ModelProto:
