@@ -21,7 +21,12 @@ MOST_ACTIVATION_ELEMENTS = 2**31  # of a tensor in between
 _DEEPEST = 16  # graphs in nodes of graphs, and functions that call functions
 
 _TYPES = frozenset(TensorProto.DataType.values())
-_HALF_BYTE = frozenset((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1))
+# Types of less than a byte, by name: which there are depends on the version of the onnx package.
+_BITS = {
+    **dict.fromkeys(("INT4", "UINT4", "FLOAT4E2M1"), 4),
+    **dict.fromkeys(("INT2", "UINT2"), 2),
+    **dict.fromkeys(("FLOAT6E2M3", "FLOAT6E3M2"), 6),
+}
 _VALUES = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 
 
@@ -72,8 +77,9 @@ def all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 def bytes_of_tensor(tensor: onnx.TensorProto) -> int:
     """Size of a tensor's raw data."""
     count: int = prod(tensor.dims)
-    if tensor.data_type in _HALF_BYTE:
-        return (count + 1) // 2
+    bits = _BITS.get(TensorProto.DataType.Name(tensor.data_type))
+    if bits is not None:
+        return (count * bits + 7) // 8
     return count * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
 
@@ -116,7 +122,8 @@ def _check_tensor(tensor: onnx.TensorProto) -> None:
         wanted = 0 if tensor.data_type == TensorProto.STRING else bytes_of_tensor(tensor)
     else:
         got = sum(len(getattr(tensor, field)) for field in _VALUES)
-        wanted = (count + 1) // 2 if tensor.data_type in _HALF_BYTE else count
+        packed = _BITS.get(TensorProto.DataType.Name(tensor.data_type)) in (2, 4)
+        wanted = bytes_of_tensor(tensor) if packed else count
         if tensor.data_type in (TensorProto.COMPLEX64, TensorProto.COMPLEX128):
             wanted *= 2
     if got != wanted:

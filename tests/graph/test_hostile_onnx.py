@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -140,6 +141,19 @@ def test_the_unchanged_graph_is_read(tmp_path: Path) -> None:
     graph = read_graph(saved(tmp_path / "a.onnx", model))
     assert graph.batch == 1
     assert describe_onnx(tmp_path / "a.onnx").flops == 2 * 2 * 8 * 8 * 27
+
+
+@pytest.mark.parametrize("element_type", [v for v in TensorProto.DataType.values() if v])
+def test_constants_of_every_type_are_read(tmp_path: Path, element_type: int) -> None:
+    values: Any = [b"a"] * 5 if element_type == TensorProto.STRING else [0] * 5
+    listed = helper.make_tensor("listed", element_type, [5], values)
+    model = good()
+    model.graph.initializer.append(listed)
+    if element_type != TensorProto.STRING:
+        array = np.zeros(5, helper.tensor_dtype_to_np_dtype(element_type))
+        model.graph.initializer.append(numpy_helper.from_array(array, "raw"))
+    read = load_onnx(saved(tmp_path / "a.onnx", model))
+    assert all(len(numpy_helper.to_array(tensor)) for tensor in read.graph.initializer)
 
 
 @pytest.mark.parametrize("old", [b"conv", b"relu", b"net"])
