@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mahtrt.data.file_dataset import Entry
 from mahtrt.data.images import IMAGE_SUFFIXES
-from mahtrt.data.limits import MOST_IMAGES
+from mahtrt.data.limits import MOST_CELLS, MOST_IMAGES
 from mahtrt.data.listing import (
     list_images,
     locate,
@@ -128,7 +128,11 @@ def read_isbi(folder: Path) -> list[Entry]:
 
 def _numbered_rows(text: str, delimiter: str, path: Path) -> list[tuple[int, list[str]]]:
     """The rows that hold anything, and the lines they are on."""
-    reader = csv.reader(text.splitlines(), delimiter=delimiter)
+    lines = text.splitlines()
+    cells = len(lines) + text.count(delimiter)
+    if cells > MOST_CELLS:
+        raise DataError(str(path), got=f"{cells} cells", expected=f"at most {MOST_CELLS}")
+    reader = csv.reader(lines, delimiter=delimiter)
     rows = []
     try:
         for row in reader:

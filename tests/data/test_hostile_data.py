@@ -95,6 +95,13 @@ def test_a_list_that_is_too_large_is_not_read(tmp_path: Path) -> None:
             open_dataset(tmp_path / name)
 
 
+@pytest.mark.parametrize("content", ["a.png" + "," * 5_000_000, "\n" * 5_000_001, "\r" * 5_000_001])
+def test_a_list_of_more_cells_than_are_read(tmp_path: Path, content: str) -> None:
+    (tmp_path / "p.csv").write_text(content, newline="")
+    with pytest.raises(DataError, match=r"got 500000\d cells; expected at most 5000000"):
+        read_csv(tmp_path / "p.csv")
+
+
 def test_names_that_no_file_system_takes_are_missing_files(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("a" * 500 + ".png,1,2\n")
     with pytest.raises(DataError, match="no image aaa"):
