@@ -107,7 +107,8 @@ class NetworkTensors:
         sample = self._dataset[index]
         image = sample.image
         if index == self._seen:
-            self._digest.update(f"{sample.name}\0{image.shape}\0{image.dtype.name}\0".encode())
+            facts = f"{sample.name}\0{image.shape}\0{image.dtype.name}\0"
+            self._digest.update(facts.encode("utf-8", "surrogateescape"))
             self._digest.update(image.tobytes())
             self._seen += 1
         fitted, _ = fit_image(image, self._spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import threading
@@ -20,6 +21,7 @@ from mahtrt.data.preprocess import preprocess
 from mahtrt.data.sample import Dataset
 from mahtrt.spec import InputSpec
 
+_LOOK_S = 1.0  # between two looks whether the trainer is there
 MAX_ROTATION_DEG = 15.0
 SCALE_RANGE = (0.85, 1.15)
 MAX_SHIFT = 0.06
@@ -114,26 +116,36 @@ def training_batches(
         samples,
         batch_sampler=plan,
         num_workers=workers,
-        worker_init_fn=_start_worker,
+        worker_init_fn=functools.partial(_start_worker, trainer=os.getpid()),
         # A forked child inherits OpenCV's thread pool without its threads, and hangs.
         multiprocessing_context="spawn" if workers else None,
     )
 
 
-def _start_worker(_worker: int) -> None:
+def _start_worker(_worker: int, trainer: int) -> None:
+    """Prepare a worker process.
+
+    Args:
+        trainer: The process that wants the batches.
+    """
     # Ctrl-C, the terminal's end and a service manager's SIGTERM reach every process; the trainer
     # still needs its current batches, and ends its workers itself. SIGTERM is blocked by now.
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):
-        threading.Thread(target=_end_when_told, daemon=True).start()
+    if hasattr(signal, "sigtimedwait"):
+        threading.Thread(target=_end_with, args=(trainer,), daemon=True).start()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
 
-def _end_when_told() -> None:
-    """End this worker when SIGTERM comes from the trainer."""
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        continue
+def _end_with(trainer: int) -> None:
+    """End this worker when the trainer says so by SIGTERM, or is gone.
+
+    The DataLoader's own workers do not see that it went before they came to ask for work.
+    """
+    while os.getppid() == trainer:
+        told = signal.sigtimedwait({signal.SIGTERM}, _LOOK_S)
+        if told is not None and told.si_pid == trainer:
+            break
     os._exit(0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,13 @@ def test_unannotated_keeps_all_but_the_points() -> None:
         assert full.points_px is not None
         assert sample.spacing_mm == full.spacing_mm
         np.testing.assert_array_equal(sample.image, full.image)
+
+
+def test_names_that_are_no_text_have_a_digest() -> None:
+    """The bytes of the name on the disk count."""
+    images, spec = [np.full((4, 4), 7, np.uint8)], InputSpec(size=(8, 8))
+    digests = {
+        NetworkTensors(listed(images, os.fsdecode(name)), spec).images_digest
+        for name in (b"caf\xe9", b"caf\xe8", "cafe\N{COMBINING ACUTE ACCENT}".encode())
+    }
+    assert len(digests) == 3

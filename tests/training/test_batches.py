@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -181,15 +184,18 @@ def test_exposure_changes_alike_over_the_image() -> None:
 # Workers
 
 
-def test_a_worker_leaves_signals_of_the_terminal_to_the_trainer() -> None:
+def test_a_worker_leaves_signals_of_the_terminal_to_the_trainer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The signal goes to every process of a terminal; a dead worker would cost the step."""
+    monkeypatch.setattr(batches_module, "_end_with", lambda trainer: None)
     ignored = (signal.SIGINT, signal.SIGHUP)
     handlers, threads = (
         [signal.getsignal(number) for number in ignored],
         (torch.get_num_threads(), cv2.getNumThreads()),
     )
     try:
-        batches_module._start_worker(0)
+        batches_module._start_worker(0, trainer=os.getppid())
         assert {signal.getsignal(number) for number in ignored} == {signal.SIG_IGN}
         assert torch.get_num_threads() == 1
         assert cv2.getNumThreads() == 1
@@ -198,3 +204,20 @@ def test_a_worker_leaves_signals_of_the_terminal_to_the_trainer() -> None:
             signal.signal(number, handler)
         torch.set_num_threads(threads[0])
         cv2.setNumThreads(threads[1])
+
+
+ORPHAN = """
+import os, sys, time
+from mahtrt.training import batches
+print(os.getpid(), flush=True)
+batches._start_worker(0, trainer=int(sys.argv[1]))
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_whose_trainer_is_gone_before_it_starts_ends() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    ended = subprocess.run([sys.executable, "-c", ORPHAN, str(gone.pid)], timeout=50, check=False)
+    assert ended.returncode == 0
