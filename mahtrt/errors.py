@@ -110,7 +110,10 @@ class MissingComponentError(MahtrtError):
 
 def shown(value: object, most: int = 80) -> str:
     """A value for a message: as Python writes it, cut where it is long."""
-    text = _SHORT.repr(value)
+    try:
+        text = _SHORT.repr(value)
+    except ValueError:  # more digits than Python writes
+        return "a huge number"
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

@@ -12,36 +12,21 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mahtrt.errors import MahtrtError, SpecError
 from mahtrt.reading import Wanted, read_regular
 
-
-@dataclass(frozen=True, slots=True)
-class TextLimits:
-    """How much a JSON or TOML text may hold.
-
-    Attributes:
-        most_bytes: Size of the text in UTF-8.
-        values: Tables, lists and the commas between their items.
-        depth: Tables and lists within each other.
-        digits: Characters of one number.
-    """
-
-    most_bytes: int = 16 * 2**20
-    values: int = 5_000_000
-    depth: int = 64
-    digits: int = 64
-
-
-ARTEFACT = TextLimits()
+MOST_JSON_BYTES = 16 * 2**20
 # The parser of TOML is slow, and what it reads was written by hand.
-BY_HAND = TextLimits(most_bytes=2**20)
+MOST_TOML_BYTES = 2**20
 # Annotations of a whole data set: numbers by the million.
-DATA_SET = TextLimits(most_bytes=128 * 2**20)
+MOST_DATA_SET_BYTES = 128 * 2**20
+MOST_VALUES = 5_000_000  # tables, lists and the commas between their items
+MOST_DEPTH = 64  # tables and lists within each other
+MOST_DIGITS = 64  # characters of one number in JSON
+MOST_DOTS = 256  # in a line of TOML: a key takes the square of its parts
 
 _CHUNK_BYTES = 2**16
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
@@ -58,7 +43,7 @@ def read_json(
     *,
     error: type[MahtrtError] = SpecError,
     fix: str = "",
-    limits: TextLimits = ARTEFACT,
+    most_bytes: int = MOST_JSON_BYTES,
 ) -> Any:
     """The value of a JSON text: every JSON that mahtrt reads is parsed here.
 
@@ -68,7 +53,7 @@ def read_json(
         what: What it should hold, for messages.
         error: What to raise.
         fix: What the user can do, for messages.
-        limits: How much the text may hold.
+        most_bytes: Size of the text in UTF-8.
 
     Raises:
         MahtrtError: ``error``, for text that is not JSON or over a limit, for numbers that are not
@@ -76,12 +61,12 @@ def read_json(
     """
     try:
         raw = text.encode() if isinstance(text, str) else text
-        _check_extent(raw, limits)
+        _check_extent(raw, most_bytes)
         return json.loads(
             raw.decode("utf-8-sig"),
             parse_constant=_refuse_constant,
-            parse_float=lambda number: _finite(_short(number, limits)),
-            parse_int=lambda number: int(_short(number, limits)),
+            parse_float=lambda number: _finite(_short(number)),
+            parse_int=lambda number: int(_short(number)),
             object_pairs_hook=_table,
         )
     except (ValueError, RecursionError) as cause:  # bad UTF-8 is a ValueError too
@@ -89,15 +74,15 @@ def read_json(
         raise error(where, got=got, expected=what, fix=fix) from cause
 
 
-def read_json_file(path: Path, wanted: Wanted, *, limits: TextLimits = ARTEFACT) -> Any:
+def read_json_file(path: Path, wanted: Wanted, *, most_bytes: int = MOST_JSON_BYTES) -> Any:
     """The value of a JSON file; raises ``wanted.error`` as :func:`read_json` does."""
-    raw = read_regular(path, wanted, limits.most_bytes)
+    raw = read_regular(path, wanted, most_bytes)
     return read_json(
-        raw, str(path), wanted.expected, error=wanted.error, fix=wanted.fix, limits=limits
+        raw, str(path), wanted.expected, error=wanted.error, fix=wanted.fix, most_bytes=most_bytes
     )
 
 
-def read_toml(text: str | bytes, where: str, what: str, *, limits: TextLimits = BY_HAND) -> Any:
+def read_toml(text: str | bytes, where: str, what: str) -> Any:
     """The table of a TOML text.
 
     Raises:
@@ -105,10 +90,11 @@ def read_toml(text: str | bytes, where: str, what: str, *, limits: TextLimits = 
     """
     try:
         raw = text.encode() if isinstance(text, str) else text
-        if len(raw) > limits.most_bytes:
-            raise ValueError(f"{len(raw)} bytes, of at most {limits.most_bytes}")
+        _check_size(raw, MOST_TOML_BYTES)
+        if max(line.count(b".") for line in raw.split(b"\n")) > MOST_DOTS:
+            raise ValueError(f"a line of more than {MOST_DOTS} dots")
         data = tomllib.loads(raw.decode("utf-8-sig"), parse_float=_finite)
-        _check_depth(data, limits)
+        _check_values(data)
         return data
     except (ValueError, RecursionError) as cause:
         raise SpecError(where, got=f"text that is not TOML ({cause})", expected=what) from cause
@@ -124,26 +110,30 @@ def first_repeat(names: Iterable[str]) -> str | None:
     return None
 
 
-def _check_extent(raw: bytes, limits: TextLimits) -> None:
+def _check_size(raw: bytes, most_bytes: int) -> None:
+    if len(raw) > most_bytes:
+        raise ValueError(f"{len(raw)} bytes, of at most {most_bytes}")
+
+
+def _check_extent(raw: bytes, most_bytes: int) -> None:
     """Refuse a JSON text over a limit, before anything is built from it."""
-    if len(raw) > limits.most_bytes:
-        raise ValueError(f"{len(raw)} bytes, of at most {limits.most_bytes}")
+    _check_size(raw, most_bytes)
     plain = raw.replace(b"\\\\", b"").replace(b'\\"', b"")  # every quote left is a string's end
     texts = plain.count(b'"') // 2
-    if texts > 2 * limits.values:
-        raise ValueError(f"{texts} texts, of at most {2 * limits.values}")
+    if texts > 2 * MOST_VALUES:
+        raise ValueError(f"{texts} texts, of at most {2 * MOST_VALUES}")
     values, nesting = 0, bytearray()
     for outside in _outside_of_texts(plain):
         values += sum(map(outside.count, (b",", b"[", b"{")))
         nesting += outside.translate(_BRACKETS, _NO_BRACKETS)
-    if values > limits.values:
-        raise ValueError(f"{values} values, of at most {limits.values}")
+    if values > MOST_VALUES:
+        raise ValueError(f"{values} values, of at most {MOST_VALUES}")
     if _HALF_CHARACTER.search(plain):
         raise ValueError("half a character, as \\ud800 alone is")
-    for _ in range(limits.depth):  # each round takes the innermost level away
+    for _ in range(MOST_DEPTH):  # each round takes the innermost level away
         nesting = nesting.replace(b"[]", b"")
-    if b"[]" in nesting or nesting.count(b"[") > limits.depth:
-        raise ValueError(f"more than {limits.depth} tables and lists within each other")
+    if b"[]" in nesting or nesting.count(b"[") > MOST_DEPTH:
+        raise ValueError(f"more than {MOST_DEPTH} tables and lists within each other")
 
 
 def _outside_of_texts(plain: bytes) -> Iterator[bytes]:
@@ -155,14 +145,16 @@ def _outside_of_texts(plain: bytes) -> Iterator[bytes]:
         inside = (inside + len(pieces) - 1) % 2
 
 
-def _check_depth(value: Any, limits: TextLimits) -> None:
-    """Refuse nested tables and lists; without a call per level, as these may be too many."""
+def _check_values(value: Any) -> None:
+    """Refuse depth and huge integers of TOML; without a call per level, as these may be many."""
     level = [value]
-    for _ in range(limits.depth + 1):
+    for _ in range(MOST_DEPTH + 1):
+        if any(isinstance(v, int) and not -(2**63) <= v < 2**63 for v in level):
+            raise ValueError("an integer of more than 64 bits")
         tables = [v for v in level if isinstance(v, (dict, list))]
         level = [x for v in tables for x in (v.values() if isinstance(v, dict) else v)]
     if level:
-        raise ValueError(f"more than {limits.depth} tables and lists within each other")
+        raise ValueError(f"more than {MOST_DEPTH} tables and lists within each other")
 
 
 def _refuse_constant(name: str) -> None:
@@ -176,9 +168,9 @@ def _finite(number: str) -> float:
     return value
 
 
-def _short(number: str, limits: TextLimits) -> str:
-    if len(number) > limits.digits:
-        raise ValueError(f"a number of {len(number)} digits, of at most {limits.digits}")
+def _short(number: str) -> str:
+    if len(number) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(number)} digits, of at most {MOST_DIGITS}")
     return number
 
 

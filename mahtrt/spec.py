@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from mahtrt.errors import SpecError
-from mahtrt.parsing import BY_HAND, read_json, read_toml
+from mahtrt.parsing import MOST_TOML_BYTES, read_json, read_toml
 from mahtrt.reading import Wanted, read_regular
 from mahtrt.schema import Between, Pixels, check_schema, dataclass_from
 
@@ -174,7 +174,7 @@ def load_spec(path: Path) -> ModelSpec:
         SpecError: The file cannot be read, or does not hold a spec.
     """
     wanted, where = Wanted("a spec as TOML or JSON", SpecError), str(path)
-    raw = read_regular(path, wanted, BY_HAND.most_bytes)
+    raw = read_regular(path, wanted, MOST_TOML_BYTES)
     read = read_json if path.suffix == ".json" else read_toml
     return spec_from_dict(read(raw, where, wanted.expected), where=where)
 

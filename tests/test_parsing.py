@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 
 from mahtrt import parsing
 from mahtrt.errors import DataError, IntegrityError, SpecError
-from mahtrt.parsing import TextLimits, read_json, read_json_file, read_toml
+from mahtrt.parsing import MOST_DEPTH, read_json, read_json_file, read_toml
 from mahtrt.reading import Wanted
 
 ROOT = Path(__file__).parents[1] / "mahtrt"
-DEEPEST = TextLimits().depth
-SMALL = TextLimits(most_bytes=100, values=10)
+HUGE = "a = 0x" + "f" * 5000
 
 
 @pytest.mark.parametrize(
@@ -53,7 +52,7 @@ def test_json_that_cannot_be_used(text: str | bytes, got: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * DEEPEST + "]" * DEEPEST, '{"a":' * DEEPEST + "1" + "}" * DEEPEST]
+    "text", ["[" * MOST_DEPTH + "]" * MOST_DEPTH, '{"a":' * MOST_DEPTH + "1" + "}" * MOST_DEPTH]
 )
 def test_what_is_as_deep_as_may_be_is_read(text: str) -> None:
     read_json(text, "here", "a table")
@@ -116,15 +115,17 @@ def test_a_text_of_quotes_takes_no_memory() -> None:
         tracemalloc.stop()
 
 
-def test_sizes_are_limited() -> None:
+def test_sizes_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsing, "MOST_VALUES", 10)
+    monkeypatch.setattr(parsing, "MOST_TOML_BYTES", 100)
     with pytest.raises(SpecError, match="102 bytes, of at most 100"):
-        read_json('"' + "x" * 100 + '"', "here", "a text", limits=SMALL)
+        read_json('"' + "x" * 100 + '"', "here", "a text", most_bytes=100)
     with pytest.raises(SpecError, match="11 values, of at most 10"):
-        read_json("[" + ",".join("0" * 11) + "]", "here", "numbers", limits=SMALL)
+        read_json("[" + ",".join("0" * 11) + "]", "here", "numbers", most_bytes=100)
     with pytest.raises(SpecError, match=r"text that is not TOML .101 bytes, of at most 100"):
-        read_toml("#" * 101, "here", "a table", limits=SMALL)
+        read_toml("#" * 101, "here", "a table")
     with pytest.raises(SpecError, match="21 texts, of at most 20"):
-        read_json('""' * 21, "here", "a table", limits=SMALL)
+        read_json('""' * 21, "here", "a table", most_bytes=100)
 
 
 def test_a_repeated_field_among_many_is_found_at_once() -> None:
@@ -144,15 +145,38 @@ def test_files(tmp_path: Path) -> None:
         read_json_file(place, wanted)
     place.write_text("1" * 102)
     with pytest.raises(DataError, match="102 bytes, of at most 100"):
-        read_json_file(place, wanted, limits=SMALL)
+        read_json_file(place, wanted, most_bytes=100)
 
 
 @pytest.mark.parametrize(
-    "text", ["a = inf", "a = nan", "a = 1e999", "a = " + "[" * 5000, "a." * 5000 + "a = 1", "a"]
+    "text",
+    [
+        "a = inf",
+        "a = nan",
+        "a = 1e999",
+        "a = " + "[" * 5000,
+        "a." * 5000 + "a = 1",
+        "a",
+        HUGE,
+        f"a = [{{b = {HUGE[4:]}}}]",
+    ],
+    ids=range(8),
 )
 def test_toml_that_cannot_be_used(text: str) -> None:
     with pytest.raises(SpecError, match="here: got text that is not TOML"):
         read_toml(text, "here", "a table")
+
+
+def test_deep_keys_of_toml_are_refused_at_once() -> None:
+    started = time.monotonic()
+    with pytest.raises(SpecError, match="a line of more than 256 dots"):
+        read_toml("\n" + "a." * 20_000 + "a = 1", "here", "a table")
+    assert time.monotonic() - started < 1
+
+
+def test_integers_of_64_bits_are_read() -> None:
+    text = f"most = {2**63 - 1}\nleast = {-(2**63)}"
+    assert read_toml(text, "here", "a table") == {"most": 2**63 - 1, "least": -(2**63)}
 
 
 def test_json_and_toml_are_parsed_in_one_place() -> None:

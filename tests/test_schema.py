@@ -90,6 +90,11 @@ def test_a_message_about_a_huge_value_is_short() -> None:
     assert len(str(caught.value)) < 300
 
 
+def test_a_number_that_python_does_not_write_is_named() -> None:
+    with pytest.raises(SpecError, match="got a huge number; expected one of a, b"):
+        dataclass_from(Outer, {"kind": 16**5000, "inner": {"size": [1, 2]}}, "here")
+
+
 def test_control_characters_are_written_out_and_can_be_read_again() -> None:
     outer = Outer("a", Inner((1, 2)), text="a\x1b[31m\nb\udcff", words={"\t": "\x9b"})
     data = plain(outer)

@@ -31,7 +31,7 @@ from mahtrt.bundle.manifest import (
 from mahtrt.digest import sha256_of_bytes, sha256_of_file
 from mahtrt.errors import DataError, IntegrityError, MahtrtError, UsageError
 from mahtrt.interrupt import interrupt_later
-from mahtrt.parsing import ARTEFACT, read_json_file
+from mahtrt.parsing import MOST_JSON_BYTES, read_json_file
 from mahtrt.reading import Wanted, read_regular
 from mahtrt.spec import ModelSpec
 
@@ -264,7 +264,7 @@ def read_bundle(path: str | Path, *, verify: bool = True, trust: Trust | None = 
     _check_is_bundle(path)
     wanted, place = Wanted("a manifest", IntegrityError, REBUILD), path / MANIFEST_NAME
     refuse_link_out(path, place, wanted)
-    raw = read_regular(place, wanted, ARTEFACT.most_bytes)
+    raw = read_regular(place, wanted, MOST_JSON_BYTES)
     bundle = Bundle(path, manifest_from_bytes(raw, str(place)), sha256_of_bytes(raw))
     if trust is not None:
         from mahtrt.bundle.signature import check_signature

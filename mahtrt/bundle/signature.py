@@ -20,7 +20,7 @@ from mahtrt.bundle.contents import refuse_link_out
 from mahtrt.bundle.manifest import SIGNATURE_NAME
 from mahtrt.errors import InputError, IntegrityError, UsageError, require
 from mahtrt.names import visible
-from mahtrt.parsing import ARTEFACT, read_json
+from mahtrt.parsing import MOST_JSON_BYTES, read_json
 from mahtrt.progress import StageProgress, silent
 from mahtrt.reading import Wanted, read_regular
 
@@ -139,7 +139,7 @@ def check_signature(bundle: Bundle, trust: Trust) -> None:
     place, expected = bundle.path / SIGNATURE_NAME, f"a signature by {trust}"
     wanted = Wanted(expected, IntegrityError, _GET_AGAIN)
     refuse_link_out(bundle.path, place, wanted)
-    text = read_regular(place, wanted, ARTEFACT.most_bytes)
+    text = read_regular(place, wanted, MOST_JSON_BYTES)
     if not _has_material(read_json(text, str(place), expected, error=IntegrityError), trust):
         raise wanted.refuse(place, "a signature of another kind")
     try:

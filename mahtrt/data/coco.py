@@ -13,7 +13,7 @@ from mahtrt.data.file_dataset import Entry, natural_key
 from mahtrt.data.limits import MOST_IMAGES
 from mahtrt.data.listing import locate, points_from, same_count, too_many, unique
 from mahtrt.errors import DataError
-from mahtrt.parsing import DATA_SET, read_json_file
+from mahtrt.parsing import MOST_DATA_SET_BYTES, read_json_file
 from mahtrt.reading import Wanted
 
 
@@ -57,7 +57,7 @@ def read_coco(path: Path) -> list[Entry]:
 def _tables(path: Path, *names: str) -> list[list[dict[str, Any]]]:
     """The lists of tables of the document, by name."""
     wanted = Wanted("COCO: lists 'images' and 'annotations'", DataError)
-    document = read_json_file(path, wanted, limits=DATA_SET)
+    document = read_json_file(path, wanted, most_bytes=MOST_DATA_SET_BYTES)
     lists = [document.get(name) if isinstance(document, dict) else None for name in names]
     if not all(isinstance(v, list) and all(isinstance(x, dict) for x in v) for v in lists):
         raise wanted.refuse(path, "JSON of another kind")

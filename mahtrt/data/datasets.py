@@ -13,9 +13,9 @@ from mahtrt.data.coco import read_coco
 from mahtrt.data.file_dataset import Entry, FileDataset, keep_readable, select_points
 from mahtrt.data.readers import is_isbi_tree, read_csv, read_folder, read_isbi
 from mahtrt.data.sample import Dataset
-from mahtrt.data.spacing import EXPECTED, Spacing, is_spacing, shown, spacing_pair
-from mahtrt.errors import DataError, UsageError
-from mahtrt.parsing import DATA_SET, read_json_file
+from mahtrt.data.spacing import EXPECTED, Spacing, is_spacing, spacing_pair
+from mahtrt.errors import DataError, UsageError, shown
+from mahtrt.parsing import MOST_DATA_SET_BYTES, read_json_file
 from mahtrt.reading import Wanted
 
 SPACING_FILE = "spacing.json"
@@ -86,7 +86,7 @@ def read_spacing_file(path: Path) -> tuple[Spacing | None, dict[str, Spacing]]:
         DataError: Unreadable, or not of this form.
     """
     form = '{"spacing_mm": 0.1, "images": {"name": 0.1}}, or [row, column] for a number'
-    document = read_json_file(path, Wanted(form, DataError), limits=DATA_SET)
+    document = read_json_file(path, Wanted(form, DataError), most_bytes=MOST_DATA_SET_BYTES)
     if not isinstance(document, Mapping) or set(document) - {"spacing_mm", "images"}:
         raise DataError(str(path), got="JSON of another form", expected=form)
     images = document.get("images", {})

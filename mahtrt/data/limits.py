@@ -11,7 +11,7 @@ from mahtrt.errors import ImageError
 MOST_PIXELS = 2**26  # 67 million, in one image; also what a resize on the way may make
 MOST_SIDE_PX = 32_767
 MOST_IMAGE_BYTES = 17 * 2**24  # of a file, or what a deflated DICOM file holds: four a pixel
-MOST_TEXT_BYTES = 2**25  # of a CSV, an annotation file or a JSON: parsed, it grows thirtyfold
+MOST_TEXT_BYTES = 2**25  # of a CSV: parsed, it grows thirtyfold
 MOST_CELLS = 5_000_000  # in one CSV
 MOST_IMAGES = 1_000_000  # in one data set
 

@@ -7,7 +7,7 @@ from numbers import Real
 
 import numpy as np
 
-from mahtrt.errors import InputError, MahtrtError
+from mahtrt.errors import InputError, MahtrtError, shown
 
 Spacing = tuple[float, float]  # (row, column) in mm per pixel
 
@@ -38,11 +38,3 @@ def spacing_pair(
             expected=f"(row, column) in {EXPECTED}, such as (0.1, 0.1)",
         )
     return float(numbers[0]), float(numbers[1])
-
-
-def shown(value: object) -> str:
-    """A value of any kind, short enough for a message."""
-    try:
-        return repr(value)[:80]
-    except ValueError:  # more digits than Python writes
-        return "a huge number"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mahtrt.errors import ModelError, require
-from mahtrt.parsing import DATA_SET, read_json_file
+from mahtrt.parsing import MOST_DATA_SET_BYTES, read_json_file
 from mahtrt.reading import Wanted
 from mahtrt.scratch import temporary_folder
 from mahtrt.targets.backend import Tensor
@@ -40,7 +40,9 @@ def profile(onnx_path: Path, tensor: Tensor, threads: int | None = None) -> list
         for _ in range(WARM_UP + RUNS):
             session.run(None, feed)
         events = read_json_file(
-            Path(session.end_profiling()), Wanted("a profile", ModelError), limits=DATA_SET
+            Path(session.end_profiling()),
+            Wanted("a profile", ModelError),
+            most_bytes=MOST_DATA_SET_BYTES,
         )
         nodes = list(onnx.load(optimised, load_external_data=False).graph.node)
     times = _times(events)
