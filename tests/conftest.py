@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,17 @@ pytest_plugins = ["cpus", "graph_fixtures", "planning_fixtures"]
 # How long an example takes says more about the machine's load than about the code.
 settings.register_profile("mahtrt", deadline=None)
 settings.load_profile("mahtrt")
+
+
+def pytest_configure() -> None:
+    """Commands that tests start get signals, also where these are ignored here (nohup, ``&``).
+
+    What is ignored stays ignored in a new program; what has a handler does not.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def pytest_collection_finish() -> None:
