@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -68,6 +70,7 @@ class TorchBackend:
         self._spec = spec
         self._module = module.eval()
         self._threads = setting.threads if setting else None
+        self._threads_before = self._torch.get_num_threads()
         self._where: dict[str, Any] = {"device": device_of(module)}
         if setting is not None:
             layouts = {
@@ -100,11 +103,20 @@ class TorchBackend:
 
     def close(self) -> None:
         """See :class:`mahtrt.targets.backend.Backend`."""
+        if self._threads is not None:
+            self._torch.set_num_threads(self._threads_before)
 
 
-def _whole_fp32(torch: Any, device: Any) -> Any:
+# cuDNN's flags belong to the whole process.
+_cudnn_flags = threading.Lock()
+
+
+@contextlib.contextmanager
+def _whole_fp32(torch: Any, device: Any) -> Iterator[None]:
     """A GPU's convolutions at their fastest, in FP32: by default PyTorch rounds to TF32."""
-    on_gpu = str(device).startswith("cuda")
-    return torch.backends.cudnn.flags(
-        enabled=True, benchmark=on_gpu, deterministic=False, allow_tf32=False
-    )
+    if not str(device).startswith("cuda"):
+        yield
+        return
+    flags = {"enabled": True, "benchmark": True, "deterministic": False, "allow_tf32": False}
+    with _cudnn_flags, torch.backends.cudnn.flags(**flags):
+        yield
