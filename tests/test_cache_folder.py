@@ -12,7 +12,7 @@ import pytest
 
 from mahtrt.cache import make_private
 from mahtrt.errors import InputError
-from mahtrt.planning.store import LandmarkStore, StoredLandmarks
+from mahtrt.planning.store import LandmarkStore, StoredLandmarks, usable_cache
 from mahtrt.targets.tensorrt.cache import EngineCache, open_cache
 
 FOUND = StoredLandmarks(np.zeros((1, 2, 2)), np.ones((1, 2)))
@@ -60,6 +60,25 @@ def test_a_usual_cache_that_others_may_write_is_done_without(tmp_path: Path) -> 
     cache, note = open_cache(None, {"XDG_CACHE_HOME": str(tmp_path)})
     assert cache is None
     assert "a folder that others may write" in note
+
+
+@pytest.mark.parametrize("place", ["mahtrt", "mahtrt/sensitivity"])
+def test_sensitivities_do_without_a_usual_cache_that_others_may_write(
+    tmp_path: Path, place: str
+) -> None:
+    usual = {"XDG_CACHE_HOME": str(tmp_path)}
+    assert usable_cache(None, usual) == (tmp_path / "mahtrt", "")
+    (tmp_path / place).chmod(0o775)
+    folder, note = usable_cache(None, usual)
+    assert folder is None
+    assert "Sensitivities are not kept: " in note
+    assert "a folder that others may write (mode 0775)" in note
+    for given, environment in (
+        (tmp_path / "mahtrt", {}),
+        (None, {"MAHTRT_CACHE_DIR": str(tmp_path / "mahtrt")}),
+    ):
+        with pytest.raises(InputError, match="a folder that others may write"):
+            usable_cache(given, environment)
 
 
 def test_a_folder_within_the_cache_counts_too(tmp_path: Path) -> None:

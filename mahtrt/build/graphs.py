@@ -82,6 +82,7 @@ def make_graphs(
     if choice.planned is not None:
         documents += _planning_documents(work.bundle, choice.planned)
         notes.append(f"plan: {choice.planned.result.conclusion}")
+        notes += choice.planned.attribution.notes
     calibration = None
     stand_ins = {}
     if choice.plan is not None and choice.calib is not None:

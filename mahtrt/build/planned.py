@@ -10,7 +10,6 @@ from mahtrt.build.images import ImageSets
 from mahtrt.build.options import AUTO_METHOD, AUTO_PLAN, CalibrationOptions
 from mahtrt.build.request import Request
 from mahtrt.bundle.plan import Plan, load_plan
-from mahtrt.cache import cache_folder
 from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Method
 from mahtrt.calibration.plan import default_plan
 from mahtrt.data.overlap import refuse_overlap
@@ -23,6 +22,7 @@ from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult, make_plan
 from mahtrt.planning.recipe import NetworkToPlan, RecipeOptions, make_recipe
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
+from mahtrt.planning.store import usable_cache
 from mahtrt.planning.workbench import BenchSettings
 from mahtrt.progress import StageProgress
 from mahtrt.targets.table import TARGETS, find_target
@@ -37,10 +37,15 @@ SHARE_OF_LIMITS = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """What planning begins with: blocks, scales for all of them, and what each costs in pixels."""
+    """What planning begins with: blocks, scales for all of them, and what each costs in pixels.
+
+    Attributes:
+        notes: What the user should know, one sentence each.
+    """
 
     network: NetworkToPlan
     sensitivity: Sensitivity
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +101,15 @@ class AttributionOptions:
     Attributes:
         calibration: How scales are found.
         weight_bits: Bits of INT8 weights.
-        cache: Folder that keeps results between runs, None for none.
+        cache: Keep results between runs.
+        cache_dir: Folder in which they are kept; None is the user's cache.
         images: Number of images that are measured on.
     """
 
     calibration: CalibrationOptions
     weight_bits: int
-    cache: Path | None
+    cache: bool = True
+    cache_dir: Path | None = None
     images: int = SENSITIVITY_IMAGES
 
 
@@ -116,8 +123,10 @@ def attribute(
 
     Raises:
         DataError, ModelError: As calibration.
+        InputError, BuildError: The folder asked for cannot be a cache.
     """
     how = options.calibration
+    cache, note = usable_cache(options.cache_dir) if options.cache else (None, "")
     candidates = find_candidates(graph.proto, graph.spec)
     method: Method = DEFAULT_METHOD if how.method == AUTO_METHOD else how.method  # type: ignore[assignment]
     percentile = DEFAULT_PERCENTILE if how.percentile is None else how.percentile
@@ -132,10 +141,10 @@ def attribute(
     sensitivity = measure_sensitivity(
         network,
         list(calib.spread_out(options.images)),
-        SensitivityOptions(cache=options.cache, threads=how.threads),
+        SensitivityOptions(cache=cache, threads=how.threads),
         progress=lambda done, of: progress("measuring sensitivity", done, of),
     )
-    return Attribution(network, sensitivity)
+    return Attribution(network, sensitivity, (note,) if note else ())
 
 
 def _searched(request: Request, calib: Dataset, progress: StageProgress) -> PlanChoice:
@@ -150,9 +159,8 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
         progress=lambda n, of: progress("comparing the planner's images", n, of),
     )
     rest = NetworkTensors(kept, graph.spec.input)
-    cache = cache_folder(options.cache_dir) if options.cache else None
     bits = find_target(target).weight_bits(options.weight_bits)
-    settings = AttributionOptions(options.calibration, bits, cache)
+    settings = AttributionOptions(options.calibration, bits, options.cache, options.cache_dir)
     attribution = attribute(graph, rest, settings, progress)
     result = make_plan(
         PlanOptions(

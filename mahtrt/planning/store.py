@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.atomic import naming_place, write_text_atomic
-from mahtrt.cache import make_private
+from mahtrt.cache import ENVIRONMENT, cache_folder, make_private
 from mahtrt.errors import MahtrtError
 from mahtrt.parsing import read_json_file
 from mahtrt.reading import Wanted
@@ -96,3 +97,22 @@ class LandmarkStore:
         assert self._folder is not None
         text = json.dumps({**key, "version": _VERSION}, sort_keys=True)
         return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+
+
+def usable_cache(
+    given: Path | None, environment: Mapping[str, str] = os.environ
+) -> tuple[Path | None, str]:
+    """The cache folder and "", or None and why landmarks are not kept in the usual one.
+
+    Raises:
+        InputError, BuildError: A folder was asked for, here or by $MAHTRT_CACHE_DIR, and cannot
+            be used.
+    """
+    try:
+        folder = cache_folder(given, environment)
+        LandmarkStore(folder)
+        return folder, ""
+    except (MahtrtError, OSError, RuntimeError) as error:  # RuntimeError: there is no home
+        if given is not None or environment.get(ENVIRONMENT):
+            raise
+        return None, f"Sensitivities are not kept: {error}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from mahtrt.errors import UsageError
 from mahtrt.progress import StageProgress, silent
 from mahtrt.verbs.command import DATA, MEASURING, OUTPUT, PLAN, argument, as_command, option
-from mahtrt.verbs.console import StageDisplay, answer, show
+from mahtrt.verbs.console import StageDisplay, answer, say, show
 from mahtrt.verbs.options import DATA_HELP, Cache, CacheDir, CalibrationArguments, SkipBad, Threads
 
 if TYPE_CHECKING:
@@ -70,11 +70,16 @@ class CalibrateOptions:
 
 @dataclass(frozen=True, slots=True)
 class CalibrateResult:
-    """The card, the sensitivity where it was asked for, and the names of the files written."""
+    """The card, the sensitivity where it was asked for, and the names of the files written.
+
+    Attributes:
+        notes: What the user should know, one sentence each.
+    """
 
     card: CardRecord
     sensitivity: Sensitivity | None
     written: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def calibrate(options: CalibrateOptions, progress: StageProgress = silent) -> CalibrateResult:
@@ -116,7 +121,8 @@ def calibrate(options: CalibrateOptions, progress: StageProgress = silent) -> Ca
         measured.network.recipe.ranges if measured else None,
     )
     sensitivity = measured.sensitivity if measured else None
-    return CalibrateResult(found.card, sensitivity, _write(options.out, found, sensitivity))
+    written = _write(options.out, found, sensitivity)
+    return CalibrateResult(found.card, sensitivity, written, measured.notes if measured else ())
 
 
 def _attribution(
@@ -128,10 +134,10 @@ def _attribution(
 ) -> Attribution:
     """Scales for all blocks, and what INT8 costs in each."""
     from mahtrt.build.planned import AttributionOptions, attribute
-    from mahtrt.cache import cache_folder
 
-    cache = cache_folder(options.cache_dir) if options.cache else None
-    how = AttributionOptions(options.calibration, weight_bits, cache, options.images)
+    how = AttributionOptions(
+        options.calibration, weight_bits, options.cache, options.cache_dir, options.images
+    )
     return attribute(graph, images, how, progress)
 
 
@@ -190,6 +196,8 @@ def command(arguments: CalibrateArguments) -> None:
     options = CalibrateOptions(**vars(arguments))
     with StageDisplay() as display:
         result = calibrate(options, display)
+    for note in result.notes:
+        say(f"note: {note}")
     answer(*text_of(result.card).splitlines())
     if result.sensitivity is not None:
         show(table_of(result.sensitivity))

@@ -49,6 +49,18 @@ def test_the_sensitivity_by_block(foreign_network: ForeignNetwork, tmp_path: Pat
     assert load_plan(tmp_path / "c/plan.json").int8_nodes
 
 
+def test_a_usual_cache_that_others_may_write_is_noted(
+    foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mahtrt").mkdir()
+    (tmp_path / "mahtrt").chmod(0o775)
+    monkeypatch.delenv("MAHTRT_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    result = calibrate(foreign_network, tmp_path / "c", "--sensitivity", "--images=1")
+    assert result.exit_code == 0, result.output
+    assert "Sensitivities are not kept" in result.stderr
+
+
 def test_what_is_no_export_is_refused(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
     place = tmp_path / "x.onnx"
     place.write_bytes(b"no network")
