@@ -44,7 +44,7 @@ _FORMATS = (
     # Also MPO, which is a JPEG with more of them behind.
     _Format(re.compile(rb"\xff\xd8\xff"), "PIL.JpegImagePlugin", "jpeg_factory"),
     _Format(
-        re.compile(rb"II\x2a\x00|MM\x00\x2a|II\x00\x2a|MM\x2a\x00|II\x2b\x00|MM\x00\x2b"),
+        re.compile(rb"II\x2a\x00|MM\x00\x2a|II\x00\x2a|MM\x2a\x00|II\x2b\x00"),
         "PIL.TiffImagePlugin",
         "TiffImageFile",
     ),

@@ -17,14 +17,15 @@ def refuse_many_numbers(tiff: bytes, subject: str) -> None:
     """Refuse a TIFF whose first directory holds more numbers than any image needs.
 
     Args:
-        tiff: From its byte order on. What is no TIFF passes: reading it says so.
+        tiff: From its byte order on. What is no TIFF passes: reading it says so. What ends before
+            its directory passes as well: Pillow finds no tags there either.
         subject: The file, for messages.
 
     Raises:
         ImageError: Too many numbers.
     """
     order = "<" if tiff.startswith(b"II") else ">"
-    big = b"\x2b" in tiff[2:4]
+    big = tiff[2:3] == b"\x2b"  # as Pillow decides: it takes a BigTIFF of the order MM for a TIFF
     count_form, entry_form, place = ("Q", "HHQ8x", 8) if big else ("H", "HHL4x", 4)
     try:
         (start,) = struct.unpack_from(order + ("Q" if big else "L"), tiff, place)

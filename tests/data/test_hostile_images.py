@@ -144,6 +144,24 @@ def test_tags_of_many_numbers_are_refused(tmp_path: Path, order: str) -> None:
         read_image_and_spacing(tmp_path / "b.png")
 
 
+def test_tags_are_counted_where_pillow_reads_them(tmp_path: Path) -> None:
+    """Pillow reads ``MM 00 2B`` as a TIFF, in which a BigTIFF would have its directory elsewhere."""
+    strips, orientation = 0x0111, 0x0112
+    for tag, kind in ((strips, "tif"), (orientation, "png")):
+        place = 8 + 8  # between the header and the directory: where a BigTIFF tells its start
+        tiff = tiff_of_many_numbers(tag, 2**21, ">")
+        moved = b"MM\0\x2b" + struct.pack(">LQ", place, 2**40)
+        entry = tiff[8:18] + struct.pack(">L", 34) + tiff[22:]
+        content = moved + entry
+        path = tmp_path / f"a.{kind}"
+        if kind == "png":
+            Image.new("L", (40, 30)).save(path, exif=content)
+        else:
+            path.write_bytes(content)
+        with pytest.raises(ImageError, match="tags of 2097152 numbers|of no format"):
+            read_image_and_spacing(path)
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.dcm", "b.jpg", "c.tif", "d.webp", "e.bmp"])
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
 def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
