@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 import struct
 import zlib
 from typing import Any
@@ -20,12 +21,21 @@ MOST_COLOUR_PIXELS = MOST_PIXELS // 2  # pydicom's own conversion of colours tak
 _MOST_READS = 200_000
 # Run lengths grow at most 64-fold, so below this size nothing has to be counted.
 _RLE_COUNTED_BYTES = 2**24
+_RLE_SPARE_BYTES = 2**16
+_MOST_RUNS = 2**25  # counted and unpacked by Python, a third of a microsecond each
 _MOST_COMPONENTS = 4
+_MOST_META_ELEMENTS = 1000  # there are about ten
+_MOST_SEGMENTS = 10_000  # of a JPEG, before its first scan; a large profile has 255
 
 _PREAMBLE = bytes(128) + b"DICM"
 _TRANSFER_SYNTAX = (0x0002, 0x0010)
 _DEFLATED, _EXPLICIT = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0"
 _RLE = "1.2.840.10008.1.2.5"
+_JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
+# A marker of a JPEG that has a segment, with the bytes that may fill up before it.
+_MARKER = re.compile(rb"\xff+([\x02-\xcf\xda-\xfe])", re.DOTALL)
+_START_OF_SCAN = 0xDA
+_FRAME_MARKERS = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # VRs with 32-bit lengths
 _TAGS = (
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames"),
@@ -77,9 +87,12 @@ def open_dicom(content: bytes, subject: str) -> Any:
     if syntax is not None and syntax.is_encapsulated:
         frame = pydicom.encaps.get_frame(dataset.PixelData, 0, number_of_frames=1)
         if syntax == _RLE:
-            _check_run_lengths(frame, subject)
+            depth = int(dataset.get("SamplesPerPixel") or 1) * int(dataset.BitsAllocated) // 8
+            _check_run_lengths(frame, rows * columns * depth, subject)
+        elif frame.startswith(b"\xff\xd8"):
+            _check_jpeg(frame, subject)
         else:
-            _check_codestream(frame, subject)
+            _check_jpeg_2000(frame, subject)
     return dataset
 
 
@@ -124,7 +137,9 @@ def _inflated(content: bytes, subject: str) -> bytes:
 def _meta_group(content: bytes) -> tuple[bytes, int]:
     """The transfer syntax, empty where there is none, and where the data set begins."""
     place, syntax = len(_PREAMBLE), b""
-    while content[place : place + 2] == b"\x02\x00":
+    for _ in range(_MOST_META_ELEMENTS):
+        if content[place : place + 2] != b"\x02\x00":
+            return syntax, place
         _, element, vr, length = struct.unpack_from("<HH2sH", content, place)
         place += 8
         if vr in _LONG:
@@ -133,45 +148,89 @@ def _meta_group(content: bytes) -> tuple[bytes, int]:
         if element == _TRANSFER_SYNTAX[1]:
             syntax = content[place : place + length]
         place += length
-    return syntax, place
+    raise ValueError(f"a meta group of over {_MOST_META_ELEMENTS} elements")
 
 
-def _check_run_lengths(frame: bytes, subject: str) -> None:
-    """Count what run lengths unpack to."""
-    if len(frame) <= _RLE_COUNTED_BYTES:
-        return
+def _check_run_lengths(frame: bytes, samples: int, subject: str) -> None:
+    """Count what run lengths unpack to, and in how many pieces.
+
+    Args:
+        samples: Bytes of the image, unpacked.
+    """
+    # A run of one takes two bytes; each segment may end with bytes that fill it up.
+    if len(frame) > 2 * samples + _RLE_SPARE_BYTES:
+        raise ImageError(
+            subject, got=f"{len(frame)} bytes of run lengths", expected=f"{samples} bytes of pixels"
+        )
     segments = min(struct.unpack_from("<L", frame)[0], 15)
     starts = [*struct.unpack_from(f"<{segments}L", frame, 4), len(frame)]
-    for start, end in itertools.pairwise(starts):
+    if starts != sorted(starts):
+        raise ValueError("segments of run lengths that lie on one another")
+    pieces = 0
+    for start, end in itertools.pairwise(starts if len(frame) > _RLE_COUNTED_BYTES else ()):
         place, total = start, 0
-        while place < min(end, len(frame)):
+        while place < end:
             head = frame[place]
             total += 0 if head == 128 else head + 1 if head < 128 else 257 - head
             place += 1 if head == 128 else head + 2 if head < 128 else 2
-            if total > MOST_IMAGE_BYTES:
+            pieces += 1
+            if total > MOST_IMAGE_BYTES or pieces > _MOST_RUNS:
                 raise _too_large(subject, "run lengths")
 
 
-def _check_codestream(frame: bytes, subject: str) -> None:
-    """A compressed image has a size of its own, which its decoder believes."""
-    start = frame.find(b"\xff\x4f\xff\x51")  # JPEG 2000
-    if start >= 0 and not frame.startswith(b"\xff\xd8"):
-        right, below, left, above = struct.unpack_from(">4L", frame, start + 8)
-        (components,) = struct.unpack_from(">H", frame, start + 40)
-        check_image_size(max(right, right - left), max(below, below - above), subject)
-        if components > _MOST_COMPONENTS:
-            raise ImageError(
-                subject, got=f"{components} components", expected=f"at most {_MOST_COMPONENTS}"
-            )
-        return
-    place = 2
-    while frame[place : place + 1] == b"\xff":
-        marker = frame[place + 1]
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            height, width = struct.unpack_from(">HH", frame, place + 5)
+def _check_jpeg(frame: bytes, subject: str) -> None:
+    """Walk to the first scan: the size that a JPEG or JPEG-LS tells is what its decoder believes.
+
+    Decoders differ in what they do with bytes between segments, so that none may be there.
+    """
+    place, sized = 2, False
+    for _ in range(_MOST_SEGMENTS):
+        found = _MARKER.match(frame, place)
+        if found is None:
+            raise ValueError("a JPEG with bytes that belong to no segment")
+        marker, place = found[1][0], found.end()
+        if marker == _START_OF_SCAN:
+            break
+        if marker in _FRAME_MARKERS:
+            height, width = struct.unpack_from(">HH", frame, place + 3)
             check_image_size(width, height, subject)
-            return
-        place += 2 + int.from_bytes(frame[place + 2 : place + 4], "big")
+            sized = True
+        place += max(2, *struct.unpack_from(">H", frame, place))
+    else:
+        raise ValueError(f"a JPEG of over {_MOST_SEGMENTS} segments")
+    if not sized:
+        raise ValueError("a JPEG that tells no size")
+
+
+def _check_jpeg_2000(frame: bytes, subject: str) -> None:
+    """A code stream, or a JP2 file around one: decoders believe the sizes of both."""
+    start = 0
+    if frame.startswith(_JP2):
+        start = _code_stream_in_jp2(frame)
+        for found in re.finditer(b"ihdr", frame[:start]):
+            height, width = struct.unpack_from(">LL", frame, found.end())
+            check_image_size(width, height, subject)
+    if not frame.startswith(b"\xff\x4f\xff\x51", start):
+        raise ValueError("no JPEG and no JPEG 2000")
+    right, below, left, above = struct.unpack_from(">4L", frame, start + 8)
+    (components,) = struct.unpack_from(">H", frame, start + 40)
+    check_image_size(max(right, right - left), max(below, below - above), subject)
+    if components > _MOST_COMPONENTS:
+        raise ImageError(
+            subject, got=f"{components} components", expected=f"at most {_MOST_COMPONENTS}"
+        )
+
+
+def _code_stream_in_jp2(frame: bytes) -> int:
+    place = 0
+    for _ in range(_MOST_SEGMENTS):
+        size, kind = struct.unpack_from(">L4s", frame, place)
+        if kind == b"jp2c":
+            return place + (16 if size == 1 else 8)
+        if size < 8:  # 64 bits long, or to the end of the file
+            break
+        place += size
+    raise ValueError("a JP2 file without a code stream")
 
 
 def _too_large(subject: str, what: str) -> ImageError:

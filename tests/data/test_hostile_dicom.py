@@ -23,6 +23,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from mahtrt.data import dicom_file
 from mahtrt.data.images import read_image_and_spacing
 from mahtrt.errors import ImageError
 
@@ -102,11 +103,120 @@ def test_a_compressed_image_larger_than_the_file_says_is_refused(
         read_image_and_spacing(compressed(tmp_path / "a.dcm", syntax, frame))
 
 
+def with_size(frame: bytes, size: int) -> bytes:
+    """A JPEG that tells another size."""
+    place = frame.index(b"\xff\xc0") + 5
+    return frame[:place] + struct.pack(">HH", size, size) + frame[place + 4 :]
+
+
+def hidden_sizes() -> dict[str, tuple[UID, bytes, str]]:
+    """Images that tell a size that a careless look does not find."""
+    small, large = picture_bytes("JPEG", (8, 8)), with_size(picture_bytes("JPEG", (8, 8)), 60_000)
+    place = large.index(b"\xff\xc0")
+    jp2 = picture_bytes("JPEG2000", (8, 8))
+    start = jp2.index(b"\xff\x4f\xff\x51")
+    decoy = struct.pack(">L4s", 8 + 60, b"free") + jp2[start : start + 60]
+    stream = jp2[start : start + 8] + struct.pack(">LL", 60_000, 60_000) + jp2[start + 16 :]
+    named = jp2.index(b"ihdr") + 4
+    header = jp2[:named] + struct.pack(">LL", 60_000, 60_000) + jp2[named + 8 :]
+    pixels, segments = "60000x60000 pixels", "belong to no segment"
+    return {
+        "fill bytes": (JPEGBaseline8Bit, large[:place] + b"\xff\xff" + large[place:], pixels),
+        "junk": (JPEGBaseline8Bit, large[:place] + b"\x00" + large[place:], segments),
+        "a marker of no segment": (
+            JPEGBaseline8Bit,
+            large[:place] + b"\xff\xd0" + large[place:],
+            segments,
+        ),
+        "two sizes": (
+            JPEGBaseline8Bit,
+            small[:place] + small[place : place + 13] + large[place:],
+            pixels,
+        ),
+        "segments": (
+            JPEGBaseline8Bit,
+            small[:2] + b"\xff\xfe\0\2" * 20_000 + small[2:],
+            "segments",
+        ),
+        "no size": (JPEGBaseline8Bit, small[:place] + small[place + 13 :], "tells no size"),
+        "a box before": (
+            JPEG2000Lossless,
+            jp2[:12] + decoy + jp2[12:start] + stream,
+            pixels,
+        ),
+        "the header of JP2": (JPEG2000Lossless, header, pixels),
+        "neither": (JPEG2000Lossless, b"12345678", "no JPEG and no JPEG 2000"),
+    }
+
+
+@pytest.mark.parametrize("what", hidden_sizes())
+def test_the_size_that_the_decoder_finds_is_checked(tmp_path: Path, what: str) -> None:
+    syntax, frame, message = hidden_sizes()[what]
+    with pytest.raises(ImageError, match=message):
+        read_image_and_spacing(compressed(tmp_path / "a.dcm", syntax, frame))
+
+
+def test_fill_bytes_before_a_segment_are_allowed(tmp_path: Path) -> None:
+    frame = picture_bytes("JPEG", (8, 8))
+    place = frame.index(b"\xff\xc0")
+    path = compressed(
+        tmp_path / "a.dcm", JPEGBaseline8Bit, frame[:place] + b"\xff\xff\xff" + frame[place:]
+    )
+    assert read_image_and_spacing(path)[0].shape == (8, 8)
+
+
+def test_code_streams_without_a_jp2_file_are_read(tmp_path: Path) -> None:
+    frame = picture_bytes("JPEG2000", (8, 8))
+    stream = frame[frame.index(b"\xff\x4f\xff\x51") :]
+    path = compressed(tmp_path / "a.dcm", JPEG2000Lossless, stream)
+    assert read_image_and_spacing(path)[0].shape == (8, 8)
+
+
+def run_lengths(starts: list[int], packets: bytes) -> bytes:
+    header = struct.pack("<16L", len(starts), *starts, *[0] * (15 - len(starts)))
+    return header + packets
+
+
 def test_run_lengths_that_unpack_to_much_are_refused(tmp_path: Path) -> None:
-    packets = b"\x81\x00" * (2**23 + 100)  # each 128 zeros
-    frame = struct.pack("<16L", 1, 64, *[0] * 14) + packets
+    frame = run_lengths([64], b"\x81\x00" * (2**23 + 100))  # each 128 zeros
+    path = compressed(tmp_path / "a.dcm", RLELossless, frame, Rows=8192, Columns=8192)
     with pytest.raises(ImageError, match="run lengths that unpacks to over"):
+        read_image_and_spacing(path)
+
+
+@pytest.mark.parametrize(
+    ("starts", "packets", "message"),
+    [
+        pytest.param([64], b"\x80" * 2**17, "131136 bytes of run lengths", id="long"),
+        pytest.param([64, 200, 64], b"\x80" * 200, "on one another", id="crossed"),
+        pytest.param([64, 9000], b"\x80" * 200, "on one another", id="outside"),
+    ],
+)
+def test_run_lengths_that_no_image_needs_are_refused(
+    tmp_path: Path, starts: list[int], packets: bytes, message: str
+) -> None:
+    frame = run_lengths(starts, packets)
+    with pytest.raises(ImageError, match=message):
         read_image_and_spacing(compressed(tmp_path / "a.dcm", RLELossless, frame))
+
+
+def test_run_lengths_of_too_many_pieces_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dicom_file, "_RLE_COUNTED_BYTES", 100)
+    monkeypatch.setattr(dicom_file, "_MOST_RUNS", 5000)
+    frame = run_lengths([64], b"\x80" * 6000)
+    with pytest.raises(ImageError, match="run lengths that unpacks"):
+        read_image_and_spacing(compressed(tmp_path / "a.dcm", RLELossless, frame))
+
+
+def test_a_meta_group_of_many_elements_is_refused(tmp_path: Path) -> None:
+    whole = write_dicom(tmp_path / "a.dcm", PIXELS).read_bytes()
+    place = whole.index(b"\x08\x00\x16\x00UI")
+    empty = struct.pack("<HH2sH", 0x0002, 0x0102, b"SH", 0)
+    (tmp_path / "a.dcm").write_bytes(whole[:place] + empty * 2000 + whole[place:])
+    with pytest.raises(ImageError, match="a meta group of over 1000 elements"):
+        read_image_and_spacing(tmp_path / "a.dcm")
 
 
 def nested(depth: int) -> bytes:
