@@ -113,10 +113,12 @@ def _check_tensor(tensor: onnx.TensorProto) -> None:
     dims = tuple(tensor.dims)
     _check_size(dims, MOST_ELEMENTS)
     name = repr(tensor.name[:80])
-    if tensor.data_location == TensorProto.EXTERNAL:
-        return
     if tensor.data_type == TensorProto.UNDEFINED:
         raise _MalformedError(f"tensor {name} without a type", "one")
+    if tensor.data_location == TensorProto.EXTERNAL:
+        if tensor.data_type == TensorProto.STRING:
+            raise _MalformedError(f"tensor {name} of text in another file", "numbers")
+        return
     count, got = prod(dims), len(tensor.raw_data)
     if tensor.HasField("raw_data"):
         wanted = 0 if tensor.data_type == TensorProto.STRING else bytes_of_tensor(tensor)
@@ -150,9 +152,10 @@ def _static(tensor: onnx.TypeProto.Tensor) -> tuple[int, ...]:
 def _check_functions(model: onnx.ModelProto) -> None:
     """Functions of the file that call each other in a circle have no end."""
     calls = {(f.domain, f.name): {(n.domain, n.op_type) for n in f.node} for f in model.functions}
-    waiting = {name: called & set(calls) for name, called in calls.items()}
+    waiting = {name: called & calls.keys() for name, called in calls.items()}
     for _ in range(_DEEPEST):
-        waiting = {name: called & set(waiting) for name, called in waiting.items() if called}
+        left = waiting.keys()
+        waiting = {name: called & left for name, called in waiting.items() if called}
     if waiting:
         raise _MalformedError("functions that call each other without an end", "none, or fewer")
 

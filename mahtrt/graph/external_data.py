@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 import onnx
 from onnx import TensorProto
@@ -27,30 +26,28 @@ def load_external_data(tensors: Iterable[onnx.TensorProto], path: Path) -> None:
     Raises:
         ModelError: A file is not there, not below the folder, or too short.
     """
-    files: dict[Path, BinaryIO] = {}
-    total = 0
-    try:
-        for tensor in tensors:
-            if tensor.data_location != TensorProto.EXTERNAL:
-                continue
-            place, offset = _place_of(tensor, path)
-            if place not in files:
-                files[place] = open_regular(place, Wanted("weights of the graph", ModelError))
+    sizes: dict[Path, int] = {}
+    total = held = 0
+    for tensor in tensors:
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        place, offset = _place_of(tensor, path)
+        # Opened for each tensor: a graph may name more files than a process may keep open.
+        with open_regular(place, Wanted("weights of the graph", ModelError)) as file:
+            if place not in sizes:
+                sizes[place] = os.fstat(file.fileno()).st_size
+                held += sizes[place]
             size = bytes_of_tensor(tensor)
             total += size
-            held = sum(os.fstat(file.fileno()).st_size for file in files.values())
             if total > min(held, _MOST_BYTES):
                 raise _refused(path, f"weights of {total} bytes, of {held} in other files")
-            files[place].seek(offset)
-            data = files[place].read(size)
-            if len(data) != size:
-                raise _refused(path, f"{len(data)} of the {size} bytes of {tensor.name!r}")
-            tensor.raw_data = data
-            tensor.data_location = TensorProto.DEFAULT
-            del tensor.external_data[:]
-    finally:
-        for file in files.values():
-            file.close()
+            file.seek(offset)
+            data = file.read(size)
+        if len(data) != size:
+            raise _refused(path, f"{len(data)} of the {size} bytes of {tensor.name!r}")
+        tensor.raw_data = data
+        tensor.data_location = TensorProto.DEFAULT
+        del tensor.external_data[:]
 
 
 def _place_of(tensor: onnx.TensorProto, path: Path) -> tuple[Path, int]:

@@ -34,6 +34,9 @@ _CONSTANT_FORMS: dict[str, type[np.generic] | None] = {
 }
 _QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul")
 
+# Initializers of one tensor: the weights, scales and zero points, and the shapes of Reshapes.
+_MOST_WEIGHTS_BEHIND = 64
+
 # Nodes that only rearrange values.
 PASS_THROUGH = ("Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten")
 _HOLDS_WEIGHTS = (*PASS_THROUGH, "Cast", "DequantizeLinear")
@@ -88,6 +91,9 @@ class GraphIndex:
         """Tensors made of initializers alone, by rearranging or dequantising -> the initializers.
 
         In one pass: asked node by node, a chain of them costs its length each time, or more.
+
+        Raises:
+            ModelError: A tensor is made of more initializers than any network needs.
         """
         found: dict[str, list[str]] = {}
         for node in self.nodes:
@@ -99,6 +105,8 @@ class GraphIndex:
                 ]
                 held = [*dict.fromkeys(name for names in sources for name in names)]
                 if sources and sources[0]:
+                    if len(held) > _MOST_WEIGHTS_BEHIND:
+                        raise _too_many_weights(node, len(held))
                     found.update(dict.fromkeys(node.output, held))
         return found
 
@@ -195,6 +203,15 @@ def inferred_shapes(model: onnx.ModelProto, *, data_prop: bool = False) -> onnx.
         ) from error
     check_activations(inferred.graph)
     return inferred
+
+
+def _too_many_weights(node: onnx.NodeProto, count: int) -> ModelError:
+    return ModelError(
+        "ONNX graph",
+        got=f"node {node.name or node.op_type!r} whose output is made of {count} initializers",
+        expected=f"at most {_MOST_WEIGHTS_BEHIND}",
+        fix="Fold the constants of the graph.",
+    )
 
 
 def reached(starts: Iterable[int], following: Callable[[int], Iterable[int]]) -> set[int]:

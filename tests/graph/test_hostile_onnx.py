@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,8 +179,64 @@ def test_a_chain_longer_than_the_stack(tmp_path: Path) -> None:
     assert describe_onnx(saved(tmp_path / "a.onnx", model)).nodes == 3002
 
 
-def external(path: Path, location: str, **entries: str) -> Path:
+def test_weights_made_of_very_many_initializers(tmp_path: Path) -> None:
+    """Each tensor of such a chain has all that came before it, which once was kept for each."""
     model = good()
+    names = ["w", *(f"w{number}" for number in range(100))]
+    for number, (before, after) in enumerate(itertools.pairwise(names)):
+        shape = numpy_helper.from_array(np.array([2, 3, 3, 3]), f"s{number}")
+        model.graph.initializer.append(shape)
+        model.graph.node.append(helper.make_node("Reshape", [before, shape.name], [after]))
+    with pytest.raises(ModelError, match="made of 65 initializers; expected at most 64"):
+        describe_onnx(saved(tmp_path / "a.onnx", model))
+
+
+def test_very_many_functions_are_looked_at_in_little_time(tmp_path: Path) -> None:
+    model = good()
+    call = helper.make_node("Relu", ["a"], ["b"])
+    for number in range(20_000):
+        function = helper.make_function("own", f"F{number}", ["a"], ["b"], [call], [])
+        model.functions.append(function)
+    content = saved(tmp_path / "a.onnx", model)
+    started = time.process_time()
+    load_onnx(content)
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("element_type", [TensorProto.UNDEFINED, TensorProto.STRING])
+def test_tensors_of_no_numbers_in_another_file(tmp_path: Path, element_type: int) -> None:
+    (tmp_path / "w.bin").write_bytes(bytes(1000))
+    model = good()
+    model.graph.initializer[0].data_type = element_type
+    with pytest.raises(ModelError, match=r"without a type|of text in another file"):
+        load_onnx(external(tmp_path / "a.onnx", "w.bin", model))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of a process")
+def test_more_files_of_weights_than_can_be_open_at_once(tmp_path: Path) -> None:
+    import resource
+
+    model = good()
+    for number in range(200):
+        tensor = model.graph.initializer.add(name=f"w{number}", data_type=1, dims=[1])
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=f"{number}.bin")
+        (tmp_path / f"{number}.bin").write_bytes(np.float32(number).tobytes())
+    path = saved(tmp_path / "a.onnx", model)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (150, hard))
+    try:
+        read = load_onnx(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    values = [numpy_helper.to_array(tensor).item() for tensor in read.graph.initializer[1:]]
+    assert values == list(range(200))
+
+
+def external(
+    path: Path, location: str, model: onnx.ModelProto | None = None, /, **entries: str
+) -> Path:
+    model = model or good()
     weight = model.graph.initializer[0]
     weight.ClearField("raw_data")
     weight.data_location = TensorProto.EXTERNAL
