@@ -2,11 +2,12 @@
 
 Each is a PNG and a file of raw little-endian float32; the manifest lists them. A PNG can unpack to
 a thousand times its size: what it says of itself has to be what the manifest says, and that has to
-be within :data:`MOST_BYTES`, before a decoder sees it.
+be the size of an image, and all within :data:`MOST_BYTES`, before a decoder sees it.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from collections.abc import Iterator, Sequence
@@ -22,11 +23,13 @@ from mahtrt.bundle import version1
 from mahtrt.bundle.bundle import Bundle, BundleWriter
 from mahtrt.bundle.contents import BundleFile
 from mahtrt.bundle.manifest import REBUILD, GoldenImage, GoldenRecord
-from mahtrt.errors import IntegrityError
+from mahtrt.data.limits import MOST_PIXELS, check_image_size
+from mahtrt.errors import ImageError, IntegrityError
 
-# All golden images of a bundle together, unpacked.
-MOST_BYTES = 2**30
+# All golden images of a bundle together, unpacked: three of the largest in colours.
+MOST_BYTES = 9 * MOST_PIXELS
 
+_MOST_CHUNKS = 2**18  # of a PNG; the largest image has some 50,000 of 8 KiB
 _FOLDER = "golden"
 _POINTS_DTYPE = np.dtype("<f4")
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -125,12 +128,17 @@ def read_golden(bundle: Bundle) -> tuple[GoldenVector, ...]:
 
 
 def _unpacked_bytes(record: GoldenImage, bundle: Bundle) -> int:
+    subject = f"{bundle.path}: golden image {record.name}"
     if len(record.shape) not in (2, 3) or record.shape[2:] not in ((), (3,)):
         raise IntegrityError(
-            f"{bundle.path}: golden image {record.name}",
+            subject,
             got=f"shape {record.shape}",
             expected="(rows, columns) or (rows, columns, 3)",
         )
+    try:
+        check_image_size(record.shape[1], record.shape[0], subject)
+    except ImageError as error:
+        raise IntegrityError(subject, got=error.got, expected=error.expected) from error
     return math.prod(record.shape) * np.dtype(record.dtype).itemsize
 
 
@@ -147,7 +155,7 @@ def _pixels(file: BundleFile, record: GoldenImage) -> NDArray[Any]:
     if file.record.size > most:
         raise IntegrityError(str(file), got=f"{file.record.size} bytes", expected=f"at most {most}")
     try:
-        pixels = _pixels_of_png(file.read_bytes(), wanted)
+        pixels = _decoded(_image_data(file.read_bytes(), wanted), wanted)
     except (ValueError, struct.error, cv2.error) as error:
         raise IntegrityError(str(file), got=str(error), expected=wanted, fix=REBUILD) from error
     return np.ascontiguousarray(pixels if pixels.ndim == 2 else pixels[..., ::-1])
@@ -158,9 +166,11 @@ def _packed_bytes(record: GoldenImage) -> int:
     return math.prod(record.shape) * np.dtype(record.dtype).itemsize + record.shape[0] + 4096
 
 
-def _pixels_of_png(data: bytes, wanted: str) -> NDArray[Any]:
-    """Decode a PNG that says of itself what is wanted, by no more than its image data."""
-    parts = list(_parts(data))
+def _image_data(data: bytes, wanted: str) -> bytes:
+    """A PNG that says of itself what is wanted, with no more than its image data."""
+    parts = list(itertools.islice(_parts(data), _MOST_CHUNKS + 1))
+    if len(parts) > _MOST_CHUNKS:
+        raise ValueError(f"a PNG image of over {_MOST_CHUNKS} chunks")
     if not parts or parts[0][0] != b"IHDR":
         raise ValueError("no PNG image")
     columns, rows, bits, colours = struct.unpack_from(">IIBB", parts[0][1], 8)
@@ -169,22 +179,24 @@ def _pixels_of_png(data: bytes, wanted: str) -> NDArray[Any]:
     if f"{shape} uint{bits}" != wanted:
         raise ValueError(f"{shape} uint{bits}")
     kept = [whole for name, whole in parts if name in (b"IHDR", b"IDAT", b"IEND")]
-    pixels: NDArray[Any] | None = cv2.imdecode(
-        np.frombuffer(b"".join((_PNG_START, *kept)), np.uint8), -1
-    )
+    return data if len(kept) == len(parts) else b"".join((_PNG_START, *kept))
+
+
+def _decoded(data: bytes, wanted: str) -> NDArray[Any]:
+    pixels: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), -1)
     if pixels is None or f"{pixels.shape} {pixels.dtype}" != wanted:
         raise ValueError("a damaged PNG image")
     return pixels
 
 
-def _parts(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _parts(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """Name and bytes of each chunk of a PNG."""
     if not data.startswith(_PNG_START):
         raise ValueError("no PNG image")
-    at = len(_PNG_START)
+    at, view = len(_PNG_START), memoryview(data)
     while at < len(data):
         length, name = struct.unpack_from(">I4s", data, at)
-        yield name, data[at : at + 12 + length]
+        yield name, view[at : at + 12 + length]
         at += 12 + length
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import struct
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -167,13 +168,46 @@ def test_a_png_is_decoded_by_its_image_data_alone(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.image, np.zeros((7, 5, 3), np.uint8))
 
 
+def test_golden_images_that_are_too_large_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [GoldenVector(name, IMAGES["rgb"], POINTS) for name in "ab"]
+    bundle = write(tmp_path / "b", *images)
+    monkeypatch.setattr(golden_module, "MOST_BYTES", 200)
+    with pytest.raises(IntegrityError, match="images of 210; expected at most 200"):
+        read_golden(bundle)
+
+
+def test_a_png_of_very_many_chunks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(golden_module, "_MOST_CHUNKS", 100)
+    bundle = write(tmp_path / "b", GoldenVector("a", IMAGES["rgb"], POINTS))
+    (bundle.path / "golden/0.png").write_bytes(png(7, 5, 2, *[chunk(b"tEXt", b"")] * 100))
+    seal(bundle.path)
+    with pytest.raises(IntegrityError, match="over 100 chunks"):
+        read_golden(read_bundle(bundle.path))
+
+
+def test_a_png_is_not_copied_to_be_decoded(tmp_path: Path) -> None:
+    noise = RNG.integers(0, 256, (1000, 1000, 3), np.uint8)  # which a PNG cannot make smaller
+    bundle = write(tmp_path / "b", GoldenVector("a", noise, POINTS))
+    read_golden(bundle)
+    tracemalloc.start()
+    (found,) = read_golden(bundle)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found.image, noise)
+    assert peak < 2.5 * noise.nbytes
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
         (
             "shape",
             [40_000, 60_000],
-            r"images of 2400000000; expected at most 1073741824",
+            r"golden image a: got 60000x40000 pixels; expected at most 67108864",
         ),
         (
             "shape",
