@@ -14,6 +14,7 @@ import zlib
 from typing import Any
 
 from mahtrt.data.limits import MOST_IMAGE_BYTES, MOST_PIXELS, check_image_size
+from mahtrt.data.pictures import refuse_many_parts
 from mahtrt.errors import ImageError, require
 
 MOST_COLOUR_PIXELS = MOST_PIXELS // 2  # pydicom's own conversion of colours takes 36 bytes a pixel
@@ -183,6 +184,8 @@ def _check_jpeg(frame: bytes, subject: str) -> None:
 
     Decoders differ in what they do with bytes between segments, so that none may be there.
     """
+    for part in ("scans", "EXIF segments"):
+        refuse_many_parts(frame, part, subject)
     place, sized = 2, False
     for _ in range(_MOST_SEGMENTS):
         found = _MARKER.match(frame, place)

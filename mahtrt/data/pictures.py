@@ -20,9 +20,10 @@ from mahtrt.data.limits import check_image_size
 from mahtrt.data.tiff_tags import refuse_many_numbers
 from mahtrt.errors import ImageError
 
-# A progressive JPEG goes over all pixels once per scan: encoders make about ten.
-MOST_JPEG_SCANS = 100
-_START_OF_SCAN = b"\xff\xda"
+# A progressive JPEG goes over all pixels once per scan: encoders make about ten. EXIF data go into
+# one segment, and Pillow joins and reads those of several while it opens the file.
+MOST_JPEG_PARTS = 100
+_JPEG_PARTS = {"scans": b"\xff\xda", "EXIF segments": b"Exif\0\0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,27 @@ def open_picture(content: bytes, subject: str) -> Image.Image:
         )
     if found.opener == "TiffImageFile":
         refuse_many_numbers(content, subject)
+    elif found.opener == "jpeg_factory":
+        refuse_many_parts(content, "EXIF segments", subject)
     opener = getattr(importlib.import_module(found.module), found.opener)
     picture: Image.Image = opener(io.BytesIO(content), "")
     check_image_size(*picture.size, subject)
-    if "progressive" in picture.info and content.count(_START_OF_SCAN) > MOST_JPEG_SCANS:
+    if "progressive" in picture.info:
+        refuse_many_parts(content, "scans", subject)
+    return picture
+
+
+def refuse_many_parts(jpeg: bytes, part: str, subject: str) -> None:
+    """Refuse a JPEG of more ``scans`` or ``EXIF segments`` than any image needs.
+
+    Raises:
+        ImageError: Too many.
+    """
+    count = jpeg.count(_JPEG_PARTS[part])
+    if count > MOST_JPEG_PARTS:
         raise ImageError(
             subject,
-            got=f"a JPEG of {content.count(_START_OF_SCAN)} scans",
-            expected=f"at most {MOST_JPEG_SCANS}",
+            got=f"a JPEG of {count} {part}",
+            expected=f"at most {MOST_JPEG_PARTS}",
             fix="Save it again as a baseline JPEG or PNG.",
         )
-    return picture

@@ -138,6 +138,7 @@ def hidden_sizes() -> dict[str, tuple[UID, bytes, str]]:
             small[:2] + b"\xff\xfe\0\2" * 20_000 + small[2:],
             "segments",
         ),
+        "scans": (JPEGBaseline8Bit, small[:-2] + b"\xff\xda" * 200 + small[-2:], "201 scans"),
         "no size": (JPEGBaseline8Bit, small[:place] + small[place + 13 :], "tells no size"),
         "a box before": (
             JPEG2000Lossless,

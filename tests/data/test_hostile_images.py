@@ -119,6 +119,17 @@ def test_progressive_scans_without_an_end_are_refused(tmp_path: Path) -> None:
         read_image_and_spacing(path)
 
 
+def test_exif_data_without_an_end_are_refused(tmp_path: Path) -> None:
+    """Pillow joins all segments, and reads two of their tags, while it opens the file."""
+    path = tmp_path / "a.jpg"
+    Image.new("L", (40, 30)).save(path)
+    whole = path.read_bytes()
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + 6 + 1000) + b"Exif\0\0" + bytes(1000)
+    path.write_bytes(whole[:2] + segment * 200 + whole[2:])
+    with pytest.raises(ImageError, match=r"a JPEG of 200 EXIF segments; expected at most 100"):
+        read_image_and_spacing(path)
+
+
 def tiff_of_many_numbers(tag: int, count: int, order: str) -> bytes:
     """A TIFF of one tag, of numbers of 16 bits."""
     head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HLH", 42, 8, 1)
