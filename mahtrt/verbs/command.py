@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mahtrt.names import visible
-from mahtrt.verbs.console import check_results, ends_well
+from mahtrt.verbs.console import check_results, ends_well, keep_inputs
 
 # Groups of options in the order of --help; what only experts need comes last.
 ENGINES, NETWORK, DATA, MEASURING, BUDGETS = "Engines", "Network", "Data", "Measuring", "Budgets"
@@ -24,6 +26,8 @@ GROUPS = (
     *("Arguments", NETWORK, ENGINES, DATA, TRAINING, MEASURING, BUDGETS, PLAN, OUTPUT, REFERENCE),
     *(GENERAL, SIGNATURE, INT8, TENSORRT),
 )
+
+_EMPTY = re.compile(r"(--[^=]+)=")
 
 # Of the package click, or of the copy that newer versions of typer have.
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -67,6 +71,7 @@ def as_command(function: Callable[[Arguments], None]) -> Callable[..., None]:
     @ends_well
     def run(arguments: Arguments) -> None:
         check_results({f"--{name}": getattr(arguments, name) for name in results})
+        keep_inputs(*_outputs_and_inputs(arguments, annotations))
         function(arguments)
 
     parameters = [
@@ -83,8 +88,33 @@ def as_command(function: Callable[[Arguments], None]) -> Callable[..., None]:
     return called
 
 
+def _outputs_and_inputs(
+    arguments: Any, annotations: dict[str, Any]
+) -> tuple[dict[str, Path], list[Path]]:
+    """Options with what they write to, and every other path; DATA may be one."""
+    outputs: dict[str, Path] = {}
+    inputs: list[Path] = []
+    for name, annotation in annotations.items():
+        given = getattr(arguments, name)
+        metadata = getattr(annotation, "__metadata__", ())
+        group = next((m.rich_help_panel for m in metadata if hasattr(m, "rich_help_panel")), None)
+        if group == OUTPUT and isinstance(given, (str, Path)):
+            outputs[f"--{name}"] = Path(given)
+        elif group == DATA and isinstance(given, str):
+            inputs.append(Path(given))
+        elif group != OUTPUT:
+            several = given if isinstance(given, list) else [given]
+            inputs += (path for path in several if isinstance(path, Path))
+    return outputs, inputs
+
+
 class GroupedCommand(TyperCommand):
     """A command whose ``--help`` is plain text, with its options in groups."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Refuse empty names and values: an empty path would be the working folder."""
+        _refuse_empty(args, ctx)
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments, then the options of each group."""
@@ -98,6 +128,16 @@ class GroupedCommand(TyperCommand):
             if group in found:
                 with formatter.section(group):
                     formatter.write_dl(found[group])
+
+
+def _refuse_empty(args: Sequence[str], ctx: Any) -> None:
+    end_of_options = args.index("--") if "--" in args else len(args)
+    for index, given in enumerate(args):
+        found = _EMPTY.fullmatch(given) if index < end_of_options else None
+        if not given or found:
+            before = args[index - 1] if 0 < index < end_of_options else ""
+            name = found[1] if found else before if before.startswith("--") else "an argument"
+            raise UsageError(f"{name}: got an empty value; expected a text or a number", ctx)
 
 
 class Commands(TyperGroup):

@@ -6,6 +6,7 @@ import errno
 import functools
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -86,7 +87,7 @@ def check_results(results: Mapping[str, str | None]) -> None:
         results: Option to the name that was given, ``-`` for stdout; None where none was.
 
     Raises:
-        UsageError: A name is empty, stdout is closed, or two results have one place.
+        UsageError: Stdout is closed, or two results have one place.
         BuildError: A place cannot be written.
     """
     from mahtrt.destination import check_output, find_destination
@@ -96,8 +97,6 @@ def check_results(results: Mapping[str, str | None]) -> None:
         if given is None:
             continue
         option = f"{name} {given}"
-        if not given:
-            raise UsageError(name, got="an empty name", expected="a file, or - for stdout")
         if given == "-":
             if sys.stdout is None:
                 raise UsageError(option, got="a closed stdout", expected="an open one, or a file")
@@ -112,6 +111,35 @@ def check_results(results: Mapping[str, str | None]) -> None:
                 expected="one",
             )
         places[place] = option
+
+
+def keep_inputs(outputs: Mapping[str, Path], inputs: Iterable[Path]) -> None:
+    """Refuse to write over what is read, before the work.
+
+    Args:
+        outputs: Option to the file or folder that it names.
+        inputs: What is read, as far as it is there.
+
+    Raises:
+        UsageError: An output is an input, also by a link, or lies within a bundle that is read.
+    """
+    for given in (path for path in inputs if os.path.exists(path)):
+        place = Path(os.path.realpath(given))
+        is_bundle = (place / "manifest.json").exists()
+        for option, output in outputs.items():
+            target = Path(os.path.realpath(output))
+            if target == place and not place.is_dir():
+                got = "a file that is read"
+            elif is_bundle and target.is_relative_to(place):
+                got = f"a place in the bundle {given}, which is read"
+            else:
+                continue
+            raise UsageError(
+                f"{option} {output}",
+                got=got,
+                expected="a place of its own",
+                fix="Choose another place.",
+            )
 
 
 def show_logs() -> None:

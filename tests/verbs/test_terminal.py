@@ -91,10 +91,54 @@ def test_results_are_exact_where_the_terminal_is_not(tmp_path: Path) -> None:
     assert document["images"][0]["image"] == str(image)
 
 
-def test_a_name_for_results_is_not_empty() -> None:
-    result = run("doctor", "--json=")
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("doctor", "--json="), "--json"),
+        (("predict", "b", "i", "--overlay", ""), "--overlay"),
+        (("pack", "b", "--out="), "--out"),
+        (("inspect", ""), "an argument"),
+        (("inspect", "--", ""), "an argument"),
+    ],
+)
+def test_an_empty_value_is_refused(
+    arguments: tuple[str, ...], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
     assert result.exit_code == 2
-    assert "--json: got an empty name" in result.stderr
+    assert f"{name}: got an empty value" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_value_of_a_keyword_is_a_value(tmp_path: Path) -> None:
+    for given in (("--kwarg", "name="), ("--kwarg=name=",)):
+        result = run("export", "maht-net/no-such", *given, f"--out={tmp_path}/a.onnx")
+        assert "empty value" not in result.stderr
+
+
+@pytest.mark.parametrize("name", ["link.png", "a.png", "a.mahtrt/manifest.json", "a.mahtrt/new"])
+def test_a_result_does_not_replace_what_is_read(tmp_path: Path, name: str) -> None:
+    bundle, image = write_tiny(tmp_path / "a.mahtrt"), tmp_path / "a.png"
+    Image.new("L", (40, 50), 100).save(image)
+    (tmp_path / "link.png").symlink_to("a.png")
+    place = tmp_path / name
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for option in ("--json", "--csv", "--overlay"):
+        if option == "--overlay" and place.suffix == ".png":
+            continue
+        result = run("predict", bundle, image, "--threads=1", f"{option}={place}")
+        assert result.exit_code == 2, result.output
+        assert f"error: {option} {place}: got a" in result.stderr
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_a_list_of_images_is_not_replaced(tmp_path: Path) -> None:
+    images = tmp_path / "images.csv"
+    images.write_text("image\na.png\n")
+    result = run("bench", "no bundle", f"--data={images}", f"--json={images}")
+    assert result.exit_code == 2
+    assert "got a file that is read" in result.stderr
 
 
 def test_a_folder_for_results_is_named_before_the_work(tmp_path: Path) -> None:
