@@ -175,8 +175,10 @@ def _check_run_lengths(frame: bytes, samples: int, subject: str) -> None:
             total += 0 if head == 128 else head + 1 if head < 128 else 257 - head
             place += 1 if head == 128 else head + 2 if head < 128 else 2
             pieces += 1
-            if total > MOST_IMAGE_BYTES or pieces > _MOST_RUNS:
+            if total > MOST_IMAGE_BYTES:
                 raise _too_large(subject, "run lengths")
+            if pieces > _MOST_RUNS:
+                raise ValueError(f"over {_MOST_RUNS} run lengths")
 
 
 def _check_jpeg(frame: bytes, subject: str) -> None:
