@@ -34,9 +34,8 @@ PASSPHRASE = "MAHTRT_KEY_PASSPHRASE"
 _GET_AGAIN = "Get the bundle again from who signed it."
 _MOST_KEY_BYTES = 2**20
 _MOST_SHOWN = 300
-_DIFFERENCE = re.compile(
-    r"(?:Extra|Missing) files (?:found )?in model '[^']*': [^'\"]*|Hash mismatch for '[^']*'"
-)
+_DIFFERENCE = re.compile(r"(?:Extra|Missing) files (?:found )?in model '[^']*': [^'\"]*")
+_CHANGED = re.compile(r"Hash mismatch for '([^']*)'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +133,8 @@ def check_signature(bundle: Bundle, trust: Trust) -> None:
         InputError: The trusted key or certificate cannot be used.
         MissingComponentError: The package ``model-signing`` is not installed.
     """
+    if not isinstance(trust, Trust):
+        raise UsageError("trust", got=type(trust).__name__, expected="mahtrt.Trust(key=PATH)")
     package = _package()
     config = _verifier(package, trust)
     place, expected = bundle.path / SIGNATURE_NAME, f"a signature by {trust}"
@@ -203,6 +204,7 @@ def _signer(package: Any, options: SignOptions) -> Any:
             Wanted(expected, InputError, fix),
             key,
         )
+    _check_certificate(options.certificate)
     wanted = Wanted(
         f"{expected}, not encrypted, and its certificate {options.certificate}", InputError
     )
@@ -215,6 +217,30 @@ def _signer(package: Any, options: SignOptions) -> Any:
         wanted,
         key,
     )
+
+
+def _check_certificate(path: Path) -> None:
+    """Refuse a certificate whose signatures nobody would accept.
+
+    Raises:
+        InputError: It cannot be read, or is not for digital signatures.
+    """
+    from cryptography import x509  # model-signing brings it
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    wanted = Wanted(
+        "a certificate (PEM) for digital signatures",
+        fix="It needs the key usage digitalSignature, or the extended one codeSigning.",
+    )
+    raw = path.read_bytes()
+    extensions = _usable(lambda: x509.load_pem_x509_certificate(raw).extensions, wanted, path)
+    for each in extensions:
+        usage = each.value
+        if isinstance(usage, x509.KeyUsage) and usage.digital_signature:
+            return
+        if isinstance(usage, x509.ExtendedKeyUsage) and ExtendedKeyUsageOID.CODE_SIGNING in usage:
+            return
+    raise wanted.refuse(path, "one for other uses")
 
 
 def _verifier(package: Any, trust: Trust) -> Any:
@@ -249,9 +275,13 @@ def _usable(load: Callable[[], T], wanted: Wanted, path: Path) -> T:
 
 
 def _reason(error: Exception) -> str:
-    """The package's words, without the bytes of digests."""
-    differences = _DIFFERENCE.findall(str(error))
-    return visible("; ".join(differences) or str(error))[:_MOST_SHOWN]
+    """What the package found, without its bytes of digests and its names of classes."""
+    if isinstance(error, AttributeError):  # it takes every key for one on a curve
+        return "a key of another kind"
+    text = str(error).replace("\\'", "'")
+    changed = [f"{name}, which changed after it was signed" for name in _CHANGED.findall(text)]
+    found = "; ".join((*changed, *_DIFFERENCE.findall(text))) or text.rstrip(" .")
+    return visible(found)[:_MOST_SHOWN]
 
 
 def _has_material(data: Any, trust: Trust) -> bool:

@@ -70,6 +70,9 @@ def open_engine(
     bundle: Bundle, *, engine: str | None = None, threads: int | None = None, verify: bool = True
 ) -> Session:
     """Open an engine of a bundle that was read; the rest is as for :func:`open_session`."""
+    if threads is not None and not (isinstance(threads, int) and threads >= 1):
+        expected = "a whole number of at least 1, or None"
+        raise UsageError("threads", got=repr(threads), expected=expected)
     record, note = bundle.engine(engine), None
     if engine is None and not find_target(record.target).runs_here:
         record, note = _stand_in(bundle, record)

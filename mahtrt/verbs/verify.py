@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _SIGNATURES = {
     "none": "",
-    "not checked": ", signed by somebody: --trusted-key says by whom",
+    "not checked": ", with a signature that was not checked (--trusted-key checks it)",
     "trusted": ", signed by whom you trust",
 }
 

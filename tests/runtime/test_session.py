@@ -306,3 +306,9 @@ def test_an_array_that_is_no_image_is_refused(image: Any) -> None:
         pytest.raises(ImageError, match=r"image: got .*expected"),
     ):
         session.run(image)
+
+
+@pytest.mark.parametrize("threads", [0, -1, "2", 1.5])
+def test_a_number_of_threads_that_cannot_be_is_refused(tiny_bundle: Path, threads: Any) -> None:
+    with pytest.raises(UsageError, match=r"threads: got .*expected a whole number of at least 1"):
+        open_session(tiny_bundle, threads=threads)

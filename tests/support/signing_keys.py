@@ -57,11 +57,13 @@ class Certified:
     certificate: Path
 
 
-def write_certificates(folder: Path, name: str) -> Certified:
-    """A root, and a signer that it vouches for."""
+def write_certificates(folder: Path, name: str, *, digital_signature: bool = True) -> Certified:
+    """A root, and a signer that it vouches for; for digital signatures, or for nothing."""
     root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     root = _certificate(f"{name} root", root_key, f"{name} root", root_key, is_root=True)
-    signer = _certificate(f"{name} signer", key, f"{name} root", root_key, is_root=False)
+    signer = _certificate(
+        f"{name} signer", key, f"{name} root", root_key, is_root=False, may_sign=digital_signature
+    )
     made = Certified(*(folder / f"{name}.{part}.pem" for part in ("root", "key", "signer")))
     made.root.write_bytes(root.public_bytes(_PEM))
     made.certificate.write_bytes(signer.public_bytes(_PEM))
@@ -78,6 +80,7 @@ def _certificate(
     issuer_key: ec.EllipticCurvePrivateKey,
     *,
     is_root: bool,
+    may_sign: bool = True,
 ) -> x509.Certificate:
     start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, n)]) for n in (name, issuer)]
@@ -98,7 +101,7 @@ def _certificate(
         .not_valid_after(start + datetime.timedelta(days=3650))
         .add_extension(x509.BasicConstraints(ca=is_root, path_length=None), critical=True)
         .add_extension(
-            x509.KeyUsage(digital_signature=True, key_cert_sign=is_root, **usage), critical=True
+            x509.KeyUsage(digital_signature=may_sign, key_cert_sign=is_root, **usage), critical=True
         )
         .sign(issuer_key, hashes.SHA256())
     )
