@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from mahtrt import files
 from mahtrt.bundle.origin import CalibrationRecord
 from mahtrt.data.subset import NetworkTensors, spread_out
+from mahtrt.digest import sha256_of_file
+from mahtrt.errors import ModelError
 from mahtrt.precision.float_graph import float_graph
 from mahtrt.progress import StageProgress
 from mahtrt.schema import dataclass_from, plain
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from mahtrt.build.planned import PlanChoice, Planned
     from mahtrt.build.request import Request
     from mahtrt.build.workspace import Workspace
+    from mahtrt.graph.graph_file import GraphFile
 
 # FP16 overflows in one image or in none: its range is the network's more than the image's.
 FINITE_IMAGES = 2
@@ -65,6 +68,7 @@ def make_graphs(
         work: Gets the ONNX files, and the documents of calibration and plan.
 
     Raises:
+        ModelError: The export changed since it was read.
         GateError: Planned INT8 is not in its graph, or FP16 cannot hold the network's numbers.
         UsageError: A plan without INT8.
     """
@@ -72,7 +76,7 @@ def make_graphs(
     if any(kind.declares == "fp16" for kind in kinds):
         _check_fp16(request, images, progress)
     export = work.bundle / Fp32().file_name
-    files.copy(request.graph.path, export)
+    _copy_export(request.graph, export)
     models: dict[GraphKind, Path] = {Fp32(): export}
     for kind in kinds:
         if not isinstance(kind, Fp32 | Int8):
@@ -98,6 +102,22 @@ def make_graphs(
         documents += _calibration_documents(work.bundle, found)
         notes += [f"calibration: {warning}" for warning in found.card.warnings]
     return Graphs(models, tuple(dict.fromkeys(documents)), calibration, tuple(notes), stand_ins)
+
+
+def _copy_export(graph: GraphFile, place: Path) -> None:
+    """Copy the export, which has to be what was read: planning took minutes since.
+
+    Raises:
+        ModelError: It was changed.
+    """
+    files.copy(graph.path, place)
+    if sha256_of_file(place) != graph.sha256:
+        raise ModelError(
+            str(graph.path),
+            got="a file that changed during the build",
+            expected=f"SHA-256 {graph.sha256[:16]}…, which was read at the beginning",
+            fix="Build again.",
+        )
 
 
 def _check_fp16(request: Request, images: ImageSets, progress: StageProgress) -> None:

@@ -126,7 +126,8 @@ def sign(options: SignOptions, progress: StageProgress = silent) -> SignResult:
 def check_signature(bundle: Bundle, trust: Trust) -> None:
     """See that what a bundle's manifest lists, and the manifest itself, were signed.
 
-    The files themselves are not read here.
+    The files themselves are not read here. The package opens the signature once more: what it
+    read is what it verifies, so exchanging the file in between makes none pass.
 
     Raises:
         IntegrityError: The bundle has no signature, one by another key, or one of other content.

@@ -60,14 +60,26 @@ def save_checkpoint(
     write_bytes_atomic(path, _in_order(save(tensors, metadata=metadata)))
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path, sha256: str | None = None) -> Checkpoint:
     """Read weights from safetensors, or from a PyTorch file without running code from it.
 
+    Args:
+        sha256: Digest that the file must have; None for any.
+
     Raises:
-        CheckpointError: The file is missing, damaged or too large, a pickle that needs code to
-            load, or holds tensors that cannot be weights: sparse, complex, not finite.
+        CheckpointError: The file is missing, damaged, too large or another one, a pickle that
+            needs code to load, or holds tensors that cannot be weights: sparse, complex, not
+            finite.
     """
     content = read_weights_file(path)
+    digest = sha256_of_bytes(content)
+    if sha256 not in (None, digest):
+        raise CheckpointError(
+            str(path),
+            got=f"SHA-256 {digest[:16]}…",
+            expected=f"{sha256[:16]}…, the checkpoint that was exported",
+            fix="Give the checkpoint that this graph was exported from.",
+        )
     metadata: dict[str, str] = {}
     if path.suffix == ".safetensors":
         state, metadata = tensors_from_safetensors(content, path)
@@ -75,7 +87,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         state = tensors_from_torch(content, path)
     spec = spec_from_json(metadata[SPEC_KEY], where=str(path)) if SPEC_KEY in metadata else None
     notes = {k: v for k, v in metadata.items() if k != SPEC_KEY}
-    return Checkpoint(state, spec, path, sha256_of_bytes(content), notes)
+    return Checkpoint(state, spec, path, digest, notes)
 
 
 def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:

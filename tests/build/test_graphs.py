@@ -71,6 +71,17 @@ def test_what_is_written(tmp_path: Path, graph: GraphFile) -> None:
     assert {"QuantizeLinear", "DequantizeLinear"} <= quantized
 
 
+def test_an_export_that_changed_since_it_was_read_is_refused(
+    tmp_path: Path, graph: GraphFile
+) -> None:
+    changed = tmp_path / "changed.onnx"
+    changed.write_bytes(graph.path.read_bytes() + b"\n")
+    with pytest.raises(
+        ModelError, match=r"changed\.onnx: got a file that changed during the build"
+    ):
+        write(tmp_path / "made", dataclasses.replace(graph, path=changed), precisions=("fp32",))
+
+
 def test_without_int8_nothing_is_calibrated(tmp_path: Path, graph: GraphFile) -> None:
     graphs, told = write(tmp_path / "made", graph, precisions=("fp32",))
     assert not told

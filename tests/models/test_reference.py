@@ -15,7 +15,8 @@ from small_maht_net import SMALL, small_net
 from mahtrt.bundle.origin import SourceRecord
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import CheckpointError, UsageError
-from mahtrt.models.checkpoint import save_checkpoint
+from mahtrt.models import checkpoint as checkpoint_module
+from mahtrt.models.checkpoint import load_checkpoint, save_checkpoint
 from mahtrt.models.reference import ModelSource, find_reference, load_model
 from mahtrt.spec import InputSpec, ModelSpec, OutputSpec
 
@@ -181,6 +182,22 @@ def test_the_checkpoint_given_has_to_be_the_recorded_one(tmp_path: Path) -> None
     assert sha256_of_file(right)[:16] in str(caught.value)
     with pytest.raises(CheckpointError, match="no such file"):
         find_reference(spec, source.record(), checkpoint=tmp_path / "none.safetensors")
+
+
+def test_a_checkpoint_that_is_exchanged_before_it_is_loaded_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, other = saved(tmp_path / "a.safetensors", 3), saved(tmp_path / "b.safetensors", 4)
+    record = ModelSource(MODEL, place).record()
+    spec = small_net(3).spec
+
+    def exchanged(path: Path, *arguments: Any) -> Any:
+        path.write_bytes(other.read_bytes())
+        return load_checkpoint(path, *arguments)
+
+    monkeypatch.setattr(checkpoint_module, "load_checkpoint", exchanged)
+    with pytest.raises(CheckpointError, match="the checkpoint that was exported"):
+        find_reference(spec, record, folders=(tmp_path,))
 
 
 def test_a_graph_that_does_not_say_its_weights_has_no_reference(tmp_path: Path) -> None:
