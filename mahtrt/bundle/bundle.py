@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,11 +45,17 @@ class Bundle:
 
     Attributes:
         manifest_sha256: Digest of the bytes that the manifest was read from.
+        records: What the manifest lists, by path.
     """
 
     path: Path
     manifest: Manifest
     manifest_sha256: str = ""
+    records: Mapping[str, FileRecord] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        records = {record.path: record for record in self.manifest.files}
+        object.__setattr__(self, "records", records)
 
     @property
     def spec(self) -> ModelSpec:
@@ -58,7 +64,7 @@ class Bundle:
     @property
     def digests(self) -> Mapping[str, str]:
         """Path to SHA-256 of every file that a signature covers."""
-        listed = {record.path: record.sha256 for record in self.manifest.files}
+        listed = {path: record.sha256 for path, record in self.records.items()}
         return {MANIFEST_NAME: self.manifest_sha256, **listed}
 
     @property
@@ -75,7 +81,7 @@ class Bundle:
         Raises:
             IntegrityError: The manifest does not list it.
         """
-        record = next((each for each in self.manifest.files if each.path == relative), None)
+        record = self.records.get(relative)
         if record is None:
             raise IntegrityError(str(self.path / relative), got="a file the manifest does not list")
         return BundleFile(self.path, record, verify)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -155,10 +156,11 @@ def _overlay_places(images: Sequence[Path], folder: Path | None) -> list[Path | 
     """A picture per image; images of the same name in different folders get a number."""
     if folder is None:
         return [None] * len(images)
-    places: list[Path | None] = []
+    places: dict[Path, None] = {}
+    numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(2))
     for image in images:
-        numbered = (f"{image.stem}-{count}" for count in itertools.count(2))
-        names = itertools.chain((image.stem,), numbered)
-        tries = (folder / f"{name}.overlay.png" for name in names)
-        places.append(next(place for place in tries if place not in places))
-    return places
+        place = folder / f"{image.stem}.overlay.png"
+        while place in places:
+            place = folder / f"{image.stem}-{next(numbers[image.stem])}.overlay.png"
+        places[place] = None
+    return list(places)

@@ -6,6 +6,7 @@ import errno
 import math
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from sealing import change_manifest
 from mahtrt import files
 from mahtrt.bundle.bundle import Bundle, check_replaceable, read_bundle, verify_bundle, write_bundle
 from mahtrt.bundle.golden import read_golden
-from mahtrt.bundle.manifest import EngineRecord, GraphRecord, Manifest, text_of_manifest
+from mahtrt.bundle.manifest import EngineRecord, FileRecord, GraphRecord, Manifest, text_of_manifest
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.errors import BuildError, DataError, IntegrityError, UsageError
 from mahtrt.runtime import open_session
@@ -337,6 +338,14 @@ def test_places_outside_are_refused(tmp_path: Path) -> None:
         writer.place("../b")
     with pytest.raises(IntegrityError):
         Bundle(tmp_path, small_manifest()).file("../b")
+
+
+def test_finding_one_of_many_files_takes_no_longer(tmp_path: Path) -> None:
+    records = tuple(FileRecord(f"ranges/{n}", "0" * 64, 1) for n in range(20_000))
+    bundle = Bundle(tmp_path, replace(small_manifest(), files=records))
+    started = time.monotonic()
+    assert all(bundle.file(record.path).record is record for record in records)
+    assert time.monotonic() - started < 2
 
 
 def test_what_is_not_a_bundle(tmp_path: Path) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
+from pathlib import Path
 
 import numpy as np
 
 from mahtrt.runtime.landmarks import Landmarks
+from mahtrt.runtime.predict import _overlay_places
 from mahtrt.runtime.results import (
     Prediction,
     csv_from_predictions,
@@ -72,3 +75,14 @@ def test_points_with_a_wide_heatmap_are_named() -> None:
     assert note.startswith("1 of the points have a heatmap far wider than usual")
     assert note.endswith("point, A in a.png.")
     assert wide_heatmaps_note([UNKNOWN]) is None
+
+
+def test_many_images_of_one_name_get_pictures_of_their_own(tmp_path: Path) -> None:
+    images = [Path(f"{n}/a.png") for n in range(1000)]
+    images[1] = Path("a-2.png")
+    started = time.monotonic()
+    places = _overlay_places(images, tmp_path)
+    assert time.monotonic() - started < 2
+    names = [place.name for place in places if place is not None]
+    assert names[:3] == ["a.overlay.png", "a-2.overlay.png", "a-3.overlay.png"]
+    assert len(set(names)) == len(images)
