@@ -15,11 +15,18 @@ _HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
+# Halves of characters, as names on Windows may have; bytes of a name stand apart from them.
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+
+
+def bytes_of_name(name: str) -> bytes:
+    r"""A name in UTF-8; bytes that are not UTF-8 stay, half a character becomes ``\uNNNN``."""
+    return _HALF.sub(_escape, name).encode("utf-8", "surrogateescape")
 
 
 def text_of_path(path: str | os.PathLike[str]) -> str:
     r"""A path as a text that every file can hold: bytes that are not UTF-8 become ``\xNN``."""
-    return os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return bytes_of_name(os.fspath(path)).decode("utf-8", "backslashreplace")
 
 
 def visible(text: str) -> str:

@@ -131,8 +131,9 @@ def _claim(parent: Path) -> _Claimed:
     raise OSError(errno.EBUSY, "temporary folders vanish as they are made", str(parent))
 
 
-# What a file system without locks says.
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+# What a file system without locks says; two of these differ on macOS alone.
+_NOT_SUPPORTED = (errno.EOPNOTSUPP, getattr(errno, "ENOTSUP", errno.EOPNOTSUPP))
+_NO_LOCKS = (errno.ENOLCK, *_NOT_SUPPORTED, errno.ENOSYS, errno.EINVAL)
 
 
 def _unlocked(folder: Path) -> _Claimed:

@@ -34,6 +34,10 @@ def test_nothing_that_is_shown_is_a_control_character(text: str) -> None:
     assert {unicodedata.category(c) for c in visible(text)}.isdisjoint({"Cc", "Cs", "Zl", "Zp"})
 
 
+def test_half_a_character_of_a_path_becomes_its_escape() -> None:
+    assert text_of_path("a\ud800b\udc00\udce9.png") == r"a\ud800b\udc00\xe9.png"
+
+
 @given(st.binary(min_size=1))
 def test_a_path_is_a_text_that_every_file_can_hold(name: bytes) -> None:
     text_of_path(os.fsdecode(name)).encode("utf-8")

@@ -74,6 +74,26 @@ def test_only_folders_that_are_ours_by_name_and_kind_are_swept(tmp_path: Path) -
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_not_supported_may_have_two_numbers(tmp_path: Path) -> None:
+    """As on macOS."""
+    code = """
+import errno, pathlib, sys
+errno.ENOTSUP = 45_000
+from mahtrt import scratch
+
+def flock(*_):
+    raise OSError(45_000, "no locks")
+
+scratch.fcntl.flock = flock
+with scratch.scratch_folder(pathlib.Path(sys.argv[1])) as folder:
+    print(folder.is_dir())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_without_locks_the_name_protects_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from mahtrt.data.facts import facts_of, pixel_digest
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import DataError, some_of
 
+JUDGE_ON_OTHERS = "Judge on other images: a result looks better on those that it was made with."
 _THREADS = 4
 
 
@@ -48,6 +49,7 @@ def refuse_overlap(
     evaluation: Dataset,
     *,
     used_for: str = "calibration",
+    fix: str = JUDGE_ON_OTHERS,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Refuse to judge on images that a result was made with: it would look better than it is.
@@ -56,6 +58,7 @@ def refuse_overlap(
 
     Args:
         used_for: What the first images are for, in the message.
+        fix: What the user can do, for the message.
 
     Raises:
         DataError: An image is in both; names the images.
@@ -81,5 +84,5 @@ def refuse_overlap(
             f"{used_for} and evaluation images",
             got=f"{len(both)} in both ({some_of(both)})",
             expected="none in common",
-            fix="Judge on other images: a result looks better on those that it was made with.",
+            fix=fix,
         )

@@ -13,6 +13,7 @@ from mahtrt.data.facts import facts_of
 from mahtrt.data.preprocess import fit_image, tensor_from_fitted
 from mahtrt.data.sample import Dataset, Sample
 from mahtrt.errors import DataError
+from mahtrt.names import bytes_of_name
 from mahtrt.spec import InputSpec
 
 KEPT_MIB = 512  # some 2,000 gray images of 512x512
@@ -108,7 +109,7 @@ class NetworkTensors:
         image = sample.image
         if index == self._seen:
             facts = f"{sample.name}\0{image.shape}\0{image.dtype.name}\0"
-            self._digest.update(facts.encode("utf-8", "surrogateescape"))
+            self._digest.update(bytes_of_name(facts))
             self._digest.update(image.tobytes())
             self._seen += 1
         fitted, _ = fit_image(image, self._spec)

@@ -32,7 +32,8 @@ from mahtrt.machine import describe_machine
 from mahtrt.models.checkpoint import load_checkpoint, load_into, save_checkpoint
 from mahtrt.models.families import build_model
 from mahtrt.models.network import Network
-from mahtrt.models.weights_file import load_torch, read_weights_file
+from mahtrt.models.weights_file import MOST_FILE_BYTES, load_torch
+from mahtrt.reading import Wanted, read_regular
 from mahtrt.spec import ModelSpec
 from mahtrt.training.batches import BatchPlan, TrainingSamples, training_batches
 from mahtrt.training.options import TrainOptions
@@ -42,6 +43,7 @@ WARMUP_SHARE = 0.05
 WEIGHT_DECAY = 0.02
 MAX_GRADIENT_NORM = 5.0
 STATE_EVERY = 100
+_MOST_STATE_BYTES = 4 * MOST_FILE_BYTES  # the weights, and two moments of each
 # Training phantoms come from seeds that no "phantom:N@SEED" of calibration or evaluation uses.
 PHANTOM = "phantom"
 PHANTOM_TRAINING_SEED = 1_000_000
@@ -261,8 +263,10 @@ class _Run:
             raise self._damaged() from error
 
     def _load_state(self) -> dict[str, Any]:
+        wanted = Wanted("the state of an interrupted run", CheckpointError)
+        content = read_regular(self.state_path, wanted, _MOST_STATE_BYTES)
         try:
-            state = load_torch(read_weights_file(self.state_path), self.state_path)
+            state = load_torch(content, self.state_path)
         except CheckpointError as error:
             raise self._damaged() from error
         if not isinstance(state, dict) or not {"step", "run", "model", "optimizer"} <= set(state):

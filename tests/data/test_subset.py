@@ -118,7 +118,12 @@ def test_names_that_are_no_text_have_a_digest() -> None:
     """The bytes of the name on the disk count."""
     images, spec = [np.full((4, 4), 7, np.uint8)], InputSpec(size=(8, 8))
     digests = {
-        NetworkTensors(listed(images, os.fsdecode(name)), spec).images_digest
-        for name in (b"caf\xe9", b"caf\xe8", "cafe\N{COMBINING ACUTE ACCENT}".encode())
+        NetworkTensors(listed(images, name), spec).images_digest
+        for name in (
+            os.fsdecode(b"caf\xe9"),
+            os.fsdecode(b"caf\xe8"),
+            "cafe\N{COMBINING ACUTE ACCENT}",
+            "half \ud83d",
+        )
     }
-    assert len(digests) == 3
+    assert len(digests) == 4

@@ -190,6 +190,15 @@ def test_resuming_with_other_options_is_refused(tmp_path: Path) -> None:
     train(dataclasses.replace(options, resume=True, half=True))
 
 
+def test_a_state_larger_than_is_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "_MOST_STATE_BYTES", 10)
+    (tmp_path / "net.safetensors.state.pt").write_bytes(b"not a state")
+    with pytest.raises(CheckpointError, match="11 bytes, of at most 10"):
+        train(options_for(tmp_path, 2, resume=True))
+
+
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     (tmp_path / "net.safetensors.state.pt").write_bytes(b"not a state")
     with pytest.raises(CheckpointError, match=r"net\.safetensors\.state\.pt: got a damaged file"):
