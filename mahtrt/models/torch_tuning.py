@@ -23,7 +23,7 @@ from mahtrt.spec import ModelSpec
 if TYPE_CHECKING:
     from torch import nn
 
-ROUNDS, SECONDS = 15, 5.0
+ROUNDS, SECONDS = 15, 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class TunedTorch:
 
 
 def tune_torch(module: nn.Module, spec: ModelSpec, batch: int, given: TorchSetting) -> TunedTorch:
-    """The faster of both layouts, then the fastest number of threads with it.
+    """The fastest of both layouts, each with every number of threads worth trying.
 
     Args:
         module: Put onto the device of ``given``, in eval mode.
@@ -64,20 +64,23 @@ def _fastest(
 ) -> tuple[nn.Module, dict[TorchSetting, float], TorchSetting]:
     """The module in the layout that won, p50 of every setting, and the best setting."""
     modules = _in_both_layouts(module, spec, batch, given)
-    first = [replace(given, layout=layout) for layout in modules]
-    backends = {each: TorchBackend(modules[each.layout], spec, batch, each) for each in first}
+    backends = {
+        each: TorchBackend(modules[each.layout], spec, batch, each)
+        for layout in modules
+        for each in (replace(given, layout=layout, threads=n) for n in _thread_counts(given))
+    }
     tried = _times_ms(backends, spec, batch)
     best = min(tried, key=tried.__getitem__)
-    kept = modules[best.layout]
-    if given.threads is None and given.device == "cpu":
-        import torch
+    return modules[best.layout], tried, best
 
-        counts = thread_counts(torch.get_num_threads())
-        others = [replace(best, threads=count) for count in (torch.get_num_threads(), *counts)]
-        backends = {each: TorchBackend(kept, spec, batch, each) for each in others}
-        tried |= (found := _times_ms(backends, spec, batch))
-        best = min(found, key=found.__getitem__)
-    return kept, tried, best
+
+def _thread_counts(given: TorchSetting) -> list[int | None]:
+    """As the user says it; else PyTorch's own, and others worth trying on a CPU."""
+    import torch
+
+    if given.threads is not None or given.device != "cpu":
+        return [given.threads]
+    return [torch.get_num_threads(), *thread_counts(torch.get_num_threads())]
 
 
 def _in_both_layouts(

@@ -39,8 +39,8 @@ def test_the_faster_layout_is_taken(slow: str) -> None:
     found = tune_torch(Slow(slow), SPEC, 1, TorchSetting())
     assert found.setting.layout != slow
     assert found.setting.threads is not None  # named, whichever it is
-    chosen = found.tried_ms[f"{found.setting.layout} on cpu"]
-    assert found.tried_ms[f"{slow} on cpu"] > max(chosen, 20)
+    times_ms = {name: ms for name, ms in found.tried_ms.items() if name.startswith(slow)}
+    assert min(times_ms.values()) > max(found.tried_ms[str(found.setting)], 20)
 
 
 def test_code_that_takes_one_layout_keeps_it() -> None:
@@ -79,7 +79,7 @@ def test_the_fastest_number_of_threads_is_taken(monkeypatch: pytest.MonkeyPatch)
         module = SlowWithThreads("contiguous", takes_both=False)
         found = tune_torch(module, SPEC, 1, TorchSetting())
         assert found.setting.threads == 1
-        assert len(found.tried_ms) == 4
+        assert [name[-1] for name in found.tried_ms] == ["3", "1", "2"]
         assert torch.get_num_threads() == 3  # as it was
         found.backend.infer(np.zeros((1, 1, 32, 32), np.float32))
         assert torch.get_num_threads() == found.backend.threads == 1
