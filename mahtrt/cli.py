@@ -6,6 +6,7 @@ machine without PyTorch can run bundles.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -32,7 +33,7 @@ from mahtrt.verbs import (
     verify,
 )
 from mahtrt.verbs.command import Commands, GroupedCommand
-from mahtrt.verbs.console import show_defect, show_logs
+from mahtrt.verbs.console import say_refused, show_defect, show_logs
 
 _STDERR = 2
 # In the order of --help.
@@ -90,7 +91,15 @@ def main() -> None:
     sys.excepthook = show_defect
     unwind_on_signals()
     _prepare_streams()
-    app()
+    try:
+        app()
+    except OSError as error:  # writing help, before there is a verb
+        if error.errno is None:
+            raise
+        say_refused(error)
+        with contextlib.suppress(OSError):
+            sys.stdout.close()  # else the interpreter tries again, and complains
+        sys.exit(1)
 
 
 def _prepare_streams() -> None:

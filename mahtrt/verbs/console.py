@@ -182,11 +182,16 @@ def ends_well(command: Callable[P, T]) -> Callable[P, T]:
             # A reader that closed the pipe (``| head``) is click's business.
             if error.errno in (None, errno.EPIPE):
                 raise
-            place = error.filename or "writing"
-            say(f"error: {place}: got {error.strerror or _one_line(error)}. {_advice(error)}")
+            say_refused(error)
             raise typer.Exit(1) from error
 
     return wrapped
+
+
+def say_refused(error: OSError) -> None:
+    """Say what the system refused, in a line."""
+    place = error.filename or "writing"
+    say(f"error: {place}: got {error.strerror or _one_line(error)}. {_advice(error)}")
 
 
 def _end_of(error: KeyboardInterrupt | Terminated) -> str:

@@ -185,3 +185,19 @@ def test_a_result_in_stdout_by_name_comes_whole(tmp_path: Path) -> None:
     status, _, said = mahtrt("doctor", "--json=/dev/stdout", redirect=f"> '{out}'")
     assert status in (0, 6), said
     assert json.loads(out.read_text())["schema"] == "mahtrt.doctor/1"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["--version"]])
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_help_that_cannot_be_written_is_an_error_in_a_line(arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "mahtrt.cli", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: writing: got No space left on device.")
