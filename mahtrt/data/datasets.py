@@ -99,6 +99,16 @@ def read_spacing_file(path: Path) -> tuple[Spacing | None, dict[str, Spacing]]:
     )
 
 
+def spacing_beside(folder: Path) -> tuple[Spacing | None, dict[str, Spacing]]:
+    """What the spacing sidecar of a folder says; nothing where no file has its name.
+
+    Raises:
+        DataError: What has the name cannot be read, or is not of this form.
+    """
+    sidecar = folder / SPACING_FILE
+    return read_spacing_file(sidecar) if os.path.lexists(sidecar) else (None, {})
+
+
 def check_spacing(spacing_mm: float) -> None:
     """Refuse millimetres per pixel that cannot be.
 
@@ -135,10 +145,7 @@ def _with_spacing(entries: list[Entry], path: Path, spacing_mm: float | None) ->
     if spacing_mm is not None:
         every = (float(spacing_mm), float(spacing_mm))
         return [dataclasses.replace(entry, spacing_mm=every) for entry in entries]
-    sidecar = (path if path.is_dir() else path.parent) / SPACING_FILE
-    if not sidecar.exists():
-        return entries
-    common, by_name = read_spacing_file(sidecar)
+    common, by_name = spacing_beside(path if path.is_dir() else path.parent)
     return [
         dataclasses.replace(entry, spacing_mm=by_name.get(entry.name) or common or entry.spacing_mm)
         for entry in entries

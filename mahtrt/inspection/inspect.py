@@ -6,6 +6,7 @@ are only counted.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +16,7 @@ from mahtrt.graph.onnx_file import describe_onnx
 from mahtrt.inspection.bundle import BundleSummary, describe_bundle
 from mahtrt.inspection.engine_file import EngineFileSummary, describe_engine_file, recognise
 from mahtrt.progress import StageProgress, silent
+from mahtrt.reading import Wanted, open_regular
 
 if TYPE_CHECKING:
     from mahtrt.bundle.signature import Trust
@@ -78,7 +80,7 @@ def inspect(options: InspectOptions, progress: StageProgress = silent) -> Inspec
     """Look into a file or bundle.
 
     Raises:
-        DataError: There is no file, or the folder is no bundle.
+        DataError: There is no regular file, or the folder is no bundle.
         ModelError: A file that is neither ONNX nor an engine, or is cut short.
         IntegrityError: A bundle that was changed, or is newer than this version reads.
         UsageError: A ``top`` below 1, or ``trust`` for what is no bundle.
@@ -94,11 +96,9 @@ def inspect(options: InspectOptions, progress: StageProgress = silent) -> Inspec
     if options.trust is not None:
         expected = "a bundle, which can have a signature"
         raise UsageError("--trusted-key", got=f"{path}, no folder", expected=expected)
-    if not path.is_file():
-        raise DataError(
-            str(path), got="no such file", expected="an ONNX file, a bundle or a TensorRT engine"
-        )
-    name, size = path.name, path.stat().st_size
+    wanted = Wanted("an ONNX file, a bundle or a TensorRT engine", DataError)
+    with open_regular(path, wanted) as file:
+        name, size = path.name, os.fstat(file.fileno()).st_size
     header = recognise(path)
     if header is not None:
         return Inspection("plan", name, size, top, plan=describe_engine_file(path, header))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mahtrt.atomic import together
-from mahtrt.data.datasets import SPACING_FILE, check_spacing, read_spacing_file
+from mahtrt.data.datasets import check_spacing, spacing_beside
 from mahtrt.data.images import read_image_and_spacing
 from mahtrt.data.spacing import Spacing
 from mahtrt.destination import check_output
@@ -148,8 +148,7 @@ def _spacing(
 def _read_sidecars(images: Sequence[Path]) -> dict[Path, _Sidecar]:
     """Folder to what the spacing.json in it says, each read once."""
     folders = dict.fromkeys(image.parent for image in images)
-    found = (folder / SPACING_FILE for folder in folders)
-    return {place.parent: read_spacing_file(place) for place in found if place.is_file()}
+    return {folder: spacing_beside(folder) for folder in folders}
 
 
 def _overlay_places(images: Sequence[Path], folder: Path | None) -> list[Path | None]:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_bundle import write_tiny
 
 from mahtrt.data.coco import read_coco
 from mahtrt.data.datasets import check_spacing, open_dataset, read_spacing_file
 from mahtrt.data.readers import read_csv, read_folder
 from mahtrt.errors import DataError, UsageError
+from mahtrt.runtime.predict import PredictOptions, predict
 
 NO_SPACINGS: list[Any] = [
     0,
@@ -50,6 +52,18 @@ def test_fifos_among_the_images_and_in_place_of_lists(tmp_path: Path) -> None:
     (tmp_path / "spacing.json").unlink()
     with pytest.raises(DataError, match=r"no image b\.png"):
         open_dataset(tmp_path / "e.csv")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
+def test_what_is_named_like_a_spacing_file_is_not_passed_over(tmp_path: Path, kind: str) -> None:
+    image, place = draw(tmp_path / "a.png"), tmp_path / "spacing.json"
+    bundle = write_tiny(tmp_path / "a.mahtrt")
+    make = {"fifo": os.mkfifo, "folder": os.mkdir, "link": lambda path: path.symlink_to("nothing")}
+    make[kind](place)
+    with pytest.raises(DataError, match=r"spacing\.json: got"):
+        open_dataset(tmp_path)
+    with pytest.raises(DataError, match=r"spacing\.json: got"):
+        predict(PredictOptions(bundle, [image]))
 
 
 def test_links_in_circles_and_deep_folders_are_walked(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -241,6 +242,9 @@ def test_nothing_there(tmp_path: Path) -> None:
         inspect(InspectOptions(tmp_path / "none.onnx"))
     with pytest.raises(DataError, match="an empty folder"):
         inspect(InspectOptions(tmp_path))
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(DataError, match="fifo: got a FIFO; expected an ONNX file"):
+        inspect(InspectOptions(tmp_path / "fifo"))
 
 
 def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
