@@ -25,6 +25,8 @@ import reprlib
 from collections.abc import Sequence
 from types import ModuleType
 
+from mahtrt.names import visible
+
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
@@ -42,6 +44,7 @@ class MahtrtError(Exception):
     exit_code = 1
 
     def __init__(self, subject: str, *, got: str = "", expected: str = "", fix: str = "") -> None:
+        subject = visible(subject)  # a file's name may hold line breaks
         self.subject, self.got, self.expected, self.fix = subject, got, expected, fix
         facts = "; ".join(
             part for part in (got and f"got {got}", expected and f"expected {expected}") if part

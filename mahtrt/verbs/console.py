@@ -48,15 +48,13 @@ def _print(lines: Iterable[str], stream: TextIO | None) -> None:
 
 def show(renderable: RenderableType, *, to_stderr: bool = False) -> None:
     """A table or text, as wide as the terminal; brackets in it are no markup."""
-    from rich.console import Console
-
-    from mahtrt.verbs.rendering import Visible
+    from mahtrt.verbs.rendering import Visible, VisibleConsole
 
     stream: TextIO | None = sys.stderr if to_stderr else sys.stdout
     if stream is None:
         return
     width = None if sys.stdout is not None and sys.stdout.isatty() else 120
-    console = Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+    console = VisibleConsole(file=stream, width=width, highlight=False, markup=False, emoji=False)
     console.print(Visible(renderable))
 
 

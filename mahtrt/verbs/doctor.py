@@ -43,7 +43,8 @@ def tables_of(checks: Sequence[Check]) -> RenderableType:
     """The checks by group, for a terminal."""
     from rich.console import Group as Renderables
     from rich.table import Table
-    from rich.text import Text
+
+    from mahtrt.verbs.rendering import line
 
     titles = {"machine": "Machine", "package": "Packages", "capability": "What it can do"}
     colours = {"ok": "green", "warn": "yellow", "missing": "bright_black", "error": "red"}
@@ -54,7 +55,7 @@ def tables_of(checks: Sequence[Check]) -> RenderableType:
             table.add_column(column, overflow="fold")
         for check in checks:
             if check.group == group:
-                status = Text(check.status, style=colours[check.status])
-                table.add_row(Text(check.name), status, Text(check.detail), Text(check.fix))
+                status = line(check.status, style=colours[check.status])
+                table.add_row(line(check.name), status, line(check.detail), line(check.fix))
         tables.append(table)
     return Renderables(*tables)

@@ -14,6 +14,7 @@ from mahtrt.inspection.bundle import BundleSummary, EngineSummary, PlanBlocks
 from mahtrt.inspection.engine_file import EngineFileSummary
 from mahtrt.schema import plain
 from mahtrt.targets.layers import EngineLayers
+from mahtrt.verbs.rendering import line
 
 if TYPE_CHECKING:
     from mahtrt.graph.describe import GraphSummary, LayerCost, TensorInfo
@@ -25,7 +26,7 @@ _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 def tables_of(inspection: Inspection) -> RenderableType:
     """Everything found, as renderables below each other."""
     parts: list[RenderableType] = [
-        Text(f"{inspection.name}: {inspection.kind}, {_size(inspection.size)}", style="bold")
+        line(f"{inspection.name}: {inspection.kind}, {_size(inspection.size)}", style="bold")
     ]
     if inspection.graph is not None:
         parts += _graph(inspection.graph, inspection.top)
@@ -67,7 +68,7 @@ def _graph(graph: GraphSummary, top: int) -> list[RenderableType]:
 def _ops(ops: Mapping[str, Mapping[str, int]]) -> Table:
     table = _table("nodes", ("operator",), ("nodes",), ("precision",))
     for op, counts in ops.items():
-        table.add_row(Text(op), str(sum(counts.values())), _counts(counts))
+        table.add_row(line(op), str(sum(counts.values())), _counts(counts))
     return table
 
 
@@ -77,8 +78,8 @@ def _layers(title: str, layers: Sequence[LayerCost]) -> Table:
     )
     for layer in layers:
         table.add_row(
-            Text(layer.name),  # names may hold brackets, which are markup in plain strings
-            Text(layer.op),
+            line(layer.name),  # names may hold brackets, which are markup in plain strings
+            line(layer.op),
             layer.precision,
             _short(layer.flops),
             _size(layer.weight_bytes),
@@ -109,7 +110,7 @@ def _bundle(bundle: BundleSummary, top: int) -> list[RenderableType]:
         parts += _engine_details(engine)
     for graph in manifest.graphs:
         if graph.name in bundle.onnx:
-            parts.append(Text(f"\n{graph.file} ({graph.name})", style="bold"))
+            parts += [Text(), line(f"{graph.file} ({graph.name})", style="bold")]
             parts += _graph(bundle.onnx[graph.name], top)
     return parts
 
@@ -125,7 +126,7 @@ def _engines(engines: Iterable[EngineSummary]) -> Table:
         record = engine.record
         accuracy, verdict, latency = record.accuracy, record.verdict, record.latency
         table.add_row(
-            Text(record.name + (" *" if engine.is_default else "")),
+            line(record.name + (" *" if engine.is_default else "")),
             record.precision,
             str(record.batch),
             _size(engine.bytes),
@@ -133,7 +134,7 @@ def _engines(engines: Iterable[EngineSummary]) -> Table:
             _number(accuracy.worst_landmark_mean_px if accuracy else None),
             _number(latency.p50_ms if latency else None),
             "" if verdict is None else "pass" if verdict.passed else "FAIL",
-            Text(_pairs(record.versions)),
+            line(_pairs(record.versions)),
         )
     return table
 
@@ -146,7 +147,7 @@ def _engine_details(engine: EngineSummary) -> list[RenderableType]:
         build = plain(record.build)
         facts |= {"key": _pairs(build.pop("key")), "build": _pairs(build | build.pop("facts"))}
     if any(facts.values()):
-        parts.append(Text(f"\n{record.name}", style="bold"))
+        parts += [Text(), line(record.name, style="bold")]
         parts.append(_facts({name: text for name, text in facts.items() if text}))
     if engine.layers is not None:
         parts.append(_engine_layers(engine.layers))
@@ -156,9 +157,9 @@ def _engine_details(engine: EngineSummary) -> list[RenderableType]:
 
 def _engine_layers(layers: EngineLayers) -> RenderableType:
     if not layers.detailed:
-        return Text(f"{len(layers.layers)} layers; built without their details")
+        return line(f"{len(layers.layers)} layers; built without their details")
     counts = f"{len(layers.layers)} layers: {_counts(layers.by_precision)}"
-    return Text(f"{counts}; {layers.int8_layers} products in INT8")
+    return line(f"{counts}; {layers.int8_layers} products in INT8")
 
 
 def _plan(plan: EngineFileSummary) -> list[RenderableType]:
@@ -206,12 +207,12 @@ def _facts(facts: Mapping[str, str]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, text in facts.items():
-        table.add_row(name, Text(text))
+        table.add_row(name, line(text))
     return table
 
 
 def _notes(notes: Iterable[str]) -> list[RenderableType]:
-    return [Text(f"note: {note}", style="yellow") for note in notes]
+    return [line(f"note: {note}", style="yellow") for note in notes]
 
 
 def _tensors(tensors: Iterable[TensorInfo]) -> str:

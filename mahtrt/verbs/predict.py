@@ -69,10 +69,11 @@ def command(arguments: PredictArguments) -> None:
 def table_of(result: PredictResult) -> Table:
     """A row per image and landmark."""
     from rich.table import Table
-    from rich.text import Text
+
+    from mahtrt.verbs.rendering import line
 
     # Text and not str: brackets in a file's name are no markup.
-    table = Table(title=Text(f"{result.bundle} · {result.engine}"), title_justify="left")
+    table = Table(title=line(f"{result.bundle} · {result.engine}"), title_justify="left")
     for column in ("image", "landmark"):
         table.add_column(column)
     for column in ("x px", "y px", "confidence", "spread px"):
@@ -82,8 +83,8 @@ def table_of(result: PredictResult) -> Table:
         for index, row in enumerate(prediction.landmarks.to_dict()["landmarks"]):
             numbers = (row["x"], row["y"], row["confidence"], row["spread_px"])
             table.add_row(
-                Text(prediction.image if index == 0 else ""),
-                Text(row["name"]),
+                line(prediction.image if index == 0 else ""),
+                line(row["name"]),
                 *("" if number is None else f"{number:.2f}" for number in numbers),
                 "wide heatmap" if row["two_peaks"] else "",
             )

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.measure import Measurement
 from rich.segment import Segment
+from rich.text import Text
 
 from mahtrt.names import visible
+
+
+def line(text: str, style: str = "") -> Text:
+    """A text in one line; brackets in it are no markup, and rich leaves no character out."""
+    return Text(visible(text), style)
+
+
+class VisibleConsole(Console):
+    """A console on which the plain strings of a table lose no character either."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make rich's text of a string, which leaves some control characters out."""
+        return super().render_str("\n".join(map(visible, text.split("\n"))), **options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from mahtrt.bundle.records import AccuracyRecord, LandmarkRecord
 from mahtrt.measure.accuracy import LISTED_POINTS
+from mahtrt.verbs.rendering import line
 
 if TYPE_CHECKING:
     from mahtrt.benchmarks.report import BenchReport, Row
@@ -31,8 +32,8 @@ def report_table(report: BenchReport) -> RenderableType:
     """Latency, accuracy, verdict, warnings and legend, for a terminal."""
     lines: list[RenderableType] = [_latency_table(report.rows), Text(), _accuracy_table(report)]
     lines += [Text(), *_verdict_lines(report)]
-    lines += [Text(f"warning: {warning}", style="yellow") for warning in report.warnings]
-    lines += [Text(), *(Text(line, style="dim") for line in LEGEND)]
+    lines += [line(f"warning: {warning}", style="yellow") for warning in report.warnings]
+    lines += [Text(), *(line(text, style="dim") for text in LEGEND)]
     return Group(*lines)
 
 
@@ -44,7 +45,7 @@ def worst_landmarks(accuracy: AccuracyRecord) -> tuple[LandmarkRecord, ...]:
 
 def _verdict_lines(report: BenchReport) -> list[RenderableType]:
     row = report.judged_row
-    verdict = Text("PASS" if report.passed else "FAIL", style="green" if report.passed else "red")
+    verdict = line("PASS" if report.passed else "FAIL", style="green" if report.passed else "red")
     facts = [f"reference: {report.conditions.get('reference', '')}"]
     if report.latency_budget_ms is not None:
         facts.insert(
@@ -54,9 +55,9 @@ def _verdict_lines(report: BenchReport) -> list[RenderableType]:
         )
     verdict.append("  " + "; ".join(facts))
     lines: list[RenderableType] = [verdict]
-    lines += [Text(f"  {reason}", style="red") for reason in report.reasons]
+    lines += [line(f"  {reason}", style="red") for reason in report.reasons]
     judged = [row for row in report.rows if row.scope == "engine" and row.gate is not None]
-    return [*lines, *(Text(f"  {line}") for line in (*_failures(judged), *_wide_heatmaps(judged)))]
+    return [*lines, *(line(f"  {text}") for text in (*_failures(judged), *_wide_heatmaps(judged)))]
 
 
 def _failures(rows: Sequence[Row]) -> Iterator[str]:

@@ -49,8 +49,20 @@ def test_lines_and_tables_show_escape_sequences(capsys: pytest.CaptureFixture[st
     told = capsys.readouterr()
     assert told.err.splitlines()[:2] == [SHOWN, "second"]
     assert told.out.splitlines()[0] == SHOWN
-    assert told.out.count(SHOWN.replace(r"\x07", "")) == 3, "rich leaves the bell out"
+    assert told.out.count(SHOWN) == 4
     assert not set("\x1b\x07\x9b") & set(told.out + told.err)
+
+
+def test_names_in_tables_and_errors_lose_no_character(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bundle, image = write_tiny(tmp_path / "a.mahtrt"), Path("1\r2\n3\a4\b5\v6\f7.png")
+    shown = r"1\r2\n3\x074\x085\x0b6\x0c7.png"
+    missing = run("predict", bundle, image, "--threads=1")
+    assert f"error: {shown}: got no such file" in missing.stderr
+    Image.new("L", (40, 50), 100).save(image)
+    assert shown in run("predict", bundle, image, "--threads=1").stdout
 
 
 def test_logs_show_escape_sequences(
