@@ -94,7 +94,8 @@ def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
     """Copy a checkpoint's weights into a network; every key has to match.
 
     Raises:
-        CheckpointError: Keys are missing, unexpected or of another shape (the first few named).
+        CheckpointError: Keys are missing, unexpected, of another shape, integers in place of
+            floating-point numbers, or fractions in place of integers (the first few named).
     """
     own = module.state_dict()
     state = _without_prefix(checkpoint.state, own)
@@ -105,12 +106,18 @@ def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
         for key in own
         if key in state and state[key].shape != own[key].shape
     ]
+    retyped = [
+        f"{key} {_dtype(state[key])} instead of {_dtype(own[key])}"
+        for key in own
+        if key in state and not _is_of_kind(state[key], own[key])
+    ]
     problems = [
         f"{len(keys)} {what} ({some_of(keys)})"
         for what, keys in (
             ("missing", missing),
             ("unexpected", unexpected),
             ("of another shape", misshapen),
+            ("of another type", retyped),
         )
         if keys
     ]
@@ -122,6 +129,17 @@ def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
             fix="Name the variant and settings that the checkpoint was trained with.",
         )
     module.load_state_dict(dict(state))
+
+
+def _is_of_kind(given: Tensor, own: Tensor) -> bool:
+    """Whether a tensor can be the network's own; scripts that halve all make counts floating."""
+    if own.is_floating_point():
+        return given.is_floating_point()
+    return not given.is_floating_point() or bool((given == given.round()).all())
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _in_order(file: bytes) -> bytes:

@@ -219,6 +219,20 @@ def test_keys_that_do_not_match_are_named(tmp_path: Path) -> None:
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
 
+def test_integers_are_no_weights(tmp_path: Path) -> None:
+    """Nor is a fraction a count; a whole number of another type is."""
+    net, path = nn.BatchNorm1d(3), tmp_path / "net.pt"
+    whole = torch.ones(3, dtype=torch.int32)
+    for count in (torch.tensor(7, dtype=torch.int32), torch.tensor(8.0)):
+        torch.save(net.state_dict() | {"num_batches_tracked": count}, path)
+        load_into(net, load_checkpoint(path))
+        assert net.state_dict()["num_batches_tracked"] == count
+    for wrong in ({"weight": whole}, {"num_batches_tracked": torch.tensor(7.5)}):
+        torch.save(net.state_dict() | wrong, path)
+        with pytest.raises(CheckpointError, match=r"1 of another type \(.* (int|float)"):
+            load_into(net, load_checkpoint(path))
+
+
 def test_a_networks_own_module_prefix_stays() -> None:
     """A network whose keys really start with ``module.`` is not robbed of them."""
 
