@@ -7,6 +7,7 @@ or with a value of another type, is refused. Numbers that are not finite are nul
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -17,6 +18,8 @@ from mahtrt.schema import Between, Count, Measured, plain
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 Interval = tuple[float, float]
 Cpus = Annotated[int, Between(1, 65_536)]
+# How far landmarks may move.
+Distance = Annotated[float, Between(0, math.inf)]
 
 KEY_SCHEMA = "mahtrt.engine-key/1"
 
@@ -299,14 +302,14 @@ class BudgetsRecord:
         landmark_mre_percent: Growth of the MRE of any landmark.
     """
 
-    budget_px: float
-    worst_landmark_px: float
-    fp32_px: float
-    fp32_max_px: float
-    budget_mm: float | None = None
+    budget_px: Distance
+    worst_landmark_px: Distance
+    fp32_px: Distance
+    fp32_max_px: Distance
+    budget_mm: Distance | None = None
     delta_mre_mm: float | None = None
-    p99_px: float | None = None
-    max_px: float | None = None
+    p99_px: Distance | None = None
+    max_px: Distance | None = None
     landmark_mre_percent: float | None = None
 
 

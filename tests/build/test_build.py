@@ -332,6 +332,8 @@ def test_without_any_target_it_says_so(
         ({"targets": ("auto", "abacus")}, UsageError, "abacus"),
         ({"method": "magic"}, UsageError, "magic"),
         ({"percentile": 101.0}, UsageError, "101"),
+        ({"limits": Limits(budget_px=-1)}, UsageError, "limits: budget_px: got -1"),
+        ({"limits": Limits(budget_px=float("nan"))}, UsageError, "limits: budget_px: got nan"),
     ],
 )
 def test_options_are_judged_before_the_work(

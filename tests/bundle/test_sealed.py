@@ -27,6 +27,8 @@ SEALED: dict[str, tuple[tuple[str | int, ...], object]] = {
     "gate as a text": (("gate",), "passed"),
     "gate without budgets": (("gate", "budgets"), None),
     "gate with another type": (("gate", "budgets", "budget_px"), "0.25"),
+    "a negative budget": (("gate", "budgets", "budget_px"), -1),
+    "a negative budget in mm": (("gate", "budgets", "budget_mm"), -1e-9),
     "a huge budget": (("gate", "budgets", "budget_px"), 10**40),
     "a reference that clears the screen": (("gate", "reference"), "\x1b[2J"),
     "no batch": (("engines", 0, "batch"), 0),
