@@ -228,6 +228,8 @@ def open_cache(
     except (InputError, OSError, RuntimeError) as error:  # RuntimeError: there is no home
         if given is None and not environment.get(ENVIRONMENT):
             return None, f"No engine cache: {error}."
+        if isinstance(error, InputError):  # which says it all
+            raise
         raise InputError(
             "cache_dir" if given is not None else f"${ENVIRONMENT}",
             got=str(error),
