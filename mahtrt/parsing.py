@@ -70,7 +70,7 @@ def read_json(
             object_pairs_hook=_table,
         )
     except (ValueError, RecursionError) as cause:  # bad UTF-8 is a ValueError too
-        got = f"text that is not JSON ({cause})"
+        got = f"text that is not JSON ({_reason(cause)})"
         raise error(where, got=got, expected=what, fix=fix) from cause
 
 
@@ -97,7 +97,13 @@ def read_toml(text: str | bytes, where: str, what: str) -> Any:
         _check_values(data)
         return data
     except (ValueError, RecursionError) as cause:
-        raise SpecError(where, got=f"text that is not TOML ({cause})", expected=what) from cause
+        got = f"text that is not TOML ({_reason(cause)})"
+        raise SpecError(where, got=got, expected=what) from cause
+
+
+def _reason(cause: Exception) -> str:
+    deep = isinstance(cause, RecursionError)
+    return "too many tables or lists within each other" if deep else str(cause)
 
 
 def first_repeat(names: Iterable[str]) -> str | None:

@@ -89,6 +89,11 @@ def test_depth_is_refused_whatever_stack_is_left() -> None:
     assert len(refused) == 2
 
 
+def test_toml_that_is_too_deep_says_so() -> None:
+    with pytest.raises(SpecError, match="too many tables or lists within each other"):
+        read_toml("a = " + "[" * 100_000, "here", "a table")
+
+
 @given(st.text(alphabet='[]{}",:\\u0d8a1e- ', max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for read in (read_json, read_toml):

@@ -114,8 +114,8 @@ def read_golden(bundle: Bundle) -> tuple[GoldenVector, ...]:
         )
     total = sum(_unpacked_bytes(record, bundle) for record in golden.images)
     if total > MOST_BYTES:
-        expected = f"at most {MOST_BYTES} bytes"
-        raise IntegrityError(str(bundle.path), got=f"golden images of {total}", expected=expected)
+        got, expected = f"golden images of {total} bytes", f"at most {MOST_BYTES} bytes"
+        raise IntegrityError(str(bundle.path), got=got, expected=expected)
     return tuple(
         GoldenVector(
             record.name,

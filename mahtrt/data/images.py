@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mahtrt.data.limits import MOST_IMAGE_BYTES
-from mahtrt.data.pictures import open_picture
+from mahtrt.data.pictures import EXPECTED, open_picture
 from mahtrt.data.preprocess import check_image
 from mahtrt.data.tiff_tags import refuse_many_numbers
 from mahtrt.errors import ImageError
@@ -76,7 +76,7 @@ def read_image_and_spacing(
         raise ImageError(
             str(path),
             got=f"a file that cannot be decoded ({reason})",
-            expected="an image (PNG, JPEG, BMP, TIFF, WebP, PGM or DICOM)",
+            expected=EXPECTED,
             fix="Restore or remove the file.",
         ) from error
     check_image(image, str(path))

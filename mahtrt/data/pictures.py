@@ -26,6 +26,9 @@ MOST_JPEG_PARTS = 100
 _JPEG_PARTS = {"scans": b"\xff\xda", "EXIF segments": b"Exif\0\0"}
 
 
+EXPECTED = "an image (BMP, JPEG, MPO, PNG, PPM, PGM, PBM, TIFF, WebP or DICOM)"
+
+
 @dataclass(frozen=True, slots=True)
 class _Format:
     """A format that is read.
@@ -70,8 +73,10 @@ def open_picture(content: bytes, subject: str) -> Image.Image:
     if found is None:
         raise ImageError(
             subject,
-            got="a file that cannot be decoded (its first bytes are of no format that is read)",
-            expected="BMP, JPEG, PNG, PPM, TIFF, WebP or DICOM",
+            got="a file that cannot be decoded (its first bytes are of no format that is read)"
+            if content
+            else "an empty file",
+            expected=EXPECTED,
             fix="Save it as PNG.",
         )
     if found.opener == "TiffImageFile":

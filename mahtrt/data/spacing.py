@@ -12,7 +12,7 @@ from mahtrt.errors import InputError, MahtrtError, shown
 Spacing = tuple[float, float]  # (row, column) in mm per pixel
 
 LEAST_MM, MOST_MM = 1e-6, 1e6  # far beyond what any image has; within, FP32 holds all products
-EXPECTED = "millimetres per pixel, a number above 0"
+EXPECTED = f"millimetres per pixel, a number from {LEAST_MM:g} to {MOST_MM:g}"
 
 
 def is_spacing(value: object) -> bool:

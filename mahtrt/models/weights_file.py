@@ -32,7 +32,7 @@ _MOST_HEADER_BYTES = 16 * 2**20
 STATE_KEYS = ("model_state_dict", "state_dict", "model")
 # What PyTorch's restricted unpickler says it would have had to import.
 _NEEDED_CODE = re.compile(r"GLOBAL (\S+)")
-_ZIP = b"PK\x03\x04"
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 
 
 def read_weights_file(path: Path) -> bytes:
@@ -93,6 +93,12 @@ def load_torch(content: bytes, path: Path) -> Any:
     Raises:
         CheckpointError: The file is damaged, or needs code.
     """
+    if not content.startswith((_ZIP, _PICKLE)):
+        raise CheckpointError(
+            str(path),
+            got="a file that is not PyTorch's" if content else "an empty file",
+            expected="safetensors (named so), or a state dict as torch.save writes it",
+        )
     try:
         _refuse_packed_records(content, path)
         with warnings.catch_warnings():  # about pickles of other protocols, which it then refuses

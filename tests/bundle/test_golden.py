@@ -174,7 +174,7 @@ def test_golden_images_that_are_too_large_together(
     images = [GoldenVector(name, IMAGES["rgb"], POINTS) for name in "ab"]
     bundle = write(tmp_path / "b", *images)
     monkeypatch.setattr(golden_module, "MOST_BYTES", 200)
-    with pytest.raises(IntegrityError, match="images of 210; expected at most 200"):
+    with pytest.raises(IntegrityError, match="images of 210 bytes; expected at most 200 bytes"):
         read_golden(bundle)
 
 

@@ -42,7 +42,13 @@ def test_formats_that_are_not_documented_are_refused(
     tmp_path: Path, picture: np.ndarray[tuple[int, int], np.dtype[np.uint8]], kind: str
 ) -> None:
     Image.fromarray(picture).convert("RGB").save(tmp_path / "a.png", format=kind)
-    with pytest.raises(ImageError, match=r"of no format that is read.*BMP, JPEG, PNG"):
+    with pytest.raises(ImageError, match=r"of no format that is read.*BMP, JPEG, MPO, PNG"):
+        read_image_and_spacing(tmp_path / "a.png")
+
+
+def test_an_empty_file_is_named_so(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    with pytest.raises(ImageError, match="got an empty file; expected an image"):
         read_image_and_spacing(tmp_path / "a.png")
 
 

@@ -192,6 +192,15 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, kept: float) -> None
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "got"), [(b"", "an empty file"), (b"\x89PNG\r\n\x1a\n" * 9, "not PyTorch's")]
+)
+def test_a_file_that_is_no_checkpoint_is_named_so(tmp_path: Path, content: bytes, got: str) -> None:
+    (tmp_path / "net.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"{got}; expected safetensors"):
+        load_checkpoint(tmp_path / "net.pt")
+
+
 @pytest.mark.parametrize("name", ["none.safetensors", "none.pt", ""])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(CheckpointError, match=r"no such file|a folder") as caught:
