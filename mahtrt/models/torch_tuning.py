@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 ROUNDS, SECONDS = 15, 8.0
+# Share of an output's largest value by which layouts may differ: kernels sum in other orders, which
+# counts for more on noise (0.002 of a heatmap's peak) than on images (0.00006 px of a landmark).
+_NEAR = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,15 @@ def _in_both_layouts(
         other = TorchBackend(turned, spec, batch, setting).infer(tensor)
     except Exception:  # whatever foreign code says of a layout, or of being copied
         return {"contiguous": module}
-    if not all(np.allclose(other[name], usual[name], rtol=1e-3, atol=1e-3) for name in usual):
-        return {"contiguous": module}  # landmarks are held against what this computes
+    # Landmarks are held against what this computes.
+    if not all(_is_near(other[name], usual[name]) for name in usual):
+        return {"contiguous": module}
     return {"contiguous": module, "channels_last": turned}
+
+
+def _is_near(other: NDArray[np.float32], usual: NDArray[np.float32]) -> bool:
+    largest = float(np.abs(usual).max(initial=0.0))
+    return bool(np.abs(other - usual).max(initial=0.0) <= _NEAR * largest)
 
 
 def _times_ms(

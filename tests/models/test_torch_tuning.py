@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from bench_fakes import make_spec
 
 from mahtrt.models import torch_tuning
+from mahtrt.models.reference import ModelSource, load_model
 from mahtrt.models.torch_reference import TorchBackend, TorchSetting
 from mahtrt.models.torch_tuning import tune_torch
 
@@ -105,6 +107,13 @@ class Named(torch.nn.Module):
             "spread": flat.std(2),
             "heatmaps": maps,
         }
+
+
+@pytest.mark.slow
+def test_a_real_network_is_tried_in_both_layouts() -> None:
+    module, spec = load_model(ModelSource("maht-net/nano", Path("demo")))
+    found = tune_torch(module, spec, 1, TorchSetting(threads=1))
+    assert {name.partition(" ")[0] for name in found.tried_ms} == {"contiguous", "channels_last"}
 
 
 def test_both_layouts_compute_the_same() -> None:
