@@ -78,19 +78,6 @@ def reach_px(spread: Floats, usual: Floats, cell_px: float) -> NDArray[np.float6
     return np.sqrt(np.maximum(more, 0.0) / _UNEVEN)
 
 
-def excused(moved_px: Floats, reference: Floats, cell_px: float) -> Flags:
-    """Which points a limit for single points passes over.
-
-    Args:
-        moved_px: (N, K) displacements, network pixels.
-        reference: (N, K) spreads of the reference.
-        cell_px: As for :func:`is_wide`.
-    """
-    usual = usual_spread(reference)
-    within = np.asarray(moved_px) <= reach_px(reference, usual, cell_px)
-    return np.asarray(within & is_wide(reference, usual, cell_px), bool)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Widths:
     """The heatmaps of a candidate and of a reference.
@@ -126,14 +113,15 @@ def compare_widths(
     usual, finite = usual_spread(reference_px), np.isfinite(moved_px)
     wide = is_wide(reference_px, usual, cell_px)
     new = is_wide(candidate_px, usual, cell_px) & ~wide & np.isfinite(reference_px)
+    reach = reach_px(reference_px, usual, cell_px)
     return Widths(
         reference_px=reference_px,
         candidate_px=candidate_px,
         usual_px=usual,
         wide=wide & finite,
         new=new & finite,
-        reach_px=reach_px(reference_px, usual, cell_px),
-        excused=excused(moved_px, reference_px, cell_px),
+        reach_px=reach,
+        excused=wide & (np.asarray(moved_px) <= reach),
     )
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from mahtrt.atomic import write_text_atomic
 from mahtrt.measure.displacement import compare_points, nearest_rank
-from mahtrt.measure.wide_heatmaps import WIDE, excused, is_wide, usual_spread
+from mahtrt.measure.wide_heatmaps import WIDE, compare_widths
 
 SCHEMA = "mahtrt.sensitivity/1"
 
@@ -135,8 +135,8 @@ def cells_of(shift_px: Floats, spread_px: Floats, cell_px: float) -> tuple[Cell,
         cell_px: Side of a cell of the heatmaps.
     """
     moved = compare_points(shift_px, np.zeros_like(shift_px))  # (N, K)
-    wide = is_wide(spread_px, usual_spread(spread_px), cell_px) & np.isfinite(moved)
-    aside = excused(moved, spread_px, cell_px)
+    widths = compare_widths(moved, spread_px, spread_px, cell_px)
+    wide, aside = widths.wide, widths.excused
     return tuple(
         _cell(shift_px[:, k], moved[:, k], wide[:, k], aside[:, k]) for k in range(moved.shape[1])
     )

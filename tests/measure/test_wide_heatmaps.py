@@ -6,7 +6,6 @@ import pytest
 from mahtrt.measure.wide_heatmaps import (
     WIDE,
     compare_widths,
-    excused,
     is_wide,
     reach_px,
     usual_spread,
@@ -74,11 +73,11 @@ def test_a_point_is_excused_only_as_far_as_its_own_heatmap_reaches() -> None:
     spread, moved = one_odd(6.5), np.zeros((4, 2))
     assert reach_px(spread, np.array([2.0, 2.0]), CELL_PX)[1, 0] == pytest.approx(20.62, abs=0.01)
     moved[1, 0] = 20.0
-    assert np.argwhere(excused(moved, spread, CELL_PX)).tolist() == [[1, 0]]
+    assert np.argwhere(compare_widths(moved, spread, spread, CELL_PX).excused).tolist() == [[1, 0]]
     moved[1, 0] = 60.0
-    assert not excused(moved, spread, CELL_PX).any()
+    assert not compare_widths(moved, spread, spread, CELL_PX).excused.any()
     moved[1, 0] = np.inf
-    assert not excused(moved, spread, CELL_PX).any()
+    assert not compare_widths(moved, spread, spread, CELL_PX).excused.any()
 
 
 def test_below_half_a_cell_no_spread_is_usual() -> None:
@@ -101,13 +100,13 @@ def test_a_heatmap_that_the_candidate_made_wide_is_told_apart() -> None:
 def test_an_unknown_spread_excuses_nothing() -> None:
     nothing, still = np.full((4, 2), np.nan), np.zeros((4, 2))
     assert not wide_in_reference(nothing).any()
-    assert not excused(still, nothing, CELL_PX).any()
+    assert not compare_widths(still, nothing, nothing, CELL_PX).excused.any()
     assert not wide_in_candidate_alone(nothing, USUAL).any()
     broken = USUAL.copy()
     broken[0] = np.inf, np.nan
     assert not wide_in_candidate_alone(USUAL, broken).any()
     assert not wide_in_reference(broken).any()
-    assert not excused(still, broken, CELL_PX).any()
+    assert not compare_widths(still, broken, broken, CELL_PX).excused.any()
     one_known = USUAL.copy()
     one_known[:, 1] = np.nan
     np.testing.assert_array_equal(usual_spread(one_known), [2.0, np.nan])
