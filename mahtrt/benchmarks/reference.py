@@ -36,7 +36,8 @@ def torch_as_reference(
     """PyTorch where the network is, in its own layout: what landmarks are held against.
 
     Args:
-        found: Of :func:`mahtrt.models.reference.find_reference`.
+        found: The network and its weights in words, as
+            :func:`mahtrt.models.reference.find_reference` gives them.
         batch: Images per inference.
         threads: CPU threads of one inference; None leaves PyTorch's own number.
     """

@@ -115,16 +115,18 @@ def test_what_is_given_out_is_what_was_hashed(
     assert (bundle_copy.parent / "copied.json").read_text() == "{}\n"
 
 
+def open_then_spoil(path: Path, wanted: Wanted) -> BinaryIO:
+    """Open a file, and put another one in its place."""
+    file = open_regular(path, wanted)
+    path.unlink()
+    path.write_bytes(b"another file")
+    return file
+
+
 @pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
 def test_an_engine_is_opened_from_the_bytes_that_were_hashed(
     bundle_copy: Path, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
-    def open_then_spoil(path: Path, wanted: Wanted) -> BinaryIO:
-        file = open_regular(path, wanted)
-        path.unlink()
-        path.write_bytes(b"another engine")
-        return file
-
     monkeypatch.setattr(contents, "open_regular", open_then_spoil)
     with open_session(bundle_copy, engine=target) as session:
         assert session.run(np.zeros((8, 8), np.uint8)).points.shape == (3, 2)
@@ -133,12 +135,6 @@ def test_an_engine_is_opened_from_the_bytes_that_were_hashed(
 def test_a_graph_is_described_from_the_bytes_that_were_hashed(
     bundle_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def open_then_spoil(path: Path, wanted: Wanted) -> BinaryIO:
-        file = open_regular(path, wanted)
-        path.unlink()
-        path.write_bytes(b"no graph")
-        return file
-
     monkeypatch.setattr(contents, "open_regular", open_then_spoil)
     found = inspect(InspectOptions(bundle_copy, graphs=True)).bundle
     assert found is not None
