@@ -15,7 +15,7 @@ import dataclasses
 import json
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,19 +25,24 @@ from mahtrt.parsing import MOST_TOML_BYTES, read_json, read_toml
 from mahtrt.reading import Wanted, read_regular
 from mahtrt.schema import Between, Pixels, check_schema, dataclass_from
 
-SCHEMA = "mahtrt.spec/1"
+SCHEMA = "mahtrt.spec/2"
 
 ColorOrder = Literal["rgb", "bgr", "gray"]
 Resize = Literal["letterbox", "stretch", "center_crop"]
 Interpolation = Literal["area", "linear", "cubic", "nearest"]
 OutputKind = Literal["heatmaps", "landmarks", "confidence", "spread", "map", "logits", "visibility"]
 Frame = Literal["network", "heatmap", "normalized", "none"]
-DecodeMethod = Literal["soft_argmax", "regression", "none"]
+MOST_INPUTS = 8
+
+DecodeMethod = Literal["soft_argmax", "dark", "regression", "none"]
+
+
+Refuse = Callable[[str, Any, str], typing.NoReturn]
 
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """The network's image input.
+    """An image that the network takes.
 
     Attributes:
         name: Name of the ONNX input.
@@ -68,13 +73,19 @@ class OutputSpec:
     Attributes:
         name: Name of the ONNX output (for a dict output, also its key).
         kind: What it holds: heatmaps (B, K, h, w), landmarks (B, K, 2) as x, y,
-            confidence (B, K), spread (B, K), map (B, C, h, w), logits, visibility (B, K).
+            confidence (B, K), spread (B, K), map (B, C, h, w) over the whole of the first input,
+            logits (B, L), visibility (B, K) as probabilities in [0, 1].
         frame: The coordinate frame of landmarks and spread, ``none`` for the rest.
+        labels: Names of the L logits; none leaves them to their numbers.
+        threshold: Probability from which a landmark counts as visible, and a label as present:
+            the sigmoid of a logit is its probability.
     """
 
     name: str
     kind: OutputKind
     frame: Frame = "none"
+    labels: tuple[str, ...] = ()
+    threshold: Annotated[float, Between(0.0, 1.0)] = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +93,19 @@ class DecodeSpec:
     """How landmarks are read from the network's outputs.
 
     Attributes:
-        method: ``soft_argmax`` of the heatmaps, ``regression`` (the network gives coordinates),
-            or ``none`` (the outputs are the result).
+        method: ``soft_argmax`` of the heatmaps, ``dark`` (their smoothed peak, refined by a Taylor
+            step), ``regression`` (the network gives coordinates), or ``none`` (the outputs are
+            the result).
         temperature: Soft-argmax divides the heatmaps by it before the softmax.
         heatmap_size: (height, width) of the heatmaps, None where there are none.
+        sigma: Standard deviation in heatmap cells of the Gaussian that ``dark`` smooths with: that
+            of the training targets.
     """
 
     method: DecodeMethod = "soft_argmax"
     temperature: Annotated[float, Between(1e-6, 1e6)] = 0.05
     heatmap_size: tuple[Pixels, Pixels] | None = None
+    sigma: Annotated[float, Between(0.1, 64.0)] = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +121,26 @@ class QuantizeSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Everything the toolchain has to know about a network."""
+    """Everything the toolchain has to know about a network.
+
+    Attributes:
+        inputs: The images of a case, in the order that the network's forward takes them. Landmarks
+            and maps lie on the first.
+    """
 
     family: str
-    input: InputSpec
+    inputs: tuple[InputSpec, ...]
     outputs: tuple[OutputSpec, ...]
     landmarks: tuple[str, ...] = ()
     decode: DecodeSpec = field(default_factory=DecodeSpec)
     quantize: QuantizeSpec = field(default_factory=QuantizeSpec)
     config: Mapping[str, Any] = field(default_factory=dict)
     schema: str = SCHEMA
+
+    @property
+    def input(self) -> InputSpec:
+        """The first input, whose pixels are the ``network`` frame."""
+        return self.inputs[0]
 
     @property
     def num_landmarks(self) -> int:
@@ -157,7 +182,7 @@ def spec_from_dict(data: Mapping[str, Any], *, where: str = "spec") -> ModelSpec
     if not isinstance(data, Mapping):
         raise SpecError(where, got=f"a {type(data).__name__}", expected="a table with the fields")
     check_schema(str(data.get("schema", SCHEMA)), SCHEMA, where)
-    spec = dataclass_from(ModelSpec, data, where)
+    spec = dataclass_from(ModelSpec, _with_inputs(data), where)
     _check_values(spec, where)
     return spec
 
@@ -179,35 +204,72 @@ def load_spec(path: Path) -> ModelSpec:
     return spec_from_dict(read(raw, where, wanted.expected), where=where)
 
 
+def _with_inputs(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data as schema 2 has it: ``input``, one table, is the only one of ``inputs``."""
+    found = {**data, "schema": SCHEMA}
+    if "input" in found and "inputs" not in found:
+        found["inputs"] = [found.pop("input")]
+    return found
+
+
 def _check_values(spec: ModelSpec, where: str) -> None:
+    """Refuse values that contradict each other."""
+
     def refuse(name: str, got: Any, expected: str) -> typing.NoReturn:
         raise SpecError(f"{where}: {name}", got=repr(got), expected=expected)
 
-    image = spec.input
-    if image.channels not in (1, 3):
-        refuse("input.channels", image.channels, "1 or 3")
-    if (image.color_order == "gray") != (image.channels == 1):
-        refuse("input.color_order", image.color_order, f"an order for {image.channels} channel(s)")
-    for name, values in (("input.mean", image.mean), ("input.std", image.std)):
-        if len(values) != image.channels:
-            refuse(name, values, f"{image.channels} value(s), one per channel")
-    if not 0 <= image.pad_value <= 1:
-        refuse("input.pad_value", image.pad_value, "an intensity from 0 to 1")
+    _check_inputs(spec, refuse)
+    _check_outputs(spec, refuse)
+    _check_decoding(spec, refuse)
+
+
+def _check_inputs(spec: ModelSpec, refuse: Refuse) -> None:
+    if not 1 <= len(spec.inputs) <= MOST_INPUTS:
+        refuse("inputs", f"{len(spec.inputs)} inputs", f"1 to {MOST_INPUTS}")
+    names = [image.name for image in spec.inputs]
+    if len(set(names)) != len(names) or not all(names):
+        refuse("inputs", names, "names that differ")
+    for image in spec.inputs:
+        where = "input" if len(spec.inputs) == 1 else f"input {image.name}"
+        if image.channels not in (1, 3):
+            refuse(f"{where}.channels", image.channels, "1 or 3")
+        if (image.color_order == "gray") != (image.channels == 1):
+            expected = f"an order for {image.channels} channel(s)"
+            refuse(f"{where}.color_order", image.color_order, expected)
+        for name, values in ((f"{where}.mean", image.mean), (f"{where}.std", image.std)):
+            if len(values) != image.channels:
+                refuse(name, values, f"{image.channels} value(s), one per channel")
+        if not 0 <= image.pad_value <= 1:
+            refuse(f"{where}.pad_value", image.pad_value, "an intensity from 0 to 1")
+
+
+def _check_outputs(spec: ModelSpec, refuse: Refuse) -> None:
     if not spec.outputs:
         refuse("outputs", spec.outputs, "at least one output")
     names = [output.name for output in spec.outputs]
     if len(set(names)) != len(names):
         refuse("outputs", names, "names that differ")
-    if spec.decode.method == "soft_argmax" and not (
-        spec.output("heatmaps") or spec.output("landmarks")
-    ):
-        refuse("outputs", names, "one of kind heatmaps or landmarks for decode.method soft_argmax")
-    if spec.decode.method == "regression" and not spec.output("landmarks"):
-        refuse("outputs", names, "one of kind landmarks for decode.method regression")
-    if spec.decode.method != "none" and not spec.landmarks:
-        refuse("landmarks", spec.landmarks, "a name per landmark")
+    for output in spec.outputs:
+        if output.labels and output.kind != "logits":
+            refuse("outputs", output.name, f"labels of logits alone, not of {output.kind}")
+        if len(set(output.labels)) != len(output.labels):
+            refuse("outputs", output.labels, "labels that differ")
+    if spec.output("visibility") and not spec.landmarks:
+        refuse("landmarks", spec.landmarks, "a name per landmark that may be visible")
     landmarks = spec.output("landmarks")
     if landmarks and landmarks.frame == "none":
         refuse("outputs", landmarks.name, "a frame (network, heatmap or normalized) for landmarks")
     if landmarks and landmarks.frame == "heatmap" and spec.decode.heatmap_size is None:
         refuse("decode.heatmap_size", None, "a size, since landmarks are in the heatmap frame")
+
+
+def _check_decoding(spec: ModelSpec, refuse: Refuse) -> None:
+    method, names = spec.decode.method, [output.name for output in spec.outputs]
+    if method == "soft_argmax" and not (spec.output("heatmaps") or spec.output("landmarks")):
+        refuse("outputs", names, "one of kind heatmaps or landmarks for decode.method soft_argmax")
+    if method == "dark" and not spec.output("heatmaps"):
+        refuse("outputs", names, "one of kind heatmaps for decode.method dark")
+    if method == "regression" and not spec.output("landmarks"):
+        refuse("outputs", names, "one of kind landmarks for decode.method regression")
+    if method != "none" and not spec.landmarks:
+        refuse("landmarks", spec.landmarks, "a name per landmark")

@@ -26,7 +26,7 @@ from mahtrt.spec import (
 NAME = st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"])
 SPEC = ModelSpec(
     family="maht-net",
-    input=InputSpec(size=(256, 192)),
+    inputs=(InputSpec(size=(256, 192)),),
     outputs=(
         OutputSpec("landmarks", "landmarks", "network"),
         OutputSpec("heatmaps", "heatmaps", "heatmap"),
@@ -39,7 +39,11 @@ SPEC = ModelSpec(
 
 
 def plain(**changes: Any) -> dict[str, Any]:
-    return {**json.loads(SPEC.to_json()), **changes}
+    """A spec as plain data; ``input`` is one table in place of the list ``inputs``."""
+    data = {**json.loads(SPEC.to_json()), **changes}
+    if "input" in changes:
+        del data["inputs"]
+    return data
 
 
 def test_json_round_trip_and_stable_text() -> None:
@@ -66,7 +70,7 @@ def test_any_valid_spec_survives_json(
 ) -> None:
     spec = ModelSpec(
         family="f",
-        input=InputSpec(size=size, mean=mean, std=std, resize=resize),
+        inputs=(InputSpec(size=size, mean=mean, std=std, resize=resize),),
         outputs=(OutputSpec("out", "heatmaps"),),
         landmarks=tuple(names),
         decode=DecodeSpec(temperature=temperature),
@@ -114,7 +118,7 @@ def test_unreadable_file_is_named(tmp_path: Path, content: bytes) -> None:
         load_spec(tmp_path / "none.toml")
 
 
-INPUT = plain()["input"]
+INPUT = plain()["inputs"][0]
 OUTPUT = {"name": "o", "kind": "heatmaps"}
 
 
@@ -122,7 +126,7 @@ OUTPUT = {"name": "o", "kind": "heatmaps"}
     ("changes", "message"),
     [
         ({"colour": 1}, "unknown field 'colour'.*expected fields family"),
-        ({"input": {**INPUT, "sized": 1}}, "spec: input: got unknown field 'sized'"),
+        ({"input": {**INPUT, "sized": 1}}, "spec: inputs.0.: got unknown field 'sized'"),
         ({"input": {"name": "x"}}, "no field 'size'"),
         ({"input": 3}, "a table for InputSpec"),
         ({"input": {**INPUT, "size": [1, 2, 3]}}, "3 values; expected 2"),
@@ -172,7 +176,7 @@ def test_what_is_no_spec_at_all() -> None:
 def test_schema() -> None:
     check_schema(SCHEMA, SCHEMA, "x")
     check_schema("mahtrt.bundle/1", "mahtrt.bundle/3", "x")
-    for other in ("mahtrt.spec/2", "mahtrt.other/1", "mahtrt.spec/", "", "mahtrt.spec/x"):
+    for other in ("mahtrt.spec/3", "mahtrt.other/1", "mahtrt.spec/", "", "mahtrt.spec/x"):
         with pytest.raises(IntegrityError, match="Upgrade mahtrt"):
             check_schema(other, SCHEMA, "x")
     with pytest.raises(IntegrityError, match=r"mahtrt\.spec/9"):

@@ -9,10 +9,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+Image = NDArray[np.generic]
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image of a data set.
+    """One case of a data set: the images that a network takes together, and what is known of them.
+
+    Most networks take one image; one that compares takes a pair. All that is known lies on the
+    first image.
 
     Attributes:
         name: Unique within its data set, stable between runs.
@@ -20,12 +25,27 @@ class Sample:
         points_px: (K, 2) float32 x, y in the image's pixels (pixel centres at integers), NaN
             where a point is not annotated; None where the data set has no annotations.
         spacing_mm: (row, column) millimetres per pixel, None where it is not known.
+        others: The images of the network's further inputs, in the order of its spec.
+        visible: (K,) float32, 1 for a point that can be seen, 0 for one that cannot, NaN where
+            that is not annotated; None without such annotations.
+        target_map: (C, H, W) float32 in [0, 1], the map that belongs to the image; None without.
+        labels: (L,) float32, 1 for a label that applies, 0 for one that does not, NaN where that
+            is not annotated; None without labels.
     """
 
     name: str
-    image: NDArray[np.generic]
+    image: Image
     points_px: NDArray[np.float32] | None = None
     spacing_mm: tuple[float, float] | None = None
+    others: tuple[Image, ...] = ()
+    visible: NDArray[np.float32] | None = None
+    target_map: NDArray[np.float32] | None = None
+    labels: NDArray[np.float32] | None = None
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The images of the case, the first one first."""
+        return (self.image, *self.others)
 
 
 class Dataset(Protocol):

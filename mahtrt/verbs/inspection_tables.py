@@ -252,7 +252,7 @@ def _line(record: Any) -> str:
 def _spec(spec: Any) -> str:
     """What goes in and how landmarks come out; the whole spec is in the JSON."""
     try:
-        image, decode = spec["input"], spec["decode"]
+        image, decode = spec["inputs"][0], spec["decode"]
         size = "x".join(map(str, image["size"]))
         return (
             f"{spec['family']}: {size} {image['color_order']}, {image['resize']}, mean "

@@ -248,8 +248,10 @@ def test_a_jump_that_only_the_engine_is_undecided_about_fails(dataset: FakeDatas
 
 STRETCHED = ModelSpec(
     family="fake",
-    input=InputSpec(
-        (32, 64), channels=1, color_order="gray", mean=(-1.0,), std=(1.0,), resize="stretch"
+    inputs=(
+        InputSpec(
+            (32, 64), channels=1, color_order="gray", mean=(-1.0,), std=(1.0,), resize="stretch"
+        ),
     ),
     outputs=(
         OutputSpec("points", "landmarks", "network"),

@@ -169,7 +169,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "missing": (lambda d: d.pop("engines"), "no field 'engines'"),
     "type": (lambda d: d["engines"][0].update(batch="1"), r"engines\[0\]: batch: got '1'"),
     "precision": (lambda d: d.update(precision="int4"), "expected one of fp32"),
-    "spec": (lambda d: d["spec"]["input"].update(channels=2), "expected 1 or 3"),
+    "spec": (lambda d: d["spec"]["inputs"][0].update(channels=2), "expected 1 or 3"),
     "engines": (lambda d: d.update(engines=2 * d["engines"]), "engine e twice"),
     "files": (lambda d: d.update(files=2 * d["files"]), r"file model\.onnx twice"),
     "default": (lambda d: d.update(default_engine="x"), "default 'x'"),

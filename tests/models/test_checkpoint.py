@@ -26,7 +26,7 @@ from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
 
 SPEC = ModelSpec(
     family="test",
-    input=InputSpec((32, 48)),
+    inputs=(InputSpec((32, 48)),),
     outputs=(OutputSpec("heatmaps", "heatmaps"),),
     landmarks=("a", "b"),
     decode=DecodeSpec(heatmap_size=(8, 12)),

@@ -222,12 +222,12 @@ COLOURS = np.random.default_rng(1).standard_normal((2, 3, 16, 24)).astype(np.flo
 
 
 def test_foreign_code_is_not_run_unless_named() -> None:
-    spec = ModelSpec("colours", InputSpec((16, 24)), (OutputSpec("heatmaps", "heatmaps"),))
+    spec = ModelSpec("colours", (InputSpec((16, 24)),), (OutputSpec("heatmaps", "heatmaps"),))
     assert find_reference(spec, SourceRecord("colours.py:make", seed=0)) is None
 
 
 def test_a_checkpoint_alone_does_not_make_a_foreign_network(tmp_path: Path) -> None:
-    spec = ModelSpec("colours", InputSpec((16, 24)), (OutputSpec("heatmaps", "heatmaps"),))
+    spec = ModelSpec("colours", (InputSpec((16, 24)),), (OutputSpec("heatmaps", "heatmaps"),))
     with pytest.raises(UsageError, match=r"--reference.*colours.*--model path/file\.py:factory"):
         find_reference(spec, SourceRecord(), checkpoint=tmp_path / "net.pt")
 

@@ -28,7 +28,7 @@ def test_a_single_cell_is_found_in_the_network_frame(
     landmarks, confidence, spread = decode(one_hot(rows, columns, row, column))
     spec = ModelSpec(
         "test",
-        InputSpec(size),
+        (InputSpec(size),),
         (OutputSpec("landmarks", "landmarks", frame="heatmap"),),
         decode=DecodeSpec(heatmap_size=(rows, columns)),
     )

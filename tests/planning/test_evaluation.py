@@ -8,7 +8,7 @@ from mahtrt.spec import InputSpec, ModelSpec, OutputSpec
 
 SPEC = ModelSpec(
     family="flat",
-    input=InputSpec(size=(8, 8), channels=1, color_order="gray", mean=(0.0,), std=(1 / 255,)),
+    inputs=(InputSpec(size=(8, 8), channels=1, color_order="gray", mean=(0.0,), std=(1 / 255,)),),
     outputs=(OutputSpec("landmarks", "landmarks", "network"),),
     landmarks=("sella",),
 )

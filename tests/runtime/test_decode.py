@@ -16,7 +16,7 @@ from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
 def test_output_frames() -> None:
     spec = ModelSpec(
         family="x",
-        input=InputSpec(size=(256, 512)),
+        inputs=(InputSpec(size=(256, 512)),),
         outputs=(OutputSpec("landmarks", "landmarks", "heatmap"),),
         landmarks=("a",),
         decode=DecodeSpec(heatmap_size=(64, 128)),

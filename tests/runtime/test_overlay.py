@@ -61,7 +61,9 @@ def test_the_ellipse_of_a_drawn_peak_is_one_deviation_along_each_axis(stretch: f
     }
     spec = ModelSpec(
         family="drawn",
-        input=InputSpec(size=(200, 200), channels=1, color_order="gray", mean=(0.0,), std=(1.0,)),
+        inputs=(
+            InputSpec(size=(200, 200), channels=1, color_order="gray", mean=(0.0,), std=(1.0,)),
+        ),
         outputs=(
             OutputSpec("landmarks", "landmarks", "network"),
             OutputSpec("spread", "spread", "network"),

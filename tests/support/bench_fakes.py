@@ -17,7 +17,9 @@ LANDMARKS = ("sella", "nasion", "menton")
 def make_spec(landmarks: Sequence[str] = LANDMARKS) -> ModelSpec:
     return ModelSpec(
         family="fake",
-        input=InputSpec(size=(32, 32), channels=1, color_order="gray", mean=(0.5,), std=(0.25,)),
+        inputs=(
+            InputSpec(size=(32, 32), channels=1, color_order="gray", mean=(0.5,), std=(0.25,)),
+        ),
         outputs=(OutputSpec("landmarks", "landmarks", "network"),),
         landmarks=tuple(landmarks),
     )

@@ -19,7 +19,7 @@ NAMES = ("nose", "chin", "ear")
 def spec_for(*outputs: OutputSpec, size: tuple[int, int] = SIZE, method: str = "none") -> ModelSpec:
     return ModelSpec(
         "test-net",
-        InputSpec(size),
+        (InputSpec(size),),
         outputs,
         landmarks=NAMES,
         decode=DecodeSpec(method, temperature=0.1),  # type: ignore[arg-type]

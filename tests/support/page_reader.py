@@ -185,7 +185,7 @@ def read_golden(folder: Path, manifest: dict[str, Any]) -> list[dict[str, Any]]:
         raw = check_file(folder, manifest, record["points"])
         values = struct.unpack(f"<{2 * len(manifest['spec']['landmarks'])}f", raw)
         points = list(zip(values[::2], values[1::2], strict=True))
-        tensor = input_tensor(planes, record["dtype"], manifest["spec"]["input"])
+        tensor = input_tensor(planes, record["dtype"], manifest["spec"]["inputs"][0])
         found.append({"name": record["name"], "planes": planes, "points": points, "tensor": tensor})
     return found
 

@@ -189,7 +189,7 @@ def landmark_net(*, scopes: bool = True, seed: int = 0) -> onnx.ModelProto:
 def tiny_spec(*, exclude: Sequence[str] = ()) -> ModelSpec:
     return ModelSpec(
         family="tiny",
-        input=InputSpec(size=(SIZE, SIZE)),
+        inputs=(InputSpec(size=(SIZE, SIZE)),),
         outputs=(
             OutputSpec("heatmaps", "heatmaps"),
             OutputSpec("landmarks", "landmarks", "heatmap"),

@@ -28,7 +28,7 @@ TARGETS = ("openvino", "onnxruntime")
 
 SPEC = ModelSpec(
     family="tiny",
-    input=InputSpec(size=SIZE, mean=(0.0,) * 3, std=(1.0,) * 3, interpolation="area"),
+    inputs=(InputSpec(size=SIZE, mean=(0.0,) * 3, std=(1.0,) * 3, interpolation="area"),),
     outputs=(
         OutputSpec("landmarks", "landmarks", "heatmap"),
         OutputSpec("confidence", "confidence"),

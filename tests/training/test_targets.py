@@ -21,7 +21,7 @@ from mahtrt.training.targets import (
 
 SPEC = ModelSpec(
     family="test",
-    input=InputSpec((64, 96)),
+    inputs=(InputSpec((64, 96)),),
     outputs=(OutputSpec("heatmaps", "heatmaps"),),
     landmarks=("a", "b", "c"),
     decode=DecodeSpec(heatmap_size=(16, 24)),

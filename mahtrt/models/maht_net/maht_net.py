@@ -78,7 +78,7 @@ def spec_from_config(config: MahtNetConfig) -> ModelSpec:
     return ModelSpec(
         family=FAMILY,
         config=config.to_dict(),
-        input=InputSpec(size=config.input_size, mean=config.mean, std=config.std),
+        inputs=(InputSpec(size=config.input_size, mean=config.mean, std=config.std),),
         outputs=(
             OutputSpec("landmarks", "landmarks", frame="network"),
             OutputSpec("confidence", "confidence"),

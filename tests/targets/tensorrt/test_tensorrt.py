@@ -175,7 +175,7 @@ def test_a_plan_of_another_network(stage: Stage) -> None:
     with pytest.raises(ModelError, match="expected float32 of static shape"):
         stage.open()
     stage.plan.write_bytes(make_plan(stage.trt, make_model(batch=1)))
-    wrong = dataclasses.replace(SPEC, input=dataclasses.replace(SPEC.input, size=(64, 64)))
+    wrong = dataclasses.replace(SPEC, inputs=(dataclasses.replace(SPEC.input, size=(64, 64)),))
     with pytest.raises(ModelError, match="64, 64"):
         TensorRtBackend.open(EngineToOpen(stage.engine, {"plan": stage.plan}, wrong))
     assert stage.cuda.retained == 0
