@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mahtrt.data.coco import read_coco
 from mahtrt.data.file_dataset import Entry, FileDataset, keep_readable, select_points
@@ -19,7 +20,11 @@ from mahtrt.parsing import MOST_DATA_SET_BYTES, read_json_file
 from mahtrt.reading import Wanted
 
 SPACING_FILE = "spacing.json"
-_PHANTOM = re.compile(r"phantom(?::([0-9]{1,20})(?:@([0-9]{1,20}))?)?")
+# Synthetic DATA: the name, and the class of (count, seed, points) that draws it.
+PHANTOMS: Mapping[str, str] = {
+    "phantom": "mahtrt.data.phantom:PhantomDataset",
+}
+_PHANTOM = re.compile(r"(phantom(?:-[a-z]+)*)(?::([0-9]{1,20})(?:@([0-9]{1,20}))?)?")
 _PHANTOM_COUNT = 64
 
 
@@ -35,7 +40,8 @@ def open_dataset(
 
     Args:
         source: A folder of images, a CSV, an ISBI-2015 style tree, COCO keypoints JSON, or
-            ``phantom``, ``phantom:N``, ``phantom:N@SEED``.
+            phantoms: a name of :data:`PHANTOMS`, with ``:N`` or ``:N@SEED`` for how many and
+            which.
         points: Indices of the annotated points to give, in this order; all where None.
         spacing_mm: Millimetres per pixel of every image. Otherwise a ``spacing.json`` beside the
             images says (:func:`read_spacing_file`), or the data set, or the DICOM file itself.
@@ -50,14 +56,10 @@ def open_dataset(
         raise DataError("limit", got=str(limit), expected="at least 1")
     if spacing_mm is not None and not is_spacing(spacing_mm):
         raise DataError("spacing_mm", got=shown(spacing_mm), expected=EXPECTED)
-    match = _PHANTOM.fullmatch(str(source))
-    if match:
-        count, seed = int(match[1] or _PHANTOM_COUNT), int(match[2] or 0)
+    if is_phantom(source):
         if spacing_mm is not None:
             raise DataError(str(source), got="a spacing", expected="none: phantoms know theirs")
-        from mahtrt.data.phantom import PhantomDataset
-
-        return PhantomDataset(count if limit is None else min(count, limit), seed, points)
+        return _phantoms(str(source), points, limit)
     path = Path(source)
     entries = _with_spacing(_read_entries(path), path, spacing_mm)
     if points is not None:
@@ -71,7 +73,8 @@ def open_dataset(
 
 def is_phantom(source: str | Path) -> bool:
     """Whether a DATA names phantoms and not files."""
-    return _PHANTOM.fullmatch(str(source)) is not None
+    match = _PHANTOM.fullmatch(str(source))
+    return match is not None and match[1] in PHANTOMS
 
 
 def read_spacing_file(path: Path) -> tuple[Spacing | None, dict[str, Spacing]]:
@@ -119,6 +122,15 @@ def check_spacing(spacing_mm: float) -> None:
         raise UsageError("spacing in mm", got=shown(spacing_mm), expected=EXPECTED)
 
 
+def _phantoms(source: str, points: Sequence[int] | None, limit: int | None) -> Dataset:
+    match = _PHANTOM.fullmatch(source)
+    assert match is not None
+    count, seed = int(match[2] or _PHANTOM_COUNT), int(match[3] or 0)
+    module, _, name = PHANTOMS[match[1]].partition(":")
+    made = getattr(importlib.import_module(module), name)
+    return cast(Dataset, made(count if limit is None else min(count, limit), seed, points))
+
+
 def _read_entries(path: Path) -> list[Entry]:
     suffix = path.suffix.lower()
     if os.path.isdir(path):  # unlike Path's own, no error about a name that cannot be
@@ -127,7 +139,8 @@ def _read_entries(path: Path) -> list[Entry]:
         raise DataError(
             str(path),
             got="nothing there",
-            expected="a folder of images, a CSV, COCO keypoints JSON, or phantom[:N[@SEED]]",
+            expected="a folder of images, a CSV, COCO keypoints JSON, or synthetic images: "
+            f"{', '.join(PHANTOMS)}, each with [:N[@SEED]]",
             fix="Check the path.",
         )
     if suffix in (".csv", ".tsv"):

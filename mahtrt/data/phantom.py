@@ -9,18 +9,18 @@ how well a network does on patients.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.data.facts import Facts
-from mahtrt.data.limits import MOST_IMAGES
 from mahtrt.data.phantom_anatomy import PHANTOM_LANDMARKS, Anatomy, draw_anatomy
 from mahtrt.data.phantom_curves import Curve, Part
 from mahtrt.data.sample import Sample
+from mahtrt.data.synthetic import SyntheticDataset
 from mahtrt.errors import DataError
 
 __all__ = ["PHANTOM_LANDMARKS", "PhantomDataset", "make_phantom"]
@@ -81,7 +81,7 @@ def make_phantom(
     )
 
 
-class PhantomDataset:
+class PhantomDataset(SyntheticDataset):
     """``count`` phantoms; item ``i`` is drawn from the pair (seed, i), so seeds never share any.
 
     Args:
@@ -94,48 +94,11 @@ class PhantomDataset:
     """
 
     def __init__(self, count: int, seed: int = 0, points: Sequence[int] | None = None) -> None:
-        if not 1 <= count <= MOST_IMAGES or not 0 <= seed < 2**64:
-            raise DataError(
-                "phantom",
-                got=f"{count} phantoms with seed {seed}",
-                expected=f"1 to {MOST_IMAGES}, and a seed from 0 to 2^64 - 1",
-            )
-        if points is not None and not set(points) <= set(range(len(PHANTOM_LANDMARKS))):
-            raise DataError(
-                "phantom",
-                got=f"points {list(points)}",
-                expected=f"indices from 0 to {len(PHANTOM_LANDMARKS) - 1}",
-            )
-        self.count, self.seed, self.facts = count, seed, Facts()
-        self._points = None if points is None else list(points)
+        super().__init__("phantom", len(PHANTOM_LANDMARKS), count, seed, points)
 
-    @property
-    def source(self) -> str:
-        return f"phantom:{self.count}@{self.seed}"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._name(index) for index in range(self.count))
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int, /) -> Sample:
-        if not -self.count <= index < self.count:
-            raise IndexError(f"phantom {index} of {self.count}")
-        index %= self.count
-        # A spawn key cannot run into the words of a large seed, as [seed, index] would.
-        sample = make_phantom(np.random.SeedSequence(self.seed, spawn_key=(index,)))
-        points = sample.points_px
-        if points is not None and self._points is not None:
-            points = points[self._points]
-        return Sample(self._name(index), sample.image, points, sample.spacing_mm)
-
-    def __iter__(self) -> Iterator[Sample]:
-        return (self[index] for index in range(self.count))
-
-    def _name(self, index: int) -> str:
-        return f"phantom-{self.seed}-{index}"
+    def draw(self, seed: np.random.SeedSequence, name: str) -> Sample:
+        """See :meth:`mahtrt.data.synthetic.SyntheticDataset.draw`."""
+        return dataclasses.replace(make_phantom(seed), name=name)
 
 
 def _draw_pose(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from mahtrt.errors import ModelError, require
+from mahtrt.interrupt import interrupt_later
 from mahtrt.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -26,9 +27,12 @@ class Family(Protocol):
     Attributes:
         FREE_SETTINGS: Settings that change no weight's name or shape: a checkpoint decides them
             whatever the variant.
+        EXAMPLE_DATA: The synthetic DATA that fits the family, a name of
+            :data:`mahtrt.data.datasets.PHANTOMS`.
     """
 
     FREE_SETTINGS: tuple[str, ...]
+    EXAMPLE_DATA: str
 
     def build(self, variant: str, overrides: Mapping[str, Any]) -> Network:
         """A network with random weights; an empty variant means the family's default."""
@@ -46,7 +50,7 @@ def build_model(name: str, **overrides: Any) -> Network:
 
     Raises:
         ModelError: An unknown family, variant or setting.
-        MissingComponentError: PyTorch, timm or transformers is not installed.
+        MissingComponentError: PyTorch, or another package that the family needs, is not installed.
     """
     family, _, variant = name.partition("/")
     return _family(family).build(variant, overrides)
@@ -66,6 +70,19 @@ def model_names() -> tuple[str, ...]:
     return tuple(
         f"{family}/{variant}" for family in FAMILIES for variant in _family(family).variants()
     )
+
+
+def example_data(name: str) -> str:
+    """The synthetic DATA that fits a network, such as ``phantom``; ``:N@SEED`` may follow it.
+
+    Args:
+        name: ``family`` or ``family/variant``.
+
+    Raises:
+        ModelError: An unknown family.
+        MissingComponentError: A package that the family needs is not installed.
+    """
+    return _family(name.partition("/")[0]).EXAMPLE_DATA
 
 
 def settings_from_checkpoint(name: str, spec: ModelSpec) -> dict[str, Any]:
@@ -91,6 +108,12 @@ def _family(name: str) -> Family:
             got="an unknown model family",
             expected=f"{', '.join(FAMILIES)}, package.module:factory or path/file.py:factory",
         )
-    for module in ("torch", "timm", "transformers"):
-        require(module, extra="export", needed_for=f"building {name}")
-    return cast(Family, importlib.import_module(FAMILIES[name]))
+    require("torch", extra="export", needed_for=f"building {name}")
+    try:
+        with interrupt_later():  # some native modules abort the process when interrupted here
+            return cast(Family, importlib.import_module(FAMILIES[name]))
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        if missing != "mahtrt":
+            require(missing, extra="export", needed_for=f"building {name}")
+        raise

@@ -33,7 +33,7 @@ def models(progress: StageProgress = silent) -> tuple[ModelSummary, ...]:
     """Every variant with its size; nothing is computed, the networks are only shapes.
 
     Raises:
-        MissingComponentError: PyTorch, timm or transformers is not installed.
+        MissingComponentError: PyTorch, or another package that a family needs, is not installed.
     """
     names, found = model_names(), []
     for done, name in enumerate(names):

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+from types import ModuleType
 
 import pytest
 import torch
 from small_maht_net import small_net
 
+from mahtrt.data.datasets import PHANTOMS, open_dataset
 from mahtrt.errors import MissingComponentError, ModelError
-from mahtrt.models import families as families_module
-from mahtrt.models.families import FAMILIES, build_model, is_known, model_from_spec, model_names
+from mahtrt.models.families import (
+    FAMILIES,
+    build_model,
+    example_data,
+    is_known,
+    model_from_spec,
+    model_names,
+)
 from mahtrt.models.maht_net.config import VARIANTS
 from mahtrt.models.outputs import check_outputs, named_outputs
 
@@ -64,11 +73,35 @@ def test_an_unknown_family_lists_the_known_ones() -> None:
         model_from_spec(spec)
 
 
-def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    def require(module: str, *, extra: str, needed_for: str) -> None:
-        if module == "timm":
-            raise MissingComponentError(module, expected=extra, fix=needed_for)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_names_phantoms_that_fit_it(name: str) -> None:
+    data = example_data(name)
+    assert data in PHANTOMS
+    with torch.device("meta"):
+        spec = build_model(name).spec
+    sample = open_dataset(data, limit=1)[0]
+    assert len(sample.images) == len(spec.inputs)
+    assert spec.num_landmarks == (0 if sample.points_px is None else len(sample.points_px))
 
-    monkeypatch.setattr(families_module, "require", require)
-    with pytest.raises(MissingComponentError, match=r"timm.*export.*building maht-net"):
+
+@pytest.mark.parametrize("lost", ["torch", "timm", "timm.layers"])
+def test_a_missing_package_is_named_with_its_extra(
+    lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.import_module
+
+    def import_module(name: str) -> ModuleType:
+        if name in (lost, lost.partition(".")[0], FAMILIES["maht-net"]):
+            raise ModuleNotFoundError(f"No module named {lost!r}", name=lost)
+        return real(name)
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    package = lost.partition(".")[0]
+    with pytest.raises(MissingComponentError, match=rf"building maht-net.*{package}.*\[export\]"):
         build_model("maht-net/nano")
+
+
+def test_a_defect_of_ours_is_no_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FAMILIES, "lost", "mahtrt.models.lost")
+    with pytest.raises(ModuleNotFoundError, match=r"mahtrt\.models\.lost"):
+        build_model("lost/nano")

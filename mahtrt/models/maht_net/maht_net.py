@@ -18,6 +18,7 @@ from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec, QuantizeSp
 
 FAMILY = "maht-net"
 DEFAULT_VARIANT = "base"
+EXAMPLE_DATA = "phantom"
 FREE_SETTINGS = (
     "input_size",
     "landmarks",
