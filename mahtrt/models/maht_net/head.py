@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mahtrt.models.maht_net.decoder import conv_bn_relu
+from mahtrt.models.layers import conv_bn_relu
 
 # Sigmoid of it is about 0.02: heatmaps start nearly empty, as their targets are.
 INITIAL_BIAS = -4.0

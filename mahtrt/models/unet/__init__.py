@@ -1,0 +1,1 @@
+"""U-Net: the baseline that landmark networks are compared with."""
