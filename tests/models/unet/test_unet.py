@@ -56,8 +56,8 @@ def test_every_skip_carries_something(level: int) -> None:
     images = torch.randn(1, 3, 32, 48)
     with torch.inference_mode():
         before = module(images)["heatmaps"]
-        weight = module.decoder[level][0][0].weight
-        skipped = module.encoder[3 - level][1][0].out_channels
+        weight = module.get_parameter(f"decoder.{level}.0.0.weight")
+        skipped = module.config.channels[3 - level]
         weight[:, -skipped:] = 0
         assert not torch.equal(before, module(images)["heatmaps"])
 
