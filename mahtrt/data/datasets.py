@@ -23,6 +23,7 @@ SPACING_FILE = "spacing.json"
 # Synthetic DATA: the name, and the class of (count, seed, points) that draws it.
 PHANTOMS: Mapping[str, str] = {
     "phantom": "mahtrt.data.phantom:PhantomDataset",
+    "phantom-pose": "mahtrt.data.pose_phantom:PoseDataset",
 }
 _PHANTOM = re.compile(r"(phantom(?:-[a-z]+)*)(?::([0-9]{1,20})(?:@([0-9]{1,20}))?)?")
 _PHANTOM_COUNT = 64
