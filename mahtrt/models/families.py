@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FAMILIES: Mapping[str, str] = {
     "maht-net": "mahtrt.models.maht_net.maht_net",
     "unet": "mahtrt.models.unet.unet",
+    "pose-spi": "mahtrt.models.pose_spi.pose_spi",
 }
 
 
