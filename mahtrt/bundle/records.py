@@ -12,6 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from mahtrt.bundle.output_records import (
+    LogitsRecord,
+    MapRecord,
+    Share,
+    Similarity,
+    VisibilityRecord,
+)
 from mahtrt.digest import sha256_of_bytes
 from mahtrt.schema import Between, Count, Measured, plain
 
@@ -193,6 +200,9 @@ class AccuracyRecord:
     pixels of the image or mm. Intervals are of 95%, over images, None with fewer than eight of
     them (:mod:`mahtrt.measure.bootstrap`, for the SDR :mod:`mahtrt.measure.proportions`).
 
+    A network without landmarks is told of by ``maps``, ``logits`` and ``visibility`` alone: its
+    displacements are those of no points, 0.
+
     Attributes:
         images: Number of images that were compared.
         non_finite_points: Landmarks that are NaN or infinite in engine or reference. They count
@@ -220,6 +230,7 @@ class AccuracyRecord:
         sdr_percent, reference_sdr_percent: Share of points within a distance, by distance in mm.
         delta_sdr_percent, delta_sdr_percent_interval: Engine minus reference in percentage
             points: negative is worse.
+        maps, logits, visibility: The outputs of these kinds, in the order of the spec.
     """
 
     images: Count
@@ -255,6 +266,9 @@ class AccuracyRecord:
     reference_sdr_percent: Mapping[str, float] | None = None
     delta_sdr_percent: Mapping[str, float | None] | None = None
     delta_sdr_percent_interval: Mapping[str, Interval | None] | None = None
+    maps: tuple[MapRecord, ...] = ()
+    logits: tuple[LogitsRecord, ...] = ()
+    visibility: tuple[VisibilityRecord, ...] = ()
 
     @property
     def worst_landmark(self) -> LandmarkRecord | None:
@@ -300,6 +314,12 @@ class BudgetsRecord:
         p99_px, max_px: 99th percentile and maximum over points that are not excused, network
             pixels.
         landmark_mre_percent: Growth of the MRE of any landmark.
+        map_mean: Mean difference of each map of a reduced precision.
+        map_max, map_ssim: Largest difference and least mean SSIM of each map.
+        logits_max: Largest difference of a logit.
+        logits_agreement, visibility_agreement: Least share of labels, and of landmarks' being
+            visible, that are as the reference says.
+        fp32_map_max, fp32_logits_max, fp32_visibility_max: Largest differences of an FP32 engine.
     """
 
     budget_px: Distance
@@ -311,6 +331,15 @@ class BudgetsRecord:
     p99_px: Distance | None = None
     max_px: Distance | None = None
     landmark_mre_percent: float | None = None
+    map_mean: Distance = 0.01
+    map_max: Distance | None = None
+    map_ssim: Similarity = 0.98
+    logits_max: Distance | None = None
+    logits_agreement: Share = 0.99
+    visibility_agreement: Share = 0.99
+    fp32_map_max: Distance = 1e-3
+    fp32_logits_max: Distance = 0.01
+    fp32_visibility_max: Distance = 1e-3
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """How far an engine's landmarks moved, and what that does to their error against annotations.
 
+Outputs of other kinds are compared by :mod:`mahtrt.measure.outputs`, which adds them to the record.
+
 Two distances, never mixed:
 
 - *displacement*: engine against reference, in pixels of the **network's input** (``…_px``), so
@@ -79,7 +81,7 @@ def measure(
 
     Args:
         candidate, reference: Landmarks of the same N >= 1 images, in the same order.
-        names: K landmark names.
+        names: K landmark names; of none of them, the displacements are 0.
         annotations: Annotations of the same images, or None.
         seed: Seed of the bootstrap.
 
@@ -87,8 +89,10 @@ def measure(
         ValueError: Shapes do not fit each other, or there is no image.
     """
     moved = compare_points(candidate.network_px, reference.network_px)  # (N, K)
-    if moved.size == 0 or moved.shape[1] != len(names):
+    if len(moved) == 0 or moved.shape[1] != len(names):
         raise ValueError(f"points: got {moved.shape}; expected (N >= 1, {len(names)})")
+    if not names:
+        return AccuracyRecord(len(moved), 0, 0.0, 0.0, 0.0, 0.0, ())
     bootstrap = Bootstrap(seed)
     landmarks = tuple(
         LandmarkRecord(name, float(moved[:, k].mean()), float(moved[:, k].max()))

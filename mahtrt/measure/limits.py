@@ -1,9 +1,11 @@
-"""Limits: how far an engine may move landmarks, and the only place that compares with them.
+"""Limits: how far an engine may be from the reference, and the only place that compares with them.
 
 A limit on averages forgives a jump on one image; one on the largest displacement forgives nothing.
 The first are judged on every point, since the look of a point's heatmap excuses no
 average. The last pass over points that their own wide heatmap excuses (see
 :mod:`.wide_heatmaps`), and are judged only where asked for.
+
+Maps, logits and visibility have limits of their own (:mod:`.output_limits`).
 
 The build's gate, the planner, bench and verify all judge here.
 """
@@ -14,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
 from mahtrt.bundle.records import AccuracyRecord, GateRecord, VerdictRecord
+from mahtrt.measure.output_limits import over_outputs
 
 USUAL_PX = 0.25
 USUAL_WORST_LANDMARK_PX = 1.0
@@ -21,6 +24,8 @@ USUAL_WORST_LANDMARK_PX = 1.0
 _NO_LENGTH = "the data give no length in mm"
 _NO_TRUTH = "the data have no annotations"
 _ALL_EXCUSED = "every point is excused by its wide heatmap"
+# Limits that are the least that a number may be, and the best that it can be is 1.
+_LEAST = ("map_ssim", "logits_agreement", "visibility_agreement")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,15 @@ class Limits:
             the points that no wide heatmap excuses, network pixels; judged when given.
         landmark_mre_percent: How much the MRE of any landmark may grow, percent; judged when
             given.
+        map_mean: Mean difference of each map of a reduced precision, in the map's own unit
+            (:mod:`mahtrt.measure.maps`).
+        map_max: Largest difference of any value of a map, of any precision; judged when given.
+        map_ssim: Least mean SSIM of each map, of any precision.
+        logits_max: Largest difference of any logit, of any precision; judged when given.
+        logits_agreement, visibility_agreement: Least share of decisions that are the reference's,
+            of any precision; what may differ is rounded up to whole decisions, so that a single
+            one of a few images does not fail an engine, unless the limit is 1.
+        fp32_map_max, fp32_logits_max, fp32_visibility_max: Largest difference of an FP32 engine.
     """
 
     budget_px: float = USUAL_PX
@@ -50,6 +64,15 @@ class Limits:
     p99_px: float | None = None
     max_px: float | None = None
     landmark_mre_percent: float | None = None
+    map_mean: float = 0.01
+    map_max: float | None = None
+    map_ssim: float = 0.98
+    logits_max: float | None = None
+    logits_agreement: float = 0.99
+    visibility_agreement: float = 0.99
+    fp32_map_max: float = 1e-3
+    fp32_logits_max: float = 0.01
+    fp32_visibility_max: float = 1e-3
 
     @classmethod
     def of_gate(cls, gate: GateRecord | None) -> Limits:
@@ -65,20 +88,26 @@ class Limits:
         return max(USUAL_WORST_LANDMARK_PX, widened)
 
     def scaled(self, share: float) -> Limits:
-        """A share of every limit."""
+        """A share of every limit; of one that is a least, a share of what it lies below 1."""
         limits = {name: limit for name, limit in self.to_dict().items() if limit is not None}
-        return Limits(**{name: share * limit for name, limit in limits.items()})
+        return Limits(
+            **{
+                name: 1 - share * (1 - limit) if name in _LEAST else share * limit
+                for name, limit in limits.items()
+            }
+        )
 
     def over(self, accuracy: AccuracyRecord, precision: str) -> tuple[str, ...]:
         """Every limit that an engine is over, in words; what cannot be judged is over.
 
         Args:
-            precision: ``fp32`` is held to ``fp32_px``; every other one to ``budget_px``.
+            precision: ``fp32`` is held to the limits of that name; every other one to
+                ``budget_px`` and ``map_mean``.
         """
         broken = accuracy.non_finite_points
         reasons = [f"{broken} landmarks are NaN or infinite"] if broken else []
         reasons += [reason for limit in self._held(accuracy, precision) if (reason := limit.reason)]
-        return tuple(reasons)
+        return (*reasons, *over_outputs(accuracy, self, precision))
 
     def judge(self, accuracy: AccuracyRecord, precision: str) -> VerdictRecord:
         """The verdict on an engine; see :meth:`over`."""
@@ -102,6 +131,8 @@ class Limits:
         return {**asdict(self), "worst_landmark_px": self.worst_px}
 
     def _held(self, accuracy: AccuracyRecord, precision: str) -> Iterator[_Limit]:
+        if not accuracy.per_landmark:
+            return
         if precision == "fp32":
             yield _worst_landmark(accuracy, self.fp32_px)
             yield _Limit("largest displacement", accuracy.max_px, self.fp32_max_px)

@@ -133,6 +133,26 @@ class BudgetArguments:
         float | None,
         option(BUDGETS, "Largest growth of any landmark's MRE, in percent; needs annotations."),
     ] = None
+    budget_map: Annotated[
+        float, option(BUDGETS, "Largest mean difference of a map, in the map's own unit.")
+    ] = 0.01
+    budget_map_max: Annotated[
+        float | None, option(BUDGETS, "Largest difference of a single value of a map.")
+    ] = None
+    least_ssim: Annotated[
+        float, option(BUDGETS, "Least structural similarity (SSIM) of a map, the mean over images.")
+    ] = 0.98
+    budget_logits: Annotated[
+        float | None, option(BUDGETS, "Largest difference of a single logit.")
+    ] = None
+    least_agreement: Annotated[
+        float,
+        option(
+            BUDGETS,
+            "Least share of labels, and of landmarks' being visible, that are as the reference "
+            "says.",
+        ),
+    ] = 0.99
 
     def limits(self) -> Limits:
         """What the judge holds engines to."""
@@ -145,6 +165,12 @@ class BudgetArguments:
             p99_px=self.budget_p99_px,
             max_px=self.budget_max_px,
             landmark_mre_percent=self.budget_landmark_mre_percent,
+            map_mean=self.budget_map,
+            map_max=self.budget_map_max,
+            map_ssim=self.least_ssim,
+            logits_max=self.budget_logits,
+            logits_agreement=self.least_agreement,
+            visibility_agreement=self.least_agreement,
         )
 
 

@@ -183,7 +183,10 @@ def test_a_wide_budget_widens_that_of_the_worst_landmark() -> None:
 def test_a_share_of_the_limits_is_one_of_each() -> None:
     every = {name: float(place) for place, name in enumerate(asdict(Limits()), 1)}
     halved = Limits(**every).scaled(0.5)
-    assert halved.to_dict() == {name: 0.5 * limit for name, limit in every.items()}
+    least = ("map_ssim", "logits_agreement", "visibility_agreement")  # halfway to 1
+    assert halved.to_dict() == {
+        name: 0.5 * limit + (0.5 if name in least else 0.0) for name, limit in every.items()
+    }
     plain = Limits(budget_px=1.0).scaled(0.8)
     assert (plain.budget_px, plain.worst_px, plain.max_px) == (0.8, 3.2, None)
 

@@ -1,0 +1,163 @@
+"""Outputs that are no landmarks, compared image by image: maps, logits and visibility.
+
+Maps are large, so that they are compared as they come and not kept; logits and visibility are a
+few numbers per image, and are compared once all of them are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.bundle.output_records import LogitsRecord, VisibilityRecord
+from mahtrt.bundle.records import AccuracyRecord
+from mahtrt.data.map_frames import network_map_from_image
+from mahtrt.data.preprocess import Placement
+from mahtrt.data.sample import Sample
+from mahtrt.errors import DataError
+from mahtrt.measure.logits import measure_logits
+from mahtrt.measure.maps import MapTally
+from mahtrt.measure.visibility import measure_visibility
+from mahtrt.spec import ModelSpec, OutputKind, OutputSpec
+
+JUDGED: tuple[OutputKind, ...] = ("map", "logits", "visibility")
+
+# Output name to values of N images: maps (N, C, h, w), logits (N, L), visibility (N, K).
+OutputSet = Mapping[str, NDArray[np.floating]]
+
+
+def judged_outputs(spec: ModelSpec) -> tuple[OutputSpec, ...]:
+    """The outputs that are judged beside landmarks, in the order of the spec."""
+    return tuple(output for output in spec.outputs if output.kind in JUDGED)
+
+
+@dataclass(slots=True)
+class _Table:
+    """Logits or visibility so far: rows of the candidate, of the reference and of the truth."""
+
+    ours: list[NDArray[np.floating]] = field(default_factory=list)
+    theirs: list[NDArray[np.floating]] = field(default_factory=list)
+    truth: list[NDArray[np.floating]] = field(default_factory=list)
+
+    def joined(self) -> tuple[NDArray[np.floating], ...]:
+        return tuple(np.concatenate(each) for each in (self.ours, self.theirs, self.truth))
+
+
+class OutputTally:
+    """The comparison of one engine's outputs with the reference's.
+
+    Args:
+        spec: Of the network; its :func:`judged_outputs` are compared.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._outputs = judged_outputs(spec)
+        self._maps = {o.name: MapTally(o.name) for o in self._outputs if o.kind == "map"}
+        self._tables = {o.name: _Table() for o in self._outputs if o.kind != "map"}
+
+    def add(
+        self,
+        candidate: OutputSet,
+        reference: OutputSet,
+        truth: OutputSet | None = None,
+        images: Sequence[str] = (),
+    ) -> None:
+        """Compare some images.
+
+        Args:
+            candidate, reference: Every judged output of the same images.
+            truth: What is annotated of them (:func:`truth_of`), NaN where it is not known.
+            images: Their names; without, they are numbered.
+
+        Raises:
+            ValueError: Shapes do not fit each other.
+        """
+        truth = truth or {}
+        for name, tally in self._maps.items():
+            known = truth.get(name)
+            for i, (ours, theirs) in enumerate(zip(candidate[name], reference[name], strict=True)):
+                called = images[i] if images else str(i)
+                tally.add(ours, theirs, None if known is None else known[i], called)
+        for name, table in self._tables.items():
+            unknown = np.full(reference[name].shape, np.nan)
+            table.ours.append(candidate[name])
+            table.theirs.append(reference[name])
+            table.truth.append(truth.get(name, unknown))
+
+    def into(self, found: AccuracyRecord) -> AccuracyRecord:
+        """A record with what was compared, which is of at least one image."""
+        by_kind: dict[str, list[OutputSpec]] = {kind: [] for kind in JUDGED}
+        for output in self._outputs:
+            by_kind[output.kind].append(output)
+        return replace(
+            found,
+            maps=tuple(self._maps[o.name].record() for o in by_kind["map"]),
+            logits=tuple(self._logits(o) for o in by_kind["logits"]),
+            visibility=tuple(self._visibility(o) for o in by_kind["visibility"]),
+        )
+
+    def _logits(self, output: OutputSpec) -> LogitsRecord:
+        joined = self._tables[output.name].joined()
+        return measure_logits(output.name, output.labels, output.threshold, *joined)
+
+    def _visibility(self, output: OutputSpec) -> VisibilityRecord:
+        joined = self._tables[output.name].joined()
+        return measure_visibility(output.name, output.threshold, *joined)
+
+
+def truth_of(
+    samples: Sequence[Sample],
+    placements: Sequence[Placement],
+    spec: ModelSpec,
+    reference: OutputSet,
+    *,
+    source: str,
+) -> dict[str, NDArray[np.float64]]:
+    """What a data set knows of the judged outputs, in the form of the reference's.
+
+    The first output of a kind is the one that annotations are of.
+
+    Args:
+        placements: Where the first image of each sample lies on the network's first input.
+        reference: The outputs of the reference for these samples.
+        source: The data set, for messages.
+
+    Raises:
+        DataError: Annotations of another number of channels, labels or landmarks.
+    """
+    found = {}
+    for kind, attribute in zip(JUDGED, ("target_map", "labels", "visible"), strict=True):
+        output = spec.output(kind)
+        if output is None or all(getattr(sample, attribute) is None for sample in samples):
+            continue
+        shape = reference[output.name].shape[1:]
+        rows = np.full((len(samples), *shape), np.nan)
+        for row, sample, placement in zip(rows, samples, placements, strict=True):
+            known = getattr(sample, attribute)
+            if known is None:
+                continue
+            if len(known) != len(row):
+                what = f"{source}: {sample.name}"
+                raise _misfit(what, kind, len(known), len(row))
+            row[...] = (
+                network_map_from_image(known, placement, spec.input.size, row.shape[1:])
+                if kind == "map"
+                else known
+            )
+        found[output.name] = rows
+    return found
+
+
+_NAMES = {"map": "channels of a map", "logits": "labels", "visibility": "points"}
+
+
+def _misfit(subject: str, kind: OutputKind, got: int, wanted: int) -> DataError:
+    return DataError(
+        subject,
+        got=f"{got} annotated {_NAMES[kind]}",
+        expected=f"the network's {wanted}",
+        fix="Use images without these annotations, or those that the network was trained for.",
+    )
