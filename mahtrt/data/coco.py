@@ -16,11 +16,14 @@ from mahtrt.errors import DataError
 from mahtrt.parsing import MOST_DATA_SET_BYTES, read_json_file
 from mahtrt.reading import Wanted
 
+_SEEN = 2  # the flag of a keypoint that is labelled and can be seen; 1 is labelled and hidden
+
 
 def read_coco(path: Path) -> list[Entry]:
     """COCO keypoints JSON; of several annotations of an image, the one with the largest area.
 
-    Keypoints with visibility 0 are missing; coordinates are used as written, counted from 0.
+    Keypoints with visibility 0 are missing, and nobody knows whether they can be seen; 1 is a point
+    that is hidden, 2 one that can be seen. Coordinates are used as written, counted from 0.
     Images without annotated keypoints are left out. Images lie beside the JSON, in a folder named
     like its stem, in ``images``, or in the same places one folder up.
 
@@ -46,11 +49,12 @@ def read_coco(path: Path) -> list[Entry]:
         for base in (path.parent, path.parent.parent)
         for inner in ("", path.stem, "images")
     ]
-    entries = [
-        Entry(*locate(names[key], bases, f"{path} image {key}"), _points(chosen[key], path))
-        for key in names
-        if key in chosen
-    ]
+    entries = []
+    for key in names:
+        if key in chosen:
+            points, visible = _keypoints(chosen[key], path)
+            place = locate(names[key], bases, f"{path} image {key}")
+            entries.append(Entry(*place, points, visible=visible))
     return unique(sorted(same_count(entries, str(path)), key=lambda e: natural_key(e.name)))
 
 
@@ -75,7 +79,10 @@ def _image_id(table: dict[str, Any], field: str, path: Path) -> int | str:
     return value
 
 
-def _points(annotation: dict[str, Any], path: Path) -> NDArray[np.float32]:
+def _keypoints(
+    annotation: dict[str, Any], path: Path
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Points (K, 2) and which of them can be seen (K,), NaN where they are not annotated."""
     where = _where(annotation, path)
     try:
         values = np.array(annotation["keypoints"], np.float64)
@@ -84,8 +91,11 @@ def _points(annotation: dict[str, Any], path: Path) -> NDArray[np.float32]:
     if values.ndim != 1 or values.size % 3:
         raise DataError(where, got=f"{values.size} keypoint values", expected="x, y, v per point")
     triples = values.reshape(-1, 3)
-    triples[triples[:, 2] <= 0, :2] = math.nan
-    return points_from(triples[:, :2].ravel().tolist(), where)
+    flags = triples[:, 2]
+    triples[flags <= 0, :2] = math.nan
+    points = points_from(triples[:, :2].ravel().tolist(), where)
+    visible = np.where(np.isnan(points[:, 0]), math.nan, flags >= _SEEN)
+    return points, visible.astype(np.float32)
 
 
 def _area(annotation: dict[str, Any], path: Path) -> float:

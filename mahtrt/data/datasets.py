@@ -64,11 +64,7 @@ def open_dataset(
     path = Path(source)
     entries = _with_spacing(_read_entries(path), path, spacing_mm)
     if points is not None:
-        selected = select_points(entries, points, str(path))
-        entries = [
-            dataclasses.replace(entry, points_px=chosen)
-            for entry, chosen in zip(entries, selected, strict=True)
-        ]
+        entries = select_points(entries, points, str(path))
     return _file_dataset(str(source), entries, skip_bad=skip_bad, limit=limit)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +27,14 @@ class Entry:
         path: The file.
         points_px: (K, 2) with NaN where missing, None without annotations.
         spacing_mm: What the data set says, None where only the file could know.
+        visible: (K,) as in :class:`mahtrt.data.sample.Sample`, None where the data set has none.
     """
 
     name: str
     path: Path
     points_px: NDArray[np.float32] | None = None
     spacing_mm: Spacing | None = None
+    visible: NDArray[np.float32] | None = None
 
 
 class FileDataset:
@@ -70,7 +72,8 @@ class FileDataset:
         """
         entry = self._entries[index]
         image, own_spacing = read_image_and_spacing(entry.path)
-        return Sample(entry.name, image, entry.points_px, entry.spacing_mm or own_spacing)
+        spacing_mm = entry.spacing_mm or own_spacing
+        return Sample(entry.name, image, entry.points_px, spacing_mm, visible=entry.visible)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
@@ -101,15 +104,13 @@ def keep_readable(
     return good, tuple(skipped), facts
 
 
-def select_points(
-    entries: Sequence[Entry], points: Sequence[int], source: str
-) -> list[NDArray[np.float32]]:
-    """The annotated points of every entry, by index and in the order of ``points``.
+def select_points(entries: Sequence[Entry], points: Sequence[int], source: str) -> list[Entry]:
+    """The entries with some of their annotated points, by index and in the order of ``points``.
 
     Raises:
         DataError: No annotations, or no such point.
     """
-    selected = []
+    chosen, selected = list(points), []
     for entry in entries:
         if entry.points_px is None:
             raise DataError(
@@ -123,7 +124,8 @@ def select_points(
                 got=f"point {wrong[0]}" if wrong else "an empty selection of points",
                 expected=f"indices from 0 to {count - 1}",
             )
-        selected.append(entry.points_px[list(points)])
+        visible = None if entry.visible is None else entry.visible[chosen]
+        selected.append(replace(entry, points_px=entry.points_px[chosen], visible=visible))
     return selected
 
 

@@ -7,6 +7,7 @@ trust as a folder of images: what it names may end up as a golden image in a bun
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -127,7 +128,7 @@ def unique(entries: Sequence[Entry]) -> list[Entry]:
     for entry in entries:
         count = seen[entry.name] = seen.get(entry.name, 0) + 1
         name = entry.name if count == 1 else f"{entry.name}#{count}"
-        numbered.append(Entry(name, entry.path, entry.points_px, entry.spacing_mm))
+        numbered.append(dataclasses.replace(entry, name=name))
     return numbered
 
 

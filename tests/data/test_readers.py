@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mahtrt.data.coco import read_coco
+from mahtrt.data.datasets import open_dataset
 from mahtrt.data.file_dataset import natural_key
 from mahtrt.data.readers import is_isbi_tree, read_csv, read_folder, read_isbi
 from mahtrt.errors import DataError
@@ -178,6 +179,21 @@ def test_coco_takes_the_largest_annotation_and_marks_the_invisible(tmp_path: Pat
     assert np.isnan(first.points_px[1]).all()
     assert second.points_px is not None
     assert second.points_px.tolist() == [[7, 8], [9, 9]]
+    assert first.visible is not None
+    assert np.array_equal(first.visible, [0, np.nan], equal_nan=True)
+    assert second.visible is not None
+    assert second.visible.tolist() == [1, 1]
+
+
+def test_visibility_goes_with_its_points(tmp_path: Path) -> None:
+    draw(tmp_path / "9.png")
+    keypoints = [5, 6, 1, 0, 0, 0, 7, 8, 2]
+    path = coco(tmp_path / "a.json", [{"image_id": 3, "keypoints": keypoints}])
+    sample = open_dataset(path, points=[2, 1, 0])[0]
+    assert sample.points_px is not None
+    assert sample.visible is not None
+    assert sample.points_px[[0, 2]].tolist() == [[7, 8], [5, 6]]
+    assert np.array_equal(sample.visible, [1, np.nan, 0], equal_nan=True)
 
 
 def test_coco_leaves_out_images_without_keypoints(tmp_path: Path) -> None:
