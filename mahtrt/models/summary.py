@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +12,31 @@ from mahtrt.progress import StageProgress, silent
 
 
 @dataclass(frozen=True, slots=True)
+class InputSummary:
+    """An image that a variant takes: its name, channels, and (height, width) in pixels."""
+
+    name: str
+    channels: int
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSummary:
     """One variant.
 
     Attributes:
-        gflops: 1e9 floating-point operations per image, a multiply-add counted as two.
+        parts: What the config names in words, such as its encoder.
+        inputs: Images of a case, the first one first.
+        outputs: Name of an output to its kind.
+        landmarks: How many it finds, 0 where it finds none.
+        gflops: 1e9 floating-point operations per case, a multiply-add counted as two.
     """
 
     name: str
-    encoder: str
-    transformer: str
-    input_size: tuple[int, int]
+    parts: Mapping[str, str]
+    inputs: tuple[InputSummary, ...]
+    outputs: Mapping[str, str]
+    landmarks: int
     parameters: int
     gflops: float
 
@@ -49,15 +64,16 @@ def summarize(name: str) -> ModelSummary:
 
     with torch.device("meta"):
         module = build_model(name).eval()
-        image = torch.empty(1, module.spec.input.channels, *module.spec.input.size)
+        spec = module.spec
+        images = [torch.empty(1, image.channels, *image.size) for image in spec.inputs]
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        module(image)
-    config = module.spec.config
+        module(*images)
     return ModelSummary(
         name=name,
-        encoder=str(config.get("encoder", "")),
-        transformer=str(config.get("transformer", "")),
-        input_size=module.spec.input.size,
+        parts={key: value for key, value in spec.config.items() if isinstance(value, str)},
+        inputs=tuple(InputSummary(i.name, i.channels, i.size) for i in spec.inputs),
+        outputs={output.name: output.kind for output in spec.outputs},
+        landmarks=spec.num_landmarks,
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         gflops=round(counter.get_total_flops() / 1e9, 2),
     )

@@ -41,12 +41,28 @@ def table_of(rows: Sequence[ModelSummary]) -> Table:
     from rich.table import Table
 
     table = Table()
-    for column in ("model", "encoder", "transformer", "input"):
+    for column in ("model", "parts", "inputs", "gives"):
         table.add_column(column)
     for column in ("parameters", "GFLOPs"):
         table.add_column(column, justify="right")
     for row in rows:
-        size = f"{row.input_size[0]}x{row.input_size[1]}"
         parameters, gflops = f"{row.parameters / 1e6:.1f} M", f"{row.gflops:.1f}"
-        table.add_row(row.name, row.encoder, row.transformer, size, parameters, gflops)
+        parts = ", ".join(row.parts.values())
+        table.add_row(row.name, parts, _inputs(row), _gives(row), parameters, gflops)
     return table
+
+
+def _inputs(row: ModelSummary) -> str:
+    """``3x256x256``, and how many where there are more of that size."""
+    sizes = [f"{image.channels}x{image.size[0]}x{image.size[1]}" for image in row.inputs]
+    counts = {size: sizes.count(size) for size in sizes}
+    return ", ".join(f"{n} of {size}" if n > 1 else size for size, n in counts.items())
+
+
+def _gives(row: ModelSummary) -> str:
+    """What a case results in, the landmarks by their number."""
+    kinds = dict.fromkeys(row.outputs.values())
+    if not row.landmarks:
+        return ", ".join(kinds)
+    others = [kind for kind in kinds if kind in ("visibility", "map", "logits")]
+    return ", ".join([f"{row.landmarks} landmarks", *others])
