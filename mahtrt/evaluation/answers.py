@@ -1,0 +1,121 @@
+"""A network's answers to the cases of a data set, beside what the data set knows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.data.map_frames import network_map_from_image
+from mahtrt.data.preprocess import fit_image
+from mahtrt.data.sample import Dataset, Sample
+from mahtrt.measure.displacement import radial_error
+from mahtrt.measure.logits import sigmoid
+from mahtrt.runtime.session import Session
+from mahtrt.spec import ModelSpec
+
+Floats = NDArray[np.float64]
+_NOTHING = np.empty(0, np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What one network says of N cases; every array is NaN where nothing is annotated.
+
+    Attributes:
+        names: Of the cases.
+        errors_px: (N, K) radial errors in each image's pixels.
+        errors_mm: (N, K) likewise in mm; NaN where the spacing is not known.
+        visibility: (N, K) probabilities that a landmark can be seen; (N, 0) without the output.
+        visible: (N, K) 1 or 0, as annotated.
+        map_errors: (N,) mean absolute difference of the map and the annotated one.
+        probabilities: (N, L) of the labels; (N, 0) without logits.
+        labels: (N, L) 1 or 0, as annotated.
+    """
+
+    names: tuple[str, ...]
+    errors_px: Floats
+    errors_mm: Floats
+    visibility: Floats
+    visible: Floats
+    map_errors: Floats
+    probabilities: Floats
+    labels: Floats
+
+
+def ask(
+    session: Session, dataset: Dataset, progress: Callable[[int, int], None] | None = None
+) -> Answers:
+    """Run every case of a data set, one after the other.
+
+    Args:
+        session: A bundle's engine, or PyTorch.
+        dataset: Annotated; its first images give the frame of points and maps.
+        progress: Called with (cases done, cases in all).
+
+    Raises:
+        ImageError: An image cannot be used.
+    """
+    rows = []
+    for index in range(len(dataset)):
+        rows.append(_row(session, dataset[index]))
+        if progress:
+            progress(index + 1, len(dataset))
+    columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return Answers(names=tuple(dataset.names), **columns)
+
+
+def _row(session: Session, sample: Sample) -> dict[str, Floats]:
+    """One case's part of every array of :class:`Answers`."""
+    spec = session.spec
+    found = session.run(*sample.images, outputs=True)
+    outputs = found.outputs or {}
+    errors = _errors(found.points, sample, spec)
+    visibility = _of_kind(outputs, spec, "visibility").reshape(-1)
+    probabilities = sigmoid(_of_kind(outputs, spec, "logits").reshape(-1))
+    return {
+        "errors_px": errors[0],
+        "errors_mm": errors[1],
+        "visibility": visibility,
+        "visible": _known(sample.visible, len(visibility)),
+        "map_errors": np.asarray(_map_error(outputs, sample, spec)),
+        "probabilities": probabilities,
+        "labels": _known(sample.labels, len(probabilities)),
+    }
+
+
+def _errors(points: NDArray[np.float32], sample: Sample, spec: ModelSpec) -> tuple[Floats, Floats]:
+    """Radial errors (K,) in pixels and in mm."""
+    truth = sample.points_px
+    if truth is None or not spec.landmarks:
+        nothing = np.full(spec.num_landmarks, np.nan)
+        return nothing, nothing
+    spacing = np.array([sample.spacing_mm or (np.nan, np.nan)])
+    pair = (points[None], truth[None])
+    return radial_error(*pair)[0], radial_error(*pair, spacing)[0]
+
+
+def _map_error(
+    outputs: Mapping[str, NDArray[np.float32]], sample: Sample, spec: ModelSpec
+) -> float:
+    found = _of_kind(outputs, spec, "map")
+    if sample.target_map is None or not found.size:
+        return np.nan
+    rows, columns = found.shape[-2:]
+    _, placement = fit_image(sample.image, spec.input)
+    wanted = network_map_from_image(sample.target_map, placement, spec.input.size, (rows, columns))
+    return float(np.nanmean(np.abs(found - wanted)))
+
+
+def _of_kind(outputs: Mapping[str, NDArray[np.float32]], spec: ModelSpec, kind: str) -> Floats:
+    """The first output of a kind, without a batch axis; empty where there is none."""
+    output = spec.output(kind)  # type: ignore[arg-type]
+    return np.asarray(_NOTHING if output is None else outputs[output.name], np.float64)
+
+
+def _known(values: NDArray[np.float32] | None, count: int) -> Floats:
+    if values is None:
+        return np.full(count, np.nan)
+    return np.asarray(values, np.float64)

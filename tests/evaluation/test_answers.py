@@ -1,0 +1,93 @@
+"""Answers and scores: frames, units, and what is not annotated."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sample_list import SampleList
+from torch import Tensor, nn
+
+from mahtrt.data.sample import Sample
+from mahtrt.evaluation.answers import ask
+from mahtrt.evaluation.scores import mean_auroc, score
+from mahtrt.models.torch_reference import TorchBackend
+from mahtrt.runtime.session import Session
+from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
+
+SPEC = ModelSpec(
+    family="test",
+    inputs=(InputSpec((64, 64), channels=1, color_order="gray", mean=(0.0,), std=(1.0,)),),
+    outputs=(
+        OutputSpec("landmarks", "landmarks", frame="network"),
+        OutputSpec("seen", "visibility"),
+    ),
+    landmarks=("a", "b"),
+    decode=DecodeSpec("regression"),
+)
+OTHER = dataclasses.replace(
+    SPEC,
+    outputs=(OutputSpec("change", "map"), OutputSpec("findings", "logits")),
+    landmarks=(),
+    decode=DecodeSpec("none"),
+)
+
+
+class Fixed(nn.Module):
+    """Says the same of every image."""
+
+    def __init__(self, **outputs: Any) -> None:
+        super().__init__()
+        self.outputs = {name: torch.tensor([value]) for name, value in outputs.items()}
+
+    def forward(self, _images: Tensor) -> dict[str, Tensor]:
+        assert not self.training
+        return self.outputs
+
+
+def session(spec: ModelSpec, **outputs: Any) -> Session:
+    return Session(TorchBackend(Fixed(**outputs), spec), spec)
+
+
+def sample(**known: Any) -> Sample:
+    """A 128x128 image, which the 64x64 network sees at half its size."""
+    return Sample("one", np.zeros((128, 128), np.uint8), **known)
+
+
+def test_errors_are_in_image_pixels_and_millimetres() -> None:
+    # (10, 20) in the network is (20.5, 40.5) in the image; 3 and 4 more are 6 and 8 there.
+    asked = session(SPEC, landmarks=[[13.0, 24.0], [1.0, 1.0]], seen=[0.9, 0.2])
+    points = np.array([[20.5, 40.5], [np.nan, np.nan]], np.float32)
+    visible = np.array([1, 1], np.float32)
+    cases = SampleList([sample(points_px=points, spacing_mm=(0.5, 0.1), visible=visible)])
+    scores = score(ask(asked, cases))
+    assert scores.px == pytest.approx(10.0, abs=1e-4)
+    assert scores.mm == pytest.approx(np.hypot(6 * 0.1, 8 * 0.5), abs=1e-4)
+    assert scores.visibility_accuracy == 0.5
+    assert (scores.map_mae, scores.auroc) == (None, None)
+    assert score(ask(asked, SampleList([sample(points_px=points)]))).mm is None
+
+
+def test_maps_are_compared_on_the_grid_of_the_network() -> None:
+    target = np.zeros((1, 128, 128), np.float32)
+    target[:, :64] = 1.0
+    asked = session(OTHER, change=[[[0.75, 0.75], [0.0, 0.0]]], findings=[2.0])
+    calls: list[tuple[int, int]] = []
+    cases = SampleList([sample(target_map=target), sample()])
+    answers = ask(asked, cases, lambda *call: calls.append(call))
+    assert calls == [(1, 2), (2, 2)]
+    assert answers.map_errors[0] == pytest.approx(0.125)
+    assert np.isnan(answers.map_errors[1])
+    assert answers.probabilities[0] == pytest.approx(1 / (1 + np.exp(-2)))
+    assert score(answers).in_words() == {"map MAE": "0.1250"}
+
+
+def test_the_area_under_the_curve_is_the_share_of_pairs_in_order() -> None:
+    scores = np.array([[0.9, 0.1], [0.8, 0.1], [0.7, 0.1], [0.1, 0.1]])
+    labels = np.array([[1.0, 1.0], [0.0, 1.0], [1.0, 1.0], [0.0, np.nan]])
+    assert mean_auroc(scores, labels) == pytest.approx(0.75)
+    assert mean_auroc(np.full((2, 1), 0.5), np.array([[0.0], [1.0]])) == 0.5
+    assert mean_auroc(scores[:, 1:], labels[:, 1:]) is None
