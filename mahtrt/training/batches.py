@@ -12,21 +12,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from mahtrt.data.map_frames import network_map_from_image
 from mahtrt.data.preprocess import preprocess
-from mahtrt.data.sample import Dataset
-from mahtrt.spec import InputSpec
+from mahtrt.data.sample import Dataset, Sample
+from mahtrt.errors import DataError
+from mahtrt.spec import ModelSpec
+from mahtrt.training.augment import augment
+from mahtrt.training.cases import Batch, Targets, collate
 
 _LOOK_S = 1.0  # between two looks whether the trainer is there
-MAX_ROTATION_DEG = 15.0
-SCALE_RANGE = (0.85, 1.15)
-MAX_SHIFT = 0.06
-GAIN_RANGE = (0.8, 1.25)
-MAX_OFFSET = 0.3
 
 # (step, slot in the batch, index of the sample): enough to draw the same augmentation again.
 Key = tuple[int, int, int]
@@ -52,70 +49,67 @@ class BatchPlan:
         return self.last_step - self.first_step
 
 
-class TrainingSamples(TorchDataset[tuple[Tensor, Tensor]]):
-    """Samples as network tensors with landmarks in network pixels.
+class TrainingSamples(TorchDataset[Batch]):
+    """Samples as network tensors, with points in network pixels.
 
     Args:
         dataset: Annotated samples.
-        spec: The network's input.
+        spec: The network's spec.
         augment: Rotate, scale, shift and change exposure at random.
         seed: Seed of the augmentation.
     """
 
-    def __init__(self, dataset: Dataset, spec: InputSpec, *, augment: bool, seed: int) -> None:
+    def __init__(self, dataset: Dataset, spec: ModelSpec, *, augment: bool, seed: int) -> None:
         self.dataset, self.spec, self.augment, self.seed = dataset, spec, augment, seed
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: Key) -> Batch:
         step, slot, index = key
-        sample = self.dataset[index]
-        tensor, placement = preprocess(sample.image, self.spec)
-        assert sample.points_px is not None
-        points = placement.network_from_image(sample.points_px)
+        case = case_from_sample(self.dataset[index], self.spec)
         if self.augment:
-            tensor, points = augment(tensor, points, np.random.default_rng([self.seed, step, slot]))
-        return torch.from_numpy(tensor), torch.from_numpy(points)
+            case = augment(case, np.random.default_rng([self.seed, step, slot]))
+        return case
 
 
-def augment(
-    tensor: NDArray[np.float32], points_px: NDArray[np.float32], rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """One random similarity transform about the centre, and a random gain and offset.
+def case_from_sample(sample: Sample, spec: ModelSpec) -> Batch:
+    """A sample as the network takes it, without a batch axis.
 
-    Args:
-        tensor: (C, H, W), normalised.
-        points_px: (K, 2) in the tensor's pixels.
-        rng: Where the randomness comes from.
-
-    Returns:
-        The same, transformed; points that left the image are NaN.
+    Raises:
+        DataError: Another number of images than the network takes.
     """
-    _, height, width = tensor.shape
-    centre = ((width - 1) / 2, (height - 1) / 2)
-    matrix = cv2.getRotationMatrix2D(
-        centre, rng.uniform(-MAX_ROTATION_DEG, MAX_ROTATION_DEG), rng.uniform(*SCALE_RANGE)
-    )
-    matrix[:, 2] += rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2) * (width, height)
-    planes = [
-        cv2.warpAffine(
-            plane, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    if len(sample.images) != len(spec.inputs):
+        names = ", ".join(each.name for each in spec.inputs)
+        raise DataError(
+            sample.name,
+            got=f"{len(sample.images)} image(s) in the case",
+            expected=f"{len(spec.inputs)}: {names}",
         )
-        for plane in tensor
-    ]
-    moved = (points_px @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-    outside = (moved < 0).any(1) | (moved > (width - 1, height - 1)).any(1)
-    moved[outside] = np.nan
-    gain, offset = rng.uniform(*GAIN_RANGE), rng.uniform(-MAX_OFFSET, MAX_OFFSET)
-    return (np.stack(planes) * gain + offset).astype(np.float32), moved
+    fitted = [preprocess(*pair) for pair in zip(sample.images, spec.inputs, strict=True)]
+    points, visible, labels = sample.points_px, sample.visible, sample.labels
+    known = np.empty((0, 2), np.float32) if points is None else points
+    seen = np.full(len(known), np.nan, np.float32) if visible is None else visible
+    placement, size, change = fitted[0][1], spec.input.size, sample.target_map
+    if change is not None:
+        change = network_map_from_image(change, placement, size, size)
+    return Batch(
+        tuple(torch.from_numpy(tensor) for tensor, _ in fitted),
+        Targets(
+            torch.from_numpy(placement.network_from_image(known)),
+            torch.from_numpy(np.asarray(seen, np.float32)),
+            None if change is None else torch.from_numpy(change),
+            None if labels is None else torch.from_numpy(np.asarray(labels, np.float32)),
+        ),
+    )
 
 
 def training_batches(
     samples: TrainingSamples, plan: BatchPlan, *, workers: int
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches (B, C, H, W) and (B, K, 2), one per step of the plan."""
+) -> DataLoader[Batch]:
+    """Batches of cases, one per step of the plan."""
     return DataLoader(
         samples,
         batch_sampler=plan,
         num_workers=workers,
+        collate_fn=collate,
         worker_init_fn=functools.partial(_start_worker, trainer=os.getpid()),
         # A forked child inherits OpenCV's thread pool without its threads, and hangs.
         multiprocessing_context="spawn" if workers else None,

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mahtrt.training.losses.options import LossOptions
+
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
     """What to train, on what, and where the result goes.
 
     Attributes:
-        data: DATA, or ``phantom``.
+        data: DATA; a bare ``phantom``, or another synthetic kind, gives as many as are asked for,
+            of seeds of their own.
         model: ``family/variant``.
         out: The checkpoint to write, ``.safetensors``.
         steps: Optimiser steps; 0 keeps the random weights.
@@ -29,6 +32,7 @@ class TrainOptions:
         points: Which annotated points of DATA are the network's landmarks.
         eval: DATA to measure the error on afterwards; none of its images may be in ``data``.
         overrides: Settings of the model's config.
+        losses: What is minimised.
     """
 
     data: str
@@ -46,3 +50,4 @@ class TrainOptions:
     points: tuple[int, ...] | None = None
     eval: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    losses: LossOptions = field(default_factory=LossOptions)

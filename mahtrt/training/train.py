@@ -10,32 +10,23 @@ from pathlib import Path
 
 import torch
 
-from mahtrt.data.datasets import open_dataset
+from mahtrt.data.datasets import PHANTOMS, open_dataset
 from mahtrt.data.overlap import refuse_overlap
 from mahtrt.data.sample import Dataset
+from mahtrt.evaluation.answers import ask
+from mahtrt.evaluation.scores import Scores, score
 from mahtrt.models.checkpoint import load_checkpoint, load_into
 from mahtrt.models.families import build_model
+from mahtrt.models.torch_reference import TorchBackend
 from mahtrt.progress import StageProgress, silent
+from mahtrt.runtime.session import Session
 from mahtrt.spec import ModelSpec
 from mahtrt.training import trainer
+from mahtrt.training.annotations import check_annotations, open_training_data
 from mahtrt.training.options import TrainOptions
-from mahtrt.training.trainer import (
-    StepReport,
-    check_annotations,
-    mean_radial_error,
-    open_training_data,
-)
+from mahtrt.training.trainer import StepReport
 
 SMOOTHING = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOutError:
-    """Mean radial error on images that were not trained on; ``mm`` None without a spacing."""
-
-    images: int
-    px: float
-    mm: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +36,13 @@ class TrainResult:
     Attributes:
         path: The checkpoint.
         loss: Smoothed over the last steps; None where there was no step.
-        error: On the evaluation data; None where none were named.
+        scores: On the evaluation data; None where none were named.
     """
 
     path: Path
     spec: ModelSpec
     loss: float | None
-    error: HeldOutError | None
+    scores: Scores | None
 
 
 def train(options: TrainOptions, progress: StageProgress = silent) -> TrainResult:
@@ -69,13 +60,14 @@ def train(options: TrainOptions, progress: StageProgress = silent) -> TrainResul
 
     progress("preparing the network", 0, 0)
     spec = trainer.train(options, on_step, functools.partial(progress, "settling batch norms"))
-    error = None
+    scores = None
     if held_out is not None:
-        progress("evaluating", 0, 0)
         module = build_model(options.model, **options.overrides)
         load_into(module, load_checkpoint(options.out))
-        error = HeldOutError(len(held_out), *mean_radial_error(module, spec, held_out))
-    return TrainResult(options.out, spec, course.loss, error)
+        with Session(TorchBackend(module, spec), spec) as session:
+            answers = ask(session, held_out, functools.partial(progress, "evaluating"))
+        scores = score(answers)
+    return TrainResult(options.out, spec, course.loss, scores)
 
 
 class _Course:
@@ -112,8 +104,8 @@ def _open_held_out(source: str, options: TrainOptions, progress: StageProgress) 
     dataset = open_dataset(source, points=options.points)
     with torch.device("meta"):  # only its spec is wanted
         module = build_model(options.model, **options.overrides)
-    check_annotations(dataset, options, module.spec)
-    if options.data != trainer.PHANTOM:  # as many as nobody can compare, of seeds of their own
+    check_annotations(dataset, options.model, module.spec)
+    if options.data not in PHANTOMS:  # as many as nobody can compare, of seeds of their own
         refuse_overlap(
             open_training_data(options, module.spec),
             dataset,

@@ -16,14 +16,12 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from mahtrt import files
 from mahtrt.atomic import write_bytes_atomic
-from mahtrt.data.datasets import is_phantom, open_dataset
-from mahtrt.data.preprocess import preprocess
+from mahtrt.data.datasets import is_phantom
 from mahtrt.data.sample import Dataset
 from mahtrt.destination import check_output
 from mahtrt.errors import CheckpointError, DataError, UsageError
@@ -35,19 +33,17 @@ from mahtrt.models.network import Network
 from mahtrt.models.weights_file import MOST_FILE_BYTES, load_torch
 from mahtrt.reading import Wanted, read_regular
 from mahtrt.spec import ModelSpec
+from mahtrt.training.annotations import open_training_data
 from mahtrt.training.batches import BatchPlan, TrainingSamples, training_batches
+from mahtrt.training.cases import Batch
+from mahtrt.training.losses.objective import Objective
 from mahtrt.training.options import TrainOptions
-from mahtrt.training.targets import landmark_loss
 
 WARMUP_SHARE = 0.05
 WEIGHT_DECAY = 0.02
 MAX_GRADIENT_NORM = 5.0
 STATE_EVERY = 100
 _MOST_STATE_BYTES = 4 * MOST_FILE_BYTES  # the weights, and two moments of each
-# Training phantoms come from seeds that no "phantom:N@SEED" of calibration or evaluation uses.
-PHANTOM = "phantom"
-PHANTOM_TRAINING_SEED = 1_000_000
-PHANTOM_TRAINING_COUNT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +82,7 @@ def train(
         The spec of the network, as written into the checkpoint.
 
     Raises:
-        DataError: The data set has no annotations, or of another number of landmarks.
+        DataError: The data set does not fit the network, or says nothing of what it should learn.
         CheckpointError: ``init`` or the state to resume from does not fit.
         UsageError: The run to resume had other options, or ``out`` is not a safetensors file.
         TrainingInterrupted: Ctrl-C; training can be resumed.
@@ -108,34 +104,6 @@ def train(
     save_checkpoint(options.out, module.state_dict(), module.spec, half=options.half, notes=notes)
     files.remove(run.state_path)
     return module.spec
-
-
-def open_training_data(options: TrainOptions, spec: ModelSpec) -> Dataset:
-    """The data set of the options, checked for annotations of the right number."""
-    source = options.data
-    if source == PHANTOM:
-        source = f"phantom:{PHANTOM_TRAINING_COUNT}@{PHANTOM_TRAINING_SEED + options.seed}"
-    dataset = open_dataset(source, points=options.points)
-    check_annotations(dataset, options, spec)
-    return dataset
-
-
-def check_annotations(dataset: Dataset, options: TrainOptions, spec: ModelSpec) -> None:
-    """Refuse a data set that cannot train or judge the network.
-
-    Raises:
-        DataError: It has no annotations, or of another number of landmarks.
-    """
-    points = dataset[0].points_px
-    if points is None:
-        raise DataError(dataset.source, got="images without landmarks", expected="annotated images")
-    if len(points) != spec.num_landmarks:
-        raise DataError(
-            dataset.source,
-            got=f"{len(points)} landmarks per image",
-            expected=f"{spec.num_landmarks}, as {options.model} has",
-            fix="Choose them with --points, or name the model's own with --landmarks.",
-        )
 
 
 def autocast_dtype() -> torch.dtype | None:
@@ -161,11 +129,14 @@ class _Run:
         self.options, self.spec = options, module.spec
         self.module = module.to(memory_format=torch.channels_last)
         self.samples = TrainingSamples(
-            dataset, self.spec.input, augment=not is_phantom(options.data), seed=options.seed
+            dataset, self.spec, augment=not is_phantom(options.data), seed=options.seed
         )
         self.num_samples = len(dataset)
+        self.objective = Objective(
+            self.spec, options.losses, linear_heatmaps=module.linear_heatmaps
+        )
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(module), lr=options.learning_rate, weight_decay=WEIGHT_DECAY
+            _parameter_groups(self.module), lr=options.learning_rate, weight_decay=WEIGHT_DECAY
         )
         self.state_path = options.out.with_name(options.out.name + ".state.pt")
 
@@ -177,8 +148,8 @@ class _Run:
         self.module.train()
         with torch.no_grad():
             batches = training_batches(self.samples, plan, workers=0)
-            for done, (images, _) in enumerate(batches, start=1):
-                self.module(images)
+            for done, batch in enumerate(batches, start=1):
+                self.module(*batch.images)
                 if progress:
                     progress(done, self.options.settle)
 
@@ -196,9 +167,9 @@ class _Run:
                     resource_tracker.ensure_running()
             with interrupt_later():  # workers are started, and must outlive a signal
                 batches = iter(training_batches(self.samples, plan, workers=options.workers))
-            for step, (images, points) in enumerate(batches, start=first_step):
+            for step, batch in enumerate(batches, start=first_step):
                 torch.manual_seed(hash((options.seed, step)) % 2**31)  # dropout, on resume too
-                loss = self._step(images, points, step)
+                loss = self._step(batch, step)
                 if progress:
                     progress(StepReport(step + 1, options.steps, loss))
                 if interrupted.raised is not None or (step + 1) % STATE_EVERY == 0:
@@ -206,15 +177,17 @@ class _Run:
                 if interrupted.raised is not None:
                     raise TrainingInterrupted(self.state_path, step + 1, interrupted.raised)
 
-    def _step(self, images: torch.Tensor, points: torch.Tensor, step: int) -> float:
+    def _step(self, batch: Batch, step: int) -> float:
         rate = learning_rate_at(step, self.options.steps, self.options.learning_rate)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.module.train()
         dtype = autocast_dtype()
         with torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
-            outputs = self.module(images.contiguous(memory_format=torch.channels_last))
-        loss = landmark_loss(outputs, points, self.spec)
+            outputs = self.module(
+                *(image.contiguous(memory_format=torch.channels_last) for image in batch.images)
+            )
+        loss, _ = self.objective(outputs, batch.targets)
         if not torch.isfinite(loss):
             raise DataError(
                 f"training step {step + 1}",
@@ -226,7 +199,7 @@ class _Run:
         loss.backward()
         nn.utils.clip_grad_norm_(self.module.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
-        return loss.item()
+        return float(loss.detach())
 
     def _save_state(self, step: int) -> None:
         state = {
@@ -327,27 +300,3 @@ def _described(options: TrainOptions) -> dict[str, Any]:
         "points": options.points,
         "overrides": dict(options.overrides),
     }
-
-
-def mean_radial_error(
-    module: nn.Module, spec: ModelSpec, dataset: Dataset
-) -> tuple[float, float | None]:
-    """Mean distance of the network's landmarks to the annotated ones.
-
-    Returns:
-        (image pixels, millimetres); millimetres None where the spacing is not known.
-    """
-    module.eval()
-    errors_px, errors_mm = [], []
-    with torch.inference_mode():
-        for index in range(len(dataset)):
-            sample = dataset[index]
-            assert sample.points_px is not None
-            tensor, placement = preprocess(sample.image, spec.input)
-            found = module(torch.from_numpy(tensor).unsqueeze(0))["landmarks"][0].numpy()
-            off = placement.image_from_network(found) - sample.points_px
-            errors_px.append(np.hypot(off[:, 0], off[:, 1]))
-            if sample.spacing_mm:
-                row, column = sample.spacing_mm
-                errors_mm.append(np.hypot(off[:, 0] * column, off[:, 1] * row))
-    return float(np.nanmean(errors_px)), float(np.nanmean(errors_mm)) if errors_mm else None

@@ -98,6 +98,6 @@ def command(arguments: TrainArguments) -> None:
     answer(str(result.path))
     if result.loss is not None:
         answer(f"loss {result.loss:.4f} after {options.steps} steps")
-    if (error := result.error) is not None:
-        mm = "" if error.mm is None else f", {error.mm:.3f} mm"
-        answer(f"MRE on {options.eval} ({error.images} images): {error.px:.3f} px{mm}")
+    if (scores := result.scores) is not None:
+        for name, value in scores.in_words().items():
+            answer(f"{name} on {options.eval} ({scores.images} images): {value}")

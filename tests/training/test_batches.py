@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sample_list import SampleList
 
 from mahtrt.data.sample import Sample
-from mahtrt.spec import InputSpec
+from mahtrt.errors import DataError
+from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
 from mahtrt.training import batches as batches_module
-from mahtrt.training.batches import BatchPlan, TrainingSamples, augment, training_batches
+from mahtrt.training.batches import (
+    BatchPlan,
+    TrainingSamples,
+    case_from_sample,
+    training_batches,
+)
+from mahtrt.training.cases import collate
 
-SPEC = InputSpec((64, 96), channels=1, color_order="gray", mean=(0.0,), std=(1.0,))
-NAN = np.nan
+SPEC = ModelSpec(
+    family="test",
+    inputs=(InputSpec((64, 96), channels=1, color_order="gray", mean=(0.0,), std=(1.0,)),),
+    outputs=(OutputSpec("landmarks", "landmarks", frame="network"),),
+    landmarks=("dot",),
+    decode=DecodeSpec("regression"),
+)
 
 
 def dots() -> SampleList:
@@ -40,16 +54,8 @@ def drawn(
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     samples = TrainingSamples(dots(), SPEC, augment=augmented, seed=seed)
     plan = BatchPlan(10, 3, first, last, seed)
-    return [tuple(batch) for batch in training_batches(samples, plan, workers=0)]
-
-
-def blob(
-    height: int, width: int, points: NDArray[np.float32], sigma: float = 1.5
-) -> NDArray[np.float32]:
-    """(K, height, width): a Gaussian dot per point, one plane each."""
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    planes = [np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * sigma**2)) for px, py in points]
-    return np.stack(planes).astype(np.float32)
+    batches = training_batches(samples, plan, workers=0)
+    return [(batch.images[0], batch.targets.points) for batch in batches]
 
 
 def centre_near(plane: NDArray[np.float32], point: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -119,66 +125,54 @@ def test_points_are_where_the_network_sees_the_dot(augmented: bool) -> None:
 
 def test_a_sample_drawn_twice_in_a_batch_is_augmented_twice() -> None:
     samples = TrainingSamples(dots(), SPEC, augment=True, seed=0)
-    assert not torch.equal(samples[0, 0, 4][0], samples[0, 1, 4][0])
-    assert not torch.equal(samples[0, 0, 4][0], samples[1, 0, 4][0])
-    assert torch.equal(samples[0, 0, 4][0], samples[0, 0, 4][0])
+    assert not torch.equal(samples[0, 0, 4].images[0], samples[0, 1, 4].images[0])
+    assert not torch.equal(samples[0, 0, 4].images[0], samples[1, 0, 4].images[0])
+    assert torch.equal(samples[0, 0, 4].images[0], samples[0, 0, 4].images[0])
 
 
-# Augmentation
+# What a case holds
 
 
-@given(st.integers(0, 2**32))
-@settings(max_examples=40)
-def test_dots_are_found_at_the_moved_points(seed: int) -> None:
-    points = np.array([[30, 30], [90, 40], [60, 75]], np.float32)
-    image, moved = augment(blob(96, 128, points), points, np.random.default_rng(seed))
-    assert image.shape == (3, 96, 128)
-    assert image.dtype == moved.dtype == np.float32
-    for plane, point in zip(image, moved, strict=True):
-        if (point > 8).all() and (point < (119, 87)).all():  # a reflection would lie beside it
-            np.testing.assert_allclose(centre_near(plane, point), point, atol=0.1)
+PAIR = dataclasses.replace(
+    SPEC,
+    inputs=(SPEC.input, dataclasses.replace(SPEC.input, name="later", size=(32, 48))),
+    outputs=(OutputSpec("change", "map"), OutputSpec("seen", "visibility")),
+    landmarks=("dot", "other"),
+)
 
 
-@given(st.integers(0, 2**32))
-@settings(max_examples=20)
-def test_the_move_is_one_similarity_within_the_limits(seed: int) -> None:
-    points = np.array([[50, 40], [70, 40], [50, 60], [63.5, 47.5]], np.float32)
-    _, moved = augment(np.zeros((1, 96, 128), np.float32), points, np.random.default_rng(seed))
-    across, down = (moved[1] - moved[0]) / 20, (moved[2] - moved[0]) / 20
-    scale = np.hypot(*across)
-    assert 0.85 - 1e-4 <= scale <= 1.15 + 1e-4
-    np.testing.assert_allclose(down, [-across[1], across[0]], atol=1e-4)
-    assert abs(np.degrees(np.arctan2(across[1], across[0]))) <= 15.01
-    shift = np.abs(moved[3] - (63.5, 47.5))  # of the centre, which rotation leaves alone
-    assert (shift <= (0.06 * 128 + 1e-3, 0.06 * 96 + 1e-3)).all()
+def pair(index: int, **known: Any) -> Sample:
+    """A pair of images; where the first is bright, its map is 1."""
+    image = np.zeros((128, 96), np.uint8)  # letterboxed: 48 columns of the network's 96
+    image[:64] = 255
+    points = np.array([[10, 20], [30, 40]], np.float32)
+    return Sample(str(index), image, points, others=(image[::-1].copy(),), **known)
 
 
-@given(st.integers(0, 2**32))
-@settings(max_examples=20)
-def test_points_outside_are_missing(seed: int) -> None:
-    points = np.array([[0, 0], [127, 95], [NAN, NAN], [64, 48], [-40, 48]], np.float32)
-    _, moved = augment(np.zeros((1, 96, 128), np.float32), points, np.random.default_rng(seed))
-    assert np.isnan(moved[2]).all()
-    assert np.isnan(moved[4]).all()
-    assert np.isfinite(moved[3]).all()
-    inside = moved[np.isfinite(moved).all(1)]
-    assert (inside >= 0).all()
-    assert (inside <= (127, 95)).all()
-    assert (np.isnan(moved).any(1) == np.isnan(moved).all(1)).all()
+def test_a_case_has_every_input_and_what_is_known() -> None:
+    target = np.zeros((1, 128, 96), np.float32)
+    target[:, :64] = 1.0
+    labels, visible = np.array([1, 0, 1], np.float32), np.array([1, np.nan], np.float32)
+    samples = [pair(0, target_map=target, visible=visible, labels=labels), pair(1)]
+    batch = collate([case_from_sample(sample, PAIR) for sample in samples])
+    assert [tuple(image.shape) for image in batch.images] == [(2, 1, 64, 96), (2, 1, 32, 48)]
+    targets = batch.targets
+    assert targets.points.shape == (2, 2, 2)
+    assert targets.labels is not None
+    assert targets.labels[0].tolist() == [1, 0, 1]
+    assert targets.labels[1].isnan().all()
+    assert targets.visible[0].tolist()[0] == 1
+    assert targets.visible[:, 1].isnan().all()
+    assert targets.target_map is not None
+    # The map lies on the network's input as the image does, whose pixels are 0 or 1 here.
+    inside = targets.target_map[0].isfinite()
+    assert torch.equal(targets.target_map[0][inside], batch.images[0][0][inside])
+    assert targets.target_map[1].isnan().all()
 
 
-def test_exposure_changes_alike_over_the_image() -> None:
-    flat = np.stack([np.full((96, 128), value, np.float32) for value in (0.0, 1.0, 2.0)])
-    gains = []
-    for seed in range(20):
-        image, _ = augment(flat, np.zeros((0, 2), np.float32), np.random.default_rng(seed))
-        low, middle, high = (plane.mean() for plane in image)
-        assert all(plane.std() < 1e-5 for plane in image)
-        assert middle - low == pytest.approx(high - middle, abs=1e-4)
-        assert 0.8 <= middle - low <= 1.25
-        assert abs(low) <= 0.3 + 1e-6
-        gains.append(middle - low)
-    assert np.std(gains) > 0.05
+def test_a_case_of_too_few_images_is_refused() -> None:
+    with pytest.raises(DataError, match=r"1 image\(s\) in the case; expected 2: image, later"):
+        case_from_sample(dots()[0], PAIR)
 
 
 # Workers

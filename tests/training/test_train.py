@@ -37,7 +37,8 @@ def test_it_tells_the_loss_and_the_error_on_other_images(tmp_path: Path) -> None
         ("settling batch norms", 1, 1),
         ("training", 1, 2),
         ("training", 2, 2),
-        ("evaluating", 0, 0),
+        ("evaluating", 1, 2),
+        ("evaluating", 2, 2),
     ]
     steps = [call for call in calls if call[0] == "training"]
     assert re.fullmatch(r"step 1 of 2, loss \d+\.\d{4}", steps[0][3])
@@ -47,15 +48,16 @@ def test_it_tells_the_loss_and_the_error_on_other_images(tmp_path: Path) -> None
     assert result.path == asked.out
     assert result.loss is not None
     assert result.loss > 0
-    assert result.error is not None
-    assert result.error.images == 2
-    assert result.error.px > 0
-    assert result.error.mm is not None
+    assert result.scores is not None
+    assert result.scores.images == 2
+    assert result.scores.px is not None
+    assert result.scores.px > 0
+    assert re.fullmatch(r"\d+\.\d{3} px, \d+\.\d{3} mm", result.scores.in_words()["MRE"])
 
 
 def test_without_steps_or_evaluation_there_is_only_the_file(tmp_path: Path) -> None:
     result = train(options_for(tmp_path, 0))
-    assert (result.loss, result.error) == (None, None)
+    assert (result.loss, result.scores) == (None, None)
     assert result.path.is_file()
 
 

@@ -12,25 +12,21 @@ import numpy as np
 import pytest
 import torch
 from cpus import CPUS, Cpu
-from sample_list import SampleList
 from small_maht_net import TRAINED as SMALL
 from torch import Tensor, nn
 
 from mahtrt.data.datasets import open_dataset
-from mahtrt.data.sample import Sample
 from mahtrt.errors import CheckpointError, DataError, ModelError, UsageError
 from mahtrt.models.checkpoint import load_checkpoint, load_into
 from mahtrt.models.families import build_model
 from mahtrt.training import trainer
+from mahtrt.training.annotations import PHANTOM_TRAINING_SEED, open_training_data
 from mahtrt.training.options import TrainOptions
 from mahtrt.training.trainer import (
-    PHANTOM_TRAINING_SEED,
     StepReport,
     TrainingInterrupted,
     autocast_dtype,
     learning_rate_at,
-    mean_radial_error,
-    open_training_data,
     train,
 )
 
@@ -278,30 +274,3 @@ def test_training_phantoms_are_not_those_of_evaluation(tmp_path: Path) -> None:
 def build_small() -> Any:
     with torch.device("meta"):
         return build_model("maht-net/nano", **SMALL)
-
-
-class Fixed(nn.Module):
-    """Says the same network pixels for every image."""
-
-    def __init__(self, points: list[list[float]]) -> None:
-        super().__init__()
-        self.points = torch.tensor([points])
-
-    def forward(self, _images: Tensor) -> dict[str, Tensor]:
-        assert not self.training
-        return {"landmarks": self.points}
-
-
-def annotated(spacing_mm: tuple[float, float] | None) -> SampleList:
-    """One 128x128 image, which the 64x64 network sees at half its size."""
-    points = np.array([[20.5, 40.5], [np.nan, np.nan]], np.float32)
-    return SampleList([Sample("one", np.zeros((128, 128), np.uint8), points, spacing_mm)])
-
-
-def test_the_error_is_measured_in_image_pixels_and_millimetres() -> None:
-    # (10, 20) in the network is (20.5, 40.5) in the image; 3 and 4 more are 6 and 8 there.
-    module, spec = Fixed([[13.0, 24.0], [1.0, 1.0]]), build_small().spec
-    error_px, error_mm = mean_radial_error(module, spec, annotated((0.5, 0.1)))
-    assert error_px == pytest.approx(10.0, abs=1e-4)
-    assert error_mm == pytest.approx(np.hypot(6 * 0.1, 8 * 0.5), abs=1e-4)
-    assert mean_radial_error(module, spec, annotated(None))[1] is None

@@ -1,0 +1,1 @@
+"""Losses, one group a file, and their sum."""

@@ -1,0 +1,52 @@
+"""Which losses a training adds up, and with which weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+HeatmapLoss = Literal["auto", "bce", "mse", "focal"]
+CoordinateLoss = Literal["smooth-l1", "l1", "wing"]
+MapLoss = Literal["l1", "mse", "bce", "focal"]
+LabelLoss = Literal["bce", "focal"]
+Weighting = Literal["fixed", "learned"]
+
+# Terms of the sum and their weights. A term that a network has no output for is left out, and so is
+# one of weight 0. The first three are sums over cells or axes, per landmark; the rest are means.
+WEIGHTS: Mapping[str, float] = {
+    "heatmap": 0.02,
+    "coordinate": 0.2,
+    "auxiliary": 0.5,
+    "heatmap-ssim": 0.0,
+    "visibility": 1.0,
+    "map": 1.0,
+    "map-ssim": 1.0,
+    "label": 1.0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LossOptions:
+    """What is minimised.
+
+    Attributes:
+        heatmap: ``auto`` takes ``bce`` for heatmaps that are probabilities, and ``mse`` for those
+            of a network that says they are not, or that is decoded by ``dark``.
+        coordinate: Of coordinates in cells of the heatmap.
+        map: Of the map, pixel by pixel; its structure is the term ``map-ssim``.
+        label: Of the logits.
+        weighting: ``learned`` weights every term by an uncertainty that is trained with it
+            (:mod:`mahtrt.training.losses.weighting`), on top of the fixed weights.
+        weights: Terms of :data:`WEIGHTS` whose weight is another.
+        sigma: Of the Gaussian targets, in heatmap cells; None takes that of the spec for ``dark``,
+            and 1.5 otherwise.
+    """
+
+    heatmap: HeatmapLoss = "auto"
+    coordinate: CoordinateLoss = "smooth-l1"
+    map: MapLoss = "l1"
+    label: LabelLoss = "bce"
+    weighting: Weighting = "fixed"
+    weights: Mapping[str, float] = field(default_factory=dict)
+    sigma: float | None = None
