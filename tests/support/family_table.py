@@ -1,0 +1,90 @@
+"""The families that the contract suite goes through: a line for each network.
+
+A network is as small as it can be and still have all its parts: of a variant, with settings that
+make it smaller. DATA is the family's own ``EXAMPLE_DATA``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mahtrt.data.datasets import open_dataset
+from mahtrt.data.preprocess import preprocess
+from mahtrt.models.checkpoint import save_checkpoint
+from mahtrt.models.families import build_model, example_data
+from mahtrt.models.network import Network
+from mahtrt.models.reference import ModelSource
+from mahtrt.spec import ModelSpec
+
+_SETTLING = 4  # batches of four
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyCase:
+    """A network that has to pass the suite.
+
+    Attributes:
+        name: ``family/variant``.
+        settings: Of its config, to make it small.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def family(self) -> str:
+        return self.name.partition("/")[0]
+
+    def data(self, count: int, seed: int) -> str:
+        """DATA of so many cases."""
+        return f"{example_data(self.name)}:{count}@{seed}"
+
+    def network(self, seed: int = 0) -> Network:
+        """The network with seeded random weights, in training mode."""
+        torch.manual_seed(seed)
+        return build_model(self.name, **self.settings)
+
+    def source(self, checkpoint: Path) -> ModelSource:
+        """The network with the weights of a checkpoint."""
+        return ModelSource(self.name, checkpoint, dict(self.settings))
+
+
+FAMILY_CASES = (
+    FamilyCase(
+        "maht-net/nano",
+        {
+            "input_size": (64, 64),
+            "hidden_dim": 32,
+            "num_layers": 1,
+            "num_heads": 2,
+            "head_dims": (32, 32),
+        },
+    ),
+    FamilyCase("unet/nano", {"channels": (8, 32, 32, 32, 32), "input_size": (64, 64)}),
+    FamilyCase("pose-spi/nano", {"hidden_dim": 32, "feature_dim": 32}),
+)
+
+
+def images_of(spec: ModelSpec, data: str) -> list[torch.Tensor]:
+    """The prepared images of DATA, a tensor (N, C, H, W) per input."""
+    cases = [sample.images for sample in open_dataset(data)]
+    return [
+        torch.stack([torch.from_numpy(preprocess(case[i], image)[0]) for case in cases])
+        for i, image in enumerate(spec.inputs)
+    ]
+
+
+def write_checkpoint(case: FamilyCase, path: Path) -> Path:
+    """Random weights whose batch norms know what images look like."""
+    module = case.network()
+    batches = [images.split(4) for images in images_of(module.spec, case.data(4 * _SETTLING, 90))]
+    with torch.no_grad():
+        for batch in zip(*batches, strict=True):
+            module(*batch)
+    save_checkpoint(path, module.state_dict(), module.spec)
+    return path
