@@ -23,6 +23,8 @@ SPACING_FILE = "spacing.json"
 # Synthetic DATA: the name, and the class of (count, seed, points) that draws it.
 PHANTOMS: Mapping[str, str] = {
     "phantom": "mahtrt.data.phantom:PhantomDataset",
+    "phantom-chest": "mahtrt.data.pairs_phantom:ChestDataset",
+    "phantom-pairs": "mahtrt.data.pairs_phantom:PairsDataset",
     "phantom-pose": "mahtrt.data.pose_phantom:PoseDataset",
 }
 _PHANTOM = re.compile(r"(phantom(?:-[a-z]+)*)(?::([0-9]{1,20})(?:@([0-9]{1,20}))?)?")
