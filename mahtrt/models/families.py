@@ -20,6 +20,7 @@ FAMILIES: Mapping[str, str] = {
     "maht-net": "mahtrt.models.maht_net.maht_net",
     "unet": "mahtrt.models.unet.unet",
     "pose-spi": "mahtrt.models.pose_spi.pose_spi",
+    "longitudinal": "mahtrt.models.longitudinal.longitudinal",
 }
 
 
@@ -29,12 +30,15 @@ class Family(Protocol):
     Attributes:
         FREE_SETTINGS: Settings that change no weight's name or shape: a checkpoint decides them
             whatever the variant.
+        DEFAULT_VARIANT: What the family's name alone means.
         EXAMPLE_DATA: The synthetic DATA that fits the family, a name of
-            :data:`mahtrt.data.datasets.PHANTOMS`.
+            :data:`mahtrt.data.datasets.PHANTOMS`; where its variants differ in what they take,
+            one per variant.
     """
 
     FREE_SETTINGS: tuple[str, ...]
-    EXAMPLE_DATA: str
+    DEFAULT_VARIANT: str
+    EXAMPLE_DATA: str | Mapping[str, str]
 
     def build(self, variant: str, overrides: Mapping[str, Any]) -> Network:
         """A network with random weights; an empty variant means the family's default."""
@@ -81,10 +85,19 @@ def example_data(name: str) -> str:
         name: ``family`` or ``family/variant``.
 
     Raises:
-        ModelError: An unknown family.
+        ModelError: An unknown family or variant.
         MissingComponentError: A package that the family needs is not installed.
     """
-    return _family(name.partition("/")[0]).EXAMPLE_DATA
+    family, _, variant = name.partition("/")
+    module = _family(family)
+    data = module.EXAMPLE_DATA
+    if isinstance(data, str):
+        return data
+    variant = variant or module.DEFAULT_VARIANT
+    if variant not in data:
+        expected = f"one of {', '.join(data)}"
+        raise ModelError(name, got="an unknown variant", expected=expected)
+    return data[variant]
 
 
 def settings_from_checkpoint(name: str, spec: ModelSpec) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def test_names_are_family_and_variant() -> None:
 def test_every_variant_does_what_its_spec_says(name: str) -> None:
     with torch.device("meta"):
         module = build_model(name).eval()
-        returned = module(torch.empty(2, module.spec.input.channels, *module.spec.input.size))
+        returned = module(
+            *(torch.empty(2, image.channels, *image.size) for image in module.spec.inputs)
+        )
         again = model_from_spec(module.spec)
     spec = module.spec
     assert list(returned) == [output.name for output in spec.outputs]
@@ -73,7 +75,7 @@ def test_an_unknown_family_lists_the_known_ones() -> None:
         model_from_spec(spec)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [*FAMILIES, *model_names()])
 def test_a_family_names_phantoms_that_fit_it(name: str) -> None:
     data = example_data(name)
     assert data in PHANTOMS

@@ -1,0 +1,1 @@
+"""Longitudinal change: networks that compare two visits, and those trained beside them."""
