@@ -182,7 +182,7 @@ def spec_from_dict(data: Mapping[str, Any], *, where: str = "spec") -> ModelSpec
     if not isinstance(data, Mapping):
         raise SpecError(where, got=f"a {type(data).__name__}", expected="a table with the fields")
     check_schema(str(data.get("schema", SCHEMA)), SCHEMA, where)
-    spec = dataclass_from(ModelSpec, _with_inputs(data), where)
+    spec = dataclass_from(ModelSpec, upgraded_spec(data), where)
     _check_values(spec, where)
     return spec
 
@@ -204,7 +204,7 @@ def load_spec(path: Path) -> ModelSpec:
     return spec_from_dict(read(raw, where, wanted.expected), where=where)
 
 
-def _with_inputs(data: Mapping[str, Any]) -> dict[str, Any]:
+def upgraded_spec(data: Mapping[str, Any]) -> dict[str, Any]:
     """The data as schema 2 has it: ``input``, one table, is the only one of ``inputs``."""
     found = {**data, "schema": SCHEMA}
     if "input" in found and "inputs" not in found:

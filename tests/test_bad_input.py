@@ -219,7 +219,7 @@ def changed_byte(world: World, relative: str) -> Path:
 def newer_schema(world: World) -> list[str]:
     bundle = world.bundle()
     place = bundle / "manifest.json"
-    place.write_text(place.read_text().replace("mahtrt.bundle/2", "mahtrt.bundle/3"))
+    place.write_text(place.read_text().replace("mahtrt.bundle/3", "mahtrt.bundle/4"))
     return ["predict", str(bundle), str(world.picture()), f"--json={world.out / 'found.json'}"]
 
 

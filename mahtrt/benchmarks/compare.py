@@ -20,6 +20,7 @@ from mahtrt.benchmarks.conditions import describe_conditions, find_warnings
 from mahtrt.benchmarks.options import TIMED_IMAGES, CompareOptions
 from mahtrt.benchmarks.report import SCOPES, BenchReport, ReportFacts, Row, Scope
 from mahtrt.bundle.records import AccuracyRecord
+from mahtrt.data.feed import Feed, Image, prepare, stack
 from mahtrt.data.preprocess import Placement, preprocess
 from mahtrt.data.subset import spread_out
 from mahtrt.errors import DataError, ModelError
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from mahtrt.data.sample import Dataset, Sample
     from mahtrt.runtime.landmarks import Landmarks
 
-Image = NDArray[np.generic]
-
 
 class Runner(Protocol):
     """What bench needs of a session."""
@@ -43,9 +42,9 @@ class Runner(Protocol):
     def spec(self) -> ModelSpec: ...
     @property
     def threads(self) -> int | None: ...
-    def run(self, image: Image) -> Landmarks: ...
-    def run_batch(self, images: Sequence[Image]) -> list[Landmarks]: ...
-    def infer(self, tensor: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]: ...
+    def run(self, *images: Image) -> Landmarks: ...
+    def run_batch(self, images: Sequence[tuple[Image, ...]]) -> list[Landmarks]: ...
+    def infer(self, tensor: Feed) -> Mapping[str, NDArray[np.float32]]: ...
     def close(self) -> None: ...
 
 
@@ -142,17 +141,17 @@ def _accuracy_pass(
     images: int,
     seed: int,
     progress: Callable[[int], None],
-) -> tuple[dict[str, AccuracyRecord], list[Image]]:
-    """Every contender's accuracy against the reference, and the images to time with."""
+) -> tuple[dict[str, AccuracyRecord], list[tuple[Image, ...]]]:
+    """Every contender's accuracy against the reference, and the cases to time with."""
     spec = contenders[0].session.spec
     step = max(contender.batch for contender in contenders)
     found: dict[str, list[LandmarkSet]] = {contender.name: [] for contender in contenders}
     truths: list[Annotations] = []
-    timed: list[Image] = []
+    timed: list[tuple[Image, ...]] = []
     for first in range(0, images, step):
         samples = [dataset[i] for i in range(first, min(first + step, images))]
         truths.append(_annotations(samples, spec.num_landmarks, dataset.source))
-        timed += [sample.image for sample in samples[: max(0, TIMED_IMAGES - len(timed))]]
+        timed += [sample.images for sample in samples[: max(0, TIMED_IMAGES - len(timed))]]
         for contender in contenders:
             found[contender.name].append(_landmarks(contender, samples))
         progress(first + len(samples))
@@ -172,10 +171,10 @@ def _accuracy_pass(
 
 def _landmarks(contender: Contender, samples: Sequence[Sample]) -> LandmarkSet:
     """Landmarks of a few images through the session, as its users get them."""
-    images = [sample.image for sample in samples]
+    cases, images = [sample.images for sample in samples], [sample.image for sample in samples]
     session = contender.session
     # An engine is judged at the batch size it was built for.
-    found = session.run_batch(images) if contender.batch > 1 else [session.run(i) for i in images]
+    found = session.run_batch(cases) if contender.batch > 1 else [session.run(*c) for c in cases]
     points = np.stack([landmarks.points for landmarks in found])  # (n, K, 2)
     placements = [preprocess(image, session.spec.input)[1] for image in images]
     network = [p.network_from_image(each) for p, each in zip(placements, points, strict=True)]
@@ -220,19 +219,19 @@ def _join(parts: Sequence[LandmarkSet]) -> LandmarkSet:
 
 def _timing_pass(
     contenders: Sequence[Contender],
-    images: Sequence[Image],
+    cases: Sequence[tuple[Image, ...]],
     options: CompareOptions,
     progress: Progress,
 ) -> dict[tuple[str, Scope], Timings]:
     """Both scopes of every contender, in one interleaving."""
     spec = contenders[0].session.spec
-    tensors = [preprocess(image, spec.input)[0] for image in images]  # (C, H, W) each
+    feeds = [prepare(case, spec)[0] for case in cases]  # (C, H, W) each
     calls: dict[str, Callable[[], object]] = {}
     keys: dict[str, tuple[str, Scope]] = {}
     for contender in contenders:
         makers = {
-            "engine": _engine_call(contender, tensors),
-            "end_to_end": _whole_call(contender, images),
+            "engine": _engine_call(contender, feeds),
+            "end_to_end": _whole_call(contender, cases),
         }
         for scope in SCOPES:
             keys[f"{contender.name} {scope}"] = (contender.name, scope)
@@ -241,19 +240,17 @@ def _timing_pass(
     return {keys[name]: found for name, found in timings.items()}
 
 
-def _engine_call(
-    contender: Contender, tensors: Sequence[NDArray[np.float32]]
-) -> Callable[[], object]:
-    groups = [np.stack(group) for group in _groups(tensors, contender.batch)]  # (B, C, H, W)
+def _engine_call(contender: Contender, feeds: Sequence[Feed]) -> Callable[[], object]:
+    groups = [stack(group) for group in _groups(feeds, contender.batch)]  # (B, C, H, W)
     turn = itertools.cycle(groups)
     return lambda: contender.session.infer(next(turn))
 
 
-def _whole_call(contender: Contender, images: Sequence[Image]) -> Callable[[], object]:
+def _whole_call(contender: Contender, cases: Sequence[tuple[Image, ...]]) -> Callable[[], object]:
     if contender.batch == 1:
-        one = itertools.cycle(images)
-        return lambda: contender.session.run(next(one))
-    many = itertools.cycle(list(_groups(images, contender.batch)))
+        one = itertools.cycle(cases)
+        return lambda: contender.session.run(*next(one))
+    many = itertools.cycle(list(_groups(cases, contender.batch)))
     return lambda: contender.session.run_batch(next(many))
 
 
@@ -312,8 +309,9 @@ def _reference(contenders: Sequence[Contender]) -> Contender:
 def _model(spec: ModelSpec) -> dict[str, Any]:
     return {
         "family": spec.family,
-        "input_size": list(spec.input.size),
-        "channels": spec.input.channels,
+        "inputs": {
+            each.name: {"size": list(each.size), "channels": each.channels} for each in spec.inputs
+        },
         "landmarks": list(spec.landmarks),
         "decode": spec.decode.method,
     }

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.bundle.golden import GoldenVector
+from mahtrt.data.feed import Feed, Image
 from mahtrt.data.sample import Sample
 from mahtrt.runtime.landmarks import Landmarks
 from mahtrt.spec import ModelSpec
@@ -28,7 +29,7 @@ class GoldenImages:
     def __getitem__(self, index: int) -> Sample:
         vector = self._vectors[index]
         # Its landmarks are the reference's own, not the truth.
-        return Sample(vector.name, vector.image, None, vector.spacing_mm)
+        return Sample(vector.name, vector.image, None, vector.spacing_mm, vector.others)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[i] for i in range(len(self)))
@@ -46,17 +47,17 @@ class RecordedLandmarks:
         self.spec = spec
         self._vectors = tuple(vectors)
 
-    def run(self, image: NDArray[np.generic]) -> Landmarks:
+    def run(self, *images: Image) -> Landmarks:
         """The recorded landmarks of a golden image, without confidence or spread."""
-        (vector,) = (each for each in self._vectors if each.image is image)
+        (vector,) = (each for each in self._vectors if each.image is images[0])
         unknown = np.full(len(vector.points_px), np.nan, np.float32)
         return Landmarks(vector.points_px, unknown, unknown, self.spec.landmarks, vector.spacing_mm)
 
-    def run_batch(self, images: Sequence[NDArray[np.generic]]) -> list[Landmarks]:
+    def run_batch(self, images: Sequence[tuple[Image, ...]]) -> list[Landmarks]:
         """See :meth:`run`."""
-        return [self.run(image) for image in images]
+        return [self.run(*case) for case in images]
 
-    def infer(self, tensor: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
+    def infer(self, tensor: Feed) -> Mapping[str, NDArray[np.float32]]:
         """Records hold landmarks, not the network's outputs."""
         raise NotImplementedError("recorded landmarks are compared, not timed")
 

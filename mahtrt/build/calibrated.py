@@ -23,6 +23,7 @@ from mahtrt.calibration.method_choice import choose_methods, methods_by_tensor, 
 from mahtrt.calibration.methods import DEFAULT_PERCENTILE, Method
 from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, collect_ranges
+from mahtrt.data.feed import Feed, stack
 from mahtrt.data.subset import NetworkTensors
 from mahtrt.errors import UsageError
 from mahtrt.graph.graph_file import GraphFile
@@ -135,7 +136,7 @@ def calibrate(
     method: Any = options.method
     choice: MethodChoiceRecord | None = None
     if method == AUTO_METHOD:
-        few = np.stack(list(calib.spread_out(CHOICE_IMAGES)))
+        few = stack(list(calib.spread_out(CHOICE_IMAGES)))
         choice = choose_methods(
             graph.proto,
             ranges,
@@ -177,11 +178,11 @@ class LandmarkError:
     """Mean displacement that a quantised graph causes, its Q/DQ computed literally.
 
     Args:
-        tensors: (N, C, H, W) images.
+        feed: N cases, each input (N, C, H, W).
     """
 
-    def __init__(self, graph: GraphFile, tensors: np.ndarray, threads: int | None) -> None:
-        self._graph, self._tensors, self._threads = graph, tensors, threads
+    def __init__(self, graph: GraphFile, feed: Feed, threads: int | None) -> None:
+        self._graph, self._feed, self._threads = graph, feed, threads
         self._reference = self._points(graph.proto)
 
     def __call__(self, quantized: onnx.ModelProto) -> float:
@@ -195,5 +196,5 @@ class LandmarkError:
             text, "a trial of methods", threads=self._threads, mode=OrtMode.LITERAL_INT8
         )
         with Session(OnnxRuntimeBackend(opened, spec, "trial"), spec) as session:
-            found = session.infer(self._tensors, needed_outputs(spec))
+            found = session.infer(self._feed, needed_outputs(spec))
         return decode(found, spec).points_px

@@ -125,9 +125,7 @@ def _check_fp16(request: Request, images: ImageSets, progress: StageProgress) ->
 
     progress("checking FP16", 0, 0)
     few = spread_out(images.evaluation, FINITE_IMAGES)
-    check_half(
-        request.graph, NetworkTensors(few, request.graph.spec.input), request.options.threads
-    )
+    check_half(request.graph, NetworkTensors(few, request.graph.spec), request.options.threads)
 
 
 def _calibrated(

@@ -182,5 +182,7 @@ def _contender(request: Request, engine: BuiltEngine, stand_in: Path, scratch: P
 def _golden(reference: Runner, evaluation: Dataset) -> Iterator[GoldenVector]:
     for index in range(min(GOLDEN_IMAGES, len(evaluation))):
         sample = evaluation[index]
-        found = reference.run(sample.image)
-        yield GoldenVector(sample.name, sample.image, found.points, sample.spacing_mm)
+        found = reference.run(*sample.images)
+        yield GoldenVector(
+            sample.name, sample.image, found.points, sample.spacing_mm, sample.others
+        )

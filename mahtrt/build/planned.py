@@ -91,7 +91,7 @@ def choose_plan(request: Request, images: ImageSets, progress: StageProgress) ->
         plan = load_plan(Path(options.plan))
     else:
         plan = default_plan(graph.proto, graph.spec)
-    return PlanChoice(request.precisions, plan, NetworkTensors(calib, graph.spec.input))
+    return PlanChoice(request.precisions, plan, NetworkTensors(calib, graph.spec))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
         fix="The images of --calib hold copies: remove them.",
         progress=lambda n, of: progress("comparing the planner's images", n, of),
     )
-    rest = NetworkTensors(kept, graph.spec.input)
+    rest = NetworkTensors(kept, graph.spec)
     bits = find_target(target).weight_bits(options.weight_bits)
     settings = AttributionOptions(options.calibration, bits, options.cache, options.cache_dir)
     attribution = attribute(graph, rest, settings, progress)

@@ -22,7 +22,7 @@ from mahtrt import files
 from mahtrt.bundle import version1
 from mahtrt.bundle.bundle import Bundle, BundleWriter
 from mahtrt.bundle.contents import BundleFile
-from mahtrt.bundle.manifest import REBUILD, GoldenImage, GoldenRecord
+from mahtrt.bundle.manifest import REBUILD, GoldenImage, GoldenPicture, GoldenRecord
 from mahtrt.data.limits import MOST_PIXELS, check_image_size
 from mahtrt.errors import ImageError, IntegrityError
 
@@ -38,18 +38,20 @@ _COLOUR_TYPES = {0: 1, 2: 3}  # of PNG: samples of a pixel
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GoldenVector:
-    """One image and its reference landmarks.
+    """One case and its reference landmarks.
 
     Attributes:
         image: (H, W) or (H, W, 3), uint8 or uint16, as given.
         points_px: (K, 2) float32 in the image's pixels.
         spacing_mm: (row, column) mm per pixel, or None.
+        others: Images of the network's further inputs, in the order of the spec.
     """
 
     name: str
     image: NDArray[Any]
     points_px: NDArray[np.float32]
     spacing_mm: tuple[float, float] | None = None
+    others: tuple[NDArray[Any], ...] = ()
 
 
 def write_golden(
@@ -65,16 +67,33 @@ def write_golden(
     """
     images = []
     for i, vector in enumerate(vectors):
-        image, points = f"{_FOLDER}/{i}.png", f"{_FOLDER}/{i}.f32"
-        pixels = np.squeeze(vector.image, 2) if vector.image.shape[2:] == (1,) else vector.image
-        files.write_bytes(writer.place(image), _png(pixels))
+        first = _write_picture(writer, f"{_FOLDER}/{i}.png", vector.image)
+        others = tuple(
+            _write_picture(writer, f"{_FOLDER}/{i}-{number}.png", image)
+            for number, image in enumerate(vector.others, start=1)
+        )
+        points = f"{_FOLDER}/{i}.f32"
         landmarks = np.asarray(vector.points_px, _POINTS_DTYPE).tobytes()
         files.write_bytes(writer.place(points), landmarks)
-        dtype: Any = pixels.dtype.name
         images.append(
-            GoldenImage(vector.name, image, points, pixels.shape, dtype, vector.spacing_mm)
+            GoldenImage(
+                vector.name,
+                first.image,
+                points,
+                first.shape,
+                first.dtype,
+                vector.spacing_mm,
+                others,
+            )
         )
     return GoldenRecord(reference, tuple(images))
+
+
+def _write_picture(writer: BundleWriter, path: str, image: NDArray[Any]) -> GoldenPicture:
+    pixels = np.squeeze(image, 2) if image.shape[2:] == (1,) else image
+    files.write_bytes(writer.place(path), _png(pixels))
+    dtype: Any = pixels.dtype.name
+    return GoldenPicture(path, pixels.shape, dtype)
 
 
 def copy_golden(writer: BundleWriter, bundle: Bundle) -> GoldenRecord | None:
@@ -91,7 +110,7 @@ def copy_golden(writer: BundleWriter, bundle: Bundle) -> GoldenRecord | None:
         return None
     if bundle.manifest.schema == version1.SCHEMA:
         return write_golden(writer, golden.reference, read_golden(bundle))
-    writer.take(bundle, (path for each in golden.images for path in (each.image, each.points)))
+    writer.take(bundle, (path for each in golden.images for path in each.paths))
     return golden
 
 
@@ -112,23 +131,38 @@ def read_golden(bundle: Bundle) -> tuple[GoldenVector, ...]:
             GoldenVector(name, image, points, None if np.isnan(mm).any() else (mm[0], mm[1]))
             for name, image, points, mm in arrays
         )
-    total = sum(_unpacked_bytes(record, bundle) for record in golden.images)
+    for record in golden.images:
+        _check_pictures(record, bundle)
+    pictures = [picture for record in golden.images for picture in record.pictures]
+    total = sum(_unpacked_bytes(picture, bundle) for picture in pictures)
     if total > MOST_BYTES:
         got, expected = f"golden images of {total} bytes", f"at most {MOST_BYTES} bytes"
         raise IntegrityError(str(bundle.path), got=got, expected=expected)
     return tuple(
         GoldenVector(
             record.name,
-            _pixels(bundle.file(record.image), record),
+            _pixels(bundle.file(record.image), record.pictures[0]),
             _points(bundle.file(record.points), landmarks),
             record.spacing_mm,
+            tuple(_pixels(bundle.file(other.image), other) for other in record.others),
         )
         for record in golden.images
     )
 
 
-def _unpacked_bytes(record: GoldenImage, bundle: Bundle) -> int:
-    subject = f"{bundle.path}: golden image {record.name}"
+def _check_pictures(record: GoldenImage, bundle: Bundle) -> None:
+    inputs = [each.name for each in bundle.spec.inputs]
+    if len(record.pictures) != len(inputs):
+        raise IntegrityError(
+            f"{bundle.path}: golden image {record.name}",
+            got=f"{len(record.pictures)} image(s)",
+            expected=f"one for each input: {', '.join(inputs)}",
+            fix=REBUILD,
+        )
+
+
+def _unpacked_bytes(record: GoldenPicture, bundle: Bundle) -> int:
+    subject = f"{bundle.path}: golden image {record.image}"
     if len(record.shape) not in (2, 3) or record.shape[2:] not in ((), (3,)):
         raise IntegrityError(
             subject,
@@ -149,7 +183,7 @@ def _png(image: NDArray[Any]) -> bytes:
     return data.tobytes()
 
 
-def _pixels(file: BundleFile, record: GoldenImage) -> NDArray[Any]:
+def _pixels(file: BundleFile, record: GoldenPicture) -> NDArray[Any]:
     wanted = f"{record.shape} {record.dtype}"
     most = 2 * _packed_bytes(record)
     if file.record.size > most:
@@ -161,7 +195,7 @@ def _pixels(file: BundleFile, record: GoldenImage) -> NDArray[Any]:
     return np.ascontiguousarray(pixels if pixels.ndim == 2 else pixels[..., ::-1])
 
 
-def _packed_bytes(record: GoldenImage) -> int:
+def _packed_bytes(record: GoldenPicture) -> int:
     """What a PNG takes where nothing can be packed: a filter a row, and the file's own parts."""
     return math.prod(record.shape) * np.dtype(record.dtype).itemsize + record.shape[0] + 4096
 

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
@@ -31,9 +31,10 @@ from mahtrt.errors import IntegrityError, SpecError
 from mahtrt.machine import Machine
 from mahtrt.parsing import first_repeat, read_json
 from mahtrt.schema import Batch, Between, Count, Pixels, check_schema, dataclass_from, plain
-from mahtrt.spec import ModelSpec, spec_from_dict
+from mahtrt.spec import SCHEMA as SPEC_SCHEMA
+from mahtrt.spec import ModelSpec, spec_from_dict, upgraded_spec
 
-SCHEMA = "mahtrt.bundle/2"
+SCHEMA = "mahtrt.bundle/3"
 MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "model.sig"  # which no manifest lists: it is made afterwards
 REBUILD = "Build the bundle again, or copy it again from where it was whole."
@@ -109,6 +110,21 @@ class EngineRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class GoldenPicture:
+    """An image of a golden vector as it was given.
+
+    Attributes:
+        image: PNG file.
+        shape: (rows, columns) of a gray image, (rows, columns, 3) of RGB.
+        dtype: Type of a sample; the PNG has 8 or 16 bits.
+    """
+
+    image: str
+    shape: tuple[Pixels, ...]
+    dtype: Literal["uint8", "uint16"]
+
+
+@dataclass(frozen=True, slots=True)
 class GoldenImage:
     """One golden vector: an image as it was given, and the landmarks the reference gave.
 
@@ -119,6 +135,7 @@ class GoldenImage:
         shape: (rows, columns) of a gray image, (rows, columns, 3) of RGB.
         dtype: Type of a sample; the PNG has 8 or 16 bits.
         spacing_mm: (row, column) mm per pixel, None where unknown.
+        others: Images of the network's further inputs, in the order of the spec.
     """
 
     name: str
@@ -127,6 +144,17 @@ class GoldenImage:
     shape: tuple[Pixels, ...]
     dtype: Literal["uint8", "uint16"]
     spacing_mm: tuple[Millimetres, Millimetres] | None = None
+    others: tuple[GoldenPicture, ...] = ()
+
+    @property
+    def pictures(self) -> tuple[GoldenPicture, ...]:
+        """Every image of the vector, the first input's first."""
+        return (GoldenPicture(self.image, self.shape, self.dtype), *self.others)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every file of the vector."""
+        return (self.points, *(picture.image for picture in self.pictures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +221,7 @@ class Manifest:
         paths = (
             *(graph.file for graph in self.graphs),
             *(path for engine in self.engines for path in engine.files.values()),
-            *(path for image in _golden(self) for path in (image.image, image.points)),
+            *(path for image in _golden(self) for path in image.paths),
         )
         return tuple(dict.fromkeys(paths))
 
@@ -203,7 +231,7 @@ class Manifest:
         def new(path: str) -> str:
             return names.get(path, path)
 
-        images = (replace(i, image=new(i.image), points=new(i.points)) for i in _golden(self))
+        images = (_moved(each, new) for each in _golden(self))
         return replace(
             self,
             graphs=tuple(replace(graph, file=new(graph.file)) for graph in self.graphs),
@@ -213,6 +241,12 @@ class Manifest:
             ),
             golden=replace(self.golden, images=tuple(images)) if self.golden else None,
         )
+
+
+def _moved(vector: GoldenImage, new: Callable[[str], str]) -> GoldenImage:
+    """A golden vector whose files have new paths."""
+    others = tuple(replace(other, image=new(other.image)) for other in vector.others)
+    return replace(vector, image=new(vector.image), points=new(vector.points), others=others)
 
 
 def _golden(manifest: Manifest) -> tuple[GoldenImage, ...]:
@@ -243,6 +277,10 @@ def manifest_from_bytes(raw: bytes, where: str) -> Manifest:
     del data["sha256"]
     if schema == version1.SCHEMA:
         data = version1.upgraded(data, where)
+    if isinstance(data.get("spec"), dict):
+        with as_integrity_error():
+            check_schema(str(data["spec"].get("schema")), SPEC_SCHEMA, f"{where}: spec")
+        data["spec"] = upgraded_spec(data["spec"])
     manifest = dataclass_from(Manifest, data, where, error=IntegrityError)
     with as_integrity_error():
         spec_from_dict(data["spec"], where=f"{where}: spec")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mahtrt.errors import IntegrityError, MahtrtError
 from mahtrt.names import visible
 from mahtrt.reading import Content
+from mahtrt.spec import upgraded_spec
 
 SCHEMA = "mahtrt.bundle/1"
 GOLDEN_NAME = "golden.npz"
@@ -60,8 +61,10 @@ def _upgraded(data: Table) -> Table:
         for name, file in data.pop("models").items()
     ]
     version = calibration.pop("preprocess_version", 1)
+    spec = data.get("spec")
     return {
         **data,
+        "spec": upgraded_spec(spec) if isinstance(spec, dict) else spec,
         "graphs": graphs,
         "engines": engines,
         "preprocess_version": version,

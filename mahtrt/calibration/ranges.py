@@ -119,8 +119,9 @@ def collect_ranges(
     seen = _AllSeen(values, percentile, len(images))
     digest, done = hashlib.sha256(), 0
     for group in runner.groups(images):
-        for image in group:
-            digest.update(np.ascontiguousarray(image, np.float32).tobytes())
+        for feed in group:
+            for image in feed.values():
+                digest.update(np.ascontiguousarray(image, np.float32).tobytes())
         seen.add(runner.run(group), done, done + len(group))
         done += len(group)
         if progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.data.sample import Dataset
+from mahtrt.digest import sha256_of_bytes
 
 ImageKind = Literal["real", "constant", "noise"]
 
@@ -19,8 +21,9 @@ class Facts:
     """Facts of a data set's images, by the names of the samples.
 
     Attributes:
-        digests: Digest of the pixels (:func:`pixel_digest`).
-        kinds: ImageKind of the image (:func:`mahtrt.data.screening.judge_image`).
+        digests: Digest of the pixels (:func:`case_digest`).
+        kinds: ImageKind of the image (:func:`mahtrt.data.screening.judge_image`); of several images
+            the first that is not real.
     """
 
     digests: dict[str, str] = field(default_factory=dict)
@@ -49,6 +52,12 @@ def pixel_digest(image: NDArray[np.generic]) -> str:
     digest = hashlib.sha256(f"{image.shape}{image.dtype.name}".encode())
     digest.update(image.data)
     return digest.hexdigest()
+
+
+def case_digest(images: Sequence[NDArray[np.generic]]) -> str:
+    """SHA-256 (hex) of the pixels of a case: of its one image, or over the digests of several."""
+    digests = [pixel_digest(image) for image in images]
+    return digests[0] if len(digests) == 1 else sha256_of_bytes("".join(digests).encode())
 
 
 def _without_empty_bits(image: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -100,7 +100,7 @@ def keep_readable(
             skipped.append(entry.name)
         else:
             good.append(entry)
-            note_facts(facts, entry.name, image)
+            note_facts(facts, entry.name, (image,))
     return good, tuple(skipped), facts
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from mahtrt.data.facts import facts_of, pixel_digest
+from mahtrt.data.facts import case_digest, facts_of
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import DataError, some_of
 
@@ -32,7 +32,7 @@ def image_digests(
     def digest_of(index: int) -> str:
         name = names[index]
         if name not in known:
-            known[name] = pixel_digest(dataset[index].image)
+            known[name] = case_digest(dataset[index].images)
         return known[name]
 
     found: list[str] = []

@@ -12,10 +12,12 @@ A data set is refused when more than half of the images looked at are one or the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.data.facts import Facts, ImageKind, facts_of, pixel_digest
+from mahtrt.data.facts import Facts, ImageKind, case_digest, facts_of
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import DataError
 
@@ -54,13 +56,14 @@ def refuse_unreal_images(dataset: Dataset) -> None:
 def _kind_of(dataset: Dataset, index: int) -> ImageKind:
     facts, name = facts_of(dataset), dataset.names[index]
     if name not in facts.kinds:
-        note_facts(facts, name, dataset[index].image)
+        note_facts(facts, name, dataset[index].images)
     return facts.kinds[name]
 
 
-def note_facts(facts: Facts, name: str, image: NDArray[np.generic]) -> None:
-    """Note all that is ever asked of an image's pixels, while they are at hand."""
-    facts.kinds[name], facts.digests[name] = judge_image(image), pixel_digest(image)
+def note_facts(facts: Facts, name: str, images: Sequence[NDArray[np.generic]]) -> None:
+    """Note all that is ever asked of the pixels of a case's images, while they are at hand."""
+    unreal = (kind for image in images if (kind := judge_image(image)) != "real")
+    facts.kinds[name], facts.digests[name] = next(unreal, "real"), case_digest(images)
 
 
 def judge_image(image: NDArray[np.generic]) -> ImageKind:

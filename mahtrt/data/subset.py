@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.data.facts import facts_of
+from mahtrt.data.feed import Feed, images_of_case
 from mahtrt.data.preprocess import fit_image, tensor_from_fitted
 from mahtrt.data.sample import Dataset, Sample
 from mahtrt.errors import DataError
 from mahtrt.names import bytes_of_name
-from mahtrt.spec import InputSpec
+from mahtrt.spec import ModelSpec
 
 KEPT_MIB = 512  # some 2,000 gray images of 512x512
 
@@ -62,7 +63,7 @@ class Unannotated:
 
 
 class NetworkTensors:
-    """The images of a data set as (C, H, W) float32, prepared as a session prepares them.
+    """The cases of a data set as feeds of (C, H, W) float32, prepared as a session prepares them.
 
     The first time through, images are decoded in order, and the digest of the set is taken on the
     way. What they are at the network's size is kept, in integers, as far as it fits in memory, so
@@ -72,9 +73,9 @@ class NetworkTensors:
         kept_mib: How much to keep; images beyond are decoded anew each time.
     """
 
-    def __init__(self, dataset: Dataset, spec: InputSpec, *, kept_mib: int = KEPT_MIB) -> None:
+    def __init__(self, dataset: Dataset, spec: ModelSpec, *, kept_mib: int = KEPT_MIB) -> None:
         self._dataset, self._spec, self._room = dataset, spec, kept_mib * 2**20
-        self._kept: dict[int, NDArray[np.generic]] = {}
+        self._kept: dict[int, tuple[NDArray[np.generic], ...]] = {}
         self._digest, self._seen = hashlib.sha256(), 0
         self.source = dataset.source
         self.skipped: tuple[str, ...] = getattr(dataset, "skipped", ())
@@ -82,16 +83,17 @@ class NetworkTensors:
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+    def __iter__(self) -> Iterator[Feed]:
         return (self[index] for index in range(len(self)))
 
-    def __getitem__(self, index: int) -> NDArray[np.float32]:
+    def __getitem__(self, index: int) -> Feed:
         if not 0 <= index < len(self):
             raise IndexError(index)
         for earlier in range(self._seen, index):
             self._prepare(earlier)
         fitted = self._kept[index] if index in self._kept else self._prepare(index)
-        return tensor_from_fitted(fitted, self._spec)
+        pairs = zip(self._spec.inputs, fitted, strict=True)
+        return {each.name: tensor_from_fitted(image, each) for each, image in pairs}
 
     @property
     def images_digest(self) -> str:
@@ -104,24 +106,31 @@ class NetworkTensors:
         """At most ``count`` of them, evenly spread."""
         return Few(self, _evenly(len(self), count))
 
-    def _prepare(self, index: int) -> NDArray[np.generic]:
+    def _prepare(self, index: int) -> tuple[NDArray[np.generic], ...]:
         sample = self._dataset[index]
-        image = sample.image
+        images = images_of_case(sample.images, self._spec, f"{self.source}: {sample.name}")
         if index == self._seen:
-            facts = f"{sample.name}\0{image.shape}\0{image.dtype.name}\0"
-            self._digest.update(bytes_of_name(facts))
-            self._digest.update(image.tobytes())
+            for image in images:
+                facts = f"{sample.name}\0{image.shape}\0{image.dtype.name}\0"
+                self._digest.update(bytes_of_name(facts))
+                self._digest.update(image.tobytes())
             self._seen += 1
-        fitted, _ = fit_image(image, self._spec)
-        fitted = fitted if fitted.base is None else fitted.copy()  # a view keeps all of the image
-        if fitted.nbytes <= self._room and index not in self._kept:
+        pairs = zip(images, self._spec.inputs, strict=True)
+        fitted = tuple(_own(fit_image(image, each)[0]) for image, each in pairs)
+        size = sum(image.nbytes for image in fitted)
+        if size <= self._room and index not in self._kept:
             self._kept[index] = fitted
-            self._room -= fitted.nbytes
+            self._room -= size
         return fitted
 
 
+def _own(image: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The image alone: a view keeps all of what it is a part of."""
+    return image if image.base is None else image.copy()
+
+
 class Few:
-    """Some of the images of a data set, as (C, H, W) float32."""
+    """Some of the cases of a data set, as feeds of (C, H, W) float32."""
 
     def __init__(self, tensors: NetworkTensors, indices: Sequence[int]) -> None:
         self._tensors, self._indices = tensors, tuple(indices)
@@ -129,7 +138,7 @@ class Few:
     def __len__(self) -> int:
         return len(self._indices)
 
-    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+    def __iter__(self) -> Iterator[Feed]:
         return (self._tensors[index] for index in self._indices)
 
 

@@ -37,7 +37,7 @@ def export(options: ExportOptions, progress: StageProgress = silent) -> ExportRe
 
     progress("building the network", 0, 0)
     module, spec = load_model(options.model)
-    images = NetworkTensors(open_dataset(options.data, limit=PARITY_IMAGES), spec.input)
+    images = NetworkTensors(open_dataset(options.data, limit=PARITY_IMAGES), spec)
     asked = OnnxOptions(
         out=options.out,
         images=list(images),

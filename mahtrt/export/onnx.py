@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 from torch import nn
 
 from mahtrt.atomic import write_bytes_atomic
+from mahtrt.data.feed import Feed
 from mahtrt.destination import check_output
 from mahtrt.digest import sha256_of_bytes
 from mahtrt.errors import DataError, ModelError, UsageError
@@ -59,7 +58,7 @@ class OnnxOptions:
 
     Attributes:
         out: Where the file goes; replaced when it exists. Its folder is made when missing.
-        images: Preprocessed images (C, H, W) for parity, at least one; real ones.
+        images: Preprocessed cases for parity, at least one, each input (C, H, W); real ones.
         source: Provenance, embedded as JSON: model reference, checkpoint and its SHA-256, ….
         opset: ONNX opset.
         batch: Batch size of the graph, static.
@@ -69,7 +68,7 @@ class OnnxOptions:
     """
 
     out: Path
-    images: Sequence[NDArray[np.float32]]
+    images: Sequence[Feed]
     source: Mapping[str, Any] = field(default_factory=dict)
     opset: int = 20
     batch: int = 1
@@ -140,13 +139,15 @@ def _check_options(options: OnnxOptions, spec: ModelSpec) -> None:
         raise DataError(
             "images for parity", got="none", expected="at least one", fix="Give --data with images."
         )
-    shape = (spec.input.channels, *spec.input.size)
-    for index, image in enumerate(options.images):
-        if image.shape != shape or image.dtype != np.float32:
+    wanted = {each.name: (each.channels, *each.size) for each in spec.inputs}
+    for index, feed in enumerate(options.images):
+        shapes = {name: image.shape for name, image in feed.items()}
+        types = {image.dtype.name for image in feed.values()}
+        if shapes != wanted or types != {"float32"}:
             raise DataError(
                 f"parity image {index}",
-                got=f"shape {image.shape} of {image.dtype}",
-                expected=f"shape {shape} of float32, as mahtrt.data.preprocess gives",
+                got=f"shapes {shapes} of {', '.join(sorted(types))}",
+                expected=f"{wanted} of float32, as mahtrt.data.feed gives",
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mahtrt.bundle.origin import ParityRowRecord
+from mahtrt.data.feed import Feed, batches
 from mahtrt.errors import GateError, MissingComponentError, ModelError, require
 from mahtrt.export.rounding import reason_of_rounding
 from mahtrt.models.outputs import check_outputs, named_outputs
@@ -70,19 +71,8 @@ class ParityError(GateError):
         self.table = table
 
 
-def batches_of(images: Sequence[Array], batch: int) -> Iterator[tuple[Array, int]]:
-    """Images (C, H, W) as tensors (batch, C, H, W), with how many of each are real.
-
-    The last one is filled up with its last image.
-    """
-    for start in range(0, len(images), batch):
-        part = list(images[start : start + batch])
-        filled = part + [part[-1]] * (batch - len(part))
-        yield np.stack(filled).astype(np.float32, copy=False), len(part)
-
-
 def reference_outputs(
-    module: nn.Module, spec: ModelSpec, images: Sequence[Array], batch: int
+    module: nn.Module, spec: ModelSpec, images: Sequence[Feed], batch: int
 ) -> dict[str, Array]:
     """What PyTorch eager gives for the images, by output.
 
@@ -92,15 +82,17 @@ def reference_outputs(
     parts: list[dict[str, Array]] = []
     device = device_of(module)
     with evaluating(module), torch.no_grad():
-        for tensor, real in batches_of(images, batch):
+        for feed, real in batches(images, batch):
+            tensors = [torch.from_numpy(feed[each.name]).to(device) for each in spec.inputs]
             try:
-                returned = module(torch.from_numpy(tensor).to(device))
+                returned = module(*tensors)
             except Exception as error:
                 raise ModelError(
                     f"network {spec.family}",
                     got=f"{type(error).__name__}: {_first_line(error)}",
-                    expected=f"a forward pass on an input of shape {tensor.shape}",
-                    fix="Check input.size and input.channels of the spec.",
+                    expected="a forward pass on input of shape "
+                    + " and ".join(str(tuple(tensor.shape)) for tensor in tensors),
+                    fix="Check size and channels of the inputs in the spec.",
                 ) from error
             outputs = named_outputs(returned, spec)
             check_outputs(outputs, spec, batch)
@@ -109,13 +101,13 @@ def reference_outputs(
 
 
 def onnx_outputs(
-    model: bytes, spec: ModelSpec, images: Sequence[Array], batch: int
+    model: bytes, spec: ModelSpec, images: Sequence[Feed], batch: int
 ) -> tuple[dict[str, Array], str]:
     """What the ONNX graph gives in FP32 on the CPU, by output, and the runtime's name."""
     run, runtime = _open(model, spec)
     parts = [
-        {name: out[:real] for name, out in run(tensor).items()}
-        for tensor, real in batches_of(images, batch)
+        {name: out[:real] for name, out in run(feed).items()}
+        for feed, real in batches(images, batch)
     ]
     return _joined(parts), runtime
 
@@ -156,7 +148,7 @@ def _row(output: OutputSpec, reference: Array, got: Array, spec: ModelSpec) -> P
 
 
 def _open(model: bytes, spec: ModelSpec) -> tuple[Any, str]:
-    """A function from tensor to outputs by name, and the name of what runs it."""
+    """A function from feed to outputs by name, and the name of what runs it."""
     try:
         runtime = require("onnxruntime", extra="cpu", needed_for="parity")
     except MissingComponentError:
@@ -164,8 +156,8 @@ def _open(model: bytes, spec: ModelSpec) -> tuple[Any, str]:
     session = open_onnx(model, "the exported graph", threads=torch.get_num_threads())
     names = [output.name for output in session.get_outputs()]
 
-    def run(tensor: Array) -> dict[str, Array]:
-        return dict(zip(names, session.run(names, {spec.input.name: tensor}), strict=True))
+    def run(feed: Feed) -> dict[str, Array]:
+        return dict(zip(names, session.run(names, dict(feed)), strict=True))
 
     return run, f"onnxruntime {runtime.__version__}"
 
@@ -176,8 +168,8 @@ def _open_openvino(model: bytes) -> tuple[Any, str]:
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(model, b""), "CPU", hint)
 
-    def run(tensor: Array) -> dict[str, Array]:
-        results = compiled(tensor)
+    def run(feed: Feed) -> dict[str, Array]:
+        results = compiled(dict(feed))
         return {port.any_name: np.array(results[port]) for port in compiled.outputs}
 
     return run, f"openvino {openvino.__version__.split('-')[0]}"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mahtrt.errors import ModelError
 from mahtrt.models.outputs import named_outputs
-from mahtrt.models.wrapping import WRAPPED, device_of, evaluating
+from mahtrt.models.wrapping import WRAPPED, device_of, empty_images, evaluating
 from mahtrt.spec import ModelSpec
 
 # Gelu is one node from 20 on; what comes after 22 no engine builder reads yet.
@@ -32,8 +32,8 @@ class SpecOutputs(nn.Module):
         setattr(self, WRAPPED, module)
         self.mahtrt_spec = spec
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        returned = getattr(self, WRAPPED)(image)
+    def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
+        returned = getattr(self, WRAPPED)(*images)
         return tuple(named_outputs(returned, self.mahtrt_spec).values())
 
 
@@ -49,17 +49,17 @@ def trace(module: nn.Module, spec: ModelSpec, *, batch: int, opset: int) -> ir.M
     Raises:
         ModelError: The network cannot be traced.
     """
-    image = torch.zeros(batch, spec.input.channels, *spec.input.size, device=device_of(module))
+    images = empty_images(spec, batch, device_of(module))
     try:
         with evaluating(module), torch.no_grad(), warnings.catch_warnings():
             # The exporter warns about its own internals; there is nothing a user can do.
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 SpecOutputs(module, spec).eval(),
-                (image,),
+                images,
                 dynamo=True,
                 opset_version=opset,
-                input_names=[spec.input.name],
+                input_names=[each.name for each in spec.inputs],
                 output_names=[output.name for output in spec.outputs],
                 optimize=False,  # mahtrt.export.passes does, in an order of its own
                 verbose=False,

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from mahtrt.data.feed import Feed
 from mahtrt.errors import DataError
 from mahtrt.graph.index import inferred_shapes
 from mahtrt.graph.runner import ImageRunner
@@ -53,14 +53,14 @@ class UnfitTensor:
 
 
 def check_finite(
-    model: onnx.ModelProto, images: Iterable[NDArray[np.float32]], *, threads: int | None = None
+    model: onnx.ModelProto, images: Iterable[Feed], *, threads: int | None = None
 ) -> list[UnfitTensor]:
     """Run images and name every node whose output is not finite, in the order of the graph.
 
     Args:
-        model: FP32, FP16 or quantised, with one image input. ONNX Runtime runs no BF16
+        model: FP32, FP16 or quantised, with image inputs. ONNX Runtime runs no BF16
             convolutions on a CPU; BF16 has the range of FP32, so look at the FP32 graph.
-        images: Preprocessed images (C, H, W).
+        images: Preprocessed cases, each input (C, H, W).
         threads: For ONNX Runtime; None lets it choose.
 
     Raises:

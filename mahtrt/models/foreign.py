@@ -23,7 +23,7 @@ from mahtrt.errors import MahtrtError, MissingComponentError, ModelError, UsageE
 from mahtrt.models.network import Network
 from mahtrt.models.outputs import check_outputs, named_outputs
 from mahtrt.models.soft_argmax import SoftArgmax2d
-from mahtrt.models.wrapping import WRAPPED, device_of, evaluating
+from mahtrt.models.wrapping import WRAPPED, device_of, empty_images, evaluating
 from mahtrt.spec import ModelSpec, OutputSpec
 
 _numbers = itertools.count()
@@ -55,9 +55,9 @@ class AdaptedModule(Network):
                 spec.decode.temperature, spec.decode.heatmap_size, spec.input.size
             )
 
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """(B, C, H, W) to the outputs of ``spec`` by name."""
-        outputs = named_outputs(getattr(self, WRAPPED)(image), self._declared)
+    def forward(self, *images: Tensor) -> dict[str, Tensor]:
+        """(B, C, H, W) of each input to the outputs of ``spec`` by name."""
+        outputs = named_outputs(getattr(self, WRAPPED)(*images), self._declared)
         if self.soft_argmax is None:
             return outputs
         heatmaps = self._declared.output("heatmaps")
@@ -156,13 +156,14 @@ def _wants_decoding(spec: ModelSpec) -> bool:
 
 
 def _dry_run(module: nn.Module, spec: ModelSpec) -> dict[str, Tensor]:
-    image = torch.zeros(1, spec.input.channels, *spec.input.size, device=device_of(module))
+    images = empty_images(spec, 1, device_of(module))
     with evaluating(module), torch.no_grad():
         try:
-            returned = module(image)
+            returned = module(*images)
         except Exception as error:
-            expected = f"a forward pass on an input of shape {tuple(image.shape)}"
-            fix = "Check input.size and input.channels of the spec."
+            shapes = " and ".join(str(tuple(image.shape)) for image in images)
+            expected = f"a forward pass on input of shape {shapes}"
+            fix = "Check size and channels of the inputs in the spec."
             raise _failed(f"network {spec.family}", error, expected, fix) from error
     return named_outputs(returned, spec)
 

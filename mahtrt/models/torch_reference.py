@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mahtrt.data.feed import Feed
 from mahtrt.errors import require
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import Tensor
@@ -85,7 +86,7 @@ class TorchBackend:
         """Threads of one inference, as the process has them set."""
         return self._threads or int(self._torch.get_num_threads())
 
-    def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def infer(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """See :class:`mahtrt.targets.backend.Backend`.
 
         Raises:
@@ -96,7 +97,8 @@ class TorchBackend:
             torch.set_num_threads(self._threads)  # the whole process has one number
         # Inference mode belongs to the thread, so it is entered anew in every call.
         with torch.inference_mode(), _whole_fp32(torch, self._where["device"]):
-            result = self._module(torch.from_numpy(tensor).to(**self._where))
+            tensors = [torch.from_numpy(feed[each.name]) for each in self._spec.inputs]
+            result = self._module(*(tensor.to(**self._where) for tensor in tensors))
         named = self._named_outputs(result, self._spec)
         wanted = list(named) if outputs is None else outputs
         return {name: np.array(named[name].float().cpu().numpy(), order="C") for name in wanted}

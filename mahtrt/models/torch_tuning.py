@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.data.feed import Feed
 from mahtrt.machine import thread_counts
 from mahtrt.measure.timing import TimingOptions, interleave
 from mahtrt.models.torch_reference import Layout, TorchBackend, TorchSetting
@@ -90,13 +91,13 @@ def _in_both_layouts(
     module: nn.Module, spec: ModelSpec, batch: int, given: TorchSetting
 ) -> dict[Layout, nn.Module]:
     """The module, and a copy with channels last where its code takes that."""
-    tensor = _some_input(spec, batch)
+    feed = _some_input(spec, batch)
     # Errors of the module itself are not about layouts, and come from here.
-    usual = TorchBackend(module, spec, batch, given).infer(tensor)
+    usual = TorchBackend(module, spec, batch, given).infer(feed)
     try:
         turned = copy.deepcopy(module)
         setting = replace(given, layout="channels_last")
-        other = TorchBackend(turned, spec, batch, setting).infer(tensor)
+        other = TorchBackend(turned, spec, batch, setting).infer(feed)
     except Exception:  # whatever foreign code says of a layout, or of being copied
         return {"contiguous": module}
     # Landmarks are held against what this computes.
@@ -114,17 +115,19 @@ def _times_ms(
     backends: Mapping[TorchSetting, TorchBackend], spec: ModelSpec, batch: int
 ) -> dict[TorchSetting, float]:
     """p50 of each, in interleaved rounds."""
-    tensor = _some_input(spec, batch)
+    feed = _some_input(spec, batch)
     by_name = {str(setting): setting for setting in backends}
     calls = {
-        name: functools.partial(backends[setting].infer, tensor)
-        for name, setting in by_name.items()
+        name: functools.partial(backends[setting].infer, feed) for name, setting in by_name.items()
     }
     timings = interleave(calls, TimingOptions(1, ROUNDS, max_seconds=SECONDS))
     return {by_name[name]: found.p50_ms for name, found in timings.items()}
 
 
-def _some_input(spec: ModelSpec, batch: int) -> NDArray[np.float32]:
+def _some_input(spec: ModelSpec, batch: int) -> Feed:
     """The values do not matter: no kernel of these networks is faster for some of them."""
-    shape = (batch, spec.input.channels, *spec.input.size)
-    return np.random.default_rng(0).standard_normal(shape, np.float32)
+    rng = np.random.default_rng(0)
+    return {
+        each.name: rng.standard_normal((batch, each.channels, *each.size), np.float32)
+        for each in spec.inputs
+    }

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.data.preprocess import Placement, preprocess
+from mahtrt.data.feed import Feed, batches, images_of_case, prepare
+from mahtrt.data.preprocess import Placement
 from mahtrt.data.sample import Dataset
 from mahtrt.data.subset import spread_out
 from mahtrt.measure.accuracy import Annotations, LandmarkSet
@@ -25,8 +26,10 @@ class EvaluationImages:
     def __init__(self, dataset: Dataset, spec: ModelSpec, limit: int) -> None:
         self.spec = spec
         samples = list(spread_out(dataset, limit))
-        prepared = [preprocess(sample.image, spec.input) for sample in samples]
-        self.tensors = [tensor for tensor, _ in prepared]
+        prepared = [
+            prepare(images_of_case(sample.images, spec, sample.name), spec) for sample in samples
+        ]
+        self.feeds: list[Feed] = [feed for feed, _ in prepared]
         self.placements: list[Placement] = [placement for _, placement in prepared]
         points = np.full((len(samples), spec.num_landmarks, 2), np.nan)
         spacing = np.full((len(samples), 2), np.nan)
@@ -37,14 +40,13 @@ class EvaluationImages:
                 spacing[i] = sample.spacing_mm
         self.annotations = Annotations(points, spacing)
 
-    def batches(self, batch: int) -> list[NDArray[np.float32]]:
-        """The images (B, C, H, W); the last batch is filled up with its own."""
-        groups = [self.tensors[i : i + batch] for i in range(0, len(self.tensors), batch)]
-        return [np.stack([g[i % len(g)] for i in range(batch)]) for g in groups]
+    def batches(self, batch: int) -> list[Feed]:
+        """The cases, each input (B, C, H, W); the last batch is filled up with its own."""
+        return [feed for feed, _ in batches(self.feeds, batch)]
 
     def decode(self, outputs: Sequence[Mapping[str, NDArray[np.float32]]]) -> LandmarkSet:
         """Landmarks of all images, from the outputs of :meth:`batches`."""
-        decoded = decode_batches(outputs, len(self.tensors), self.spec)
+        decoded = decode_batches(outputs, len(self.feeds), self.spec)
         pairs = zip(self.placements, decoded.points_px, strict=True)
         image = np.stack([placement.image_from_network(points) for placement, points in pairs])
         cell_px = self.spec.heatmap_cell_px

@@ -20,6 +20,7 @@ import onnx
 from numpy.typing import NDArray
 
 from mahtrt.bundle.plan import Plan
+from mahtrt.data.feed import Feed, batches
 from mahtrt.errors import DataError, ModelError
 from mahtrt.graph.index import GraphIndex
 from mahtrt.graph.subgraph import boundary, downstream, extract, size_in_bytes, upstream
@@ -30,8 +31,7 @@ from mahtrt.planning.store import LandmarkStore, StoredLandmarks
 from mahtrt.runtime.decode import decode_batches
 from mahtrt.targets.onnxruntime.run import OrtMode, open_onnx
 
-Image = NDArray[np.float32]
-Feed = dict[str, NDArray[Any]]
+Tensors = dict[str, NDArray[Any]]
 
 DEFAULT_MEMORY_MIB = 2560
 
@@ -53,7 +53,7 @@ class SensitivityOptions:
 
 def measure_sensitivity(
     network: NetworkToPlan,
-    images: Sequence[Image],
+    images: Sequence[Feed],
     options: SensitivityOptions | None = None,
     *,
     progress: Callable[[int, int], None] | None = None,
@@ -62,7 +62,7 @@ def measure_sensitivity(
 
     Args:
         network: Candidates without a choice are passed over.
-        images: Preprocessed (C, H, W), a few; with more, p99 means more.
+        images: Preprocessed cases (C, H, W), a few; with more, p99 means more.
         progress: Called with the blocks done and their number.
 
     Raises:
@@ -115,10 +115,11 @@ def _row(
     )
 
 
-def _digest(images: Sequence[Image]) -> str:
+def _digest(images: Sequence[Feed]) -> str:
     digest = hashlib.sha256()
-    for image in images:
-        digest.update(np.ascontiguousarray(image, np.float32).tobytes())
+    for feed in images:
+        for image in feed.values():
+            digest.update(np.ascontiguousarray(image, np.float32).tobytes())
     return digest.hexdigest()
 
 
@@ -126,7 +127,7 @@ class _Measuring:
     """The runs behind the matrix."""
 
     def __init__(
-        self, network: NetworkToPlan, images: Sequence[Image], options: SensitivityOptions
+        self, network: NetworkToPlan, images: Sequence[Feed], options: SensitivityOptions
     ) -> None:
         graph = network.graph
         self.spec, self.proto = graph.spec, graph.proto
@@ -143,14 +144,14 @@ class _Measuring:
         self.outputs = [output.name, *([spread.name] if spread else [])]
         self.images = len(images)
         # Batches as the graph wants them; the last is filled up with its own images.
-        self.feeds = list(_batches(images, graph.batch, graph.spec.input.name))
+        self.feeds = [dict(feed) for feed, _ in batches(images, graph.batch)]
 
     def reference(self) -> StoredLandmarks:
         """The landmarks of the floating-point network."""
         return self._found(self._float_outputs)
 
     @cached_property
-    def _float_outputs(self) -> list[Feed]:
+    def _float_outputs(self) -> list[Tensors]:
         runner = _Runner(self.proto, self.outputs, self.options.threads)
         return [runner(feed) for feed in self.feeds]
 
@@ -182,7 +183,7 @@ class _Measuring:
         # Only a group of one can be too large for memory; it goes through in parts.
         room = self.options.memory_mib * 2**20 // max(1, self._bytes(set(tensors)))
         step = len(self.feeds) if len(group) > 1 else min(max(1, room), len(self.feeds))
-        results: dict[str, list[Feed]] = {c.name: [] for c in group}
+        results: dict[str, list[Tensors]] = {c.name: [] for c in group}
         for start in range(0, len(self.feeds), step):
             kept = [{**feed, **prefix(feed)} for feed in self.feeds[start : start + step]]
             if start + step >= len(self.feeds):
@@ -224,17 +225,11 @@ class _Measuring:
     def _bytes(self, tensors: set[str]) -> int:
         return sum(size_in_bytes(self.index, name) for name in tensors)
 
-    def _found(self, results: Sequence[Feed]) -> StoredLandmarks:
+    def _found(self, results: Sequence[Tensors]) -> StoredLandmarks:
         decoded = decode_batches(results, self.images, self.spec)
         return StoredLandmarks(
             decoded.points_px.astype(np.float64), decoded.spread_px.astype(np.float64)
         )
-
-
-def _batches(images: Sequence[Image], batch: int, name: str) -> Iterator[Feed]:
-    for start in range(0, len(images), batch):
-        group = images[start : start + batch]
-        yield {name: np.stack([group[i % len(group)] for i in range(batch)])}
 
 
 class _Runner:
@@ -248,7 +243,7 @@ class _Runner:
         self._session = open_onnx(text, "ONNX graph", threads=threads, mode=OrtMode.LITERAL_INT8)
         self._inputs = [port.name for port in self._session.get_inputs()]
 
-    def __call__(self, feed: Mapping[str, NDArray[Any]]) -> Feed:
+    def __call__(self, feed: Mapping[str, NDArray[Any]]) -> Tensors:
         if self._session is None:
             return {}
         arrays = self._session.run(self.outputs, {name: feed[name] for name in self._inputs})

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mahtrt import files
 from mahtrt.bundle.plan import Plan
 from mahtrt.bundle.records import AccuracyRecord
+from mahtrt.data.feed import Feed
 from mahtrt.data.sample import Dataset
 from mahtrt.measure.accuracy import LandmarkSet, measure
 from mahtrt.measure.timing import TimingOptions, Timings, interleave
@@ -119,7 +120,7 @@ class TargetBench:
         if self._float_kind.declares == "fp16":
             from mahtrt.precision.half import check_half
 
-            check_half(self.graph, self._images.tensors[:_FINITE_IMAGES], self._options.threads)
+            check_half(self.graph, self._images.feeds[:_FINITE_IMAGES], self._options.threads)
         self._files = ExitStack()
         self._folder = self._files.enter_context(temporary_folder())
 
@@ -142,8 +143,8 @@ class TargetBench:
 
     def race(self, plans: Mapping[str, Plan], seconds: float, seed: int) -> dict[str, Timings]:
         """See :class:`Bench`."""
-        tensors = self._images.batches(self.graph.batch)[:_TIMED_TENSORS]
-        calls = {name: _call(self._engine(plan), tensors) for name, plan in plans.items()}
+        feeds = self._images.batches(self.graph.batch)[:_TIMED_TENSORS]
+        calls = {name: _call(self._engine(plan), feeds) for name, plan in plans.items()}
         settings = self.settings
         asked = TimingOptions(2, settings.rounds, max_seconds=seconds, seed=seed)
         timings = interleave(calls, asked)
@@ -162,8 +163,8 @@ class TargetBench:
         """See :class:`Bench`."""
         engine = self._engine(plan)
         owners = find_owners(engine.model, self.network.candidates)
-        tensor = self._images.batches(self.graph.batch)[0]
-        layers = self._kind.profile(engine.artifact, engine.backend, tensor, self._options.threads)
+        feed = self._images.batches(self.graph.batch)[0]
+        layers = self._kind.profile(engine.artifact, engine.backend, feed, self._options.threads)
         return time_by_block(layers, owners)
 
     def forget(self, plan: Plan) -> None:
@@ -273,6 +274,6 @@ def _write(model: onnx.ModelProto, path: Path) -> None:
     files.write_bytes(path, model.SerializeToString(deterministic=True))
 
 
-def _call(engine: _Engine, tensors: Sequence[NDArray[np.float32]]) -> Callable[[], object]:
-    turn = itertools.cycle(tensors)
+def _call(engine: _Engine, feeds: Sequence[Feed]) -> Callable[[], object]:
+    turn = itertools.cycle(feeds)
     return lambda: engine.backend.infer(next(turn))

@@ -25,11 +25,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from mahtrt.data.feed import Feed
 from mahtrt.errors import GateError, ModelError, UsageError
 from mahtrt.graph.finite import check_finite
 from mahtrt.graph.graph_file import GraphFile
@@ -72,9 +71,7 @@ def to_half(model: onnx.ModelProto, dtype: Half) -> onnx.ModelProto:
     return result
 
 
-def check_half(
-    graph: GraphFile, images: Iterable[NDArray[np.float32]], threads: int | None
-) -> None:
+def check_half(graph: GraphFile, images: Iterable[Feed], threads: int | None) -> None:
     """Refuse FP16 for a network whose numbers leave its range, before any engine exists.
 
     Args:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.manifest import EngineRecord
-from mahtrt.data.preprocess import Placement, check_image, preprocess
+from mahtrt.data.feed import Case, Feed, Image, empty_feed, images_of_case, prepare
+from mahtrt.data.preprocess import Placement, check_image
 from mahtrt.data.spacing import Spacing, spacing_pair
 from mahtrt.errors import InputError, MahtrtError, UsageError
 from mahtrt.runtime.decode import needed_outputs
 from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs, usual_spread_px
 from mahtrt.runtime.verdict import EngineVerdict, verdict_of
-from mahtrt.spec import ModelSpec
+from mahtrt.spec import InputSpec, ModelSpec
 from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
 from mahtrt.targets.cpu import SATURATES
 from mahtrt.targets.table import find_target
@@ -145,83 +145,94 @@ class Session:
 
     def run(
         self,
-        image: NDArray[Any],
-        *,
+        *images: Image | Mapping[str, Image],
         spacing_mm: Spacing | None = None,
         outputs: bool = False,
     ) -> Landmarks:
-        """Find the landmarks of one image.
+        """Run the network on one case, which for most networks is one image.
 
         Args:
-            image: (H, W), (H, W, 1) or (H, W, 3) RGB, uint8 or uint16, of any size.
-            spacing_mm: (row, column) mm per pixel of the image, where known.
+            images: One image per input of the network, in the spec's order, or one mapping of
+                input name to image. Each is (H, W), (H, W, 1) or (H, W, 3) RGB, uint8 or uint16,
+                of any size.
+            spacing_mm: (row, column) mm per pixel of the first image, where known.
             outputs: Also hand out the network's own outputs, such as heatmaps.
 
         Returns:
-            Landmarks in the image's pixels.
+            Landmarks in the first image's pixels.
 
         Raises:
-            ImageError: The image cannot be used.
-            InputError: A spacing that is not two lengths above 0.
+            ImageError: An image cannot be used.
+            InputError: An image is missing or too many, or a spacing that is not two lengths
+                above 0.
         """
         spacing = None if spacing_mm is None else spacing_pair(spacing_mm)
-        return next(self._run([image], [spacing], outputs))
+        case: Any = images[0] if len(images) == 1 else images
+        return next(self._run([images_of_case(case, self.spec, "run")], [spacing], outputs))
 
     def run_batch(
         self,
-        images: Sequence[NDArray[Any]],
+        images: Sequence[Case],
         *,
         spacing_mm: Sequence[Spacing | None] | None = None,
         outputs: bool = False,
     ) -> list[Landmarks]:
-        """Find the landmarks of several images, of whatever sizes.
+        """Run the network on several cases, with images of whatever sizes.
 
         Args:
-            images: As for :meth:`run`.
-            spacing_mm: One per image, or None.
+            images: One case each: an image, a tuple of images in the order of the spec's inputs,
+                or a mapping of input name to image.
+            spacing_mm: One per case, or None.
             outputs: As for :meth:`run`.
 
         Raises:
-            ImageError: An image cannot be used; the message gives its number.
-            InputError: Not one spacing per image, or one that is not two lengths above 0.
+            ImageError: An image cannot be used; the message gives its case's number.
+            InputError: A case of other images than the network takes, not one spacing per case, or
+                one that is not two lengths above 0.
         """
         spacings = [None] * len(images) if spacing_mm is None else list(spacing_mm)
         if len(spacings) != len(images):
             expected = f"{len(images)}, one per image"
             raise InputError("spacing_mm", got=f"{len(spacings)} values", expected=expected)
-        for i, image in enumerate(images):
-            check_image(image, f"image {i}")
+        cases = [images_of_case(case, self.spec, f"image {i}") for i, case in enumerate(images)]
+        for i, case in enumerate(cases):
+            for image in case:
+                check_image(image, f"image {i}")
         checked = [
             None if spacing is None else spacing_pair(spacing, f"spacing_mm of image {i}")
             for i, spacing in enumerate(spacings)
         ]
-        return list(self._run(images, checked, outputs))
+        return list(self._run(cases, checked, outputs))
 
-    def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def infer(
+        self, tensor: Tensor | Feed, outputs: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
         """Run preprocessed images.
 
         Args:
-            tensor: (N, C, H, W) float32 for any N; run in chunks of :attr:`batch`.
+            tensor: (N, C, H, W) float32 for any N; run in chunks of :attr:`batch`. For a network
+                of several inputs a mapping of input name to such a tensor, with the same N.
             outputs: Names of the outputs wanted; None means all.
 
         Returns:
             Output name to array, N first.
 
         Raises:
-            InputError: Wrong rank, dtype or size, or an output the network does not have.
+            InputError: Wrong rank, dtype or size, an input that is missing, or an output the
+                network does not have.
         """
         backend = self._open_backend()
-        self._check_tensor(tensor)
+        feed = self._checked_feed(tensor)
         known = [output.name for output in self.spec.outputs]
         unknown = [name for name in outputs or () if name not in known]
         if unknown:
             raise InputError(f"output {unknown[0]!r}", expected=f"one of {', '.join(known)}")
-        tensor = np.ascontiguousarray(tensor)
-        if len(tensor) == self.batch:
-            return backend.infer(tensor, outputs)
+        count = len(next(iter(feed.values())))
+        if count == self.batch:
+            return backend.infer(feed, outputs)
         chunks = [
-            self._infer_padded(backend, tensor[start : start + self.batch], outputs)
-            for start in range(0, len(tensor), self.batch)
+            self._infer_padded(backend, feed, start, outputs)
+            for start in range(0, count, self.batch)
         ]
         return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
@@ -243,14 +254,17 @@ class Session:
         self.close()
 
     def _run(
-        self, images: Sequence[NDArray[Any]], spacings: Sequence[Spacing | None], outputs: bool
+        self,
+        cases: Sequence[tuple[Image, ...]],
+        spacings: Sequence[Spacing | None],
+        outputs: bool,
     ) -> Iterator[Landmarks]:
         backend = self._open_backend()
         wanted = None if outputs else self._needed
-        for start in range(0, len(images), self.batch):
-            chunk = images[start : start + self.batch]
-            tensor, placements = self._prepare(chunk)
-            arrays = backend.infer(tensor, wanted)
+        for start in range(0, len(cases), self.batch):
+            chunk = cases[start : start + self.batch]
+            feed, placements = self._prepare(chunk)
+            arrays = backend.infer(feed, wanted)
             yield from landmarks_from_outputs(
                 arrays,
                 self.spec,
@@ -260,35 +274,48 @@ class Session:
                 usual_px=self._usual_px,
             )
 
-    def _prepare(self, images: Sequence[NDArray[Any]]) -> tuple[Tensor, list[Placement]]:
-        """A full batch (B, C, H, W); places without an image are zero."""
+    def _prepare(self, cases: Sequence[tuple[Image, ...]]) -> tuple[Feed, list[Placement]]:
+        """A full batch of each input; places without a case are zero."""
         if self.batch == 1:
-            tensor, placement = preprocess(images[0], self.spec.input)
-            return tensor[None], [placement]
-        batch = np.zeros((self.batch, self.spec.input.channels, *self.spec.input.size), np.float32)
-        placements = []
-        for i, image in enumerate(images):
-            batch[i], placement = preprocess(image, self.spec.input)
+            feed, placement = prepare(cases[0], self.spec)
+            return {name: tensor[None] for name, tensor in feed.items()}, [placement]
+        batch, placements = empty_feed(self.spec, self.batch), []
+        for i, case in enumerate(cases):
+            feed, placement = prepare(case, self.spec)
             placements.append(placement)
+            for name, tensor in feed.items():
+                batch[name][i] = tensor
         return batch, placements
 
     def _infer_padded(
-        self, backend: Backend, tensor: Tensor, outputs: Sequence[str] | None
+        self, backend: Backend, feed: Feed, start: int, outputs: Sequence[str] | None
     ) -> dict[str, Tensor]:
-        count = len(tensor)
-        if count < self.batch:
-            padding = np.zeros((self.batch - count, *tensor.shape[1:]), np.float32)
-            tensor = np.concatenate([tensor, padding])
-        return {name: array[:count] for name, array in backend.infer(tensor, outputs).items()}
+        """The outputs of at most a batch of cases, from ``start`` on."""
+        batch, count = empty_feed(self.spec, self.batch), 0
+        for name, tensor in feed.items():
+            chunk = tensor[start : start + self.batch]
+            count = len(chunk)
+            batch[name][:count] = chunk
+        return {name: array[:count] for name, array in backend.infer(batch, outputs).items()}
 
-    def _check_tensor(self, tensor: Tensor) -> None:
-        wanted = (self.spec.input.channels, *self.spec.input.size)
-        expected = f"float32 (N, {', '.join(map(str, wanted))}) with N of at least 1"
-        if not isinstance(tensor, np.ndarray):
+    def _checked_feed(self, tensor: Tensor | Feed) -> dict[str, Tensor]:
+        """C-contiguous tensors by input name, all of one length."""
+        names = [each.name for each in self.spec.inputs]
+        if not isinstance(tensor, Mapping) and len(names) == 1:
+            tensor = {names[0]: tensor}
+        expected = f"a mapping with {', '.join(names)}"
+        if not isinstance(tensor, Mapping):
             raise InputError("tensor", got=f"a {type(tensor).__name__}", expected=expected)
-        wrong_shape = tensor.ndim != 4 or tensor.shape[1:] != wanted or not len(tensor)
-        if wrong_shape or tensor.dtype != np.float32:
-            raise InputError("tensor", got=f"{tensor.dtype} {tensor.shape}", expected=expected)
+        if set(tensor) != set(names):
+            got = f"a mapping with {', '.join(map(str, tensor)) or 'nothing'}"
+            raise InputError("tensor", got=got, expected=expected)
+        for each in self.spec.inputs:
+            _check_tensor(tensor[each.name], each)
+        lengths = {len(tensor[name]) for name in names}
+        if len(lengths) > 1:
+            got = f"tensors of {' and '.join(map(str, sorted(lengths)))} images"
+            raise InputError("tensor", got=got, expected="as many of each input")
+        return {name: np.ascontiguousarray(tensor[name]) for name in names}
 
     def _open_backend(self) -> Backend:
         if self._backend is None:
@@ -299,3 +326,13 @@ class Session:
                 fix="Open the bundle again.",
             )
         return self._backend
+
+
+def _check_tensor(tensor: Any, spec: InputSpec) -> None:
+    wanted = (spec.channels, *spec.size)
+    expected = f"float32 (N, {', '.join(map(str, wanted))}) with N of at least 1"
+    if not isinstance(tensor, np.ndarray):
+        raise InputError("tensor", got=f"a {type(tensor).__name__}", expected=expected)
+    wrong_shape = tensor.ndim != 4 or tensor.shape[1:] != wanted or not len(tensor)
+    if wrong_shape or tensor.dtype != np.float32:
+        raise InputError("tensor", got=f"{tensor.dtype} {tensor.shape}", expected=expected)

@@ -119,7 +119,7 @@ def _accuracy(bundle: Bundle, engine: str) -> AccuracyRecord:
         return LandmarkSet(np.stack(network), np.stack(points_px))
 
     with open_engine(bundle, engine=engine) as session:
-        found = landmarks([session.run(vector.image).points for vector in vectors])
+        found = landmarks([session.run(vector.image, *vector.others).points for vector in vectors])
     wanted = landmarks([vector.points_px for vector in vectors])
     # Their landmarks are the reference's own, not the truth.
     truth = np.full_like(wanted.image_px, np.nan)

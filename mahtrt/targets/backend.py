@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.data.feed import Feed
 from mahtrt.errors import IntegrityError, ModelError
 from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec, OutputSpec
@@ -69,11 +70,11 @@ class Backend(Protocol):
     def threads(self) -> int | None:
         """Threads of one inference; None where the runtime does not say, or a GPU computes."""
 
-    def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def infer(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Run the network. Safe to call from several threads at once.
 
         Args:
-            tensor: (batch, C, H, W) float32, C-contiguous.
+            feed: Each input by name, (batch, C, H, W) float32, C-contiguous.
             outputs: Names of the outputs wanted; None means all.
 
         Returns:
@@ -100,13 +101,16 @@ def check_interface(
         The batch size.
 
     Raises:
-        ModelError: Another input, or an output of the spec that is missing or has too few or too
+        ModelError: Other inputs, or an output of the spec that is missing or has too few or too
             many numbers for its kind.
     """
-    name, wanted = spec.input.name, (spec.input.channels, *spec.input.size)
-    if list(inputs) != [name] or tuple(inputs[name][1:]) != wanted:
+    wanted = {each.name: (each.channels, *each.size) for each in spec.inputs}
+    batches = {shape[0] if shape else None for shape in inputs.values()}
+    if {name: tuple(shape[1:]) for name, shape in inputs.items()} != wanted or len(batches) > 1:
         found = ", ".join(f"{key} {tuple(shape)}" for key, shape in inputs.items())
-        expected = f"{name} (batch, {', '.join(map(str, wanted))})"
+        expected = ", ".join(
+            f"{name} (batch, {', '.join(map(str, shape))})" for name, shape in wanted.items()
+        )
         raise ModelError(subject, got=f"input {found}", expected=expected)
     missing = [output.name for output in spec.outputs if output.name not in outputs]
     if missing:
@@ -115,7 +119,7 @@ def check_interface(
             got=f"outputs {', '.join(outputs)}",
             expected=f"also {', '.join(missing)}, as the spec says",
         )
-    batch = int(inputs[name][0])
+    batch = int(inputs[spec.input.name][0])
     for output in spec.outputs:
         _check_size(subject, spec, output, batch, outputs[output.name])
     return batch

@@ -18,11 +18,12 @@ from typing import ClassVar, Literal, Protocol, TypeVar
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import Precision
 from mahtrt.cuda import CudaProbe, probe_cuda
+from mahtrt.data.feed import Feed
 from mahtrt.errors import require
 from mahtrt.machine import describe_machine, package_version
 from mahtrt.reading import Content
 from mahtrt.targets.artifact import EngineArtifact
-from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
+from mahtrt.targets.backend import Backend, EngineToOpen
 from mahtrt.targets.cpu import weight_bits_here
 from mahtrt.targets.graph_kinds import FloatType, Fp32, GraphKind, Half, Int8, RoundedBf16
 from mahtrt.targets.layers import EngineLayers, Layer
@@ -266,13 +267,13 @@ class Target(ABC):
 
     @abstractmethod
     def profile(
-        self, artifact: EngineArtifact, backend: Backend, tensor: Tensor, threads: int | None = None
+        self, artifact: EngineArtifact, backend: Backend, feed: Feed, threads: int | None = None
     ) -> list[Layer]:
         """How long each layer of a built engine takes.
 
         Args:
             backend: The engine, open.
-            tensor: One input (B, C, H, W).
+            feed: Each input by name (B, C, H, W).
             threads: As the engine was opened with.
         """
 

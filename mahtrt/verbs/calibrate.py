@@ -108,7 +108,7 @@ def calibrate(options: CalibrateOptions, progress: StageProgress = silent) -> Ca
     graph = read_graph(options.onnx)
     calib = open_dataset(options.calib, skip_bad=options.skip_bad)
     refuse_unreal_images(calib)
-    images = NetworkTensors(calib, graph.spec.input)
+    images = NetworkTensors(calib, graph.spec)
     bits = options.weight_bits or weight_bits_here(describe_machine())
     plan = load_plan(options.plan) if options.plan else default_plan(graph.proto, graph.spec)
     measured = _attribution(graph, images, options, bits, progress) if options.sensitivity else None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -61,7 +62,7 @@ class Sleeping(FakeSession):
         super().__init__()
         self.ms = ms
 
-    def infer(self, tensor: np.ndarray) -> dict[str, np.ndarray]:
+    def infer(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         time.sleep(self.ms / 1e3)
         return {}
 
@@ -274,7 +275,10 @@ class BatchBackend:
     def __init__(self, batch: int, off_px: float = 0.0) -> None:
         self.batch, self.off_px, self.padded = batch, off_px, 0
 
-    def infer(self, tensor: np.ndarray, outputs: object = None) -> dict[str, np.ndarray]:
+    def infer(
+        self, feed: Mapping[str, np.ndarray], outputs: object = None
+    ) -> dict[str, np.ndarray]:
+        (tensor,) = feed.values()
         assert len(tensor) == self.batch
         brightness = tensor[:, 0, 4, 4]  # (B,)
         self.padded += int((brightness == 0).sum())
@@ -319,9 +323,11 @@ def test_an_engine_broken_in_its_last_batch_fails() -> None:
     class Late(BatchBackend):
         calls = 0
 
-        def infer(self, tensor: np.ndarray, outputs: object = None) -> dict[str, np.ndarray]:
+        def infer(
+            self, feed: Mapping[str, np.ndarray], outputs: object = None
+        ) -> dict[str, np.ndarray]:
             self.calls += 1
-            found = super().infer(tensor, outputs)
+            found = super().infer(feed, outputs)
             if self.calls == 3:  # images 4 of 0 to 4
                 found["points"][0] += 40.0
             return found

@@ -137,7 +137,7 @@ def test_images_are_held_back_from_calibration(built: Built) -> None:
     calibrated, held = hold_back(PhantomDataset(6, 1), 1)
     record = built.result.manifest.calibration
     assert record.card.images == len(calibrated) == 5
-    tensors = NetworkTensors(calibrated, built.result.manifest.spec.input)
+    tensors = NetworkTensors(calibrated, built.result.manifest.spec)
     assert record.images_digest == tensors.images_digest
     assert json.loads((built.path / "ranges.json").read_text())["images"] == 5
     (golden,) = read_golden(read_bundle(built.path))

@@ -24,6 +24,7 @@ from mahtrt.bundle.golden import read_golden
 from mahtrt.calibration.bias_correction import METADATA_KEY as BIAS_KEY
 from mahtrt.calibration.methods import METHODS
 from mahtrt.calibration.plan import default_plan
+from mahtrt.data.feed import stack
 from mahtrt.data.phantom import PhantomDataset
 from mahtrt.data.subset import NetworkTensors
 from mahtrt.errors import DataError, UsageError
@@ -43,14 +44,14 @@ def look(graph: GraphFile, told: list[str] | None = None, **how: Any) -> Calibra
     plan = default_plan(graph.proto, graph.spec)
     asked = CalibrationOptions(threads=1, **how)
     said = [] if told is None else told
-    images = NetworkTensors(CALIB, graph.spec.input)
+    images = NetworkTensors(CALIB, graph.spec)
     return calibrate(graph, images, plan, asked, lambda stage, *_: said.append(stage))
 
 
 def run(graph: GraphFile, model: onnx.ModelProto) -> float:
     """Displacement of a model's landmarks from the export's, on other images."""
-    tensors = np.stack(list(NetworkTensors(PhantomDataset(3, 9), graph.spec.input)))
-    return LandmarkError(graph, tensors, 1)(model)
+    feed = stack(list(NetworkTensors(PhantomDataset(3, 9), graph.spec)))
+    return LandmarkError(graph, feed, 1)(model)
 
 
 def test_the_error_of_the_export_itself_is_nothing(graph: GraphFile) -> None:
@@ -113,7 +114,7 @@ def test_a_plan_may_need_more_than_was_looked_at(graph: GraphFile) -> None:
     seen = look(graph).ranges
     fewer = dataclasses.replace(seen, tensors=dict(list(seen.tensors.items())[1:]))
     asked = CalibrationOptions(threads=1)
-    images = NetworkTensors(CALIB, graph.spec.input)
+    images = NetworkTensors(CALIB, graph.spec)
     found = calibrate(graph, images, plan, asked, lambda *_: None, ranges=fewer)
     assert set(found.ranges.tensors) == set(seen.tensors)
 
@@ -147,8 +148,8 @@ class Unnormalised(NetworkTensors):
     """What forgetting to normalise gives: grey levels up to 255."""
 
     def __iter__(self) -> Iterator[Any]:
-        for tensor in super().__iter__():
-            yield tensor * np.float32(255)
+        for feed in super().__iter__():
+            yield {name: tensor * np.float32(255) for name, tensor in feed.items()}
 
 
 def test_a_broken_calibration_is_caught(

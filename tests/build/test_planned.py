@@ -84,7 +84,7 @@ def test_a_plan_is_made_followed_and_kept(
     rest, _ = hold_back(hold_back(PhantomDataset(12, 1), 3)[0], 2)
     assert (
         result.manifest.calibration.images_digest
-        == NetworkTensors(rest, result.manifest.spec.input).images_digest
+        == NetworkTensors(rest, result.manifest.spec).images_digest
     )
     again = build(options(foreign_network, tmp_path / "c.mahtrt", plan=result.path / "plan.json"))
     assert load_plan(again.path / "plan.json") == plan

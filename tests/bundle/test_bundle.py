@@ -158,10 +158,10 @@ def set_engine_path(data: dict[str, Any], path: str) -> None:
 
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "newer": (lambda d: d.update(schema="mahtrt.bundle/3"), "Upgrade mahtrt"),
+    "newer": (lambda d: d.update(schema="mahtrt.bundle/4"), "Upgrade mahtrt"),
     "other": (
         lambda d: d.update(schema="mahtrt.spec/1"),
-        "expected mahtrt.bundle/1 to mahtrt.bundle/2",
+        "expected mahtrt.bundle/1 to mahtrt.bundle/3",
     ),
     "newer spec": (lambda d: d["spec"].update(schema="mahtrt.spec/9"), "Upgrade mahtrt"),
     "unknown": (lambda d: d.update(colour="red"), "unknown field 'colour'"),

@@ -152,6 +152,7 @@ def test_json_of_the_manifest_names_the_files(tmp_path: Path) -> None:
                 "shape": [7, 5],
                 "dtype": "uint16",
                 "spacing_mm": [1, 2],
+                "others": [],
             }
         ],
     }
@@ -207,7 +208,7 @@ def test_a_png_is_not_copied_to_be_decoded(tmp_path: Path) -> None:
         (
             "shape",
             [40_000, 60_000],
-            r"golden image a: got 60000x40000 pixels; expected at most 67108864",
+            r"golden image golden/0.png: got 60000x40000 pixels; expected at most 67108864",
         ),
         (
             "shape",

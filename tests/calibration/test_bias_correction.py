@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
-from tiny_graphs import Builder, plan_of, ranges_of, smooth_images
+from tiny_graphs import Builder, feeds, plan_of, ranges_of, smooth_images
 
 from mahtrt.calibration.bias_correction import METADATA_KEY, apply_correction, measure_bias
 from mahtrt.calibration.qdq import quantize
@@ -47,7 +47,7 @@ def pair() -> tuple[onnx.ModelProto, onnx.ModelProto]:
 def correct(
     model: onnx.ModelProto, int8: onnx.ModelProto, images: list[np.ndarray]
 ) -> onnx.ModelProto:
-    return apply_correction(int8, measure_bias(model, int8, images, threads=1))
+    return apply_correction(int8, measure_bias(model, int8, feeds(images), threads=1))
 
 
 def mean_errors(
@@ -99,7 +99,11 @@ def test_what_is_measured_is_the_mean_difference(
     images = smooth_images(3)
     told: list[tuple[int, int]] = []
     measured = measure_bias(
-        model, int8, images, threads=1, progress=lambda done, total: told.append((done, total))
+        model,
+        int8,
+        feeds(images),
+        threads=1,
+        progress=lambda done, total: told.append((done, total)),
     )
     assert told == [(1, 3), (2, 3), (3, 3)]
     assert measured.images == 3
@@ -168,11 +172,11 @@ def test_wrong_pairs_are_refused(pair: tuple[onnx.ModelProto, onnx.ModelProto]) 
     model, int8 = pair
     with pytest.raises(DataError, match="got none"):
         measure_bias(model, int8, [])
-    with pytest.raises(DataError, match=r"image 0: got shape \(3, 8, 8\)"):
-        measure_bias(model, int8, [np.zeros((3, 8, 8), np.float32)])
+    with pytest.raises(DataError, match=r"image 0: got image of shape \(3, 8, 8\)"):
+        measure_bias(model, int8, feeds([np.zeros((3, 8, 8), np.float32)]))
     with pytest.raises(ModelError, match="got no INT8 product"):
-        measure_bias(model, model, smooth_images(1))
+        measure_bias(model, model, feeds(smooth_images(1)))
     b = Builder()
     with pytest.raises(ModelError, match="no tensor 'conv_out' in the original"):
-        measure_bias(b.model({"y": b.conv("image", "else", 3, 8)}), int8, smooth_images(1))
-    assert apply_correction(int8, measure_bias(*pair, smooth_images(1))) is not int8
+        measure_bias(b.model({"y": b.conv("image", "else", 3, 8)}), int8, feeds(smooth_images(1)))
+    assert apply_correction(int8, measure_bias(*pair, feeds(smooth_images(1)))) is not int8

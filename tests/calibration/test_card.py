@@ -4,7 +4,7 @@ from dataclasses import astuple, replace
 from pathlib import Path
 
 import onnx
-from tiny_graphs import smooth_images
+from tiny_graphs import feeds, smooth_images
 
 from mahtrt.calibration.card import make_card
 from mahtrt.calibration.methods import METHODS
@@ -88,7 +88,7 @@ def test_the_text_is_short() -> None:
 
 def test_real_ranges_make_a_card(model: onnx.ModelProto, model_path: Path) -> None:
     tensor = "encoder.stem_relu_out"
-    ranges = collect_ranges(model_path, [tensor], smooth_images(8), threads=1)
+    ranges = collect_ranges(model_path, [tensor], feeds(smooth_images(8)), threads=1)
     card = make_card(ranges, "entropy")
     assert [seen.images for seen in card.snapshots] == [1, 2, 4, 6]
     assert card.most_saturated[0].saturation == ranges.tensors[tensor].saturation["entropy"] > 0

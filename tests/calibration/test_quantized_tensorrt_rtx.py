@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 import pytest
 from rtx_builder import rtx_builds, rtx_network
-from tiny_graphs import smooth_images
+from tiny_graphs import feeds, smooth_images
 
 from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.bias_correction import apply_correction, measure_bias
@@ -24,5 +24,5 @@ def test_tensorrt_rtx_builds_what_was_corrected(
     model: onnx.ModelProto, ranges: Ranges, plan: Plan
 ) -> None:
     int8 = quantize(model, ranges, plan)
-    measured = measure_bias(model, int8, smooth_images(2), threads=1)
+    measured = measure_bias(model, int8, feeds(smooth_images(2)), threads=1)
     assert rtx_builds(*rtx_network(apply_correction(int8, measured)))

@@ -16,7 +16,11 @@ from mahtrt.data.phantom import PhantomDataset, make_phantom
 from mahtrt.data.preprocess import preprocess
 from mahtrt.data.subset import NetworkTensors, Subset, Unannotated, hold_back
 from mahtrt.errors import DataError
-from mahtrt.spec import InputSpec
+from mahtrt.spec import InputSpec, ModelSpec, OutputSpec
+
+
+def spec_of(image: InputSpec) -> ModelSpec:
+    return ModelSpec("net", (image,), (OutputSpec("map", "map"),))
 
 
 def numbers(count: int) -> SampleList:
@@ -61,22 +65,22 @@ def test_a_subset_remembers_what_was_left_out(tmp_path: Path) -> None:
 
 
 def test_network_tensors_are_prepared_as_the_runtime_does() -> None:
-    dataset, spec = PhantomDataset(2, 1), InputSpec(size=(32, 48))
+    dataset, spec = PhantomDataset(2, 1), spec_of(InputSpec(size=(32, 48)))
     tensors = list(NetworkTensors(dataset, spec))
     assert len(NetworkTensors(dataset, spec)) == 2
     for tensor, sample in zip(tensors, dataset, strict=True):
-        np.testing.assert_array_equal(tensor, preprocess(sample.image, spec)[0])
+        np.testing.assert_array_equal(tensor["image"], preprocess(sample.image, spec.input)[0])
 
 
 @pytest.mark.parametrize("first", ["all", "few", "digest"])
 def test_network_tensors_decode_each_image_once(first: str) -> None:
     dataset = numbers(9)
     tensors = NetworkTensors(
-        dataset, InputSpec(size=(4, 4), channels=1, mean=(0.0,), std=(1 / 255,))
+        dataset, spec_of(InputSpec(size=(4, 4), channels=1, mean=(0.0,), std=(1 / 255,)))
     )
     uses = {
-        "all": lambda: [int(tensor[0, 0, 0]) for tensor in tensors] == list(range(9)),
-        "few": lambda: [int(t[0, 0, 0]) for t in tensors.spread_out(3)] == [0, 4, 8],
+        "all": lambda: [int(tensor["image"][0, 0, 0]) for tensor in tensors] == list(range(9)),
+        "few": lambda: [int(t["image"][0, 0, 0]) for t in tensors.spread_out(3)] == [0, 4, 8],
         "digest": lambda: len(tensors.images_digest) == 64,
     }
     assert uses[first]()
@@ -85,16 +89,16 @@ def test_network_tensors_decode_each_image_once(first: str) -> None:
 
 
 def test_what_does_not_fit_in_memory_is_decoded_again_and_is_the_same() -> None:
-    dataset, spec = numbers(3), InputSpec(size=(4, 4))
+    dataset, spec = numbers(3), spec_of(InputSpec(size=(4, 4)))
     tensors = NetworkTensors(dataset, spec, kept_mib=0)
-    first, again = list(tensors), list(tensors)
+    first, again = ([feed["image"] for feed in tensors] for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert dataset.decoded == [2] * 3
     assert tensors.images_digest == NetworkTensors(numbers(3), spec).images_digest
 
 
 def test_the_digest_is_of_names_shapes_and_pixels_in_order() -> None:
-    dataset, spec = numbers(3), InputSpec(size=(8, 8))
+    dataset, spec = numbers(3), spec_of(InputSpec(size=(8, 8)))
     digest = hashlib.sha256()
     for sample in dataset:
         digest.update(f"{sample.name}\0(4, 4)\0uint8\0".encode() + sample.image.tobytes())
@@ -116,7 +120,7 @@ def test_unannotated_keeps_all_but_the_points() -> None:
 
 def test_names_that_are_no_text_have_a_digest() -> None:
     """The bytes of the name on the disk count."""
-    images, spec = [np.full((4, 4), 7, np.uint8)], InputSpec(size=(8, 8))
+    images, spec = [np.full((4, 4), 7, np.uint8)], spec_of(InputSpec(size=(8, 8)))
     digests = {
         NetworkTensors(listed(images, name), spec).images_digest
         for name in (

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from networks import HEATMAPS, LANDMARKS, MAP, SIZE, Siamese, images, settle, spec_for
+from tiny_graphs import feeds
 from torch import Tensor, nn
 
 from mahtrt.errors import ModelError
 from mahtrt.export.onnx import OnnxOptions, export_onnx
-from mahtrt.export.parity import ParityError, batches_of, compare, onnx_outputs, reference_outputs
+from mahtrt.export.parity import ParityError, compare, onnx_outputs, reference_outputs
 from mahtrt.spec import OutputSpec
 from mahtrt.verbs.export import text_of
 
@@ -80,38 +81,35 @@ def test_table_as_json_and_text() -> None:
     assert lines[3] == "4 image(s), somert 1.2 against PyTorch"
 
 
-def test_batches_are_filled_with_their_last_image() -> None:
-    parts = list(batches_of(images(5), 2))
-    assert [real for _, real in parts] == [2, 2, 1]
-    assert all(tensor.shape == (2, 3, *SIZE) for tensor, _ in parts)
-    np.testing.assert_array_equal(parts[2][0][0], parts[2][0][1])
-
-
 @pytest.mark.slow
 def test_openvino_takes_over_where_onnxruntime_is_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, module = spec_for(MAP), settle(Siamese())
     out = tmp_path / "net.onnx"
-    export_onnx(module, spec, OnnxOptions(out, images(1)))
+    export_onnx(module, spec, OnnxOptions(out, feeds(images(1))))
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    got, runtime = onnx_outputs(out.read_bytes(), spec, images(3), 1)
+    got, runtime = onnx_outputs(out.read_bytes(), spec, feeds(images(3)), 1)
     assert runtime.startswith("openvino ")
-    assert compare(reference_outputs(module, spec, images(3), 1), got, spec, runtime=runtime).passed
+    assert compare(
+        reference_outputs(module, spec, feeds(images(3)), 1), got, spec, runtime=runtime
+    ).passed
 
 
 def test_a_network_that_fails_is_told_with_its_message() -> None:
     spec = spec_for(MAP)
     with pytest.raises(ModelError, match=r"network test-net: got RuntimeError: .*channels"):
-        reference_outputs(nn.Conv2d(1, 4, 3), spec, images(1), 1)
+        reference_outputs(nn.Conv2d(1, 4, 3), spec, feeds(images(1)), 1)
 
 
 def test_reference_is_in_eval_mode_and_the_mode_comes_back() -> None:
     module = nn.Sequential(nn.Dropout(0.9), nn.Conv2d(3, 2, 1)).train()
     module[1].eval()
     spec = spec_for(MAP)
-    first = reference_outputs(module, spec, images(2), 1)["features"]
-    np.testing.assert_array_equal(first, reference_outputs(module, spec, images(2), 1)["features"])
+    first = reference_outputs(module, spec, feeds(images(2)), 1)["features"]
+    np.testing.assert_array_equal(
+        first, reference_outputs(module, spec, feeds(images(2)), 1)["features"]
+    )
     assert module.training
     assert module[0].training
     assert not module[1].training
@@ -124,4 +122,4 @@ def test_outputs_that_do_not_fit_the_spec_are_refused() -> None:
 
     spec = spec_for(OutputSpec("points", "landmarks", frame="network"))
     with pytest.raises(ModelError, match=r"output 'points': got shape \(1, 2, 3\)"):
-        reference_outputs(Points(), spec, images(1), 1)
+        reference_outputs(Points(), spec, feeds(images(1)), 1)

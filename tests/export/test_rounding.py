@@ -9,6 +9,7 @@ import pytest
 import torch
 from networks import HEATMAPS, SIZE, SqueezeExciteNet, images, settle, spec_for
 from numpy.typing import NDArray
+from tiny_graphs import feeds
 
 from mahtrt.export.parity import ParityError, ParityTable, compare, reference_outputs
 from mahtrt.models.foreign import AdaptedModule, adapt
@@ -25,7 +26,7 @@ def network(magnitude: float) -> AdaptedModule:
     module = SqueezeExciteNet()
     settle(module)
     spec = spec_for(HEATMAPS, method="soft_argmax")
-    largest = np.abs(reference_outputs(module, spec, images(2), 1)["heatmaps"]).max()
+    largest = np.abs(reference_outputs(module, spec, feeds(images(2)), 1)["heatmaps"]).max()
     with torch.no_grad():
         for parameter in module.head.parameters():
             parameter.mul_(float(magnitude / largest))
@@ -46,7 +47,7 @@ def with_a_tie(magnitude: float, rise: float) -> tuple[Outputs, Outputs, Adapted
         rise: How much, as a share of the magnitude.
     """
     module = network(magnitude)
-    maps = reference_outputs(module, module.spec, images(2), 1)["heatmaps"]
+    maps = reference_outputs(module, module.spec, feeds(images(2)), 1)["heatmaps"]
     maps[1, 2, 4, 6] = maps[1, 2, 20, 40] = np.abs(maps[1]).max() * np.float32(1.1)
     raised = maps.copy()
     raised[1, 2, 4, 6] += np.float32(rise) * np.abs(maps).max()

@@ -220,7 +220,7 @@ def test_a_heatmap_size_that_is_not_so() -> None:
 def test_a_network_that_fails() -> None:
     spec = spec_for(HEATMAPS, size=(30, 40))
     with pytest.raises(
-        ModelError, match=r"network test-net: got .*expected a forward pass on an input"
+        ModelError, match=r"network test-net: got .*expected a forward pass on input of shape"
     ):
         adapt(nn.Linear(3, 3), spec)
 

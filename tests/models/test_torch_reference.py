@@ -24,7 +24,7 @@ def test_it_runs_in_eval_and_inference_mode() -> None:
 
     module = Module().train()
     backend = TorchBackend(module, tiny.SPEC, batch=2)
-    outputs = backend.infer(np.ones((2, 3, 4, 4), np.float32), ["spread"])
+    outputs = backend.infer({"image": np.ones((2, 3, 4, 4), np.float32)}, ["spread"])
     assert module.modes == [False, False]
     assert list(outputs) == ["spread"]
     assert outputs["spread"].dtype == np.float32
@@ -35,4 +35,4 @@ def test_it_runs_in_eval_and_inference_mode() -> None:
 def test_a_module_that_returns_too_little_is_refused() -> None:
     backend = TorchBackend(torch.nn.Identity(), tiny.SPEC)
     with pytest.raises(ModelError, match="got 1 value"):
-        backend.infer(np.ones((1, 3, 4, 4), np.float32))
+        backend.infer({"image": np.ones((1, 3, 4, 4), np.float32)})

@@ -83,7 +83,7 @@ def test_the_fastest_number_of_threads_is_taken(monkeypatch: pytest.MonkeyPatch)
         assert found.setting.threads == 1
         assert [name[-1] for name in found.tried_ms] == ["3", "1", "2"]
         assert torch.get_num_threads() == 3  # as it was
-        found.backend.infer(np.zeros((1, 1, 32, 32), np.float32))
+        found.backend.infer({"image": np.zeros((1, 1, 32, 32), np.float32)})
         assert torch.get_num_threads() == found.backend.threads == 1
         found.backend.close()
         assert torch.get_num_threads() == 3
@@ -117,10 +117,10 @@ def test_a_real_network_is_tried_in_both_layouts() -> None:
 
 
 def test_both_layouts_compute_the_same() -> None:
-    image = np.random.default_rng(0).standard_normal((2, 3, 16, 24), np.float32)
+    feed = {"image": np.random.default_rng(0).standard_normal((2, 3, 16, 24), np.float32)}
     module = Named()
-    first = TorchBackend(module, tiny.SPEC, 2, TorchSetting()).infer(image)
-    turned = TorchBackend(module, tiny.SPEC, 2, TorchSetting(layout="channels_last")).infer(image)
+    first = TorchBackend(module, tiny.SPEC, 2, TorchSetting()).infer(feed)
+    turned = TorchBackend(module, tiny.SPEC, 2, TorchSetting(layout="channels_last")).infer(feed)
     assert list(turned) == list(first)
     for name, values in first.items():
         assert turned[name].flags.c_contiguous

@@ -16,4 +16,4 @@ SPEC = ModelSpec(
 
 def test_a_part_of_the_images_is_spread_over_them() -> None:
     images = EvaluationImages(listed(np.full((8, 8), n, np.uint8) for n in range(100)), SPEC, 5)
-    assert [round(float(tensor[0, 0, 0])) for tensor in images.tensors] == [0, 25, 50, 74, 99]
+    assert [round(float(feed["image"][0, 0, 0])) for feed in images.feeds] == [0, 25, 50, 74, 99]

@@ -109,7 +109,7 @@ def test_real_layers_find_their_blocks(
         path = tmp_path / "int8.onnx"
         onnx.save(model, path)
     tensor = smooth_images(1)[0][None]
-    layers = profile(path, tensor, threads=1)
+    layers = profile(path, {"image": tensor}, threads=1)
     times = time_by_block(layers, find_owners(model, candidates))
     assert set(names) <= set(times)
     total = sum(layer.ms for layer in layers)

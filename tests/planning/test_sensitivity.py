@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from tiny_graphs import SIZE, Builder, smooth_images, soft_argmax, tiny_spec
+from tiny_graphs import SIZE, Builder, feeds, smooth_images, soft_argmax, tiny_spec
 
 from mahtrt.bundle.origin import SourceRecord
 from mahtrt.calibration.ranges import collect_ranges
@@ -29,7 +29,7 @@ IMAGES = smooth_images(3, seed=5)
 
 @pytest.fixture(scope="module")
 def found(network: NetworkToPlan) -> Sensitivity:
-    return measure_sensitivity(network, IMAGES, SensitivityOptions(threads=1))
+    return measure_sensitivity(network, feeds(IMAGES), SensitivityOptions(threads=1))
 
 
 def landmarks(model: Any) -> np.ndarray:
@@ -78,13 +78,13 @@ def test_little_memory_changes_nothing(network: NetworkToPlan, found: Sensitivit
     """One image at a time, one block at a time."""
     some = only(network, "decoder.fusion", "head.refine")
     tight = SensitivityOptions(memory_mib=0, threads=1)
-    again = measure_sensitivity(some, IMAGES, tight)
+    again = measure_sensitivity(some, feeds(IMAGES), tight)
     for row in again.blocks:
         assert row.mean_px == pytest.approx(rows_of(found)[row.name].mean_px, abs=1e-4)
 
 
 def test_it_is_deterministic(network: NetworkToPlan, found: Sensitivity) -> None:
-    again = measure_sensitivity(network, IMAGES, SensitivityOptions(threads=1))
+    again = measure_sensitivity(network, feeds(IMAGES), SensitivityOptions(threads=1))
     assert again.to_json() == found.to_json()
 
 
@@ -112,38 +112,38 @@ def test_an_interrupted_run_goes_on(
     first = Counting(stop_after=2)
     monkeypatch.setattr(module._Measuring, "blocks", lambda *a: first(*a))
     with pytest.raises(KeyboardInterrupt):
-        measure_sensitivity(part, IMAGES, options)
+        measure_sensitivity(part, feeds(IMAGES), options)
     second, seen = Counting(), []
     second.original = first.original
     monkeypatch.setattr(module._Measuring, "blocks", lambda *a: second(*a))
     whole = measure_sensitivity(
-        part, IMAGES, options, progress=lambda done, of: seen.append((done, of))
+        part, feeds(IMAGES), options, progress=lambda done, of: seen.append((done, of))
     )
     assert first.measured == [c.name for c in some[:2]]
     assert second.measured == [c.name for c in some[2:]]
     assert seen[0] == (2, len(some))
     assert seen[-1] == (len(some), len(some))
     # What is read back is what was measured.
-    cached = measure_sensitivity(part, IMAGES, options)
+    cached = measure_sensitivity(part, feeds(IMAGES), options)
     assert cached.to_json() == whole.to_json()
     # Another recipe, other images: nothing of it is used.
     second.measured.clear()
     one = only(network, some[0].name)
     coarse = replace(network.recipe, weight_bits=8)
-    measure_sensitivity(replace(one, recipe=coarse), IMAGES, options)
-    measure_sensitivity(one, IMAGES[:2], options)
+    measure_sensitivity(replace(one, recipe=coarse), feeds(IMAGES), options)
+    measure_sensitivity(one, feeds(IMAGES[:2]), options)
     assert second.measured == [some[0].name] * 2
 
 
 def test_a_damaged_cache_is_measured_again(network: NetworkToPlan, tmp_path: Path) -> None:
     some = only(network, "head.refine")
     options = SensitivityOptions(cache=tmp_path, threads=1)
-    first = measure_sensitivity(some, IMAGES, options)
+    first = measure_sensitivity(some, feeds(IMAGES), options)
     files = list((tmp_path / "sensitivity").iterdir())
     assert len(files) == 2  # the reference and the block
     for place, text in zip(files, ("{", '{"points_px": [[1]], "spread_px": []}'), strict=True):
         place.write_text(text)
-    assert measure_sensitivity(some, IMAGES, options).to_json() == first.to_json()
+    assert measure_sensitivity(some, feeds(IMAGES), options).to_json() == first.to_json()
 
 
 def test_no_images(network: NetworkToPlan) -> None:
@@ -155,7 +155,7 @@ def test_a_network_without_landmarks(network: NetworkToPlan) -> None:
     graph = network.graph
     spec = replace(graph.spec, outputs=graph.spec.outputs[:1])
     with pytest.raises(ModelError, match="no output of kind landmarks"):
-        measure_sensitivity(replace(network, graph=replace(graph, spec=spec)), IMAGES)
+        measure_sensitivity(replace(network, graph=replace(graph, spec=spec)), feeds(IMAGES))
 
 
 @pytest.fixture(scope="module")
@@ -188,19 +188,15 @@ def test_a_block_that_landmarks_do_not_come_from_moves_none(
     ]
     assert len(blocks) == 4
     tensors = tensors_of_candidates(two_heads.proto, blocks)
-    recipe = Recipe(collect_ranges(two_heads.path, tensors, IMAGES, threads=1), "minmax", 7)
+    recipe = Recipe(collect_ranges(two_heads.path, tensors, feeds(IMAGES), threads=1), "minmax", 7)
     for memory_mib in (0, 64):
         options = SensitivityOptions(cache=tmp_path, memory_mib=memory_mib, threads=1)
-        found = measure_sensitivity(NetworkToPlan(two_heads, blocks, recipe), IMAGES, options)
+        found = measure_sensitivity(
+            NetworkToPlan(two_heads, blocks, recipe), feeds(IMAGES), options
+        )
         for path in (tmp_path / "sensitivity").iterdir():  # all but the reference again
             if "nodes" in json.loads(path.read_text())["key"]:
                 path.unlink()
         moved = {row.name: row.mean_px for row in found.blocks}
         assert moved["width"] == moved["aside"] == 0.0
         assert min(moved["trunk"], moved["maps"]) > 0
-
-
-def test_a_batch_is_filled_up_with_its_own_images() -> None:
-    feeds = list(module._batches(IMAGES, 2, "image"))
-    assert [f["image"].shape for f in feeds] == [(2, 3, 32, 32)] * 2
-    np.testing.assert_array_equal(feeds[1]["image"][1], IMAGES[2])

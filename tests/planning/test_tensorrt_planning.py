@@ -13,7 +13,7 @@ import pytest
 from fake_gpu import FakeGpu
 from onnx import TensorProto, numpy_helper
 from planning_fixtures import Photographs
-from tiny_graphs import smooth_images
+from tiny_graphs import feeds, smooth_images
 
 from mahtrt.bundle.plan import load_plan, save_plan
 from mahtrt.calibration.int8_check import check_int8
@@ -129,7 +129,9 @@ def test_a_network_is_planned(
     gpu: FakeGpu, network: NetworkToPlan, settings: BenchSettings, tmp_path: Path
 ) -> None:
     graph, recipe = network.graph, network.recipe
-    matrix = measure_sensitivity(network, smooth_images(2, seed=5), SensitivityOptions(threads=1))
+    matrix = measure_sensitivity(
+        network, feeds(smooth_images(2, seed=5)), SensitivityOptions(threads=1)
+    )
     result = make_plan(
         PlanOptions(Limits(5.0, 50.0), minutes=0.02, bench=settings),
         network,
@@ -160,7 +162,7 @@ def test_int8_that_is_slower_is_not_planned(
     """As where reformats eat up what INT8 gains."""
     gpu = FakeGpu(*KINDS[0], monkeypatch)
     gpu.int8_ms = 1.5
-    matrix = measure_sensitivity(network, smooth_images(1), SensitivityOptions(threads=1))
+    matrix = measure_sensitivity(network, feeds(smooth_images(1)), SensitivityOptions(threads=1))
     options = PlanOptions(Limits(5.0, 50.0), minutes=1e-3, bench=settings)
     result = make_plan(options, network, matrix, gpu.target, Photographs(1))
     assert not result.uses_int8
@@ -173,7 +175,7 @@ def test_int8_engines_that_give_no_numbers_are_not_planned(
 ) -> None:
     gpu = FakeGpu(*KINDS[0], monkeypatch)
     gpu.breaks = BLOCK
-    matrix = measure_sensitivity(network, smooth_images(1), SensitivityOptions(threads=1))
+    matrix = measure_sensitivity(network, feeds(smooth_images(1)), SensitivityOptions(threads=1))
     options = PlanOptions(Limits(5.0, 50.0), minutes=0.05, bench=settings)
     result = make_plan(options, network, matrix, gpu.target, Photographs(1))
     chosen = {b.name for b in result.plan.blocks if b.precision == "int8"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cpus import OPENVINO_ROUNDS, Cpu
 from planning_fixtures import Photographs
-from tiny_graphs import smooth_images
+from tiny_graphs import feeds, smooth_images
 
 from mahtrt.bundle.plan import load_plan, save_plan
 from mahtrt.errors import DataError, UsageError
@@ -34,7 +34,7 @@ SETTINGS = BenchSettings(EngineOptions(threads=1), images=3, rounds=5, min_round
 @pytest.fixture(scope="module")
 def sensitivity(network: NetworkToPlan) -> Sensitivity:
     options = SensitivityOptions(threads=1)
-    return measure_sensitivity(network, smooth_images(2, seed=5), options)
+    return measure_sensitivity(network, feeds(smooth_images(2, seed=5)), options)
 
 
 @pytest.mark.parametrize(
@@ -107,10 +107,10 @@ def test_a_network_without_anything_to_decide(
 ) -> None:
     fixed = tuple(c for c in candidates if not c.nodes)
     images = smooth_images(1)
-    recipe = make_recipe(graph, fixed, images, RecipeOptions(threads=1))
+    recipe = make_recipe(graph, fixed, feeds(images), RecipeOptions(threads=1))
     assert recipe.ranges.images == 0
     network = NetworkToPlan(graph, fixed, recipe)
-    matrix = measure_sensitivity(network, images, SensitivityOptions(threads=1))
+    matrix = measure_sensitivity(network, feeds(images), SensitivityOptions(threads=1))
     assert matrix.blocks == ()
     data = Photographs(1)
     result = make_plan(PlanOptions(), network, matrix, "onnxruntime", data)

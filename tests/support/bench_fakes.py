@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from mahtrt.data.sample import Sample
 from mahtrt.spec import InputSpec, ModelSpec, OutputSpec
 
 LANDMARKS = ("sella", "nasion", "menton")
@@ -46,11 +47,11 @@ class FakeDataset:
 
     def __getitem__(self, index: int) -> Any:
         points = np.array([[10, 20], [30, 40], [50, 60]], np.float32) + index
-        return SimpleNamespace(
-            name=f"{index}.png",
-            image=np.full((64, 64), index, np.uint8),
-            points_px=points if self.annotated else None,
-            spacing_mm=self.spacing_mm,
+        return Sample(
+            f"{index}.png",
+            np.full((64, 64), index, np.uint8),
+            points if self.annotated else None,
+            self.spacing_mm,
         )
 
 
@@ -72,7 +73,8 @@ class FakeSession:
     jump_px: float = 20.0
     threads: int | None = None
 
-    def run(self, image: np.ndarray) -> Any:
+    def run(self, *images: np.ndarray) -> Any:
+        (image,) = images
         self.seen.append(int(image[0, 0]))
         points = np.array([[10, 20], [30, 40], [50, 60]], np.float32) + int(image[0, 0])
         off_px, spread = self.off_px, np.full(3, self.spread_px, np.float32)
@@ -80,11 +82,12 @@ class FakeSession:
             off_px, spread = off_px + self.jump_px, 10 * spread
         return SimpleNamespace(points=points + np.array([off_px, 0], np.float32), spread=spread)
 
-    def run_batch(self, images: Sequence[np.ndarray]) -> list[Any]:
+    def run_batch(self, images: Sequence[tuple[np.ndarray, ...]]) -> list[Any]:
         self.batches.append((len(images),))
-        return [self.run(image) for image in images]
+        return [self.run(*case) for case in images]
 
-    def infer(self, tensor: np.ndarray) -> dict[str, np.ndarray]:
+    def infer(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        (tensor,) = feed.values()
         self.batches.append(tensor.shape)
         return {"landmarks": np.zeros((len(tensor), 3, 2), np.float32)}
 

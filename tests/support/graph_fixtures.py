@@ -10,7 +10,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
-from tiny_graphs import landmark_net, smooth_images, tiny_spec
+from tiny_graphs import feeds, landmark_net, smooth_images, tiny_spec
 
 from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.plan import default_plan
@@ -38,7 +38,7 @@ def plan(model: onnx.ModelProto) -> Plan:
 @pytest.fixture(scope="session")
 def ranges(model: onnx.ModelProto, model_path: Path, plan: Plan) -> Ranges:
     tensors = tensors_to_calibrate(model, plan)
-    return collect_ranges(model_path, tensors, smooth_images(6), threads=1)
+    return collect_ranges(model_path, tensors, feeds(smooth_images(6)), threads=1)
 
 
 @pytest.fixture(scope="session")

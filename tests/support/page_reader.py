@@ -28,7 +28,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     zeroed = raw[:-68] + b"0" * 64 + raw[-4:]
     assert hashlib.sha256(zeroed).hexdigest().encode() == raw[-68:-4]
     manifest: dict[str, Any] = json.loads(raw)
-    assert manifest["schema"] == "mahtrt.bundle/2"
+    assert manifest["schema"] == "mahtrt.bundle/3"
     return manifest
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from sample_list import SampleList
-from tiny_graphs import landmark_net, smooth_images, tiny_spec
+from tiny_graphs import feeds, landmark_net, smooth_images, tiny_spec
 
 from mahtrt.bundle.origin import SourceRecord
 from mahtrt.calibration.ranges import collect_ranges
@@ -53,7 +53,9 @@ def candidates(graph: GraphFile) -> tuple[Candidate, ...]:
 @pytest.fixture(scope="session")
 def recipe(graph: GraphFile, candidates: tuple[Candidate, ...]) -> Recipe:
     tensors = tensors_of_candidates(graph.proto, candidates)
-    return Recipe(collect_ranges(graph.path, tensors, smooth_images(4), threads=1), "minmax", 7)
+    return Recipe(
+        collect_ranges(graph.path, tensors, feeds(smooth_images(4)), threads=1), "minmax", 7
+    )
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -210,6 +210,11 @@ def ranges_of(*tensors: str, amax: float = 4.0) -> Ranges:
     methods: dict[str, float] = dict.fromkeys(METHODS, amax)
     one = TensorRange(-amax, amax, methods, dict.fromkeys(methods, 0.0), 1, 1)
     return Ranges(dict.fromkeys(tensors, one), 1, "", 1)
+
+
+def feeds(images: Iterable[np.ndarray], name: str = "image") -> list[dict[str, np.ndarray]]:
+    """Images as cases of a network of one input."""
+    return [{name: image} for image in images]
 
 
 def smooth_images(count: int, *, seed: int = 0, size: int = SIZE) -> list[np.ndarray]:

@@ -76,8 +76,8 @@ def test_layers_are_timed(target: Target, tmp_path: Path) -> None:
     )
     record = artifact.record(target.name, "fp32")
     backend = target.open(EngineToOpen(record, artifact.files, tiny.SPEC))
-    tensor = np.zeros((1, 3, *tiny.SIZE), np.float32)
-    layers = target.profile(artifact, backend, tensor, threads=1)
+    feed = {"image": np.zeros((1, 3, *tiny.SIZE), np.float32)}
+    layers = target.profile(artifact, backend, feed, threads=1)
     assert layers
     assert all(layer.name and layer.ms >= 0 for layer in layers)
     backend.close()

@@ -93,4 +93,4 @@ def test_a_graph_that_fails_when_it_runs() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     runner = ImageRunner(model, "my graph")
     with pytest.raises(ModelError, match=r"my graph: got .*Reshape"):
-        runner.run([np.zeros((3, 4, 4), np.float32)])
+        runner.run([{"image": np.zeros((3, 4, 4), np.float32)}])

@@ -6,23 +6,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mahtrt.data.feed import Feed
 from mahtrt.errors import ModelError, require
 from mahtrt.parsing import MOST_DATA_SET_BYTES, read_json_file
 from mahtrt.reading import Wanted
 from mahtrt.scratch import temporary_folder
-from mahtrt.targets.backend import Tensor
 from mahtrt.targets.layers import RUNS, WARM_UP, Layer, undisturbed
 from mahtrt.targets.onnxruntime.run import open_onnx
 
 _SUFFIX = "_kernel_time"
 
 
-def profile(onnx_path: Path, tensor: Tensor, threads: int | None = None) -> list[Layer]:
+def profile(onnx_path: Path, feed: Feed, threads: int | None = None) -> list[Layer]:
     """The layers of a graph, opened once more with ONNX Runtime's own profiler.
 
     Args:
         onnx_path: Floating point or Q/DQ.
-        tensor: One input (B, C, H, W).
+        feed: Each input by name (B, C, H, W).
 
     Raises:
         MissingComponentError: ONNX Runtime or the onnx package is not installed.
@@ -36,9 +36,8 @@ def profile(onnx_path: Path, tensor: Tensor, threads: int | None = None) -> list
             "optimized_model_filepath": str(optimised),
         }
         session = open_onnx(onnx_path, str(onnx_path), threads=threads, settings=settings)
-        feed = {session.get_inputs()[0].name: tensor}
         for _ in range(WARM_UP + RUNS):
-            session.run(None, feed)
+            session.run(None, dict(feed))
         events = read_json_file(
             Path(session.end_profiling()),
             Wanted("a profile", ModelError),

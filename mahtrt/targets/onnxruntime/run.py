@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mahtrt.bundle.contents import held
+from mahtrt.data.feed import Feed
 from mahtrt.errors import BuildError, ModelError, require
 from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec
@@ -63,7 +64,6 @@ class OnnxRuntimeBackend:
         # 0 leaves them to ONNX Runtime, which does not say how many it took.
         self.threads: int | None = session.get_session_options().intra_op_num_threads or None
         self._session = session
-        self._input = spec.input.name
         self._outputs = [output.name for output in spec.outputs]
 
     @classmethod
@@ -92,11 +92,11 @@ class OnnxRuntimeBackend:
             ) from error
         return cls(session, engine.spec, record.name, notes)
 
-    def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def infer(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """See :class:`mahtrt.targets.backend.Backend`."""
         names = self._outputs if outputs is None else list(outputs)
         try:
-            arrays = self._session.run(names, {self._input: tensor})
+            arrays = self._session.run(names, dict(feed))
         except Exception as error:  # as in open_onnx
             raise failed_to_run(self.name, str(error).partition("\n")[0]) from error
         return {

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.data.feed import Feed
 from mahtrt.targets.artifact import EngineArtifact
-from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
+from mahtrt.targets.backend import Backend, EngineToOpen
 from mahtrt.targets.layers import Layer
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Target
 
@@ -33,11 +34,11 @@ class OnnxRuntime(Target):
         return OnnxRuntimeBackend.open(engine)
 
     def profile(
-        self, artifact: EngineArtifact, backend: Backend, tensor: Tensor, threads: int | None = None
+        self, artifact: EngineArtifact, backend: Backend, feed: Feed, threads: int | None = None
     ) -> list[Layer]:
         from mahtrt.targets.onnxruntime.profile import profile
 
-        return profile(artifact.files["onnx"], tensor, threads)
+        return profile(artifact.files["onnx"], feed, threads)
 
 
 TARGET = OnnxRuntime(

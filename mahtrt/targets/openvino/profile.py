@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mahtrt.targets.backend import Tensor
+from mahtrt.data.feed import Feed
 from mahtrt.targets.layers import RUNS, WARM_UP, Layer, undisturbed
 from mahtrt.targets.openvino.run import config_for, read_model, shared_core
 
@@ -14,18 +14,19 @@ _NOT_RUN = "not_executed"
 
 
 def profile(
-    onnx_path: Path, tensor: Tensor, threads: int | None = None, inference_precision: str = "f32"
+    onnx_path: Path, feed: Feed, threads: int | None = None, inference_precision: str = "f32"
 ) -> list[Layer]:
     """The layers of a graph, compiled once more with OpenVINO's own profiler.
 
     Args:
         onnx_path: Floating point or Q/DQ.
-        tensor: One input (B, C, H, W).
+        feed: Each input by name (B, C, H, W).
         inference_precision: ``f32`` or ``bf16``, for what is not INT8.
     """
     config = {"PERF_COUNT": True, **config_for(inference_precision, threads)}
     compiled = shared_core().compile_model(read_model(onnx_path), "CPU", config)
-    times = _times(compiled.create_infer_request(), tensor)
+    tensors = [feed[each.any_name] for each in compiled.inputs]
+    times = _times(compiled.create_infer_request(), tensors)
     return list(_layers(compiled, times))
 
 
@@ -43,7 +44,7 @@ def _layers(compiled: Any, times: dict[str, float]) -> Iterator[Layer]:
         yield Layer(name, origins, times[name], readers)
 
 
-def _times(request: Any, tensor: Tensor) -> dict[str, float]:
+def _times(request: Any, tensors: Sequence[Any]) -> dict[str, float]:
     """Milliseconds per layer, from averages since the start, which is what OpenVINO keeps.
 
     They are whole microseconds, so that the difference of two is off by as many as there were
@@ -52,7 +53,7 @@ def _times(request: Any, tensor: Tensor) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     totals: dict[str, float] = {}
     for run in range(1, WARM_UP + RUNS + 1):
-        request.infer([tensor])
+        request.infer(tensors)
         for layer in request.get_profiling_info():
             name, total_ms = layer.node_name, layer.real_time.total_seconds() * 1e3 * run
             found.setdefault(name, []).append(total_ms - totals.get(name, 0.0))

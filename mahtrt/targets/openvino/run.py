@@ -12,6 +12,7 @@ import numpy as np
 from mahtrt.bundle.contents import held
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import DeviceRecord
+from mahtrt.data.feed import Feed
 from mahtrt.errors import BuildError, MahtrtError, ModelError, require
 from mahtrt.machine import describe_machine, usable_cores
 from mahtrt.reading import Content
@@ -37,7 +38,7 @@ class OpenVinoBackend:
         outputs = {known: list(each.shape) for each in compiled.outputs for known in each.names}
         self.batch = check_interface(name, spec, inputs, outputs)
         self.threads: int | None = int(compiled.get_property("INFERENCE_NUM_THREADS"))
-        self._compiled = compiled
+        self._compiled, self._inputs = compiled, list(inputs)
         self._outputs = {output.name: compiled.output(output.name) for output in spec.outputs}
         # Threads take a request and put it back. A deque's append and pop are atomic.
         self._free: deque[Any] = deque()
@@ -87,14 +88,16 @@ class OpenVinoBackend:
                 fix=compile_here(record.target),
             ) from error
 
-    def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def infer(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """See :class:`mahtrt.targets.backend.Backend`."""
         try:
             request = self._free.pop()
         except IndexError:
             request = self._compiled.create_infer_request()
         try:
-            request.infer([tensor], share_inputs=True, share_outputs=True)
+            request.infer(
+                [feed[name] for name in self._inputs], share_inputs=True, share_outputs=True
+            )
             # The request's own memory is used again by the next call, so copy what is wanted.
             return {
                 name: np.array(request.get_tensor(self._outputs[name]).data, np.float32)

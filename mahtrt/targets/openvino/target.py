@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.data.feed import Feed
 from mahtrt.targets.artifact import EngineArtifact
-from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
+from mahtrt.targets.backend import Backend, EngineToOpen
 from mahtrt.targets.graph_kinds import FloatType, Fp32, GraphKind
 from mahtrt.targets.layers import Layer
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Target
@@ -48,12 +49,12 @@ class OpenVino(Target):
         return OpenVinoBackend.open(engine)
 
     def profile(
-        self, artifact: EngineArtifact, backend: Backend, tensor: Tensor, threads: int | None = None
+        self, artifact: EngineArtifact, backend: Backend, feed: Feed, threads: int | None = None
     ) -> list[Layer]:
         from mahtrt.targets.openvino.profile import profile
 
         precision = artifact.device.inference_precision
-        return profile(artifact.files["onnx"], tensor, threads, inference_precision=precision)
+        return profile(artifact.files["onnx"], feed, threads, inference_precision=precision)
 
 
 def _native_bf16() -> bool:

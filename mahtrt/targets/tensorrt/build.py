@@ -273,11 +273,11 @@ def _artifact(job: _Job, entry: CachedEngine, notes: list[str], *, cached: bool)
 
 
 def _batch(job: _Job, inputs: Sequence[TensorRecord]) -> int:
-    """Images per inference: the first size of the only input."""
-    if len(inputs) != 1 or not inputs[0].shape:
+    """Cases per inference: the first size of every input."""
+    if len({each.shape[:1] for each in inputs}) != 1 or not inputs[0].shape:
         raise ModelError(
             str(job.onnx),
-            got=f"inputs {', '.join(each.name for each in inputs) or 'none'}",
-            expected="one input, an image batch",
+            got=f"inputs {', '.join(f'{i.name} {i.shape}' for i in inputs) or 'none'}",
+            expected="image batches, all of one size",
         )
     return inputs[0].shape[0]

@@ -14,10 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mahtrt.cuda import probe_cuda
+from mahtrt.data.feed import Feed
 from mahtrt.errors import MissingComponentError
 from mahtrt.targets.layers import RUNS, WARM_UP, Layer, layers_from_profile, undisturbed
 from mahtrt.targets.target import EngineOptions
@@ -61,20 +59,18 @@ def check_runs_here(flavour: Flavour, options: EngineOptions) -> None:
         )
 
 
-def layers_of_engine(
-    backend: TensorRtBackend, inspector: Path | None, tensor: NDArray[np.float32]
-) -> list[Layer]:
+def layers_of_engine(backend: TensorRtBackend, inspector: Path | None, feed: Feed) -> list[Layer]:
     """The layers of an open engine.
 
     Args:
         inspector: The engine inspector's JSON, where the builder wrote it.
-        tensor: One input (B, C, H, W).
+        feed: Each input by name (B, C, H, W).
 
     Raises:
         MahtrtError: The engine tells no times, or an inference fails.
     """
     found: dict[str, list[float]] = {}
-    for run in backend.layer_times(tensor, WARM_UP + RUNS):
+    for run in backend.layer_times(feed, WARM_UP + RUNS):
         for name, ms in run.items():
             found.setdefault(name, []).append(ms)
     times = {name: undisturbed(durations) for name, durations in found.items()}

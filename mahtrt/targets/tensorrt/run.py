@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.data.feed import Feed
 from mahtrt.errors import BuildError, MahtrtError, ModelError
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import EngineToOpen, Tensor, check_interface
@@ -56,7 +57,7 @@ class TensorRtBackend:
         inputs = {key: each.shape for key, each in self._io_tensors.items() if each.is_input}
         outputs = {key: each.shape for key, each in self._io_tensors.items() if not each.is_input}
         self.batch = check_interface(name, spec, inputs, outputs)
-        self._input, self._outputs = spec.input.name, [output.name for output in spec.outputs]
+        self._outputs = [output.name for output in spec.outputs]
         self._free: list[_Context] = []
         self._lock = threading.Lock()
         self._in_use, self._closed = 0, False
@@ -84,13 +85,13 @@ class TensorRtBackend:
             device.close()
             raise
 
-    def infer(self, tensor: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def infer(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """See :class:`mahtrt.targets.backend.Backend`."""
         names = self._outputs if outputs is None else list(outputs)
         with self._counted(), self._device:
             context = self._take_context()
             try:
-                found = context.run(tensor, names)
+                found = context.run(feed, names)
             except BaseException:
                 with contextlib.suppress(MahtrtError):  # the first error is the one to tell
                     context.free()
@@ -98,13 +99,13 @@ class TensorRtBackend:
             self._free.append(context)
             return found
 
-    def layer_times(self, tensor: Tensor, runs: int) -> list[dict[str, float]]:
+    def layer_times(self, feed: Feed, runs: int) -> list[dict[str, float]]:
         """Milliseconds of each layer in each of several inferences, by TensorRT's own profiler.
 
         They are measured in a context of its own, since one with a profiler is slower.
 
         Args:
-            tensor: One input (B, C, H, W).
+            feed: Each input by name (B, C, H, W).
 
         Returns:
             Per run: the layer's name -> its time, the sum where several have the name.
@@ -119,7 +120,7 @@ class TensorRtBackend:
                 context.attach(profiler)
                 for _ in range(runs):
                     profiler.begin_run()
-                    context.run(tensor, self._outputs)
+                    context.run(feed, self._outputs)
             except BaseException:
                 with contextlib.suppress(MahtrtError):  # the first error is the one to tell
                     context.free()
@@ -256,12 +257,12 @@ class _Context:
         self._profiler = profiler  # has to live as long as the context
         self._context.profiler = profiler
 
-    def run(self, tensor: Tensor, outputs: Sequence[str]) -> dict[str, Tensor]:
+    def run(self, feed: Feed, outputs: Sequence[str]) -> dict[str, Tensor]:
         """Copy in, run, copy the wanted outputs out, wait."""
         device, stream = self._device, self._stream
-        (key,) = (key for key, each in self._io_tensors.items() if each.is_input)
-        np.copyto(self._host[key], tensor)
-        device.copy_to_device(self._addresses[key], self._host[key], stream)
+        for name, tensor in feed.items():
+            np.copyto(self._host[name], tensor)
+            device.copy_to_device(self._addresses[name], self._host[name], stream)
         self._check(self._context.execute_async_v3(stream), "the inference")
         for name in outputs:
             device.copy_to_host(self._host[name], self._addresses[name], stream)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import cast
 
 from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.data.feed import Feed
 from mahtrt.reading import Content
 from mahtrt.targets.artifact import EngineArtifact
-from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
+from mahtrt.targets.backend import Backend, EngineToOpen
 from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half, Int8
 from mahtrt.targets.layers import LAYERS_ROLE, EngineLayers, Layer
 from mahtrt.targets.target import (
@@ -133,14 +134,14 @@ class TensorRt(Target):
         return TensorRtBackend.open(engine)
 
     def profile(
-        self, artifact: EngineArtifact, backend: Backend, tensor: Tensor, threads: int | None = None
+        self, artifact: EngineArtifact, backend: Backend, feed: Feed, threads: int | None = None
     ) -> list[Layer]:
         """Profile of the open engine itself: another build may choose other kernels."""
         from mahtrt.targets.tensorrt.profile import layers_of_engine
         from mahtrt.targets.tensorrt.run import TensorRtBackend
 
         engine = cast(TensorRtBackend, backend)
-        return layers_of_engine(engine, artifact.files.get("layers"), tensor)
+        return layers_of_engine(engine, artifact.files.get("layers"), feed)
 
     def reference(self) -> Target:
         """A CPU's: TensorRT multiplies FP32 with the mantissa of FP16 (TF32)."""

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import DeviceRecord
+from mahtrt.data.feed import Feed
 from mahtrt.errors import BuildError, MissingComponentError, ModelError, UsageError
 from mahtrt.reading import Content
 from mahtrt.targets.artifact import EngineArtifact
@@ -49,9 +50,9 @@ class AbacusBackend(OnnxRuntimeBackend):
 
     moves = 0
 
-    def infer(self, tensor: Tensor, outputs: object = None) -> dict[str, Tensor]:
+    def infer(self, feed: Feed, outputs: object = None) -> dict[str, Tensor]:
         AbacusBackend.moves += 1
-        return super().infer(tensor, outputs)  # type: ignore[arg-type]
+        return super().infer(feed, outputs)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,9 @@ class Abacus(Target):
         return AbacusBackend(session, engine.spec, name)
 
     def profile(
-        self, artifact: EngineArtifact, backend: Backend, tensor: Tensor, threads: int | None = None
+        self, artifact: EngineArtifact, backend: Backend, feed: Feed, threads: int | None = None
     ) -> list[Layer]:
-        return profile(artifact.files["onnx"], tensor, threads)
+        return profile(artifact.files["onnx"], feed, threads)
 
 
 TARGET = Abacus(

@@ -68,13 +68,13 @@ def test_the_blob_is_used_where_it_was_made(
     tensor = np.random.default_rng(0).random((1, 3, *tiny.SIZE), np.float32)
     without = replace(record, files={k: v for k, v in record.files.items() if k != "blob"})
     assert OpenVinoBackend.roles(without) == ("onnx",)
-    from_onnx = opened(without, files).infer(tensor)
+    from_onnx = opened(without, files).infer({"image": tensor})
     monkeypatch.setattr(ov_runtime, "compile_model", None)
     files["onnx"].unlink()
     assert OpenVinoBackend.roles(record) == ("blob", "onnx")
     backend = opened(record, files)
     assert backend.notes == ()
-    for name, array in backend.infer(tensor).items():
+    for name, array in backend.infer({"image": tensor}).items():
         np.testing.assert_array_equal(array, from_onnx[name])
 
 
@@ -95,7 +95,7 @@ def test_a_blob_that_openvino_refuses_gives_way_to_the_onnx(
     files["blob"].write_bytes(whole[: len(whole) // 2] if content is None else content)
     tensor = np.zeros((1, 3, *tiny.SIZE), np.float32)
     backend = opened(record, files)
-    assert backend.infer(tensor)["landmarks"].shape == (1, 3, 2)
+    assert backend.infer({"image": tensor})["landmarks"].shape == (1, 3, 2)
 
 
 def test_large_blobs_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,13 +109,13 @@ def test_large_blobs_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_another_openvino_compiles_the_onnx_again(tmp_path: Path) -> None:
     record, files = openvino_engine(tmp_path)
     tensor = np.random.default_rng(0).random((1, 3, *tiny.SIZE), np.float32)
-    first = opened(record, files).infer(tensor)
+    first = opened(record, files).infer({"image": tensor})
     record = replace(record, versions={"openvino": "2020.1"})
     assert OpenVinoBackend.roles(record) == ("onnx",)
     backend = opened(record, files)
     assert len(backend.notes) == 1
     assert "compiled again from the ONNX" in backend.notes[0]
-    for name, array in backend.infer(tensor).items():
+    for name, array in backend.infer({"image": tensor}).items():
         np.testing.assert_array_equal(array, first[name])
 
 

@@ -32,8 +32,8 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return Stage(request.param, tmp_path, monkeypatch)
 
 
-def tensor_of(seed: int) -> np.ndarray:
-    return preprocess(make_image(seed)[0], SPEC.input)[0][None]
+def feed_of(seed: int) -> dict[str, np.ndarray]:
+    return {SPEC.input.name: preprocess(make_image(seed)[0], SPEC.input)[0][None]}
 
 
 def test_images_become_landmarks(stage: Stage) -> None:
@@ -49,7 +49,7 @@ def test_images_become_landmarks(stage: Stage) -> None:
 def test_the_context_is_set_up_once_and_every_tensor_has_an_address(stage: Stage) -> None:
     backend, state = stage.open(), stage.trt.state
     for seed in range(3):
-        backend.infer(tensor_of(seed))
+        backend.infer(feed_of(seed))
     assert state.called("IExecutionContext.set_input_shape") == [("image", (1, 3, *SIZE))]
     names = {name for name, _ in state.called("IExecutionContext.set_tensor_address")}
     assert names == {"image", *(output.name for output in SPEC.outputs)}
@@ -62,10 +62,10 @@ def test_the_context_is_set_up_once_and_every_tensor_has_an_address(stage: Stage
 
 def test_outputs_are_the_callers_own_and_only_those_asked_for(stage: Stage) -> None:
     backend = stage.open()
-    first = backend.infer(tensor_of(0), ["landmarks"])
+    first = backend.infer(feed_of(0), ["landmarks"])
     before = first["landmarks"].copy()
     copies = stage.cuda.calls.count("cuMemcpyDtoHAsync_v2")
-    backend.infer(tensor_of(1))
+    backend.infer(feed_of(1))
     assert list(first) == ["landmarks"]
     assert copies == 1
     assert first["landmarks"].dtype == np.float32
@@ -85,7 +85,7 @@ def test_threads_have_contexts_of_their_own(stage: Stage) -> None:
         return compute(context)
 
     def work(seed: int) -> None:
-        results[seed] = backend.infer(tensor_of(seed))
+        results[seed] = backend.infer(feed_of(seed))
 
     stage.trt.state.on_execute = wait_and_compute
     threads = [threading.Thread(target=work, args=(seed,)) for seed in (0, 1)]
@@ -96,7 +96,7 @@ def test_threads_have_contexts_of_their_own(stage: Stage) -> None:
     assert len(seen) == len(stage.cuda.streams) == 2
     stage.trt.state.on_execute = compute
     for seed in (0, 1):
-        again = backend.infer(tensor_of(seed))
+        again = backend.infer(feed_of(seed))
         np.testing.assert_array_equal(results[seed]["landmarks"], again["landmarks"])
     assert len(stage.cuda.streams) == 2, "lanes are used again"
     backend.close()
@@ -111,10 +111,10 @@ def test_closing_while_a_call_is_under_way(stage: Stage) -> None:
         return compute(context)
 
     stage.trt.state.on_execute = close_first
-    assert "landmarks" in backend.infer(tensor_of(0))
+    assert "landmarks" in backend.infer(feed_of(0))
     assert (stage.cuda.memory, stage.cuda.retained) == ({}, 0)
     with pytest.raises(MahtrtError, match="after close"):
-        backend.infer(tensor_of(0))
+        backend.infer(feed_of(0))
     backend.close()
 
 
@@ -123,10 +123,10 @@ def test_an_execution_that_fails_is_an_error_and_its_context_is_gone(stage: Stag
     compute = stage.trt.state.on_execute
     stage.trt.state.on_execute = lambda context: False
     with pytest.raises(MahtrtError, match="TensorRT refuses the inference"):
-        backend.infer(tensor_of(0))
+        backend.infer(feed_of(0))
     assert (stage.cuda.memory, stage.cuda.streams, stage.cuda.contexts) == ({}, set(), 0)
     stage.trt.state.on_execute = compute
-    assert "landmarks" in backend.infer(tensor_of(0))
+    assert "landmarks" in backend.infer(feed_of(0))
     backend.close()
 
 
@@ -134,7 +134,7 @@ def test_memory_that_runs_out_leaves_nothing_behind(stage: Stage) -> None:
     backend = stage.open()
     stage.cuda.fail["cuMemHostAlloc"] = 2
     with pytest.raises(MahtrtError, match="CUDA_ERROR_OUT_OF_MEMORY"):
-        backend.infer(tensor_of(0))
+        backend.infer(feed_of(0))
     assert (stage.cuda.memory, stage.cuda.streams, stage.cuda.contexts) == ({}, set(), 0)
     backend.close()
     assert stage.cuda.retained == 0
@@ -144,9 +144,9 @@ def test_no_memory_for_one_more_context(stage: Stage) -> None:
     backend = stage.open()
     stage.trt.state.refuse_contexts = True
     with pytest.raises(MahtrtError, match="no execution context"):
-        backend.infer(tensor_of(0))
+        backend.infer(feed_of(0))
     stage.trt.state.refuse_contexts = False
-    assert "landmarks" in backend.infer(tensor_of(0))
+    assert "landmarks" in backend.infer(feed_of(0))
     backend.close()
 
 
@@ -154,7 +154,7 @@ def test_shapes_that_cannot_be_inferred_are_named(stage: Stage) -> None:
     stage.trt.state.infer_shapes_missing = ["image"]
     backend = stage.open()
     with pytest.raises(MahtrtError, match="no shape for image"):
-        backend.infer(tensor_of(0))
+        backend.infer(feed_of(0))
     backend.close()
 
 
@@ -255,7 +255,7 @@ def test_each_run_has_its_own_times(stage: Stage) -> None:
 
     stage.trt.state.layer_ms = layer_ms
     backend = stage.open()
-    runs = backend.layer_times(tensor_of(0), 3)
+    runs = backend.layer_times(feed_of(0), 3)
     layers = len(runs[0])
     assert [sum(run.values()) for run in runs] == [
         sum(range(first + 1, first + layers + 1)) for first in range(0, 3 * layers, layers)
@@ -268,16 +268,16 @@ def test_layers_of_the_same_name_are_added(stage: Stage) -> None:
     for layer in backend._engine._record["layers"]:
         layer["name"] = "one"
     count = len(backend._engine._record["layers"])
-    assert backend.layer_times(tensor_of(0), 1) == [{"one": 0.125 * count}]
+    assert backend.layer_times(feed_of(0), 1) == [{"one": 0.125 * count}]
     backend.close()
 
 
 def test_plain_inferences_know_nothing_of_it(stage: Stage) -> None:
     backend = stage.open()
-    expected = backend.infer(tensor_of(0))["landmarks"]
-    backend.layer_times(tensor_of(0), 2)
+    expected = backend.infer(feed_of(0))["landmarks"]
+    backend.layer_times(feed_of(0), 2)
     assert backend._free[0]._context.profiler is None
-    np.testing.assert_array_equal(backend.infer(tensor_of(0))["landmarks"], expected)
+    np.testing.assert_array_equal(backend.infer(feed_of(0))["landmarks"], expected)
     assert len(stage.cuda.streams) == 1, "what the profile needed is given back"
     backend.close()
     assert (stage.cuda.memory, stage.cuda.streams, stage.cuda.retained) == ({}, set(), 0)
@@ -287,11 +287,11 @@ def test_a_failure_leaves_nothing_behind(stage: Stage) -> None:
     backend = stage.open()
     stage.trt.state.on_execute = lambda context: False
     with pytest.raises(MahtrtError, match="refuses the inference"):
-        backend.layer_times(tensor_of(0), 2)
+        backend.layer_times(feed_of(0), 2)
     assert (stage.cuda.memory, stage.cuda.streams, stage.cuda.contexts) == ({}, set(), 0)
     backend.close()
     with pytest.raises(MahtrtError, match="after close"):
-        backend.layer_times(tensor_of(0), 2)
+        backend.layer_times(feed_of(0), 2)
 
 
 def test_importing_the_backend_loads_nothing_heavy() -> None:
