@@ -41,10 +41,11 @@ def table_of(rows: Sequence[ModelSummary]) -> Table:
     from rich.table import Table
 
     table = Table()
-    for column in ("model", "parts", "inputs", "gives"):
+    table.add_column("model", no_wrap=True)
+    for column in ("parts", "inputs", "gives"):
         table.add_column(column)
     for column in ("parameters", "GFLOPs"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         parameters, gflops = f"{row.parameters / 1e6:.1f} M", f"{row.gflops:.1f}"
         parts = ", ".join(row.parts.values())

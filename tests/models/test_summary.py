@@ -34,7 +34,7 @@ def test_every_variant_has_a_row() -> None:
     assert found["parts"]["encoder"] == rows[0].parts["encoder"]
     assert found["inputs"] == [{"name": "image", "channels": 3, "size": [256, 256]}]
 
-    text = text_of(table_of(rows))
+    text = text_of(table_of(rows), width=160)
     for row in rows:
         assert row.name in text
         assert f"{row.parameters / 1e6:.1f} M" in text

@@ -135,14 +135,14 @@ def _all_positive(values: tuple[int, ...], count: int) -> bool:
 
 
 _NANO = LongitudinalConfig(
-    input_size=(96, 96),
-    stem_channels=(8, 16),
-    block_channels=(16, 24, 32, 48, 48, 64, 96, 96),
+    input_size=(64, 64),
+    stem_channels=(4, 8),
+    block_channels=(8, 16, 24, 32, 48, 64, 64, 64),
     hidden_dim=96,
     num_layers=2,
     num_heads=3,
-    inter_channels=96,
-    decoder_channels=(64, 48, 32, 16),
+    inter_channels=64,
+    decoder_channels=(48, 32, 16, 8),
     dropout=0.0,
 )
 
