@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from mahtrt.data.datasets import open_dataset
-from mahtrt.data.preprocess import preprocess
+from mahtrt.data.feed import prepare, stack
 from mahtrt.models.checkpoint import save_checkpoint
 from mahtrt.models.families import build_model, example_data
 from mahtrt.models.network import Network
@@ -67,16 +67,15 @@ FAMILY_CASES = (
     ),
     FamilyCase("unet/nano", {"channels": (8, 32, 32, 32, 32), "input_size": (64, 64)}),
     FamilyCase("pose-spi/nano", {"hidden_dim": 32, "feature_dim": 32}),
+    FamilyCase("longitudinal/nano", {"input_size": (64, 64), "num_layers": 1}),
+    FamilyCase("longitudinal/nano-classification", {"input_size": (64, 64), "num_layers": 1}),
 )
 
 
 def images_of(spec: ModelSpec, data: str) -> list[torch.Tensor]:
     """The prepared images of DATA, a tensor (N, C, H, W) per input."""
-    cases = [sample.images for sample in open_dataset(data)]
-    return [
-        torch.stack([torch.from_numpy(preprocess(case[i], image)[0]) for case in cases])
-        for i, image in enumerate(spec.inputs)
-    ]
+    feed = stack([prepare(sample.images, spec)[0] for sample in open_dataset(data)])
+    return [torch.from_numpy(feed[image.name]) for image in spec.inputs]
 
 
 def write_checkpoint(case: FamilyCase, path: Path) -> Path:
