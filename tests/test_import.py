@@ -90,11 +90,13 @@ DEPLOYMENT_CORE = {
     *("mahtrt.bundle.origin", "mahtrt.bundle.output_records", "mahtrt.bundle.records"),
     "mahtrt.bundle.version1",
     *("mahtrt.measure", "mahtrt.measure.wide_heatmaps"),
+    *(f"mahtrt.measure.{name}" for name in ("decisions", "judged", "logits")),
     *("mahtrt.targets", "mahtrt.targets.artifact", "mahtrt.targets.backend", "mahtrt.targets.cpu"),
     *("mahtrt.targets.graph_kinds", "mahtrt.targets.layers", "mahtrt.targets.table"),
     *("mahtrt.targets.target", "mahtrt.targets.openvino", "mahtrt.targets.openvino.guard"),
     *("mahtrt.targets.openvino.run", "mahtrt.targets.openvino.target"),
     *("mahtrt.runtime", "mahtrt.runtime.decode", "mahtrt.runtime.landmarks"),
+    "mahtrt.runtime.labels",
     *("mahtrt.runtime.session", "mahtrt.runtime.verdict"),
 }
 RUN = """

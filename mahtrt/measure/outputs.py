@@ -6,7 +6,7 @@ few numbers per image, and are compared once all of them are there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,20 +18,11 @@ from mahtrt.data.map_frames import network_map_from_image
 from mahtrt.data.preprocess import Placement
 from mahtrt.data.sample import Sample
 from mahtrt.errors import DataError
+from mahtrt.measure.judged import JUDGED, OutputSet, judged_outputs
 from mahtrt.measure.logits import measure_logits
 from mahtrt.measure.maps import MapTally
 from mahtrt.measure.visibility import measure_visibility
 from mahtrt.spec import ModelSpec, OutputKind, OutputSpec
-
-JUDGED: tuple[OutputKind, ...] = ("map", "logits", "visibility")
-
-# Output name to values of N images: maps (N, C, h, w), logits (N, L), visibility (N, K).
-OutputSet = Mapping[str, NDArray[np.floating]]
-
-
-def judged_outputs(spec: ModelSpec) -> tuple[OutputSpec, ...]:
-    """The outputs that are judged beside landmarks, in the order of the spec."""
-    return tuple(output for output in spec.outputs if output.kind in JUDGED)
 
 
 @dataclass(slots=True)

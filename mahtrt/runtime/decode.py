@@ -1,5 +1,7 @@
 """Outputs of a network to landmarks in its input pixels: the only place that decodes.
 
+Maps, logits and visibility are handed on as the network gave them.
+
 Session, planner, sensitivity, choice of methods and parity all read outputs here, so that a frame
 or a unit means the same to each of them.
 """
@@ -7,12 +9,13 @@ or a unit means the same to each of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.errors import ModelError
+from mahtrt.measure.judged import judged_outputs
 from mahtrt.spec import ModelSpec, OutputKind, OutputSpec
 
 Array = NDArray[np.float32]
@@ -22,19 +25,22 @@ _READ: tuple[OutputKind, ...] = ("landmarks", "confidence", "spread")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """Landmarks of N images as the network gave them.
+    """Landmarks and other results of N images, as the network gave them.
 
     Attributes:
         points_px: (N, K, 2) x, y in the network's input pixels.
         confidence: (N, K), NaN where the network gives none.
         spread: (N, K) standard deviation of the heatmaps in units of its own frame, NaN likewise.
         unit_px: (2,) float64, how many network pixels such a unit is along x and y.
+        others: Name to array, N first, of the outputs that are judged beside landmarks
+            (:func:`mahtrt.measure.judged.judged_outputs`).
     """
 
     points_px: Array
     confidence: Array
     spread: Array
     unit_px: NDArray[np.float64]
+    others: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def spread_px(self) -> Array:
@@ -42,14 +48,20 @@ class Decoded:
         return self.spread * float(np.sqrt(self.unit_px.prod()))
 
 
+def landmark_names(spec: ModelSpec) -> tuple[str, ...]:
+    """Names of the landmarks that :func:`decode` gives: none where the decoding is ``none``."""
+    return () if spec.decode.method == "none" else spec.landmarks
+
+
 def needed_outputs(spec: ModelSpec) -> tuple[str, ...]:
-    """Names of the outputs that :func:`decode` reads; of all outputs where nothing is decoded.
+    """Names of the outputs that :func:`decode` reads; of all outputs where it reads none.
 
     Raises:
         ModelError: The spec promises landmarks that no output holds.
     """
-    if spec.decode.method == "none":
-        return tuple(output.name for output in spec.outputs)
+    others = tuple(output.name for output in judged_outputs(spec))
+    if not landmark_names(spec):
+        return others or tuple(output.name for output in spec.outputs)
     if spec.output("landmarks") is None:
         raise ModelError(
             f"network {spec.family}",
@@ -57,16 +69,25 @@ def needed_outputs(spec: ModelSpec) -> tuple[str, ...]:
             expected="the decoding inside the graph",
             fix="Export the network with mahtrt export, which puts it there.",
         )
-    return tuple(output.name for kind in _READ if (output := spec.output(kind)))
+    return (*(output.name for kind in _READ if (output := spec.output(kind))), *others)
 
 
 def decode(outputs: Mapping[str, Array], spec: ModelSpec) -> Decoded:
-    """Landmarks from a batch of outputs.
+    """Landmarks and other results from a batch of outputs.
 
     Args:
         outputs: Name to array, N first; the landmarks, and what else there is of
             :func:`needed_outputs`.
     """
+    others = {
+        output.name: _in_form(outputs[output.name], output)
+        for output in judged_outputs(spec)
+        if output.name in outputs
+    }
+    if not landmark_names(spec):
+        images = len(next(iter(outputs.values())))
+        nothing = np.empty((images, 0), np.float32)
+        return Decoded(nothing.reshape(images, 0, 2), nothing, nothing, np.ones(2), others)
     landmarks, spread = spec.output("landmarks"), spec.output("spread")
     assert landmarks is not None  # needed_outputs refuses it
     points = points_px(outputs[landmarks.name], landmarks, spec)
@@ -78,6 +99,7 @@ def decode(outputs: Mapping[str, Array], spec: ModelSpec) -> Decoded:
         confidence=_per_landmark(outputs, len(points), spec, "confidence"),
         spread=_per_landmark(outputs, len(points), spec, "spread"),
         unit_px=(corners[1] - corners[0]).astype(np.float64),
+        others=others,
     )
 
 
@@ -121,3 +143,11 @@ def _per_landmark(
     if output is None or output.name not in outputs:
         return np.full((images, spec.num_landmarks), np.nan, np.float32)
     return np.array(outputs[output.name], np.float32).reshape(images, spec.num_landmarks)
+
+
+def _in_form(array: Array, output: OutputSpec) -> Array:
+    """A map as (N, C, h, w), logits as (N, L), visibility as (N, K)."""
+    values = np.array(array, np.float32)
+    if output.kind == "map":
+        return values.reshape(len(values), -1, *values.shape[-2:])
+    return values.reshape(len(values), -1)

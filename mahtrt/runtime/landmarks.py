@@ -1,10 +1,10 @@
-"""What a session gives: landmarks in the pixels of the image the caller gave."""
+"""What a session gives: landmarks in the pixels of the image the caller gave, maps and labels."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.data.preprocess import Placement
+from mahtrt.errors import InputError
+from mahtrt.measure.judged import judged_outputs
 from mahtrt.measure.wide_heatmaps import is_wide
-from mahtrt.runtime.decode import Array, Decoded, decode
+from mahtrt.runtime.decode import Array, Decoded, decode, landmark_names
+from mahtrt.runtime.labels import Labels, labels_from_output
 from mahtrt.spec import ModelSpec
-
-_EMPTY = np.empty(0, np.float32)
-# Points, confidence, spread and names of a network without landmarks.
-_NOTHING = (_EMPTY.reshape(0, 2), _EMPTY, _EMPTY, ())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Landmarks:
-    """Landmarks of one image.
+    """Landmarks of one image, and what else the network says of it.
+
+    A network without landmarks has none of them: its points are (0, 2).
 
     Attributes:
         points: (K, 2) float32, x and y in the image's pixels, pixel centres at integers.
@@ -39,7 +40,15 @@ class Landmarks:
             that the point may be far off (:mod:`mahtrt.measure.wide_heatmaps`); None where that
             cannot be told.
         outputs: The network's own outputs for this image, without the batch axis, where they
-            were asked for or there is nothing to decode.
+            were asked for or there is nothing of the above.
+        visibility: (K,) float32, probability that a landmark can be seen; None where the network
+            does not say.
+        visibility_threshold: Probability from which a landmark counts as visible.
+        maps: Output name to (C, h, w) float32, over the whole of the network's first input; see
+            :meth:`map_in_image`.
+        labels: Output name to labels with their probabilities.
+        placement: Where the image lies on the network's first input.
+        input_size: (height, width) of that input.
     """
 
     points: Array
@@ -50,6 +59,41 @@ class Landmarks:
     spread_xy: Array | None = None
     two_peaks: NDArray[np.bool_] | None = None
     outputs: Mapping[str, Array] | None = None
+    visibility: Array | None = None
+    visibility_threshold: float = 0.5
+    maps: Mapping[str, Array] = field(default_factory=dict)
+    labels: Mapping[str, Labels] = field(default_factory=dict)
+    placement: Placement | None = None
+    input_size: tuple[int, int] | None = None
+
+    @property
+    def visible(self) -> NDArray[np.bool_] | None:
+        """(K,) whether a landmark counts as visible, or None; False where that is NaN."""
+        if self.visibility is None:
+            return None
+        return np.asarray(self.visibility >= self.visibility_threshold, bool)
+
+    def map_in_image(self, name: str, size: tuple[int, ...]) -> Array:
+        """A map in the pixels of the image: padding is cut off, cropping is undone.
+
+        Args:
+            name: Name of the output.
+            size: (height, width) of the image that was run, or its whole shape.
+
+        Returns:
+            (C, height, width) float32, NaN where the image was cropped.
+
+        Raises:
+            InputError: The network gives no such map.
+        """
+        from mahtrt.data.map_frames import image_map_from_network
+
+        if name not in self.maps or self.placement is None or self.input_size is None:
+            expected = f"one of {', '.join(self.maps) or 'none: the network gives no map'}"
+            raise InputError(f"map {name!r}", expected=expected)
+        rows, columns = size[:2]
+        found = self.maps[name]
+        return image_map_from_network(found, self.placement, self.input_size, (rows, columns))
 
     @property
     def points_mm(self) -> Array | None:
@@ -60,7 +104,10 @@ class Landmarks:
         return self.points * np.array([column, row], np.float32)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; None where a value is unknown. ``outputs`` are left out."""
+        """Plain data for JSON; None where a value is unknown. ``outputs`` are left out.
+
+        Of a map there are the least, mean and largest value.
+        """
         millimetres = self.points_mm
         rows: list[dict[str, Any]] = []
         for i, name in enumerate(self.names):
@@ -74,9 +121,17 @@ class Landmarks:
             }
             if millimetres is not None:
                 row["x_mm"], row["y_mm"] = map(_number, millimetres[i])
+            if self.visibility is not None and self.visible is not None:
+                row["visibility"] = _number(self.visibility[i])
+                row["visible"] = bool(self.visible[i])
             rows.append(row)
         spacing = None if self.spacing_mm is None else list(self.spacing_mm)
-        return {"landmarks": rows, "spacing_mm": spacing}
+        found: dict[str, Any] = {"landmarks": rows, "spacing_mm": spacing}
+        if self.labels:
+            found["labels"] = {name: labels.to_dict() for name, labels in self.labels.items()}
+        if self.maps:
+            found["maps"] = {name: _summary(values) for name, values in self.maps.items()}
+        return found
 
 
 def usual_spread_px(engine: EngineRecord, spec: ModelSpec) -> NDArray[np.float64] | None:
@@ -111,27 +166,40 @@ def landmarks_from_outputs(
         usual_px: (K,) usual spreads of the landmarks in network pixels, where they are known.
     """
     spacings = spacings_mm or [None] * len(placements)
-    if spec.decode.method == "none":
-        return [
-            Landmarks(*_NOTHING, spacing, outputs=_own(outputs, i))
-            for i, spacing in enumerate(spacings)
-        ]
     decoded, cell_px = decode(outputs, spec), spec.heatmap_cell_px
+    keep = keep_outputs or not (landmark_names(spec) or decoded.others)
     return [
         Landmarks(
             points=placement.image_from_network(decoded.points_px[i]),
             confidence=decoded.confidence[i],
             spread=placement.image_length_from_network(decoded.spread_px[i]),
-            names=spec.landmarks,
+            names=landmark_names(spec),
             spacing_mm=spacing,
             spread_xy=_along(decoded, i, placement),
             two_peaks=None
             if usual_px is None
             else is_wide(decoded.spread_px[i], usual_px, cell_px),
-            outputs=_own(outputs, i) if keep_outputs else None,
+            outputs=_own(outputs, i) if keep else None,
+            placement=placement,
+            input_size=spec.input.size,
+            **_others(decoded, i, spec),
         )
         for i, (placement, spacing) in enumerate(zip(placements, spacings, strict=True))
     ]
+
+
+def _others(decoded: Decoded, index: int, spec: ModelSpec) -> dict[str, Any]:
+    """Visibility, maps and labels of one image."""
+    found: dict[str, Any] = {"maps": {}, "labels": {}}
+    for output in judged_outputs(spec):
+        values = decoded.others[output.name][index].copy()
+        if output.kind == "map":
+            found["maps"][output.name] = values
+        elif output.kind == "logits":
+            found["labels"][output.name] = labels_from_output(values, output)
+        else:
+            found |= {"visibility": values, "visibility_threshold": output.threshold}
+    return found
 
 
 def _own(outputs: Mapping[str, Array], index: int) -> dict[str, Array]:
@@ -144,6 +212,12 @@ def _along(decoded: Decoded, index: int, placement: Placement) -> Array:
     steps = decoded.unit_px / placement.scale / math.sqrt(2)
     along: Array = (decoded.spread[index][:, None] * steps).astype(np.float32)
     return along
+
+
+def _summary(values: Array) -> dict[str, Any]:
+    """Least, mean and largest value of a map; None where one is not finite."""
+    spots = {"min": values.min(), "mean": values.mean(dtype=np.float64), "max": values.max()}
+    return {"size": list(values.shape), **{name: _number(value) for name, value in spots.items()}}
 
 
 def _number(value: Any) -> float | None:

@@ -1,4 +1,8 @@
-"""Landmarks drawn on their image: a cross at the point, its name, an ellipse of its spread."""
+"""What was found, drawn on its image: a map as a tint of heat, landmarks as crosses with names.
+
+An ellipse around a cross is the spread of its point. A landmark that the network does not take to
+be visible has no ellipse, and a cross in gray.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mahtrt.atomic import write_bytes_atomic
 from mahtrt.runtime.landmarks import Landmarks
+from mahtrt.runtime.map_files import shades, value_range
 
 MIN_LONG_SIDE_PX = 512
 _MARK, _SPREAD, _TEXT, _OUTLINE = (255, 214, 10), (90, 200, 250), (255, 255, 255), (0, 0, 0)
+_HIDDEN = (150, 150, 150)
+_MOST_TINT = 0.65  # of the picture's colour, where a map is at its whitest
+# Heat from dark red over orange to yellow.
+_HEAT = np.array([(110, 0, 30), (230, 70, 20), (255, 230, 60)], np.float32)
 
 Box = tuple[float, float, float, float]
 
@@ -45,12 +54,13 @@ def draw_overlay(image: NDArray[Any], landmarks: Landmarks) -> Image.Image:
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), uint8 or uint16, the one that was run. 16-bit
             images are shown over the range of values they use.
-        landmarks: In the image's pixels. Points that are not finite are left out.
+        landmarks: In the image's pixels. Points that are not finite are left out. Maps are drawn
+            over each other, each the more the whiter it is.
 
     Returns:
         An RGB picture; a small image is enlarged by a whole factor so that names can be read.
     """
-    picture = Image.fromarray(_rgb8(image))
+    picture = Image.fromarray(_tinted(_rgb8(image), landmarks))
     zoom = math.ceil(MIN_LONG_SIDE_PX / max(picture.size))
     if zoom > 1:
         size = (picture.width * zoom, picture.height * zoom)
@@ -60,9 +70,11 @@ def draw_overlay(image: NDArray[Any], landmarks: Landmarks) -> Image.Image:
     seen = [i for i in range(len(landmarks.names)) if np.isfinite(landmarks.points[i]).all()]
     # The middle of pixel x lies at (x + 0.5) * zoom from the edge of the enlarged picture.
     centres = {i: (landmarks.points[i].astype(float) + 0.5) * zoom - 0.5 for i in seen}
+    hidden = [] if landmarks.visible is None else np.flatnonzero(~landmarks.visible).tolist()
     for i in seen:
-        _draw_spread(draw, centres[i], _radii(landmarks, i) * zoom, line)
-    marks = [_draw_cross(draw, centres[i], line) for i in seen]
+        if i not in hidden:
+            _draw_spread(draw, centres[i], _radii(landmarks, i) * zoom, line)
+    marks = [_draw_cross(draw, centres[i], line, _HIDDEN if i in hidden else _MARK) for i in seen]
     _draw_names(draw, picture.size, [(landmarks.names[i], centres[i]) for i in seen], marks)
     return picture
 
@@ -74,6 +86,23 @@ def _rgb8(image: NDArray[Any]) -> NDArray[np.uint8]:
         image = (image.astype(np.float32) - low) * (255.0 / max(1, high - low))
         image = np.round(image).astype(np.uint8)
     return np.stack([image] * 3, axis=-1) if image.ndim == 2 else np.ascontiguousarray(image)
+
+
+def _tinted(picture: NDArray[np.uint8], landmarks: Landmarks) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) with every channel of every map over it."""
+    for name in landmarks.maps:
+        values = landmarks.map_in_image(name, picture.shape)
+        for plane in values:
+            picture = _heated(picture, shades(plane, *value_range(values)))
+    return picture
+
+
+def _heated(picture: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Mix the picture with the colour of heat (H, W) in [0, 1]: nothing at 0."""
+    stops = np.linspace(0, 1, len(_HEAT))
+    colours = np.stack([np.interp(heat, stops, _HEAT[:, k]) for k in range(3)], axis=-1)
+    share = _MOST_TINT * heat[..., None]
+    return np.round(picture * (1 - share) + colours * share).astype(np.uint8)
 
 
 def _radii(landmarks: Landmarks, i: int) -> NDArray[np.floating]:
@@ -94,11 +123,13 @@ def _draw_spread(
     draw.ellipse(box, outline=_SPREAD, width=line)
 
 
-def _draw_cross(draw: ImageDraw.ImageDraw, centre: NDArray[Any], line: int) -> Box:
+def _draw_cross(
+    draw: ImageDraw.ImageDraw, centre: NDArray[Any], line: int, mark: tuple[int, int, int]
+) -> Box:
     """A cross with a dark edge; returns the box it takes."""
     arm = 5 * line
     x, y = map(float, centre)
-    for colour, width in ((_OUTLINE, 3 * line), (_MARK, line)):
+    for colour, width in ((_OUTLINE, 3 * line), (mark, line)):
         draw.line((x - arm, y, x + arm, y), fill=colour, width=width)
         draw.line((x, y - arm, x, y + arm), fill=colour, width=width)
     return (x - arm, y - arm, x + arm, y + arm)

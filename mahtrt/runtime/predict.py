@@ -1,4 +1,4 @@
-"""The verb ``predict``: landmarks of image files."""
+"""The verb ``predict``: landmarks, labels and maps of image files."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from mahtrt.atomic import together
 from mahtrt.data.datasets import check_spacing, spacing_beside
 from mahtrt.data.images import read_image_and_spacing
 from mahtrt.data.spacing import Spacing
 from mahtrt.destination import check_output
-from mahtrt.errors import DataError, ImageError
+from mahtrt.errors import DataError, ImageError, UsageError
 from mahtrt.names import text_of_path
 from mahtrt.progress import StageProgress, silent
+from mahtrt.runtime.decode import landmark_names
+from mahtrt.runtime.landmarks import Landmarks
+from mahtrt.runtime.map_files import write_maps
 from mahtrt.runtime.overlay import write_overlay
 from mahtrt.runtime.results import (
     Prediction,
+    check_rows,
     csv_from_predictions,
     json_from_predictions,
     wide_heatmaps_note,
@@ -27,6 +33,7 @@ from mahtrt.runtime.results import (
 from mahtrt.runtime.session import open_session
 from mahtrt.runtime.verdict import EngineVerdict, notes_of
 from mahtrt.schema import plain
+from mahtrt.spec import ModelSpec
 
 if TYPE_CHECKING:
     from mahtrt.bundle.signature import Trust
@@ -43,6 +50,9 @@ class PredictOptions:
         images: Image files, DICOM included.
         engine: An engine of the bundle, None for its default.
         overlay: A folder for pictures.
+        maps: A folder for the maps that the network gives, as 16-bit gray PNG files.
+        csv: Where the caller will write the result as CSV: where that is somewhere, a network that
+            gives only maps is refused.
         spacing_mm: Millimetres per pixel of every image; else what a spacing.json beside them or
             the files (DICOM) say.
         skip_bad: Leave out images that cannot be read.
@@ -54,6 +64,8 @@ class PredictOptions:
     images: Sequence[Path]
     engine: str | None = None
     overlay: Path | None = None
+    maps: Path | None = None
+    csv: str | None = None
     spacing_mm: float | None = None
     skip_bad: bool = False
     threads: int | None = None
@@ -62,7 +74,7 @@ class PredictOptions:
 
 @dataclass(frozen=True, slots=True)
 class PredictResult:
-    """Landmarks, and what the user should know about them.
+    """What was found, and what the user should know about it.
 
     Attributes:
         bundle: The bundle's name.
@@ -82,14 +94,19 @@ class PredictResult:
         return json_from_predictions(self.predictions, about=about)
 
     def to_csv(self) -> str:
-        """A row per image and landmark."""
+        """A row per image and landmark or label.
+
+        Raises:
+            UsageError: The network gives only maps.
+        """
         return csv_from_predictions(self.predictions)
 
 
 def predict(options: PredictOptions, progress: StageProgress = silent) -> PredictResult:
-    """Find the landmarks of image files, one image in memory at a time.
+    """Run a bundle on image files, one image in memory at a time.
 
     Raises:
+        UsageError: Maps are asked for of a network without any, or rows of one with only maps.
         ImageError: An image cannot be read (unless they are skipped).
         DataError: No image is left.
         IntegrityError, UsageError, MissingComponentError: As ``open_session`` raises them.
@@ -98,16 +115,17 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
         check_spacing(options.spacing_mm)
     predictions, skipped = [], []
     sidecars = {} if options.spacing_mm else _read_sidecars(options.images)
-    pictures = _overlay_places(options.images, options.overlay)
-    if pictures and pictures[0] is not None:
-        check_output(pictures[0])
+    stems = _stems(options.images)
+    if options.overlay is not None and stems:
+        check_output(_overlay_place(options.overlay, stems[0]))
     with (
         open_session(
             options.bundle, engine=options.engine, threads=options.threads, trust=options.trust
         ) as session,
         together(),  # pictures appear all of them, or none after an error
     ):
-        for done, (path, picture) in enumerate(zip(options.images, pictures, strict=True)):
+        _check_outputs(options, session.spec)
+        for done, (path, stem) in enumerate(zip(options.images, stems, strict=True)):
             progress("predicting", done, len(options.images))
             try:
                 image, own = read_image_and_spacing(path)
@@ -118,9 +136,7 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
                     raise
                 skipped.append(f"left out: {error}")
                 continue
-            if picture is not None:
-                write_overlay(picture, image, found)
-            extra = {"overlay": text_of_path(picture)} if picture else {}
+            extra = _write_pictures(options, stem, image, found)
             predictions.append(Prediction(text_of_path(path), found, extra))
         name, verdict = session.name, session.verdict
         doubt = wide_heatmaps_note(predictions)
@@ -133,6 +149,37 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
             )
     bundle = text_of_path(Path(options.bundle).name)
     return PredictResult(bundle, name, tuple(predictions), (*notes, *skipped), verdict)
+
+
+def _check_outputs(options: PredictOptions, spec: ModelSpec) -> None:
+    """Refuse what the network cannot give, before it runs.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if options.csv is not None:
+        check_rows(bool(landmark_names(spec)) or spec.output("logits") is not None)
+    if options.maps is None:
+        return
+    outputs = [output for output in spec.outputs if output.kind == "map"]
+    if not outputs:
+        given = ", ".join(dict.fromkeys(output.kind for output in spec.outputs))
+        raise UsageError("--maps", got=f"a network that gives {given}", expected="one with maps")
+    check_output(options.maps / "map.png")
+
+
+def _write_pictures(
+    options: PredictOptions, stem: str, image: NDArray[Any], found: Landmarks
+) -> dict[str, Any]:
+    """Overlay and maps of an image, where they are asked for; what the JSON says of them."""
+    extra: dict[str, Any] = {}
+    if options.overlay is not None:
+        place = _overlay_place(options.overlay, stem)
+        write_overlay(place, image, found)
+        extra["overlay"] = text_of_path(place)
+    if options.maps is not None:
+        extra["map_files"] = write_maps(options.maps, stem, found, image.shape[:2])
+    return extra
 
 
 def _spacing(
@@ -151,15 +198,20 @@ def _read_sidecars(images: Sequence[Path]) -> dict[Path, _Sidecar]:
     return {folder: spacing_beside(folder) for folder in folders}
 
 
-def _overlay_places(images: Sequence[Path], folder: Path | None) -> list[Path | None]:
-    """A picture per image; images of the same name in different folders get a number."""
-    if folder is None:
-        return [None] * len(images)
-    places: dict[Path, None] = {}
+def _overlay_place(folder: Path, stem: str) -> Path:
+    return folder / f"{stem}.overlay.png"
+
+
+def _stems(images: Sequence[Path]) -> list[str]:
+    """What the names of an image's pictures begin with.
+
+    Images of the same name in different folders get numbers.
+    """
+    taken: dict[str, None] = {}
     numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(2))
     for image in images:
-        place = folder / f"{image.stem}.overlay.png"
-        while place in places:
-            place = folder / f"{image.stem}-{next(numbers[image.stem])}.overlay.png"
-        places[place] = None
-    return list(places)
+        stem = image.stem
+        while stem in taken:
+            stem = f"{image.stem}-{next(numbers[image.stem])}"
+        taken[stem] = None
+    return list(taken)

@@ -6,19 +6,23 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mahtrt.errors import some_of
+from mahtrt.errors import UsageError, some_of
 from mahtrt.runtime.landmarks import Landmarks
 
 SCHEMA = "mahtrt.predict/1"
 
+_LANDMARKS = ("landmark", "x", "y", "confidence", "spread_px", "x_mm", "y_mm", "two_peaks")
+_VISIBILITY = ("visibility", "visible")
+_LABELS = ("label", "probability", "logit", "present")
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The landmarks of one image.
+    """What was found in one image.
 
     Attributes:
         image: What the image is called in the results (a path as the user gave it).
@@ -64,23 +68,61 @@ def json_from_predictions(
 
 
 def csv_from_predictions(predictions: Sequence[Prediction]) -> str:
-    """One row per image and landmark; fields stay empty where a value is unknown.
+    """One row per image and landmark or label; fields stay empty where a value is unknown.
 
-    Columns: image, landmark, x, y (image pixels), confidence, spread_px, x_mm, y_mm, two_peaks
-    (true or false: whether the heatmap is far wider than usual).
+    Columns of landmarks: image, landmark, x, y (image pixels), confidence, spread_px, x_mm, y_mm,
+    two_peaks (true or false: whether the heatmap is far wider than usual), and visibility and
+    visible (true or false) where the network gives them. Where it gives labels: label, probability,
+    logit, present (true or false) in rows of their own.
+
+    Raises:
+        UsageError: There are only maps, which no row can hold.
     """
+    check_rows(any(p.landmarks.names or p.landmarks.labels for p in predictions))
+    parts = (_LANDMARKS, _VISIBILITY, _LABELS)
+    given = (
+        any(p.landmarks.names for p in predictions),
+        any(p.landmarks.visibility is not None for p in predictions),
+        any(p.landmarks.labels for p in predictions),
+    )
+    columns = [name for part, there in zip(parts, given, strict=True) if there for name in part]
     text = io.StringIO(newline="")
-    columns = ("x", "y", "confidence", "spread_px", "x_mm", "y_mm", "two_peaks")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("image", "landmark", *columns))
+    writer = csv.DictWriter(text, ("image", *columns), restval="", lineterminator="\n")
+    writer.writeheader()
     for prediction in predictions:
-        for row in prediction.landmarks.to_dict()["landmarks"]:
-            values = [_text(row.get(column)) for column in columns]
-            writer.writerow((prediction.image, row["name"], *values))
+        for row in _rows(prediction.landmarks):
+            values = {name: _text(row.get(name)) for name in columns}
+            writer.writerow({"image": prediction.image, **values})
     return text.getvalue()
 
 
-def _text(value: float | bool | None) -> str:
+def check_rows(has_rows: bool) -> None:
+    """Refuse a CSV of a network that gives neither landmarks nor labels.
+
+    Raises:
+        UsageError: It is one.
+    """
+    if not has_rows:
+        raise UsageError(
+            "--csv",
+            got="a network that gives no landmarks and no labels",
+            expected="something that fits into rows",
+            fix="Write its maps with --maps FOLDER, and their numbers with --json.",
+        )
+
+
+def _rows(landmarks: Landmarks) -> Iterator[Mapping[str, Any]]:
+    """A row per landmark, then one per label."""
+    found = landmarks.to_dict()
+    for row in found["landmarks"]:
+        yield {**row, "landmark": row["name"]}
+    for rows in found.get("labels", {}).values():
+        yield from ({**row, "label": row["name"]} for row in rows)
+
+
+def _text(value: float | bool | str | None) -> str:
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool):
         return str(value).lower()
     return "" if value is None or not math.isfinite(value) else f"{value:.4f}"

@@ -1,19 +1,14 @@
-"""``mahtrt predict``: landmarks of image files, as a table, JSON, CSV or pictures."""
+"""``mahtrt predict``: what a network finds in image files, as a table, JSON, CSV or pictures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from mahtrt.verbs.command import ENGINES, OUTPUT, ResultFile, argument, as_command, option
 from mahtrt.verbs.console import StageDisplay, say, show, write_text
 from mahtrt.verbs.options import Json, SkipBad, SpacingMm, Threads, TrustArguments
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from mahtrt.runtime.predict import PredictResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +26,10 @@ class PredictArguments(TrustArguments):
         str | None, option(OUTPUT, "File for the result as CSV; - is stdout."), ResultFile()
     ] = None
     overlay: Annotated[
-        Path | None, option(OUTPUT, "Folder for pictures with the landmarks drawn on them.")
+        Path | None, option(OUTPUT, "Folder for pictures with the result drawn on them.")
+    ] = None
+    maps: Annotated[
+        Path | None, option(OUTPUT, "Folder for the network's maps, as 16-bit gray PNG files.")
     ] = None
     spacing_mm: SpacingMm = None
     skip_bad: SkipBad = False
@@ -40,15 +38,18 @@ class PredictArguments(TrustArguments):
 
 @as_command
 def command(arguments: PredictArguments) -> None:
-    """Find landmarks in images."""
+    """Find landmarks, labels and maps in images."""
     from mahtrt.atomic import together
     from mahtrt.runtime.predict import PredictOptions, predict
+    from mahtrt.verbs.prediction_tables import table_of
 
     options = PredictOptions(
         bundle=arguments.bundle,
         images=arguments.images,
         engine=arguments.engine,
         overlay=arguments.overlay,
+        maps=arguments.maps,
+        csv=arguments.csv,
         spacing_mm=arguments.spacing_mm,
         skip_bad=arguments.skip_bad,
         threads=arguments.threads,
@@ -64,28 +65,3 @@ def command(arguments: PredictArguments) -> None:
         say(f"note: {note}")
     if arguments.json is None and arguments.csv is None:
         show(table_of(result))
-
-
-def table_of(result: PredictResult) -> Table:
-    """A row per image and landmark."""
-    from rich.table import Table
-
-    from mahtrt.verbs.rendering import line
-
-    # Text and not str: brackets in a file's name are no markup.
-    table = Table(title=line(f"{result.bundle} · {result.engine}"), title_justify="left")
-    for column in ("image", "landmark"):
-        table.add_column(column)
-    for column in ("x px", "y px", "confidence", "spread px"):
-        table.add_column(column, justify="right")
-    table.add_column("")  # a remark
-    for prediction in result.predictions:
-        for index, row in enumerate(prediction.landmarks.to_dict()["landmarks"]):
-            numbers = (row["x"], row["y"], row["confidence"], row["spread_px"])
-            table.add_row(
-                line(prediction.image if index == 0 else ""),
-                line(row["name"]),
-                *("" if number is None else f"{number:.2f}" for number in numbers),
-                "wide heatmap" if row["two_peaks"] else "",
-            )
-    return table

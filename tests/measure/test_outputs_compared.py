@@ -14,8 +14,9 @@ from mahtrt.data.preprocess import preprocess
 from mahtrt.data.sample import Sample
 from mahtrt.errors import DataError
 from mahtrt.measure.accuracy import LandmarkSet, measure
+from mahtrt.measure.judged import judged_outputs
 from mahtrt.measure.limits import Limits
-from mahtrt.measure.outputs import OutputTally, judged_outputs, truth_of
+from mahtrt.measure.outputs import OutputTally, truth_of
 from mahtrt.schema import dataclass_from, plain
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
 

@@ -21,7 +21,7 @@ from mahtrt.measure.limits import Limits
 from mahtrt.runtime import Session, open_session
 from mahtrt.runtime.predict import PredictOptions, predict
 from mahtrt.runtime.verdict import EngineVerdict, WorstLandmark, notes_of, verdict_of
-from mahtrt.verbs.predict import table_of
+from mahtrt.verbs.prediction_tables import table_of
 
 ENGINE = "onnxruntime-fp32"
 PASSED = VerdictRecord(True)
