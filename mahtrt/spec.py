@@ -37,6 +37,10 @@ MOST_INPUTS = 8
 DecodeMethod = Literal["soft_argmax", "dark", "regression", "none"]
 
 
+# Name of a network's module that decodes, where its nodes would pass for products: part of the
+# scopes and names of these nodes. They stay FP32 whatever the precision around them.
+DECODING = "mahtrt_decoding"
+
 Refuse = Callable[[str, Any, str], typing.NoReturn]
 
 
@@ -166,6 +170,11 @@ class ModelSpec:
     def to_json(self) -> str:
         """The spec as one line of JSON with sorted keys: equal specs give equal text."""
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+
+
+def is_decoding(path: str) -> bool:
+    """Whether a scope or node name (a dotted path) lies in the module that decodes."""
+    return DECODING in path.split(".")
 
 
 def spec_from_dict(data: Mapping[str, Any], *, where: str = "spec") -> ModelSpec:
