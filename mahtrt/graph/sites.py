@@ -5,10 +5,10 @@ found from the graph alone, so that networks without mahtrt's scopes are treated
 
 - the *stem*: every convolution that the image reaches before any other product;
 - the *head*: from each output back to the last product that feeds it (passing over the thin
-  products of a soft-argmax), and from there back to where the resolution last changed or
-  features were last joined. In a decoder that is the heatmap head and the last stage, and no
-  more. Where no such border exists (a plain chain of convolutions, a transformer), the head is
-  the last ``UNBOUNDED_HEAD`` products.
+  products of a soft-argmax, and those of a module that decodes), and from there back to where the
+  resolution last changed or features were last joined. In a decoder that is the heatmap head and
+  the last stage, and no more. Where no such border exists (a plain chain of convolutions, a
+  transformer), the head is the last ``UNBOUNDED_HEAD`` products.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from math import prod
 
 from mahtrt.graph.flops import PRODUCTS, flops_by_node
 from mahtrt.graph.index import GraphIndex, attribute, reached, scope_of
+from mahtrt.spec import is_decoding
 
 UNBOUNDED_HEAD = 2
 
@@ -66,14 +67,19 @@ class Site:
 
 
 def find_sites(graph: GraphIndex) -> list[Site]:
-    """Every product of a graph, in the order of its nodes."""
-    flops = flops_by_node(graph)
+    """Every product of a graph, in the order of its nodes, but for those that decode."""
+    flops = {p: n for p, n in flops_by_node(graph).items() if not decodes(graph, p)}
     total = sum(flops.values()) or 1
     stem, head = stem_positions(graph), head_positions(graph)
     return [
         _site(graph, position, flops[position] / total, position in stem, position in head)
         for position in sorted(flops)
     ]
+
+
+def decodes(graph: GraphIndex, position: int) -> bool:
+    """Whether a node belongs to the module that decodes, by its scope."""
+    return is_decoding(scope_of(graph.nodes[position]))
 
 
 def is_weighted(graph: GraphIndex, position: int) -> bool:
@@ -130,7 +136,11 @@ def tail_positions(graph: GraphIndex) -> set[int]:
 
 
 def _is_substantial(graph: GraphIndex, position: int) -> bool:
-    return is_weighted(graph, position) and not is_thin(graph, position)
+    return (
+        is_weighted(graph, position)
+        and not is_thin(graph, position)
+        and not decodes(graph, position)
+    )
 
 
 def _last_products(graph: GraphIndex) -> list[int]:

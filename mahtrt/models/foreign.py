@@ -20,11 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from mahtrt.errors import MahtrtError, MissingComponentError, ModelError, UsageError
+from mahtrt.models.dark import Dark2d
 from mahtrt.models.network import Network
 from mahtrt.models.outputs import check_outputs, named_outputs
 from mahtrt.models.soft_argmax import SoftArgmax2d
 from mahtrt.models.wrapping import WRAPPED, device_of, empty_images, evaluating
-from mahtrt.spec import ModelSpec, OutputSpec
+from mahtrt.spec import DECODING, ModelSpec, OutputSpec
 
 _numbers = itertools.count()
 
@@ -48,21 +49,19 @@ class AdaptedModule(Network):
         super().__init__()
         setattr(self, WRAPPED, module)
         self.spec, self._declared = spec, declared
-        self.soft_argmax: SoftArgmax2d | None = None
+        self._decoder = ""
         if _wants_decoding(declared):
-            assert spec.decode.heatmap_size is not None
-            self.soft_argmax = SoftArgmax2d(
-                spec.decode.temperature, spec.decode.heatmap_size, spec.input.size
-            )
+            self._decoder, decoder = _make_decoder(spec)
+            self.add_module(self._decoder, decoder)
 
     def forward(self, *images: Tensor) -> dict[str, Tensor]:
         """(B, C, H, W) of each input to the outputs of ``spec`` by name."""
         outputs = named_outputs(getattr(self, WRAPPED)(*images), self._declared)
-        if self.soft_argmax is None:
+        if not self._decoder:
             return outputs
         heatmaps = self._declared.output("heatmaps")
         assert heatmaps is not None
-        decoded = self.soft_argmax(outputs[heatmaps.name])
+        decoded = getattr(self, self._decoder)(outputs[heatmaps.name])
         by_name = zip((output.name for output in _DECODED), decoded, strict=True)
         return {**dict(by_name), **outputs}  # what the network gives itself is kept
 
@@ -73,8 +72,8 @@ def adapt(module: nn.Module, spec: ModelSpec) -> AdaptedModule:
     Args:
         module: Returns a tensor, tuple, list or dict; with its checkpoint already loaded.
         spec: What its user wrote. ``decode.heatmap_size`` may be left out. With
-            ``decode.method = "soft_argmax"`` and heatmaps but no landmarks among the outputs,
-            landmarks, confidence and spread are computed from the heatmaps, logits or not.
+            ``decode.method`` ``soft_argmax`` or ``dark`` and heatmaps but no landmarks among the
+            outputs, landmarks, confidence and spread are computed from the heatmaps.
 
     Returns:
         A module like mahtrt's own: ``.spec``, and a dict from forward.
@@ -112,7 +111,7 @@ def complete_spec(spec: ModelSpec, heatmap_size: tuple[int, int] | None) -> Mode
                 raise ModelError(
                     f"output {output.name!r}",
                     got=f"kind {taken[output.name].kind}",
-                    expected=f"another name, since soft-argmax adds {output.name}",
+                    expected=f"another name, since {spec.decode.method} adds {output.name}",
                 )
         outputs = (*outputs, *added)
     return dataclasses.replace(spec, decode=decode, outputs=outputs)
@@ -149,10 +148,19 @@ def load_foreign(reference: str, kwargs: Mapping[str, Any]) -> nn.Module:
 def _wants_decoding(spec: ModelSpec) -> bool:
     """Whether landmarks are to be read from heatmaps that the network leaves as they are."""
     return (
-        spec.decode.method == "soft_argmax"
+        spec.decode.method in ("soft_argmax", "dark")
         and spec.output("heatmaps") is not None
         and spec.output("landmarks") is None
     )
+
+
+def _make_decoder(spec: ModelSpec) -> tuple[str, nn.Module]:
+    """What reads landmarks from the heatmaps of a complete spec, and its name in the network."""
+    decode = spec.decode
+    assert decode.heatmap_size is not None
+    if decode.method == "dark":
+        return DECODING, Dark2d(decode.sigma, decode.heatmap_size, spec.input.size)
+    return "soft_argmax", SoftArgmax2d(decode.temperature, decode.heatmap_size, spec.input.size)
 
 
 def _dry_run(module: nn.Module, spec: ModelSpec) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from networks import HEATMAPS, LANDMARKS, MAP, SIZE, SqueezeExciteNet, Transformer, UNet, spec_for
@@ -13,6 +14,7 @@ from torch import nn
 from mahtrt.errors import MissingComponentError, ModelError, UsageError
 from mahtrt.models.foreign import adapt, complete_spec, load_foreign
 from mahtrt.models.soft_argmax import SoftArgmax2d
+from mahtrt.runtime.dark import decode_dark
 from mahtrt.spec import OutputSpec
 
 CODE = """
@@ -184,9 +186,23 @@ def test_adapting_keeps_the_mode_and_changes_no_statistics() -> None:
         assert torch.equal(tensor, before[name])
 
 
+def test_dark_reads_landmarks_in_the_graph_too() -> None:
+    spec = spec_for(HEATMAPS, method="dark")
+    adapted = adapt(UNet(), spec).eval()
+    assert [output.kind for output in adapted.spec.outputs] == [
+        *("heatmaps", "landmarks", "confidence", "spread"),
+    ]
+    outputs = adapted(torch.rand(1, 3, *SIZE))
+    maps = outputs["heatmaps"].detach().numpy()
+    points, confidence, spread = decode_dark(maps, spec.decode.sigma, SIZE)
+    np.testing.assert_allclose(outputs["landmarks"], points, atol=1e-3)
+    np.testing.assert_allclose(outputs["confidence"], confidence, rtol=1e-6)
+    np.testing.assert_allclose(outputs["spread"], spread, atol=1e-3)
+
+
 def test_landmarks_of_the_network_are_left_alone() -> None:
     adapted = adapt(Transformer(), spec_for(LANDMARKS, MAP, method="regression"))
-    assert adapted.soft_argmax is None
+    assert len(list(adapted.children())) == 1  # the network alone
     assert list(adapted.eval()(torch.zeros(1, 3, *SIZE))) == ["points", "features"]
 
 
