@@ -62,17 +62,23 @@ def run_openvino() -> Callable[..., list[NDArray[np.float32]]]:
     """Runs a model as mahtrt gives it to OpenVINO."""
     import openvino as ov
 
+    from mahtrt.targets.openvino.decoding import keep_decoding_float32
     from mahtrt.targets.openvino.guard import keep_concats_float
 
     core = ov.Core()
 
     def run(
-        model: onnx.ModelProto, *, guard: bool = True, **feed: NDArray[np.float32]
+        model: onnx.ModelProto,
+        *,
+        guard: bool = True,
+        precision: str = "f32",
+        **feed: NDArray[np.float32],
     ) -> list[NDArray[np.float32]]:
         graph = core.read_model(model.SerializeToString())
         if guard:
             keep_concats_float(graph)
-        config = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+            keep_decoding_float32(graph)
+        config = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": precision}
         return [np.array(v) for v in core.compile_model(graph, "CPU", config)(feed).values()]
 
     return run

@@ -24,6 +24,7 @@ from mahtrt.targets.backend import (
     compile_here,
     failed_to_run,
 )
+from mahtrt.targets.openvino.decoding import keep_decoding_float32
 from mahtrt.targets.openvino.guard import keep_concats_float
 
 
@@ -173,6 +174,7 @@ def read_model(onnx: Content) -> Any:
     except Exception as error:  # the readers' errors have no base of their own
         raise RuntimeError(str(error)) from error
     keep_concats_float(model)
+    keep_decoding_float32(model)
     return model
 
 
