@@ -147,6 +147,11 @@ class ModelSpec:
         return self.inputs[0]
 
     @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in the order that the network takes them."""
+        return tuple(each.name for each in self.inputs)
+
+    @property
     def num_landmarks(self) -> int:
         return len(self.landmarks)
 

@@ -83,6 +83,7 @@ def _dataset(bundle: Bundle, options: BenchOptions, warnings: list[str]) -> Data
             points=options.points,
             spacing_mm=options.spacing_mm,
             skip_bad=options.skip_bad,
+            inputs=bundle.spec.input_names,
         )
         skipped = getattr(data, "skipped", ())
         warnings.extend(f"left out {name}, which cannot be read" for name in skipped)

@@ -36,7 +36,7 @@ def build(options: BuildOptions, progress: StageProgress = silent) -> BuildResul
         MissingComponentError: A package for a target or a precision is not installed.
     """
     request = check(options, progress)
-    images = split_images(options, progress)
+    images = split_images(options, request.graph.spec, progress)
     with open_workspace(options.out) as work:
         choice = choose_plan(request, images, progress)
         request = request.with_precisions(choice.precisions)

@@ -182,7 +182,12 @@ def _data(bundle: Bundle, options: CompileOptions) -> Dataset | None:
             fix="Compile from the whole bundle instead of a packed one"
             + (", or leave --eval out." if bundle.manifest.golden else "."),
         )
-    given = open_dataset(options.eval, points=options.points, skip_bad=options.skip_bad)
+    given = open_dataset(
+        options.eval,
+        points=options.points,
+        skip_bad=options.skip_bad,
+        inputs=bundle.spec.input_names,
+    )
     return spread_out(given, options.check_images)
 
 

@@ -11,6 +11,7 @@ from mahtrt.data.sample import Dataset
 from mahtrt.data.screening import refuse_unreal_images
 from mahtrt.data.subset import Unannotated, hold_back, spread_out
 from mahtrt.progress import StageProgress
+from mahtrt.spec import ModelSpec
 
 GOLDEN_IMAGES = 3
 DEFAULT_EVAL = "phantom:32@5"
@@ -35,7 +36,7 @@ class ImageSets:
         return tuple(dict.fromkeys(n for data in sets for n in getattr(data, "skipped", ())))
 
 
-def split_images(options: BuildOptions, progress: StageProgress) -> ImageSets:
+def split_images(options: BuildOptions, spec: ModelSpec, progress: StageProgress) -> ImageSets:
     """Open the caller's DATA and keep apart what calibrates and what judges.
 
     Raises:
@@ -43,17 +44,25 @@ def split_images(options: BuildOptions, progress: StageProgress) -> ImageSets:
     """
     calib: Dataset | None = None
     if options.calib is not None:
-        calib = open_dataset(options.calib, points=options.points, skip_bad=options.skip_bad)
+        calib = open_dataset(
+            options.calib,
+            points=options.points,
+            skip_bad=options.skip_bad,
+            inputs=spec.input_names,
+        )
         refuse_unreal_images(calib)
     if options.eval is not None:
         given: Dataset = open_dataset(
-            options.eval, points=options.points, skip_bad=options.skip_bad
+            options.eval,
+            points=options.points,
+            skip_bad=options.skip_bad,
+            inputs=spec.input_names,
         )
         # Evenly spread: the first of a sorted folder may all be one patient's.
         judged = max(options.check_images, GOLDEN_IMAGES)
         evaluation: Dataset = spread_out(given, judged) if len(given) else given
     elif calib is None:
-        return ImageSets(None, Unannotated(open_dataset(DEFAULT_EVAL)))
+        return ImageSets(None, Unannotated(open_dataset(DEFAULT_EVAL), len(spec.inputs)))
     else:
         calib, evaluation = hold_back(calib, min(options.check_images, max(1, len(calib) // 4)))
     if calib is not None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from mahtrt.data.cases import is_case_csv, is_case_folder, read_case_csv, read_case_folder
 from mahtrt.data.coco import read_coco
 from mahtrt.data.file_dataset import Entry, FileDataset, keep_readable, select_points
 from mahtrt.data.readers import is_isbi_tree, read_csv, read_folder, read_isbi
@@ -38,6 +39,7 @@ def open_dataset(
     spacing_mm: float | None = None,
     skip_bad: bool = False,
     limit: int | None = None,
+    inputs: Sequence[str] = ("image",),
 ) -> Dataset:
     """Open a data set.
 
@@ -51,6 +53,8 @@ def open_dataset(
         skip_bad: Decode every image once and leave out those that cannot be read; their names
             are the ``skipped`` of the data set. Otherwise such an image fails when it is used.
         limit: The most images to take, the first in order.
+        inputs: Names of the network's inputs. For several, a folder has a folder for each, and a
+            CSV a column (:mod:`mahtrt.data.cases`).
 
     Raises:
         DataError: Missing, empty, of no known kind, or with annotations that cannot be used.
@@ -64,7 +68,7 @@ def open_dataset(
             raise DataError(str(source), got="a spacing", expected="none: phantoms know theirs")
         return _phantoms(str(source), points, limit)
     path = Path(source)
-    entries = _with_spacing(_read_entries(path), path, spacing_mm)
+    entries = _with_spacing(_read_entries(path, inputs), path, spacing_mm)
     if points is not None:
         entries = select_points(entries, points, str(path))
     return _file_dataset(str(source), entries, skip_bad=skip_bad, limit=limit)
@@ -130,9 +134,11 @@ def _phantoms(source: str, points: Sequence[int] | None, limit: int | None) -> D
     return cast(Dataset, made(count if limit is None else min(count, limit), seed, points))
 
 
-def _read_entries(path: Path) -> list[Entry]:
+def _read_entries(path: Path, inputs: Sequence[str]) -> list[Entry]:
     suffix = path.suffix.lower()
     if os.path.isdir(path):  # unlike Path's own, no error about a name that cannot be
+        if is_case_folder(path, inputs):
+            return read_case_folder(path, inputs)
         return read_isbi(path) if is_isbi_tree(path) else read_folder(path)
     if not os.path.exists(path):
         raise DataError(
@@ -143,13 +149,17 @@ def _read_entries(path: Path) -> list[Entry]:
             fix="Check the path.",
         )
     if suffix in (".csv", ".tsv"):
+        if is_case_csv(path, inputs):
+            return read_case_csv(path, inputs)
         return read_csv(path)
-    if suffix == ".json":
+    if suffix == ".json" and len(inputs) == 1:
         return read_coco(path)
     raise DataError(
         str(path),
         got=f"a file ending in {suffix!r}",
-        expected="a folder of images, a CSV, or COCO keypoints JSON",
+        expected="a folder of images, a CSV, or COCO keypoints JSON"
+        if len(inputs) == 1
+        else f"a folder with folders {', '.join(inputs)}, or a CSV with these columns",
     )
 
 
@@ -177,12 +187,16 @@ def _file_dataset(
             )
         return FileDataset(source, good, skipped=skipped, facts=facts)
     kept = entries[:limit]
-    missing = [entry for entry in kept if not os.path.isfile(entry.path)]
+    missing = [
+        (entry, lost[0])
+        for entry in kept
+        if (lost := [path for path in entry.paths if not os.path.isfile(path)])
+    ]
     if missing:
         raise DataError(
             source,
-            got=f"no image {missing[0].name} ({len(missing)} of {len(kept)} missing)",
-            expected=f"the file at {missing[0].path}, or in a folder beside it named "
+            got=f"no image {missing[0][0].name} ({len(missing)} of {len(kept)} missing)",
+            expected=f"the file at {missing[0][1]}, or in a folder beside it named "
             "like the annotation file or 'images'",
             fix="Put the images there, or leave missing ones out with --skip-bad.",
         )

@@ -20,14 +20,17 @@ from mahtrt.errors import DataError, ImageError
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image that a reader found.
+    """A case that a reader found.
 
     Attributes:
         name: Name of the sample.
-        path: The file.
+        path: The file of its first image.
         points_px: (K, 2) with NaN where missing, None without annotations.
         spacing_mm: What the data set says, None where only the file could know.
         visible: (K,) as in :class:`mahtrt.data.sample.Sample`, None where the data set has none.
+        others: Files of the case's further images.
+        map_path: Gray image of the map that belongs to the first image; None without.
+        labels: (L,) as in :class:`mahtrt.data.sample.Sample`, None where the data set has none.
     """
 
     name: str
@@ -35,6 +38,33 @@ class Entry:
     points_px: NDArray[np.float32] | None = None
     spacing_mm: Spacing | None = None
     visible: NDArray[np.float32] | None = None
+    others: tuple[Path, ...] = ()
+    map_path: Path | None = None
+    labels: NDArray[np.float32] | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every file of the case."""
+        maps = () if self.map_path is None else (self.map_path,)
+        return (self.path, *self.others, *maps)
+
+    def read(self) -> Sample:
+        """The case, decoded.
+
+        Raises:
+            ImageError: An image cannot be read, or the map has another size than the first image.
+        """
+        image, own_spacing = read_image_and_spacing(self.path)
+        return Sample(
+            self.name,
+            image,
+            self.points_px,
+            self.spacing_mm or own_spacing,
+            others=tuple(read_image_and_spacing(path)[0] for path in self.others),
+            visible=self.visible,
+            target_map=None if self.map_path is None else _read_map(self.map_path, image),
+            labels=self.labels,
+        )
 
 
 class FileDataset:
@@ -65,18 +95,29 @@ class FileDataset:
         return len(self._entries)
 
     def __getitem__(self, index: int, /) -> Sample:
-        """Decode one image.
+        """Decode one case.
 
         Raises:
-            ImageError: It cannot be read.
+            ImageError: An image cannot be read.
         """
-        entry = self._entries[index]
-        image, own_spacing = read_image_and_spacing(entry.path)
-        spacing_mm = entry.spacing_mm or own_spacing
-        return Sample(entry.name, image, entry.points_px, spacing_mm, visible=entry.visible)
+        return self._entries[index].read()
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
+
+
+def _read_map(path: Path, image: NDArray[np.generic]) -> NDArray[np.float32]:
+    """A gray image as a map (1, H, W) from 0, black, to 1, white."""
+    values, _ = read_image_and_spacing(path)
+    if values.shape != image.shape[:2]:
+        rows, columns = image.shape[:2]
+        raise ImageError(
+            str(path),
+            got=f"shape {values.shape}",
+            expected=f"a gray image of {columns}x{rows} pixels, as its first image",
+        )
+    top = np.iinfo(values.dtype).max  # type: ignore[type-var]
+    return (values.astype(np.float32) / np.float32(top))[None]
 
 
 def keep_readable(
@@ -95,12 +136,12 @@ def keep_readable(
         if limit is not None and len(good) == limit:
             break
         try:
-            image, _ = read_image_and_spacing(entry.path)
+            sample = entry.read()
         except ImageError:
             skipped.append(entry.name)
         else:
             good.append(entry)
-            note_facts(facts, entry.name, (image,))
+            note_facts(facts, entry.name, sample.images)
     return good, tuple(skipped), facts
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 
@@ -47,16 +46,24 @@ class Subset:
 
 
 class Unannotated:
-    """A data set without its annotations: stand-in images for a network of other landmarks."""
+    """A data set without its annotations: stand-in images for a network of other outputs.
 
-    def __init__(self, dataset: Dataset) -> None:
+    Args:
+        dataset: Cases of one image.
+        images: Images of a case. Each takes those of its successors as further images.
+    """
+
+    def __init__(self, dataset: Dataset, images: int = 1) -> None:
         self._dataset, self.source, self.names = dataset, dataset.source, tuple(dataset.names)
+        self._images = images
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Sample:
-        return dataclasses.replace(self._dataset[index], points_px=None)
+        sample, count = self._dataset[index], len(self)
+        others = (self._dataset[(index + step) % count].image for step in range(1, self._images))
+        return Sample(sample.name, sample.image, None, sample.spacing_mm, tuple(others))
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))

@@ -6,7 +6,8 @@ import functools
 from typing import TYPE_CHECKING
 
 from mahtrt.data.datasets import open_dataset
-from mahtrt.data.subset import NetworkTensors
+from mahtrt.data.sample import Dataset
+from mahtrt.data.subset import NetworkTensors, Unannotated
 from mahtrt.errors import require
 from mahtrt.export.options import ExportOptions
 from mahtrt.models.reference import load_model
@@ -14,8 +15,10 @@ from mahtrt.progress import StageProgress, silent
 
 if TYPE_CHECKING:
     from mahtrt.export.onnx import ExportResult
+    from mahtrt.spec import ModelSpec
 
 PARITY_IMAGES = 8
+EXAMPLES = ":4@3"  # of synthetic DATA
 
 
 def export(options: ExportOptions, progress: StageProgress = silent) -> ExportResult:
@@ -37,7 +40,7 @@ def export(options: ExportOptions, progress: StageProgress = silent) -> ExportRe
 
     progress("building the network", 0, 0)
     module, spec = load_model(options.model)
-    images = NetworkTensors(open_dataset(options.data, limit=PARITY_IMAGES), spec)
+    images = NetworkTensors(_parity_data(options, spec), spec)
     asked = OnnxOptions(
         out=options.out,
         images=list(images),
@@ -47,3 +50,14 @@ def export(options: ExportOptions, progress: StageProgress = silent) -> ExportRe
         skip_passes=options.skip_passes,
     )
     return export_onnx(module, spec, asked, functools.partial(progress, "exporting"))
+
+
+def _parity_data(options: ExportOptions, spec: ModelSpec) -> Dataset:
+    """The caller's DATA; else synthetic cases, of the kind that the family names."""
+    from mahtrt.models.families import example_data, is_known
+
+    if options.data is not None:
+        return open_dataset(options.data, limit=PARITY_IMAGES, inputs=spec.input_names)
+    if is_known(options.model.model):
+        return open_dataset(example_data(options.model.model) + EXAMPLES)
+    return Unannotated(open_dataset(f"phantom{EXAMPLES}"), len(spec.inputs))

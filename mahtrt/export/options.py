@@ -15,7 +15,8 @@ class ExportOptions:
     Attributes:
         model: The network and its weights.
         out: The ONNX file; replaced when it exists. Its folder is made when missing.
-        data: DATA for parity, of which at most eight images are used.
+        data: DATA for parity, of which at most eight cases are used; None takes synthetic ones,
+            those that the family names where it is one of mahtrt's.
         opset: ONNX opset.
         batch: Images per inference, static.
         skip_passes: Graph optimizations to leave out, by name.
@@ -23,7 +24,7 @@ class ExportOptions:
 
     model: ModelSource
     out: Path = Path("model.onnx")
-    data: str = "phantom:4@3"
+    data: str | None = None
     opset: int = 20
     batch: int = 1
     skip_passes: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ def open_training_data(options: TrainOptions, spec: ModelSpec) -> Dataset:
     source = options.data
     if source in PHANTOMS:
         source = f"{source}:{PHANTOM_TRAINING_COUNT}@{PHANTOM_TRAINING_SEED + options.seed}"
-    dataset = open_dataset(source, points=options.points)
+    dataset = open_dataset(source, points=options.points, inputs=spec.input_names)
     check_annotations(dataset, options.model, spec)
     return dataset
 

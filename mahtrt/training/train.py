@@ -101,9 +101,9 @@ def _open_held_out(source: str, options: TrainOptions, progress: StageProgress) 
     Raises:
         DataError: It cannot judge the network, or holds images that train.
     """
-    dataset = open_dataset(source, points=options.points)
     with torch.device("meta"):  # only its spec is wanted
         module = build_model(options.model, **options.overrides)
+    dataset = open_dataset(source, points=options.points, inputs=module.spec.input_names)
     check_annotations(dataset, options.model, module.spec)
     if options.data not in PHANTOMS:  # as many as nobody can compare, of seeds of their own
         refuse_overlap(

@@ -106,7 +106,7 @@ def calibrate(options: CalibrateOptions, progress: StageProgress = silent) -> Ca
     if options.out.exists() and not options.out.is_dir():
         raise UsageError(str(options.out), got="a file", expected="a folder, or a free name")
     graph = read_graph(options.onnx)
-    calib = open_dataset(options.calib, skip_bad=options.skip_bad)
+    calib = open_dataset(options.calib, skip_bad=options.skip_bad, inputs=graph.spec.input_names)
     refuse_unreal_images(calib)
     images = NetworkTensors(calib, graph.spec)
     bits = options.weight_bits or weight_bits_here(describe_machine())

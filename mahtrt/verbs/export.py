@@ -46,8 +46,13 @@ class ExportArguments:
         option(GENERAL, "Name of a graph rewrite to leave out. May be repeated."),
     ] = None
     data: Annotated[
-        str, option(DATA, f"DATA on which parity is measured, 8 images at most. {DATA_HELP}")
-    ] = "phantom:4@3"
+        str | None,
+        option(
+            DATA,
+            "DATA on which parity is measured, 8 cases at most; synthetic ones without it. "
+            f"{DATA_HELP}",
+        ),
+    ] = None
     out: Annotated[Path, option(OUTPUT, "ONNX file to write.")] = Path("model.onnx")
 
     def options(self) -> ExportOptions:
