@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from mahtrt.errors import ModelError as ModelError
     from mahtrt.errors import SpecError as SpecError
     from mahtrt.errors import UsageError as UsageError
+    from mahtrt.evaluation.evaluate import EvaluateResult as EvaluateResult
+    from mahtrt.evaluation.evaluate import evaluate as evaluate
+    from mahtrt.evaluation.options import EvaluateOptions as EvaluateOptions
     from mahtrt.export.export import export as export
     from mahtrt.export.onnx import ExportResult as ExportResult
     from mahtrt.export.options import ExportOptions as ExportOptions
@@ -94,6 +97,8 @@ _PLACES = {
         *("IntegrityError", "LatencyError", "MahtrtError", "MissingComponentError", "ModelError"),
         *("SpecError", "UsageError"),
     ),
+    "mahtrt.evaluation.evaluate": ("evaluate", "EvaluateResult"),
+    "mahtrt.evaluation.options": ("EvaluateOptions",),
     "mahtrt.export.export": ("export",),
     "mahtrt.export.onnx": ("ExportResult",),
     "mahtrt.export.options": ("ExportOptions",),

@@ -23,6 +23,7 @@ from mahtrt.verbs import (
     compile,
     demo,
     doctor,
+    evaluate,
     export,
     inspect,
     models,
@@ -52,6 +53,7 @@ VERBS = {
     "sign": sign,
     "doctor": doctor,
     "train": train,
+    "evaluate": evaluate,
 }
 
 app = typer.Typer(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from mahtrt.data.map_frames import network_map_from_image
 from mahtrt.data.preprocess import fit_image
 from mahtrt.data.sample import Dataset, Sample
 from mahtrt.measure.displacement import radial_error
-from mahtrt.measure.logits import sigmoid
+from mahtrt.measure.logits import label_names, sigmoid
 from mahtrt.runtime.session import Session
 from mahtrt.spec import ModelSpec
 
@@ -33,6 +34,9 @@ class Answers:
         map_errors: (N,) mean absolute difference of the map and the annotated one.
         probabilities: (N, L) of the labels; (N, 0) without logits.
         labels: (N, L) 1 or 0, as annotated.
+        landmarks, label_names: K and L names.
+        visibility_from, label_from: Probabilities from which a landmark counts as visible and a
+            label as present.
     """
 
     names: tuple[str, ...]
@@ -43,6 +47,10 @@ class Answers:
     map_errors: Floats
     probabilities: Floats
     labels: Floats
+    landmarks: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
+    visibility_from: float = 0.5
+    label_from: float = 0.5
 
 
 def ask(
@@ -64,7 +72,28 @@ def ask(
         if progress:
             progress(index + 1, len(dataset))
     columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    return Answers(names=tuple(dataset.names), **columns)
+    spec = session.spec
+    visibility, logits = spec.output("visibility"), spec.output("logits")
+    return Answers(
+        names=tuple(dataset.names),
+        **columns,
+        landmarks=spec.landmarks,
+        label_names=label_names(logits.labels if logits else (), columns["labels"].shape[1]),
+        visibility_from=visibility.threshold if visibility else 0.5,
+        label_from=logits.threshold if logits else 0.5,
+    )
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """The answers of several checkpoints of one network, each to its own cases."""
+    first = parts[0]
+    arrays: dict[str, Any] = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(Answers)
+        if isinstance(getattr(first, field.name), np.ndarray)
+    }
+    names = tuple(name for part in parts for name in part.names)
+    return replace(first, names=names, **arrays)
 
 
 def _row(session: Session, sample: Sample) -> dict[str, Floats]:

@@ -13,6 +13,7 @@ import torch
 from mahtrt.data.datasets import PHANTOMS, open_dataset
 from mahtrt.data.overlap import refuse_overlap
 from mahtrt.data.sample import Dataset
+from mahtrt.evaluation.annotations import check_annotations
 from mahtrt.evaluation.answers import ask
 from mahtrt.evaluation.scores import Scores, score
 from mahtrt.models.checkpoint import load_checkpoint, load_into
@@ -22,7 +23,7 @@ from mahtrt.progress import StageProgress, silent
 from mahtrt.runtime.session import Session
 from mahtrt.spec import ModelSpec
 from mahtrt.training import trainer
-from mahtrt.training.annotations import check_annotations, open_training_data
+from mahtrt.training.annotations import open_training_data
 from mahtrt.training.options import TrainOptions
 from mahtrt.training.trainer import StepReport
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mahtrt.data.sample import Sample
 from mahtrt.evaluation.answers import ask
-from mahtrt.evaluation.scores import mean_auroc, score
+from mahtrt.evaluation.scores import score
 from mahtrt.models.torch_reference import TorchBackend
 from mahtrt.runtime.session import Session
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
@@ -83,11 +83,3 @@ def test_maps_are_compared_on_the_grid_of_the_network() -> None:
     assert np.isnan(answers.map_errors[1])
     assert answers.probabilities[0] == pytest.approx(1 / (1 + np.exp(-2)))
     assert score(answers).in_words() == {"map MAE": "0.1250"}
-
-
-def test_the_area_under_the_curve_is_the_share_of_pairs_in_order() -> None:
-    scores = np.array([[0.9, 0.1], [0.8, 0.1], [0.7, 0.1], [0.1, 0.1]])
-    labels = np.array([[1.0, 1.0], [0.0, 1.0], [1.0, 1.0], [0.0, np.nan]])
-    assert mean_auroc(scores, labels) == pytest.approx(0.75)
-    assert mean_auroc(np.full((2, 1), 0.5), np.array([[0.0], [1.0]])) == 0.5
-    assert mean_auroc(scores[:, 1:], labels[:, 1:]) is None

@@ -118,12 +118,12 @@ _words = st.sampled_from(
 _OPTIONS = """
     --json --csv --out --data --engine --target --spec --model --int8 --fp32 --bf16 --fp16 --overlay
     --spacing-mm --threads --top --graphs --points --plan --calib --skip-bad --debug --help --seed
-    --budget-mean-px --budget-max-px --variant --batch --limit --nonsense
+    --budget-mean-px --budget-max-px --variant --batch --limit --folds --fold --nonsense
 """
 _options = st.sampled_from(_OPTIONS.split())
 _VERBS = """
     predict predict predict inspect inspect verify pack models doctor export build calibrate bench
-    compile train nothing --version
+    compile train evaluate nothing --version
 """
 _pieces = st.one_of(st.tuples(_words), st.tuples(_options), st.tuples(_options, _words))
 _arguments = st.builds(

@@ -126,6 +126,13 @@ CASES = {
         ),
         ("a.json", "a.csv", "drawn/0.overlay.png", "drawn/1.overlay.png"),
     ),
+    "evaluate": Case(
+        lambda world, out: (
+            *("evaluate", world.tiny, f"{world.tiny}@onnxruntime", "--data=phantom:2@1"),
+            *("--threads=1", f"--json={out / 'a.json'}", f"--csv={out / 'a.csv'}"),
+        ),
+        ("a.json", "a.csv"),
+    ),
     "train": Case(
         lambda world, out: (
             *("train", "--data=phantom:4@1", "--input-size=64", "--steps=2", "--batch-size=2"),

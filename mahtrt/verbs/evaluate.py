@@ -1,0 +1,213 @@
+"""``mahtrt evaluate``: networks against annotations, and against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from mahtrt.verbs.command import DATA, MEASURING, OUTPUT, ResultFile, argument, as_command, option
+from mahtrt.verbs.console import StageDisplay, show, write_text
+from mahtrt.verbs.options import (
+    DATA_HELP,
+    Json,
+    Points,
+    SpacingMm,
+    Threads,
+    TrustArguments,
+    points_from_text,
+)
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from mahtrt.bundle.records import Interval
+    from mahtrt.evaluation.comparison import Comparison
+    from mahtrt.evaluation.evaluate import EvaluateResult, NetworkScores
+    from mahtrt.evaluation.options import EvaluateOptions
+
+SDR = ("2", "2.5", "3", "4")
+LEGEND = (
+    "MRE: mean distance to the annotations. SDR: annotated points found within so many mm, in "
+    "percent.",
+    "95%: interval of the MRE over cases (of mm where they are known), from 8 cases on.",
+    "difference: second minus first, with its 95% interval; below 0 the second is better.",
+    "p: Wilcoxon's signed-rank test over cases; Holm: corrected for the number of pairs.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateArguments(TrustArguments):
+    """What ``mahtrt evaluate`` is given."""
+
+    models: Annotated[
+        list[Path],
+        argument(
+            "Checkpoints (.safetensors, or demo) and bundles; BUNDLE@ENGINE names an engine that "
+            "is not the default."
+        ),
+    ]
+    data: Annotated[str, option(DATA, f"DATA with annotations to judge on. {DATA_HELP}")]
+    points: Points = None
+    spacing_mm: SpacingMm = None
+    folds: Annotated[
+        int | None,
+        option(
+            DATA,
+            "Number of parts of a cross-validation. Without --fold, as many checkpoints of one "
+            "network follow each other, and each is judged on its own part.",
+            least=2,
+        ),
+    ] = None
+    fold: Annotated[int | None, option(DATA, "Part that judges, from 1.", least=1)] = None
+    seed: Annotated[int, option(MEASURING, "Seed of the bootstrap.", least=0)] = 0
+    threads: Threads = None
+    json: Json = None
+    csv: Annotated[
+        str | None, option(OUTPUT, "File for the result as CSV; - is stdout."), ResultFile()
+    ] = None
+
+    def options(self) -> EvaluateOptions:
+        """The verb's options."""
+        from mahtrt.evaluation.options import EvaluateOptions
+
+        return EvaluateOptions(
+            models=self.models,
+            data=self.data,
+            points=points_from_text(self.points),
+            spacing_mm=self.spacing_mm,
+            folds=self.folds,
+            fold=self.fold,
+            threads=self.threads,
+            seed=self.seed,
+            trust=self.trust(),
+        )
+
+
+@as_command
+def command(arguments: EvaluateArguments) -> None:
+    """Judge networks on annotated images, and compare them.
+
+    Checkpoints run in PyTorch, bundles on their engines, both with the same preprocessing.
+    """
+    from mahtrt.atomic import together
+    from mahtrt.evaluation.evaluate import evaluate
+
+    with together(), StageDisplay() as display:
+        result = evaluate(arguments.options(), display)
+        if arguments.json is not None:
+            write_text(result.to_json(), arguments.json)
+        if arguments.csv is not None:
+            write_text(result.to_csv(), arguments.csv)
+    show(tables_of(result), to_stderr="-" in (arguments.json, arguments.csv))
+
+
+def tables_of(result: EvaluateResult) -> RenderableType:
+    """A table of networks, of landmarks and of pairs, each where there is any."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from mahtrt.verbs.rendering import line
+
+    tables = [_networks(result.networks, result)]
+    if any(each.scores.per_landmark for each in result.networks):
+        tables.append(_landmarks(result.networks))
+    if result.comparisons:
+        tables.append(_pairs(result.comparisons))
+    parts: list[RenderableType] = []
+    for table in tables:
+        parts += [table, Text()]
+    return Group(*parts, *(line(text, style="dim") for text in LEGEND))
+
+
+def _networks(networks: Sequence[NetworkScores], result: EvaluateResult) -> Table:
+    """A row per network; a number that no network has gets no column."""
+    folds = f" · {result.folds} folds" if result.folds else ""
+    title = f"{result.data} · {networks[0].scores.images} cases{folds}"
+    rows = [_numbers_of(each) for each in networks]
+    used = [name for name in rows[0] if any(row[name] for row in rows)]
+    table = _table(title, ("network",), used)
+    for each, row in zip(networks, rows, strict=True):
+        table.add_row(each.name, *(row[name] for name in used))
+    return table
+
+
+def _numbers_of(network: NetworkScores) -> dict[str, str]:
+    """Column to text; empty where it is not known."""
+    scores = network.scores
+    interval = scores.px_interval if scores.mm is None else scores.mm_interval
+    return {
+        "MRE px": _number(scores.px, ".3f"),
+        "MRE mm": _number(scores.mm, ".3f"),
+        "95%": _interval(interval, ".3f"),
+        **{f"SDR {t} mm": _number(scores.overall.sdr_percent.get(t), ".1f") for t in SDR},
+        "visibility": _number(scores.visibility_accuracy, ".1%"),
+        "map MAE": _number(scores.map_mae, ".4f"),
+        "AUROC": _number(scores.auroc, ".3f"),
+    }
+
+
+def _landmarks(networks: Sequence[NetworkScores]) -> Table:
+    """A row per landmark; mm where the spacing is known, else pixels."""
+    columns = [f"{each.name} {_unit(each)}" for each in networks]
+    columns += [f"{each.name} SDR 2 mm" for each in networks if _unit(each) == "mm"]
+    table = _table("MRE of each landmark", ("landmark",), columns)
+    names = dict.fromkeys(name for each in networks for name in each.scores.per_landmark)
+    for name in names:
+        points = [(each, each.scores.per_landmark.get(name)) for each in networks]
+        errors = [
+            _number(None if p is None else p.mm if _unit(each) == "mm" else p.px, ".3f")
+            for each, p in points
+        ]
+        rates = [
+            _number(p.sdr_percent.get("2") if p else None, ".1f")
+            for each, p in points
+            if _unit(each) == "mm"
+        ]
+        table.add_row(name, *errors, *rates)
+    return table
+
+
+def _pairs(comparisons: Sequence[Comparison]) -> Table:
+    table = _table(
+        "Pairs", ("first", "second", "measure"), ("cases", "difference", "p", "p (Holm)")
+    )
+    for each in comparisons:
+        table.add_row(
+            each.first,
+            each.second,
+            each.measure,
+            str(each.cases),
+            f"{each.difference:+.4f} {_interval(each.interval, '+.4f')}",
+            f"{each.p_value:.3g}",
+            f"{each.p_holm:.3g}",
+        )
+    return table
+
+
+def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
+    """An empty table; a column of numbers is on the right."""
+    from rich.table import Table
+
+    from mahtrt.verbs.rendering import line
+
+    table = Table(title=line(title), title_justify="left")
+    for word in words:
+        table.add_column(line(word))
+    for word in numbers:
+        table.add_column(line(word), justify="right")
+    return table
+
+
+def _unit(network: NetworkScores) -> str:
+    return "px" if network.scores.mm is None else "mm"
+
+
+def _interval(interval: Interval | None, form: str) -> str:
+    return f"[{interval[0]:{form}}, {interval[1]:{form}}]" if interval else ""
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else f"{value:{form}}"
