@@ -19,6 +19,8 @@ from mahtrt.evaluation.evaluate import evaluate
 from mahtrt.evaluation.options import EvaluateOptions
 from mahtrt.models.checkpoint import save_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
@@ -32,7 +34,6 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-@pytest.mark.slow
 def test_a_bundle_answers_as_its_checkpoint_does(checkpoints: list[Path], tmp_path: Path) -> None:
     source = mahtrt.ModelSource("maht-net", checkpoints[0])
     exported = mahtrt.export(mahtrt.ExportOptions(source, tmp_path / "net.onnx", data="phantom:2"))
