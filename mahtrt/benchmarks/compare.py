@@ -8,7 +8,6 @@ reference exactly as for an engine, so that ``end_to_end`` differs by the networ
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,22 +15,22 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.benchmarks.accuracy_pass import AccuracyPass
 from mahtrt.benchmarks.conditions import describe_conditions, find_warnings
 from mahtrt.benchmarks.options import TIMED_IMAGES, CompareOptions
 from mahtrt.benchmarks.report import SCOPES, BenchReport, ReportFacts, Row, Scope
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.feed import Feed, Image, prepare, stack
-from mahtrt.data.preprocess import Placement, preprocess
 from mahtrt.data.subset import spread_out
-from mahtrt.errors import DataError, ModelError
+from mahtrt.errors import DataError
 from mahtrt.machine import describe_machine, load_average, package_versions
-from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Progress, Timings, interleave, speedup
+from mahtrt.runtime.decode import check_judged
 from mahtrt.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from mahtrt.data.sample import Dataset, Sample
+    from mahtrt.data.sample import Dataset
     from mahtrt.runtime.landmarks import Landmarks
 
 
@@ -83,14 +82,14 @@ def compare(
     """Measure open sessions against those of them that are references.
 
     Args:
-        contenders: One with ``is_reference`` for each kind of device. Landmarks are compared with
+        contenders: One with ``is_reference`` for each kind of device. Results are compared with
             those of the first, times with those of the one on the same device.
         dataset: The images, with annotations and spacing where it has them.
         progress: Called with (done, expected) images and rounds together.
 
     Raises:
-        DataError: An empty data set, or annotations of another number of landmarks.
-        ModelError: The network gives no landmarks.
+        DataError: An empty data set, or annotations that do not fit the network.
+        ModelError: The network gives nothing that could be compared.
     """
     spec = contenders[0].session.spec
     images, tell = _check(spec, dataset, options), progress or (lambda *_: None)
@@ -121,12 +120,7 @@ def compare(
 
 def _check(spec: ModelSpec, dataset: Dataset, options: CompareOptions) -> int:
     """How many images there are to compare on."""
-    if not spec.landmarks:
-        raise ModelError(
-            f"bench of {spec.family}",
-            got="a network without landmarks",
-            expected="landmarks to compare",
-        )
+    check_judged(spec, f"bench of {spec.family}")
     images = min(options.images, len(dataset))
     if images < 1:
         raise DataError(
@@ -143,78 +137,15 @@ def _accuracy_pass(
     progress: Callable[[int], None],
 ) -> tuple[dict[str, AccuracyRecord], list[tuple[Image, ...]]]:
     """Every contender's accuracy against the reference, and the cases to time with."""
-    spec = contenders[0].session.spec
     step = max(contender.batch for contender in contenders)
-    found: dict[str, list[LandmarkSet]] = {contender.name: [] for contender in contenders}
-    truths: list[Annotations] = []
+    found = AccuracyPass(contenders, dataset.source)
     timed: list[tuple[Image, ...]] = []
     for first in range(0, images, step):
         samples = [dataset[i] for i in range(first, min(first + step, images))]
-        truths.append(_annotations(samples, spec.num_landmarks, dataset.source))
         timed += [sample.images for sample in samples[: max(0, TIMED_IMAGES - len(timed))]]
-        for contender in contenders:
-            found[contender.name].append(_landmarks(contender, samples))
+        found.add(samples)
         progress(first + len(samples))
-    joined = {name: _join(parts) for name, parts in found.items()}
-    truth = Annotations(
-        np.concatenate([part.points_px for part in truths]),
-        np.concatenate([part.spacing_mm for part in truths]),
-        tuple(name for part in truths for name in part.names),
-    )
-    reference = joined[_reference(contenders).name]
-    accuracies = {
-        name: measure(points, reference, spec.landmarks, truth, seed=seed)
-        for name, points in joined.items()
-    }
-    return accuracies, timed
-
-
-def _landmarks(contender: Contender, samples: Sequence[Sample]) -> LandmarkSet:
-    """Landmarks of a few images through the session, as its users get them."""
-    cases, images = [sample.images for sample in samples], [sample.image for sample in samples]
-    session = contender.session
-    # An engine is judged at the batch size it was built for.
-    found = session.run_batch(cases) if contender.batch > 1 else [session.run(*c) for c in cases]
-    points = np.stack([landmarks.points for landmarks in found])  # (n, K, 2)
-    placements = [preprocess(image, session.spec.input)[1] for image in images]
-    network = [p.network_from_image(each) for p, each in zip(placements, points, strict=True)]
-    wide = [_spread_px(each, at) for each, at in zip(found, placements, strict=True)]
-    cell_px = session.spec.heatmap_cell_px
-    return LandmarkSet(np.stack(network), points, np.stack(wide), cell_px)
-
-
-def _spread_px(landmarks: Landmarks, placement: Placement) -> NDArray[np.float64]:
-    """Spread (K,) in the network's input pixels, NaN where the network gives none."""
-    # As the spread itself, the mean of the two axes: they differ where the image was stretched.
-    scale = math.sqrt(placement.scale[0] * placement.scale[1])
-    return np.asarray(landmarks.spread, np.float64) * scale
-
-
-def _annotations(samples: Sequence[Sample], num_landmarks: int, source: str) -> Annotations:
-    points = np.full((len(samples), num_landmarks, 2), np.nan)
-    spacing = np.full((len(samples), 2), np.nan)
-    for i, sample in enumerate(samples):
-        if sample.points_px is not None:
-            if len(sample.points_px) != num_landmarks:
-                raise DataError(
-                    f"{source}: {sample.name}",
-                    got=f"{len(sample.points_px)} annotated points",
-                    expected=f"the network's {num_landmarks}",
-                    fix="Choose them by index with --points, or use images without annotations.",
-                )
-            points[i] = sample.points_px
-        if sample.spacing_mm is not None:
-            spacing[i] = sample.spacing_mm
-    return Annotations(points, spacing, tuple(sample.name for sample in samples))
-
-
-def _join(parts: Sequence[LandmarkSet]) -> LandmarkSet:
-    return LandmarkSet(
-        np.concatenate([part.network_px for part in parts]),
-        np.concatenate([part.image_px for part in parts]),
-        np.concatenate([part.spread_px for part in parts if part.spread_px is not None]),
-        parts[0].cell_px,
-    )
+    return found.records(seed), timed
 
 
 def _timing_pass(
@@ -302,7 +233,7 @@ def _rows(
 
 
 def _reference(contenders: Sequence[Contender]) -> Contender:
-    """The one that landmarks are compared with."""
+    """The one that results are compared with."""
     return next(contender for contender in contenders if contender.is_reference)
 
 
@@ -312,6 +243,7 @@ def _model(spec: ModelSpec) -> dict[str, Any]:
         "inputs": {
             each.name: {"size": list(each.size), "channels": each.channels} for each in spec.inputs
         },
+        "outputs": {output.name: output.kind for output in spec.outputs},
         "landmarks": list(spec.landmarks),
         "decode": spec.decode.method,
     }

@@ -30,7 +30,7 @@ TIMED_ROUNDS, TIMED_SECONDS = 30, 60.0
 
 
 class AccuracyError(GateError):
-    """An engine moved landmarks more than its budget allows."""
+    """An engine is further from the reference than its budgets allow."""
 
     def __init__(
         self, reasons: Mapping[str, Sequence[str]], report: BenchReport, fix: str = ""
@@ -102,7 +102,7 @@ def judge_engines(
         settings = GateSettings(options.check_images, options.limits, options.threads)
         judged = judge_contenders(contenders, reference, images.evaluation, settings, progress)
     if not options.keep_failed:
-        judged.refuse_failed("No bundle was written; see --keep-failed, --budget-px and --plan.")
+        judged.refuse_failed("No bundle was written; see --keep-failed, --plan and the budgets.")
     session = reference.contender.session
     golden = tuple(_golden(session, images.evaluation)) if options.golden else ()
     return dataclasses.replace(judged, golden=golden)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from mahtrt.build.options import AUTO, BuildOptions, check_calibration
 from mahtrt.bundle.bundle import check_replaceable
 from mahtrt.bundle.records import BudgetsRecord
-from mahtrt.errors import MissingComponentError, ModelError, UsageError
+from mahtrt.errors import MissingComponentError, UsageError
 from mahtrt.graph.graph_file import GraphFile, read_graph
 from mahtrt.progress import StageProgress
+from mahtrt.runtime.decode import check_judged
 from mahtrt.schema import dataclass_from
 from mahtrt.targets.graph_kinds import GraphKind
 from mahtrt.targets.table import TARGETS, all_targets, check_options, find_target
@@ -75,7 +76,7 @@ def check(options: BuildOptions, progress: StageProgress) -> Request:
 
     Raises:
         UsageError: Options that contradict each other, or a place that cannot be replaced.
-        ModelError: The ONNX is not an export of mahtrt, or gives no landmarks.
+        ModelError: The ONNX is not an export of mahtrt, or gives nothing that can be judged.
         MissingComponentError: A target is not installed, or none computes in a precision.
     """
     targets = _targets(options)
@@ -85,12 +86,7 @@ def check(options: BuildOptions, progress: StageProgress) -> Request:
     check_replaceable(options.out.resolve())
     progress("reading", 0, 0)
     graph = read_graph(options.onnx)
-    if not graph.spec.landmarks:
-        raise ModelError(
-            str(options.onnx),
-            got="a network without landmarks",
-            expected="landmarks to check engines by",
-        )
+    check_judged(graph.spec, str(options.onnx))
     return Request(options, graph, targets, options.precisions)
 
 

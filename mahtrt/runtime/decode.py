@@ -53,6 +53,20 @@ def landmark_names(spec: ModelSpec) -> tuple[str, ...]:
     return () if spec.decode.method == "none" else spec.landmarks
 
 
+def check_judged(spec: ModelSpec, subject: str) -> None:
+    """Refuse a network that gives nothing that engines could be held against each other by.
+
+    Raises:
+        ModelError: It gives none of it.
+    """
+    if not landmark_names(spec) and not judged_outputs(spec):
+        raise ModelError(
+            subject,
+            got="a network without landmarks, maps and logits",
+            expected="one of them to check engines by",
+        )
+
+
 def needed_outputs(spec: ModelSpec) -> tuple[str, ...]:
     """Names of the outputs that :func:`decode` reads; of all outputs where it reads none.
 

@@ -17,7 +17,7 @@ from mahtrt.measure.judged import judged_outputs
 from mahtrt.measure.wide_heatmaps import is_wide
 from mahtrt.runtime.decode import Array, Decoded, decode, landmark_names
 from mahtrt.runtime.labels import Labels, labels_from_output
-from mahtrt.spec import ModelSpec
+from mahtrt.spec import ModelSpec, OutputSpec
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,6 +186,27 @@ def landmarks_from_outputs(
         )
         for i, (placement, spacing) in enumerate(zip(placements, spacings, strict=True))
     ]
+
+
+def output_set(found: Sequence[Landmarks], spec: ModelSpec) -> dict[str, Array]:
+    """The judged outputs of several results, N first, as :mod:`mahtrt.measure.outputs` takes them.
+
+    Args:
+        found: Results of a session, or what stands in for them.
+    """
+    return {
+        output.name: np.stack([_output(each, output) for each in found])
+        for output in judged_outputs(spec)
+    }
+
+
+def _output(found: Landmarks, output: OutputSpec) -> Array:
+    if output.kind == "map":
+        return found.maps[output.name]
+    if output.kind == "logits":
+        return found.labels[output.name].logits
+    assert found.visibility is not None
+    return found.visibility
 
 
 def _others(decoded: Decoded, index: int, spec: ModelSpec) -> dict[str, Any]:

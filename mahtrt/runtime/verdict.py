@@ -29,7 +29,7 @@ class EngineVerdict:
         batch: Images per inference.
         reference: What the engine was compared with.
         images: Number of images.
-        mean_px: Mean displacement over all landmarks.
+        mean_px: Mean displacement over all landmarks; None too for a network without any.
     """
 
     passed: bool
@@ -55,7 +55,7 @@ def verdict_of(manifest: Manifest, record: EngineRecord) -> EngineVerdict | None
         batch=record.batch,
         reference=manifest.gate.reference if manifest.gate else None,
         images=found.images if found else None,
-        mean_px=_finite(found.mean_px) if found else None,
+        mean_px=_finite(found.mean_px) if found and found.per_landmark else None,
         worst_landmark=WorstLandmark(worst.name, _finite(worst.mean_px)) if worst else None,
     )
 

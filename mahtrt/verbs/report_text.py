@@ -1,4 +1,4 @@
-"""A bench's report as text: two tables, the verdict, and why it is not a pass."""
+"""A bench's report as text: tables, the verdict, and why it is not a pass."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from mahtrt.bundle.records import AccuracyRecord, LandmarkRecord
 from mahtrt.measure.accuracy import LISTED_POINTS
+from mahtrt.verbs.output_text import legend, output_tables
 from mahtrt.verbs.rendering import line
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 SHOWN_LANDMARKS = 5  # of an engine that failed
 
 LEGEND = (
-    "engine: prepared tensor to outputs. end_to_end: image in memory to landmarks in its pixels.",
+    "engine: prepared tensor to outputs. end_to_end: image in memory to the result in its pixels.",
     "Times per call in ms, interleaved round by round; vs ref: median ratio per round and image.",
+)
+LANDMARK_LEGEND = (
     "moved: distance to the reference's landmarks, pixels of the network's input.",
     "MRE: mean distance to annotations, mm or image pixels; change: engine minus reference, with",
     "its 95% interval over images (from 8 on). SDR: annotated points found within 2 mm.",
@@ -30,10 +33,15 @@ LEGEND = (
 
 def report_table(report: BenchReport) -> RenderableType:
     """Latency, accuracy, verdict, warnings and legend, for a terminal."""
-    lines: list[RenderableType] = [_latency_table(report.rows), Text(), _accuracy_table(report)]
+    rows = [row for row in report.rows if row.scope == "engine"]
+    has_landmarks = bool(rows[0].accuracy.per_landmark)
+    lines: list[RenderableType] = [_latency_table(report.rows)]
+    lines += [Text(), _accuracy_table(rows)] if has_landmarks else []
+    lines += output_tables(rows, _label, _gate)
     lines += [Text(), *_verdict_lines(report)]
     lines += [line(f"warning: {warning}", style="yellow") for warning in report.warnings]
-    lines += [Text(), *(line(text, style="dim") for text in LEGEND)]
+    told = (*LEGEND, *(LANDMARK_LEGEND if has_landmarks else ()), *legend(rows))
+    lines += [Text(), *(line(text, style="dim") for text in told)]
     return Group(*lines)
 
 
@@ -66,6 +74,8 @@ def _failures(rows: Sequence[Row]) -> Iterator[str]:
         if row.gate is None or row.gate.passed:
             continue
         found = worst_landmarks(row.accuracy)
+        if not found:
+            continue
         width = max(len(landmark.name) for landmark in found)
         yield f"worst landmarks of {row.name}:"
         yield from (f"  {each.name:<{width}}  {_landmark(each)}" for each in found)
@@ -144,16 +154,14 @@ def _latency_table(rows: Sequence[Row]) -> RenderableType:
     return table
 
 
-def _accuracy_table(report: BenchReport) -> RenderableType:
+def _accuracy_table(rows: Sequence[Row]) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("accuracy", no_wrap=True)
     for name in ("moved px", "max", "worst landmark", "MRE", "change", "SDR 2mm", "gate"):
         table.add_column(name, justify="right")
-    for row in report.rows:
-        if row.scope != "engine":
-            continue
-        found = row.accuracy
-        worst = max(found.per_landmark, key=lambda landmark: landmark.mean_px)
+    for row in rows:
+        found, worst = row.accuracy, row.accuracy.worst_landmark
+        assert worst is not None
         sdr = None if found.sdr_percent is None else found.sdr_percent["2"]
         table.add_row(
             _label(row),
@@ -161,9 +169,13 @@ def _accuracy_table(report: BenchReport) -> RenderableType:
             _error(found),
             "" if row.is_reference else _change(found),
             "" if sdr is None else f"{sdr:.1f}%",
-            "reference" if row.gate is None else ("pass" if row.gate.passed else "FAIL"),
+            _gate(row),
         )
     return table
+
+
+def _gate(row: Row) -> str:
+    return "reference" if row.gate is None else ("pass" if row.gate.passed else "FAIL")
 
 
 def _label(row: Row) -> str:

@@ -10,9 +10,11 @@ import pytest
 from bench_fakes import LANDMARKS, FakeDataset, FakeSession, make_spec
 from rendering import report_text
 
-from mahtrt.benchmarks.compare import Contender, _landmarks, compare
+from mahtrt.benchmarks.accuracy_pass import landmark_set
+from mahtrt.benchmarks.compare import Contender, compare
 from mahtrt.benchmarks.options import CompareOptions
 from mahtrt.benchmarks.report import BenchReport, ReportFacts
+from mahtrt.data.preprocess import preprocess
 from mahtrt.data.subset import spread_out
 from mahtrt.errors import DataError, ModelError
 from mahtrt.measure.limits import Limits
@@ -338,7 +340,8 @@ def test_an_engine_broken_in_its_last_batch_fails() -> None:
 
 
 def test_spread_is_measured_in_network_pixels_however_the_image_was_stretched() -> None:
-    contender = Contender("fake", "fake", "int8", 1, Session(BatchBackend(1), STRETCHED))
-    found = _landmarks(contender, [FakeDataset()[0]])
+    image = FakeDataset()[0].image
+    placement = preprocess(image, STRETCHED.input)[1]
+    found = landmark_set([Session(BatchBackend(1), STRETCHED).run(image)], [placement], STRETCHED)
     assert found.spread_px is not None
     np.testing.assert_allclose(found.spread_px, np.full((1, 3), 2.0), rtol=1e-6)

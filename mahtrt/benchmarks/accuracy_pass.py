@@ -1,0 +1,142 @@
+"""Accuracy of open sessions beside a reference, over images that come a few at a time.
+
+Landmarks are kept until all are there; maps are compared as they come, since those of all images
+would not fit in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.bundle.records import AccuracyRecord
+from mahtrt.data.preprocess import Placement, preprocess
+from mahtrt.errors import DataError
+from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
+from mahtrt.measure.judged import OutputSet
+from mahtrt.measure.outputs import OutputTally, truth_of
+from mahtrt.runtime.decode import landmark_names
+from mahtrt.runtime.landmarks import Landmarks, output_set
+from mahtrt.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from mahtrt.benchmarks.compare import Contender
+    from mahtrt.data.sample import Sample
+
+
+class AccuracyPass:
+    """What is known so far of every contender's accuracy.
+
+    Args:
+        contenders: The sessions; the first that is a reference is what all are compared with.
+        source: Name of the data set, for messages.
+    """
+
+    def __init__(self, contenders: Sequence[Contender], source: str) -> None:
+        self._reference = next(each for each in contenders if each.is_reference)
+        others = [each for each in contenders if each is not self._reference]
+        self._contenders, self._source = (self._reference, *others), source
+        self._spec = self._reference.session.spec
+        self._names = landmark_names(self._spec)
+        self._points: dict[str, list[LandmarkSet]] = {each.name: [] for each in contenders}
+        self._tallies = {each.name: OutputTally(self._spec) for each in contenders}
+        self._truths: list[Annotations] = []
+
+    def add(self, samples: Sequence[Sample]) -> None:
+        """Run a few images through every session.
+
+        Raises:
+            DataError: Annotations that do not fit the network.
+        """
+        annotations = _annotations(samples, len(self._names), self._source)
+        self._truths.append(annotations)
+        placements = [preprocess(sample.image, self._spec.input)[1] for sample in samples]
+        theirs: OutputSet = {}
+        truth: OutputSet = {}
+        for contender in self._contenders:
+            found = _results(contender, samples)
+            self._points[contender.name].append(landmark_set(found, placements, self._spec))
+            ours = output_set(found, self._spec)
+            if contender is self._reference:
+                theirs = ours
+                truth = truth_of(samples, placements, self._spec, theirs, source=self._source)
+            self._tallies[contender.name].add(ours, theirs, truth, annotations.names)
+
+    def records(self, seed: int) -> dict[str, AccuracyRecord]:
+        """Accuracy by contender, of all images.
+
+        Args:
+            seed: Seed of the bootstrap.
+        """
+        truth = Annotations(
+            np.concatenate([part.points_px for part in self._truths]),
+            np.concatenate([part.spacing_mm for part in self._truths]),
+            tuple(name for part in self._truths for name in part.names),
+        )
+        joined = {name: _join(parts) for name, parts in self._points.items()}
+        reference = joined[self._reference.name]
+        return {
+            name: self._tallies[name].into(
+                measure(points, reference, self._names, truth, seed=seed)
+            )
+            for name, points in joined.items()
+        }
+
+
+def landmark_set(
+    found: Sequence[Landmarks], placements: Sequence[Placement], spec: ModelSpec
+) -> LandmarkSet:
+    """The landmarks of a few images in both frames.
+
+    Args:
+        placements: Where each image lies on the network's first input.
+    """
+    points = np.stack([landmarks.points for landmarks in found])  # (n, K, 2)
+    network = [p.network_from_image(each) for p, each in zip(placements, points, strict=True)]
+    wide = [_spread_px(each, at) for each, at in zip(found, placements, strict=True)]
+    return LandmarkSet(np.stack(network), points, np.stack(wide), spec.heatmap_cell_px)
+
+
+def _results(contender: Contender, samples: Sequence[Sample]) -> list[Landmarks]:
+    """What the session finds in a few images, as its users get it."""
+    cases, session = [sample.images for sample in samples], contender.session
+    # An engine is judged at the batch size it was built for.
+    return session.run_batch(cases) if contender.batch > 1 else [session.run(*c) for c in cases]
+
+
+def _spread_px(landmarks: Landmarks, placement: Placement) -> NDArray[np.float64]:
+    """Spread (K,) in the network's input pixels, NaN where the network gives none."""
+    # As the spread itself, the mean of the two axes: they differ where the image was stretched.
+    scale = math.sqrt(placement.scale[0] * placement.scale[1])
+    return np.asarray(landmarks.spread, np.float64) * scale
+
+
+def _annotations(samples: Sequence[Sample], num_landmarks: int, source: str) -> Annotations:
+    points = np.full((len(samples), num_landmarks, 2), np.nan)
+    spacing = np.full((len(samples), 2), np.nan)
+    for i, sample in enumerate(samples):
+        if sample.points_px is not None and num_landmarks:
+            if len(sample.points_px) != num_landmarks:
+                raise DataError(
+                    f"{source}: {sample.name}",
+                    got=f"{len(sample.points_px)} annotated points",
+                    expected=f"the network's {num_landmarks}",
+                    fix="Choose them by index with --points, or use images without annotations.",
+                )
+            points[i] = sample.points_px
+        if sample.spacing_mm is not None:
+            spacing[i] = sample.spacing_mm
+    return Annotations(points, spacing, tuple(sample.name for sample in samples))
+
+
+def _join(parts: Sequence[LandmarkSet]) -> LandmarkSet:
+    return LandmarkSet(
+        np.concatenate([part.network_px for part in parts]),
+        np.concatenate([part.image_px for part in parts]),
+        np.concatenate([part.spread_px for part in parts if part.spread_px is not None]),
+        parts[0].cell_px,
+    )

@@ -1,0 +1,112 @@
+"""A bench of a network of two images that gives a map and labels and no landmarks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import tiny_maps
+from onnx import numpy_helper
+from rendering import report_text
+
+from mahtrt.benchmarks.compare import Contender, compare
+from mahtrt.benchmarks.options import CompareOptions
+from mahtrt.benchmarks.report import BenchReport, ReportFacts
+from mahtrt.data.sample import Sample
+from mahtrt.errors import DataError
+from mahtrt.measure.limits import Limits
+from mahtrt.runtime.session import Session
+from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, OrtMode, open_onnx
+
+SPEC = tiny_maps.spec_of("baseline", "followup")
+
+
+class Pairs:
+    """Pairs of images, with labels and, of every other pair, a map."""
+
+    source = "pairs:6"
+    names = tuple(f"pair {i}" for i in range(6))
+
+    def __init__(self, labels: int = 2) -> None:
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: int) -> Sample:
+        first, second = (tiny_maps.make_image(2 * index + k) for k in range(2))
+        target = np.full((1, *first.shape), 0.5, np.float32) if index % 2 else None
+        labels = np.array([index % 2, index % 3 == 0, 1], np.float32)[: self.labels]
+        return Sample(self.names[index], first, others=(second,), target_map=target, labels=labels)
+
+
+def session(noise: float = 0.0) -> Session:
+    """The network, its weights changed by so much."""
+    model = tiny_maps.make_model(SPEC)
+    rng = np.random.default_rng(1)
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        changed = (values + noise * rng.normal(0, 1, values.shape)).astype(np.float32)
+        tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
+    opened = open_onnx(model.SerializeToString(), "a test", threads=1, mode=OrtMode.ENGINE)
+    return Session(OnnxRuntimeBackend(opened, SPEC, "test"), SPEC)
+
+
+def run(noise: float, limits: Limits | None = None, data: Pairs | None = None) -> BenchReport:
+    found = [
+        Contender("reference", "pytorch", "fp32", 1, session(), is_reference=True),
+        Contender("onnxruntime-fp32", "onnxruntime", "fp32", 1, session()),
+        Contender("onnxruntime-int8", "onnxruntime", "int8", 1, session(noise), is_default=True),
+    ]
+    options = CompareOptions(
+        images=6, warmup=0, rounds=2, latency_budget_ms=None, limits=limits or Limits()
+    )
+    return compare(found, data or Pairs(), options, ReportFacts("fake"))
+
+
+def test_maps_and_labels_are_judged_and_told_of() -> None:
+    report = run(0.003)
+    assert (report.exit_code, report.reasons) == (0, ())
+    by_name = {row.name: row.accuracy for row in report.rows if row.scope == "engine"}
+    same, near = by_name["onnxruntime-fp32"], by_name["onnxruntime-int8"]
+    assert (same.maps[0].max, same.logits[0].max) == (0, 0)
+    assert same.maps[0].ssim == pytest.approx(1)
+    assert 0 < near.maps[0].mean < 0.01
+    assert near.maps[0].annotated_images == 3
+    assert near.maps[0].mae == pytest.approx(same.maps[0].mae or 0, abs=0.01)
+    assert near.logits[0].per_label[0].positives == 3
+    assert same.logits[0].delta_auroc == 0
+    text = report_text(report)
+    assert "moved px" not in text
+    for word in ("change", "SSIM", "MAE", "findings", "AUROC", "same", "structural"):
+        assert word in text
+    document = json.dumps(report.to_dict(), allow_nan=False)
+    rows = json.loads(document)["rows"]
+    assert rows[-1]["accuracy"]["maps"][0]["worst_image"].startswith("pair ")
+    assert json.loads(document)["model"]["outputs"] == {"change": "map", "findings": "logits"}
+
+
+def test_over_the_budget_of_a_map_is_exit_3() -> None:
+    report = run(0.3)
+    assert report.exit_code == 3
+    assert any("difference of change" in reason for reason in report.reasons)
+    assert "FAIL" in report_text(report)
+    wide = Limits(map_mean=1.0, map_ssim=-1.0, logits_agreement=0.0)
+    assert run(0.3, wide).exit_code == 0
+
+
+def test_a_network_that_gives_nan_fails() -> None:
+    report = run(float("nan"))
+    assert report.exit_code == 3
+    assert "values of change are NaN" in report.reasons[0]
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_labels_of_another_number_are_refused() -> None:
+    with pytest.raises(DataError, match="3 annotated labels; expected the network's 2"):
+        run(0.0, data=Pairs(labels=3))
