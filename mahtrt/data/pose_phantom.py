@@ -1,7 +1,7 @@
 """Pose phantoms: seeded 64x64 gray figures with COCO's 17 keypoints and who of them can be seen.
 
 A figure faces the viewer: a torso, a head with a face, arms and legs whose joints bend at random,
-in front of an uneven background. A point cannot be seen where another thing covers it: a box, or
+brighter than the uneven background. A point cannot be seen where another thing covers it: a box, or
 the torso before an arm that is held behind it. Points beyond the border are not annotated.
 """
 
@@ -131,7 +131,7 @@ def _bone(sign: float, degrees: float, length: float) -> Points:
 
 
 def _background(rng: np.random.Generator) -> NDArray[np.float32]:
-    coarse = rng.uniform(0.1, 0.9) + rng.standard_normal((4, 4)) * 0.08
+    coarse = rng.uniform(0.05, 0.35) + rng.standard_normal((4, 4)) * 0.06
     side = POSE_SIZE_PX * _FINE
     canvas: NDArray[np.float32] = cv2.resize(
         coarse.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR
@@ -141,11 +141,9 @@ def _background(rng: np.random.Generator) -> NDArray[np.float32]:
 
 def _tones(rng: np.random.Generator, canvas: NDArray[np.float32]) -> tuple[float, float, float]:
     """Gray values of torso and legs, of arms and head, and of the face's features."""
-    ground = float(canvas.mean())
-    away = -1.0 if ground > 0.5 else 1.0
-    clothes = ground + away * rng.uniform(0.25, 0.5)
-    skin = clothes - away * rng.uniform(0.08, 0.2)
-    return clothes, skin, skin - np.sign(skin - 0.5) * 0.35
+    clothes = float(canvas.mean()) + rng.uniform(0.25, 0.45)
+    skin = clothes + rng.uniform(0.08, 0.2)
+    return clothes, skin, skin - 0.35
 
 
 def _draw_body(
