@@ -8,6 +8,7 @@ returns why a site stays in floating point, or None; the first reason that appli
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 
 from mahtrt.graph.sites import MIN_GEMM_SIZE, Site
 
@@ -18,6 +19,9 @@ CHANNEL_MULTIPLE = 32
 
 # Below this share of the graph's arithmetic the conversions cost more than INT8 saves.
 MIN_FLOPS_SHARE = 0.005
+
+# From so many weights on, a layer of one position takes as long as reading them does.
+LARGE_WEIGHTS = 2**20
 
 
 def has_constant_weights(site: Site) -> str | None:
@@ -39,7 +43,7 @@ def not_grouped(site: Site) -> str | None:
 
 
 def not_squeezed(site: Site) -> str | None:
-    if site.positions == 1:
+    if site.positions == 1 and prod(site.weight_shape or ()) < LARGE_WEIGHTS:
         return "one position per image (squeeze-excite or pooled features)"
     return None
 

@@ -106,6 +106,8 @@ SITE = Site(
         ({"groups": 2}, "grouped convolution (2 groups)"),
         ({"outer": 1}, "one output channel (attention gate)"),
         ({"positions": 1}, SQUEEZED),
+        ({"positions": 1, "op": "Gemm", "weight_shape": (512, 2047)}, SQUEEZED),
+        ({"positions": 1, "op": "Gemm", "weight_shape": (512, 2048)}, None),
         ({"weight_shape": None}, SCORES),
     ],
 )
