@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from family_table import FAMILY_CASES, FamilyCase, write_checkpoint
 
+from mahtrt.build.build import build
+from mahtrt.build.options import BuildOptions
+from mahtrt.build.result import BuildResult
 from mahtrt.export.export import export
 from mahtrt.export.onnx import ExportResult
 from mahtrt.export.options import ExportOptions
@@ -32,3 +35,26 @@ def exported(
     """Its ONNX file, which has passed parity. Not to be changed."""
     out = tmp_path_factory.mktemp(case.family) / "net.onnx"
     return export(ExportOptions(case.source(checkpoint), out, data=case.data(2, 3)))
+
+
+@pytest.fixture(scope="session")
+def built(
+    case: FamilyCase,
+    exported: ExportResult,
+    checkpoint: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> BuildResult:
+    """Its bundle, in every precision for both CPU targets. Not to be changed."""
+    if not exported.spec.landmarks:
+        pytest.skip("builds are judged by landmarks alone yet")
+    asked = BuildOptions(
+        exported.path,
+        tmp_path_factory.mktemp(case.family) / "net.mahtrt",
+        ("fp32", "bf16", "int8"),
+        targets=("openvino", "onnxruntime"),
+        calib=case.data(6, 11),
+        eval=case.data(4, 12),
+        reference=checkpoint,
+        threads=1,
+    )
+    return build(asked)

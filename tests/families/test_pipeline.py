@@ -1,0 +1,112 @@
+"""Every family through every verb: export, build, gate, bench, predict, pack, verify, compile."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from family_table import FamilyCase
+
+from mahtrt.benchmarks.bench import bench
+from mahtrt.benchmarks.options import BenchOptions
+from mahtrt.build.compile import CompileOptions
+from mahtrt.build.compile import compile as compile_bundle
+from mahtrt.build.result import BuildResult
+from mahtrt.bundle.bundle import read_bundle
+from mahtrt.bundle.pack import PackOptions, pack
+from mahtrt.data.datasets import open_dataset
+from mahtrt.data.feed import Feed, prepare, stack
+from mahtrt.export.onnx import ExportResult
+from mahtrt.graph.graph_file import read_graph
+from mahtrt.models.reference import load_model
+from mahtrt.models.torch_reference import TorchBackend
+from mahtrt.runtime.session import open_session
+from mahtrt.runtime.verify import VerifyOptions, verify
+from mahtrt.spec import ModelSpec
+
+pytestmark = pytest.mark.slow
+
+ON_CPUS = ("openvino", "onnxruntime")
+PRECISIONS = ("fp32", "bf16", "int8")
+
+
+def one_feed(case: FamilyCase, spec: ModelSpec) -> Feed:
+    """The feed of a case that nothing was calibrated or checked on."""
+    return stack([prepare(open_dataset(case.data(1, 77))[0].images, spec)[0]])
+
+
+def test_the_export_has_parity_and_says_where_it_is_from(
+    case: FamilyCase, exported: ExportResult, checkpoint: Path
+) -> None:
+    assert exported.parity.passed
+    assert exported.spec == case.network().spec
+    graph = read_graph(exported.path)
+    assert graph.spec == exported.spec
+    assert [value.name for value in graph.proto.graph.input] == [i.name for i in graph.spec.inputs]
+    assert [value.name for value in graph.proto.graph.output] == [
+        output.name for output in graph.spec.outputs
+    ]
+
+
+def test_every_precision_is_built_for_both_targets(built: BuildResult) -> None:
+    assert [engine.name for engine in built.manifest.engines] == [
+        f"{target}-{precision}" for precision in PRECISIONS for target in ON_CPUS
+    ]
+    plan = json.loads((built.path / "plan.json").read_text())
+    assert any(block["precision"] == "int8" for block in plan["blocks"])
+    assert read_bundle(built.path).manifest.spec == built.manifest.spec
+
+
+def test_every_engine_passes_its_gate(built: BuildResult) -> None:
+    assert set(built.verdicts) == {engine.name for engine in built.manifest.engines}
+    assert [name for name, verdict in built.verdicts.items() if not verdict.passed] == []
+
+
+@pytest.mark.parametrize("target", ON_CPUS)
+def test_fp32_engines_give_what_pytorch_gives(
+    case: FamilyCase, built: BuildResult, checkpoint: Path, target: str
+) -> None:
+    module, spec = load_model(case.source(checkpoint))
+    feed = one_feed(case, spec)
+    expected = TorchBackend(module, spec).infer(feed)
+    with open_session(built.path, engine=f"{target}-fp32", threads=1) as session:
+        found = session.infer(feed)
+    for output in spec.outputs:
+        np.testing.assert_allclose(found[output.name], expected[output.name], rtol=1e-3, atol=5e-3)
+
+
+def test_bench_compares_every_engine(case: FamilyCase, built: BuildResult) -> None:
+    report = bench(BenchOptions(built.path, case.data(3, 13), rounds=1, threads=1))
+    engines = {engine.name for engine in built.manifest.engines}
+    assert engines <= {row.name for row in report.rows}
+    json.dumps(report.to_dict())
+
+
+def test_verify_replays_golden_vectors_through_every_engine(built: BuildResult) -> None:
+    replays = verify(VerifyOptions(built.path)).replays
+    assert {each.engine for each in replays} == {engine.name for engine in built.manifest.engines}
+    assert all(each.absent == "" for each in replays)
+
+
+def test_a_packed_bundle_gives_the_same(
+    case: FamilyCase, built: BuildResult, tmp_path: Path
+) -> None:
+    packed = pack(PackOptions(built.path, tmp_path / "one.mahtrt", "onnxruntime-int8"))
+    assert packed.bytes_after < packed.bytes_before
+    with (
+        open_session(built.path, engine="onnxruntime-int8", threads=1) as whole,
+        open_session(packed.path, threads=1) as alone,
+    ):
+        assert alone.name == "onnxruntime-int8"
+        feed = one_feed(case, alone.spec)
+        first, second = whole.infer(feed), alone.infer(feed)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_engines_are_compiled_anew_from_a_bundle(built: BuildResult, tmp_path: Path) -> None:
+    out = tmp_path / "compiled.mahtrt"
+    compile_bundle(CompileOptions(built.path, "onnxruntime", out, threads=1))
+    names = {engine.name for engine in read_bundle(out).manifest.engines}
+    assert "onnxruntime-int8" in names
