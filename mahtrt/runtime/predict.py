@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from mahtrt.atomic import together
+from mahtrt.data.cases import cases_of_paths
 from mahtrt.data.datasets import check_spacing, spacing_beside
-from mahtrt.data.images import read_image_and_spacing
+from mahtrt.data.file_dataset import Entry
 from mahtrt.data.spacing import Spacing
 from mahtrt.destination import check_output
 from mahtrt.errors import DataError, ImageError, UsageError
@@ -47,7 +48,9 @@ class PredictOptions:
 
     Attributes:
         bundle: The ``.mahtrt`` folder.
-        images: Image files, DICOM included.
+        images: Image files, DICOM included. For a network of several inputs the images of a case
+            one after the other, a folder of images for each input, a folder that holds these, or
+            a CSV (:func:`mahtrt.data.cases.cases_of_paths`).
         engine: An engine of the bundle, None for its default.
         overlay: A folder for pictures.
         maps: A folder for the maps that the network gives, as 16-bit gray PNG files.
@@ -103,41 +106,43 @@ class PredictResult:
 
 
 def predict(options: PredictOptions, progress: StageProgress = silent) -> PredictResult:
-    """Run a bundle on image files, one image in memory at a time.
+    """Run a bundle on image files, one case in memory at a time.
 
     Raises:
         UsageError: Maps are asked for of a network without any, or rows of one with only maps.
         ImageError: An image cannot be read (unless they are skipped).
-        DataError: No image is left.
+        DataError: Paths that are no cases of the network's inputs, or no image is left.
         IntegrityError, UsageError, MissingComponentError: As ``open_session`` raises them.
     """
     if options.spacing_mm is not None:
         check_spacing(options.spacing_mm)
     predictions, skipped = [], []
-    sidecars = {} if options.spacing_mm else _read_sidecars(options.images)
-    stems = _stems(options.images)
-    if options.overlay is not None and stems:
-        check_output(_overlay_place(options.overlay, stems[0]))
     with (
         open_session(
             options.bundle, engine=options.engine, threads=options.threads, trust=options.trust
         ) as session,
         together(),  # pictures appear all of them, or none after an error
     ):
-        _check_outputs(options, session.spec)
-        for done, (path, stem) in enumerate(zip(options.images, stems, strict=True)):
-            progress("predicting", done, len(options.images))
+        cases = _cases(options.images, session.spec.input_names)
+        firsts = [case.path for case in cases]
+        sidecars = {} if options.spacing_mm else _read_sidecars(firsts)
+        stems = _stems(firsts)
+        _check_outputs(options, session.spec, stems)
+        for done, (case, stem) in enumerate(zip(cases, stems, strict=True)):
+            progress("predicting", done, len(cases))
             try:
-                image, own = read_image_and_spacing(path)
-                spacing = _spacing(options, path, own, sidecars)
-                found = session.run(image, spacing_mm=spacing)
+                sample = case.read()
+                spacing = _spacing(options, case.path, sample.spacing_mm, sidecars)
+                found = session.run(*sample.images, spacing_mm=spacing)
             except ImageError as error:
                 if not options.skip_bad:
                     raise
                 skipped.append(f"left out: {error}")
                 continue
-            extra = _write_pictures(options, stem, image, found)
-            predictions.append(Prediction(text_of_path(path), found, extra))
+            extra = _write_pictures(options, stem, sample.image, found)
+            if case.others:
+                extra["other_images"] = [text_of_path(path) for path in case.others]
+            predictions.append(Prediction(text_of_path(case.path), found, extra))
         name, verdict = session.name, session.verdict
         doubt = wide_heatmaps_note(predictions)
         notes = (*session.engine_notes, *notes_of(name, verdict), *([doubt] if doubt else []))
@@ -151,12 +156,21 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
     return PredictResult(bundle, name, tuple(predictions), (*notes, *skipped), verdict)
 
 
-def _check_outputs(options: PredictOptions, spec: ModelSpec) -> None:
-    """Refuse what the network cannot give, before it runs.
+def _cases(paths: Sequence[Path], inputs: Sequence[str]) -> list[Entry]:
+    """A case of each image, or of as many as the network takes; maps and labels are not read."""
+    if len(inputs) == 1:
+        return [Entry(text_of_path(path), path) for path in paths]
+    return [replace(case, map_path=None) for case in cases_of_paths(paths, inputs)]
+
+
+def _check_outputs(options: PredictOptions, spec: ModelSpec, stems: Sequence[str]) -> None:
+    """Refuse what the network cannot give or a place that cannot be, before anything runs.
 
     Raises:
         UsageError: It cannot.
     """
+    if options.overlay is not None and stems:
+        check_output(_overlay_place(options.overlay, stems[0]))
     if options.csv is not None:
         check_rows(bool(landmark_names(spec)) or spec.output("logits") is not None)
     if options.maps is None:

@@ -16,7 +16,13 @@ class PredictArguments(TrustArguments):
     """What ``mahtrt predict`` is given."""
 
     bundle: Annotated[Path, argument("Bundle: the .mahtrt folder.")]
-    images: Annotated[list[Path], argument("Image files, DICOM included.")]
+    images: Annotated[
+        list[Path],
+        argument(
+            "Image files, DICOM included. For a network of several inputs: a CSV, a folder with a "
+            "folder for each input, one folder for each, or the images case by case."
+        ),
+    ]
     engine: Annotated[
         str | None,
         option(ENGINES, "Engine of the bundle, or a target; the bundle's default without it."),
