@@ -27,6 +27,7 @@ PHANTOMS: Mapping[str, str] = {
     "phantom-chest": "mahtrt.data.pairs_phantom:ChestDataset",
     "phantom-pairs": "mahtrt.data.pairs_phantom:PairsDataset",
     "phantom-pose": "mahtrt.data.pose_phantom:PoseDataset",
+    "phantom-spine": "mahtrt.data.spine_phantom:SpineDataset",
 }
 _PHANTOM = re.compile(r"(phantom(?:-[a-z]+)*)(?::([0-9]{1,20})(?:@([0-9]{1,20}))?)?")
 _PHANTOM_COUNT = 64
