@@ -201,3 +201,7 @@ def test_data_fits_what_a_variant_takes() -> None:
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         tiny(**settings)
+
+
+def test_the_encoder_stays_in_floating_point() -> None:
+    assert tiny().spec.quantize.exclude == ("encoder",)
