@@ -22,8 +22,8 @@ EXAMPLES = re.findall(
 def test_the_examples_run_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     # The demo's own data would take minutes.
-    small = {"CALIBRATION": "phantom:8@11", "CHECK": "phantom:2@12", "BENCH": "phantom:2@13"}
-    for name, data in {**small, "SHOWN_IMAGES": 1, "BENCH_SECONDS": 1.0}.items():
+    small = {"CALIBRATION": ":8@11", "CHECK": ":2@12", "BENCH": ":2@13"}
+    for name, data in {**small, "SHOWN_CASES": 1, "BENCH_SECONDS": 1.0}.items():
         monkeypatch.setattr(demo, name, data)
     names: dict[str, Any] = {}
     for example in EXAMPLES:

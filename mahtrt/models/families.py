@@ -14,6 +14,7 @@ from mahtrt.interrupt import interrupt_later
 from mahtrt.spec import ModelSpec
 
 if TYPE_CHECKING:
+    from mahtrt.models.demo_recipe import DemoRecipe
     from mahtrt.models.network import Network
 
 FAMILIES: Mapping[str, str] = {
@@ -34,11 +35,13 @@ class Family(Protocol):
         EXAMPLE_DATA: The synthetic DATA that fits the family, a name of
             :data:`mahtrt.data.datasets.PHANTOMS`; where its variants differ in what they take,
             one per variant.
+        DEMO: How ``nano`` is trained for the demo; None where mahtrt ships its weights.
     """
 
     FREE_SETTINGS: tuple[str, ...]
     DEFAULT_VARIANT: str
     EXAMPLE_DATA: str | Mapping[str, str]
+    DEMO: DemoRecipe | None
 
     def build(self, variant: str, overrides: Mapping[str, Any]) -> Network:
         """A network with random weights; an empty variant means the family's default."""
@@ -98,6 +101,16 @@ def example_data(name: str) -> str:
         expected = f"one of {', '.join(data)}"
         raise ModelError(name, got="an unknown variant", expected=expected)
     return data[variant]
+
+
+def demo_recipe(name: str) -> DemoRecipe | None:
+    """How the ``nano`` of a network's family is trained for the demo; None with shipped weights.
+
+    Raises:
+        ModelError: An unknown family.
+        MissingComponentError: A package that the family needs is not installed.
+    """
+    return _family(name.partition("/")[0]).DEMO
 
 
 def settings_from_checkpoint(name: str, spec: ModelSpec) -> dict[str, Any]:

@@ -1,8 +1,11 @@
-"""``mahtrt demo``: the whole path on the shipped checkpoint and phantoms made on the spot."""
+"""``mahtrt demo``: the whole path of a family, on synthetic images made on the spot.
+
+MAHT-Net has a checkpoint that mahtrt ships; the ``nano`` of another family is trained for about a
+minute first.
+"""
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,26 +16,35 @@ import typer
 import mahtrt
 from mahtrt.errors import UsageError, require
 from mahtrt.progress import StageProgress, silent
-from mahtrt.verbs.command import OUTPUT, as_command, option
+from mahtrt.verbs.command import NETWORK, OUTPUT, as_command, option
 from mahtrt.verbs.console import StageDisplay, say, show, write_json
 from mahtrt.verbs.options import Json
 
 if TYPE_CHECKING:
     from mahtrt.benchmarks.report import BenchReport
+    from mahtrt.spec import ModelSpec
 
-# Seeds that differ from each other and from those of training.
-PARITY, CALIBRATION, CHECK, BENCH = "phantom:4@3", "phantom:64@11", "phantom:32@12", "phantom:64@13"
-SHOWN_IMAGES = 4
+DEFAULT_FAMILY = "maht-net"
+# Behind the name of the synthetic DATA: seeds that differ from each other and from training's.
+PARITY, CALIBRATION, CHECK, BENCH = ":4@3", ":64@11", ":32@12", ":64@13"
+SHOWN_CASES = 4
 BENCH_SECONDS = 60.0
-GROWTH_MM = 0.02  # of the MRE, at most
+GROWTH_MM = 0.02  # of the MRE of the shipped checkpoint, at most
+_LIMITS = mahtrt.Limits()  # of a checkpoint that is trained here
 MARKER = ".mahtrt-demo"
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """Where the demo writes: a folder that is made, or that an earlier demo made."""
+    """What the demo shows, and where it writes.
+
+    Attributes:
+        out: A folder that is made, or that an earlier demo made.
+        family: A family of networks, of which the variant ``nano`` is shown.
+    """
 
     out: Path = Path("mahtrt-demo")
+    family: str = DEFAULT_FAMILY
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,50 +53,89 @@ class DemoResult:
 
     Attributes:
         bundle: The bundle of FP32 and INT8 engines.
-        images: Phantoms as PNG.
-        overlays: Folder of the phantoms with landmarks drawn on them.
+        images: Synthetic images as PNG, as ``mahtrt predict`` takes them.
+        overlays: Folder of the images with the result drawn on them.
         report: The engines beside PyTorch.
+        spec: The spec of the network.
     """
 
     bundle: Path
     images: tuple[Path, ...]
     overlays: Path
     report: BenchReport
+    spec: ModelSpec
 
 
 def demo(options: DemoOptions | None = None, progress: StageProgress = silent) -> DemoResult:
-    """Export, build INT8 and FP32 engines, bench them against PyTorch, draw an overlay.
+    """Train where there is no checkpoint, export, build INT8 and FP32 engines, bench, predict.
 
     Raises:
         UsageError: The folder holds something else.
+        ModelError: No such family.
         MissingComponentError: PyTorch is not installed.
     """
     from mahtrt.atomic import write_text_atomic
+    from mahtrt.data.datasets import open_dataset
+    from mahtrt.models.families import build_model, example_data
+    from mahtrt.verbs.demo_cases import write_cases
 
     require("torch", extra="export", needed_for="the demo")
-    out = (options or DemoOptions()).out
+    options = options or DemoOptions()
+    out, name = options.out, f"{options.family}/nano"
+    data = example_data(name)
+    spec = build_model(name).spec
     _claim(out)
-    images = _write_images(out / "images", progress)
-    source = mahtrt.ModelSource("maht-net/nano", Path("demo"))
+    images = write_cases(
+        out / "images", open_dataset(data + BENCH, limit=SHOWN_CASES), spec, progress
+    )
+    checkpoint, limits = _checkpoint(name, data, out, progress)
+    source = mahtrt.ModelSource(name, checkpoint)
     exported = mahtrt.export(
-        mahtrt.ExportOptions(source, out=out / "model.onnx", data=PARITY), progress
+        mahtrt.ExportOptions(source, out=out / "model.onnx", data=data + PARITY), progress
     )
-    bundle, limits = out / "model.mahtrt", mahtrt.Limits(delta_mre_mm=GROWTH_MM)
-    precisions = ("fp32", "int8")
-    mahtrt.build(
-        mahtrt.BuildOptions(
-            exported.path, bundle, precisions, calib=CALIBRATION, eval=CHECK, limits=limits
-        ),
-        progress,
+    bundle, precisions = out / "model.mahtrt", ("fp32", "int8")
+    asked = mahtrt.BuildOptions(
+        exported.path,
+        bundle,
+        precisions,
+        calib=data + CALIBRATION,
+        eval=data + CHECK,
+        limits=limits,
     )
+    mahtrt.build(asked, progress)
     report = mahtrt.bench(
-        mahtrt.BenchOptions(bundle, data=BENCH, max_seconds=BENCH_SECONDS, limits=limits), progress
+        mahtrt.BenchOptions(bundle, data=data + BENCH, max_seconds=BENCH_SECONDS, limits=limits),
+        progress,
     )
     write_text_atomic(out / "report.json", json.dumps(report.to_dict(), indent=2) + "\n")
     overlays = out / "overlays"
-    predicted = mahtrt.predict(mahtrt.PredictOptions(bundle, images, overlay=overlays), progress)
-    write_text_atomic(out / "landmarks.json", predicted.to_json())
-    return DemoResult(bundle, images, overlays, report)
+    maps = out / "maps" if spec.output("map") else None
+    predicted = mahtrt.predict(
+        mahtrt.PredictOptions(bundle, images, overlay=overlays, maps=maps), progress
+    )
+    write_text_atomic(out / "predictions.json", predicted.to_json())
+    return DemoResult(bundle, images, overlays, report, spec)
+
+
+def _checkpoint(
+    name: str, data: str, out: Path, progress: StageProgress
+) -> tuple[Path, mahtrt.Limits]:
+    """The shipped checkpoint, or one that is trained here, and what its engines are held to."""
+    from mahtrt.models.families import demo_recipe
+
+    recipe = demo_recipe(name)
+    if recipe is None:
+        return Path("demo"), mahtrt.Limits(delta_mre_mm=GROWTH_MM)
+    asked = mahtrt.TrainOptions(
+        data,
+        name,
+        out / "model.safetensors",
+        steps=recipe.steps,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+    )
+    mahtrt.train(asked, progress)
+    return asked.out, _LIMITS
 
 
 def _claim(out: Path) -> None:
@@ -101,28 +152,6 @@ def _claim(out: Path) -> None:
     write_text_atomic(out / MARKER, "Made by mahtrt demo; safe to delete.\n")
 
 
-def _write_images(folder: Path, progress: StageProgress) -> tuple[Path, ...]:
-    """A few phantoms as PNG with their pixel spacing, to try commands on."""
-    from PIL import Image
-
-    from mahtrt.atomic import write_bytes_atomic, write_text_atomic
-    from mahtrt.data.datasets import open_dataset
-
-    dataset = open_dataset(BENCH, limit=SHOWN_IMAGES)
-    places, spacing = [], {}
-    for index, sample in enumerate(dataset):
-        progress("making phantoms", index, len(dataset))
-        place = folder / f"phantom-{index}.png"
-        content = io.BytesIO()
-        Image.fromarray(sample.image).save(content, "png")
-        write_bytes_atomic(place, content.getbuffer())
-        places.append(place)
-        assert sample.spacing_mm is not None
-        spacing[place.name] = list(sample.spacing_mm)
-    write_text_atomic(folder / "spacing.json", json.dumps({"images": spacing}, indent=2) + "\n")
-    return tuple(places)
-
-
 @dataclass(frozen=True, kw_only=True)
 class DemoArguments:
     """What ``mahtrt demo`` is given."""
@@ -130,20 +159,28 @@ class DemoArguments:
     out: Annotated[Path, option(OUTPUT, "Folder for everything the demo makes.")] = Path(
         "mahtrt-demo"
     )
+    family: Annotated[
+        str,
+        option(
+            NETWORK,
+            "Family of networks (mahtrt models lists them). All but maht-net, whose weights "
+            "mahtrt ships, are trained for about a minute first.",
+        ),
+    ] = DEFAULT_FAMILY
     json: Json = None
 
 
 @as_command
 def command(arguments: DemoArguments) -> None:
-    """Run the whole path on the shipped checkpoint.
+    """Run the whole path on a small network.
 
-    Synthetic cephalograms (phantoms) are made on the spot; the network is exported, built in FP32
-    and INT8, and compared with PyTorch, and landmarks are drawn on images.
+    Synthetic images (phantoms) are made on the spot; the network is exported, built in FP32 and
+    INT8, and compared with PyTorch, and what it finds is drawn on images.
     """
     from mahtrt.verbs.report_text import report_table
 
     with StageDisplay() as display:
-        result = demo(DemoOptions(arguments.out), display)
+        result = demo(DemoOptions(arguments.out, arguments.family), display)
     report = result.report
     show(report_table(report), to_stderr=arguments.json == "-")
     if arguments.json is not None:
@@ -154,17 +191,26 @@ def command(arguments: DemoArguments) -> None:
 
 
 def _farewell(result: DemoResult) -> tuple[str, ...]:
-    report, bundle = result.report, result.bundle
+    report, bundle, family = result.report, result.bundle, result.spec.family
     verdict = "passed" if report.passed else "FAILED: " + "; ".join(report.reasons)
+    images = str(result.images[0])
+    several = len(result.spec.inputs) > 1
     return (
         "",
         f"Verdict: {verdict}",
-        f"Landmarks drawn on phantoms: {result.overlays}",
+        f"Results drawn on images: {result.overlays}",
         "",
         "Next, for example:",
-        f"  mahtrt predict {bundle} {result.images[0].parent}/*.png --csv -",
-        f"  mahtrt bench {bundle} --data phantom:16@99",
+        f"  mahtrt predict {bundle} {images if several else result.images[0].parent / '*.png'} "
+        + ("--csv -" if result.spec.landmarks or result.spec.output("logits") else "--json -"),
+        f"  mahtrt bench {bundle} --data {_example(family)}:16@99",
         f"  mahtrt verify {bundle}",
-        "  mahtrt export maht-net/base --checkpoint YOURS.safetensors --out yours.onnx",
+        f"  mahtrt export {family} --checkpoint YOURS.safetensors --out yours.onnx",
         "  mahtrt build yours.onnx --int8 --calib YOUR_IMAGES --out yours.mahtrt",
     )
+
+
+def _example(family: str) -> str:
+    from mahtrt.models.families import example_data
+
+    return example_data(f"{family}/nano")

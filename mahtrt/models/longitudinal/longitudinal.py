@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mahtrt.models.demo_recipe import DemoRecipe
 from mahtrt.models.longitudinal.blocks import ResidualBlock, initialise
 from mahtrt.models.longitudinal.bottleneck import Bottleneck
 from mahtrt.models.longitudinal.config import VARIANTS, LongitudinalConfig, variant_config
@@ -43,6 +44,7 @@ EXAMPLE_DATA = {
     name: "phantom-pairs" if config.takes_pair else "phantom-chest"
     for name, config in VARIANTS.items()
 }
+DEMO = DemoRecipe(steps=300, batch_size=16)
 
 _MASKED_PATCH = 32  # side in pixels of what the reconstruction hides while training
 

@@ -19,6 +19,7 @@ from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec, QuantizeSp
 FAMILY = "maht-net"
 DEFAULT_VARIANT = "base"
 EXAMPLE_DATA = "phantom"
+DEMO = None
 FREE_SETTINGS = (
     "input_size",
     "landmarks",

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mahtrt.models.demo_recipe import DemoRecipe
 from mahtrt.models.network import Network
 from mahtrt.models.pose_spi.config import VARIANTS, PoseSpiConfig, variant_config
 from mahtrt.models.pose_spi.encoder import Encoder, Upsampling
@@ -20,6 +21,7 @@ from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec, QuantizeSp
 FAMILY = "pose-spi"
 DEFAULT_VARIANT = "simple"
 EXAMPLE_DATA = "phantom-pose"
+DEMO = DemoRecipe(steps=800, batch_size=32)
 FREE_SETTINGS = ("landmarks", "dropout", "mean", "std")
 
 _HEADS = {"simple": SimpleHead, "efficientnet": EfficientNetHead}

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mahtrt.models.demo_recipe import DemoRecipe
 from mahtrt.models.layers import conv_bn_relu, upsample_to
 from mahtrt.models.network import Network
 from mahtrt.models.soft_argmax import SoftArgmax2d
@@ -24,6 +25,7 @@ from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec, QuantizeSp
 FAMILY = "unet"
 DEFAULT_VARIANT = "base"
 EXAMPLE_DATA = "phantom"
+DEMO = DemoRecipe(steps=200, batch_size=8)
 FREE_SETTINGS = ("input_size", "landmarks", "temperature", "mean", "std")
 
 # Sigmoid of it is 0.0025: heatmaps start nearly empty, as their targets are.

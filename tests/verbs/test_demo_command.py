@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mahtrt
+from mahtrt.errors import ModelError
+from mahtrt.models import families
+from mahtrt.models.demo_recipe import DemoRecipe
+from mahtrt.verbs import demo
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [name for name in families.FAMILIES if name != "maht-net"])
+def test_the_demo_of_a_family_goes_the_whole_way(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"CALIBRATION": ":8@11", "CHECK": ":2@12", "BENCH": ":2@13"}
+    for name, value in {**sizes, "SHOWN_CASES": 2, "BENCH_SECONDS": 1.0}.items():
+        monkeypatch.setattr(demo, name, value)
+    module = families._family(family)
+    monkeypatch.setattr(module, "DEMO", DemoRecipe(steps=2, batch_size=4))
+    # Two steps teach nothing; that the engines compute the same is what is looked at here.
+    wide = mahtrt.Limits(budget_px=5.0, worst_landmark_px=20.0)
+    monkeypatch.setattr(demo, "_LIMITS", wide)
+    result = mahtrt.demo(mahtrt.DemoOptions(tmp_path / "demo", family))
+    predicted = json.loads((tmp_path / "demo/predictions.json").read_text())
+    assert len(predicted["images"]) == 2
+    assert len(list(result.overlays.glob("*.png"))) == 2
+    assert {row.precision for row in result.report.rows} == {"fp32", "int8"}
+    for place in (tmp_path / "demo/maps").glob("*.png"):
+        assert np.asarray(Image.open(place)).ndim == 2
+
+
+def test_a_family_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="got an unknown model family"):
+        mahtrt.demo(mahtrt.DemoOptions(tmp_path / "demo", "swin-net"))
+    assert not (tmp_path / "demo").exists()
