@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.bundle.golden_outputs import thinned
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.preprocess import Placement, preprocess
 from mahtrt.errors import DataError
@@ -43,7 +44,8 @@ class AccuracyPass:
         self._spec = self._reference.session.spec
         self._names = landmark_names(self._spec)
         self._points: dict[str, list[LandmarkSet]] = {each.name: [] for each in contenders}
-        self._tallies = {each.name: OutputTally(self._spec) for each in contenders}
+        self._only = self._reference.recorded
+        self._tallies = {each.name: OutputTally(self._spec, self._only) for each in contenders}
         self._truths: list[Annotations] = []
 
     def add(self, samples: Sequence[Sample]) -> None:
@@ -60,7 +62,9 @@ class AccuracyPass:
         for contender in self._contenders:
             found = _results(contender, samples)
             self._points[contender.name].append(landmark_set(found, placements, self._spec))
-            ours = output_set(found, self._spec)
+            ours: OutputSet = output_set(found, self._spec, self._only)
+            if contender is not self._reference and self._only:
+                ours = {name: thinned(ours[name], step) for name, step in self._only.items()}
             if contender is self._reference:
                 theirs = ours
                 truth = truth_of(samples, placements, self._spec, theirs, source=self._source)

@@ -58,6 +58,8 @@ class Contender:
             landmarks and not timed.
         device: Kind of device that the session runs on. An engine's time is compared with that of
             the reference on the same kind, where there is one.
+        recorded: Of a reference that was recorded, which judged outputs it has, and every how many
+            rows and columns of their maps; None where it gives all that the network gives.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Contender:
     is_default: bool = False
     stand_in: str = ""
     device: str = "cpu"
+    recorded: Mapping[str, int] | None = None
 
 
 def compare(

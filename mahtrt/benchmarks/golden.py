@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from mahtrt.bundle.golden import GoldenVector
 from mahtrt.data.feed import Feed, Image
 from mahtrt.data.sample import Sample
-from mahtrt.runtime.landmarks import Landmarks
+from mahtrt.runtime.decode import landmark_names
+from mahtrt.runtime.landmarks import Landmarks, with_outputs
 from mahtrt.spec import ModelSpec
 
 
@@ -36,7 +37,7 @@ class GoldenImages:
 
 
 class RecordedLandmarks:
-    """The landmarks that the reference gave for the golden images, in place of the reference.
+    """What the reference gave for the golden images, in place of the reference.
 
     It takes part in a comparison like a session, but knows the golden images alone.
     """
@@ -45,13 +46,23 @@ class RecordedLandmarks:
 
     def __init__(self, vectors: Sequence[GoldenVector], spec: ModelSpec) -> None:
         self.spec = spec
-        self._vectors = tuple(vectors)
+        self._vectors, self._names = tuple(vectors), landmark_names(spec)
 
     def run(self, *images: Image) -> Landmarks:
-        """The recorded landmarks of a golden image, without confidence or spread."""
+        """What was recorded of a golden image: no confidence and no spread."""
         (vector,) = (each for each in self._vectors if each.image is images[0])
-        unknown = np.full(len(vector.points_px), np.nan, np.float32)
-        return Landmarks(vector.points_px, unknown, unknown, self.spec.landmarks, vector.spacing_mm)
+        unknown, names = np.full(len(vector.points_px), np.nan, np.float32), self._names
+        found = Landmarks(vector.points_px, unknown, unknown, names, vector.spacing_mm)
+        return with_outputs(
+            found, {k: kept.values for k, kept in vector.outputs.items()}, self.spec
+        )
+
+    @property
+    def recorded(self) -> dict[str, int]:
+        """Outputs that every vector has, with every how many rows and columns of their maps."""
+        kept = [vector.outputs for vector in self._vectors]
+        names = [name for name in kept[0] if all(name in each for each in kept)] if kept else []
+        return {name: kept[0][name].step for name in names}
 
     def run_batch(self, images: Sequence[tuple[Image, ...]]) -> list[Landmarks]:
         """See :meth:`run`."""

@@ -247,6 +247,7 @@ def _recorded(landmarks: RecordedLandmarks, made_by: str) -> Reference:
         landmarks,
         is_reference=True,
         stand_in="recorded landmarks",
+        recorded=landmarks.recorded,
     )
     return Reference(contender, f"golden landmarks of {made_by}")
 

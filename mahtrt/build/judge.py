@@ -18,11 +18,13 @@ from mahtrt.build.request import Request
 from mahtrt.build.stand_in import open_stand_in
 from mahtrt.build.workspace import Workspace
 from mahtrt.bundle.golden import GoldenVector
+from mahtrt.bundle.golden_outputs import golden_values
 from mahtrt.bundle.records import VerdictRecord
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import GateError
 from mahtrt.measure.limits import Limits
 from mahtrt.progress import StageProgress
+from mahtrt.runtime.landmarks import output_set
 from mahtrt.targets.table import find_target
 
 # Enough to rank engines that differ by a tenth; bench measures properly.
@@ -183,6 +185,12 @@ def _golden(reference: Runner, evaluation: Dataset) -> Iterator[GoldenVector]:
     for index in range(min(GOLDEN_IMAGES, len(evaluation))):
         sample = evaluation[index]
         found = reference.run(*sample.images)
+        outputs = output_set([found], reference.spec)
         yield GoldenVector(
-            sample.name, sample.image, found.points, sample.spacing_mm, sample.others
+            sample.name,
+            sample.image,
+            found.points,
+            sample.spacing_mm,
+            sample.others,
+            golden_values({name: values[0] for name, values in outputs.items()}),
         )

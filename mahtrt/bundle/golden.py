@@ -1,6 +1,7 @@
-"""Golden vectors: a few images as they were given, with the landmarks the reference gave.
+"""Golden vectors: a few images as they were given, with what the reference gave.
 
-Each is a PNG and a file of raw little-endian float32; the manifest lists them. A PNG can unpack to
+Each is a PNG per image, a file of raw little-endian float32 with the landmarks, and one per other
+output (:mod:`mahtrt.bundle.golden_outputs`); the manifest lists them. A PNG can unpack to
 a thousand times its size: what it says of itself has to be what the manifest says, and that has to
 be the size of an image, and all within :data:`MOST_BYTES`, before a decoder sees it.
 """
@@ -10,8 +11,8 @@ from __future__ import annotations
 import itertools
 import math
 import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -22,6 +23,7 @@ from mahtrt import files
 from mahtrt.bundle import version1
 from mahtrt.bundle.bundle import Bundle, BundleWriter
 from mahtrt.bundle.contents import BundleFile
+from mahtrt.bundle.golden_outputs import GoldenValues, read_outputs, write_outputs
 from mahtrt.bundle.manifest import REBUILD, GoldenImage, GoldenPicture, GoldenRecord
 from mahtrt.data.limits import MOST_PIXELS, check_image_size
 from mahtrt.errors import ImageError, IntegrityError
@@ -45,6 +47,7 @@ class GoldenVector:
         points_px: (K, 2) float32 in the image's pixels.
         spacing_mm: (row, column) mm per pixel, or None.
         others: Images of the network's further inputs, in the order of the spec.
+        outputs: Output name to what is kept of maps, logits and visibility.
     """
 
     name: str
@@ -52,6 +55,7 @@ class GoldenVector:
     points_px: NDArray[np.float32]
     spacing_mm: tuple[float, float] | None = None
     others: tuple[NDArray[Any], ...] = ()
+    outputs: Mapping[str, GoldenValues] = field(default_factory=dict)
 
 
 def write_golden(
@@ -84,6 +88,7 @@ def write_golden(
                 first.dtype,
                 vector.spacing_mm,
                 others,
+                write_outputs(writer, _FOLDER, i, vector.outputs),
             )
         )
     return GoldenRecord(reference, tuple(images))
@@ -123,7 +128,7 @@ def read_golden(bundle: Bundle) -> tuple[GoldenVector, ...]:
     golden = bundle.manifest.golden
     if golden is None:
         return ()
-    landmarks = len(bundle.spec.landmarks)
+    landmarks = 0 if bundle.spec.decode.method == "none" else len(bundle.spec.landmarks)
     if bundle.manifest.schema == version1.SCHEMA:
         file = bundle.file(version1.GOLDEN_NAME)
         arrays = version1.read_golden_arrays(file, landmarks, MOST_BYTES)
@@ -145,6 +150,7 @@ def read_golden(bundle: Bundle) -> tuple[GoldenVector, ...]:
             _points(bundle.file(record.points), landmarks),
             record.spacing_mm,
             tuple(_pixels(bundle.file(other.image), other) for other in record.others),
+            read_outputs(bundle, record),
         )
         for record in golden.images
     )

@@ -125,8 +125,25 @@ class GoldenPicture:
 
 
 @dataclass(frozen=True, slots=True)
+class GoldenOutput:
+    """What the reference gave in an output of kind map, logits or visibility.
+
+    Attributes:
+        name: Name of the output.
+        file: Raw little-endian float32, in the order of ``shape``.
+        shape: (C, h, w) of what is kept of a map, (L,) of logits, (K,) of visibility.
+        step: Every how many rows and columns of a map are kept, from the first.
+    """
+
+    name: str
+    file: str
+    shape: tuple[Pixels, ...]
+    step: Pixels = 1
+
+
+@dataclass(frozen=True, slots=True)
 class GoldenImage:
-    """One golden vector: an image as it was given, and the landmarks the reference gave.
+    """One golden vector: an image as it was given, and what the reference gave.
 
     Attributes:
         name: Name of the image in its data set.
@@ -136,6 +153,7 @@ class GoldenImage:
         dtype: Type of a sample; the PNG has 8 or 16 bits.
         spacing_mm: (row, column) mm per pixel, None where unknown.
         others: Images of the network's further inputs, in the order of the spec.
+        outputs: Maps, logits and visibility; none in bundles of earlier versions.
     """
 
     name: str
@@ -145,6 +163,7 @@ class GoldenImage:
     dtype: Literal["uint8", "uint16"]
     spacing_mm: tuple[Millimetres, Millimetres] | None = None
     others: tuple[GoldenPicture, ...] = ()
+    outputs: tuple[GoldenOutput, ...] = ()
 
     @property
     def pictures(self) -> tuple[GoldenPicture, ...]:
@@ -154,7 +173,8 @@ class GoldenImage:
     @property
     def paths(self) -> tuple[str, ...]:
         """Every file of the vector."""
-        return (self.points, *(picture.image for picture in self.pictures))
+        pictures = (picture.image for picture in self.pictures)
+        return (self.points, *pictures, *(output.file for output in self.outputs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +266,9 @@ class Manifest:
 def _moved(vector: GoldenImage, new: Callable[[str], str]) -> GoldenImage:
     """A golden vector whose files have new paths."""
     others = tuple(replace(other, image=new(other.image)) for other in vector.others)
-    return replace(vector, image=new(vector.image), points=new(vector.points), others=others)
+    outputs = tuple(replace(each, file=new(each.file)) for each in vector.outputs)
+    image, points = new(vector.image), new(vector.points)
+    return replace(vector, image=image, points=points, others=others, outputs=outputs)
 
 
 def _golden(manifest: Manifest) -> tuple[GoldenImage, ...]:

@@ -6,7 +6,7 @@ few numbers per image, and are compared once all of them are there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -42,10 +42,12 @@ class OutputTally:
 
     Args:
         spec: Of the network; its :func:`judged_outputs` are compared.
+        only: Names of those to compare; all where None.
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
-        self._outputs = judged_outputs(spec)
+    def __init__(self, spec: ModelSpec, only: Collection[str] | None = None) -> None:
+        judged = judged_outputs(spec)
+        self._outputs = tuple(o for o in judged if only is None or o.name in only)
         self._maps = {o.name: MapTally(o.name) for o in self._outputs if o.kind == "map"}
         self._tables = {o.name: _Table() for o in self._outputs if o.kind != "map"}
 
@@ -122,7 +124,9 @@ def truth_of(
     found = {}
     for kind, attribute in zip(JUDGED, ("target_map", "labels", "visible"), strict=True):
         output = spec.output(kind)
-        if output is None or all(getattr(sample, attribute) is None for sample in samples):
+        if output is None or output.name not in reference:
+            continue
+        if all(getattr(sample, attribute) is None for sample in samples):
             continue
         shape = reference[output.name].shape[1:]
         rows = np.full((len(samples), *shape), np.nan)

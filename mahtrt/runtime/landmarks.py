@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -182,21 +182,25 @@ def landmarks_from_outputs(
             outputs=_own(outputs, i) if keep else None,
             placement=placement,
             input_size=spec.input.size,
-            **_others(decoded, i, spec),
+            **_others({name: values[i] for name, values in decoded.others.items()}, spec),
         )
         for i, (placement, spacing) in enumerate(zip(placements, spacings, strict=True))
     ]
 
 
-def output_set(found: Sequence[Landmarks], spec: ModelSpec) -> dict[str, Array]:
+def output_set(
+    found: Sequence[Landmarks], spec: ModelSpec, only: Collection[str] | None = None
+) -> dict[str, Array]:
     """The judged outputs of several results, N first, as :mod:`mahtrt.measure.outputs` takes them.
 
     Args:
         found: Results of a session, or what stands in for them.
+        only: Names of the outputs to give; all where None.
     """
     return {
         output.name: np.stack([_output(each, output) for each in found])
         for output in judged_outputs(spec)
+        if only is None or output.name in only
     }
 
 
@@ -209,11 +213,22 @@ def _output(found: Landmarks, output: OutputSpec) -> Array:
     return found.visibility
 
 
-def _others(decoded: Decoded, index: int, spec: ModelSpec) -> dict[str, Any]:
-    """Visibility, maps and labels of one image."""
+def with_outputs(found: Landmarks, outputs: Mapping[str, Array], spec: ModelSpec) -> Landmarks:
+    """A result with maps, labels and visibility that are known from elsewhere.
+
+    Args:
+        outputs: Output name to array of this image, without the batch axis.
+    """
+    return replace(found, **_others(outputs, spec))
+
+
+def _others(outputs: Mapping[str, Array], spec: ModelSpec) -> dict[str, Any]:
+    """Visibility, maps and labels of one image, of those of its outputs that there are."""
     found: dict[str, Any] = {"maps": {}, "labels": {}}
     for output in judged_outputs(spec):
-        values = decoded.others[output.name][index].copy()
+        if output.name not in outputs:
+            continue
+        values = outputs[output.name].copy()
         if output.kind == "map":
             found["maps"][output.name] = values
         elif output.kind == "logits":

@@ -1,4 +1,4 @@
-"""The verb ``verify``: is a bundle whole, and does it find its golden landmarks on this machine?"""
+"""The verb ``verify``: is a bundle whole, and do its engines give here what they should?"""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.bundle.bundle import Bundle, read_bundle
-from mahtrt.bundle.golden import read_golden
+from mahtrt.bundle.golden import GoldenVector, read_golden
+from mahtrt.bundle.golden_outputs import thinned
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.preprocess import preprocess
 from mahtrt.errors import GateError
 from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
+from mahtrt.measure.outputs import OutputTally
 from mahtrt.progress import StageProgress, silent
+from mahtrt.runtime.decode import landmark_names
+from mahtrt.runtime.landmarks import Landmarks, output_set
 from mahtrt.runtime.session import open_engine
+from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import compile_here
 from mahtrt.targets.table import find_target
 
@@ -48,12 +53,14 @@ class Replay:
         absent: Why the engine cannot run here, "" where it ran.
         mean_px: Mean displacement of all landmarks, in network pixels.
         worst_px: Mean displacement of the landmark that moved most, in network pixels.
+        accuracy: All that was compared; None where the engine did not run.
     """
 
     engine: str
     absent: str = ""
     mean_px: float = 0.0
     worst_px: float = 0.0
+    accuracy: AccuracyRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ def verify(options: VerifyOptions, progress: StageProgress = silent) -> VerifyRe
     Raises:
         IntegrityError: A file is missing, changed or extra, or the bundle has no signature by whom
             the caller trusts.
-        GateError: An engine moves a golden landmark further than the build's gate allows.
+        GateError: An engine is further from the golden vectors than the build's gate allows.
     """
     progress("hashing", 0, 0)
     bundle = read_bundle(options.bundle, trust=options.trust)
@@ -105,13 +112,13 @@ def _replay(bundle: Bundle, record: EngineRecord, progress: StageProgress) -> Re
             expected="what the build's gate allows",
             fix=compile_here(record.target),
         )
-    return Replay(record.name, "", found.mean_px, found.worst_landmark_mean_px)
+    return Replay(record.name, "", found.mean_px, found.worst_landmark_mean_px, found)
 
 
 def _accuracy(bundle: Bundle, engine: str) -> AccuracyRecord:
-    """How far an engine moves the landmarks of the golden images."""
-    vectors = read_golden(bundle)
-    placements = [preprocess(vector.image, bundle.spec.input)[1] for vector in vectors]
+    """How far an engine is from what was recorded of the golden images."""
+    vectors, spec = read_golden(bundle), bundle.spec
+    placements = [preprocess(vector.image, spec.input)[1] for vector in vectors]
 
     def landmarks(points_px: Sequence[NDArray[np.float32]]) -> LandmarkSet:
         pairs = zip(placements, points_px, strict=True)
@@ -119,10 +126,31 @@ def _accuracy(bundle: Bundle, engine: str) -> AccuracyRecord:
         return LandmarkSet(np.stack(network), np.stack(points_px))
 
     with open_engine(bundle, engine=engine) as session:
-        found = landmarks([session.run(vector.image, *vector.others).points for vector in vectors])
+        found = [session.run(vector.image, *vector.others) for vector in vectors]
     wanted = landmarks([vector.points_px for vector in vectors])
     # Their landmarks are the reference's own, not the truth.
     truth = np.full_like(wanted.image_px, np.nan)
     spacing = np.array([vector.spacing_mm or (np.nan, np.nan) for vector in vectors])
-    names = bundle.spec.landmarks
-    return measure(found, wanted, names, Annotations(truth, spacing))
+    ours = landmarks([each.points for each in found])
+    accuracy = measure(ours, wanted, landmark_names(spec), Annotations(truth, spacing))
+    return _with_outputs(accuracy, found, vectors, spec)
+
+
+def _with_outputs(
+    accuracy: AccuracyRecord,
+    found: Sequence[Landmarks],
+    vectors: Sequence[GoldenVector],
+    spec: ModelSpec,
+) -> AccuracyRecord:
+    """Add maps, logits and visibility, as far as they were recorded."""
+    names = [name for name in vectors[0].outputs if all(name in v.outputs for v in vectors)]
+    tally = OutputTally(spec, names)
+    for each, vector in zip(found, vectors, strict=True):
+        kept = {name: vector.outputs[name] for name in names}
+        ours = output_set([each], spec, names)
+        tally.add(
+            {name: thinned(values, kept[name].step) for name, values in ours.items()},
+            {name: value.values[None] for name, value in kept.items()},
+            images=[vector.name],
+        )
+    return tally.into(accuracy)

@@ -1,4 +1,4 @@
-"""``mahtrt verify``: is a bundle whole, and does it still find the golden landmarks here?"""
+"""``mahtrt verify``: is a bundle whole, and do its engines still give here what they should?"""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from mahtrt.verbs.console import StageDisplay, answer
 from mahtrt.verbs.options import TrustArguments
 
 if TYPE_CHECKING:
+    from mahtrt.bundle.output_records import LogitsRecord, VisibilityRecord
+    from mahtrt.bundle.records import AccuracyRecord
     from mahtrt.runtime.verify import Replay
 
 
@@ -46,5 +48,22 @@ def line_of(replay: Replay) -> str:
     """What one engine did with the golden images."""
     if replay.absent:
         return f"{replay.engine}: not run, {replay.absent}"
-    moved = f"{replay.mean_px:.4f} px on average (worst landmark {replay.worst_px:.4f})"
-    return f"{replay.engine}: golden landmarks moved by {moved}"
+    found = replay.accuracy
+    said = _others(found) if found else []
+    if found is None or found.per_landmark:
+        moved = f"{replay.mean_px:.4f} px on average (worst landmark {replay.worst_px:.4f})"
+        said.insert(0, f"golden landmarks moved by {moved}")
+    return f"{replay.engine}: {'; '.join(said) or 'nothing was recorded to compare with'}"
+
+
+def _others(found: AccuracyRecord) -> list[str]:
+    """What is told of maps, logits and visibility."""
+    said = [
+        f"{each.name} differs by {each.mean:.2g} on average, SSIM {each.ssim:.4f}"
+        for each in found.maps
+    ]
+    decided: list[LogitsRecord | VisibilityRecord] = [*found.logits, *found.visibility]
+    return said + [
+        f"{each.name} agrees in {each.decisions - each.disagreements} of {each.decisions}"
+        for each in decided
+    ]

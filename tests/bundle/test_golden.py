@@ -153,6 +153,7 @@ def test_json_of_the_manifest_names_the_files(tmp_path: Path) -> None:
                 "dtype": "uint16",
                 "spacing_mm": [1, 2],
                 "others": [],
+                "outputs": [],
             }
         ],
     }

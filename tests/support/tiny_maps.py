@@ -11,10 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from mahtrt.bundle.bundle import write_bundle
+from mahtrt.bundle.golden import GoldenVector, write_golden
+from mahtrt.bundle.golden_outputs import golden_values
 from mahtrt.bundle.manifest import GraphRecord, Manifest
+from mahtrt.data.feed import prepare
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
 from mahtrt.targets.table import find_target
@@ -98,8 +102,28 @@ def make_image(seed: int, size: tuple[int, int] = (40, 60)) -> np.ndarray:
     return image
 
 
-def build_bundle(path: Path, spec: ModelSpec | None = None) -> Path:
-    """A bundle with an FP32 engine per target, without golden vectors or verdicts."""
+def run_model(spec: ModelSpec, *images: np.ndarray) -> dict[str, np.ndarray]:
+    """The network's outputs for one case, without the batch axis."""
+    feed, _ = prepare(images, spec)
+    session = onnxruntime.InferenceSession(make_model(spec).SerializeToString())
+    arrays = session.run(None, {name: tensor[None] for name, tensor in feed.items()})
+    return {o.name: np.asarray(a)[0] for o, a in zip(spec.outputs, arrays, strict=True)}
+
+
+def golden_vector(spec: ModelSpec, number: int) -> GoldenVector:
+    """A case with what the network gives for it."""
+    first, *others = (make_image(10 * number + i) for i in range(len(spec.inputs)))
+    outputs = golden_values(run_model(spec, first, *others))
+    nothing = np.empty((0, 2), np.float32)
+    return GoldenVector(f"golden-{number}", first, nothing, None, tuple(others), outputs)
+
+
+def build_bundle(path: Path, spec: ModelSpec | None = None, golden: int = 0) -> Path:
+    """A bundle with an FP32 engine per target, without verdicts.
+
+    Args:
+        golden: Number of golden vectors.
+    """
     spec = spec or spec_of("image")
     with write_bundle(path) as writer:
         onnx_path = writer.place("model.onnx")
@@ -109,6 +133,7 @@ def build_bundle(path: Path, spec: ModelSpec | None = None) -> Path:
             place = writer.root / "engines" / f"{target}-fp32"
             artifact = find_target(target).build(onnx_path, "fp32", place, EngineOptions(threads=1))
             engines.append(artifact.record(target, "fp32", writer.root))
+        vectors = [golden_vector(spec, number) for number in range(golden)]
         writer.finish(
             Manifest(
                 spec=spec,
@@ -117,6 +142,7 @@ def build_bundle(path: Path, spec: ModelSpec | None = None) -> Path:
                 engines=tuple(engines),
                 default_engine="onnxruntime-fp32",
                 preprocess_version=PREPROCESS_VERSION,
+                golden=write_golden(writer, "arithmetic", vectors) if vectors else None,
             )
         )
     return path
