@@ -143,6 +143,7 @@ KINDS = (
     Kind("checkpoint", 100, st.builds(FileCase, _NUMBER, byte_edits())),
     Kind("state", 100, _states),
     Kind("image", 300, st.builds(FileCase, _NUMBER, byte_edits() | st.just(()), _SUFFIXES)),
+    Kind("case_list", 150, byte_edits()),
     Kind("dicom", 150, st.builds(FileCase, _NUMBER, byte_edits())),
     Kind("names", 40, st.builds(NamesCase, _names, _names, st.booleans())),
     Kind("arguments", 80, _arguments),

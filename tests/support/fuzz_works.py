@@ -568,6 +568,29 @@ def image(case: FileCase, world: Path, scratch: Path) -> str:
     return _read(_mutated(case, world / "images", scratch))
 
 
+_CASES = b"""\
+before,after,map,label:mass,x0,y0,x1,y1
+0.png,1.png,,1,3,4,5,6
+1.png,0.png,0.png,0,,,5.5,1e2
+"""
+
+
+def case_list(case: Sequence[Bytes], world: Path, scratch: Path) -> str:
+    """A list of pairs that is read has whole pairs of images that are there."""
+    from mahtrt.data.datasets import open_dataset
+
+    for name, value in (("0.png", 3), ("1.png", 200)):
+        cv2.imwrite(str(scratch / name), np.full((8, 12), value, np.uint8))
+    (scratch / "cases.csv").write_bytes(apply_all(case, _CASES))
+    found = open_dataset(scratch / "cases.csv", inputs=("before", "after"))
+    for sample in found:
+        if len(sample.images) != 2 or any(image.shape != (8, 12) for image in sample.images):
+            raise WrongError(f"images {[image.shape for image in sample.images]}")
+        if sample.target_map is not None and sample.target_map.shape != (1, 8, 12):
+            raise WrongError(f"a map of shape {sample.target_map.shape}")
+    return f"{len(found)} pairs"
+
+
 def dicom(case: FileCase, world: Path, scratch: Path) -> str:
     """The same of DICOM."""
     return _read(_mutated(case, world / "dicom", scratch))

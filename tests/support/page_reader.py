@@ -185,7 +185,13 @@ def read_golden(folder: Path, manifest: dict[str, Any]) -> list[dict[str, Any]]:
         raw = check_file(folder, manifest, record["points"])
         values = struct.unpack(f"<{2 * len(manifest['spec']['landmarks'])}f", raw)
         points = list(zip(values[::2], values[1::2], strict=True))
-        tensor = input_tensor(planes, record["dtype"], manifest["spec"]["inputs"][0])
+        pictures = [record, *record["others"]]
+        inputs = manifest["spec"]["inputs"]
+        assert len(pictures) == len(inputs)
+        for picture, each in zip(pictures[1:], inputs[1:], strict=True):
+            file = check_file(folder, manifest, picture["image"])
+            input_tensor(read_png(file, picture["shape"], picture["dtype"]), picture["dtype"], each)
+        tensor = input_tensor(planes, record["dtype"], inputs[0])
         found.append({"name": record["name"], "planes": planes, "points": points, "tensor": tensor})
     return found
 
