@@ -31,7 +31,7 @@ from mahtrt.runtime.results import (
     json_from_predictions,
     wide_heatmaps_note,
 )
-from mahtrt.runtime.session import open_session
+from mahtrt.runtime.session import Session, open_session
 from mahtrt.runtime.verdict import EngineVerdict, notes_of
 from mahtrt.schema import plain
 from mahtrt.spec import ModelSpec
@@ -116,33 +116,13 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
     """
     if options.spacing_mm is not None:
         check_spacing(options.spacing_mm)
-    predictions, skipped = [], []
     with (
         open_session(
             options.bundle, engine=options.engine, threads=options.threads, trust=options.trust
         ) as session,
         together(),  # pictures appear all of them, or none after an error
     ):
-        cases = _cases(options.images, session.spec.input_names)
-        firsts = [case.path for case in cases]
-        sidecars = {} if options.spacing_mm else _read_sidecars(firsts)
-        stems = _stems(firsts)
-        _check_outputs(options, session.spec, stems)
-        for done, (case, stem) in enumerate(zip(cases, stems, strict=True)):
-            progress("predicting", done, len(cases))
-            try:
-                sample = case.read()
-                spacing = _spacing(options, case.path, sample.spacing_mm, sidecars)
-                found = session.run(*sample.images, spacing_mm=spacing)
-            except ImageError as error:
-                if not options.skip_bad:
-                    raise
-                skipped.append(f"left out: {error}")
-                continue
-            extra = _write_pictures(options, stem, sample.image, found)
-            if case.others:
-                extra["other_images"] = [text_of_path(path) for path in case.others]
-            predictions.append(Prediction(text_of_path(case.path), found, extra))
+        predictions, skipped = _predict_all(session, options, progress)
         name, verdict = session.name, session.verdict
         doubt = wide_heatmaps_note(predictions)
         notes = (*session.engine_notes, *notes_of(name, verdict), *([doubt] if doubt else []))
@@ -154,6 +134,34 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
             )
     bundle = text_of_path(Path(options.bundle).name)
     return PredictResult(bundle, name, tuple(predictions), (*notes, *skipped), verdict)
+
+
+def _predict_all(
+    session: Session, options: PredictOptions, progress: StageProgress
+) -> tuple[list[Prediction], list[str]]:
+    """What is found in every case, and what is told of those that were left out."""
+    predictions, skipped = [], []
+    cases = _cases(options.images, session.spec.input_names)
+    firsts = [case.path for case in cases]
+    sidecars = {} if options.spacing_mm else _read_sidecars(firsts)
+    stems = _stems(firsts)
+    _check_outputs(options, session.spec, stems)
+    for done, (case, stem) in enumerate(zip(cases, stems, strict=True)):
+        progress("predicting", done, len(cases))
+        try:
+            sample = case.read()
+            spacing = _spacing(options, case.path, sample.spacing_mm, sidecars)
+            found = session.run(*sample.images, spacing_mm=spacing)
+        except ImageError as error:
+            if not options.skip_bad:
+                raise
+            skipped.append(f"left out: {error}")
+            continue
+        extra = _write_pictures(options, stem, sample.image, found)
+        if case.others:
+            extra["other_images"] = [text_of_path(path) for path in case.others]
+        predictions.append(Prediction(text_of_path(case.path), found, extra))
+    return predictions, skipped
 
 
 def _cases(paths: Sequence[Path], inputs: Sequence[str]) -> list[Entry]:
