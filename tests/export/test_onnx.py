@@ -261,7 +261,7 @@ def test_half_precision_weights_are_refused(tmp_path: Path) -> None:
         (
             {"skip_passes": ["fold"]},
             UsageError,
-            "graph pass: got 'fold'; expected merge-sibling-convs or split-pyramid-conv",
+            "graph pass: got 'fold'; expected merge-sibling-convs or split-pyramid-conv or fold-scaled-pool",
         ),
         ({"images": []}, DataError, "images for parity: got none"),
         ({"images": [np.zeros((3, 4, 4), np.float32)]}, DataError, r"shape \(3, 4, 4\)"),

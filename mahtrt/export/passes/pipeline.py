@@ -10,6 +10,7 @@ from mahtrt.errors import ModelError, UsageError
 from mahtrt.export.passes.assign_scopes import AssignScopesPass
 from mahtrt.export.passes.fold_batch_norm import FoldBatchNormPass
 from mahtrt.export.passes.fold_constants import FoldConstantsPass
+from mahtrt.export.passes.fold_scaled_pool import FoldScaledPoolPass
 from mahtrt.export.passes.fuse_gelu import FuseGeluPass
 from mahtrt.export.passes.fuse_layer_norm import FuseLayerNormPass
 from mahtrt.export.passes.merge_sibling_convs import MergeSiblingConvsPass
@@ -33,6 +34,7 @@ def optimization_passes() -> Mapping[str, GraphPass]:
     return {
         "merge-sibling-convs": MergeSiblingConvsPass(),
         "split-pyramid-conv": SplitPyramidConvPass(),
+        "fold-scaled-pool": FoldScaledPoolPass(),
     }
 
 

@@ -42,8 +42,8 @@ class PoseSpiConfig:
     hidden_dim: int = 512
     feature_dim: int = 256
     dropout: float = 0.3
-    mean: tuple[float] = (0.0,)
-    std: tuple[float] = (1.0,)
+    mean: tuple[float] = (0.5,)
+    std: tuple[float] = (0.25,)
 
     def __post_init__(self) -> None:
         for name, holds, expected in (

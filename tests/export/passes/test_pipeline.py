@@ -39,7 +39,9 @@ def test_the_names_are_those_of_the_classes() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"merge-sibling-convs or split-pyramid-conv"):
+    with pytest.raises(
+        UsageError, match=r"merge-sibling-convs or split-pyramid-conv or fold-scaled-pool"
+    ):
         export_passes(("fold-constants",))
 
 
