@@ -23,6 +23,7 @@ from mahtrt.evaluation.options import EvaluateOptions
 from mahtrt.evaluation.scores import PointScores, Scores, score
 from mahtrt.measure.accuracy import SDR_THRESHOLDS_MM
 from mahtrt.progress import StageProgress, silent
+from mahtrt.spec import ModelSpec
 
 SCHEMA = "mahtrt.evaluation/1"
 _ALL = "all"
@@ -113,11 +114,10 @@ def evaluate(options: EvaluateOptions, progress: StageProgress = silent) -> Eval
     groups = groups_of(options)
     if len(groups) > 1:  # before the work
         require("scipy.stats", extra="evaluate", needed_for="comparing networks")
-    dataset = open_dataset(options.data, points=options.points, spacing_mm=options.spacing_mm)
     names = _names_of(groups)
     networks = []
     for name, group in zip(names, groups, strict=True):
-        answers = joined([_asked(each, dataset, options, progress) for each in group])
+        answers = joined([_asked(each, options, progress) for each in group])
         scores = score(answers, seed=options.seed)
         networks.append(NetworkScores(name, tuple(each.name for each in group), scores, answers))
     compared = {each.name: each.answers for each in networks}
@@ -129,23 +129,29 @@ def evaluate(options: EvaluateOptions, progress: StageProgress = silent) -> Eval
     )
 
 
-def _asked(
-    contestant: Contestant, dataset: Dataset, options: EvaluateOptions, progress: StageProgress
-) -> Answers:
-    part: Dataset = dataset
-    if options.folds is not None and contestant.fold is not None:
-        part = Fold(options.folds, contestant.fold).judging(dataset)
+def _asked(contestant: Contestant, options: EvaluateOptions, progress: StageProgress) -> Answers:
     with contestant.open(options) as session:
+        part = _data_for(contestant, session.spec, options)
         check_annotations(part, contestant.name, session.spec)
         stage = f"evaluating {contestant.name}"
         answers = ask(session, part, lambda done, total: progress(stage, done, total))
     if not _says_anything(answers):
         raise DataError(
-            dataset.source,
+            options.data,
             got=f"nothing annotated that {contestant.name} gives",
             expected="annotations",
         )
     return answers
+
+
+def _data_for(contestant: Contestant, spec: ModelSpec, options: EvaluateOptions) -> Dataset:
+    """The cases that judge a network."""
+    dataset = open_dataset(
+        options.data, points=options.points, spacing_mm=options.spacing_mm, inputs=spec.input_names
+    )
+    if options.folds is None or contestant.fold is None:
+        return dataset
+    return Fold(options.folds, contestant.fold).judging(dataset)
 
 
 def _says_anything(answers: Answers) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mahtrt.data.datasets import is_phantom
+from mahtrt.data.folds import Fold
 from mahtrt.training.losses.options import LossOptions
+from mahtrt.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,9 @@ class TrainOptions:
         eval: DATA to measure the error on afterwards; none of its images may be in ``data``.
         overrides: Settings of the model's config.
         losses: What is minimised.
+        recipe: How it is minimised.
+        fold: A part of the data that is left out of training, and that judges afterwards where
+            ``eval`` names nothing else.
     """
 
     data: str
@@ -51,3 +58,37 @@ class TrainOptions:
     eval: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     losses: LossOptions = field(default_factory=LossOptions)
+    recipe: Recipe = field(default_factory=Recipe)
+    fold: Fold | None = None
+
+
+def described(options: TrainOptions) -> dict[str, Any]:
+    """The options that decide the result, as they go into checkpoint and state."""
+    more = {
+        "losses": _changed(options.losses),
+        "recipe": {k: v for k, v in _changed(options.recipe).items() if k != "log"},
+        "fold": None if options.fold is None else dataclasses.astuple(options.fold),
+    }
+    return {
+        "model": options.model,
+        "data": options.data if is_phantom(options.data) else Path(options.data).name,
+        "steps": options.steps,
+        "batch_size": options.batch_size,
+        "learning_rate": options.learning_rate,
+        "seed": options.seed,
+        "settle": options.settle,
+        "init": options.init.name if options.init else None,
+        "points": options.points,
+        "overrides": dict(options.overrides),
+        **{name: value for name, value in more.items() if value},
+    }
+
+
+def _changed(options: LossOptions | Recipe) -> dict[str, Any]:
+    """The fields that are not as they are by default."""
+    plain = type(options)()
+    return {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(options)
+        if getattr(options, field.name) != getattr(plain, field.name)
+    }

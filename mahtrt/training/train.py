@@ -10,10 +10,8 @@ from pathlib import Path
 
 import torch
 
-from mahtrt.data.datasets import PHANTOMS, open_dataset
 from mahtrt.data.overlap import refuse_overlap
 from mahtrt.data.sample import Dataset
-from mahtrt.evaluation.annotations import check_annotations
 from mahtrt.evaluation.answers import ask
 from mahtrt.evaluation.scores import Scores, score
 from mahtrt.models.checkpoint import load_checkpoint, load_into
@@ -23,9 +21,14 @@ from mahtrt.progress import StageProgress, silent
 from mahtrt.runtime.session import Session
 from mahtrt.spec import ModelSpec
 from mahtrt.training import trainer
-from mahtrt.training.annotations import open_training_data
+from mahtrt.training.annotations import (
+    is_endless,
+    open_held_out_data,
+    open_training_data,
+    open_validation_data,
+)
 from mahtrt.training.options import TrainOptions
-from mahtrt.training.trainer import StepReport
+from mahtrt.training.run import StepReport
 
 SMOOTHING = 0.05
 
@@ -53,8 +56,8 @@ def train(options: TrainOptions, progress: StageProgress = silent) -> TrainResul
         As :func:`mahtrt.training.trainer.train`, and DataError for evaluation data that cannot
         judge the network, or of which an image trains it.
     """
-    held_out = _open_held_out(options.eval, options, progress) if options.eval else None
-    course = _Course(options.batch_size)
+    held_out = _open_held_out(options, progress)
+    course = _Course(options.batch_size * options.recipe.accumulate)
 
     def on_step(report: StepReport) -> None:
         progress("training", report.step, report.steps, course.after(report))
@@ -79,6 +82,7 @@ class _Course:
 
     def __init__(self, batch_size: int) -> None:
         self.loss: float | None = None
+        self.validation: float | None = None
         self._batch_size = batch_size
         self._first = (0, 0.0)
 
@@ -86,31 +90,40 @@ class _Course:
         """Step, loss, rate and time left, in words."""
         now = time.monotonic()
         words = f"step {report.step} of {report.steps}"
+        if report.validation is not None:
+            self.validation = report.validation
         if self.loss is None:
             self.loss, self._first = report.loss, (report.step, now)
-            return f"{words}, loss {self.loss:.4f}"
+            return f"{words}, loss {self.loss:.4f}{self._validated()}"
         self.loss += SMOOTHING * (report.loss - self.loss)
         seconds = (now - self._first[1]) / (report.step - self._first[0])
         left = timedelta(seconds=round(seconds * (report.steps - report.step)))
         rate = self._batch_size / max(seconds, 1e-9)
-        return f"{words}, loss {self.loss:.4f}, {rate:.1f} images/s, {left} left"
+        return f"{words}, loss {self.loss:.4f}, {rate:.1f} images/s, {left} left{self._validated()}"
+
+    def _validated(self) -> str:
+        return "" if self.validation is None else f", validation loss {self.validation:.4f}"
 
 
-def _open_held_out(source: str, options: TrainOptions, progress: StageProgress) -> Dataset:
-    """The evaluation data, judged before training instead of after it.
+def _open_held_out(options: TrainOptions, progress: StageProgress) -> Dataset | None:
+    """The evaluation data, judged before training instead of after it; None where there is none.
 
     Raises:
-        DataError: It cannot judge the network, or holds images that train.
+        DataError: It cannot judge the network, or it or the validation data holds images that
+            train.
     """
     with torch.device("meta"):  # only its spec is wanted
-        module = build_model(options.model, **options.overrides)
-    dataset = open_dataset(source, points=options.points, inputs=module.spec.input_names)
-    check_annotations(dataset, options.model, module.spec)
-    if options.data not in PHANTOMS:  # as many as nobody can compare, of seeds of their own
+        spec = build_model(options.model, **options.overrides).spec
+    held_out = open_held_out_data(options, spec)
+    judging = {"evaluation": held_out, "validation": open_validation_data(options, spec)}
+    for use, dataset in judging.items():
+        if dataset is None or is_endless(options):  # more than anybody can compare
+            continue
+        stage = f"comparing training and {use}"
         refuse_overlap(
-            open_training_data(options, module.spec),
+            open_training_data(options, spec),
             dataset,
             used_for="training",
-            progress=lambda n, of: progress("comparing training and evaluation", n, of),
+            progress=functools.partial(progress, stage),
         )
-    return dataset
+    return held_out

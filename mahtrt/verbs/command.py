@@ -21,9 +21,21 @@ from mahtrt.verbs.console import check_results, ends_well, keep_inputs
 ENGINES, NETWORK, DATA, MEASURING, BUDGETS = "Engines", "Network", "Data", "Measuring", "Budgets"
 REFERENCE, TRAINING, OUTPUT, GENERAL = "PyTorch reference", "Training", "Output", "Options"
 PLAN, INT8, TENSORRT = "INT8 plan", "INT8 (expert)", "TensorRT (expert)"
-SIGNATURE = "Signature"
+SIGNATURE, LOSS = "Signature", "Loss"
 GROUPS = (
-    *("Arguments", NETWORK, ENGINES, DATA, TRAINING, MEASURING, BUDGETS, PLAN, OUTPUT, REFERENCE),
+    *(
+        "Arguments",
+        NETWORK,
+        ENGINES,
+        DATA,
+        TRAINING,
+        LOSS,
+        MEASURING,
+        BUDGETS,
+        PLAN,
+        OUTPUT,
+        REFERENCE,
+    ),
     *(GENERAL, SIGNATURE, INT8, TENSORRT),
 )
 

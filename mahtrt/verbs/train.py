@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
-from mahtrt.errors import require
-from mahtrt.verbs.command import DATA, NETWORK, OUTPUT, TRAINING, as_command, option
+from mahtrt.errors import UsageError, require
+from mahtrt.verbs.command import DATA, LOSS, NETWORK, OUTPUT, TRAINING, as_command, option
 from mahtrt.verbs.console import StageDisplay, answer
 from mahtrt.verbs.options import (
     DATA_HELP,
@@ -20,11 +20,134 @@ from mahtrt.verbs.options import (
 )
 
 if TYPE_CHECKING:
+    from mahtrt.data.folds import Fold
+    from mahtrt.training.losses.options import LossOptions
     from mahtrt.training.options import TrainOptions
+    from mahtrt.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainArguments:
+class LossArguments:
+    """What a training minimises."""
+
+    loss: Annotated[
+        list[str] | None,
+        option(
+            LOSS,
+            "Loss of an output, as heatmap=auto|bce|mse|focal, coordinate=smooth-l1|l1|wing, "
+            "map=l1|mse|bce|focal or label=bce|focal. May be repeated.",
+        ),
+    ] = None
+    loss_weight: Annotated[
+        list[str] | None,
+        option(
+            LOSS,
+            "Weight of a term, as heatmap-ssim=1; 0 leaves it out. Terms: heatmap, coordinate, "
+            "auxiliary, heatmap-ssim, visibility, map, map-ssim, label. May be repeated.",
+        ),
+    ] = None
+    weighting: Annotated[
+        str, option(LOSS, "Weights of the terms: fixed, or learned with the network.")
+    ] = "fixed"
+    sigma: Annotated[
+        float | None, option(LOSS, "Standard deviation of heatmap targets, in cells of the map.")
+    ] = None
+
+    def losses(self) -> LossOptions:
+        """The losses of the verb's options."""
+        from mahtrt.training.losses.options import LossOptions
+
+        chosen = _pairs("--loss", self.loss)
+        weights = {
+            name: _number("--loss-weight", text)
+            for name, text in _pairs("--loss-weight", self.loss_weight).items()
+        }
+        known = ("heatmap", "coordinate", "map", "label")
+        for name in chosen:
+            if name not in known:
+                raise UsageError("--loss", got=repr(name), expected=f"one of {', '.join(known)}")
+        given: dict[str, Any] = {**chosen, "weighting": self.weighting}
+        for name, text in given.items():
+            where = "--weighting" if name == "weighting" else f"--loss {name}"
+            _check_choice(where, text, LossOptions, name)
+        return LossOptions(**given, weights=weights, sigma=self.sigma)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeArguments:
+    """How a training goes about it."""
+
+    device: Annotated[str, option(TRAINING, "Device of PyTorch: cpu or cuda.")] = "cpu"
+    precision: Annotated[
+        str,
+        option(
+            TRAINING,
+            "What the network computes in: auto, fp32, bf16 or fp16. auto is BF16 on a CPU that "
+            "has it, and FP16 on a GPU.",
+        ),
+    ] = "auto"
+    stages: Annotated[
+        str,
+        option(
+            TRAINING,
+            "one; or three: encoder and decoder, then the transformer beside a frozen encoder, "
+            "then all with rates of their own.",
+        ),
+    ] = "one"
+    schedule: Annotated[
+        str,
+        option(
+            TRAINING,
+            "Course of the learning rate: cosine, or plateau, which halves it when validation "
+            "gets no better.",
+        ),
+    ] = "cosine"
+    clip: Annotated[float, option(TRAINING, "Largest norm of the gradient; 0 leaves it alone.")] = (
+        5.0
+    )
+    accumulate: Annotated[int, option(TRAINING, "Batches per optimiser step.", least=1)] = 1
+    average: Annotated[
+        str,
+        option(
+            TRAINING,
+            "Weights to keep: none for the last, ema for their moving average, swa for the mean "
+            "of the last quarter.",
+        ),
+    ] = "none"
+    average_decay: Annotated[float, option(TRAINING, "Decay of ema per step.")] = 0.999
+    validate: Annotated[
+        str | None,
+        option(
+            DATA,
+            "DATA by whose loss the best weights are kept and the training stops; no image of "
+            "--data.",
+        ),
+    ] = None
+    validate_every: Annotated[
+        int, option(TRAINING, "Number of steps between validations.", least=1)
+    ] = 100
+    patience: Annotated[
+        int,
+        option(
+            TRAINING,
+            "Number of validations without a better loss that end the training; 0 for none.",
+            least=0,
+        ),
+    ] = 0
+    log: Annotated[Path | None, option(OUTPUT, "Folder for TensorBoard.")] = None
+
+    def recipe(self) -> Recipe:
+        """The recipe of the verb's options."""
+        from mahtrt.training.recipe import Recipe
+
+        given: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(RecipeArguments)}
+        for name in ("precision", "stages", "schedule", "average"):
+            _check_choice(f"--{name}", given[name], Recipe, name)
+        return Recipe(**given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainArguments(LossArguments, RecipeArguments):
     """What ``mahtrt train`` is given."""
 
     model: Annotated[str, option(NETWORK, "Network, as family/variant.")] = "maht-net/nano"
@@ -37,6 +160,17 @@ class TrainArguments:
     eval: Annotated[
         str | None,
         option(DATA, "DATA on which the error is measured after the training; no image of --data."),
+    ] = None
+    folds: Annotated[
+        int | None, option(DATA, "Number of parts of a cross-validation of --data.", least=2)
+    ] = None
+    fold: Annotated[
+        int | None,
+        option(
+            DATA,
+            "Part that is left out, from 1; the error is measured on it where there is no --eval.",
+            least=1,
+        ),
     ] = None
     workers: Annotated[int, option(DATA, "Number of processes that prepare images.", least=0)] = 1
     steps: Annotated[int, option(TRAINING, "Number of optimiser steps.", least=0)] = 1000
@@ -80,7 +214,45 @@ class TrainArguments:
             points=points_from_text(self.points),
             eval=self.eval,
             overrides=overrides,
+            losses=self.losses(),
+            recipe=self.recipe(),
+            fold=self.part(),
         )
+
+    def part(self) -> Fold | None:
+        """The part of a cross-validation that is left out, None without one."""
+        if self.folds is None and self.fold is None:
+            return None
+        if self.folds is None or self.fold is None:
+            raise UsageError("--folds and --fold", got="one of them", expected="both, or neither")
+        from mahtrt.data.folds import Fold
+
+        return Fold(self.folds, self.fold)
+
+
+def _pairs(where: str, texts: list[str] | None) -> dict[str, str]:
+    """``name=value`` each."""
+    found = {}
+    for text in texts or ():
+        name, mark, value = text.partition("=")
+        if not (name and mark and value):
+            raise UsageError(where, got=repr(text), expected="name=value")
+        found[name] = value
+    return found
+
+
+def _number(where: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(where, got=repr(text), expected="a number") from error
+
+
+def _check_choice(where: str, text: str, kind: type, name: str) -> None:
+    """Refuse what is none of the choices that a field of a dataclass has."""
+    choices = get_args(get_type_hints(kind)[name])
+    if text not in choices:
+        raise UsageError(where, got=repr(text), expected=", ".join(choices))
 
 
 @as_command
@@ -100,4 +272,11 @@ def command(arguments: TrainArguments) -> None:
         answer(f"loss {result.loss:.4f} after {options.steps} steps")
     if (scores := result.scores) is not None:
         for name, value in scores.in_words().items():
-            answer(f"{name} on {options.eval} ({scores.images} images): {value}")
+            answer(f"{name} on {_judged_on(options)} ({scores.images} images): {value}")
+
+
+def _judged_on(options: TrainOptions) -> str:
+    """What the error was measured on, in words."""
+    if options.eval is None and options.fold is not None:
+        return f"fold {options.fold.number} of {options.fold.folds} of {options.data}"
+    return str(options.eval)

@@ -19,16 +19,15 @@ from mahtrt.data.datasets import open_dataset
 from mahtrt.errors import CheckpointError, DataError, ModelError, UsageError
 from mahtrt.models.checkpoint import load_checkpoint, load_into
 from mahtrt.models.families import build_model
-from mahtrt.training import trainer
+from mahtrt.training import state as state_module
 from mahtrt.training.annotations import PHANTOM_TRAINING_SEED, open_training_data
 from mahtrt.training.options import TrainOptions
-from mahtrt.training.trainer import (
-    StepReport,
-    TrainingInterrupted,
-    autocast_dtype,
-    learning_rate_at,
-    train,
-)
+from mahtrt.training.parts import parameter_groups
+from mahtrt.training.precision import autocast_dtype
+from mahtrt.training.rates import learning_rate_at
+from mahtrt.training.run import StepReport
+from mahtrt.training.state import TrainingInterrupted
+from mahtrt.training.trainer import train
 
 pytestmark = pytest.mark.slow
 
@@ -189,7 +188,7 @@ def test_resuming_with_other_options_is_refused(tmp_path: Path) -> None:
 def test_a_state_larger_than_is_read_is_not_called_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "_MOST_STATE_BYTES", 10)
+    monkeypatch.setattr(state_module, "_MOST_STATE_BYTES", 10)
     (tmp_path / "net.safetensors.state.pt").write_bytes(b"not a state")
     with pytest.raises(CheckpointError, match="11 bytes, of at most 10"):
         train(options_for(tmp_path, 2, resume=True))
@@ -252,11 +251,11 @@ def test_warm_up_is_a_line_and_decay_half_a_cosine() -> None:
 
 def test_only_matrices_are_decayed() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
-    decayed, rest = trainer._parameter_groups(net)
+    decayed, rest = parameter_groups(net, {})
     assert [p.shape for p in decayed["params"]] == [(4, 3, 3, 3), (2, 4)]
     assert len(rest["params"]) == 4
     assert rest["weight_decay"] == 0.0
-    assert "weight_decay" not in decayed
+    assert decayed["weight_decay"] > 0
 
 
 def test_training_phantoms_are_not_those_of_evaluation(tmp_path: Path) -> None:

@@ -74,6 +74,14 @@ class MahtNet(Network):
             outputs["auxiliary"] = auxiliary
         return outputs
 
+    def parameter_groups(self) -> dict[str, tuple[str, ...]]:
+        """See :meth:`mahtrt.models.network.Network.parameter_groups`."""
+        return {
+            "encoder": ("encoder.",),
+            "transformer": ("transformer.",),
+            "decoder": ("decoder.", "head."),
+        }
+
 
 def spec_from_config(config: MahtNetConfig) -> ModelSpec:
     """The spec of the network that a config describes."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from mahtrt.errors import UsageError
 
 HeatmapLoss = Literal["auto", "bce", "mse", "focal"]
 CoordinateLoss = Literal["smooth-l1", "l1", "wing"]
@@ -50,3 +53,22 @@ class LossOptions:
     weighting: Weighting = "fixed"
     weights: Mapping[str, float] = field(default_factory=dict)
     sigma: float | None = None
+
+    def check(self) -> None:
+        """Refuse what no loss has.
+
+        Raises:
+            UsageError: A term that is not one, or a weight or sigma below 0.
+        """
+        for name, weight in self.weights.items():
+            if name not in WEIGHTS:
+                known = ", ".join(WEIGHTS)
+                raise UsageError("--loss-weight", got=repr(name), expected=f"one of {known}")
+            if not 0 <= weight < math.inf:
+                raise UsageError(f"--loss-weight {name}", got=str(weight), expected="0 or more")
+        if self.sigma is not None and not 0 < self.sigma < math.inf:
+            raise UsageError("--sigma", got=str(self.sigma), expected="more than 0")
+
+    def with_fixed_weights(self) -> LossOptions:
+        """The same with weights that stay, so that losses can be compared over time."""
+        return replace(self, weighting="fixed")
