@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import numpy as np
 import onnx
 
 from mahtrt.build.options import AUTO_METHOD, CalibrationOptions
@@ -27,8 +26,9 @@ from mahtrt.data.feed import Feed, stack
 from mahtrt.data.subset import NetworkTensors
 from mahtrt.errors import UsageError
 from mahtrt.graph.graph_file import GraphFile
+from mahtrt.measure.distances import mean_distance
 from mahtrt.progress import StageProgress
-from mahtrt.runtime.decode import decode, needed_outputs
+from mahtrt.runtime.decode import Decoded, decode, needed_outputs
 from mahtrt.runtime.session import Session
 from mahtrt.schema import plain
 from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, OrtMode, open_onnx
@@ -141,7 +141,7 @@ def calibrate(
             graph.proto,
             ranges,
             plan,
-            LandmarkError(graph, few, options.threads),
+            OutputError(graph, few, options.threads),
             weight_bits=options.trial_bits,
             progress=lambda done, of: progress("choosing methods", done, of),
         )
@@ -174,8 +174,8 @@ def _restricted(ranges: Ranges, tensors: tuple[str, ...] | list[str]) -> Ranges:
     return dataclasses.replace(ranges, tensors={name: ranges.tensors[name] for name in tensors})
 
 
-class LandmarkError:
-    """Mean displacement that a quantised graph causes, its Q/DQ computed literally.
+class OutputError:
+    """How far a quantised graph is from FP32, its Q/DQ computed literally.
 
     Args:
         feed: N cases, each input (N, C, H, W).
@@ -183,18 +183,21 @@ class LandmarkError:
 
     def __init__(self, graph: GraphFile, feed: Feed, threads: int | None) -> None:
         self._graph, self._feed, self._threads = graph, feed, threads
-        self._reference = self._points(graph.proto)
+        self._reference = self._decoded(graph.proto)
 
     def __call__(self, quantized: onnx.ModelProto) -> float:
-        """Network pixels, over all landmarks of all images."""
-        moved = np.linalg.norm(self._points(quantized) - self._reference, axis=-1)
-        return float(moved.mean())
+        """The mean over all cases and targets (:mod:`mahtrt.measure.distances`).
 
-    def _points(self, model: onnx.ModelProto) -> np.ndarray:
+        Of a network of landmarks: network pixels.
+        """
+        ours, theirs = self._decoded(quantized), self._reference
+        points, others = (ours.points_px, theirs.points_px), (ours.others, theirs.others)
+        return mean_distance(points, others, self._graph.spec)
+
+    def _decoded(self, model: onnx.ModelProto) -> Decoded:
         spec, text = self._graph.spec, model.SerializeToString()
         opened = open_onnx(
             text, "a trial of methods", threads=self._threads, mode=OrtMode.LITERAL_INT8
         )
         with Session(OnnxRuntimeBackend(opened, spec, "trial"), spec) as session:
-            found = session.infer(self._feed, needed_outputs(spec))
-        return decode(found, spec).points_px
+            return decode(session.infer(self._feed, needed_outputs(spec)), spec)

@@ -271,6 +271,14 @@ class AccuracyRecord:
     visibility: tuple[VisibilityRecord, ...] = ()
 
     @property
+    def is_finite(self) -> bool:
+        """Whether every value that was compared is finite, in the engine and in the reference."""
+        broken = [each.non_finite for each in self.maps]
+        broken += [each.non_finite for each in self.logits]
+        broken += [each.non_finite for each in self.visibility]
+        return math.isfinite(self.mean_px) and not any(broken)
+
+    @property
     def worst_landmark(self) -> LandmarkRecord | None:
         """The landmark that moved most, None without landmarks."""
         return max(self.per_landmark, key=lambda row: row.mean_px, default=None)

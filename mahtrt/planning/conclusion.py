@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import Candidate
 from mahtrt.planning.contest import MARGIN
@@ -21,11 +22,11 @@ RESOLUTION_MS = 0.005
 def reason_of(candidate: Candidate, known: Knowledge, outcome: SearchResult, target: str) -> str:
     """Why a block is what it is in the plan."""
     name = candidate.name
-    gain, cost = known.gains_ms.get(name), known.cost_px(name)
+    gain = known.gains_ms.get(name)
     if gain is None:
         return candidate.ruled_out
     measured = outcome.why.get(name)
-    facts = f"{gain:+.3f} ms of layer time on {target} for {cost:.4f} px"
+    facts = f"{gain:+.3f} ms of layer time on {target} for {known.cost_in_words(name)}"
     if name in outcome.blocks:
         text = f"{why_int8(gain, outcome.pays.get(name))}: {facts}"
     elif gain <= -RESOLUTION_MS:
@@ -77,11 +78,25 @@ def conclusion_of(outcome: SearchResult, target: str, float_precision: str, limi
     same = f" It is the baseline {chosen.name}." if is_baseline(chosen) else ""
     return (
         f"{len(outcome.blocks)} blocks in INT8 take {chosen.against_float} of {float_precision}'s "
-        f"time on {target} ({chosen.p50_ms:.2f} ms p50), and move landmarks by "
-        f"{chosen.accuracy.mean_px:.4f} px ({chosen.accuracy.worst_landmark_mean_px:.4f} px the "
-        f"worst landmark).{same} Baselines: {', '.join(others) or 'none'}; {timed}; "
+        f"time on {target} ({chosen.p50_ms:.2f} ms p50), and {_moved(chosen.accuracy)}."
+        f"{same} Baselines: {', '.join(others) or 'none'}; {timed}; "
         f"refinement ended because {outcome.ended}; differences below {MARGIN:.0%} decide nothing."
     )
+
+
+def _moved(found: AccuracyRecord) -> str:
+    """How far a plan is from FP32, of every kind of output that there is."""
+    said = []
+    if found.per_landmark or not (found.maps or found.logits or found.visibility):
+        worst = f"{found.worst_landmark_mean_px:.4f} px the worst landmark"
+        said.append(f"move landmarks by {found.mean_px:.4f} px ({worst})")
+    said += [f"change {m.name} by {m.mean:.2g} (SSIM {m.ssim:.4f})" for m in found.maps]
+    said += [
+        f"move logits of {each.name} by up to {each.max:.2g} ({100 * each.agreement:.2f}% agree)"
+        for each in found.logits
+    ]
+    said += [f"agree in {100 * v.agreement:.2f}% of {v.name}" for v in found.visibility]
+    return ", ".join(said)
 
 
 def _refusal(outcome: SearchResult, target: str, float_precision: str) -> str:

@@ -7,6 +7,9 @@ that shift (what better ranges or a float block take away).
 Points whose heatmap is far wider than usual in the reference are counted, with their largest
 displacement. As far as their heatmap excuses them (:mod:`mahtrt.measure.wide_heatmaps`) they are
 left out of everything but the mean, which is over all points, as the accuracy gate counts.
+
+Maps, labels and visibility have columns too: a cell's numbers are then in the unit of its target
+(:mod:`mahtrt.measure.distances`), and bias is the mean difference over the images.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from numpy.typing import NDArray
 
 from mahtrt.atomic import write_text_atomic
 from mahtrt.measure.displacement import compare_points, nearest_rank
+from mahtrt.measure.distances import Target, Unit, common, unit_in_words
 from mahtrt.measure.wide_heatmaps import WIDE, compare_widths
 
 SCHEMA = "mahtrt.sensitivity/1"
@@ -33,7 +37,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One landmark under one block, network pixels.
+    """One landmark under one block in network pixels, or another target in its own unit.
 
     All but ``mean_px`` are over the points that are not excused.
 
@@ -44,6 +48,7 @@ class Cell:
         p99_px, max_px: Tail of the displacement; with fewer than 100 images p99 is the maximum.
         two_peaked: How many points have a wide heatmap.
         two_peaked_max_px: Their largest displacement, 0 without any.
+        unit: Unit of the numbers, ``px`` of a landmark.
     """
 
     mean_px: float
@@ -53,6 +58,7 @@ class Cell:
     max_px: float
     two_peaked: int = 0
     two_peaked_max_px: float = 0.0
+    unit: Unit = "px"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class BlockRow:
         flops_share: Share of the graph's arithmetic.
         ruled_out: Why the rules keep it in floating point, "" where they do not.
         excluded: Whether the model's spec excludes it.
-        cells: One per landmark.
+        cells: One per landmark, then one per other target.
     """
 
     name: str
@@ -77,13 +83,18 @@ class BlockRow:
 
     @property
     def mean_px(self) -> float:
-        """Mean displacement over the landmarks."""
-        return float(np.mean([cell.mean_px for cell in self.cells]))
+        """Mean distance over the targets, in the unit of the matrix (:attr:`Sensitivity.unit`)."""
+        return float(self.in_common("mean_px").mean())
 
     @property
     def worst_px(self) -> float:
-        """Mean displacement of the worst landmark."""
-        return max(cell.mean_px for cell in self.cells)
+        """Mean distance of the worst target, likewise."""
+        return float(self.in_common("mean_px").max())
+
+    def in_common(self, name: str) -> NDArray[np.float64]:
+        """A field of every cell, in the unit of the matrix."""
+        values = np.array([getattr(cell, name) for cell in self.cells], np.float64)
+        return common(values, [cell.unit for cell in self.cells])
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +102,7 @@ class Sensitivity:
     """The landmark x block matrix.
 
     Attributes:
-        landmarks: Names of the columns.
+        landmarks: Names of the columns: landmarks, then other targets.
         blocks: The rows, in the order of the graph.
         images: How many images it was measured on.
         images_digest: SHA-256 over the preprocessed images.
@@ -112,13 +123,19 @@ class Sensitivity:
     two_peaks: float = WIDE
     schema: str = SCHEMA
 
+    @property
+    def unit(self) -> str:
+        """Unit of what is said over all columns, in words: ``px``, for landmarks alone."""
+        cells = self.blocks[0].cells if self.blocks else ()
+        return unit_in_words([cell.unit for cell in cells])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data; numbers that are not finite become None."""
         table = asdict(self)
         for row in table["blocks"]:
             for cell in row["cells"]:
                 for name, value in cell.items():
-                    cell[name] = _plain(value)
+                    cell[name] = value if isinstance(value, str) else _plain(value)
         return table
 
     def to_json(self) -> str:
@@ -161,6 +178,32 @@ def _cell(shift_px: Floats, moved: Floats, wide: Flags, aside: Flags) -> Cell:
     )
 
 
+def other_cells(others: Floats, targets: Sequence[Target]) -> tuple[Cell, ...]:
+    """The cells of targets that are no landmarks.
+
+    Args:
+        others: (N, T, 2) distances and shifts of the T targets.
+    """
+    return tuple(
+        _other_cell(others[:, k, 0], others[:, k, 1], target) for k, target in enumerate(targets)
+    )
+
+
+def _other_cell(apart: Floats, shift: Floats, target: Target) -> Cell:
+    if not np.isfinite(apart).all():
+        return Cell(*(math.inf,) * 5, unit=target.unit)
+    bias = abs(float(shift.mean()))
+    around = max(0.0, float((apart**2).mean()) - bias**2)
+    return Cell(
+        mean_px=float(apart.mean()),
+        bias_px=bias,
+        spread_px=math.sqrt(around),
+        p99_px=nearest_rank(apart, 99),
+        max_px=float(apart.max()),
+        unit=target.unit,
+    )
+
+
 def save_sensitivity(sensitivity: Sensitivity, path: Path) -> None:
     """Write a matrix to a JSON file, whole or not at all."""
     write_text_atomic(path, sensitivity.to_json())
@@ -178,9 +221,9 @@ def summary_rows(sensitivity: Sensitivity) -> list[Mapping[str, Any]]:
             "mean_px": row.mean_px,
             "worst_px": row.worst_px,
             "worst_landmark": _worst(sensitivity.landmarks, row),
-            "bias_px": float(np.mean([c.bias_px for c in row.cells])),
-            "spread_px": float(np.mean([c.spread_px for c in row.cells])),
-            "max_px": max(c.max_px for c in row.cells),
+            "bias_px": float(row.in_common("bias_px").mean()),
+            "spread_px": float(row.in_common("spread_px").mean()),
+            "max_px": float(row.in_common("max_px").max()),
             "two_peaked": sum(c.two_peaked for c in row.cells),
             "ruled_out": row.ruled_out,
         }
@@ -189,4 +232,4 @@ def summary_rows(sensitivity: Sensitivity) -> list[Mapping[str, Any]]:
 
 
 def _worst(landmarks: Sequence[str], row: BlockRow) -> str:
-    return landmarks[max(range(len(landmarks)), key=lambda k: row.cells[k].mean_px)]
+    return landmarks[int(row.in_common("mean_px").argmax())]

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from mahtrt.atomic import write_bytes_atomic
+from mahtrt.measure.distances import PX_OF
 from mahtrt.planning.matrix import BlockRow, Cell, Sensitivity
 
 _CELL = (62, 20)  # width, height
@@ -18,6 +19,9 @@ _SLOPE = 45  # degrees of the landmarks' names
 _LOW_PX, _HIGH_PX = 1e-3, 1.0
 _STOPS = ((247, 251, 255), (253, 219, 141), (240, 112, 74), (122, 4, 64))
 _INK, _FAINT, _PAPER = (20, 20, 20), (120, 120, 120), (255, 255, 255)
+
+# What the numbers are, where all columns have one unit.
+_SAID = {"px": "Mean displacement in network px"}
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Colour = tuple[int, int, int]
@@ -39,13 +43,14 @@ def draw_picture(sensitivity: Sensitivity) -> Image.Image:
 
     Rows are blocks in the order of the graph, those that the rules keep in floating point in
     gray; columns are landmarks, and last the mean over them. A cell is the mean displacement in
-    network pixels; ``*`` says that two-peaked points are among it.
+    network pixels, or the mean distance of another target; ``*`` says that two-peaked points are
+    among it.
     """
     font = ImageFont.load_default(_TEXT)
     names = [row.name for row in sensitivity.blocks]
     columns = [*sensitivity.landmarks, "mean"]
     title = (
-        f"Mean displacement in network px, one block in INT8 ({sensitivity.method}, "
+        f"{_SAID.get(sensitivity.unit, 'Mean distance')}, one block in INT8 ({sensitivity.method}, "
         f"{sensitivity.weight_bits}-bit weights, {sensitivity.images} images)"
     )
     left = _MARGIN + max((_width(n, font) for n in names), default=0) + _GAP
@@ -82,10 +87,11 @@ def _draw_row(draw: ImageDraw.ImageDraw, row: BlockRow, at: tuple[int, int], fon
     middle = top + _CELL[1] // 2
     ink = _FAINT if row.ruled_out else _INK
     draw.text((left - _GAP, middle), row.name, ink, font, anchor="rm")
-    mean = Cell(row.mean_px, 0.0, 0.0, 0.0, 0.0)
+    units = {cell.unit for cell in row.cells}
+    mean = Cell(row.mean_px, *(0.0,) * 4, unit=units.pop() if len(units) == 1 else "px")
     for k, cell in enumerate((*row.cells, mean)):
         x = left + k * _CELL[0]
-        fill = colour_of(cell.mean_px)
+        fill = colour_of(cell.mean_px * PX_OF[cell.unit])
         draw.rectangle((x, top, x + _CELL[0] - 2, top + _CELL[1] - 2), fill=fill)
         text = f"{cell.mean_px:.3f}{'*' if cell.two_peaked else ''}"
         dark = sum(fill) < 3 * 128

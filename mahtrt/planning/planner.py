@@ -24,7 +24,7 @@ from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.conclusion import conclusion_of, reason_of
 from mahtrt.planning.gains import gains_by_block
 from mahtrt.planning.matrix import Sensitivity
-from mahtrt.planning.proposals import Knowledge, costs_from
+from mahtrt.planning.proposals import Knowledge, costs_from, units_of
 from mahtrt.planning.recipe import NetworkToPlan
 from mahtrt.planning.search import RacedPlan, Search, SearchOptions, SearchResult, Tell
 from mahtrt.planning.workbench import Bench, BenchSettings, TargetBench
@@ -37,6 +37,7 @@ _TOLD = (
     *("mean_px", "worst_landmark_mean_px", "single_peak_p99_px", "single_peak_max_px"),
     *("two_peaked", "two_peaked_max_px", "two_peaked_excused", "new_two_peaks"),
     *("mean_mm", "delta_mre_px", "delta_mre_mm", "worst_mre_change_percent"),
+    *("maps", "logits", "visibility"),
 )
 
 
@@ -45,7 +46,7 @@ class PlanOptions:
     """How to plan.
 
     Attributes:
-        limits: How far a plan may move landmarks.
+        limits: How far a plan may be from FP32.
         minutes: How long the search may take, building and timing included; what is under way
             when the time is up is finished.
         seed: Seed of the order of timed calls and of the intervals.
@@ -152,7 +153,8 @@ def plan_on(
     float_ms = bench.block_times_ms(compose(candidates, ()))
     int8_ms = bench.block_times_ms(compose(candidates, allowed))  # a baseline: kept open
     gains_ms = gains_by_block(float_ms, int8_ms, allowed)
-    known = Knowledge(candidates, allowed, gains_ms, costs_from(sensitivity))
+    costs, units = costs_from(sensitivity), units_of(sensitivity)
+    known = Knowledge(candidates, allowed, gains_ms, costs, units)
     left = max(0.0, options.minutes * 60 - (clock() - begun))
     asked = SearchOptions(options.limits, left, options.seed)
     outcome = Search(bench, known, asked, clock=clock, tell=tell).run()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.measure.distances import Unit, common, unit_in_words
 from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import Candidate, decidable
 from mahtrt.planning.matrix import Sensitivity
@@ -38,17 +39,23 @@ class Knowledge:
         candidates: All blocks, in the order of the graph.
         allowed: Names of those that may be INT8.
         gains_ms: Name -> what INT8 saves.
-        costs_px: Name -> (K,) mean displacement of each landmark.
+        costs_px: Name -> (K,) mean distance of each target, a landmark's in pixels.
+        units: Units of the K targets; none where all are landmarks.
     """
 
     candidates: Sequence[Candidate]
     allowed: Chosen
     gains_ms: Mapping[str, float]
     costs_px: Mapping[str, NDArray[np.float64]]
+    units: tuple[Unit, ...] = ()
 
     def cost_px(self, name: str) -> float:
-        """Mean displacement over the landmarks."""
-        return float(self.costs_px[name].mean())
+        """Mean distance over the targets, in the unit that they have in common."""
+        return float(common(self.costs_px[name], self.units).mean())
+
+    def cost_in_words(self, name: str) -> str:
+        """:meth:`cost_px` with its unit."""
+        return f"{self.cost_px(name):.4f} {unit_in_words(self.units)}"
 
     def worth(self, name: str) -> float:
         """Milliseconds gained per pixel moved."""
@@ -67,6 +74,11 @@ class Knowledge:
 def costs_from(sensitivity: Sensitivity) -> dict[str, NDArray[np.float64]]:
     """Name -> (K,) mean displacement, of every block of a matrix."""
     return {row.name: np.array([cell.mean_px for cell in row.cells]) for row in sensitivity.blocks}
+
+
+def units_of(sensitivity: Sensitivity) -> tuple[Unit, ...]:
+    """Units of the columns of a matrix."""
+    return tuple(cell.unit for cell in sensitivity.blocks[0].cells) if sensitivity.blocks else ()
 
 
 def baselines(known: Knowledge) -> dict[str, Chosen]:
@@ -93,20 +105,31 @@ def proposals(known: Knowledge, limits: Limits) -> dict[str, Chosen]:
 
 
 def fill(known: Knowledge, ranked: Sequence[str], limits: Limits) -> Chosen:
-    """Blocks in their rank, as long as the guess stays within the limits of means in pixels.
+    """Blocks in their rank, as long as the guess stays within the limits of means.
 
-    Lengths in mm and errors against annotations do not add up, so that they are only measured.
+    Lengths in mm, errors against annotations, SSIM and agreement do not add up, so that they are
+    only measured.
     """
-    mean_px = limits.budget_px if limits.budget_mm is None else math.inf
     chosen: list[str] = []
     squares: NDArray[np.float64] | float = 0.0
     for name in ranked:
         more = squares + known.costs_px[name] ** 2
         guess = np.sqrt(more)
-        if guess.mean() <= mean_px and guess.max() <= limits.worst_px:
+        if _is_within(guess, known.units, limits):
             chosen.append(name)
             squares = more
     return known.in_order(chosen)
+
+
+def _is_within(guess: NDArray[np.float64], units: Sequence[Unit], limits: Limits) -> bool:
+    """Whether the distances of the targets (K,) are within the limits of landmarks and of maps."""
+    kinds = np.array(units or ["px"] * len(guess))
+    moved, maps, logits = (guess[kinds == unit] for unit in ("px", "map", "logit"))
+    mean_px = limits.budget_px if limits.budget_mm is None else math.inf
+    if moved.size and not (moved.mean() <= mean_px and moved.max() <= limits.worst_px):
+        return False
+    most_logit = math.inf if limits.logits_max is None else limits.logits_max
+    return bool((maps <= limits.map_mean).all() and (logits <= most_logit).all())
 
 
 def _most_of_the_gain(known: Knowledge, chosen: Chosen) -> Chosen:

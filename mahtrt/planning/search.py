@@ -8,7 +8,6 @@ in the numbers; gains and costs of single blocks only say what to measure next.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,7 +42,7 @@ class RacedPlan:
         blocks: Names of its INT8 blocks.
         p50_ms: Median duration of one inference.
         against_float: Duration in durations of the plan without INT8, round by round.
-        accuracy: How far it moves landmarks.
+        accuracy: How far it is from FP32.
         over: What is over the limits; empty where they hold.
     """
 
@@ -84,7 +83,7 @@ class SearchOptions:
     """How to search.
 
     Attributes:
-        limits: How far a plan may move landmarks.
+        limits: How far a plan may be from FP32.
         seconds: How long the search may take. What is under way is finished: the last race is
             always run, twice where it is not for nothing.
         seed: Seed of the races.
@@ -191,7 +190,7 @@ class Search:
         moved = {
             name: accuracy
             for name, accuracy in known.items()
-            if accuracy is not None and (name == ALL_FLOAT or math.isfinite(accuracy.mean_px))
+            if accuracy is not None and (name == ALL_FLOAT or accuracy.is_finite)
         }
         plans = {name: self._plan(sets[name]) for name in moved}
         self.races += 1

@@ -1,4 +1,4 @@
-"""Measuring how far landmarks move when one block alone is INT8.
+"""Measuring how far landmarks move, and other outputs change, when one block alone is INT8.
 
 The quantised graph is executed literally, as its Q/DQ nodes say, by ONNX Runtime with its INT8
 kernels off: what is found are the errors of INT8 itself and of no target's kernels. For each block
@@ -21,14 +21,17 @@ from numpy.typing import NDArray
 
 from mahtrt.bundle.plan import Plan
 from mahtrt.data.feed import Feed, batches
-from mahtrt.errors import DataError, ModelError
+from mahtrt.errors import DataError
+from mahtrt.graph.graph_file import GraphFile
 from mahtrt.graph.index import GraphIndex
 from mahtrt.graph.subgraph import boundary, downstream, extract, size_in_bytes, upstream
+from mahtrt.measure.distances import other_distances, other_targets
+from mahtrt.measure.judged import OutputSet, judged_outputs
 from mahtrt.planning.blocks import Candidate, compose, decidable
-from mahtrt.planning.matrix import BlockRow, Sensitivity, cells_of
+from mahtrt.planning.matrix import BlockRow, Sensitivity, cells_of, other_cells
 from mahtrt.planning.recipe import NetworkToPlan
 from mahtrt.planning.store import LandmarkStore, StoredLandmarks
-from mahtrt.runtime.decode import decode_batches
+from mahtrt.runtime.decode import check_judged, decode_batches, landmark_names, needed_outputs
 from mahtrt.targets.onnxruntime.run import OrtMode, open_onnx
 
 Tensors = dict[str, NDArray[Any]]
@@ -67,7 +70,7 @@ def measure_sensitivity(
 
     Raises:
         DataError: No images.
-        ModelError: A network without landmarks, or one that ONNX Runtime cannot run.
+        ModelError: A network that gives nothing to measure by, or that ONNX Runtime cannot run.
         SpecError: The ranges lack a tensor.
     """
     options, graph, recipe = options or SensitivityOptions(), network.graph, network.recipe
@@ -76,14 +79,18 @@ def measure_sensitivity(
         raise DataError("sensitivity", got="no images", expected="at least one")
     digest = _digest(images)
     store = LandmarkStore(options.cache)
-    base = {"onnx": graph.sha256, "images": digest}
+    base = _key(graph, digest)
     measuring = _Measuring(network, images, options)
     reference = store.read(base)
     if reference is None:
         reference = measuring.reference()
         store.write(base, reference)
     keys = {c.name: {**base, "recipe": recipe.digest(), "nodes": list(c.nodes)} for c in blocks}
-    found = {c.name: kept for c in blocks if (kept := store.read(keys[c.name])) is not None}
+    found = {
+        c.name: kept
+        for c in blocks
+        if (kept := store.read(keys[c.name])) is not None and kept.targets == reference.targets
+    }
     tell, cell_px = progress or (lambda *_: None), graph.spec.heatmap_cell_px
     tell(len(found), len(blocks))
     for name, measured in measuring.blocks([c for c in blocks if c.name not in found]):
@@ -91,7 +98,7 @@ def measure_sensitivity(
         found[name] = measured
         tell(len(found), len(blocks))
     return Sensitivity(
-        landmarks=tuple(graph.spec.landmarks),
+        landmarks=(*landmark_names(graph.spec), *(target.name for target in reference.targets)),
         blocks=tuple(_row(c, reference, found[c.name], cell_px) for c in blocks),
         images=len(images),
         images_digest=digest,
@@ -100,6 +107,13 @@ def measure_sensitivity(
         method=recipe.method_name,
         weight_bits=recipe.weight_bits,
     )
+
+
+def _key(graph: GraphFile, images_digest: str) -> dict[str, Any]:
+    """What everything that is measured of a graph depends on."""
+    key: dict[str, Any] = {"onnx": graph.sha256, "images": images_digest}
+    others = [output.name for output in judged_outputs(graph.spec)]
+    return {**key, "outputs": others} if others else key
 
 
 def _row(
@@ -111,7 +125,10 @@ def _row(
         flops_share=round(candidate.flops_share, 6),
         ruled_out=candidate.ruled_out,
         excluded=candidate.excluded,
-        cells=cells_of(found.points_px - reference.points_px, reference.spread_px, cell_px),
+        cells=(
+            *cells_of(found.points_px - reference.points_px, reference.spread_px, cell_px),
+            *other_cells(found.others, found.targets),
+        ),
     )
 
 
@@ -133,15 +150,10 @@ class _Measuring:
         self.spec, self.proto = graph.spec, graph.proto
         self.index = GraphIndex(graph.proto)
         self.candidates, self.recipe, self.options = network.candidates, network.recipe, options
-        output = graph.spec.output("landmarks")
-        if output is None:
-            raise ModelError(
-                f"network {graph.spec.family}",
-                got="no output of kind landmarks",
-                expected="landmarks to measure by",
-            )
-        spread = graph.spec.output("spread")
-        self.outputs = [output.name, *([spread.name] if spread else [])]
+        check_judged(graph.spec, f"network {graph.spec.family}")
+        confidence = graph.spec.output("confidence")
+        needed = needed_outputs(graph.spec)
+        self.outputs = [name for name in needed if not confidence or name != confidence.name]
         self.images = len(images)
         # Batches as the graph wants them; the last is filled up with its own images.
         self.feeds = [dict(feed) for feed, _ in batches(images, graph.batch)]
@@ -225,10 +237,17 @@ class _Measuring:
     def _bytes(self, tensors: set[str]) -> int:
         return sum(size_in_bytes(self.index, name) for name in tensors)
 
+    @cached_property
+    def _float_others(self) -> OutputSet:
+        return decode_batches(self._float_outputs, self.images, self.spec).others
+
     def _found(self, results: Sequence[Tensors]) -> StoredLandmarks:
-        decoded = decode_batches(results, self.images, self.spec)
+        decoded, theirs = decode_batches(results, self.images, self.spec), self._float_others
         return StoredLandmarks(
-            decoded.points_px.astype(np.float64), decoded.spread_px.astype(np.float64)
+            decoded.points_px.astype(np.float64),
+            decoded.spread_px.astype(np.float64),
+            other_distances(decoded.others, theirs, self.spec),
+            other_targets(self.spec, theirs),
         )
 
 

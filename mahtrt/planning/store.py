@@ -1,4 +1,4 @@
-"""Landmarks that were measured before, kept so that an interrupted run goes on where it stopped.
+"""What was measured before, kept so that an interrupted run goes on where it stopped.
 
 One small JSON file per block, named by the hash of everything that its numbers depend on. A file
 that is damaged or of another size is measured again.
@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mahtrt.atomic import naming_place, write_text_atomic
 from mahtrt.cache import ENVIRONMENT, cache_folder, make_private
 from mahtrt.errors import MahtrtError
+from mahtrt.measure.distances import Target
 from mahtrt.parsing import read_json_file
 from mahtrt.reading import Wanted
 from mahtrt.schema import plain
@@ -37,10 +38,15 @@ class StoredLandmarks:
     Attributes:
         points_px: (N, K, 2) float64 x, y in network pixels.
         spread_px: (N, K) float64, network pixels, NaN where the network gives none.
+        others: (N, T, 2) float64, distances of other targets from the reference and their shifts
+            (:func:`mahtrt.measure.distances.other_distances`).
+        targets: The T other targets.
     """
 
     points_px: NDArray[np.float64]
     spread_px: NDArray[np.float64]
+    others: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0, 2)))
+    targets: tuple[Target, ...] = ()
 
 
 class LandmarkStore:
@@ -72,11 +78,17 @@ class LandmarkStore:
             data = read_json_file(place, _WANTED)
             points = np.array(data["points_px"], np.float64)
             spread = np.array(data["spread_px"], np.float64)  # null becomes NaN
+            targets = tuple(Target(name, unit) for name, unit in data.get("targets", ()))
+            images = len(spread)
+            others = np.array(data.get("others", [[]] * images), np.float64)
+            others = np.where(np.isnan(others), np.inf, others)
+            shape = (images, len(targets), 2)
+            points, others = points.reshape(*spread.shape, 2), others.reshape(shape)
         except (MahtrtError, ValueError, KeyError, TypeError):
             return None
-        if points.ndim != 3 or points.shape[2] != 2 or spread.shape != points.shape[:2]:
+        if spread.ndim != 2:
             return None
-        return StoredLandmarks(points, spread)
+        return StoredLandmarks(points, spread, others, targets)
 
     def write(self, key: Mapping[str, Any], found: StoredLandmarks) -> None:
         """Keep what was found.
@@ -91,6 +103,9 @@ class LandmarkStore:
             "points_px": plain(found.points_px.tolist()),
             "spread_px": plain(found.spread_px.tolist()),
         }
+        if found.targets:
+            table["others"] = plain(found.others.tolist())
+            table["targets"] = [[target.name, target.unit] for target in found.targets]
         write_text_atomic(self._place(key), json.dumps(table) + "\n")
 
     def _place(self, key: Mapping[str, Any]) -> Path:

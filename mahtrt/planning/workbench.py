@@ -20,9 +20,8 @@ from mahtrt.bundle.plan import Plan
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.feed import Feed
 from mahtrt.data.sample import Dataset
-from mahtrt.measure.accuracy import LandmarkSet, measure
 from mahtrt.measure.timing import TimingOptions, Timings, interleave
-from mahtrt.planning.evaluation import EvaluationImages
+from mahtrt.planning.evaluation import EvaluationImages, Found
 from mahtrt.planning.gains import find_owners, time_by_block
 from mahtrt.planning.recipe import NetworkToPlan
 from mahtrt.precision.float_graph import float_graph
@@ -51,7 +50,7 @@ class Bench(Protocol):
     def float_precision(self) -> str: ...
 
     def accuracy(self, plan: Plan) -> AccuracyRecord:
-        """How far the plan moves landmarks; without INT8: nothing, or half precision's share."""
+        """How far the plan is from FP32; without INT8: nothing, or half precision's share."""
 
     def race(self, plans: Mapping[str, Plan], seconds: float, seed: int) -> dict[str, Timings]:
         """The plans timed in one interleaved run."""
@@ -116,7 +115,7 @@ class TargetBench:
         self._engines: dict[tuple[str, ...], _Engine] = {}
         self._accuracies: dict[tuple[str, ...], AccuracyRecord] = {}
         self._images = EvaluationImages(evaluation, self.graph.spec, self.settings.images)
-        self._reference: LandmarkSet | None = None
+        self._reference: Found | None = None
         if self._float_kind.declares == "fp16":
             from mahtrt.precision.half import check_half
 
@@ -137,8 +136,7 @@ class TargetBench:
         key = plan.int8_nodes
         if key not in self._accuracies:
             reference, ours = self._found_reference(), self._find(self._engine(plan))
-            names = self.graph.spec.landmarks
-            self._accuracies[key] = measure(ours, reference, names, self._images.annotations)
+            self._accuracies[key] = self._images.measure(ours, reference)
         return self._accuracies[key]
 
     def race(self, plans: Mapping[str, Plan], seconds: float, seed: int) -> dict[str, Timings]:
@@ -187,7 +185,7 @@ class TargetBench:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _found_reference(self) -> LandmarkSet:
+    def _found_reference(self) -> Found:
         if self._reference is None:
             engine = self._build(
                 self.graph.proto,
@@ -252,7 +250,7 @@ class TargetBench:
         backend = kind.open(EngineToOpen(record, artifact.files, self.graph.spec, threads))
         return _Engine(backend, artifact, model, folder)
 
-    def _find(self, engine: _Engine) -> LandmarkSet:
+    def _find(self, engine: _Engine) -> Found:
         outputs: list[Mapping[str, NDArray[np.float32]]] = [
             engine.backend.infer(batch) for batch in self._images.batches(self.graph.batch)
         ]

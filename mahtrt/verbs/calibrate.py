@@ -169,7 +169,8 @@ class CalibrateArguments(CalibrationArguments):
         bool,
         option(
             MEASURING,
-            "Sensitivity: how far INT8 in each block alone moves the landmarks.",
+            "Sensitivity: how far INT8 in each block alone moves the landmarks, or changes other "
+            "outputs.",
             "--sensitivity",
         ),
     ] = False
@@ -226,7 +227,8 @@ def table_of(sensitivity: Sensitivity) -> Table:
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("block, INT8 alone", no_wrap=True)
-    for name in ("moved px", "shift", "spread", "worst landmark"):
+    worst = "worst landmark" if sensitivity.unit == "px" else "worst target"
+    for name in (f"moved {sensitivity.unit}", "shift", "spread", worst):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("by the rules")
     for row in summary_rows(sensitivity):

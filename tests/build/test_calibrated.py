@@ -16,7 +16,7 @@ from foreign_network import ForeignNetwork
 
 from mahtrt.build import planned as planned_module
 from mahtrt.build.build import build
-from mahtrt.build.calibrated import Calibrated, LandmarkError, calibrate
+from mahtrt.build.calibrated import Calibrated, OutputError, calibrate
 from mahtrt.build.judge import AccuracyError
 from mahtrt.build.options import CalibrationOptions
 from mahtrt.bundle.bundle import read_bundle
@@ -51,7 +51,7 @@ def look(graph: GraphFile, told: list[str] | None = None, **how: Any) -> Calibra
 def run(graph: GraphFile, model: onnx.ModelProto) -> float:
     """Displacement of a model's landmarks from the export's, on other images."""
     feed = stack(list(NetworkTensors(PhantomDataset(3, 9), graph.spec)))
-    return LandmarkError(graph, feed, 1)(model)
+    return OutputError(graph, feed, 1)(model)
 
 
 def test_the_error_of_the_export_itself_is_nothing(graph: GraphFile) -> None:
