@@ -6,14 +6,12 @@ graph), and so are the shift and the mask of Swin windows.
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor, nn
 from transformers import SwinConfig, ViTConfig
 from transformers.models.swin.modeling_swin import SwinLayer
 from transformers.models.vit.modeling_vit import ViTLayer
 
+from mahtrt.models.layers import sine_position_table
 from mahtrt.models.maht_net.config import MahtNetConfig
 
 
@@ -45,23 +43,6 @@ class TransformerBottleneck(nn.Module):
         tokens = self.output_projection(tokens)
         offset: Tensor = tokens.transpose(1, 2).unflatten(2, self.grid)
         return x + offset
-
-
-def sine_position_table(rows: int, columns: int, dim: int) -> Tensor:
-    """2-D sine positions (1, rows * columns, dim).
-
-    Channels are interleaved: sin y, cos y, sin x, cos x. Frequencies fall geometrically from 1 to
-    1/10000 as in Vaswani et al. 2017, section 3.5, with half of the channels for each axis.
-    """
-    frequencies = torch.exp(torch.arange(0, dim // 2, 2) * (-math.log(10000.0) / (dim // 2)))
-    y = torch.arange(rows).unsqueeze(1) * frequencies  # (rows, dim/4)
-    x = torch.arange(columns).unsqueeze(1) * frequencies  # (columns, dim/4)
-    table = torch.zeros(rows, columns, dim)
-    table[:, :, 0::4] = y.sin().unsqueeze(1)
-    table[:, :, 1::4] = y.cos().unsqueeze(1)
-    table[:, :, 2::4] = x.sin().unsqueeze(0)
-    table[:, :, 3::4] = x.cos().unsqueeze(0)
-    return table.reshape(1, rows * columns, dim)
 
 
 def _vit_layers(config: MahtNetConfig) -> nn.ModuleList:

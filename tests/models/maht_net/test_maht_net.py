@@ -11,7 +11,8 @@ import torch
 from small_maht_net import small_net
 
 from mahtrt.models.families import build_model
-from mahtrt.models.maht_net.bottleneck import TransformerBottleneck, sine_position_table
+from mahtrt.models.layers import sine_position_table
+from mahtrt.models.maht_net.bottleneck import TransformerBottleneck
 from mahtrt.models.maht_net.config import VARIANTS, Encoder, MahtNetConfig, Transformer
 from mahtrt.models.maht_net.decoder import AttentionGate, DecoderBlock, MultiScaleFusion
 from mahtrt.models.maht_net.encoders import STRIDES

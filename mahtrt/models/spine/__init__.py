@@ -1,0 +1,1 @@
+"""Spine: CNN encoder, transformer bridge, learned queries, full-resolution heatmaps."""
