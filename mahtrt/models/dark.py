@@ -95,7 +95,7 @@ class Dark2d(nn.Module):
             value; spread (B, K) in network pixels.
         """
         kind = heatmaps.device.type
-        lowered = torch.is_autocast_enabled(kind)
+        lowered = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
         with torch.autocast(kind, enabled=False) if lowered else nullcontext():
             return self._decode(heatmaps.detach().float())
 

@@ -22,6 +22,7 @@ FAMILIES: Mapping[str, str] = {
     "unet": "mahtrt.models.unet.unet",
     "pose-spi": "mahtrt.models.pose_spi.pose_spi",
     "longitudinal": "mahtrt.models.longitudinal.longitudinal",
+    "spine": "mahtrt.models.spine.spine",
 }
 
 

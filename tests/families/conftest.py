@@ -56,5 +56,6 @@ def built(
         eval=case.data(4, 12),
         reference=checkpoint,
         threads=1,
+        limits=case.limits,
     )
     return build(asked)

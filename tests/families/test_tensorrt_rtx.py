@@ -38,6 +38,7 @@ def test_it_builds_for_every_architecture(
         eval=case.data(3, 12),
         reference=checkpoint,
         threads=1,
+        limits=case.limits,
         cache=False,
         target_options=(TensorRtOptions(compute_capabilities=ARCHITECTURES),),
     )

@@ -15,6 +15,7 @@ import torch
 
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.feed import prepare, stack
+from mahtrt.measure.limits import Limits
 from mahtrt.models.checkpoint import save_checkpoint
 from mahtrt.models.families import build_model, example_data
 from mahtrt.models.network import Network
@@ -31,10 +32,12 @@ class FamilyCase:
     Attributes:
         name: ``family/variant``.
         settings: Of its config, to make it small.
+        limits: What its engines are held to.
     """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def family(self) -> str:
@@ -67,6 +70,12 @@ FAMILY_CASES = (
     ),
     FamilyCase("unet/nano", {"channels": (8, 32, 32, 32, 32), "input_size": (64, 64)}),
     FamilyCase("pose-spi/nano", {"hidden_dim": 32, "feature_dim": 32}),
+    FamilyCase(
+        "spine/nano",
+        {"input_size": (64, 64), "width": 32, "num_heads": 2, "decoder_dims": (32, 32, 32, 32)},
+        # Maps of random weights have many peaks of about one height: the highest one changes.
+        Limits(budget_px=20.0),
+    ),
     FamilyCase("longitudinal/nano", {"input_size": (64, 64), "num_layers": 1}),
     FamilyCase("longitudinal/nano-classification", {"input_size": (64, 64), "num_layers": 1}),
 )
