@@ -145,6 +145,7 @@ def _of_kind(outputs: Mapping[str, NDArray[np.float32]], spec: ModelSpec, kind: 
 
 
 def _known(values: NDArray[np.float32] | None, count: int) -> Floats:
-    if values is None:
+    """What is annotated of so many values; of an output that the network lacks, nothing."""
+    if values is None or not count:
         return np.full(count, np.nan)
     return np.asarray(values, np.float64)

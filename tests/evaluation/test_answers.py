@@ -83,3 +83,12 @@ def test_maps_are_compared_on_the_grid_of_the_network() -> None:
     assert np.isnan(answers.map_errors[1])
     assert answers.probabilities[0] == pytest.approx(1 / (1 + np.exp(-2)))
     assert score(answers).in_words() == {"map MAE": "0.1250"}
+
+
+def test_what_the_network_does_not_give_is_not_judged() -> None:
+    asked = session(dataclasses.replace(OTHER, outputs=OTHER.outputs[:1]), change=[[[0.5]]])
+    known = {"labels": np.array([1, 0], np.float32), "visible": np.array([1], np.float32)}
+    target = np.zeros((1, 128, 128), np.float32)
+    answers = ask(asked, SampleList([sample(target_map=target, **known)]))
+    assert answers.labels.shape == answers.probabilities.shape == (1, 0)
+    assert score(answers).in_words() == {"map MAE": "0.5000"}
