@@ -84,7 +84,8 @@ def build_network(
         export.write_bytes(model.SerializeToString())
         for precision in PRECISIONS:
             row = {"variant": variant, "encoder": encoder, "bottleneck": bottleneck,
-                   "precision": precision, "input_size": spec.input.size, "error": ""}  # fmt: skip
+                   "precision": precision, "error": "",
+                   "inputs": {each.name: each.size for each in spec.inputs}}  # fmt: skip
             try:
                 graph = _graph(model, spec, precision, export, given.images)
                 path = Path(folder) / f"{precision}.onnx"
@@ -144,7 +145,7 @@ def _graph(model: Any, spec: Any, precision: str, export: Path, images: int) -> 
     from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
     from mahtrt.calibration.ranges import collect_ranges
     from mahtrt.data.datasets import open_dataset
-    from mahtrt.data.subset import NetworkTensors
+    from mahtrt.data.subset import NetworkTensors, Unannotated
     from mahtrt.graph.describe import describe_graph
     from mahtrt.precision.float_graph import float_graph
     from mahtrt.targets.tensorrt.target import TENSORRT_RTX
@@ -153,7 +154,8 @@ def _graph(model: Any, spec: Any, precision: str, export: Path, images: int) -> 
     if precision != "int8":
         return graph
     plan = default_plan(model, spec)
-    tensors = NetworkTensors(open_dataset(f"phantom:{images}"), spec.input)
+    cases = Unannotated(open_dataset(f"phantom:{images}"), len(spec.inputs))
+    tensors = NetworkTensors(cases, spec)
     ranges = collect_ranges(export, tensors_to_calibrate(model, plan), tensors)
     graph = quantize(graph, ranges, plan, weight_bits=8)
     check_int8(describe_graph(graph), plan)

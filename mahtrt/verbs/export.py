@@ -23,7 +23,9 @@ class ExportArguments:
 
     model: Annotated[
         str,
-        argument("Network: maht-net[/variant], package.module:factory or path/file.py:factory."),
+        argument(
+            "Network: family[/variant] (mahtrt models lists them), package.module:factory or path/file.py:factory."
+        ),
     ]
     checkpoint: Annotated[
         Path | None,
@@ -72,7 +74,7 @@ class ExportArguments:
                     "--input-size",
                     got=f"a size for {self.model}",
                     expected="none: the spec of a foreign network says it",
-                    fix="Change input.size in the spec.",
+                    fix="Change the size of the input in the spec.",
                 )
             settings["input_size"] = size_from_text(self.input_size)
         source = ModelSource(self.model, self.checkpoint, settings, self.spec, self.seed)

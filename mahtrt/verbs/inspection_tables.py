@@ -13,6 +13,7 @@ from rich.text import Text
 from mahtrt.inspection.bundle import BundleSummary, EngineSummary, PlanBlocks
 from mahtrt.inspection.engine_file import EngineFileSummary
 from mahtrt.schema import plain
+from mahtrt.spec import upgraded_spec
 from mahtrt.targets.layers import EngineLayers
 from mahtrt.verbs.rendering import line
 
@@ -250,17 +251,25 @@ def _line(record: Any) -> str:
 
 
 def _spec(spec: Any) -> str:
-    """What goes in and how landmarks come out; the whole spec is in the JSON."""
+    """What goes in and what comes out; the whole spec is in the JSON."""
     try:
-        image, decode = spec["inputs"][0], spec["decode"]
-        size = "x".join(map(str, image["size"]))
-        return (
-            f"{spec['family']}: {size} {image['color_order']}, {image['resize']}, mean "
-            f"{_value(image['mean'])}, std {_value(image['std'])}; {len(spec['landmarks'])} "
-            f"landmarks by {decode['method']}"
-        )
+        images = [_input(image) for image in upgraded_spec(spec)["inputs"]]
+        count, method = len(spec["landmarks"]), spec["decode"]["method"]
+        found = [f"{count} landmarks by {method}"] if count else []
+        found += [
+            o["kind"] for o in spec["outputs"] if o["kind"] in ("visibility", "map", "logits")
+        ]
+        return f"{spec['family']}: {'; '.join(images)}; {', '.join(found) or method}"
     except (KeyError, TypeError):  # of another tool, or damaged: shown as it is
         return _line(spec)
+
+
+def _input(image: Any) -> str:
+    size = "x".join(map(str, image["size"]))
+    return (
+        f"{image['name']} {size} {image['color_order']}, {image['resize']}, mean "
+        f"{_value(image['mean'])}, std {_value(image['std'])}"
+    )
 
 
 def _number(value: Any) -> str:

@@ -134,7 +134,7 @@ def test_a_bundle(tiny_bundle: Path) -> None:
     assert table["onnx"] == {}
     text = text_of(tables_of(found))
     assert "openvino-fp32 *" in text
-    assert "tiny: 32x48 rgb, letterbox" in text
+    assert "tiny: image 32x48 rgb, letterbox" in text
     assert "3 landmarks by soft_argmax" in text
 
 
