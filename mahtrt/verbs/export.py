@@ -24,7 +24,8 @@ class ExportArguments:
     model: Annotated[
         str,
         argument(
-            "Network: family[/variant] (mahtrt models lists them), package.module:factory or path/file.py:factory."
+            "Network: family[/variant] (mahtrt models lists them), package.module:factory or "
+            "path/file.py:factory."
         ),
     ]
     checkpoint: Annotated[
