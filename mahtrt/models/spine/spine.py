@@ -18,6 +18,7 @@ import timm
 from torch import Tensor, nn
 
 from mahtrt.models.dark import Dark2d
+from mahtrt.models.demo_recipe import DemoRecipe
 from mahtrt.models.network import Network
 from mahtrt.models.spine.attention import LandmarkQueries, TransformerBridge
 from mahtrt.models.spine.config import VARIANTS, SpineConfig, variant_config
@@ -27,6 +28,7 @@ from mahtrt.spec import DECODING, DecodeSpec, InputSpec, ModelSpec, OutputSpec, 
 FAMILY = "spine"
 DEFAULT_VARIANT = "query"
 EXAMPLE_DATA = "phantom-spine"
+DEMO = DemoRecipe(steps=300, batch_size=8)
 FREE_SETTINGS = ("input_size", "landmarks", "sigma", "dropout", "mean", "std")
 
 _STRIDES = [2, 4, 8, 16, 32]
