@@ -75,6 +75,14 @@ class SpineNet(Network):
             "heatmaps": heatmaps,
         }
 
+    def parameter_groups(self) -> dict[str, tuple[str, ...]]:
+        """See :meth:`mahtrt.models.network.Network.parameter_groups`."""
+        return {
+            "encoder": ("encoder.",),
+            "transformer": ("bridge.", "queries."),
+            "decoder": ("start.", "decoder."),
+        }
+
 
 def spec_from_config(config: SpineConfig) -> ModelSpec:
     """The spec of the network that a config describes."""
