@@ -18,6 +18,7 @@ from mahtrt.targets.layers import EngineLayers
 from mahtrt.verbs.rendering import line
 
 if TYPE_CHECKING:
+    from mahtrt.bundle.records import AccuracyRecord
     from mahtrt.graph.describe import GraphSummary, LayerCost, TensorInfo
     from mahtrt.inspection.inspect import Inspection
 
@@ -116,28 +117,42 @@ def _bundle(bundle: BundleSummary, top: int) -> list[RenderableType]:
     return parts
 
 
-def _engines(engines: Iterable[EngineSummary]) -> Table:
+def _engines(engines: Sequence[EngineSummary]) -> Table:
+    found = [engine.record.accuracy for engine in engines]
+    moved = ("moved px", "worst px") if any(each and each.per_landmark for each in found) else ()
+    others = ("other outputs",) if any(_others(each) for each in found) else ()
     table = _table(
         "engines",
         ("engine", "precision"),
-        ("batch", "size", "moved px", "worst px", "p50 ms"),
+        ("batch", "size", *moved, *others, "p50 ms"),
         ("gate", "built with"),
     )
     for engine in engines:
         record = engine.record
         accuracy, verdict, latency = record.accuracy, record.verdict, record.latency
+        px = (accuracy.mean_px, accuracy.worst_landmark_mean_px) if accuracy else (None, None)
         table.add_row(
             line(record.name + (" *" if engine.is_default else "")),
             record.precision,
             str(record.batch),
             _size(engine.bytes),
-            _number(accuracy.mean_px if accuracy else None),
-            _number(accuracy.worst_landmark_mean_px if accuracy else None),
+            *(map(_number, px) if moved else ()),
+            *((line(_others(accuracy)),) if others else ()),
             _number(latency.p50_ms if latency else None),
             "" if verdict is None else "pass" if verdict.passed else "FAIL",
             line(_pairs(record.versions)),
         )
     return table
+
+
+def _others(found: AccuracyRecord | None) -> str:
+    """How far maps, logits and visibility are from the reference's."""
+    if found is None:
+        return ""
+    said = [f"{each.name} {each.mean:.2g}, SSIM {each.ssim:.4f}" for each in found.maps]
+    said += [f"{each.name} {100 * each.agreement:.1f}% same" for each in found.logits]
+    said += [f"{each.name} {100 * each.agreement:.1f}% same" for each in found.visibility]
+    return "; ".join(said)
 
 
 def _engine_details(engine: EngineSummary) -> list[RenderableType]:

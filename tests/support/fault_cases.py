@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+import tiny_maps
 from fork_server import ForkServer
 from PIL import Image
 from signing_keys import write_keys
@@ -34,6 +35,7 @@ class World:
         export: The arguments that export the network.
         bundle: A bundle of that network.
         tiny: A bundle of engines that take no time.
+        maps: Such a bundle of a network that gives maps and labels.
         images: Two pictures.
         key: A private key to sign with.
     """
@@ -42,6 +44,7 @@ class World:
     onnx: Path
     bundle: Path
     tiny: Path
+    maps: Path
     images: Sequence[Path]
     key: Path
 
@@ -121,10 +124,14 @@ CASES = {
     ),
     "predict": Case(
         lambda world, out: (
-            *("predict", world.tiny, *world.images, "--engine=onnxruntime", "--threads=1"),
+            *("predict", world.maps, *world.images, "--engine=onnxruntime", "--threads=1"),
             *(f"--json={out / 'a.json'}", f"--csv={out / 'a.csv'}", f"--overlay={out / 'drawn'}"),
+            f"--maps={out / 'maps'}",
         ),
-        ("a.json", "a.csv", "drawn/0.overlay.png", "drawn/1.overlay.png"),
+        (
+            *("a.json", "a.csv", "drawn/0.overlay.png", "drawn/1.overlay.png"),
+            *("maps/0.change.png", "maps/1.change.png"),
+        ),
     ),
     "evaluate": Case(
         lambda world, out: (
@@ -158,7 +165,9 @@ def make_world(folder: Path, export: Sequence[object], exported: Path, tiny: Pat
             )
         )
     assert made.status == 0, made.said
-    return World(export, exported, bundle, tiny, images, write_keys(folder, "test").private)
+    maps = tiny_maps.build_bundle(folder / "maps.mahtrt", targets=("onnxruntime",))
+    key = write_keys(folder, "test").private
+    return World(export, exported, bundle, tiny, maps, images, key)
 
 
 def lay_old(case: Case, world: World, out: Path, *, wanted: bool = True) -> None:

@@ -118,7 +118,12 @@ def golden_vector(spec: ModelSpec, number: int) -> GoldenVector:
     return GoldenVector(f"golden-{number}", first, nothing, None, tuple(others), outputs)
 
 
-def build_bundle(path: Path, spec: ModelSpec | None = None, golden: int = 0) -> Path:
+def build_bundle(
+    path: Path,
+    spec: ModelSpec | None = None,
+    golden: int = 0,
+    targets: tuple[str, ...] = TARGETS,
+) -> Path:
     """A bundle with an FP32 engine per target, without verdicts.
 
     Args:
@@ -129,7 +134,7 @@ def build_bundle(path: Path, spec: ModelSpec | None = None, golden: int = 0) -> 
         onnx_path = writer.place("model.onnx")
         onnx.save(make_model(spec), onnx_path)
         engines = []
-        for target in TARGETS:
+        for target in targets:
             place = writer.root / "engines" / f"{target}-fp32"
             artifact = find_target(target).build(onnx_path, "fp32", place, EngineOptions(threads=1))
             engines.append(artifact.record(target, "fp32", writer.root))
