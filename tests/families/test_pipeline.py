@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from family_table import FamilyCase
@@ -22,6 +23,7 @@ from mahtrt.export.onnx import ExportResult
 from mahtrt.graph.graph_file import read_graph
 from mahtrt.models.reference import load_model
 from mahtrt.models.torch_reference import TorchBackend
+from mahtrt.runtime.predict import PredictOptions, predict
 from mahtrt.runtime.session import open_session
 from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.spec import ModelSpec
@@ -82,6 +84,30 @@ def test_bench_compares_every_engine(case: FamilyCase, built: BuildResult) -> No
     engines = {engine.name for engine in built.manifest.engines}
     assert engines <= {row.name for row in report.rows}
     json.dumps(report.to_dict())
+
+
+def test_predict_gives_all_that_the_network_finds(
+    case: FamilyCase, built: BuildResult, tmp_path: Path
+) -> None:
+    spec = built.manifest.spec
+    kinds = {output.kind for output in spec.outputs}
+    files: list[Path] = []
+    for sample in open_dataset(case.data(2, 77)):
+        for image in sample.images:
+            files.append(tmp_path / f"{len(files)}.png")
+            assert cv2.imwrite(str(files[-1]), image)
+    maps = tmp_path / "maps" if "map" in kinds else None
+    result = predict(PredictOptions(built.path, files, engine="openvino-int8", maps=maps))
+    assert len(result.predictions) == 2
+    for prediction in result.predictions:
+        found = prediction.landmarks
+        assert found.points.shape == (spec.num_landmarks, 2)
+        assert bool(np.isfinite(found.points).all())
+        assert (found.visibility is not None) == ("visibility" in kinds)
+        assert set(found.maps) == {each.name for each in spec.outputs if each.kind == "map"}
+        assert set(found.labels) == {each.name for each in spec.outputs if each.kind == "logits"}
+    assert len(json.loads(result.to_json())["images"]) == 2
+    assert maps is None or len(list(maps.glob("*.png"))) == 2
 
 
 def test_verify_replays_golden_vectors_through_every_engine(built: BuildResult) -> None:
