@@ -1,8 +1,7 @@
-"""From the feature map to numbers per keypoint: x, y and a logit of visibility."""
+"""From the feature map to numbers per keypoint: x, y from the middle, and a logit of visibility."""
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,7 +28,7 @@ class SimpleHead(nn.Module):
         channels = config.channels // 2 or 1
         self.refine = nn.Conv2d(config.channels, channels, 3, padding=1)
         self.predict = nn.Conv2d(channels, NUMBERS * len(config.landmarks), 3, padding=1)
-        _start_in_the_middle(self.predict)
+        _start_at_zero(self.predict)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, 64, 64) to (B, 3 K)."""
@@ -61,7 +60,7 @@ class EfficientNetHead(nn.Module):
             nn.Dropout(config.dropout),
             last,
         )
-        _start_in_the_middle(last)
+        _start_at_zero(last)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, 64, 64) to (B, 3 K)."""
@@ -69,9 +68,7 @@ class EfficientNetHead(nn.Module):
         return numbers
 
 
-def _start_in_the_middle(last: nn.Conv2d | nn.Linear) -> None:
-    """Let coordinates start at 0.5, the middle of the image, and visibility undecided."""
+def _start_at_zero(last: nn.Conv2d | nn.Linear) -> None:
+    """Let coordinates start in the middle of the image, and visibility undecided."""
     assert last.bias is not None
-    with torch.no_grad():
-        last.bias.zero_()
-        last.bias.unflatten(0, (-1, NUMBERS))[:, :2] = 0.5
+    nn.init.zeros_(last.bias)

@@ -24,6 +24,8 @@ EXAMPLE_DATA = "phantom-pose"
 DEMO = DemoRecipe(steps=800, batch_size=32)
 FREE_SETTINGS = ("landmarks", "dropout", "mean", "std")
 
+MIDDLE = 0.5  # of the image, as a normalized coordinate
+
 _HEADS = {"simple": SimpleHead, "efficientnet": EfficientNetHead}
 
 
@@ -50,7 +52,8 @@ class PoseSpi(Network):
             probability that a keypoint can be seen.
         """
         numbers = self.head(self.upsampling(self.encoder(x))).unflatten(1, (-1, NUMBERS))
-        return {"landmarks": numbers[..., :2], "visibility": numbers[..., 2].sigmoid()}
+        # The head says how far from the middle: in half precision a small number is a precise one.
+        return {"landmarks": numbers[..., :2] + MIDDLE, "visibility": numbers[..., 2].sigmoid()}
 
 
 def spec_from_config(config: PoseSpiConfig) -> ModelSpec:
