@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ from onnx import numpy_helper
 from rendering import report_text
 
 from mahtrt.benchmarks.compare import Contender, compare
+from mahtrt.benchmarks.golden import GoldenImages, RecordedLandmarks
 from mahtrt.benchmarks.options import CompareOptions
 from mahtrt.benchmarks.report import BenchReport, ReportFacts
+from mahtrt.bundle.golden_outputs import GoldenValues, thinned
 from mahtrt.data.sample import Sample
 from mahtrt.errors import DataError
 from mahtrt.measure.limits import Limits
 from mahtrt.runtime.session import Session
+from mahtrt.spec import ModelSpec
 from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, OrtMode, open_onnx
 
 SPEC = tiny_maps.spec_of("baseline", "followup")
@@ -45,16 +49,16 @@ class Pairs:
         return Sample(self.names[index], first, others=(second,), target_map=target, labels=labels)
 
 
-def session(noise: float = 0.0) -> Session:
+def session(noise: float = 0.0, spec: ModelSpec = SPEC) -> Session:
     """The network, its weights changed by so much."""
-    model = tiny_maps.make_model(SPEC)
+    model = tiny_maps.make_model(spec)
     rng = np.random.default_rng(1)
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
         changed = (values + noise * rng.normal(0, 1, values.shape)).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
     opened = open_onnx(model.SerializeToString(), "a test", threads=1, mode=OrtMode.ENGINE)
-    return Session(OnnxRuntimeBackend(opened, SPEC, "test"), SPEC)
+    return Session(OnnxRuntimeBackend(opened, spec, "test"), spec)
 
 
 def run(noise: float, limits: Limits | None = None, data: Pairs | None = None) -> BenchReport:
@@ -110,3 +114,31 @@ def test_a_network_that_gives_nan_fails() -> None:
 def test_labels_of_another_number_are_refused() -> None:
     with pytest.raises(DataError, match="3 annotated labels; expected the network's 2"):
         run(0.0, data=Pairs(labels=3))
+
+
+def test_a_recorded_reference_is_compared_at_the_places_that_it_has() -> None:
+    spec = tiny_maps.spec_of("image")
+    vectors = []
+    for number in range(2):
+        vector = tiny_maps.golden_vector(spec, number)
+        change = vector.outputs["change"]
+        kept = {"change": GoldenValues(thinned(change.values, 3), 3)}  # and no labels
+        vectors.append(replace(vector, outputs=kept))
+    recorded = RecordedLandmarks(vectors, spec)
+    assert recorded.recorded == {"change": 3}
+    found = [
+        Contender(
+            *("reference", "recorded", "fp32", 1, recorded),
+            is_reference=True,
+            stand_in="records",
+            recorded=recorded.recorded,
+        ),
+        Contender("engine", "onnxruntime", "fp32", 1, session(spec=spec)),
+        Contender("wrong", "onnxruntime", "fp32", 1, session(0.1, spec)),
+    ]
+    options = CompareOptions(images=2, warmup=0, rounds=1, latency_budget_ms=None)
+    report = compare(found, GoldenImages(vectors), options, ReportFacts("fake"))
+    engine, wrong = (row for row in report.rows[2:] if row.scope == "engine")
+    assert [row.gate and row.gate.passed for row in (engine, wrong)] == [True, False]
+    assert engine.accuracy.logits == ()
+    assert "change" in report_text(report)
