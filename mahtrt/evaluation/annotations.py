@@ -43,7 +43,7 @@ def _check_points(sample: Sample, source: str, model: str, spec: ModelSpec) -> N
             source,
             got=f"{len(sample.points_px)} landmarks per image",
             expected=f"{spec.num_landmarks}, as {model} has",
-            fix="Choose them with --points, or name the model's own with --landmarks.",
+            fix="Choose them with --points; mahtrt train --landmarks names a network's own.",
         )
 
 

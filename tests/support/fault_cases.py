@@ -136,7 +136,12 @@ CASES = {
     "evaluate": Case(
         lambda world, out: (
             *("evaluate", world.tiny, f"{world.tiny}@onnxruntime", "--data=phantom:2@1"),
-            *("--threads=1", f"--json={out / 'a.json'}", f"--csv={out / 'a.csv'}"),
+            *(
+                "--points=0,1,2",
+                "--threads=1",
+                f"--json={out / 'a.json'}",
+                f"--csv={out / 'a.csv'}",
+            ),
         ),
         ("a.json", "a.csv"),
     ),
