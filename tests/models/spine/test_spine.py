@@ -6,29 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from small_spine import small_spine as small
 
 from mahtrt.errors import ModelError
 from mahtrt.models.families import build_model
-from mahtrt.models.spine.spine import SpineNet
 from mahtrt.runtime.dark import decode_dark
 from mahtrt.spec import DECODING
-
-SMALL: dict[str, Any] = {
-    "input_size": (64, 96),
-    "landmarks": ("a", "b", "c"),
-    "width": 32,
-    "num_heads": 2,
-    "bridge_layers": 1,
-    "query_layers": 1,
-    "decoder_dims": (16, 12, 10, 8),
-}
-
-
-def small(variant: str = "nano", **settings: Any) -> SpineNet:
-    torch.manual_seed(0)
-    module = build_model(f"spine/{variant}", **{**SMALL, **settings})
-    assert isinstance(module, SpineNet)
-    return module
 
 
 @pytest.mark.parametrize("variant", ["nano", "nano-simple"])

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from test_spine import small
+from small_spine import small_spine as small
 
 import mahtrt
 from mahtrt.data.preprocess import preprocess
