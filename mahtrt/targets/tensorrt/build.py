@@ -20,6 +20,7 @@ from mahtrt.cuda import probe_cuda
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import BuildError, ModelError
 from mahtrt.schema import dataclass_from, plain
+from mahtrt.spec import DECODING
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions
 from mahtrt.targets.tensorrt import soft_argmax
@@ -210,8 +211,14 @@ def _request(job: _Job, cache: EngineCache | None, scratch: Path) -> Request:
         threads=job.threads,
         fuse_soft_argmax=options.fuse_soft_argmax,
         # Ten bits of mantissa are FP16's: landmarks of an "FP32" engine would move like FP16's.
-        allow_tf32=job.key.precision != "fp32",
+        # So would what a graph decodes with, which is FP32 in every engine.
+        allow_tf32=job.key.precision != "fp32" and not _decodes(onnx),
     )
+
+
+def _decodes(onnx: Path) -> bool:
+    """Whether products of a graph decode heatmaps: their names are in its file."""
+    return DECODING.encode() in onnx.read_bytes()
 
 
 def _check_result(job: _Job, result: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from mahtrt.bundle.records import DeviceRecord, TensorRecord
 from mahtrt.cuda import CudaProbe
 from mahtrt.errors import BuildError, MissingComponentError, UsageError
 from mahtrt.schema import plain
+from mahtrt.spec import DECODING
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt import build as builder
@@ -104,6 +105,17 @@ def test_fp32_is_not_tf32_and_other_engines_may_use_it(fake: Any, build: Build) 
     build(precision="fp32")
     assert fake.state.called("IBuilderConfig.clear_flag") == [("TF32",)]
     build(precision="int8")
+    assert fake.state.called("IBuilderConfig.clear_flag") == [("TF32",)]
+
+
+def test_what_decodes_is_not_tf32_in_any_engine(
+    fake: Any, build: Build, graph: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(graph)
+    model.graph.node[-1].name = f"{DECODING}.{model.graph.node[-1].op_type}"
+    decoding = tmp_path / "decoding.onnx"
+    onnx.save(model, decoding)
+    build(decoding, precision="int8")
     assert fake.state.called("IBuilderConfig.clear_flag") == [("TF32",)]
 
 
