@@ -11,6 +11,7 @@ from mahtrt.runtime.session import Session, open_session
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _ENGINE_MARK = "@"
+_ENDINGS = (*WEIGHTS, ".mahtrt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,9 @@ class Contestant:
 
     @property
     def name(self) -> str:
+        """Short: without folder and ending, with the engine where one was named."""
         mark = f"{_ENGINE_MARK}{self.engine}" if self.engine else ""
-        return f"{self.path.name}{mark}"
+        return f"{self.path.stem if self.path.suffix in _ENDINGS else self.path.name}{mark}"
 
     def open(self, options: EvaluateOptions) -> Session:
         """A session of it.

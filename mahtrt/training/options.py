@@ -64,14 +64,17 @@ class TrainOptions:
 
 def described(options: TrainOptions) -> dict[str, Any]:
     """The options that decide the result, as they go into checkpoint and state."""
+    recipe = {k: v for k, v in _changed(options.recipe).items() if k != "log"}
+    if options.recipe.validate is not None:
+        recipe["validate"] = _data_name(options.recipe.validate)
     more = {
         "losses": _changed(options.losses),
-        "recipe": {k: v for k, v in _changed(options.recipe).items() if k != "log"},
+        "recipe": recipe,
         "fold": None if options.fold is None else dataclasses.astuple(options.fold),
     }
     return {
         "model": options.model,
-        "data": options.data if is_phantom(options.data) else Path(options.data).name,
+        "data": _data_name(options.data),
         "steps": options.steps,
         "batch_size": options.batch_size,
         "learning_rate": options.learning_rate,
@@ -82,6 +85,11 @@ def described(options: TrainOptions) -> dict[str, Any]:
         "overrides": dict(options.overrides),
         **{name: value for name, value in more.items() if value},
     }
+
+
+def _data_name(source: str) -> str:
+    """DATA without its folder, which is nobody else's business."""
+    return source if is_phantom(source) else Path(source).name
 
 
 def _changed(options: LossOptions | Recipe) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def test_folds_judge_every_case_once(checkpoints: list[Path]) -> None:
     pooled = evaluate(EvaluateOptions(checkpoints, "phantom:5@7", folds=2))
     (network,) = pooled.networks
     assert sorted(network.answers.names) == [f"phantom-7-{i}" for i in range(5)]
-    assert network.runs == ("net0.safetensors", "net1.safetensors")
+    assert network.runs == ("net0", "net1")
     parts = [
         evaluate(EvaluateOptions([path], "phantom:5@7", folds=2, fold=number))
         for number, path in enumerate(checkpoints, start=1)
