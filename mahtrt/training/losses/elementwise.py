@@ -10,10 +10,12 @@ _EDGE = 1e-6  # probabilities are kept off 0 and 1, where the entropy is infinit
 
 
 def cross_entropy(probability: Tensor, target: Tensor) -> Tensor:
-    """Binary cross entropy, of targets that may lie between 0 and 1."""
-    return F.binary_cross_entropy(
-        probability.float().clamp(_EDGE, 1 - _EDGE), target, reduction="none"
-    )
+    """Binary cross entropy, of targets that may lie between 0 and 1.
+
+    Means over a map's ones may exceed 1 by rounding, which PyTorch refuses.
+    """
+    p = probability.float().clamp(_EDGE, 1 - _EDGE)
+    return F.binary_cross_entropy(p, target.clamp(0, 1), reduction="none")
 
 
 def focal(probability: Tensor, target: Tensor, focus: float = FOCUS) -> Tensor:

@@ -93,3 +93,9 @@ def test_ssim_is_the_one_that_reports_measure() -> None:
     first, second = (doubles(1, 2, 24, 31).detach().float() ** power for power in (1, 2))
     expected = measured_ssim(first[0].numpy(), second[0].numpy(), 1.0)
     assert ssim(first, second).mean().item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_target_may_exceed_1_by_rounding() -> None:
+    """As the means of a map's ones do, when it is made smaller."""
+    found = elementwise.cross_entropy(torch.tensor([0.5]), torch.tensor([1 + 1e-6]))
+    assert found.item() == pytest.approx(math.log(2))
