@@ -14,6 +14,7 @@ from mahtrt.data.preprocess import fit_image
 from mahtrt.data.sample import Dataset, Sample
 from mahtrt.measure.displacement import radial_error
 from mahtrt.measure.logits import label_names, sigmoid
+from mahtrt.measure.maps import ssim
 from mahtrt.runtime.session import Session
 from mahtrt.spec import ModelSpec
 
@@ -32,6 +33,7 @@ class Answers:
         visibility: (N, K) probabilities that a landmark can be seen; (N, 0) without the output.
         visible: (N, K) 1 or 0, as annotated.
         map_errors: (N,) mean absolute difference of the map and the annotated one.
+        map_ssims: (N,) structural similarity of the two; what is beside the image counts as equal.
         probabilities: (N, L) of the labels; (N, 0) without logits.
         labels: (N, L) 1 or 0, as annotated.
         landmarks, label_names: K and L names.
@@ -45,6 +47,7 @@ class Answers:
     visibility: Floats
     visible: Floats
     map_errors: Floats
+    map_ssims: Floats
     probabilities: Floats
     labels: Floats
     landmarks: tuple[str, ...] = ()
@@ -101,7 +104,7 @@ def _row(session: Session, sample: Sample) -> dict[str, Floats]:
     spec = session.spec
     found = session.run(*sample.images, outputs=True)
     outputs = found.outputs or {}
-    errors = _errors(found.points, sample, spec)
+    errors, change = _errors(found.points, sample, spec), _map_scores(outputs, sample, spec)
     visibility = _of_kind(outputs, spec, "visibility").reshape(-1)
     probabilities = sigmoid(_of_kind(outputs, spec, "logits").reshape(-1))
     return {
@@ -109,7 +112,8 @@ def _row(session: Session, sample: Sample) -> dict[str, Floats]:
         "errors_mm": errors[1],
         "visibility": visibility,
         "visible": _known(sample.visible, len(visibility)),
-        "map_errors": np.asarray(_map_error(outputs, sample, spec)),
+        "map_errors": np.asarray(change[0]),
+        "map_ssims": np.asarray(change[1]),
         "probabilities": probabilities,
         "labels": _known(sample.labels, len(probabilities)),
     }
@@ -126,16 +130,18 @@ def _errors(points: NDArray[np.float32], sample: Sample, spec: ModelSpec) -> tup
     return radial_error(*pair)[0], radial_error(*pair, spacing)[0]
 
 
-def _map_error(
+def _map_scores(
     outputs: Mapping[str, NDArray[np.float32]], sample: Sample, spec: ModelSpec
-) -> float:
+) -> tuple[float, float]:
+    """Mean absolute error and structural similarity of the map, NaN where there is none."""
     found = _of_kind(outputs, spec, "map")
     if sample.target_map is None or not found.size:
-        return np.nan
+        return np.nan, np.nan
     rows, columns = found.shape[-2:]
     _, placement = fit_image(sample.image, spec.input)
     wanted = network_map_from_image(sample.target_map, placement, spec.input.size, (rows, columns))
-    return float(np.nanmean(np.abs(found - wanted)))
+    alike = ssim(found, np.where(np.isnan(wanted), found, wanted), 1.0)
+    return float(np.nanmean(np.abs(found - wanted))), alike
 
 
 def _of_kind(outputs: Mapping[str, NDArray[np.float32]], spec: ModelSpec, kind: str) -> Floats:

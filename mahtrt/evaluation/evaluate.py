@@ -90,14 +90,14 @@ class EvaluateResult:
         writer = csv.writer(text, lineterminator="\n")
         sdr = [f"{threshold:g}" for threshold in SDR_THRESHOLDS_MM]
         rates = [f"sdr_{threshold}mm_percent" for threshold in sdr]
-        others = ["visibility_accuracy", "map_mae", "auroc"]
+        others = ("visibility_accuracy", "map_mae", "map_ssim", "auroc")
         writer.writerow(["network", "landmark", "points", "mre_px", "mre_mm", *rates, *others])
         for network in self.networks:
             scores = network.scores
-            rest = [scores.visibility_accuracy, scores.map_mae, scores.auroc]
+            rest = [getattr(scores, name) for name in others]
             writer.writerow([network.name, _ALL, *_cells(scores.overall, sdr), *map(_cell, rest)])
             for name, points in scores.per_landmark.items():
-                writer.writerow([network.name, name, *_cells(points, sdr), "", "", ""])
+                writer.writerow([network.name, name, *_cells(points, sdr), *[""] * len(others)])
         return text.getvalue()
 
 

@@ -44,6 +44,7 @@ class Scores:
         per_landmark: Errors by landmark.
         visibility_accuracy: Share of landmarks whose visibility is told right at the threshold.
         map_mae: Mean absolute error of the map.
+        map_ssim: Mean structural similarity of the map and the annotated one.
         auroc: Mean over the labels of the area under the ROC curve.
         per_label: AUROC by label, of those that some cases have and others do not.
     """
@@ -55,6 +56,7 @@ class Scores:
     per_landmark: Mapping[str, PointScores] = field(default_factory=dict)
     visibility_accuracy: float | None = None
     map_mae: float | None = None
+    map_ssim: float | None = None
     auroc: float | None = None
     per_label: Mapping[str, float] = field(default_factory=dict)
 
@@ -78,6 +80,7 @@ class Scores:
             "MRE": ", ".join(f"{value:.3f} {unit}" for value, unit in errors if value is not None),
             "visibility": _text(self.visibility_accuracy, "{:.1%} right"),
             "map MAE": _text(self.map_mae, "{:.4f}"),
+            "map SSIM": _text(self.map_ssim, "{:.4f}"),
             "AUROC": _text(self.auroc, "{:.3f}"),
         }
         return {name: text for name, text in known.items() if text}
@@ -103,6 +106,7 @@ def score(answers: Answers, *, seed: int = 0) -> Scores:
         },
         visibility_accuracy=float(right[known].mean()) if known.any() else None,
         map_mae=_mean(answers.map_errors),
+        map_ssim=_mean(answers.map_ssims),
         auroc=float(np.mean(list(labels.values()))) if labels else None,
         per_label=labels,
     )

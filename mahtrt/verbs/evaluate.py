@@ -145,6 +145,7 @@ def _numbers_of(network: NetworkScores) -> dict[str, str]:
         **{f"SDR {t} mm": _number(scores.overall.sdr_percent.get(t), ".1f") for t in SDR},
         "visibility": _number(scores.visibility_accuracy, ".1%"),
         "map MAE": _number(scores.map_mae, ".4f"),
+        "map SSIM": _number(scores.map_ssim, ".4f"),
         "AUROC": _number(scores.auroc, ".3f"),
     }
 

@@ -67,7 +67,7 @@ def test_errors_are_in_image_pixels_and_millimetres() -> None:
     assert scores.px == pytest.approx(10.0, abs=1e-4)
     assert scores.mm == pytest.approx(np.hypot(6 * 0.1, 8 * 0.5), abs=1e-4)
     assert scores.visibility_accuracy == 0.5
-    assert (scores.map_mae, scores.auroc) == (None, None)
+    assert (scores.map_mae, scores.map_ssim, scores.auroc) == (None,) * 3
     assert score(ask(asked, SampleList([sample(points_px=points)]))).mm is None
 
 
@@ -82,7 +82,14 @@ def test_maps_are_compared_on_the_grid_of_the_network() -> None:
     assert answers.map_errors[0] == pytest.approx(0.125)
     assert np.isnan(answers.map_errors[1])
     assert answers.probabilities[0] == pytest.approx(1 / (1 + np.exp(-2)))
-    assert score(answers).in_words() == {"map MAE": "0.1250"}
+    scores = score(answers)
+    assert set(scores.in_words()) == {"map MAE", "map SSIM"}
+    assert scores.in_words()["map MAE"] == "0.1250"
+    exact = session(OTHER, change=[[[1.0, 1.0], [0.0, 0.0]]], findings=[2.0])
+    alike = score(ask(exact, cases))
+    assert (alike.map_mae, alike.map_ssim) == (0.0, 1.0)
+    assert scores.map_ssim is not None
+    assert scores.map_ssim < 1.0
 
 
 def test_what_the_network_does_not_give_is_not_judged() -> None:
@@ -91,4 +98,4 @@ def test_what_the_network_does_not_give_is_not_judged() -> None:
     target = np.zeros((1, 128, 128), np.float32)
     answers = ask(asked, SampleList([sample(target_map=target, **known)]))
     assert answers.labels.shape == answers.probabilities.shape == (1, 0)
-    assert score(answers).in_words() == {"map MAE": "0.5000"}
+    assert score(answers).in_words()["map MAE"] == "0.5000"

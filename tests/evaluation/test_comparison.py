@@ -20,7 +20,7 @@ def answers(errors: Any, **known: Any) -> Answers:
     nothing, unknown = np.empty((len(errors), 0)), np.full(len(errors), NAN)
     names = tuple(map(str, range(len(errors))))
     plain = Answers(
-        names, errors, errors / 10, nothing, nothing, unknown, nothing, nothing, ("a", "b")
+        names, errors, errors / 10, nothing, nothing, unknown, unknown, nothing, nothing, ("a", "b")
     )
     return dataclasses.replace(plain, **known)
 

@@ -18,7 +18,7 @@ TRAINED = {
     "maht-net/nano": ("phantom", {"MRE"}),
     "unet/nano": ("phantom", {"MRE"}),
     "pose-spi/nano": ("phantom-pose", {"MRE", "visibility"}),
-    "longitudinal/nano": ("phantom-pairs", {"map MAE"}),
+    "longitudinal/nano": ("phantom-pairs", {"map MAE", "map SSIM"}),
     "longitudinal/nano-classification": ("phantom-chest", {"AUROC"}),
     "spine/nano": ("phantom-spine", {"MRE"}),
 }
