@@ -256,8 +256,8 @@ CASES: dict[str, tuple[int, Spoil, tuple[str, ...]]] = {
     ),
     "spec: newer": (
         5,
-        lambda w: spec_with(w, "schema = 'mahtrt.spec/2'\n" + SPEC),
-        ("mahtrt.spec/2", "Upgrade mahtrt"),
+        lambda w: spec_with(w, "schema = 'mahtrt.spec/3'\n" + SPEC),
+        ("mahtrt.spec/3", "Upgrade mahtrt"),
     ),
     "spec: none": (2, lambda w: w.export(**{"--spec": None}), ("--spec",)),
     "spec: other landmarks": (

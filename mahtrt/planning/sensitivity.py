@@ -81,10 +81,7 @@ def measure_sensitivity(
     store = LandmarkStore(options.cache)
     base = _key(graph, digest)
     measuring = _Measuring(network, images, options)
-    reference = store.read(base)
-    if reference is None:
-        reference = measuring.reference()
-        store.write(base, reference)
+    reference = _reference(store, base, measuring)
     keys = {c.name: {**base, "recipe": recipe.digest(), "nodes": list(c.nodes)} for c in blocks}
     found = {
         c.name: kept
@@ -107,6 +104,17 @@ def measure_sensitivity(
         method=recipe.method_name,
         weight_bits=recipe.weight_bits,
     )
+
+
+def _reference(
+    store: LandmarkStore, key: Mapping[str, Any], measuring: _Measuring
+) -> StoredLandmarks:
+    """What the floating-point network finds: kept, or measured now."""
+    found = store.read(key)
+    if found is None:
+        found = measuring.reference()
+        store.write(key, found)
+    return found
 
 
 def _key(graph: GraphFile, images_digest: str) -> dict[str, Any]:
