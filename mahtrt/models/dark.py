@@ -3,8 +3,8 @@
 The Gaussian is two depthwise convolutions, one along each axis. Only they and the highest value of
 each row and column look at whole heatmaps. What follows works on one row or nine cells per
 landmark: logarithms, the Taylor step, the search for the first cell of the peak, by minima over
-indices, since an ArgMax may take any of equal cells. Of spine/query with 20 x 512 x 512 cells that is
-4% of the time with ONNX Runtime, 6% with OpenVINO in FP32 and 15% beside BF16 (two Zen 4 cores).
+indices, since an ArgMax may take any of equal cells. With 20 x 512 x 512 cells (spine/query, two
+Zen 4 cores) that is 4% of the time in ONNX Runtime, 6% in OpenVINO, and 15% there beside BF16.
 
 It stays FP32 whatever the precision around it. As its convolutions are products like any other,
 the module has to have the name :data:`mahtrt.spec.DECODING` in its network: by that, plans, islands
