@@ -85,36 +85,38 @@ def demo(options: DemoOptions | None = None, progress: StageProgress = silent) -
     data = example_data(name)
     spec = build_model(name).spec
     _claim(out)
-    images = write_cases(
-        out / "images", open_dataset(data + BENCH, limit=SHOWN_CASES), spec, progress
-    )
+    shown = open_dataset(data + BENCH, limit=SHOWN_CASES)
+    images = write_cases(out / "images", shown, spec, progress)
+    bundle, report = _engines(name, data, out, progress)
+    write_text_atomic(out / "report.json", json.dumps(report.to_dict(), indent=2) + "\n")
+    overlays = out / "overlays"
+    maps = out / "maps" if spec.output("map") else None
+    asked = mahtrt.PredictOptions(bundle, images, overlay=overlays, maps=maps)
+    write_text_atomic(out / "predictions.json", mahtrt.predict(asked, progress).to_json())
+    return DemoResult(bundle, images, overlays, report, spec)
+
+
+def _engines(name: str, data: str, out: Path, progress: StageProgress) -> tuple[Path, BenchReport]:
+    """The network exported, built and measured: its bundle and the report."""
     checkpoint, limits = _checkpoint(name, data, out, progress)
     source = mahtrt.ModelSource(name, checkpoint)
     exported = mahtrt.export(
         mahtrt.ExportOptions(source, out=out / "model.onnx", data=data + PARITY), progress
     )
-    bundle, precisions = out / "model.mahtrt", ("fp32", "int8")
+    bundle = out / "model.mahtrt"
     asked = mahtrt.BuildOptions(
         exported.path,
         bundle,
-        precisions,
+        ("fp32", "int8"),
         calib=data + CALIBRATION,
         eval=data + CHECK,
         limits=limits,
     )
     mahtrt.build(asked, progress)
-    report = mahtrt.bench(
-        mahtrt.BenchOptions(bundle, data=data + BENCH, max_seconds=BENCH_SECONDS, limits=limits),
-        progress,
+    measured = mahtrt.BenchOptions(
+        bundle, data=data + BENCH, max_seconds=BENCH_SECONDS, limits=limits
     )
-    write_text_atomic(out / "report.json", json.dumps(report.to_dict(), indent=2) + "\n")
-    overlays = out / "overlays"
-    maps = out / "maps" if spec.output("map") else None
-    predicted = mahtrt.predict(
-        mahtrt.PredictOptions(bundle, images, overlay=overlays, maps=maps), progress
-    )
-    write_text_atomic(out / "predictions.json", predicted.to_json())
-    return DemoResult(bundle, images, overlays, report, spec)
+    return bundle, mahtrt.bench(measured, progress)
 
 
 def _checkpoint(
