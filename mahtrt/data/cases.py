@@ -114,6 +114,7 @@ def read_case_csv(path: Path, inputs: Sequence[str]) -> list[Entry]:
                 others=tuple(file for _, file in files[1:]),
                 map_path=locate(row[MAP], bases, where)[1] if row.get(MAP) else None,
                 labels=_labels(row, labels, where),
+                label_names=tuple(cell.removeprefix(_LABEL) for cell in labels),
             )
         )
     if not entries:
@@ -188,12 +189,20 @@ def _check_same(
 
 
 def _header(text: str) -> list[str]:
-    first = text.partition("\n")[0]
-    return [cell.strip() for cell in next(csv.reader([first], delimiter=_delimiter(text)), [])]
+    """The cells of the first line; none where it holds no cells at all."""
+    try:
+        cells = next(csv.reader([_first_line(text)], delimiter=_delimiter(text)), [])
+    except csv.Error:  # a cell of 128 KiB
+        return []
+    return [cell.strip() for cell in cells]
+
+
+def _first_line(text: str) -> str:
+    return next(iter(text.splitlines()), "")
 
 
 def _delimiter(text: str) -> str:
-    return max(",;\t", key=text.partition("\n")[0].count)
+    return max(",;\t", key=_first_line(text).count)
 
 
 def _rows(text: str, path: Path) -> list[tuple[int, list[str]]]:

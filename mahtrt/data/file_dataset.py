@@ -31,6 +31,7 @@ class Entry:
         others: Files of the case's further images.
         map_path: Gray image of the map that belongs to the first image; None without.
         labels: (L,) as in :class:`mahtrt.data.sample.Sample`, None where the data set has none.
+        label_names: L names, likewise.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Entry:
     others: tuple[Path, ...] = ()
     map_path: Path | None = None
     labels: NDArray[np.float32] | None = None
+    label_names: tuple[str, ...] = ()
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -64,6 +66,7 @@ class Entry:
             visible=self.visible,
             target_map=None if self.map_path is None else _read_map(self.map_path, image),
             labels=self.labels,
+            label_names=self.label_names,
         )
 
 

@@ -85,6 +85,7 @@ def make_pair(
         others=(_expose(moved, rng),),
         target_map=_changes(courses, (height, width)),
         labels=_labels(courses, is_enlarged),
+        label_names=CHEST_LABELS,
     )
 
 
@@ -107,6 +108,7 @@ def make_chest(
         image=pair.image,
         target_map=np.divide(pair.image, 255, dtype=np.float32)[None],
         labels=pair.labels,
+        label_names=pair.label_names,
     )
 
 

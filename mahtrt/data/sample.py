@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.errors import DataError
+
 Image = NDArray[np.generic]
 
 
@@ -31,6 +33,7 @@ class Sample:
         target_map: (C, H, W) float32 in [0, 1], the map that belongs to the image; None without.
         labels: (L,) float32, 1 for a label that applies, 0 for one that does not, NaN where that
             is not annotated; None without labels.
+        label_names: L names of the labels; none where the data set only knows their order.
     """
 
     name: str
@@ -41,11 +44,33 @@ class Sample:
     visible: NDArray[np.float32] | None = None
     target_map: NDArray[np.float32] | None = None
     labels: NDArray[np.float32] | None = None
+    label_names: tuple[str, ...] = ()
 
     @property
     def images(self) -> tuple[Image, ...]:
         """The images of the case, the first one first."""
         return (self.image, *self.others)
+
+    def labels_of(self, names: Sequence[str]) -> NDArray[np.float32] | None:
+        """The labels in the order of a network's, which are found by their names.
+
+        Args:
+            names: Of the network's labels. Where either side names none, the order decides.
+
+        Raises:
+            DataError: A label that the data set does not know.
+        """
+        if self.labels is None or not names or not self.label_names:
+            return self.labels
+        unknown = [name for name in names if name not in self.label_names]
+        if unknown:
+            known = ", ".join(self.label_names)
+            raise DataError(
+                self.name,
+                got=f"labels {known}",
+                expected=f"also {', '.join(unknown)}, which the network tells",
+            )
+        return self.labels[[self.label_names.index(name) for name in names]]
 
 
 class Dataset(Protocol):

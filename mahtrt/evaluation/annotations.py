@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mahtrt.data.sample import Dataset, Sample
@@ -32,7 +34,7 @@ def check_annotations(dataset: Dataset, model: str, spec: ModelSpec) -> None:
     if spec.output("map"):
         _check_map(sample, source, model)
     if logits := spec.output("logits"):
-        _check_labels(sample, source, model, len(logits.labels))
+        _check_labels(sample, source, model, logits.labels)
 
 
 def _check_points(sample: Sample, source: str, model: str, spec: ModelSpec) -> None:
@@ -54,10 +56,11 @@ def _check_map(sample: Sample, source: str, model: str) -> None:
         raise DataError(source, got="a map with values that are not finite", expected="0 to 1")
 
 
-def _check_labels(sample: Sample, source: str, model: str, count: int) -> None:
-    if sample.labels is None:
+def _check_labels(sample: Sample, source: str, model: str, names: Sequence[str]) -> None:
+    labels, count = sample.labels_of(names), len(names)
+    if labels is None:
         raise DataError(source, got="cases without labels", expected=f"labels for {model}")
-    if count and len(sample.labels) != count:
+    if count and len(labels) != count:
         raise DataError(
-            source, got=f"{len(sample.labels)} labels per case", expected=f"{count}, as {model} has"
+            source, got=f"{len(labels)} labels per case", expected=f"{count}, as {model} has"
         )

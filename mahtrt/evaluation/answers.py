@@ -81,10 +81,16 @@ def ask(
         names=tuple(dataset.names),
         **columns,
         landmarks=spec.landmarks,
-        label_names=label_names(logits.labels if logits else (), columns["labels"].shape[1]),
+        label_names=label_names(_label_names(spec), columns["labels"].shape[1]),
         visibility_from=visibility.threshold if visibility else 0.5,
         label_from=logits.threshold if logits else 0.5,
     )
+
+
+def _label_names(spec: ModelSpec) -> tuple[str, ...]:
+    """Names of the network's labels; none where it has none, or only numbers them."""
+    logits = spec.output("logits")
+    return logits.labels if logits else ()
 
 
 def joined(parts: Sequence[Answers]) -> Answers:
@@ -115,7 +121,7 @@ def _row(session: Session, sample: Sample) -> dict[str, Floats]:
         "map_errors": np.asarray(change[0]),
         "map_ssims": np.asarray(change[1]),
         "probabilities": probabilities,
-        "labels": _known(sample.labels, len(probabilities)),
+        "labels": _known(sample.labels_of(_label_names(spec)), len(probabilities)),
     }
 
 

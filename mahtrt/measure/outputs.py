@@ -122,16 +122,16 @@ def truth_of(
         DataError: Annotations of another number of channels, labels or landmarks.
     """
     found = {}
-    for kind, attribute in zip(JUDGED, ("target_map", "labels", "visible"), strict=True):
+    for kind in JUDGED:
         output = spec.output(kind)
         if output is None or output.name not in reference:
             continue
-        if all(getattr(sample, attribute) is None for sample in samples):
+        annotated = [_annotated(sample, output) for sample in samples]
+        if all(known is None for known in annotated):
             continue
         shape = reference[output.name].shape[1:]
         rows = np.full((len(samples), *shape), np.nan)
-        for row, sample, placement in zip(rows, samples, placements, strict=True):
-            known = getattr(sample, attribute)
+        for row, known, sample, placement in zip(rows, annotated, samples, placements, strict=True):
             if known is None:
                 continue
             if len(known) != len(row):
@@ -144,6 +144,13 @@ def truth_of(
             )
         found[output.name] = rows
     return found
+
+
+def _annotated(sample: Sample, output: OutputSpec) -> NDArray[np.float32] | None:
+    """What a case says of an output: (C, H, W) in the image's pixels, (L,) or (K,)."""
+    if output.kind == "map":
+        return sample.target_map
+    return sample.labels_of(output.labels) if output.kind == "logits" else sample.visible
 
 
 _NAMES = {"map": "channels of a map", "logits": "labels", "visibility": "points"}

@@ -74,7 +74,7 @@ def case_from_sample(sample: Sample, spec: ModelSpec) -> Batch:
     """A sample as the network takes it, without a batch axis.
 
     Raises:
-        DataError: Another number of images than the network takes.
+        DataError: Another number of images than the network takes, or a label that is missing.
     """
     if len(sample.images) != len(spec.inputs):
         names = ", ".join(each.name for each in spec.inputs)
@@ -84,7 +84,8 @@ def case_from_sample(sample: Sample, spec: ModelSpec) -> Batch:
             expected=f"{len(spec.inputs)}: {names}",
         )
     fitted = [preprocess(*pair) for pair in zip(sample.images, spec.inputs, strict=True)]
-    points, visible, labels = sample.points_px, sample.visible, sample.labels
+    logits, points, visible = spec.output("logits"), sample.points_px, sample.visible
+    labels = sample.labels_of(logits.labels if logits else ())
     known = np.empty((0, 2), np.float32) if points is None else points
     seen = np.full(len(known), np.nan, np.float32) if visible is None else visible
     placement, size, change = fitted[0][1], spec.input.size, sample.target_map

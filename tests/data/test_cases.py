@@ -63,10 +63,37 @@ def test_a_csv_of_cases_has_a_column_for_all_that_is_known(folder: Path) -> None
     assert second.target_map is not None
     assert first.labels is not None
     np.testing.assert_array_equal(first.labels, [1, np.nan])
+    assert first.label_names == ("nodule", "scar")
     assert first.points_px is not None
     np.testing.assert_array_equal(first.points_px, [[3, 4]])
     assert second.points_px is not None
     assert np.isnan(second.points_px).all()
+
+
+def test_labels_are_found_by_name(folder: Path) -> None:
+    table = folder / "list.csv"
+    table.write_text("before,after,label:b,label:a,label:c\nbefore/1.png,after/1.bmp,1,0,")
+    (sample,) = open_dataset(table, inputs=PAIR)
+    np.testing.assert_array_equal(sample.labels_of(("a", "b")), [0, 1])
+    np.testing.assert_array_equal(sample.labels_of(()), [1, 0, np.nan])
+    with pytest.raises(DataError, match="got labels b, a, c; expected also d, which the network"):
+        sample.labels_of(("a", "d"))
+
+
+@pytest.mark.parametrize("first", ["x" * 200_000, ""], ids=["a cell of 200 KB", "an empty line"])
+def test_a_first_line_that_is_no_header(tmp_path: Path, first: str) -> None:
+    table = tmp_path / "cases.csv"
+    table.write_text(f"{first}\na.png,b.png")
+    for inputs in (PAIR, ("image",)):
+        with pytest.raises(DataError, match=r"cases\.csv"):
+            open_dataset(table, inputs=inputs)
+
+
+def test_lines_may_end_as_on_an_old_mac(folder: Path) -> None:
+    (folder / "list.csv").write_bytes(b"before,after\rbefore/1.png,after/1.bmp\r")
+    assert len(open_dataset(folder / "list.csv", inputs=PAIR)) == 1
+    (folder / "plain.csv").write_bytes(b"before/1.png,3,4\rbefore/2.png,5,6\r")
+    assert len(open_dataset(folder / "plain.csv")) == 2
 
 
 def test_what_a_user_names_to_predict(folder: Path) -> None:

@@ -99,3 +99,14 @@ def test_what_the_network_does_not_give_is_not_judged() -> None:
     answers = ask(asked, SampleList([sample(target_map=target, **known)]))
     assert answers.labels.shape == answers.probabilities.shape == (1, 0)
     assert score(answers).in_words()["map MAE"] == "0.5000"
+
+
+def test_labels_are_found_by_their_names() -> None:
+    named = (OutputSpec("change", "map"), OutputSpec("findings", "logits", labels=("a", "b")))
+    asked = session(
+        dataclasses.replace(OTHER, outputs=named), change=[[[0.0]]], findings=[3.0, -3.0]
+    )
+    known = np.array([0, 1], np.float32)
+    answers = ask(asked, SampleList([sample(labels=known, label_names=("b", "a"))]))
+    assert answers.label_names == ("a", "b")
+    np.testing.assert_array_equal(answers.labels, [[1, 0]])

@@ -157,6 +157,9 @@ def test_annotations_come_in_the_form_of_the_outputs() -> None:
     assert np.isnan(truth["change"][0, 0, :, :8]).all()
     assert np.isnan(truth["change"][1]).all()
     np.testing.assert_array_equal(truth["findings"], [[1, np.nan], [np.nan, np.nan]])
+    turned = replace(known, label_names=("edema", "mass"))
+    truth = truth_of([turned], placements[:1], SPEC, outputs(1), source="data")
+    np.testing.assert_array_equal(truth["findings"], [[np.nan, 1]])
 
 
 def test_annotations_that_do_not_fit_the_network_are_refused() -> None:

@@ -170,6 +170,16 @@ def test_a_case_has_every_input_and_what_is_known() -> None:
     assert targets.target_map[1].isnan().all()
 
 
+def test_labels_are_learned_by_their_names() -> None:
+    named = dataclasses.replace(
+        PAIR, outputs=(OutputSpec("findings", "logits", labels=("a", "b")),)
+    )
+    known = np.array([0, 1], np.float32)
+    case = case_from_sample(pair(0, labels=known, label_names=("b", "a")), named)
+    assert case.targets.labels is not None
+    assert case.targets.labels.tolist() == [1, 0]
+
+
 def test_a_case_of_too_few_images_is_refused() -> None:
     with pytest.raises(DataError, match=r"1 image\(s\) in the case; expected 2: image, later"):
         case_from_sample(dots()[0], PAIR)
