@@ -10,7 +10,7 @@ Where the seed contradicts itself or stays silent, this is how it is read:
 - Skips reach the decoder as the difference of the two visits: where nothing changed they are zero.
   The reconstruction has none, which would hand it the image it has to fill in.
 - ``big`` has residual blocks (7.4 M parameters each) on each visit's features and behind the
-  fusion: with the fusion, the transformer and the decoder alone it would have 124 M parameters,
+  fusion: with the fusion, the transformer and the decoder alone it would have 118 M parameters,
   and the seed says about 180.
 - ``small`` ends in two convolutions and enlargements instead of the full decoder.
 - No weights are loaded at construction.
