@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mahtrt.data.map_frames import network_map_from_image
 from mahtrt.data.preprocess import fit_image
 from mahtrt.data.sample import Dataset, Sample
+from mahtrt.errors import DataError
 from mahtrt.measure.displacement import radial_error
 from mahtrt.measure.logits import label_names, sigmoid
 from mahtrt.measure.maps import ssim
@@ -26,15 +27,18 @@ _NOTHING = np.empty(0, np.float32)
 class Answers:
     """What one network says of N cases; every array is NaN where nothing is annotated.
 
+    Where the network says something that is not finite, errors are infinite and similarities -1.
+
     Attributes:
         names: Of the cases.
         errors_px: (N, K) radial errors in each image's pixels.
         errors_mm: (N, K) likewise in mm; NaN where the spacing is not known.
-        visibility: (N, K) probabilities that a landmark can be seen; (N, 0) without the output.
+        visibility: (N, K) probabilities that a landmark can be seen, as the network gave them;
+            (N, 0) without the output.
         visible: (N, K) 1 or 0, as annotated.
         map_errors: (N,) mean absolute difference of the map and the annotated one.
         map_ssims: (N,) structural similarity of the two; what is beside the image counts as equal.
-        probabilities: (N, L) of the labels; (N, 0) without logits.
+        probabilities: (N, L) of the labels, likewise; (N, 0) without logits.
         labels: (N, L) 1 or 0, as annotated.
         landmarks, label_names: K and L names.
         visibility_from, label_from: Probabilities from which a landmark counts as visible and a
@@ -68,6 +72,7 @@ def ask(
 
     Raises:
         ImageError: An image cannot be used.
+        DataError: Annotations of another number of channels, labels or landmarks than its own.
     """
     rows = []
     for index in range(len(dataset)):
@@ -117,18 +122,20 @@ def _row(session: Session, sample: Sample) -> dict[str, Floats]:
         "errors_px": errors[0],
         "errors_mm": errors[1],
         "visibility": visibility,
-        "visible": _known(sample.visible, len(visibility)),
+        "visible": _known(sample, sample.visible, len(visibility), "visible points"),
         "map_errors": np.asarray(change[0]),
         "map_ssims": np.asarray(change[1]),
         "probabilities": probabilities,
-        "labels": _known(sample.labels_of(_label_names(spec)), len(probabilities)),
+        "labels": _known(
+            sample, sample.labels_of(_label_names(spec)), len(probabilities), "labels"
+        ),
     }
 
 
 def _errors(points: NDArray[np.float32], sample: Sample, spec: ModelSpec) -> tuple[Floats, Floats]:
     """Radial errors (K,) in pixels and in mm."""
     truth = sample.points_px
-    if truth is None or not spec.landmarks:
+    if truth is None or not len(points):
         nothing = np.full(spec.num_landmarks, np.nan)
         return nothing, nothing
     spacing = np.array([sample.spacing_mm or (np.nan, np.nan)])
@@ -143,11 +150,14 @@ def _map_scores(
     found = _of_kind(outputs, spec, "map")
     if sample.target_map is None or not found.size:
         return np.nan, np.nan
+    _check_count(sample, len(sample.target_map), len(found), "channels of a map")
     rows, columns = found.shape[-2:]
     _, placement = fit_image(sample.image, spec.input)
     wanted = network_map_from_image(sample.target_map, placement, spec.input.size, (rows, columns))
-    alike = ssim(found, np.where(np.isnan(wanted), found, wanted), 1.0)
-    return float(np.nanmean(np.abs(found - wanted))), alike
+    known = np.isfinite(wanted)
+    alike = ssim(found, np.where(known, wanted, found), 1.0)
+    apart = np.abs(found[known] - wanted[known])
+    return float(np.where(np.isnan(apart), np.inf, apart).mean()), alike
 
 
 def _of_kind(outputs: Mapping[str, NDArray[np.float32]], spec: ModelSpec, kind: str) -> Floats:
@@ -156,8 +166,18 @@ def _of_kind(outputs: Mapping[str, NDArray[np.float32]], spec: ModelSpec, kind: 
     return np.asarray(_NOTHING if output is None else outputs[output.name], np.float64)
 
 
-def _known(values: NDArray[np.float32] | None, count: int) -> Floats:
-    """What is annotated of so many values; of an output that the network lacks, nothing."""
+def _known(sample: Sample, values: NDArray[np.float32] | None, count: int, what: str) -> Floats:
+    """What is annotated of so many values; of an output that the network lacks, nothing.
+
+    Raises:
+        DataError: Another number of them is annotated.
+    """
     if values is None or not count:
         return np.full(count, np.nan)
+    _check_count(sample, len(values), count, what)
     return np.asarray(values, np.float64)
+
+
+def _check_count(sample: Sample, got: int, count: int, what: str) -> None:
+    if got != count:
+        raise DataError(sample.name, got=f"{got} annotated {what}", expected=f"{count}")

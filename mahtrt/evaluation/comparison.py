@@ -10,6 +10,7 @@ Rejective Multiple Test Procedure", 1979), within each measure.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 from mahtrt.bundle.records import Interval
 from mahtrt.errors import require
 from mahtrt.evaluation.answers import Answers, Floats
+from mahtrt.evaluation.scores import decided_wrong
 from mahtrt.measure.bootstrap import Bootstrap
 
 
@@ -30,7 +32,8 @@ class Comparison:
         first, second: Names of the networks.
         measure: ``mre_mm``, ``mre_px``, ``visibility_error``, ``map_mae`` or ``label_error``.
         cases: How many cases both were judged on.
-        difference: Mean of the second minus mean of the first; below 0 the second is better.
+        difference: Mean of the second minus mean of the first; below 0 the second is better. It is
+            infinite where one of them is broken, and NaN where both are.
         interval: Its 95% interval; None with fewer than eight cases.
         p_value: Of the signed-rank test; 1 where no case differs.
         p_holm: Corrected for the number of pairs.
@@ -80,9 +83,11 @@ def costs_per_case(answers: Answers) -> dict[str, Floats]:
     return {
         "mre_mm": answers.errors_mm,
         "mre_px": answers.errors_px,
-        "visibility_error": _wrong(answers.visibility, answers.visible, answers.visibility_from),
+        "visibility_error": decided_wrong(
+            answers.visibility, answers.visible, answers.visibility_from
+        ),
         "map_mae": answers.map_errors[:, None],
-        "label_error": _wrong(answers.probabilities, answers.labels, answers.label_from),
+        "label_error": decided_wrong(answers.probabilities, answers.labels, answers.label_from),
     }
 
 
@@ -103,9 +108,9 @@ def signed_rank_p(first: Floats, second: Floats) -> float:
         MissingComponentError: scipy is not installed.
     """
     stats = require("scipy.stats", extra="evaluate", needed_for="the signed-rank test")
-    if np.array_equal(first, second):
-        return 1.0
-    return float(stats.wilcoxon(second, first).pvalue)
+    change = np.zeros(len(first))
+    np.subtract(second, first, out=change, where=first != second)  # equal where both are broken
+    return float(stats.wilcoxon(change).pvalue) if change.any() else 1.0
 
 
 def _compared(
@@ -121,11 +126,15 @@ def _compared(
         second=second,
         measure=measure,
         cases=int(cases.sum()),
-        difference=float(np.nanmean(theirs) - np.nanmean(ours)),
+        difference=_difference(float(np.nanmean(ours)), float(np.nanmean(theirs))),
         interval=bootstrap.change(theirs, ours),
         p_value=p_value,
         p_holm=p_value,
     )
+
+
+def _difference(first: float, second: float) -> float:
+    return math.nan if math.isinf(first) and math.isinf(second) else second - first
 
 
 def _both_known(first: Floats, second: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -133,9 +142,3 @@ def _both_known(first: Floats, second: Floats) -> np.ndarray[Any, np.dtype[np.bo
     if first.shape != second.shape:
         return np.zeros(first.shape, bool)
     return ~(np.isnan(first) | np.isnan(second))
-
-
-def _wrong(found: Floats, truth: Floats, threshold: float) -> Floats:
-    """1 where the found side of the threshold is not the annotated one, NaN without annotation."""
-    wrong = (found >= threshold) != (truth > 0.5)
-    return np.where(np.isnan(truth), np.nan, wrong.astype(np.float64))

@@ -120,6 +120,7 @@ def evaluate(options: EvaluateOptions, progress: StageProgress = silent) -> Eval
         answers = joined([_asked(each, options, progress) for each in group])
         scores = score(answers, seed=options.seed)
         networks.append(NetworkScores(name, tuple(each.name for each in group), scores, answers))
+    _check_alike(networks, options)
     compared = {each.name: each.answers for each in networks}
     return EvaluateResult(
         data=options.data,
@@ -152,6 +153,22 @@ def _data_for(contestant: Contestant, spec: ModelSpec, options: EvaluateOptions)
     if options.folds is None or contestant.fold is None:
         return dataset
     return Fold(options.folds, contestant.fold).judging(dataset)
+
+
+def _check_alike(networks: Sequence[NetworkScores], options: EvaluateOptions) -> None:
+    """Refuse networks that were judged on other cases: pairs of them would be of no two alike.
+
+    Raises:
+        DataError: They were, since a folder is read as the inputs of a network say.
+    """
+    first, *others = networks
+    for other in others:
+        if other.answers.names != first.answers.names:
+            raise DataError(
+                options.data,
+                got=f"other cases for {other.name} than for {first.name}",
+                expected="the same cases for every network",
+            )
 
 
 def _says_anything(answers: Answers) -> bool:

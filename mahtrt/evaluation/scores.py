@@ -92,9 +92,8 @@ def score(answers: Answers, *, seed: int = 0) -> Scores:
     Args:
         seed: Of the bootstrap.
     """
-    bootstrap, known = Bootstrap(seed), ~np.isnan(answers.visible)
-    right = (answers.visibility >= answers.visibility_from) == (answers.visible > 0.5)
-    labels = _auroc_by_label(answers)
+    bootstrap, labels = Bootstrap(seed), _auroc_by_label(answers)
+    wrong = decided_wrong(answers.visibility, answers.visible, answers.visibility_from)
     return Scores(
         images=len(answers.names),
         overall=_points(answers.errors_px, answers.errors_mm),
@@ -104,12 +103,21 @@ def score(answers: Answers, *, seed: int = 0) -> Scores:
             name: _points(answers.errors_px[:, k], answers.errors_mm[:, k])
             for k, name in enumerate(answers.landmarks)
         },
-        visibility_accuracy=float(right[known].mean()) if known.any() else None,
+        visibility_accuracy=None if (share := _mean(wrong)) is None else 1 - share,
         map_mae=_mean(answers.map_errors),
         map_ssim=_mean(answers.map_ssims),
         auroc=float(np.mean(list(labels.values()))) if labels else None,
         per_label=labels,
     )
+
+
+def decided_wrong(found: Floats, truth: Floats, threshold: float) -> Floats:
+    """1 where the found side of the threshold is not the annotated one, NaN without annotation.
+
+    What is not finite decides nothing, which is wrong too.
+    """
+    right = np.isfinite(found) & ((found >= threshold) == (truth > 0.5))
+    return np.where(np.isnan(truth), np.nan, 1.0 - right)
 
 
 def _points(errors_px: Floats, errors_mm: Floats) -> PointScores:

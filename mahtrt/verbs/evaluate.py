@@ -124,13 +124,15 @@ def tables_of(result: EvaluateResult) -> RenderableType:
 
 def _networks(networks: Sequence[NetworkScores], result: EvaluateResult) -> Table:
     """A row per network; a number that no network has gets no column."""
+    from mahtrt.verbs.rendering import line
+
     folds = f" · {result.folds} folds" if result.folds else ""
     title = f"{result.data} · {networks[0].scores.images} cases{folds}"
     rows = [_numbers_of(each) for each in networks]
     used = [name for name in rows[0] if any(row[name] for row in rows)]
     table = _table(title, ("network",), used)
     for each, row in zip(networks, rows, strict=True):
-        table.add_row(each.name, *(row[name] for name in used))
+        table.add_row(line(each.name), *(row[name] for name in used))
     return table
 
 
@@ -152,6 +154,8 @@ def _numbers_of(network: NetworkScores) -> dict[str, str]:
 
 def _landmarks(networks: Sequence[NetworkScores]) -> Table:
     """A row per landmark; mm where the spacing is known, else pixels."""
+    from mahtrt.verbs.rendering import line
+
     columns = [f"{each.name} {_unit(each)}" for each in networks]
     columns += [f"{each.name} SDR 2 mm" for each in networks if _unit(each) == "mm"]
     table = _table("MRE of each landmark", ("landmark",), columns)
@@ -167,18 +171,20 @@ def _landmarks(networks: Sequence[NetworkScores]) -> Table:
             for each, p in points
             if _unit(each) == "mm"
         ]
-        table.add_row(name, *errors, *rates)
+        table.add_row(line(name), *errors, *rates)
     return table
 
 
 def _pairs(comparisons: Sequence[Comparison]) -> Table:
+    from mahtrt.verbs.rendering import line
+
     table = _table(
         "Pairs", ("first", "second", "measure"), ("cases", "difference", "p", "p (Holm)")
     )
     for each in comparisons:
         table.add_row(
-            each.first,
-            each.second,
+            line(each.first),
+            line(each.second),
             each.measure,
             str(each.cases),
             f"{each.difference:+.4f} {_interval(each.interval, '+.4f')}",

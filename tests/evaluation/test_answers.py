@@ -12,7 +12,9 @@ from sample_list import SampleList
 from torch import Tensor, nn
 
 from mahtrt.data.sample import Sample
+from mahtrt.errors import DataError
 from mahtrt.evaluation.answers import ask
+from mahtrt.evaluation.comparison import costs_per_case
 from mahtrt.evaluation.scores import score
 from mahtrt.models.torch_reference import TorchBackend
 from mahtrt.runtime.session import Session
@@ -110,3 +112,40 @@ def test_labels_are_found_by_their_names() -> None:
     answers = ask(asked, SampleList([sample(labels=known, label_names=("b", "a"))]))
     assert answers.label_names == ("a", "b")
     np.testing.assert_array_equal(answers.labels, [[1, 0]])
+
+
+def test_what_is_not_finite_is_wrong_and_not_left_out() -> None:
+    known = {
+        "target_map": np.zeros((1, 128, 128), np.float32),
+        "labels": np.zeros(1, np.float32),
+    }
+    broken = session(OTHER, change=[[[np.nan, 0.0], [0.0, 0.0]]], findings=[np.nan])
+    answers = ask(broken, SampleList([sample(**known)]))
+    scores = score(answers)
+    assert (scores.map_mae, scores.map_ssim) == (np.inf, -1.0)
+    np.testing.assert_array_equal(costs_per_case(answers)["label_error"], [[1.0]])
+    points, visible = np.ones((2, 2), np.float32), np.zeros(2, np.float32)
+    blind = session(SPEC, landmarks=[[1.0, 1.0]] * 2, seen=[np.nan, 0.1])
+    cases = SampleList([sample(points_px=points, visible=visible)])
+    assert score(ask(blind, cases)).visibility_accuracy == 0.5
+
+
+def test_visibility_is_judged_without_landmarks() -> None:
+    spec = dataclasses.replace(SPEC, outputs=SPEC.outputs[1:], decode=DecodeSpec("none"))
+    points, visible = np.ones((2, 2), np.float32), np.array([1, 0], np.float32)
+    cases = SampleList([sample(points_px=points, visible=visible)])
+    scores = score(ask(session(spec, seen=[0.9, 0.2]), cases))
+    assert (scores.visibility_accuracy, scores.px) == (1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        ({"target_map": np.zeros((2, 128, 128), np.float32)}, "2 annotated channels of a map"),
+        ({"labels": np.zeros(3, np.float32)}, "3 annotated labels; expected 1"),
+    ],
+)
+def test_annotations_of_another_number_are_refused(known: dict[str, Any], message: str) -> None:
+    asked = session(OTHER, change=[[[0.0]]], findings=[1.0])
+    with pytest.raises(DataError, match=f"one: got {message}"):
+        ask(asked, SampleList([sample(**known)]))

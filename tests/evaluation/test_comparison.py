@@ -70,6 +70,15 @@ def test_pixels_count_where_no_spacing_is_known_and_cases_without_annotation_do_
     assert pair.difference == pytest.approx(1.0)
 
 
+def test_broken_landmarks_are_the_worst_and_no_reason_to_stop() -> None:
+    broken, fine = np.array([[np.inf], [1.0], [2.0]]), np.array([[1.0], [1.0], [2.0]])
+    (pair,) = compare({"a": answers(broken), "b": answers(fine)})
+    assert (pair.difference, pair.p_value, pair.interval) == (-np.inf, 1.0, None)
+    (pair,) = compare({"a": answers(broken), "b": answers(broken + 0.5)})
+    assert np.isnan(pair.difference)
+    assert pair.p_value == pytest.approx(signed_rank_p(np.zeros(3), np.array([0, 0.5, 0.5])))
+
+
 def test_labels_maps_and_visibility_are_compared_too() -> None:
     none = np.full((2, 2), NAN)
     known = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +73,11 @@ def test_folds_judge_every_case_once(checkpoints: list[Path]) -> None:
 
 def test_a_document_and_a_table_tell_the_same(checkpoints: list[Path], tmp_path: Path) -> None:
     outputs = (f"--json={tmp_path / 'a.json'}", f"--csv={tmp_path / 'a.csv'}")
-    told = run("evaluate", *checkpoints, "--data=phantom:3@7", *outputs)
+    other = shutil.copy(checkpoints[1], tmp_path / "net[b].safetensors")  # no markup in a table
+    told = run("evaluate", checkpoints[0], other, "--data=phantom:3@7", *outputs)
     assert told.exit_code == 0, told.output
     assert "Pairs" in told.stdout
+    assert "net[b]" in told.stdout
     document = json.loads((tmp_path / "a.json").read_text())
     rows = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text())))
     assert document["schema"] == "mahtrt.evaluation/1"
