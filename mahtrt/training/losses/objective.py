@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mahtrt.errors import UsageError
 from mahtrt.spec import ModelSpec
 from mahtrt.training.cases import Targets
 from mahtrt.training.losses import coordinates, elementwise
@@ -46,6 +47,9 @@ class Objective(nn.Module):
         options: Which loss each gets, and which weight.
         linear_heatmaps: The heatmaps are no probabilities
             (:attr:`mahtrt.models.network.Network.linear_heatmaps`).
+
+    Raises:
+        UsageError: No output has a loss, or all of them have the weight 0.
     """
 
     def __init__(
@@ -61,6 +65,13 @@ class Objective(nn.Module):
         self._heatmap_loss = _HEATMAP[chosen]
         self._sigma = self.options.sigma or (spec.decode.sigma if dark else SIGMA_CELLS)
         self._terms = self._wanted_terms()
+        if not self._terms:
+            given = ", ".join(f"{name}={weight:g}" for name, weight in self.options.weights.items())
+            raise UsageError(
+                "--loss-weight",
+                got=given or "no term",
+                expected="a term that the network learns by",
+            )
         self.learned = LearnedWeights(list(self._terms)) if self._learns else None
 
     @property
@@ -76,7 +87,8 @@ class Objective(nn.Module):
             targets: Of the same batch, on the same device.
 
         Returns:
-            The loss, and every term of it without its weight.
+            The loss, and every term of it without its weight; 0 and none where nothing that is
+            annotated has a term.
         """
         terms = {
             name: found
@@ -85,6 +97,8 @@ class Objective(nn.Module):
         }
         weighted = {name: self.weights[name] * value for name, value in terms.items()}
         values = {name: float(value.detach()) for name, value in terms.items()}
+        if not terms:  # a batch of cases without a map, say
+            return torch.stack([0 * each.float().sum() for each in outputs.values()]).sum(), values
         if self.learned is not None:
             return self.learned(weighted), values
         first, *rest = weighted.values()

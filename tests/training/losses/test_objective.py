@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mahtrt.errors import UsageError
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
 from mahtrt.training.cases import Targets
 from mahtrt.training.losses.objective import Objective
@@ -119,6 +120,23 @@ def test_no_annotation_at_all_is_a_loss_of_zero() -> None:
     loss.backward()
     assert loss.item() == 0.0
     assert all(v.grad is not None and not v.grad.any() for v in outputs.values())
+
+
+@pytest.mark.parametrize("weighting", ["fixed", "learned"])
+def test_a_batch_without_any_map_teaches_nothing(weighting: Any) -> None:
+    objective = Objective(spec_of(OutputSpec("change", "map")), LossOptions(weighting=weighting))
+    found = torch.rand(2, 1, 64, 96, requires_grad=True)
+    loss, terms = objective({"change": found}, targets_of(torch.empty(2, 0, 2)))
+    loss.backward()
+    assert (float(loss.detach()), terms) == (0.0, {})
+    assert found.grad is not None
+    assert not found.grad.any()
+
+
+def test_a_training_without_any_term_is_refused() -> None:
+    options = LossOptions(weights={"map": 0.0, "map-ssim": 0.0})
+    with pytest.raises(UsageError, match="--loss-weight: got map=0, map-ssim=0; expected a term"):
+        Objective(spec_of(OutputSpec("change", "map")), options)
 
 
 def test_lowered_outputs_are_compared_in_float32() -> None:
