@@ -44,7 +44,7 @@ EXAMPLE_DATA = {
     name: "phantom-pairs" if config.takes_pair else "phantom-chest"
     for name, config in VARIANTS.items()
 }
-DEMO = DemoRecipe(steps=300, batch_size=16)
+DEMO = DemoRecipe(steps=120, batch_size=16)
 
 _MASKED_PATCH = 32  # side in pixels of what the reconstruction hides while training
 

@@ -28,7 +28,7 @@ from mahtrt.spec import DECODING, DecodeSpec, InputSpec, ModelSpec, OutputSpec, 
 FAMILY = "spine"
 DEFAULT_VARIANT = "query"
 EXAMPLE_DATA = "phantom-spine"
-DEMO = DemoRecipe(steps=300, batch_size=8)
+DEMO = DemoRecipe(steps=150, batch_size=8)
 FREE_SETTINGS = ("input_size", "landmarks", "sigma", "dropout", "mean", "std")
 
 _STRIDES = [2, 4, 8, 16, 32]
