@@ -57,7 +57,7 @@ def groups_of(options: EvaluateOptions) -> list[list[Contestant]]:
     """The networks to compare, each as its checkpoints: one, or one per fold.
 
     Raises:
-        UsageError: No network, or not as many as the folds ask for.
+        UsageError: No network, not as many as the folds ask for, or an engine of a checkpoint.
     """
     found = [_contestant(str(model)) for model in options.models]
     if not found:
@@ -84,9 +84,12 @@ def groups_of(options: EvaluateOptions) -> list[list[Contestant]]:
 
 def _contestant(given: str) -> Contestant:
     path, mark, engine = given.rpartition(_ENGINE_MARK)
-    if mark and path and not Path(given).exists():
-        return Contestant(Path(path), engine)
-    return Contestant(Path(given))
+    if not (mark and path) or Path(given).exists():
+        return Contestant(Path(given))
+    if is_checkpoint(Path(path)):
+        expected = "none: a checkpoint runs in PyTorch, and bundles have engines"
+        raise UsageError(given, got=f"engine {engine!r}", expected=expected)
+    return Contestant(Path(path), engine)
 
 
 def _open_checkpoint(path: Path, threads: int | None) -> Session:

@@ -96,6 +96,8 @@ def test_what_cannot_be_judged_is_refused(checkpoints: list[Path], tmp_path: Pat
 
     refused(UsageError, "models: got none")
     refused(UsageError, "--fold: got no --folds", checkpoints[0], fold=1)
+    of_checkpoint = checkpoints[0].with_name(f"{checkpoints[0].name}@openvino-int8")
+    refused(UsageError, "got engine 'openvino-int8'; expected none: a checkpoint", of_checkpoint)
     refused(UsageError, "got 1 for 2 folds", checkpoints[0], folds=2)
     refused(UsageError, "--fold: got 3; expected 1 to 2", checkpoints[0], folds=2, fold=3)
     refused(DataError, "got 2 landmarks per image; expected 7", checkpoints[0], points=(0, 1))
