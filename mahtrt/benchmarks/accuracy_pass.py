@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.bundle.golden_outputs import thinned
+from mahtrt.bundle.golden_outputs import at_places
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.preprocess import Placement, preprocess
 from mahtrt.errors import DataError
@@ -53,6 +53,7 @@ class AccuracyPass:
 
         Raises:
             DataError: Annotations that do not fit the network.
+            IntegrityError: Recorded outputs that are not of this network.
         """
         annotations = _annotations(samples, len(self._names), self._source)
         self._truths.append(annotations)
@@ -64,7 +65,7 @@ class AccuracyPass:
             self._points[contender.name].append(landmark_set(found, placements, self._spec))
             ours: OutputSet = output_set(found, self._spec, self._only)
             if contender is not self._reference and self._only:
-                ours = {name: thinned(ours[name], step) for name, step in self._only.items()}
+                ours = {n: at_places(ours[n], s, theirs[n], n) for n, s in self._only.items()}
             if contender is self._reference:
                 theirs = ours
                 truth = truth_of(samples, placements, self._spec, theirs, source=self._source)

@@ -143,7 +143,7 @@ def read_golden(bundle: Bundle) -> tuple[GoldenVector, ...]:
     if total > MOST_BYTES:
         got, expected = f"golden images of {total} bytes", f"at most {MOST_BYTES} bytes"
         raise IntegrityError(str(bundle.path), got=got, expected=expected)
-    return tuple(
+    vectors = tuple(
         GoldenVector(
             record.name,
             _pixels(bundle.file(record.image), record.pictures[0]),
@@ -154,6 +154,23 @@ def read_golden(bundle: Bundle) -> tuple[GoldenVector, ...]:
         )
         for record in golden.images
     )
+    _check_alike(vectors, bundle)
+    return vectors
+
+
+def _check_alike(vectors: Sequence[GoldenVector], bundle: Bundle) -> None:
+    """Refuse outputs that were kept of one vector at other places than of another."""
+    first: dict[str, tuple[tuple[int, ...], int]] = {}
+    for vector in vectors:
+        for name, kept in vector.outputs.items():
+            places = kept.values.shape, kept.step
+            if first.setdefault(name, places) != places:
+                raise IntegrityError(
+                    f"{bundle.path}: golden image {vector.name}",
+                    got=f"output {name!r} of shape {places[0]} at step {places[1]}",
+                    expected="shape {} at step {}, as of the others".format(*first[name]),
+                    fix=REBUILD,
+                )
 
 
 def _check_pictures(record: GoldenImage, bundle: Bundle) -> None:

@@ -43,6 +43,29 @@ def thinned(values: NDArray[np.floating], step: int) -> Values:
     return np.asarray(values[..., ::step, ::step] if step > 1 else values, np.float32)
 
 
+def at_places(
+    found: NDArray[np.floating], step: int, kept: NDArray[np.floating], name: str
+) -> Values:
+    """What an engine gave in an output of N cases, at the places that were kept of it.
+
+    Args:
+        found, kept: (N, …), the engine's and the golden values.
+        name: Of the output, for messages.
+
+    Raises:
+        IntegrityError: The engine's output has other places.
+    """
+    values = thinned(found, step)
+    if values.shape != kept.shape:
+        raise IntegrityError(
+            f"golden values of {name}",
+            got=f"shape {kept.shape[1:]} at step {step}",
+            expected=f"{values.shape[1:]}, as the engine gives",
+            fix=REBUILD,
+        )
+    return values
+
+
 def golden_values(outputs: Mapping[str, NDArray[np.floating]]) -> dict[str, GoldenValues]:
     """What is kept of a case's outputs: all of them, or larger maps in larger steps.
 

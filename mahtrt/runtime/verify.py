@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.golden import GoldenVector, read_golden
-from mahtrt.bundle.golden_outputs import thinned
+from mahtrt.bundle.golden_outputs import at_places
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.preprocess import preprocess
@@ -148,9 +148,7 @@ def _with_outputs(
     for each, vector in zip(found, vectors, strict=True):
         kept = {name: vector.outputs[name] for name in names}
         ours = output_set([each], spec, names)
-        tally.add(
-            {name: thinned(values, kept[name].step) for name, values in ours.items()},
-            {name: value.values[None] for name, value in kept.items()},
-            images=[vector.name],
-        )
+        theirs = {name: value.values[None] for name, value in kept.items()}
+        same = {n: at_places(ours[n], kept[n].step, theirs[n], n) for n in names}
+        tally.add(same, theirs, images=[vector.name])
     return tally.into(accuracy)

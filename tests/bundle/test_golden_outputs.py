@@ -103,6 +103,28 @@ def test_a_record_that_is_not_of_its_file_is_refused(
         read_golden(read_bundle(bundle))
 
 
+def reshape(bundle: Path, *images: int) -> None:
+    """Turn the recorded maps of some golden vectors: as many values of another shape."""
+
+    def turn(manifest: dict[str, Any]) -> None:
+        for image in images:
+            (record, *_) = manifest["golden"]["images"][image]["outputs"]
+            record["shape"] = [record["shape"][0], *record["shape"][:0:-1]]
+
+    change_manifest(bundle, turn)
+
+
+def test_values_of_another_shape_than_the_engines_are_refused(bundle: Path) -> None:
+    reshape(bundle, 0)
+    with pytest.raises(IntegrityError, match=r"golden image .*output 'change' of shape"):
+        read_golden(read_bundle(bundle))
+    reshape(bundle, 1)
+    for verb in (("verify",), ("compile", "--target=onnxruntime", f"--out={bundle.parent / 'b'}")):
+        told = run(verb[0], bundle, *verb[1:])
+        assert told.exit_code == 5, told.output
+        assert "golden values of change: got shape" in told.output
+
+
 def test_a_bundle_without_outputs_in_its_golden_vectors_is_read(bundle: Path) -> None:
     def forget(manifest: dict[str, Any]) -> None:
         for image in manifest["golden"]["images"]:
