@@ -7,6 +7,9 @@ finite is black; the result of the writing says which values black and white are
 
 from __future__ import annotations
 
+import itertools
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +22,34 @@ from mahtrt.names import text_of_path
 from mahtrt.runtime.landmarks import Landmarks
 
 _FULL = 65535
+_LONGEST_NAME = 64
 _ROUNDING = 1e-3  # beyond 0 or 1: what a reduced precision may make of them
 
 Map = NDArray[np.float32]
 
 
+def names_in_files(names: Iterable[str]) -> dict[str, str]:
+    """Names of outputs as parts of a file's name.
+
+    A bundle chooses its names, and may not choose a folder by them: what is no letter, digit, dot,
+    dash or underscore becomes an underscore. Names that are alike then get numbers.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        plain = part = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:_LONGEST_NAME]
+        number = itertools.count(2)
+        while part in found.values():
+            part = f"{plain}_{next(number)}"
+        found[name] = part
+    return found
+
+
 def map_places(folder: Path, stem: str, name: str, channels: int) -> tuple[Path, ...]:
-    """Where the channels of a map are written: ``STEM.NAME.png``, with a number where several."""
+    """Where the channels of a map are written: ``STEM.NAME.png``, with a number where several.
+
+    Args:
+        name: As in :func:`names_in_files`.
+    """
     if channels == 1:
         return (folder / f"{stem}.{name}.png",)
     return tuple(folder / f"{stem}.{name}-{i}.png" for i in range(channels))
@@ -48,10 +72,10 @@ def write_maps(
         BuildError: The place cannot be written.
     """
     written = {}
-    for name in landmarks.maps:
+    for name, part in names_in_files(landmarks.maps).items():
         values = landmarks.map_in_image(name, size)
         black, white = value_range(values)
-        places = map_places(folder, stem, name, len(values))
+        places = map_places(folder, stem, part, len(values))
         for place, plane in zip(places, values, strict=True):
             write_bytes_atomic(place, _png(plane, black, white))
         files = [text_of_path(place) for place in places]

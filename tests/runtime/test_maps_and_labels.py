@@ -215,6 +215,23 @@ def test_a_map_beyond_0_and_1_says_what_black_and_white_are(tmp_path: Path) -> N
     assert (first.min(), first.max(), second.max()) == (0, 65535, 0)
 
 
+def test_the_names_of_maps_choose_no_folder(tmp_path: Path) -> None:
+    """A bundle from elsewhere says what its outputs are called."""
+    from mahtrt.runtime.map_files import names_in_files, write_maps
+
+    names = ("x/../../evil", "x_.._.._evil", "c:\\heat", "h" * 300)
+    parts = ("x_.._.._evil", "x_.._.._evil_2", "c__heat", "h" * 64)
+    assert names_in_files(names) == dict(zip(names, parts, strict=True))
+    values = np.zeros((1, 16, 24), np.float32)
+    found = Landmarks(*(np.empty((0, 2), np.float32), *(np.empty(0, np.float32),) * 2), ())
+    maps = dict.fromkeys(names, values)
+    found = replace(found, maps=maps, placement=STILL, input_size=(16, 24))
+    write_maps(tmp_path / "in" / "maps", "a", found, (16, 24))
+    files = [each for each in tmp_path.rglob("*") if each.is_file()]
+    assert sorted(each.name for each in files) == sorted(f"a.{part}.png" for part in parts)
+    assert {each.parent for each in files} == {tmp_path / "in" / "maps"}
+
+
 def test_an_overlay_tints_the_picture_where_the_map_is_high() -> None:
     values = np.zeros((1, 600, 600), np.float32)
     values[0, :300] = 1.0
