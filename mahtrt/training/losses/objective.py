@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mahtrt.errors import UsageError
+from mahtrt.errors import DataError, UsageError
 from mahtrt.spec import ModelSpec
 from mahtrt.training.cases import Targets
 from mahtrt.training.losses import coordinates, elementwise
@@ -226,7 +226,18 @@ class Objective(nn.Module):
 def _mean_where_known(
     loss: Callable[[Tensor, Tensor], Tensor], found: Tensor, wanted: Tensor
 ) -> Tensor:
-    """Mean loss of the elements whose target is not NaN; 0 where there is none."""
+    """Mean loss of the elements whose target is not NaN; 0 where there is none.
+
+    Raises:
+        DataError: Targets of another shape, such as one map for two channels.
+    """
+    if found.shape != wanted.shape:
+        got, expected = tuple(wanted.shape[1:]), tuple(found.shape[1:])
+        raise DataError(
+            "training data",
+            got=f"annotations of shape {got}",
+            expected=f"{expected}, as the network",
+        )
     known = wanted.isfinite()
     each = loss(found.float(), wanted.nan_to_num(0.0))
     return (each * known).sum() / known.sum().clamp(min=1)

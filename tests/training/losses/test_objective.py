@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mahtrt.errors import UsageError
+from mahtrt.errors import DataError, UsageError
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
 from mahtrt.training.cases import Targets
 from mahtrt.training.losses.objective import Objective
@@ -137,6 +137,14 @@ def test_a_training_without_any_term_is_refused() -> None:
     options = LossOptions(weights={"map": 0.0, "map-ssim": 0.0})
     with pytest.raises(UsageError, match="--loss-weight: got map=0, map-ssim=0; expected a term"):
         Objective(spec_of(OutputSpec("change", "map")), options)
+
+
+def test_annotations_of_another_shape_are_refused() -> None:
+    spec = spec_of(OutputSpec("change", "map"), OutputSpec("findings", "logits"))
+    outputs = {"change": torch.rand(2, 2, 64, 96), "findings": torch.zeros(2, 3)}
+    for known in ({"target_map": torch.zeros(2, 1, 64, 96)}, {"labels": torch.zeros(2, 1)}):
+        with pytest.raises(DataError, match=r"got annotations of shape \(1,.*expected \([23],"):
+            Objective(spec)(outputs, targets_of(torch.empty(2, 0, 2), **known))
 
 
 def test_lowered_outputs_are_compared_in_float32() -> None:
