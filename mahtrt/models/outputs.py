@@ -18,7 +18,7 @@ _SHAPES = {
     "spread": "(B, K)",
     "visibility": "(B, K)",
     "map": "(B, C, h, w)",
-    "logits": "(B, …)",
+    "logits": "(B, L)",
 }
 
 
@@ -67,20 +67,19 @@ def check_outputs(outputs: Mapping[str, Tensor], spec: ModelSpec, batch: int) ->
     """
     for output in spec.outputs:
         tensor = outputs[output.name]
-        expected = _expected_shape(output, spec, batch, tensor)
+        expected = _expected_shape(output, spec, batch)
         if tensor.dtype != torch.float32 or not _fits(tuple(tensor.shape), expected):
             kind = _SHAPES[output.kind]
             raise ModelError(
                 f"output {output.name!r}",
                 got=f"shape {tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}",
                 expected=f"{_text(expected)} of float32, which is {kind} for kind {output.kind}",
-                fix="Correct the spec's outputs, landmarks or decode.heatmap_size, or the network.",
+                fix="Correct the spec's outputs, labels, landmarks or decode.heatmap_size, or the "
+                "network.",
             )
 
 
-def _expected_shape(
-    output: OutputSpec, spec: ModelSpec, batch: int, tensor: Tensor
-) -> tuple[int | None, ...]:
+def _expected_shape(output: OutputSpec, spec: ModelSpec, batch: int) -> tuple[int | None, ...]:
     """The shape a kind wants; None where any size will do."""
     count = spec.num_landmarks or None
     if output.kind == "heatmaps":
@@ -90,7 +89,7 @@ def _expected_shape(
     if output.kind == "map":
         return (batch, None, None, None)
     if output.kind == "logits":
-        return (batch, *([None] * max(1, tensor.ndim - 1)))
+        return (batch, len(output.labels) or None)
     return (batch, count)
 
 

@@ -125,24 +125,33 @@ def check_interface(
     return batch
 
 
-# Numbers of each landmark in the outputs that are decoded.
-_PER_LANDMARK = {"landmarks": 2, "confidence": 1, "spread": 1}
+# Numbers of each landmark in the outputs of these kinds.
+_PER_LANDMARK = {"landmarks": 2, "confidence": 1, "spread": 1, "visibility": 1}
 
 
 def _check_size(
     subject: str, spec: ModelSpec, output: OutputSpec, batch: int, shape: Sequence[int]
 ) -> None:
-    per_landmark = _PER_LANDMARK.get(output.kind)
     static = all(isinstance(size, int) for size in shape)
-    if per_landmark is None or spec.decode.method == "none":
-        fits = static and bool(shape) and shape[0] == batch
-        expected = f"static, {batch} first"
+    count, what = _numbers(spec, output)
+    if count is None:
+        fits, expected = static and bool(shape) and shape[0] == batch, f"static, {batch} first"
     else:
-        fits = static and math.prod(shape) == batch * spec.num_landmarks * per_landmark
-        expected = f"{per_landmark} of each of {spec.num_landmarks} landmarks, batch {batch}"
+        fits, expected = static and math.prod(shape) == batch * count, f"{what}, batch {batch}"
     if not fits:
         got = f"output {output.name} of shape {tuple(shape)}"
         raise ModelError(subject, got=got, expected=expected)
+
+
+def _numbers(spec: ModelSpec, output: OutputSpec) -> tuple[int | None, str]:
+    """How many numbers of a case an output holds, and of what; None where any will do."""
+    if output.kind == "logits" and output.labels:
+        return len(output.labels), f"1 of each of {len(output.labels)} labels"
+    is_read = output.kind == "visibility" or spec.decode.method != "none"
+    if output.kind not in _PER_LANDMARK or not is_read:
+        return None, ""
+    each = _PER_LANDMARK[output.kind]
+    return each * spec.num_landmarks, f"{each} of each of {spec.num_landmarks} landmarks"
 
 
 def failed_to_run(name: str, reason: str) -> ModelError:

@@ -49,6 +49,7 @@ def test_small_outputs_are_kept_whole_and_large_maps_in_steps() -> None:
     assert kept["change"].values.nbytes <= MOST_OUTPUT_BYTES
     assert kept["findings"].values.shape == (14,)
     assert thinned(np.zeros((2, 3, 5, 7)), 2).shape == (2, 3, 3, 4)
+    assert golden_values({"findings": np.zeros(MOST_OUTPUT_BYTES // 4 + 1, np.float32)}) == {}
 
 
 def test_what_is_written_is_read(bundle: Path) -> None:

@@ -55,7 +55,6 @@ def test_missing_outputs(returned: Any, message: str) -> None:
         ("visibility", (2, 3)),
         ("map", (2, 9, 4, 4)),
         ("logits", (2, 9)),
-        ("logits", (2, 9, 4, 4)),
     ],
 )
 def test_shapes_that_fit(kind: Any, shape: tuple[int, ...]) -> None:
@@ -76,6 +75,7 @@ def test_shapes_that_fit(kind: Any, shape: tuple[int, ...]) -> None:
         ("confidence", torch.zeros(1, 3, 1), r"expected \(1, 3\)"),
         ("map", torch.zeros(4, 8, 8), "any, any, any"),
         ("logits", torch.zeros(1), r"\(1, any\)"),
+        ("logits", torch.zeros(1, 9, 4, 4), r"\(1, any\) of float32, which is \(B, L\)"),
         ("spread", torch.zeros(2, 3), r"got shape \(2, 3\)"),
         ("confidence", torch.zeros(1, 3).half(), "of float16; expected"),
         ("visibility", torch.zeros(1, 3, dtype=torch.int64), "of int64"),
@@ -85,3 +85,10 @@ def test_shapes_that_do_not(kind: Any, tensor: torch.Tensor, message: str) -> No
     spec = spec_for(OutputSpec("out", kind, frame="network"))
     with pytest.raises(ModelError, match=f"output 'out'.*{message}"):
         check_outputs({"out": tensor}, spec, batch=1)
+
+
+def test_there_are_as_many_logits_as_labels() -> None:
+    spec = spec_for(OutputSpec("out", "logits", labels=("a", "b")))
+    check_outputs({"out": torch.zeros(1, 2)}, spec, batch=1)
+    with pytest.raises(ModelError, match=r"got shape \(1, 3\) .*expected \(1, 2\)"):
+        check_outputs({"out": torch.zeros(1, 3)}, spec, batch=1)

@@ -5,6 +5,7 @@ TensorRT's GPU is a fake whose engines compute what ONNX Runtime computes.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -18,6 +19,7 @@ from programs import run_python
 from mahtrt.bundle.records import Precision
 from mahtrt.errors import BuildError, ModelError, UsageError
 from mahtrt.runtime import Session
+from mahtrt.spec import DecodeSpec, OutputSpec
 from mahtrt.targets.backend import EngineToOpen, check_interface
 from mahtrt.targets.graph_kinds import FloatType, Fp32, GraphKind
 from mahtrt.targets.table import TARGETS, find_target
@@ -167,6 +169,22 @@ def test_outputs_of_another_size_are_refused_before_they_are_decoded(
 ) -> None:
     with pytest.raises(ModelError, match=f"output {name} of shape .*expected {expected}"):
         check_interface("x", tiny.SPEC, INPUTS, {**OUTPUTS, name: shape})
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("seen", "1 of each of 3 landmarks, batch 2"), ("findings", "1 of each of 2 labels, batch 2")],
+)
+def test_visibility_and_logits_have_a_number_of_each(name: str, expected: str) -> None:
+    others = (
+        OutputSpec("seen", "visibility"),
+        OutputSpec("findings", "logits", labels=("a", "b")),
+    )
+    spec = replace(tiny.SPEC, outputs=(*tiny.SPEC.outputs, *others), decode=DecodeSpec("none"))
+    given = {**OUTPUTS, "seen": (2, 3), "findings": (2, 2)}
+    assert check_interface("x", spec, INPUTS, given) == 2
+    with pytest.raises(ModelError, match=f"output {name} of shape .*expected {expected}"):
+        check_interface("x", spec, INPUTS, {**given, name: (2, 4)})
 
 
 DEPLOYMENT_HOST = """
