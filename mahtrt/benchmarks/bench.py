@@ -43,11 +43,12 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
 
     Raises:
         DataError: No bundle, no images, or annotations that do not fit the network.
-        UsageError: No such engine, or nothing to compare with.
+        UsageError: No such engine, nothing to compare with, or limits that cannot be.
         IntegrityError: The bundle was changed.
         CheckpointError: The reference given is not what was exported.
         MissingComponentError: A package that an asked-for engine or the reference needs.
     """
+    options.limits.check()
     bundle = read_bundle(options.bundle, trust=options.trust)
     with ExitStack() as stack:
         warnings: list[str] = []

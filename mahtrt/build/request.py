@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 
 from mahtrt.build.options import AUTO, BuildOptions, check_calibration
 from mahtrt.bundle.bundle import check_replaceable
-from mahtrt.bundle.records import BudgetsRecord
 from mahtrt.errors import MissingComponentError, UsageError
 from mahtrt.graph.graph_file import GraphFile, read_graph
 from mahtrt.progress import StageProgress
 from mahtrt.runtime.decode import check_judged
-from mahtrt.schema import dataclass_from
 from mahtrt.targets.graph_kinds import GraphKind
 from mahtrt.targets.table import TARGETS, all_targets, check_options, find_target
 
@@ -117,7 +115,7 @@ def _check_options(options: BuildOptions) -> None:
         expected = " or ".join(INT8_FLOATS)
         raise UsageError("--int8-float", got=repr(options.int8_float), expected=expected)
     check_calibration(options.calibration)
-    dataclass_from(BudgetsRecord, options.limits.to_dict(), "limits", error=UsageError)
+    options.limits.check()
     if not options.plan_minutes > 0:
         raise UsageError("--plan-minutes", got=str(options.plan_minutes), expected="more than 0")
     if options.plan is not None and "int8" not in options.precisions:

@@ -15,8 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
-from mahtrt.bundle.records import AccuracyRecord, GateRecord, VerdictRecord
+from mahtrt.bundle.records import AccuracyRecord, BudgetsRecord, GateRecord, VerdictRecord
+from mahtrt.errors import UsageError
 from mahtrt.measure.output_limits import over_outputs
+from mahtrt.schema import dataclass_from
 
 USUAL_PX = 0.25
 USUAL_WORST_LANDMARK_PX = 1.0
@@ -78,6 +80,14 @@ class Limits:
     def of_gate(cls, gate: GateRecord | None) -> Limits:
         """What a bundle's build held its engines to; the usual limits where it does not say."""
         return cls() if gate is None else cls(**asdict(gate.budgets))
+
+    def check(self) -> None:
+        """Refuse what no limit can be.
+
+        Raises:
+            UsageError: A limit below 0 or that is no number, or a share or SSIM above 1.
+        """
+        dataclass_from(BudgetsRecord, self.to_dict(), "limits", error=UsageError)
 
     @property
     def worst_px(self) -> float:

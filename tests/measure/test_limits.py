@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mahtrt.bundle.records import AccuracyRecord, BudgetsRecord, GateRecord
+from mahtrt.errors import UsageError
 from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
 
@@ -30,6 +31,22 @@ def jumped(by_px: float, spread_px: float, reference_px: float = 2.0) -> Accurac
     candidate, spread = reference.copy(), usual.copy()
     candidate[7, 1, 0], spread[7, 1], usual[7, 1] = by_px, spread_px, reference_px
     return measure(both(candidate, spread), both(reference, usual), NAMES)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"budget_px": -1.0},
+        {"map_mean": math.nan},
+        {"map_ssim": 1.5},
+        {"logits_agreement": -0.1},
+        {"visibility_agreement": math.nan},
+    ],
+)
+def test_limits_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
+    Limits(map_ssim=-1.0, logits_agreement=0.0, budget_mm=0.0).check()
+    with pytest.raises(UsageError, match=f"limits: {next(iter(wrong))}"):
+        Limits(**wrong).check()
 
 
 @pytest.mark.parametrize(
