@@ -54,6 +54,15 @@ def test_json_round_trip_and_stable_text() -> None:
     assert again.input.size == (256, 192)
 
 
+def test_the_text_inside_an_export_of_schema_1_is_read() -> None:
+    old = json.loads(SPEC.to_json())
+    (old["input"],), old["schema"] = old.pop("inputs"), "mahtrt.spec/1"
+    del old["decode"]["sigma"]
+    for output in old["outputs"]:
+        del output["labels"], output["threshold"]
+    assert spec_from_json(json.dumps(old)) == SPEC
+
+
 finite = st.floats(-10, 10)
 
 

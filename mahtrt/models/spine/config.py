@@ -16,7 +16,6 @@ Encoder = Literal["tf_efficientnetv2_s", "tf_efficientnetv2_b0", "lcnet_050"]
 Decoder = Literal["query", "simple"]
 
 ENCODER_STRIDE = 32
-STAGES = 4
 
 
 @dataclass(frozen=True, slots=True)
