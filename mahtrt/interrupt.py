@@ -7,14 +7,18 @@ where worker processes would be left behind.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _ENDINGS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
+
+_AGAIN_S = 0.01  # until a signal that Python dropped comes again
 
 
 class Terminated(SystemExit):
@@ -26,10 +30,15 @@ class Terminated(SystemExit):
 
 
 class _Held:
-    """How many blocks of the main thread hold signals back, and which signal came meanwhile."""
+    """How many blocks of the main thread hold signals back, and which signal came meanwhile.
+
+    Attributes:
+        report: What is told of other exceptions that Python cannot raise.
+    """
 
     depth = 0
     pending: int | None = None
+    report: Callable[[Any], object] = sys.__unraisablehook__
 
 
 def unwind_on_signals() -> None:
@@ -40,6 +49,9 @@ def unwind_on_signals() -> None:
     for number in _ENDINGS:
         if signal.getsignal(number) not in (signal.SIG_IGN, None):
             signal.signal(number, _unwind)
+    if sys.unraisablehook is not _raise_again:
+        _Held.report = sys.unraisablehook
+        sys.unraisablehook = _raise_again
 
 
 def handled_signals() -> tuple[int, ...]:
@@ -82,3 +94,19 @@ def _unwind(number: int, _frame: Any = None) -> None:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise Terminated(number)
+
+
+def _raise_again(unraisable: Any) -> None:
+    """Let a signal that came while an object was being freed end the process all the same.
+
+    Python drops what a destructor raises, and the signal's exception would be lost with it. What is
+    raised in here is dropped too, so the signal comes again a moment later.
+    """
+    error = unraisable.exc_value
+    if not isinstance(error, (Terminated, KeyboardInterrupt)):
+        _Held.report(unraisable)
+        return
+    number = error.number if isinstance(error, Terminated) else signal.SIGINT
+    again = threading.Timer(_AGAIN_S, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()

@@ -206,7 +206,7 @@ def test_an_input_size_belongs_into_the_spec(
         f"--out={tmp_path / 'net.onnx'}",
     )
     assert result.exit_code == 2
-    assert "input.size" in result.stderr
+    assert "Change the size of the input in the spec" in result.stderr
     assert not list(tmp_path.iterdir())
 
 

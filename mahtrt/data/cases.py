@@ -2,7 +2,7 @@
 
 A folder of cases has one folder for each input of the network, named like the input, with images
 of the same names in each (``baseline/17.png`` beside ``followup/17.dcm``), and ``map/`` where the
-maps are known. A CSV of cases has a header: a column of files for each input, and as it pleases
+maps are known. A CSV of cases has a header: a column of files for each input, and optionally
 ``map`` (a gray image: black is 0, white is 1), ``label:NAME`` (1, 0 or empty), and x0, y0, x1, ….
 """
 
@@ -138,7 +138,11 @@ def cases_of_paths(paths: Sequence[Path], inputs: Sequence[str]) -> list[Entry]:
     if len(paths) == 1 and os.path.isdir(paths[0]):
         return read_case_folder(paths[0], inputs)
     if len(paths) == count and all(map(os.path.isdir, paths)):
-        return pair_folders(paths)
+        by_name = {path.name: path for path in paths}
+        # Folders that are named like the inputs are theirs, in whatever order they are given.
+        return pair_folders(
+            [by_name[name] for name in inputs] if set(by_name) == {*inputs} else paths
+        )
     if len(paths) % count or any(map(os.path.isdir, paths)):
         raise DataError(
             "images",
@@ -223,7 +227,7 @@ def _rows(text: str, path: Path) -> list[tuple[int, list[str]]]:
 
 def _check_header(header: Sequence[str], inputs: Sequence[str], path: Path) -> None:
     expected = (
-        f"a header with {', '.join(inputs)}, and as it pleases {MAP}, {_LABEL}NAME, x0, y0, x1, …"
+        f"a header with {', '.join(inputs)}, and optionally {MAP}, {_LABEL}NAME, x0, y0, x1, …"
     )
     missing = [name for name in inputs if name not in header]
     twice = sorted({cell for cell in header if header.count(cell) > 1})

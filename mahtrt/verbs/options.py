@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from mahtrt.models.reference import ModelSource
 
 DATA_HELP = (
-    "DATA is a folder of images, a CSV, an ISBI-2015 tree, COCO keypoints JSON, or "
-    "phantom[:N[@SEED]] (synthetic images)."
+    "DATA is a folder of images, a CSV, an ISBI-2015 tree, COCO keypoints JSON, or synthetic "
+    "images: phantom, phantom-spine, phantom-pose, phantom-chest, phantom-pairs, each with "
+    "[:N[@SEED]]. For several inputs: a folder or a CSV column for each, named like the input."
 )
 Json = Annotated[
     str | None, option(OUTPUT, "File for the result as JSON; - is stdout."), ResultFile()

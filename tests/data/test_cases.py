@@ -101,6 +101,9 @@ def test_what_a_user_names_to_predict(folder: Path) -> None:
     files = [path.with_suffix(".png" if path.parent.name == "before" else ".bmp") for path in pairs]
     by_folders = cases_of_paths([folder / "before", folder / "after"], PAIR)
     assert [entry.others[0].name for entry in by_folders] == ["1.bmp", "2.bmp", "10.bmp"]
+    assert cases_of_paths([folder / "after", folder / "before"], PAIR) == by_folders
+    swapped = cases_of_paths([folder / "after", folder / "before"], ("first", "second"))
+    assert swapped[0].path.name == "1.bmp"
     assert len(cases_of_paths([folder], PAIR)) == 3
     one_by_one = cases_of_paths(files, PAIR)
     assert [(entry.path, *entry.others) for entry in one_by_one] == [

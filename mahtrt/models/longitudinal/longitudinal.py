@@ -44,7 +44,7 @@ EXAMPLE_DATA = {
     name: "phantom-pairs" if config.takes_pair else "phantom-chest"
     for name, config in VARIANTS.items()
 }
-DEMO = DemoRecipe(steps=120, batch_size=16)
+DEMO = DemoRecipe(steps=230, batch_size=8, learning_rate=3e-3)
 
 _MASKED_PATCH = 32  # side in pixels of what the reconstruction hides while training
 

@@ -24,7 +24,7 @@ WEIGHTS: Mapping[str, float] = {
     "heatmap-ssim": 0.0,
     "visibility": 1.0,
     "map": 1.0,
-    "map-ssim": 1.0,
+    "map-ssim": 0.0,
     "label": 1.0,
 }
 
@@ -37,7 +37,8 @@ class LossOptions:
         heatmap: ``auto`` takes ``bce`` for heatmaps that are probabilities, and ``mse`` for those
             of a network that says they are not, or that is decoded by ``dark``.
         coordinate: Of coordinates in cells of the heatmap.
-        map: Of the map, pixel by pixel; its structure is the term ``map-ssim``.
+        map: Of the map, pixel by pixel; its structure is the term ``map-ssim``. Absolute
+            differences have their minimum at a map of nothing where little changed, and stay there.
         label: Of the logits.
         weighting: ``learned`` weights every term by an uncertainty that is trained with it
             (:mod:`mahtrt.training.losses.weighting`), on top of the fixed weights.
@@ -48,7 +49,7 @@ class LossOptions:
 
     heatmap: HeatmapLoss = "auto"
     coordinate: CoordinateLoss = "smooth-l1"
-    map: MapLoss = "l1"
+    map: MapLoss = "bce"
     label: LabelLoss = "bce"
     weighting: Weighting = "fixed"
     weights: Mapping[str, float] = field(default_factory=dict)
