@@ -18,7 +18,7 @@ from mahtrt.training.losses.options import WEIGHTS, LossOptions
 from mahtrt.training.targets import gaussian_heatmaps
 
 COORDINATE_WEIGHT, AUXILIARY_WEIGHT = WEIGHTS["coordinate"], WEIGHTS["auxiliary"]
-L1_AND_SSIM = LossOptions(map="l1", weights={"map-ssim": 1.0})
+L1_SSIM = LossOptions(map="l1", weights={"map-ssim": 1.0})
 SPEC = ModelSpec(
     family="test",
     inputs=(InputSpec((64, 96)),),
@@ -203,16 +203,16 @@ def test_visibility_counts_where_it_is_annotated() -> None:
 
 
 def test_a_map_is_compared_at_its_own_size() -> None:
-    spec = spec_of(OutputSpec("change", "map"))
+    objective = Objective(spec_of(OutputSpec("change", "map")), L1_SSIM)
     target = torch.zeros(1, 1, 64, 96)
     target[..., :32, :] = 1.0
     half = torch.zeros(1, 1, 32, 48)
     half[..., :16, :] = 1.0
-    _, terms = Objective(spec, L1_AND_SSIM)(
+    _, terms = objective(
         {"change": half}, targets_of(POINTS[:1], target_map=target)
     )
     assert terms == {"map": 0.0, "map-ssim": pytest.approx(0.0, abs=1e-6)}
-    _, terms = Objective(spec, L1_AND_SSIM)(
+    _, terms = objective(
         {"change": half + 0.25}, targets_of(POINTS[:1], target_map=target)
     )
     assert terms["map"] == pytest.approx(0.25)
@@ -220,11 +220,11 @@ def test_a_map_is_compared_at_its_own_size() -> None:
 
 
 def test_an_unknown_part_of_a_map_pulls_nowhere() -> None:
-    spec = spec_of(OutputSpec("change", "map"))
+    objective = Objective(spec_of(OutputSpec("change", "map")), L1_SSIM)
     target = torch.ones(2, 1, 32, 32)
     target[1] = NAN
     found = torch.full((2, 1, 32, 32), 0.5, requires_grad=True)
-    loss, terms = Objective(spec, L1_AND_SSIM)(
+    loss, terms = objective(
         {"change": found}, targets_of(POINTS, target_map=target)
     )
     assert terms["map"] == pytest.approx(0.5)
