@@ -208,13 +208,9 @@ def test_a_map_is_compared_at_its_own_size() -> None:
     target[..., :32, :] = 1.0
     half = torch.zeros(1, 1, 32, 48)
     half[..., :16, :] = 1.0
-    _, terms = objective(
-        {"change": half}, targets_of(POINTS[:1], target_map=target)
-    )
+    _, terms = objective({"change": half}, targets_of(POINTS[:1], target_map=target))
     assert terms == {"map": 0.0, "map-ssim": pytest.approx(0.0, abs=1e-6)}
-    _, terms = objective(
-        {"change": half + 0.25}, targets_of(POINTS[:1], target_map=target)
-    )
+    _, terms = objective({"change": half + 0.25}, targets_of(POINTS[:1], target_map=target))
     assert terms["map"] == pytest.approx(0.25)
     assert terms["map-ssim"] > 0.01
 
@@ -224,9 +220,7 @@ def test_an_unknown_part_of_a_map_pulls_nowhere() -> None:
     target = torch.ones(2, 1, 32, 32)
     target[1] = NAN
     found = torch.full((2, 1, 32, 32), 0.5, requires_grad=True)
-    loss, terms = objective(
-        {"change": found}, targets_of(POINTS, target_map=target)
-    )
+    loss, terms = objective({"change": found}, targets_of(POINTS, target_map=target))
     assert terms["map"] == pytest.approx(0.5)
     loss.backward()
     assert found.grad is not None
