@@ -63,7 +63,7 @@ def _map(found: MapRecord, limits: OutputLimits, strict: bool) -> Iterator[str]:
         yield from _above(f"mean difference of {found.name}", found.mean, limits.map_mean)
     yield from _above(f"largest difference of {found.name}", found.max, limits.map_max)
     if not found.ssim >= limits.map_ssim:
-        yield f"SSIM of {found.name} {found.ssim:.4f} is below its least of {limits.map_ssim:g}"
+        yield f"SSIM of {found.name} {found.ssim:.6g} is below its least of {limits.map_ssim:g}"
 
 
 def _broken(found: MapRecord | LogitsRecord | VisibilityRecord) -> Iterator[str]:
@@ -80,6 +80,6 @@ def _disagreeing(found: LogitsRecord | VisibilityRecord, what: str, least: float
     allowed = math.ceil((1 - least) * found.decisions - _ROUNDING)
     if found.disagreements > allowed:
         yield (
-            f"agreement of {found.name} {found.agreement:.4f} is below its least of {least:g} "
+            f"agreement of {found.name} {found.agreement:.6g} is below its least of {least:g} "
             f"({found.disagreements} of {found.decisions} {what} differ)"
         )

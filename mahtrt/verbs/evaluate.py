@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     from mahtrt.evaluation.options import EvaluateOptions
 
 SDR = ("2", "2.5", "3", "4")
-LEGEND = (
+LANDMARKS = (
     "MRE: mean distance to the annotations. SDR: annotated points found within so many mm, in "
     "percent.",
     "95%: interval of the MRE over cases (of mm where they are known), from 8 cases on.",
+)
+MAPS = ("MAE: mean absolute difference to the annotated map. SSIM: structural similarity to it.",)
+PAIRS = (
     "difference: second minus first, with its 95% interval; below 0 the second is better.",
     "p: Wilcoxon's signed-rank test over cases; Holm: corrected for the number of pairs.",
 )
@@ -111,15 +114,19 @@ def tables_of(result: EvaluateResult) -> RenderableType:
 
     from mahtrt.verbs.rendering import line
 
-    tables = [_networks(result.networks, result)]
+    tables, legend = [_networks(result.networks, result)], list[str]()
     if any(each.scores.per_landmark for each in result.networks):
         tables.append(_landmarks(result.networks))
+        legend += LANDMARKS
+    if any(each.scores.map_mae is not None for each in result.networks):
+        legend += MAPS
     if result.comparisons:
         tables.append(_pairs(result.comparisons))
+        legend += PAIRS
     parts: list[RenderableType] = []
     for table in tables:
         parts += [table, Text()]
-    return Group(*parts, *(line(text, style="dim") for text in LEGEND))
+    return Group(*parts, *(line(text, style="dim") for text in legend))
 
 
 def _networks(networks: Sequence[NetworkScores], result: EvaluateResult) -> Table:
