@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from mahtrt.data.pairs_phantom import CHEST_LABELS
 from mahtrt.errors import ModelError
-from mahtrt.schema import dataclass_from
+from mahtrt.models.configs import config_of, settings_of
 
 Task = Literal["change", "reconstruction", "classification", "discriminator"]
 Decoder = Literal["unet", "light"]
@@ -93,10 +93,7 @@ class LongitudinalConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as JSON gives it back: a spec that was read equals the one written."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
-        }
+        return settings_of(self)
 
     def _check_ranges(self) -> None:
         steps = f"{_PYRAMID_STEPS} numbers of channels, at least 1 each"
@@ -163,11 +160,4 @@ def variant_config(variant: str, overrides: Mapping[str, Any]) -> LongitudinalCo
     Raises:
         ModelError: An unknown variant or field, or values that cannot be combined.
     """
-    if variant not in VARIANTS:
-        raise ModelError(
-            f"longitudinal/{variant}",
-            got="an unknown variant",
-            expected=f"one of {', '.join(VARIANTS)}",
-        )
-    values = {**VARIANTS[variant].to_dict(), **overrides}
-    return dataclass_from(LongitudinalConfig, values, f"longitudinal/{variant}", error=ModelError)
+    return config_of("longitudinal", VARIANTS, variant, overrides)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any, Literal
 
 from mahtrt.data.phantom import PHANTOM_LANDMARKS
 from mahtrt.errors import ModelError
-from mahtrt.schema import dataclass_from
+from mahtrt.models.configs import config_of, settings_of
 
 Encoder = Literal["efficientnet_b0", "efficientnet_b1", "efficientnet_b3", "resnet34", "resnet50"]
 Transformer = Literal["vit", "swin"]
@@ -83,10 +82,7 @@ class MahtNetConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as JSON gives it back: a spec that was read equals the one written."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
-        }
+        return settings_of(self)
 
     def _check_ranges(self) -> None:
         dims = self.decoder_dims
@@ -163,11 +159,4 @@ def variant_config(variant: str, overrides: Mapping[str, Any]) -> MahtNetConfig:
     Raises:
         ModelError: An unknown variant or field, or values that cannot be combined.
     """
-    if variant not in VARIANTS:
-        raise ModelError(
-            f"maht-net/{variant}",
-            got="an unknown variant",
-            expected=f"one of {', '.join(VARIANTS)}",
-        )
-    values = {**VARIANTS[variant].to_dict(), **overrides}
-    return dataclass_from(MahtNetConfig, values, f"maht-net/{variant}", error=ModelError)
+    return config_of("maht-net", VARIANTS, variant, overrides)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from mahtrt.data.pose_phantom import COCO_KEYPOINTS
 from mahtrt.errors import ModelError
-from mahtrt.schema import dataclass_from
+from mahtrt.models.configs import config_of, settings_of
 
 Head = Literal["simple", "efficientnet"]
 
@@ -71,10 +70,7 @@ class PoseSpiConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as JSON gives it back: a spec that was read equals the one written."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
-        }
+        return settings_of(self)
 
 
 VARIANTS: Mapping[str, PoseSpiConfig] = {
@@ -90,11 +86,4 @@ def variant_config(variant: str, overrides: Mapping[str, Any]) -> PoseSpiConfig:
     Raises:
         ModelError: An unknown variant or field, or values that cannot be combined.
     """
-    if variant not in VARIANTS:
-        raise ModelError(
-            f"pose-spi/{variant}",
-            got="an unknown variant",
-            expected=f"one of {', '.join(VARIANTS)}",
-        )
-    values = {**VARIANTS[variant].to_dict(), **overrides}
-    return dataclass_from(PoseSpiConfig, values, f"pose-spi/{variant}", error=ModelError)
+    return config_of("pose-spi", VARIANTS, variant, overrides)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from mahtrt.data.spine_phantom import SPINE_LANDMARKS
 from mahtrt.errors import ModelError
-from mahtrt.schema import dataclass_from
+from mahtrt.models.configs import config_of, settings_of
 
 Encoder = Literal["tf_efficientnetv2_s", "tf_efficientnetv2_b0", "lcnet_050"]
 Decoder = Literal["query", "simple"]
@@ -88,10 +88,7 @@ class SpineConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as JSON gives it back: a spec that was read equals the one written."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
-        }
+        return settings_of(self)
 
 
 _NANO = SpineConfig(
@@ -118,11 +115,4 @@ def variant_config(variant: str, overrides: Mapping[str, Any]) -> SpineConfig:
     Raises:
         ModelError: An unknown variant or field, or values that cannot be combined.
     """
-    if variant not in VARIANTS:
-        raise ModelError(
-            f"spine/{variant}",
-            got="an unknown variant",
-            expected=f"one of {', '.join(VARIANTS)}",
-        )
-    values = {**VARIANTS[variant].to_dict(), **overrides}
-    return dataclass_from(SpineConfig, values, f"spine/{variant}", error=ModelError)
+    return config_of("spine", VARIANTS, variant, overrides)

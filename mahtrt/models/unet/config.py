@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 from mahtrt.data.phantom import PHANTOM_LANDMARKS
 from mahtrt.errors import ModelError
-from mahtrt.schema import dataclass_from
+from mahtrt.models.configs import config_of, settings_of
 
 LEVELS = 4
 DEEPEST_STRIDE = 2**LEVELS
@@ -55,10 +54,7 @@ class UNetConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as JSON gives it back: a spec that was read equals the one written."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
-        }
+        return settings_of(self)
 
 
 VARIANTS: Mapping[str, UNetConfig] = {
@@ -74,11 +70,4 @@ def variant_config(variant: str, overrides: Mapping[str, Any]) -> UNetConfig:
     Raises:
         ModelError: An unknown variant or field, or values that cannot be combined.
     """
-    if variant not in VARIANTS:
-        raise ModelError(
-            f"unet/{variant}",
-            got="an unknown variant",
-            expected=f"one of {', '.join(VARIANTS)}",
-        )
-    values = {**VARIANTS[variant].to_dict(), **overrides}
-    return dataclass_from(UNetConfig, values, f"unet/{variant}", error=ModelError)
+    return config_of("unet", VARIANTS, variant, overrides)
