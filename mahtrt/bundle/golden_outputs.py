@@ -50,7 +50,7 @@ def at_places(
 
     Args:
         found, kept: (N, …), the engine's and the golden values.
-        name: Of the output, for messages.
+        name: Name of the output, for messages.
 
     Raises:
         IntegrityError: The engine's output has other places.

@@ -55,7 +55,7 @@ class Sample:
         """The labels in the order of a network's, which are found by their names.
 
         Args:
-            names: Of the network's labels. Where either side names none, the order decides.
+            names: Names of the network's labels. Where either side names none, the order decides.
 
         Raises:
             DataError: A label that the data set does not know.

@@ -30,7 +30,7 @@ class Answers:
     Where the network says something that is not finite, errors are infinite and similarities -1.
 
     Attributes:
-        names: Of the cases.
+        names: Names of the cases.
         errors_px: (N, K) radial errors in each image's pixels.
         errors_mm: (N, K) likewise in mm; NaN where the spacing is not known.
         visibility: (N, K) probabilities that a landmark can be seen, as the network gave them;

@@ -35,7 +35,7 @@ class Comparison:
         difference: Mean of the second minus mean of the first; below 0 the second is better. It is
             infinite where one of them is broken, and NaN where both are.
         interval: Its 95% interval; None with fewer than eight cases.
-        p_value: Of the signed-rank test; 1 where no case differs.
+        p_value: Result of the signed-rank test; 1 where no case differs.
         p_holm: Corrected for the number of pairs.
     """
 
@@ -57,7 +57,7 @@ def compare(networks: Mapping[str, Answers], *, seed: int = 0) -> tuple[Comparis
 
     Args:
         networks: Name to answers to the same cases, in the same order.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Raises:
         MissingComponentError: scipy is not installed.

@@ -19,7 +19,7 @@ class Contestant:
     """One network of an evaluation.
 
     Attributes:
-        path: Of the checkpoint or the bundle.
+        path: Place of the checkpoint or the bundle.
         engine: Engine of the bundle; None for its default, and for a checkpoint.
         fold: The part of the data that it is judged on, from 1; None for all of it.
     """

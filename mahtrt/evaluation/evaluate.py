@@ -51,7 +51,7 @@ class EvaluateResult:
 
     Attributes:
         data: DATA as it was named.
-        folds: Of the cross-validation; None without one.
+        folds: Number of parts of the cross-validation; None without one.
         networks: In the order in which they were given.
         comparisons: Every pair of them, on every measure that both have.
     """

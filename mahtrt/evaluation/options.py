@@ -24,7 +24,7 @@ class EvaluateOptions:
         fold: The part that judges, from 1. Without it, every ``folds`` models that follow each
             other are those of one network, each judged on its own part.
         threads: Threads of one inference.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
         trust: Whose signature bundles have to have.
     """
 

@@ -90,7 +90,7 @@ def score(answers: Answers, *, seed: int = 0) -> Scores:
     """The scores of one network on one data set.
 
     Args:
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
     """
     bootstrap, labels = Bootstrap(seed), _auroc_by_label(answers)
     wrong = decided_wrong(answers.visibility, answers.visible, answers.visibility_from)

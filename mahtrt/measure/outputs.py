@@ -41,7 +41,7 @@ class OutputTally:
     """The comparison of one engine's outputs with the reference's.
 
     Args:
-        spec: Of the network; its :func:`judged_outputs` are compared.
+        spec: Spec of the network; its :func:`judged_outputs` are compared.
         only: Names of those to compare; all where None.
     """
 

@@ -23,7 +23,7 @@ class WeightAverage:
     Args:
         module: The network under training.
         recipe: Which average.
-        steps: Of the whole training.
+        steps: Steps of the whole training.
     """
 
     def __init__(self, module: nn.Module, recipe: Recipe, steps: int) -> None:

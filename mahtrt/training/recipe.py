@@ -32,7 +32,7 @@ class Recipe:
         accumulate: Batches per optimiser step.
         average: Weights to keep: the last ones, their exponential moving average, or (``swa``)
             their mean over the last quarter of the steps.
-        average_decay: Of ``ema``, per step.
+        average_decay: Decay of ``ema``, per step.
         validate: DATA that tells when to stop and which weights to keep; none of its images may
             train. None validates nothing.
         validate_every: Steps between two validations.
@@ -83,7 +83,7 @@ class Stage:
 
     Attributes:
         name: For messages.
-        share: Of all steps.
+        share: Share of all steps.
         rates: Part of the network to its learning rate, as a multiple; 0 freezes it, batch norms
             included. A part that is not named has the full rate.
     """
@@ -117,7 +117,7 @@ def spans_of(recipe: Recipe, parts: Mapping[str, tuple[str, ...]], steps: int) -
     Args:
         parts: What the network names
             (:meth:`mahtrt.models.network.Network.parameter_groups`).
-        steps: Of the whole training.
+        steps: Steps of the whole training.
     """
     staged = recipe.stages == "three" and set(parts) >= _NEEDED_PARTS
     stages = THREE_STAGES if staged else ONE_STAGE

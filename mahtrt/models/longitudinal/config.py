@@ -42,7 +42,7 @@ class LongitudinalConfig:
         patch_channels: Channels of the discriminator's convolutions.
         labels: One name per logit of the classification.
         mask_ratio: Share of an image's patches that the reconstruction hides while training.
-        dropout: Of whole feature channels, while training.
+        dropout: Share of whole feature channels left out, while training.
         mean, std: Input normalisation, of intensities in [0, 1].
     """
 

@@ -34,8 +34,8 @@ class UNetDecoder(nn.Module):
     """Four steps to full resolution, then a 1x1 convolution to the map.
 
     Args:
-        in_channels: Of the features.
-        channels: Of the four steps.
+        in_channels: Channels of the features.
+        channels: Channels of the four steps.
         skip_channels: Of the skips at strides 1, 2, 4 and 8; none for a decoder without them.
     """
 
@@ -60,8 +60,8 @@ class LightDecoder(nn.Module):
     """Two 3x3 convolutions between enlargements by four: the smaller model's way to a map.
 
     Args:
-        in_channels: Of the features.
-        channels: Of the two convolutions.
+        in_channels: Channels of the features.
+        channels: Channels of the two convolutions.
     """
 
     def __init__(self, in_channels: int, channels: tuple[int, int]) -> None:

@@ -15,7 +15,7 @@ class DifferenceFusion(nn.Module):
     depthwise separable 7x7. Each is normalised before the sum, so that none drowns the others.
 
     Args:
-        channels: Of each visit's features.
+        channels: Channels of each visit's features.
     """
 
     def __init__(self, channels: int) -> None:

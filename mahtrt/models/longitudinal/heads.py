@@ -14,7 +14,7 @@ class FindingsHead(nn.Module):
     """A 3x3 convolution, the mean over the image, dropout, one logit per label.
 
     Args:
-        in_channels: Of the features.
+        in_channels: Channels of the features.
         num_labels: Logits to give.
         dropout: Before the logits, while training.
     """
@@ -41,7 +41,7 @@ class PatchDiscriminator(nn.Module):
     of stride 1 would leave a border unjudged, and the map would not lie on the image.)
 
     Args:
-        channels: Of the four convolutions before the last.
+        channels: Channels of the four convolutions before the last.
     """
 
     def __init__(self, channels: Sequence[int]) -> None:

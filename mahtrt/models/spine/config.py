@@ -29,7 +29,7 @@ class SpineConfig:
         input_size: (height, width) in pixels, multiples of 32. The heatmaps have the same size.
         landmarks: One name per landmark.
         width: Channels of the tokens and queries.
-        num_heads: Of every attention.
+        num_heads: Heads of every attention.
         bridge_layers: Transformer layers over the tokens.
         query_layers: Layers in which queries look at tokens and at each other.
         decoder_dims: Channels of the map the decoder starts from, then of each two stages on the

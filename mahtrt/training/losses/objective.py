@@ -84,7 +84,7 @@ class Objective(nn.Module):
         Args:
             outputs: What the network gave in training mode: the spec's outputs by name, and
                 ``auxiliary``, coordinates (B, K, 2) in [0, 1], where it has such a branch.
-            targets: Of the same batch, on the same device.
+            targets: Targets of the same batch, on the same device.
 
         Returns:
             The loss, and every term of it without its weight; 0 and none where nothing that is

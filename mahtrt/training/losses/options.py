@@ -36,10 +36,10 @@ class LossOptions:
     Attributes:
         heatmap: ``auto`` takes ``bce`` for heatmaps that are probabilities, and ``mse`` for those
             of a network that says they are not, or that is decoded by ``dark``.
-        coordinate: Of coordinates in cells of the heatmap.
-        map: Of the map, pixel by pixel; its structure is the term ``map-ssim``. Absolute
+        coordinate: Loss of coordinates in cells of the heatmap.
+        map: Loss of the map, pixel by pixel; its structure is the term ``map-ssim``. Absolute
             differences have their minimum at a map of nothing where little changed, and stay there.
-        label: Of the logits.
+        label: Loss of the logits.
         weighting: ``learned`` weights every term by an uncertainty that is trained with it
             (:mod:`mahtrt.training.losses.weighting`), on top of the fixed weights.
         weights: Terms of :data:`WEIGHTS` whose weight is another.
