@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mahtrt.build.options import BuildOptions
 from mahtrt.data.datasets import open_dataset
-from mahtrt.data.overlap import refuse_overlap
+from mahtrt.data.overlap import JUDGE_ON_OTHERS, refuse_overlap
 from mahtrt.data.sample import Dataset
 from mahtrt.data.screening import refuse_unreal_images
 from mahtrt.data.subset import Unannotated, hold_back, spread_out
@@ -15,6 +15,7 @@ from mahtrt.spec import ModelSpec
 
 GOLDEN_IMAGES = 3
 DEFAULT_EVAL = "phantom:32@5"
+_COPIES = "Cases of --calib have an image in common: remove copies, or judge on others with --eval."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +70,7 @@ def split_images(options: BuildOptions, spec: ModelSpec, progress: StageProgress
         refuse_overlap(
             calib,
             evaluation,
+            fix=_COPIES if options.eval is None else JUDGE_ON_OTHERS,
             progress=lambda n, of: progress("comparing calibration and check", n, of),
         )
     return ImageSets(calib, evaluation)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.data.sample import Dataset
-from mahtrt.digest import sha256_of_bytes
 
 ImageKind = Literal["real", "constant", "noise"]
 
@@ -21,12 +20,12 @@ class Facts:
     """Facts of a data set's images, by the names of the samples.
 
     Attributes:
-        digests: Digest of the pixels (:func:`case_digest`).
+        digests: Digest of each image of the case (:func:`case_digests`).
         kinds: ImageKind of the image (:func:`mahtrt.data.screening.judge_image`); of several images
             the first that is not real.
     """
 
-    digests: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, tuple[str, ...]] = field(default_factory=dict)
     kinds: dict[str, ImageKind] = field(default_factory=dict)
 
 
@@ -54,10 +53,9 @@ def pixel_digest(image: NDArray[np.generic]) -> str:
     return digest.hexdigest()
 
 
-def case_digest(images: Sequence[NDArray[np.generic]]) -> str:
-    """SHA-256 (hex) of the pixels of a case: of its one image, or over the digests of several."""
-    digests = [pixel_digest(image) for image in images]
-    return digests[0] if len(digests) == 1 else sha256_of_bytes("".join(digests).encode())
+def case_digests(images: Sequence[NDArray[np.generic]]) -> tuple[str, ...]:
+    """SHA-256 (hex) of the pixels of each image of a case."""
+    return tuple(map(pixel_digest, images))
 
 
 def _without_empty_bits(image: NDArray[np.generic]) -> NDArray[np.generic]:

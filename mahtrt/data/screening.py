@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.data.facts import Facts, ImageKind, case_digest, facts_of
+from mahtrt.data.facts import Facts, ImageKind, case_digests, facts_of
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import DataError
 
@@ -63,7 +63,7 @@ def _kind_of(dataset: Dataset, index: int) -> ImageKind:
 def note_facts(facts: Facts, name: str, images: Sequence[NDArray[np.generic]]) -> None:
     """Note all that is ever asked of the pixels of a case's images, while they are at hand."""
     unreal = (kind for image in images if (kind := judge_image(image)) != "real")
-    facts.kinds[name], facts.digests[name] = next(unreal, "real"), case_digest(images)
+    facts.kinds[name], facts.digests[name] = next(unreal, "real"), case_digests(images)
 
 
 def judge_image(image: NDArray[np.generic]) -> ImageKind:

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sample_list import listed
+from sample_list import SampleList, listed
 
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.overlap import image_digests, refuse_overlap
+from mahtrt.data.sample import Sample
 from mahtrt.data.subset import hold_back
 from mahtrt.errors import DataError
 
@@ -75,6 +76,21 @@ def test_copies_in_files_of_another_name_and_format_are_found(tmp_path: Path) ->
             Image.fromarray(pictures(3)[number]).save(tmp_path / folder / name)
     with pytest.raises(DataError, match=r"calib-1.* is eval-1"):
         refuse_overlap(open_dataset(tmp_path / "calib"), open_dataset(tmp_path / "eval"))
+
+
+def test_a_case_overlaps_by_any_of_its_images() -> None:
+    a, b, c, d = pictures(4)
+
+    def pair(name: str, first: np.ndarray, second: np.ndarray) -> SampleList:
+        return SampleList([Sample(name, first, others=(second,))])
+
+    used = pair("used", a, b)
+    for other in (pair("other", b, a), pair("other", c, a), pair("other", b, d)):
+        with pytest.raises(DataError, match=r"1 in both \(used has an image of other\)"):
+            refuse_overlap(used, other)
+    with pytest.raises(DataError, match="used is other"):
+        refuse_overlap(used, pair("other", a, b))
+    refuse_overlap(used, pair("other", c, d))
 
 
 def test_gray_kept_as_rgb_is_the_same_image() -> None:
