@@ -237,7 +237,13 @@ def _check_header(header: Sequence[str], inputs: Sequence[str], path: Path) -> N
         for cell in header
         if cell not in known and not cell.startswith(_LABEL) and not _COORDINATE.fullmatch(cell)
     ]
-    for what, cells in (("no column", missing), ("twice", twice), ("an unknown column", unknown)):
+    nameless = [cell for cell in header if cell == _LABEL]
+    for what, cells in (
+        ("no column", missing),
+        ("twice", twice),
+        ("an unknown column", unknown),
+        ("a label without a name,", nameless),
+    ):
         if cells:
             raise DataError(str(path), got=f"{what} {cells[0]!r}", expected=expected)
     found = sorted(cell for cell in header if _COORDINATE.fullmatch(cell))

@@ -137,6 +137,7 @@ def test_a_folder_without_an_input_says_which(folder: Path) -> None:
         ("before,map\na.png,b.png", "got no column 'after'; expected a header with before, after"),
         ("before,after,after\n1,2,3", "got twice 'after'"),
         ("before,after,age\n1,2,3", "got an unknown column 'age'"),
+        ("before,after,label: \n1,2,1", "got a label without a name, 'label:'"),
         ("before,after\n1", "row 2: got 1 cells; expected 2, as the header has"),
         ("before,after", "got no rows"),
         ("before,after,x0\na,b,1", "columns x0; expected x and y of each point"),
