@@ -21,6 +21,7 @@ from mahtrt.atomic import write_bytes_atomic
 from mahtrt.names import text_of_path
 from mahtrt.runtime.landmarks import Landmarks
 
+OVERLAY = "overlay"  # stands in a file's name where a map has its own
 _FULL = 65535
 _LONGEST_NAME = 64
 _ROUNDING = 1e-3  # beyond 0 or 1: what a reduced precision may make of them
@@ -29,19 +30,28 @@ Map = NDArray[np.float32]
 
 
 def names_in_files(names: Iterable[str]) -> dict[str, str]:
-    """Names of outputs as parts of a file's name.
+    """Names of outputs as parts of a file's name, so that no two maps have the same file.
 
-    A bundle chooses its names, and may not choose a folder by them: what is no letter, digit, dot,
-    dash or underscore becomes an underscore. Names that are alike then get numbers.
+    A bundle chooses its names, and may not choose a folder by them: what is no letter, digit, dash
+    or underscore becomes an underscore. Names that are alike then get numbers, as do those that
+    could be a channel of another map (``heat-0``) or an overlay.
     """
     found: dict[str, str] = {}
+    taken = {OVERLAY}
     for name in names:
-        plain = part = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:_LONGEST_NAME]
+        plain = part = re.sub(r"[^\w-]", "_", name, flags=re.ASCII)[:_LONGEST_NAME]
         number = itertools.count(2)
-        while part in found.values():
+        while any(_are_alike(part, other) for other in taken):
             part = f"{plain}_{next(number)}"
         found[name] = part
+        taken.add(part)
     return found
+
+
+def _are_alike(part: str, other: str) -> bool:
+    """Whether two parts are the same, or one is what a channel of the other is called."""
+    shorter, longer = sorted((part, other), key=len)
+    return re.fullmatch(re.escape(shorter) + "(-[0-9]+)?", longer) is not None
 
 
 def map_places(folder: Path, stem: str, name: str, channels: int) -> tuple[Path, ...]:

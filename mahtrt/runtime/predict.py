@@ -22,7 +22,7 @@ from mahtrt.names import text_of_path
 from mahtrt.progress import StageProgress, silent
 from mahtrt.runtime.decode import landmark_names
 from mahtrt.runtime.landmarks import Landmarks
-from mahtrt.runtime.map_files import write_maps
+from mahtrt.runtime.map_files import OVERLAY, write_maps
 from mahtrt.runtime.overlay import write_overlay
 from mahtrt.runtime.results import (
     Prediction,
@@ -221,7 +221,7 @@ def _read_sidecars(images: Sequence[Path]) -> dict[Path, _Sidecar]:
 
 
 def _overlay_place(folder: Path, stem: str) -> Path:
-    return folder / f"{stem}.overlay.png"
+    return folder / f"{stem}.{OVERLAY}.png"
 
 
 def _stems(images: Sequence[Path]) -> list[str]:

@@ -220,7 +220,7 @@ def test_the_names_of_maps_choose_no_folder(tmp_path: Path) -> None:
     from mahtrt.runtime.map_files import names_in_files, write_maps
 
     names = ("x/../../evil", "x_.._.._evil", "c:\\heat", "h" * 300)
-    parts = ("x_.._.._evil", "x_.._.._evil_2", "c__heat", "h" * 64)
+    parts = ("x_______evil", "x_______evil_2", "c__heat", "h" * 64)
     assert names_in_files(names) == dict(zip(names, parts, strict=True))
     values = np.zeros((1, 16, 24), np.float32)
     found = Landmarks(*(np.empty((0, 2), np.float32), *(np.empty(0, np.float32),) * 2), ())
@@ -230,6 +230,22 @@ def test_the_names_of_maps_choose_no_folder(tmp_path: Path) -> None:
     files = [each for each in tmp_path.rglob("*") if each.is_file()]
     assert sorted(each.name for each in files) == sorted(f"a.{part}.png" for part in parts)
     assert {each.parent for each in files} == {tmp_path / "in" / "maps"}
+
+
+def test_no_two_maps_have_the_same_file(tmp_path: Path) -> None:
+    """Neither a channel of one and another, nor a map and an overlay, nor maps of two images."""
+    from mahtrt.runtime.map_files import names_in_files, write_maps
+
+    names = ("m", "m-0", "m-1-1", "n-0", "n", "overlay", "a.b", "b")
+    parts = ("m", "m-0_2", "m-1-1", "n-0", "n_2", "overlay_2", "a_b", "b")
+    assert names_in_files(names) == dict(zip(names, parts, strict=True))
+    values = np.zeros((2, 16, 24), np.float32)
+    found = Landmarks(*(np.empty((0, 2), np.float32), *(np.empty(0, np.float32),) * 2), ())
+    maps = {name: values[:1] if name in ("m-0", "b") else values for name in names}
+    found = replace(found, maps=maps, placement=STILL, input_size=(16, 24))
+    for stem in ("1", "1.a"):
+        write_maps(tmp_path, stem, found, (16, 24))
+    assert len(list(tmp_path.iterdir())) == 2 * sum(len(each) for each in maps.values())
 
 
 def test_an_overlay_tints_the_picture_where_the_map_is_high() -> None:
