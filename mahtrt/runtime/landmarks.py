@@ -130,8 +130,12 @@ class Landmarks:
         if self.labels:
             found["labels"] = {name: labels.to_dict() for name, labels in self.labels.items()}
         if self.maps:
-            found["maps"] = {name: _summary(values) for name, values in self.maps.items()}
+            found["maps"] = self.map_summaries()
         return found
+
+    def map_summaries(self) -> dict[str, dict[str, Any]]:
+        """Output name to ``size``, ``min``, ``mean`` and ``max`` of the map, plain."""
+        return {name: _summary(values) for name, values in self.maps.items()}
 
 
 def usual_spread_px(engine: EngineRecord, spec: ModelSpec) -> NDArray[np.float64] | None:

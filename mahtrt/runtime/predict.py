@@ -108,6 +108,9 @@ class PredictResult:
 def predict(options: PredictOptions, progress: StageProgress = silent) -> PredictResult:
     """Run a bundle on image files, one case in memory at a time.
 
+    Pictures are written as their cases are done, and appear together when all of them are. Of maps
+    the result keeps sizes and values alone: a session gives the maps themselves.
+
     Raises:
         UsageError: Maps are asked for of a network without any, or rows of one with only maps.
         ImageError: An image cannot be read (unless they are skipped).
@@ -160,7 +163,8 @@ def _predict_all(
         extra = _write_pictures(options, stem, sample.image, found)
         if case.others:
             extra["other_images"] = [text_of_path(path) for path in case.others]
-        predictions.append(Prediction(text_of_path(case.path), found, extra))
+        maps, found = found.map_summaries(), replace(found, maps={}, outputs=None)
+        predictions.append(Prediction(text_of_path(case.path), found, extra, maps))
     return predictions, skipped
 
 

@@ -26,12 +26,21 @@ class Prediction:
 
     Attributes:
         image: What the image is called in the results (a path as the user gave it).
+        landmarks: What was found, but for maps.
         extra: More facts for the JSON, e.g. ``{"overlay": "out/a.png"}``.
+        maps: Size and values of each map, as :meth:`Landmarks.map_summaries` gives them. The maps
+            themselves are not kept: of many images they would fill the memory.
     """
 
     image: str
     landmarks: Landmarks
     extra: Mapping[str, Any] = field(default_factory=dict)
+    maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        maps = {"maps": self.maps} if self.maps else {}
+        return {"image": self.image, **self.landmarks.to_dict(), **maps, **self.extra}
 
 
 def wide_heatmaps_note(predictions: Sequence[Prediction]) -> str | None:
@@ -62,7 +71,7 @@ def json_from_predictions(
     document = {
         "schema": SCHEMA,
         **(about or {}),
-        "images": [{"image": p.image, **p.landmarks.to_dict(), **p.extra} for p in predictions],
+        "images": [prediction.to_dict() for prediction in predictions],
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 

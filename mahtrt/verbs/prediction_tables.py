@@ -54,8 +54,7 @@ def _label_table(result: PredictResult) -> Table:
 def _map_table(result: PredictResult) -> Table:
     table = _table(("image", "map"), ("size", "min", "mean", "max"))
     for prediction in result.predictions:
-        maps = prediction.landmarks.to_dict().get("maps", {})
-        for index, (name, row) in enumerate(maps.items()):
+        for index, (name, row) in enumerate(prediction.maps.items()):
             image = line(prediction.image if index == 0 else "")
             size = "x".join(map(str, row["size"][-2:]))
             numbers = (_number(row[each]) for each in ("min", "mean", "max"))

@@ -104,7 +104,7 @@ def test_predict_gives_all_that_the_network_finds(
         assert found.points.shape == (spec.num_landmarks, 2)
         assert bool(np.isfinite(found.points).all())
         assert (found.visibility is not None) == ("visibility" in kinds)
-        assert set(found.maps) == {each.name for each in spec.outputs if each.kind == "map"}
+        assert set(prediction.maps) == {each.name for each in spec.outputs if each.kind == "map"}
         assert set(found.labels) == {each.name for each in spec.outputs if each.kind == "logits"}
     assert len(json.loads(result.to_json())["images"]) == 2
     assert maps is None or len(list(maps.glob("*.png"))) == 2
