@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,9 +147,9 @@ def _predict_all(
     cases = _cases(options.images, session.spec.input_names)
     firsts = [case.path for case in cases]
     sidecars = {} if options.spacing_mm else _read_sidecars(firsts)
-    stems = _stems(firsts)
+    names, stems = _names(cases), _stems(cases)
     _check_outputs(options, session.spec, stems)
-    for done, (case, stem) in enumerate(zip(cases, stems, strict=True)):
+    for done, (case, name, stem) in enumerate(zip(cases, names, stems, strict=True)):
         progress("predicting", done, len(cases))
         try:
             sample = case.read()
@@ -164,7 +164,7 @@ def _predict_all(
         if case.others:
             extra["other_images"] = [text_of_path(path) for path in case.others]
         maps, found = found.map_summaries(), replace(found, maps={}, outputs=None)
-        predictions.append(Prediction(text_of_path(case.path), found, extra, maps))
+        predictions.append(Prediction(text_of_path(case.path), found, extra, maps, name))
     return predictions, skipped
 
 
@@ -228,16 +228,35 @@ def _overlay_place(folder: Path, stem: str) -> Path:
     return folder / f"{stem}.{OVERLAY}.png"
 
 
-def _stems(images: Sequence[Path]) -> list[str]:
-    """What the names of an image's pictures begin with.
+def _names(cases: Sequence[Entry]) -> list[str]:
+    """Names that tell cases of several images apart; "" for each case of one image."""
+    if not any(case.others for case in cases):
+        return [""] * len(cases)
+    wanted = (" + ".join(map(text_of_path, images)) for images in _telling(cases))
+    return _told_apart(wanted, "#")
+
+
+def _stems(cases: Sequence[Entry]) -> list[str]:
+    """What the names of a case's pictures begin with.
 
     Images of the same name in different folders get numbers.
     """
+    return _told_apart(("+".join(path.stem for path in images) for images in _telling(cases)), "-")
+
+
+def _telling(cases: Sequence[Entry]) -> Iterator[tuple[Path, ...]]:
+    """The images that name a case: its first, or all of them where others begin with the same."""
+    counts = Counter(case.path for case in cases)
+    return ((case.path, *(case.others if counts[case.path] > 1 else ())) for case in cases)
+
+
+def _told_apart(names: Iterable[str], mark: str) -> list[str]:
+    """Names with a mark and a number behind those that were there before."""
     taken: dict[str, None] = {}
     numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(2))
-    for image in images:
-        stem = image.stem
-        while stem in taken:
-            stem = f"{image.stem}-{next(numbers[image.stem])}"
-        taken[stem] = None
+    for name in names:
+        free = name
+        while free in taken:
+            free = f"{name}{mark}{next(numbers[name])}"
+        taken[free] = None
     return list(taken)

@@ -28,6 +28,8 @@ class Prediction:
         image: What the image is called in the results (a path as the user gave it).
         landmarks: What was found, but for maps.
         extra: More facts for the JSON, e.g. ``{"overlay": "out/a.png"}``.
+        case: Name of a case of several images, which no other case of the results has; "" for one
+            image.
         maps: Size and values of each map, as :meth:`Landmarks.map_summaries` gives them. The maps
             themselves are not kept: of many images they would fill the memory.
     """
@@ -36,17 +38,19 @@ class Prediction:
     landmarks: Landmarks
     extra: Mapping[str, Any] = field(default_factory=dict)
     maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    case: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
+        case = {"case": self.case} if self.case else {}
         maps = {"maps": self.maps} if self.maps else {}
-        return {"image": self.image, **self.landmarks.to_dict(), **maps, **self.extra}
+        return {"image": self.image, **case, **self.landmarks.to_dict(), **maps, **self.extra}
 
 
 def wide_heatmaps_note(predictions: Sequence[Prediction]) -> str | None:
     """What the user should know of points whose heatmap is far too wide; None without any."""
     found = [
-        f"{name} in {prediction.image}"
+        f"{name} in {prediction.case or prediction.image}"
         for prediction in predictions
         if (doubtful := prediction.landmarks.two_peaks) is not None
         for name, doubt in zip(prediction.landmarks.names, doubtful, strict=True)
@@ -79,7 +83,8 @@ def json_from_predictions(
 def csv_from_predictions(predictions: Sequence[Prediction]) -> str:
     """One row per image and landmark or label; fields stay empty where a value is unknown.
 
-    Columns of landmarks: image, landmark, x, y (image pixels), confidence, spread_px, x_mm, y_mm,
+    Columns of cases of several images begin with image and case, the name of the case; others with
+    image. Columns of landmarks: landmark, x, y (image pixels), confidence, spread_px, x_mm, y_mm,
     two_peaks (true or false: whether the heatmap is far wider than usual), and visibility and
     visible (true or false) where the network gives them. Where it gives labels: label, probability,
     logit, present (true or false) in rows of their own.
@@ -96,12 +101,13 @@ def csv_from_predictions(predictions: Sequence[Prediction]) -> str:
     )
     columns = [name for part, there in zip(parts, given, strict=True) if there for name in part]
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, ("image", *columns), restval="", lineterminator="\n")
+    about = ("image", "case") if any(p.case for p in predictions) else ("image",)
+    writer = csv.DictWriter(text, (*about, *columns), restval="", lineterminator="\n")
     writer.writeheader()
     for prediction in predictions:
         for row in _rows(prediction.landmarks):
             values = {name: _text(row.get(name)) for name in columns}
-            writer.writerow({"image": prediction.image, **values})
+            writer.writerow({**{name: getattr(prediction, name) for name in about}, **values})
     return text.getvalue()
 
 

@@ -11,6 +11,7 @@ from mahtrt.verbs.rendering import line
 
 if TYPE_CHECKING:
     from mahtrt.runtime.predict import PredictResult
+    from mahtrt.runtime.results import Prediction
 
 
 def table_of(result: PredictResult) -> RenderableType:
@@ -31,7 +32,7 @@ def _landmark_table(result: PredictResult) -> Table:
             numbers = [row["x"], row["y"], row["confidence"], row["spread_px"]]
             numbers += [row.get("visibility")] if seen else []
             table.add_row(
-                line(prediction.image if index == 0 else ""),
+                line(_name(prediction) if index == 0 else ""),
                 line(row["name"]),
                 *map(_number, numbers),
                 "wide heatmap" if row["two_peaks"] else "",
@@ -45,7 +46,7 @@ def _label_table(result: PredictResult) -> Table:
     for prediction in result.predictions:
         labels = prediction.landmarks.to_dict().get("labels", {})
         for index, row in enumerate(row for rows in labels.values() for row in rows):
-            image = line(prediction.image if index == 0 else "")
+            image = line(_name(prediction) if index == 0 else "")
             present = "present" if row["present"] else ""
             table.add_row(image, line(row["name"]), _number(row["probability"]), present)
     return table
@@ -55,11 +56,15 @@ def _map_table(result: PredictResult) -> Table:
     table = _table(("image", "map"), ("size", "min", "mean", "max"))
     for prediction in result.predictions:
         for index, (name, row) in enumerate(prediction.maps.items()):
-            image = line(prediction.image if index == 0 else "")
+            image = line(_name(prediction) if index == 0 else "")
             size = "x".join(map(str, row["size"][-2:]))
             numbers = (_number(row[each]) for each in ("min", "mean", "max"))
             table.add_row(image, line(name), size, *numbers)
     return table
+
+
+def _name(prediction: Prediction) -> str:
+    return prediction.case or prediction.image
 
 
 def _table(names: tuple[str, ...], numbers: tuple[str, ...]) -> Table:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +96,29 @@ def test_pairs_are_predicted_from_folders_and_lists(bundle: Path, tmp_path: Path
     (sides[1] / "1.png").unlink()
     with pytest.raises(DataError, match="after: got a folder without images"):
         predict(PredictOptions(bundle, sides))
+
+
+def test_pairs_with_the_same_first_image_are_told_apart(bundle: Path, tmp_path: Path) -> None:
+    """Visits of one patient: rows, maps and overlays of each follow-up have names of their own."""
+    for name, image in (("base", BEFORE), ("may", AFTER), ("june", BEFORE), ("new", AFTER)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), image)
+    table = tmp_path / "pairs.csv"
+    table.write_text("before,after\nbase.png,may.png\nbase.png,june.png\nnew.png,june.png\n")
+    out = tmp_path / "out"
+    result = predict(PredictOptions(bundle, [table], maps=out, overlay=out))
+    stems = ["base+may", "base+june", "new"]
+    base, may, june, new = (
+        str(tmp_path / f"{name}.png") for name in ("base", "may", "june", "new")
+    )
+    cases = [f"{base} + {may}", f"{base} + {june}", new]
+    files = {f"{stem}.{kind}.png" for stem in stems for kind in ("change", "overlay")}
+    assert {each.name for each in out.iterdir()} == files
+    images = json.loads(result.to_json())["images"]
+    assert [(row["image"], row["case"]) for row in images] == list(
+        zip((base, base, new), cases, strict=True)
+    )
+    rows = list(csv.DictReader(io.StringIO(result.to_csv())))
+    assert list(dict.fromkeys(row["case"] for row in rows)) == cases
 
 
 def test_golden_vectors_keep_every_image(bundle: Path, tmp_path: Path) -> None:
