@@ -69,7 +69,7 @@ def open_dataset(
             raise DataError(str(source), got="a spacing", expected="none: phantoms know theirs")
         return _phantoms(str(source), points, limit)
     path = Path(source)
-    entries = _with_spacing(_read_entries(path, inputs), path, spacing_mm)
+    entries = with_spacing(_read_entries(path, inputs), path, spacing_mm)
     if points is not None:
         entries = select_points(entries, points, str(path))
     return _file_dataset(str(source), entries, skip_bad=skip_bad, limit=limit)
@@ -164,7 +164,15 @@ def _read_entries(path: Path, inputs: Sequence[str]) -> list[Entry]:
     )
 
 
-def _with_spacing(entries: list[Entry], path: Path, spacing_mm: float | None) -> list[Entry]:
+def with_spacing(entries: list[Entry], path: Path, spacing_mm: float | None = None) -> list[Entry]:
+    """Entries with the spacing of each: the one given, or what a sidecar says, or their own.
+
+    Args:
+        path: The folder that the entries are of, or the file that lists them.
+
+    Raises:
+        DataError: The sidecar cannot be read, or is not of its form.
+    """
     if spacing_mm is not None:
         every = (float(spacing_mm), float(spacing_mm))
         return [dataclasses.replace(entry, spacing_mm=every) for entry in entries]

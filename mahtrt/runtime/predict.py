@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from mahtrt.atomic import together
-from mahtrt.data.cases import cases_of_paths
-from mahtrt.data.datasets import check_spacing, spacing_beside
+from mahtrt.data.cases import cases_of_paths, is_case_folder, read_case_folder
+from mahtrt.data.datasets import check_spacing, spacing_beside, with_spacing
 from mahtrt.data.file_dataset import Entry
+from mahtrt.data.readers import read_folder
 from mahtrt.data.spacing import Spacing
 from mahtrt.destination import check_output
 from mahtrt.errors import DataError, ImageError, UsageError
@@ -48,9 +50,9 @@ class PredictOptions:
 
     Attributes:
         bundle: The ``.mahtrt`` folder.
-        images: Image files, DICOM included. For a network of several inputs the images of a case
-            one after the other, a folder of images for each input, a folder that holds these, or
-            a CSV (:func:`mahtrt.data.cases.cases_of_paths`).
+        images: Image files, DICOM included, and folders of them. For a network of several inputs
+            the images of a case one after the other, a folder of images for each input, a folder
+            that holds these, or a CSV (:func:`mahtrt.data.cases.cases_of_paths`).
         engine: An engine of the bundle, None for its default.
         overlay: A folder for pictures.
         maps: A folder for the maps that the network gives, as 16-bit gray PNG files.
@@ -171,8 +173,22 @@ def _predict_all(
 def _cases(paths: Sequence[Path], inputs: Sequence[str]) -> list[Entry]:
     """A case of each image, or of as many as the network takes; maps and labels are not read."""
     if len(inputs) == 1:
-        return [Entry(text_of_path(path), path) for path in paths]
-    return [replace(case, map_path=None) for case in cases_of_paths(paths, inputs)]
+        found = [case for path in paths for case in _cases_at(path, inputs)]
+    else:
+        found = cases_of_paths(paths, inputs)
+    return [replace(case, map_path=None) for case in found]
+
+
+def _cases_at(path: Path, inputs: Sequence[str]) -> list[Entry]:
+    """An image file, or every image below a folder, with what the folder says of spacings.
+
+    Raises:
+        DataError: A folder without images.
+    """
+    if not os.path.isdir(path):
+        return [Entry(text_of_path(path), path)]
+    has_maps = is_case_folder(path, inputs)
+    return with_spacing(read_case_folder(path, inputs) if has_maps else read_folder(path), path)
 
 
 def _check_outputs(options: PredictOptions, spec: ModelSpec, stems: Sequence[str]) -> None:

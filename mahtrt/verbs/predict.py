@@ -19,8 +19,9 @@ class PredictArguments(TrustArguments):
     images: Annotated[
         list[Path],
         argument(
-            "Image files, DICOM included. For a network of several inputs: a CSV, a folder with a "
-            "folder for each input, one folder for each, or the images case by case."
+            "Image files, DICOM included, or folders of them. For a network of several inputs: a "
+            "CSV, a folder with a folder for each input, one folder for each, or the images case "
+            "by case."
         ),
     ]
     engine: Annotated[

@@ -19,7 +19,7 @@ from foreign_network import run
 from PIL import Image
 
 from mahtrt.data.preprocess import Placement, preprocess
-from mahtrt.errors import InputError, UsageError
+from mahtrt.errors import DataError, InputError, UsageError
 from mahtrt.runtime.decode import decode, landmark_names, needed_outputs
 from mahtrt.runtime.labels import Labels
 from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs
@@ -141,6 +141,27 @@ def test_maps_are_written_as_16_bit_gray(bundle: Path, picture: Path, tmp_path: 
     with open_session(bundle, threads=1) as session:
         expected = session.run(tiny_maps.make_image(0)).map_in_image("change", (40, 60))[0]
     np.testing.assert_allclose(pixels / 65535, expected, atol=1e-4)
+
+
+def test_a_folder_stands_for_the_images_below_it(
+    bundle: Path, picture: Path, tmp_path: Path
+) -> None:
+    for name in ("10.png", "9.png", "deep/1.png"):
+        (tmp_path / "all" / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "all" / name), tiny_maps.make_image(1))
+    (tmp_path / "all" / "spacing.json").write_text('{"images": {"deep/1.png": 0.5}}')
+    found = predict(PredictOptions(bundle, [picture, tmp_path / "all"])).predictions
+    names = [str(tmp_path / "all" / name) for name in ("9.png", "10.png", "deep/1.png")]
+    assert [each.image for each in found] == [str(picture), *names]
+    assert [each.landmarks.spacing_mm for each in found] == [None, None, None, (0.5, 0.5)]
+    for part in ("image", "map"):  # a folder with annotated maps holds cases
+        (tmp_path / "cases" / part).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "cases" / part / "1.png"), tiny_maps.make_image(1))
+    (only,) = predict(PredictOptions(bundle, [tmp_path / "cases"])).predictions
+    assert only.image == str(tmp_path / "cases" / "image" / "1.png")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="a folder without images"):
+        predict(PredictOptions(bundle, [tmp_path / "none"]))
 
 
 def test_the_table_and_the_csv_have_a_row_per_label(
