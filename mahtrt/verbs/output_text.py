@@ -28,27 +28,28 @@ Columns = tuple[tuple[str, Callable[[Any, bool], str]], ...]
 
 
 def output_tables(
-    rows: Sequence[Row], label: Callable[[Row], str], gate: Callable[[Row], str]
+    rows: Sequence[Row], label: Callable[[Row], str], gate: Callable[[Row], str] | None
 ) -> Iterator[RenderableType]:
     """A table per output, with a line between them.
 
     Args:
         rows: One row per engine.
         label: What a row is called.
-        gate: Its verdict in a word.
+        gate: Its verdict in a word, for the first table; None where a table before has it.
     """
     for field, columns in (("maps", _MAP), ("logits", _LOGITS), ("visibility", _VISIBILITY)):
         for index, record in enumerate(getattr(rows[0].accuracy, field)):
             table = Table(box=None, padding=(0, 2, 0, 0))
             table.add_column(line(record.name), no_wrap=True)
-            for heading, _ in (*columns, ("gate", None)):
+            for heading in (*(heading for heading, _ in columns), *(["gate"] if gate else [])):
                 table.add_column(heading, justify="right")
             for row in rows:
                 found = getattr(row.accuracy, field)[index]
                 cells = (say(found, row.is_reference) for _, say in columns)
-                table.add_row(label(row), *cells, gate(row))
+                table.add_row(label(row), *cells, *([gate(row)] if gate else []))
             yield Text()
             yield table
+            gate = None  # it judges the whole engine: once is enough
 
 
 def legend(rows: Sequence[Row]) -> tuple[str, ...]:

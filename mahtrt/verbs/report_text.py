@@ -24,6 +24,7 @@ LEGEND = (
     "engine: prepared tensor to outputs. end_to_end: image in memory to the result in its pixels.",
     "Times per call in ms, interleaved round by round; vs ref: median ratio per round and image.",
 )
+GATE_LEGEND = "gate: whether all that an engine gives is within its limits, in every table."
 LANDMARK_LEGEND = (
     "moved: distance to the reference's landmarks, pixels of the network's input.",
     "MRE: mean distance to annotations, mm or image pixels; change: engine minus reference, with",
@@ -37,10 +38,10 @@ def report_table(report: BenchReport) -> RenderableType:
     has_landmarks = bool(rows[0].accuracy.per_landmark)
     lines: list[RenderableType] = [_latency_table(report.rows)]
     lines += [Text(), _accuracy_table(rows)] if has_landmarks else []
-    lines += output_tables(rows, _label, _gate)
+    lines += output_tables(rows, _label, None if has_landmarks else _gate)
     lines += [Text(), *_verdict_lines(report)]
     lines += [line(f"warning: {warning}", style="yellow") for warning in report.warnings]
-    told = (*LEGEND, *(LANDMARK_LEGEND if has_landmarks else ()), *legend(rows))
+    told = (*LEGEND, GATE_LEGEND, *(LANDMARK_LEGEND if has_landmarks else ()), *legend(rows))
     lines += [Text(), *(line(text, style="dim") for text in told)]
     return Group(*lines)
 

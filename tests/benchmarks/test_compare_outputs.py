@@ -95,6 +95,15 @@ def test_maps_and_labels_are_judged_and_told_of() -> None:
     assert json.loads(document)["model"]["outputs"] == {"change": "map", "findings": "logits"}
 
 
+def test_the_gate_of_an_engine_stands_once_beside_several_tables() -> None:
+    """It judges maps and labels together: beside each of them it would say what is not so."""
+    text = report_text(run(0.3))
+    titles = [line for line in text.splitlines() if line.startswith(("change ", "findings "))]
+    assert [line.split()[-1] for line in titles] == ["gate", "change"]
+    assert text.count("FAIL") == 2  # of the engine, and of the bench
+    assert "gate: whether all that an engine gives is within its limits, in every table." in text
+
+
 def test_over_the_budget_of_a_map_is_exit_3() -> None:
     report = run(0.3)
     assert report.exit_code == 3
