@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 
 from mahtrt.data.datasets import is_phantom
 from mahtrt.data.folds import Fold
+from mahtrt.errors import UsageError
 from mahtrt.training.losses.options import LossOptions
-from mahtrt.training.recipe import Recipe
+from mahtrt.training.recipe import Recipe, refuse_numbers
+
+MOST_SEED = 2**63 - 1  # that PyTorch takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,27 @@ class TrainOptions:
     losses: LossOptions = field(default_factory=LossOptions)
     recipe: Recipe = field(default_factory=Recipe)
     fold: Fold | None = None
+
+    def check(self) -> None:
+        """Refuse what no training can be, before anything long begins.
+
+        Raises:
+            UsageError: A number out of range, losses or a recipe that cannot be, or an ``out`` that
+                is not a safetensors file.
+        """
+        if self.out.suffix != ".safetensors":
+            raise UsageError("--out", got=self.out.name, expected="a name ending in .safetensors")
+        rate = self.learning_rate
+        refuse_numbers(
+            ("--steps", self.steps, self.steps >= 0, "0 or more"),
+            ("--batch-size", self.batch_size, self.batch_size >= 1, "at least 1"),
+            ("--lr", rate, 0 < rate < math.inf, "more than 0"),
+            ("--seed", self.seed, 0 <= self.seed <= MOST_SEED, f"0 to {MOST_SEED}"),
+            ("--workers", self.workers, self.workers >= 0, "0 or more"),
+            ("--settle", self.settle, self.settle >= 0, "0 or more"),
+        )
+        self.recipe.check()
+        self.losses.check()
 
 
 def described(options: TrainOptions) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,20 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 ScheduleName = Literal["cosine", "plateau"]
 Average = Literal["none", "ema", "swa"]
 Stages = Literal["one", "three"]
+
+
+def refuse_numbers(*checks: tuple[str, float, bool, str]) -> None:
+    """Refuse the first number that is out of its range.
+
+    Args:
+        checks: Option, number, whether it is within its range, and the range in words.
+
+    Raises:
+        UsageError: One is not.
+    """
+    for option, number, holds, expected in checks:
+        if not holds:
+            raise UsageError(option, got=str(number), expected=expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +77,13 @@ class Recipe:
         for name, wants in (("--patience", self.patience > 0), ("--schedule plateau", self.falls)):
             if wants and self.validate is None:
                 raise UsageError(name, got="no validation data", expected="--validate DATA")
-        if self.accumulate < 1:
-            raise UsageError("--accumulate", got=str(self.accumulate), expected="at least 1")
-        if self.validate_every < 1:
-            raise UsageError("--validate-every", got=str(self.validate_every), expected="1 or more")
-        if not 0 < self.average_decay < 1:
-            raise UsageError(
-                "--average-decay", got=str(self.average_decay), expected="between 0 and 1"
-            )
+        refuse_numbers(
+            ("--clip", self.clip, 0 <= self.clip < math.inf, "0 or more"),
+            ("--accumulate", self.accumulate, self.accumulate >= 1, "at least 1"),
+            ("--validate-every", self.validate_every, self.validate_every >= 1, "1 or more"),
+            ("--patience", self.patience, self.patience >= 0, "0 or more"),
+            ("--average-decay", self.average_decay, 0 < self.average_decay < 1, "between 0 and 1"),
+        )
 
     @property
     def falls(self) -> bool:

@@ -56,6 +56,7 @@ def train(options: TrainOptions, progress: StageProgress = silent) -> TrainResul
         As :func:`mahtrt.training.trainer.train`, and DataError for evaluation data that cannot
         judge the network, or of which an image trains it.
     """
+    options.check()
     held_out = _open_held_out(options, progress)
     course = _Course(options.batch_size * options.recipe.accumulate)
 

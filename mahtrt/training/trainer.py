@@ -12,7 +12,6 @@ import torch
 
 from mahtrt import files
 from mahtrt.destination import check_output
-from mahtrt.errors import UsageError
 from mahtrt.models.checkpoint import load_checkpoint, load_into, save_checkpoint
 from mahtrt.models.families import build_model
 from mahtrt.spec import ModelSpec
@@ -45,10 +44,7 @@ def train(
         MissingComponentError: The device, or TensorBoard, is not there.
         TrainingInterrupted: Ctrl-C; training can be resumed.
     """
-    if options.out.suffix != ".safetensors":
-        raise UsageError("--out", got=options.out.name, expected="a name ending in .safetensors")
-    options.recipe.check()
-    options.losses.check()
+    options.check()
     check_output(options.out)
     check_device(options.recipe.device)
     torch.manual_seed(options.seed)
