@@ -43,13 +43,15 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
 
     Raises:
         DataError: No bundle, no images, or annotations that do not fit the network.
-        UsageError: No such engine, nothing to compare with, or limits that cannot be.
+        UsageError: No such engine, nothing to compare with, or limits that cannot be or
+            are of outputs that the network does not have.
         IntegrityError: The bundle was changed.
         CheckpointError: The reference given is not what was exported.
         MissingComponentError: A package that an asked-for engine or the reference needs.
     """
     options.limits.check()
     bundle = read_bundle(options.bundle, trust=options.trust)
+    options.limits.check_outputs(bundle.spec)
     with ExitStack() as stack:
         warnings: list[str] = []
         data = _dataset(bundle, options, warnings)

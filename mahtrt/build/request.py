@@ -73,7 +73,8 @@ def check(options: BuildOptions, progress: StageProgress) -> Request:
     """Judge the options, find the targets, and read the export.
 
     Raises:
-        UsageError: Options that contradict each other, or a place that cannot be replaced.
+        UsageError: Options that contradict each other, a limit of outputs that the network does not
+            have, or a place that cannot be replaced.
         ModelError: The ONNX is not an export of mahtrt, or gives nothing that can be judged.
         MissingComponentError: A target is not installed, or none computes in a precision.
     """
@@ -85,6 +86,7 @@ def check(options: BuildOptions, progress: StageProgress) -> Request:
     progress("reading", 0, 0)
     graph = read_graph(options.onnx)
     check_judged(graph.spec, str(options.onnx))
+    options.limits.check_outputs(graph.spec)
     return Request(options, graph, targets, options.precisions)
 
 

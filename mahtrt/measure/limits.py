@@ -17,8 +17,10 @@ from dataclasses import asdict, dataclass, replace
 
 from mahtrt.bundle.records import AccuracyRecord, BudgetsRecord, GateRecord, VerdictRecord
 from mahtrt.errors import UsageError
+from mahtrt.measure.limit_options import option_of, refuse_without_output
 from mahtrt.measure.output_limits import over_outputs
 from mahtrt.schema import dataclass_from
+from mahtrt.spec import ModelSpec
 
 USUAL_PX = 0.25
 USUAL_WORST_LANDMARK_PX = 1.0
@@ -87,7 +89,20 @@ class Limits:
         Raises:
             UsageError: A limit below 0 or that is no number, or a share or SSIM above 1.
         """
-        dataclass_from(BudgetsRecord, self.to_dict(), "limits", error=UsageError)
+        try:
+            dataclass_from(BudgetsRecord, self.to_dict(), "limits", error=UsageError)
+        except UsageError as error:
+            field = error.subject.removeprefix("limits: ")
+            got, expected = error.got, error.expected
+            raise UsageError(option_of(field), got=got, expected=expected) from error
+
+    def check_outputs(self, spec: ModelSpec) -> None:
+        """Refuse a limit, other than the usual one, of outputs that a network does not have.
+
+        Raises:
+            UsageError: There is one.
+        """
+        refuse_without_output(asdict(self), asdict(Limits()), spec)
 
     @property
     def worst_px(self) -> float:

@@ -215,5 +215,7 @@ def test_the_limits_are_the_callers(tmp_path: Path, dataset: FakeDataset) -> Non
     bundle = write_tiny(tmp_path / "b", off_px=0.5)
     limits = Limits(budget_px=0.6)
     assert bench(bundle, data=dataset, limits=limits, **QUICK).exit_code == 0
-    with pytest.raises(UsageError, match="limits: logits_agreement"):
+    with pytest.raises(UsageError, match="--least-agreement: got -1"):
         bench(bundle, data=dataset, limits=Limits(logits_agreement=-1.0), **QUICK)
+    with pytest.raises(UsageError, match="--budget-logits: got a network that gives landmarks"):
+        bench(bundle, data=dataset, limits=Limits(logits_max=1.0), **QUICK)

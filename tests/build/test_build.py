@@ -307,6 +307,17 @@ def test_without_any_target_it_says_so(
         build(make_options(foreign_network, tmp_path / "b", targets=("auto",)))
 
 
+def test_a_limit_of_outputs_that_are_not_there_is_refused_before_the_work(
+    foreign_network: ForeignNetwork, tmp_path: Path
+) -> None:
+    options = make_options(foreign_network, tmp_path / "b", limits=Limits(map_mean=0.1))
+    told: list[str] = []
+    with pytest.raises(UsageError, match="--budget-map: got a network that gives landmarks;"):
+        build(options, lambda stage, *_: told.append(stage))
+    assert told == ["reading"]
+    assert not (tmp_path / "b").exists()
+
+
 @pytest.mark.parametrize(
     ("changed", "error", "says"),
     [
@@ -332,8 +343,8 @@ def test_without_any_target_it_says_so(
         ({"targets": ("auto", "abacus")}, UsageError, "abacus"),
         ({"method": "magic"}, UsageError, "magic"),
         ({"percentile": 101.0}, UsageError, "101"),
-        ({"limits": Limits(budget_px=-1)}, UsageError, "limits: budget_px: got -1"),
-        ({"limits": Limits(budget_px=float("nan"))}, UsageError, "limits: budget_px: got nan"),
+        ({"limits": Limits(budget_px=-1)}, UsageError, "--budget-px: got -1"),
+        ({"limits": Limits(budget_px=float("nan"))}, UsageError, "--budget-px: got nan"),
     ],
 )
 def test_options_are_judged_before_the_work(

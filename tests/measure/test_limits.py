@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ import pytest
 from mahtrt.bundle.records import AccuracyRecord, BudgetsRecord, GateRecord
 from mahtrt.errors import UsageError
 from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
+from mahtrt.measure.limit_options import option_of
 from mahtrt.measure.limits import Limits
+from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputKind, OutputSpec
+from mahtrt.verbs.options import BudgetArguments
 
 NAMES = ("sella", "nasion")
 REFERENCE = np.array([[[10.0, 10.0], [20.0, 20.0]], [[30.0, 30.0], [40.0, 40.0]]])  # (2, 2, 2)
@@ -45,8 +49,50 @@ def jumped(by_px: float, spread_px: float, reference_px: float = 2.0) -> Accurac
 )
 def test_limits_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
     Limits(map_ssim=-1.0, logits_agreement=0.0, budget_mm=0.0).check()
-    with pytest.raises(UsageError, match=f"limits: {next(iter(wrong))}"):
+    option = option_of(next(iter(wrong)))
+    assert option.startswith("--")  # as the user gave it
+    with pytest.raises(UsageError, match=f"^{option}: got"):
         Limits(**wrong).check()
+
+
+def test_a_limit_is_called_by_the_option_that_sets_it() -> None:
+    usual = asdict(Limits())
+    for argument in fields(BudgetArguments):
+        limits = asdict(BudgetArguments(**{argument.name: 0.125}).limits())
+        changed = {option_of(name) for name, limit in limits.items() if limit != usual[name]}
+        assert changed == {f"--{argument.name.replace('_', '-')}"}
+
+
+def test_limits_of_outputs_that_a_network_does_not_have_are_refused() -> None:
+    def network(*kinds: OutputKind, method: Any = "none") -> ModelSpec:
+        outputs = tuple(OutputSpec(kind, kind) for kind in kinds)
+        return ModelSpec("any", (InputSpec((8, 8)),), outputs, ("a",), DecodeSpec(method))
+
+    points, change = network("heatmaps", method="dark"), network("map")
+    seen = network("landmarks", "visibility", method="regression")
+    labels = network("logits", "heatmaps")
+    for limits, fitting, others in (
+        (Limits(budget_px=0.5), (points, seen), (change, labels)),
+        (Limits(fp32_px=0.5), (points, seen), (change, labels)),
+        (Limits(map_mean=0.5), (change,), (points, seen, labels)),
+        (Limits(logits_max=0.5), (labels,), (points, seen, change)),
+        (Limits(logits_agreement=0.5, visibility_agreement=0.5), (labels, seen), (points, change)),
+    ):
+        for spec in fitting:
+            limits.check_outputs(spec)
+        for spec in others:
+            with pytest.raises(UsageError, match="got a network that gives"):
+                limits.check_outputs(spec)
+    with pytest.raises(
+        UsageError,
+        match="--least-agreement: got a network that gives map; expected one that "
+        "gives logits or visibility",
+    ):
+        Limits(logits_agreement=0.5).check_outputs(change)
+    with pytest.raises(
+        UsageError, match="--budget-map: got a network that gives landmarks and vis"
+    ):
+        Limits(map_mean=0.5).check_outputs(seen)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_the_demo_of_a_family_goes_the_whole_way(
     module = families._family(family)
     monkeypatch.setattr(module, "DEMO", DemoRecipe(steps=2, batch_size=4))
     # Two steps teach nothing; that the engines compute the same is what is looked at here.
-    wide = mahtrt.Limits(budget_px=5.0, worst_landmark_px=20.0)
+    wide = mahtrt.Limits(map_mean=1.0, map_ssim=-1.0)
     monkeypatch.setattr(demo, "_LIMITS", wide)
     result = mahtrt.demo(mahtrt.DemoOptions(tmp_path / "demo", family))
     predicted = json.loads((tmp_path / "demo/predictions.json").read_text())
