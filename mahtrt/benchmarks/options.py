@@ -51,7 +51,7 @@ class BenchOptions:
         batch: Only engines of this batch size.
         reference: Checkpoint of the PyTorch reference, where it is not found by itself.
         model: A foreign network's code, for the reference.
-        limits: How far engines may move landmarks.
+        limits: How far engines may be from the reference.
         latency_budget_ms: Limit of the default engine's end-to-end p99; None judges no latency.
         rounds: Timed rounds; fewer when ``max_seconds`` are over.
         seed: Seed of the order of the rounds and of the bootstrap.

@@ -23,7 +23,7 @@ class CalibrationOptions:
 
     Attributes:
         method: ``minmax``, ``percentile``, ``entropy``, ``mse``, or ``auto``: for each class of
-            tensors what moves landmarks least.
+            tensors what changes the network's results least.
         percentile: What ``percentile`` keeps.
         threads: Threads of one inference; None leaves their number to the runtime.
         trial_bits: Bits of INT8 weights in the trials of ``auto``.
@@ -98,7 +98,7 @@ class BuildOptions(EngineBuild):
         eval: DATA to check engines on; None holds back some of ``calib``, and takes phantoms
             where there is none.
         method: ``minmax``, ``percentile``, ``entropy``, ``mse``, or ``auto``: for each class of
-            tensors what moves landmarks least.
+            tensors what changes the network's results least.
         percentile: What ``percentile`` keeps.
         bias_correction: Take the mean error of INT8 products out through their biases.
         plan: A plan file, or ``auto``: the planner's, instead of the default plan.
@@ -110,7 +110,7 @@ class BuildOptions(EngineBuild):
             held back.
         reference: Checkpoint of the PyTorch reference, where it is not found by itself.
         model: A foreign network's code, for the reference.
-        golden: Keep a few of the checked images in the bundle, with the reference's landmarks.
+        golden: Keep a few of the checked images in the bundle, with what the reference gives.
     """
 
     onnx: Path

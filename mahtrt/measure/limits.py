@@ -34,7 +34,7 @@ _LEAST = ("map_ssim", "logits_agreement", "visibility_agreement")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How far an engine may move landmarks before it counts as wrong.
+    """How far an engine may be from the reference before it counts as wrong.
 
     Attributes:
         budget_px: Mean displacement of a reduced precision (int8, fp16, bf16), network pixels.

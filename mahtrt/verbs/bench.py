@@ -88,7 +88,9 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
 def command(arguments: BenchArguments) -> None:
     """Compare every engine with PyTorch: accuracy and latency.
 
-    Exit code 3 says that an engine is over an accuracy budget, 4 that the latency is.
+    Each budget holds one kind of output: landmarks, maps, labels, or what is visible; one of an
+    output that the network does not have is refused. Exit code 3 says that an engine is over an
+    accuracy budget, 4 that the latency is.
     """
     from mahtrt.benchmarks.bench import bench
     from mahtrt.verbs.report_text import report_table

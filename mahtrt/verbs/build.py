@@ -205,8 +205,9 @@ class BuildArguments(TensorRtArguments, CalibrationArguments, ReferenceArguments
 def command(arguments: BuildArguments) -> None:
     """Build engines, check each against PyTorch, and bundle them.
 
-    INT8 is calibrated on your images. An engine that moves landmarks further than the budgets allow
-    ends the command with exit code 3, and no bundle is written.
+    INT8 is calibrated on your images. An engine that is further from PyTorch than the budgets
+    allow, in landmarks, maps, labels or what is visible, ends the command with exit code 3, and no
+    bundle is written. A budget of an output that the network does not have is refused.
     """
     from mahtrt.build.build import build
 

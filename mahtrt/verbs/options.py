@@ -112,21 +112,23 @@ class BudgetArguments:
         float | None,
         option(
             BUDGETS,
-            "Largest growth of the mean radial error (MRE), in millimetres; needs annotations.",
+            "Largest growth of the landmarks' mean radial error (MRE), in millimetres; needs "
+            "annotations.",
         ),
     ] = None
     budget_p99_px: Annotated[
         float | None,
         option(
             BUDGETS,
-            "Largest 99th percentile of the displacement, in pixels of the network's input.",
+            "Largest 99th percentile of the displacement of landmarks, in pixels of the network's "
+            "input.",
         ),
     ] = None
     budget_max_px: Annotated[
         float | None,
         option(
             BUDGETS,
-            "Largest displacement of a single point, in pixels of the network's input; a point "
+            "Largest displacement of a single landmark, in pixels of the network's input; one "
             "whose heatmap is far wider than usual is passed over as far as that explains.",
         ),
     ] = None
@@ -215,7 +217,7 @@ class CalibrationArguments:
         option(
             INT8,
             "Method that finds the ranges: minmax, percentile, entropy, mse, or auto (for each "
-            "class of tensors the one that moves landmarks least).",
+            "class of tensors the one that changes what the network finds least).",
         ),
     ] = "minmax"
     percentile: Annotated[

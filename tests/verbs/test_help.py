@@ -49,6 +49,12 @@ def test_what_only_experts_need_comes_last() -> None:
     assert text.index("--optimization-level") > text.index("TensorRT (expert):")
 
 
+@pytest.mark.parametrize("verb", ["build", "bench"])
+def test_the_help_of_budgets_speaks_of_every_kind_of_output(verb: str) -> None:
+    said = " ".join(run(verb, "--help").stdout.partition("Arguments:")[0].split())
+    assert all(kind in said for kind in ("landmarks", "maps", "labels", "visible"))
+
+
 def test_without_arguments_it_shows_the_help() -> None:
     assert "Commands:" in run().output
 
