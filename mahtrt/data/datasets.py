@@ -63,7 +63,7 @@ def open_dataset(
     if limit is not None and limit < 1:
         raise DataError("limit", got=str(limit), expected="at least 1")
     if spacing_mm is not None and not is_spacing(spacing_mm):
-        raise DataError("spacing_mm", got=shown(spacing_mm), expected=EXPECTED)
+        raise DataError("--spacing-mm", got=shown(spacing_mm), expected=EXPECTED)
     if is_phantom(source):
         if spacing_mm is not None:
             raise DataError(str(source), got="a spacing", expected="none: phantoms know theirs")
@@ -123,7 +123,7 @@ def check_spacing(spacing_mm: float) -> None:
         UsageError: Not a finite number above 0.
     """
     if not is_spacing(spacing_mm):
-        raise UsageError("spacing in mm", got=shown(spacing_mm), expected=EXPECTED)
+        raise UsageError("--spacing-mm", got=shown(spacing_mm), expected=EXPECTED)
 
 
 def _phantoms(source: str, points: Sequence[int] | None, limit: int | None) -> Dataset:

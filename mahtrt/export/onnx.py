@@ -129,9 +129,10 @@ def export_onnx(
 def _check_options(options: OnnxOptions, spec: ModelSpec) -> None:
     """Refuse what would only fail after minutes of work."""
     if options.opset not in OPSETS:
-        raise UsageError("opset", got=str(options.opset), expected=f"{OPSETS[0]} to {OPSETS[-1]}")
+        expected = f"{OPSETS[0]} to {OPSETS[-1]}"
+        raise UsageError("--opset", got=str(options.opset), expected=expected)
     if options.batch < 1:
-        raise UsageError("batch", got=str(options.batch), expected="at least 1")
+        raise UsageError("--batch", got=str(options.batch), expected="at least 1")
     if options.out.is_dir():
         raise UsageError(str(options.out), got="a directory", expected="a path for the ONNX file")
     check_output(options.out)

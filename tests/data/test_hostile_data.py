@@ -171,10 +171,10 @@ def test_coco_nested_without_an_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", NO_SPACINGS, ids=range(len(NO_SPACINGS)))
 def test_a_spacing_that_cannot_be_is_refused_everywhere(tmp_path: Path, value: Any) -> None:
     draw(tmp_path / "a.png")
-    with pytest.raises(UsageError, match=r"spacing in mm.*a number from 1e-06 to 1e\+06"):
+    with pytest.raises(UsageError, match=r"--spacing-mm.*a number from 1e-06 to 1e\+06"):
         check_spacing(value)
     if value is not None:
-        with pytest.raises(DataError, match="spacing_mm"):
+        with pytest.raises(DataError, match="--spacing-mm"):
             open_dataset(tmp_path, spacing_mm=value)
     if value == 10**5000:
         return  # which JSON is not written for

@@ -257,8 +257,8 @@ def test_half_precision_weights_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"opset": 17}, UsageError, "opset: got 17; expected 20 to 22"),
-        ({"batch": 0}, UsageError, "batch: got 0"),
+        ({"opset": 17}, UsageError, "--opset: got 17; expected 20 to 22"),
+        ({"batch": 0}, UsageError, "--batch: got 0"),
         (
             {"skip_passes": ["fold"]},
             UsageError,

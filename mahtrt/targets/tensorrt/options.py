@@ -52,21 +52,21 @@ def check_options(options: TensorRtOptions, flavour: Flavour) -> None:
     _check_ranges(options)
     if options.hardware_compatibility != "none" and not flavour.has_hardware_compatibility:
         raise UsageError(
-            "hardware_compatibility",
+            "--hardware-compatibility",
             got=f"{options.hardware_compatibility!r} for {flavour.title}",
             expected="'none': it has no such setting",
             fix="Name compute capabilities instead: one engine can hold several.",
         )
     if options.compute_capabilities and not flavour.chooses_capabilities:
         raise UsageError(
-            "compute_capabilities",
+            "--compute-capability",
             got=f"{', '.join(options.compute_capabilities)} for {flavour.title}",
             expected="none: it builds for the GPU in this machine",
             fix="Use target tensorrt-rtx, or build on a machine with that GPU.",
         )
     if options.fuse_soft_argmax and not flavour.has_python_plugins:
         raise MissingComponentError(
-            "fuse_soft_argmax",
+            "--fuse-soft-argmax",
             got=f"{flavour.title}, which has no plugins in Python",
             expected="target tensorrt",
             fix="Build without it: the graph's own soft-argmax gives the same landmarks.",
@@ -88,15 +88,15 @@ def _check_ranges(options: TensorRtOptions) -> None:
         return UsageError(name, got=repr(value), expected=expected)
 
     if options.workspace_mib is not None and options.workspace_mib < 1:
-        raise refuse("workspace_mib", options.workspace_mib, "at least 1")
+        raise refuse("--workspace-mib", options.workspace_mib, "at least 1")
     if options.optimization_level is not None and not 0 <= options.optimization_level <= 5:
-        raise refuse("optimization_level", options.optimization_level, "0 to 5")
-    if options.timeout_s is not None and options.timeout_s <= 0:
-        raise refuse("timeout_s", options.timeout_s, "more than 0")
+        raise refuse("--optimization-level", options.optimization_level, "0 to 5")
+    if options.timeout_s is not None and not options.timeout_s > 0:
+        raise refuse("--timeout", options.timeout_s, "more than 0")
     known = get_args(HardwareCompatibility)
     if options.hardware_compatibility not in known:
         expected = ", ".join(map(repr, known))
-        raise refuse("hardware_compatibility", options.hardware_compatibility, expected)
+        raise refuse("--hardware-compatibility", options.hardware_compatibility, expected)
 
 
 def known_capabilities(trt: Any) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ def check_capabilities(names: Iterable[str], known: tuple[str, ...]) -> tuple[st
     wanted = {name.upper() for name in names}
     if wanted - set(known):
         raise UsageError(
-            "compute_capabilities",
+            "--compute-capability",
             got=", ".join(sorted(wanted - set(known))),
             expected=f"of {', '.join(known)}",
         )

@@ -66,10 +66,10 @@ def test_unknown_flavours_list_the_known() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"workspace_mib": 0}, "workspace_mib: got 0; expected at least 1"),
-        ({"optimization_level": 6}, "optimization_level: got 6; expected 0 to 5"),
-        ({"optimization_level": -1}, "optimization_level: got -1"),
-        ({"timeout_s": 0.0}, "timeout_s: got 0.0; expected more than 0"),
+        ({"workspace_mib": 0}, "--workspace-mib: got 0; expected at least 1"),
+        ({"optimization_level": 6}, "--optimization-level: got 6; expected 0 to 5"),
+        ({"optimization_level": -1}, "--optimization-level: got -1"),
+        ({"timeout_s": 0.0}, "--timeout: got 0.0; expected more than 0"),
         ({"hardware_compatibility": "all"}, "got 'all'; expected 'none', 'ampere_plus'"),
         ({"compute_capabilities": ("SM86",)}, "SM86 for TensorRT; expected none"),
     ],

@@ -190,7 +190,7 @@ def test_weights_that_are_not_there(tmp_path: Path) -> None:
 def test_too_little_workspace_is_said(tmp_path: Path) -> None:
     onnx.save(relu(), tmp_path / "model.onnx")
     options = TensorRtOptions(workspace_mib=0)
-    with pytest.raises(UsageError, match="workspace_mib: got 0; expected at least 1"):
+    with pytest.raises(UsageError, match="--workspace-mib: got 0; expected at least 1"):
         find_target("tensorrt-rtx").build(
             tmp_path / "model.onnx", "fp32", tmp_path, EngineOptions(target_options=(options,))
         )

@@ -322,7 +322,7 @@ def test_nothing_is_registered_where_the_api_is_not(
     trt: Any, probe: CudaProbe, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plugin, "probe_cuda", lambda: probe)
-    with pytest.raises(MissingComponentError, match=f"fuse_soft_argmax: {message}") as caught:
+    with pytest.raises(MissingComponentError, match=f"--fuse-soft-argmax: {message}") as caught:
         plugin.register(trt)
     assert "Build without it" in str(caught.value)
     assert caught.value.exit_code == 6
