@@ -20,6 +20,7 @@ from mahtrt.models.wrapping import device_of, evaluating
 from mahtrt.runtime.decode import points_px
 from mahtrt.spec import ModelSpec, OutputSpec
 from mahtrt.targets.onnxruntime.run import open_onnx
+from mahtrt.targets.openvino.core import shared_core
 
 Array = NDArray[np.float32]
 
@@ -164,7 +165,7 @@ def _open(model: bytes, spec: ModelSpec) -> tuple[Any, str]:
 
 def _open_openvino(model: bytes) -> tuple[Any, str]:
     openvino = require("openvino", extra="", needed_for="parity")
-    core = openvino.Core()
+    core = shared_core()
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(model, b""), "CPU", hint)
 

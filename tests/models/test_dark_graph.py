@@ -19,6 +19,7 @@ from mahtrt.precision.emulation import round_to_bf16
 from mahtrt.precision.half import to_half
 from mahtrt.runtime.dark import decode_dark
 from mahtrt.spec import DECODING, ModelSpec, is_decoding
+from mahtrt.targets.openvino.core import shared_core
 from mahtrt.targets.openvino.decoding import keep_decoding_float32
 
 TOLERANCE_PX = 1e-3
@@ -62,10 +63,10 @@ def test_the_graph_is_the_definition_in_onnx_runtime(
 def test_the_graph_is_the_definition_in_openvino_whatever_its_precision(
     graph: tuple[onnx.ModelProto, ModelSpec], precision: str
 ) -> None:
-    model = ov.Core().read_model(graph[0].SerializeToString())
+    model = shared_core().read_model(graph[0].SerializeToString())
     assert keep_decoding_float32(model) == 2
-    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision})
-    kept = ov.Core().import_model(
+    compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+    kept = shared_core().import_model(
         compiled.export_model().getvalue(), "CPU", {"INFERENCE_PRECISION_HINT": precision}
     )
     names = [output.name for output in graph[1].outputs]

@@ -60,12 +60,11 @@ def run_ort() -> Callable[..., list[NDArray[np.float32]]]:
 @pytest.fixture(scope="session")
 def run_openvino() -> Callable[..., list[NDArray[np.float32]]]:
     """Runs a model as mahtrt gives it to OpenVINO."""
-    import openvino as ov
-
+    from mahtrt.targets.openvino.core import shared_core
     from mahtrt.targets.openvino.decoding import keep_decoding_float32
     from mahtrt.targets.openvino.guard import keep_concats_float
 
-    core = ov.Core()
+    core = shared_core()
 
     def run(
         model: onnx.ModelProto,

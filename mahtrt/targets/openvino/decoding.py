@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mahtrt.errors import require
 from mahtrt.spec import is_decoding
+from mahtrt.targets.openvino.core import shared_core
 
 _CONVOLUTIONS = ("Convolution", "GroupConvolution")
 _FORMAT = """<?xml version="1.0"?><net name="precise" version="11"><layers>
@@ -65,7 +65,6 @@ def keep_decoding_float32(model: Any) -> int:
 
 def _precise_twin(op: Any) -> Any:
     """A node like a convolution, of other inputs, that keeps its precision."""
-    openvino: Any = require("openvino", extra="", needed_for="target openvino")
     settings = op.get_attributes()
     ports = (op.input_value(0), op.input_value(1), op.output(0))
     data, weights, out = (list(port.get_shape()) for port in ports)
@@ -81,7 +80,7 @@ def _precise_twin(op: Any) -> Any:
         end=_listed(settings["pads_end"]),
         dilations=_listed(settings["dilations"]),
     )
-    model = openvino.Core().read_model(text.encode(), b"")
+    model = shared_core().read_model(text.encode(), b"")
     return next(each for each in model.get_ops() if each.get_friendly_name() == "precise")
 
 

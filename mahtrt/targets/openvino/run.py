@@ -24,6 +24,7 @@ from mahtrt.targets.backend import (
     compile_here,
     failed_to_run,
 )
+from mahtrt.targets.openvino.core import shared_core
 from mahtrt.targets.openvino.decoding import keep_decoding_float32
 from mahtrt.targets.openvino.guard import keep_concats_float
 
@@ -216,12 +217,6 @@ def batch_of(compiled: Any, subject: str) -> int:
             fix="Export with mahtrt export, or fix the batch size in the graph.",
         )
     return int(shapes[0].to_shape()[0])
-
-
-@functools.cache
-def shared_core() -> Any:
-    """One OpenVINO core for the process: it is thread-safe, and loads its plugin once."""
-    return require("openvino", extra="", needed_for="target openvino").Core()
 
 
 @functools.cache

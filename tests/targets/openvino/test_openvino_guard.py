@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
-import openvino as ov
 import pytest
 from tiny_graphs import Builder, smooth_images
 
@@ -12,6 +11,7 @@ from mahtrt.bundle.plan import Block, Plan
 from mahtrt.calibration.methods import METHODS
 from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges, TensorRange
+from mahtrt.targets.openvino.core import shared_core
 from mahtrt.targets.openvino.guard import keep_concats_float
 
 Run = Callable[..., list[np.ndarray]]
@@ -47,7 +47,7 @@ def test_a_guarded_concat_is_computed_right(
 def test_only_concats_that_are_quantised_get_a_guard(
     concat_model: onnx.ModelProto, model: onnx.ModelProto
 ) -> None:
-    core = ov.Core()
+    core = shared_core()
     graph = core.read_model(concat_model.SerializeToString())
     assert keep_concats_float(graph) == 1
     assert [op.get_type_name() for op in graph.get_ops()].count("Maximum") == 1
