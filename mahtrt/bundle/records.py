@@ -201,13 +201,14 @@ class AccuracyRecord:
     them (:mod:`mahtrt.measure.bootstrap`, for the SDR :mod:`mahtrt.measure.proportions`).
 
     A network without landmarks is told of by ``maps``, ``logits`` and ``visibility`` alone: its
-    displacements are those of no points, 0.
+    displacements are None (0 in bundles of earlier versions).
 
     Attributes:
         images: Number of images that were compared.
         non_finite_points: Landmarks that are NaN or infinite in engine or reference. They count
             as infinitely displaced.
-        mean_px, p99_px, max_px: Displacement over all landmarks of all images.
+        mean_px, p99_px, max_px: Displacement over all landmarks of all images; None also where a
+            manifest was read in which it is not finite.
         worst_landmark_mean_px: The largest of the landmarks' mean displacements.
         per_landmark: One row per landmark, in the order of the spec.
         mean_px_interval: Interval of ``mean_px``.
@@ -235,10 +236,10 @@ class AccuracyRecord:
 
     images: Count
     non_finite_points: Count
-    mean_px: Measured
-    p99_px: Measured
-    max_px: Measured
-    worst_landmark_mean_px: Measured
+    mean_px: float | None
+    p99_px: float | None
+    max_px: float | None
+    worst_landmark_mean_px: float | None
     per_landmark: tuple[LandmarkRecord, ...]
     mean_px_interval: Interval | None = None
     mean_mm: float | None = None
@@ -276,7 +277,7 @@ class AccuracyRecord:
         broken = [each.non_finite for each in self.maps]
         broken += [each.non_finite for each in self.logits]
         broken += [each.non_finite for each in self.visibility]
-        return math.isfinite(self.mean_px) and not any(broken)
+        return not self.non_finite_points and not any(broken)
 
     @property
     def worst_landmark(self) -> LandmarkRecord | None:

@@ -81,7 +81,7 @@ def measure(
 
     Args:
         candidate, reference: Landmarks of the same N >= 1 images, in the same order.
-        names: K landmark names; of none of them, the displacements are 0.
+        names: K landmark names; of none of them, the displacements are None.
         annotations: Annotations of the same images, or None.
         seed: Seed of the bootstrap.
 
@@ -92,7 +92,7 @@ def measure(
     if len(moved) == 0 or moved.shape[1] != len(names):
         raise ValueError(f"points: got {moved.shape}; expected (N >= 1, {len(names)})")
     if not names:
-        return AccuracyRecord(len(moved), 0, 0.0, 0.0, 0.0, 0.0, ())
+        return AccuracyRecord(len(moved), 0, None, None, None, None, ())
     bootstrap = Bootstrap(seed)
     landmarks = tuple(
         LandmarkRecord(name, float(moved[:, k].mean()), float(moved[:, k].max()))

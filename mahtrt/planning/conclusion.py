@@ -87,7 +87,7 @@ def conclusion_of(outcome: SearchResult, target: str, float_precision: str, limi
 def _moved(found: AccuracyRecord) -> str:
     """How far a plan is from FP32, of every kind of output that there is."""
     said = []
-    if found.per_landmark or not (found.maps or found.logits or found.visibility):
+    if found.mean_px is not None:
         worst = f"{found.worst_landmark_mean_px:.4f} px the worst landmark"
         said.append(f"move landmarks by {found.mean_px:.4f} px ({worst})")
     said += [f"change {m.name} by {m.mean:.2g} (SSIM {m.ssim:.4f})" for m in found.maps]

@@ -60,8 +60,8 @@ def verdict_of(manifest: Manifest, record: EngineRecord) -> EngineVerdict | None
     )
 
 
-def _finite(moved_px: float) -> float | None:
-    return moved_px if math.isfinite(moved_px) else None
+def _finite(moved_px: float | None) -> float | None:
+    return moved_px if moved_px is not None and math.isfinite(moved_px) else None
 
 
 def notes_of(engine: str, verdict: EngineVerdict | None) -> tuple[str, ...]:

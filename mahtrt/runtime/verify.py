@@ -51,15 +51,15 @@ class Replay:
 
     Attributes:
         absent: Why the engine cannot run here, "" where it ran.
-        mean_px: Mean displacement of all landmarks, in network pixels.
-        worst_px: Mean displacement of the landmark that moved most, in network pixels.
+        mean_px: Mean displacement of all landmarks, in network pixels; None without any.
+        worst_px: Mean displacement of the landmark that moved most, likewise.
         accuracy: All that was compared; None where the engine did not run.
     """
 
     engine: str
     absent: str = ""
-    mean_px: float = 0.0
-    worst_px: float = 0.0
+    mean_px: float | None = None
+    worst_px: float | None = None
     accuracy: AccuracyRecord | None = None
 
 

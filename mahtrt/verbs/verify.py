@@ -50,7 +50,7 @@ def line_of(replay: Replay) -> str:
         return f"{replay.engine}: not run, {replay.absent}"
     found = replay.accuracy
     said = _others(found) if found else []
-    if found is None or found.per_landmark:
+    if replay.mean_px is not None:
         moved = f"{replay.mean_px:.4f} px on average (worst landmark {replay.worst_px:.4f})"
         said.insert(0, f"golden landmarks moved by {moved}")
     return f"{replay.engine}: {'; '.join(said) or 'nothing was recorded to compare with'}"

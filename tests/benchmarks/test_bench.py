@@ -63,7 +63,7 @@ def test_every_engine_against_pytorch(
         "onnxruntime-int8",
         "onnxruntime-fp32",
     ]
-    moved = {row.name: row.accuracy.mean_px for row in report.rows}
+    moved: dict[str, Any] = {row.name: row.accuracy.mean_px for row in report.rows}
     assert moved["openvino-fp32"] < 1e-3
     assert moved["onnxruntime-fp32"] < 1e-3
     assert moved["openvino-int8"] == pytest.approx(0.1, abs=1e-3)

@@ -336,7 +336,7 @@ def test_an_engine_broken_in_its_last_batch_fails() -> None:
 
     report = run(beside_pytorch(Late(2)), FakeDataset(count=5), rounds=1, warmup=0)
     assert report.exit_code == 3
-    assert report.rows[-1].accuracy.max_px > 50
+    assert (report.rows[-1].accuracy.max_px or 0) > 50
 
 
 def test_spread_is_measured_in_network_pixels_however_the_image_was_stretched() -> None:

@@ -17,10 +17,12 @@ from mahtrt.benchmarks.golden import GoldenImages, RecordedLandmarks
 from mahtrt.benchmarks.options import CompareOptions
 from mahtrt.benchmarks.report import BenchReport, ReportFacts
 from mahtrt.bundle.golden_outputs import GoldenValues, thinned
+from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.sample import Sample
 from mahtrt.errors import DataError
 from mahtrt.measure.limits import Limits
 from mahtrt.runtime.session import Session
+from mahtrt.schema import dataclass_from
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, OrtMode, open_onnx
 
@@ -92,6 +94,9 @@ def test_maps_and_labels_are_judged_and_told_of() -> None:
     document = json.dumps(report.to_dict(), allow_nan=False)
     rows = json.loads(document)["rows"]
     assert rows[-1]["accuracy"]["maps"][0]["worst_image"].startswith("pair ")
+    moved = ("mean_px", "p99_px", "max_px", "worst_landmark_mean_px")
+    assert [rows[-1]["accuracy"][name] for name in moved] == [None] * 4  # there is no landmark
+    assert dataclass_from(AccuracyRecord, rows[-1]["accuracy"], "report").mean_px is None
     assert json.loads(document)["model"]["outputs"] == {"change": "map", "findings": "logits"}
 
 

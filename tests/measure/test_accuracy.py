@@ -272,6 +272,7 @@ def test_change_of_each_landmark_and_of_sdr() -> None:
         assert interval[0] <= change <= interval[1]
     assert (found.delta_sdr_percent["2"] or 0.0) < 0
     low, high = found.mean_px_interval or (0.0, 0.0)
+    assert found.mean_px is not None
     assert low < found.mean_px < high
     document = json.loads(json.dumps(plain(found), allow_nan=False))
     assert set(document["delta_sdr_percent_interval"]) == {"2", "2.5", "3", "4"}

@@ -57,7 +57,7 @@ def test_each_kind_has_its_records_and_they_survive_json() -> None:
     ours = {**theirs, "change": theirs["change"] + 0.004}
     found = compared(ours, theirs, findings=np.array([[1, 0], [0, 1], [1, 1.0]]))
     assert [o.name for o in judged_outputs(SPEC)] == ["seen", "change", "findings"]
-    assert (found.images, found.mean_px, found.per_landmark) == (3, 0.0, ())
+    assert (found.images, found.mean_px, found.per_landmark) == (3, None, ())
     assert found.maps[0].mean == pytest.approx(0.004)
     assert found.maps[0].worst_image.startswith("image ")
     assert (found.logits[0].agreement, found.visibility[0].agreement) == (1.0, 1.0)
