@@ -17,7 +17,7 @@ from mahtrt.benchmarks.compare import Contender
 from mahtrt.benchmarks.golden import GoldenImages, RecordedLandmarks
 from mahtrt.benchmarks.reference import Reference
 from mahtrt.build.engines import BuiltEngine, compile_engines
-from mahtrt.build.judge import GateSettings, Judged, judge_contenders
+from mahtrt.build.judge import GateSettings, Judged, judge_contenders, replays_of
 from mahtrt.build.options import EngineBuild
 from mahtrt.build.records import gate_record, measured_engine, with_usual_spreads
 from mahtrt.build.reference import export_as_reference
@@ -27,6 +27,7 @@ from mahtrt.build.workspace import Workspace, open_workspace
 from mahtrt.bundle.bundle import Bundle, check_apart, check_replaceable, read_bundle, write_bundle
 from mahtrt.bundle.golden import copy_golden, read_golden
 from mahtrt.bundle.manifest import SCHEMA, GraphRecord
+from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.bundle.signature import Trust, notes_on_signature
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Dataset
@@ -34,6 +35,7 @@ from mahtrt.data.subset import spread_out
 from mahtrt.errors import DataError, MissingComponentError, UsageError
 from mahtrt.measure.limits import Limits
 from mahtrt.progress import StageProgress, silent
+from mahtrt.runtime.replay import replay_limits
 from mahtrt.targets.graph_kinds import FLOAT_TYPES
 from mahtrt.targets.table import check_options, find_target
 from mahtrt.targets.target import Target
@@ -204,8 +206,8 @@ def _judge(
         AccuracyError: An engine is over its limits, and is not to be kept then.
     """
     golden, spec = bundle.manifest.golden, bundle.spec
-    limits = Limits.of_gate(bundle.manifest.gate)
-    judged = []
+    judged: list[Judged] = []
+    replays: dict[str, AccuracyRecord] = {}
     with ExitStack() as stack:
         contenders = [_contender(bundle, engine, options.threads) for engine in engines]
         for contender in contenders:
@@ -214,8 +216,10 @@ def _judge(
             vectors = read_golden(bundle)
             reference = _recorded(RecordedLandmarks(vectors, spec), golden.reference)
             has_length = any(vector.spacing_mm for vector in vectors)
-            settings = GateSettings(len(vectors), limits.for_replay(has_length), options.threads)
+            limits = replay_limits(bundle.manifest, has_length, bundle.manifest.engines)
+            settings = GateSettings(len(vectors), limits, options.threads)
             images = GoldenImages(vectors)
+            replays = replays_of(contenders, vectors)
             judged.append(judge_contenders(contenders, reference, images, settings, progress))
         if data is not None:
             export = bundle.manifest.graph("fp32")
@@ -224,12 +228,13 @@ def _judge(
             parity = provenance.parity if provenance else None
             reference = export_as_reference(bundle.file(export.file), spec, parity, options.threads)
             stack.callback(reference.contender.session.close)
+            limits = Limits.of_gate(bundle.manifest.gate)
             settings = GateSettings(len(data), limits, options.threads)
             judged.append(judge_contenders(contenders, reference, data, settings, progress))
     for each in judged:
         if not options.keep_failed:
             each.refuse_failed("No bundle was written; --keep-failed writes one all the same.")
-    return judged[-1]
+    return replace(judged[-1], replays=replays)
 
 
 def _contender(bundle: Bundle, engine: BuiltEngine, threads: int | None) -> Contender:
@@ -269,7 +274,9 @@ def _write(
             replace(
                 old,
                 engines=tuple(
-                    with_usual_spreads(measured_engine(e.record, judged.report), old.engines)
+                    with_usual_spreads(
+                        measured_engine(e.record, judged.report, judged.replays), old.engines
+                    )
                     for e in engines
                 ),
                 default_engine=judged.default_engine,

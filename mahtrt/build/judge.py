@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mahtrt.benchmarks.compare import Contender, Runner, compare
@@ -19,12 +19,13 @@ from mahtrt.build.stand_in import open_stand_in
 from mahtrt.build.workspace import Workspace
 from mahtrt.bundle.golden import GoldenVector
 from mahtrt.bundle.golden_outputs import golden_values
-from mahtrt.bundle.records import VerdictRecord
+from mahtrt.bundle.records import AccuracyRecord, VerdictRecord
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import GateError
 from mahtrt.measure.limits import Limits
 from mahtrt.progress import StageProgress
 from mahtrt.runtime.landmarks import output_set
+from mahtrt.runtime.replay import replay
 from mahtrt.targets.table import find_target
 
 # Enough to rank engines that differ by a tenth; bench measures properly.
@@ -55,13 +56,15 @@ class Judged:
         report: Accuracy and a first latency of every engine against the reference.
         verdicts: Engine name to verdict of its accuracy gate.
         reference: What the engines were held against, in words.
-        golden: Some of the images with the reference's landmarks.
+        golden: Some of the images with what the reference gives.
+        replays: Engine name to how far it is from these.
     """
 
     report: BenchReport
     verdicts: Mapping[str, VerdictRecord]
     reference: str
     golden: tuple[GoldenVector, ...] = ()
+    replays: Mapping[str, AccuracyRecord] = field(default_factory=dict)
 
     @property
     def default_engine(self) -> str:
@@ -103,11 +106,20 @@ def judge_engines(
             stack.callback(contenders[-1].session.close)
         settings = GateSettings(options.check_images, options.limits, options.threads)
         judged = judge_contenders(contenders, reference, images.evaluation, settings, progress)
-    if not options.keep_failed:
-        judged.refuse_failed("No bundle was written; see --keep-failed, --plan and the budgets.")
-    session = reference.contender.session
-    golden = tuple(_golden(session, images.evaluation)) if options.golden else ()
-    return dataclasses.replace(judged, golden=golden)
+        if not options.keep_failed:
+            judged.refuse_failed(
+                "No bundle was written; see --keep-failed, --plan and the budgets."
+            )
+        session = reference.contender.session
+        golden = tuple(_golden(session, images.evaluation)) if options.golden else ()
+        return dataclasses.replace(judged, golden=golden, replays=replays_of(contenders, golden))
+
+
+def replays_of(
+    contenders: Sequence[Contender], golden: Sequence[GoldenVector]
+) -> dict[str, AccuracyRecord]:
+    """How far open engines are from golden vectors, by name; nothing without vectors."""
+    return {each.name: replay(each.session, golden) for each in contenders if golden}
 
 
 @dataclass(frozen=True, slots=True)

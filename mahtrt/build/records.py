@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,13 @@ from typing import Any
 from mahtrt.benchmarks.report import BenchReport, Row
 from mahtrt.bundle.manifest import EngineRecord, GraphRecord
 from mahtrt.bundle.origin import ProvenanceRecord
-from mahtrt.bundle.records import BudgetsRecord, GateRecord, LatencyRecord, VerdictRecord
+from mahtrt.bundle.records import (
+    AccuracyRecord,
+    BudgetsRecord,
+    GateRecord,
+    LatencyRecord,
+    VerdictRecord,
+)
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Timings
@@ -35,14 +41,21 @@ def graph_record(kind: GraphKind, place: Path, batch: int) -> GraphRecord:
     return GraphRecord(kind.name, place.name, precision, batch, opset, weight_bits)
 
 
-def measured_engine(record: EngineRecord, report: BenchReport) -> EngineRecord:
-    """An engine with its verdict, accuracy and latency."""
+def measured_engine(
+    record: EngineRecord, report: BenchReport, replays: Mapping[str, AccuracyRecord]
+) -> EngineRecord:
+    """An engine with its verdict, accuracy and latency, and what it gives for golden vectors.
+
+    Args:
+        replays: Engine name to that.
+    """
     (row,) = (row for row in report.rows if row.name == record.name and row.scope == "engine")
     return replace(
         record,
         verdict=_verdict(row),
         accuracy=row.accuracy,
         latency=_latency(row.timings),
+        golden=replays.get(record.name),
     )
 
 

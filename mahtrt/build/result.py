@@ -110,7 +110,9 @@ def _manifest(
             graph_record(kind, root / place.name, graph.batch)
             for kind, place in graphs.models.items()
         ),
-        engines=tuple(measured_engine(engine.record, judged.report) for engine in engines),
+        engines=tuple(
+            measured_engine(engine.record, judged.report, judged.replays) for engine in engines
+        ),
         default_engine=judged.default_engine,
         preprocess_version=PREPROCESS_VERSION,
         **made_here(),

@@ -93,6 +93,8 @@ class EngineRecord:
         latency: Measured when it was built, None where the engine could not run there.
         notes: What the user should know, one sentence each.
         build: How it was built; TensorRT engines have it.
+        golden: How far it was from the golden vectors where it was built; None without any, and in
+            bundles of earlier versions.
     """
 
     name: str
@@ -107,6 +109,7 @@ class EngineRecord:
     latency: LatencyRecord | None = None
     notes: tuple[str, ...] = ()
     build: BuildRecord | None = None
+    golden: AccuracyRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ The build's gate, the planner, bench and verify all judge here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
 from mahtrt.bundle.records import AccuracyRecord, BudgetsRecord, GateRecord, VerdictRecord
 from mahtrt.errors import UsageError
@@ -24,6 +25,7 @@ from mahtrt.spec import ModelSpec
 
 USUAL_PX = 0.25
 USUAL_WORST_LANDMARK_PX = 1.0
+WIDENED = 1.25  # of what was measured where an engine was built
 # Why a number may be missing.
 _NO_LENGTH = "the data give no length in mm"
 _NO_TRUTH = "the data have no annotations"
@@ -151,6 +153,43 @@ class Limits:
         worst_px = self.worst_px  # holds the mean as well, which is never larger
         return replace(kept, budget_mm=None, budget_px=worst_px, worst_landmark_px=worst_px)
 
+    def allowing(self, found: AccuracyRecord, precision: str) -> Limits:
+        """These limits, where they are narrower widened to what was measured and a quarter more.
+
+        The quarter is for another machine, which rounds differently.
+
+        Args:
+            found: Of an engine that passed, on the images that are judged again.
+            precision: The engine's, whose limits are widened.
+        """
+        maps, logits, seen = found.maps, found.logits, found.visibility
+        shared = replace(
+            self,
+            map_max=_most(self.map_max, [each.max for each in maps]),
+            map_ssim=_least(self.map_ssim, [each.ssim for each in maps]),
+            logits_max=_most(self.logits_max, [each.max for each in logits]),
+            logits_agreement=_least(self.logits_agreement, [each.agreement for each in logits]),
+            visibility_agreement=_least(
+                self.visibility_agreement, [each.agreement for each in seen]
+            ),
+        )
+        if precision == "fp32":
+            return replace(
+                shared,
+                fp32_px=_most(self.fp32_px, [found.worst_landmark_mean_px]),
+                fp32_max_px=_most(self.fp32_max_px, [found.max_px]),
+                fp32_map_max=_most(self.fp32_map_max, [each.max for each in maps]),
+                fp32_logits_max=_most(self.fp32_logits_max, [each.max for each in logits]),
+                fp32_visibility_max=_most(self.fp32_visibility_max, [each.max for each in seen]),
+            )
+        return replace(
+            shared,
+            budget_px=_most(self.budget_px, [found.mean_px]),
+            budget_mm=_most(self.budget_mm, [found.mean_mm]),
+            worst_landmark_px=_most(self.worst_px, [found.worst_landmark_mean_px]),
+            map_mean=_most(self.map_mean, [each.mean for each in maps]),
+        )
+
     def to_dict(self) -> dict[str, float | None]:
         """Plain data, the limit for the worst landmark in numbers."""
         return {**asdict(self), "worst_landmark_px": self.worst_px}
@@ -186,6 +225,21 @@ class Limits:
                 yield _Limit(
                     f"{what} (points that are not excused)", value, limit, absent=_ALL_EXCUSED
                 )
+
+
+T = TypeVar("T", float, float | None)
+
+
+def _most(limit: T, found: Iterable[float | None]) -> T:
+    """A limit, or what was found and a quarter more; None stays None: it is not judged."""
+    if limit is None:
+        return limit
+    return max([limit, *(WIDENED * value for value in found if value is not None)])
+
+
+def _least(limit: float, found: Iterable[float]) -> float:
+    """A least share, or what was found with a quarter more missing to 1."""
+    return min([limit, *(1 - WIDENED * (1 - value) for value in found)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mahtrt.bundle.bundle import Bundle, read_bundle
-from mahtrt.bundle.golden import GoldenVector, read_golden
-from mahtrt.bundle.golden_outputs import at_places
+from mahtrt.bundle.golden import read_golden
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import AccuracyRecord
-from mahtrt.data.preprocess import preprocess
 from mahtrt.errors import GateError
-from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
-from mahtrt.measure.limits import Limits
-from mahtrt.measure.outputs import OutputTally
 from mahtrt.progress import StageProgress, silent
-from mahtrt.runtime.decode import landmark_names
-from mahtrt.runtime.landmarks import Landmarks, output_set
+from mahtrt.runtime.replay import replay, replay_limits
 from mahtrt.runtime.session import open_engine
-from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import compile_here
 from mahtrt.targets.table import find_target
 
@@ -84,7 +73,8 @@ def verify(options: VerifyOptions, progress: StageProgress = silent) -> VerifyRe
     Raises:
         IntegrityError: A file is missing, changed or extra, or the bundle has no signature by whom
             the caller trusts.
-        GateError: An engine is further from the golden vectors than the build's gate allows.
+        GateError: An engine is further from the golden vectors than the build's gate allows, and
+            than it was when it was built.
     """
     progress("hashing", 0, 0)
     bundle = read_bundle(options.bundle, trust=options.trust)
@@ -102,53 +92,15 @@ def _replay(bundle: Bundle, record: EngineRecord, progress: StageProgress) -> Re
     if not finding.able:
         return Replay(record.name, finding.detail)
     progress(f"replaying {record.name}", 0, 0)
-    found = _accuracy(bundle, record.name)
-    limits = Limits.of_gate(bundle.manifest.gate)
-    over = limits.for_replay(found.mean_mm is not None).over(found, record.precision)
+    with open_engine(bundle, engine=record.name) as session:
+        found = replay(session, read_golden(bundle))
+    limits = replay_limits(bundle.manifest, found.mean_mm is not None, [record])
+    over = limits.over(found, record.precision)
     if over:
         raise GateError(
             f"{record.name} on golden images",
             got="; ".join(over),
-            expected="what the build's gate allows",
+            expected="what the build's gate allows, or what it gave then",
             fix=compile_here(record.target),
         )
     return Replay(record.name, "", found.mean_px, found.worst_landmark_mean_px, found)
-
-
-def _accuracy(bundle: Bundle, engine: str) -> AccuracyRecord:
-    """How far an engine is from what was recorded of the golden images."""
-    vectors, spec = read_golden(bundle), bundle.spec
-    placements = [preprocess(vector.image, spec.input)[1] for vector in vectors]
-
-    def landmarks(points_px: Sequence[NDArray[np.float32]]) -> LandmarkSet:
-        pairs = zip(placements, points_px, strict=True)
-        network = [placement.network_from_image(points) for placement, points in pairs]
-        return LandmarkSet(np.stack(network), np.stack(points_px))
-
-    with open_engine(bundle, engine=engine) as session:
-        found = [session.run(vector.image, *vector.others) for vector in vectors]
-    wanted = landmarks([vector.points_px for vector in vectors])
-    # Their landmarks are the reference's own, not the truth.
-    truth = np.full_like(wanted.image_px, np.nan)
-    spacing = np.array([vector.spacing_mm or (np.nan, np.nan) for vector in vectors])
-    ours = landmarks([each.points for each in found])
-    accuracy = measure(ours, wanted, landmark_names(spec), Annotations(truth, spacing))
-    return _with_outputs(accuracy, found, vectors, spec)
-
-
-def _with_outputs(
-    accuracy: AccuracyRecord,
-    found: Sequence[Landmarks],
-    vectors: Sequence[GoldenVector],
-    spec: ModelSpec,
-) -> AccuracyRecord:
-    """Add maps, logits and visibility, as far as they were recorded."""
-    names = [name for name in vectors[0].outputs if all(name in v.outputs for v in vectors)]
-    tally = OutputTally(spec, names)
-    for each, vector in zip(found, vectors, strict=True):
-        kept = {name: vector.outputs[name] for name in names}
-        ours = output_set([each], spec, names)
-        theirs = {name: value.values[None] for name, value in kept.items()}
-        same = {n: at_places(ours[n], kept[n].step, theirs[n], n) for n in names}
-        tally.add(same, theirs, images=[vector.name])
-    return tally.into(accuracy)

@@ -114,6 +114,14 @@ def test_verify_replays_golden_vectors_through_every_engine(built: BuildResult) 
     replays = verify(VerifyOptions(built.path)).replays
     assert {each.engine for each in replays} == {engine.name for engine in built.manifest.engines}
     assert all(each.absent == "" for each in replays)
+    recorded = {engine.name: engine.golden for engine in built.manifest.engines}
+    for each in replays:
+        then, now = recorded[each.engine], each.accuracy
+        assert then is not None
+        assert now is not None
+        assert then.images == now.images
+        assert then.mean_px == pytest.approx(now.mean_px, abs=1e-3)
+        assert [m.mean for m in then.maps] == pytest.approx([m.mean for m in now.maps], abs=1e-4)
 
 
 def test_a_packed_bundle_gives_the_same(

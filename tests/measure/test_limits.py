@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mahtrt.bundle.output_records import LogitsRecord, MapRecord
 from mahtrt.bundle.records import AccuracyRecord, BudgetsRecord, GateRecord
 from mahtrt.errors import UsageError
 from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
@@ -266,6 +267,28 @@ def test_golden_images_are_held_to_what_they_can_tell(spacing_mm: float) -> None
     assert held == (() if unknown else ("mean displacement 0.2 mm is over its budget of 0.1 mm",))
     narrow = replace(in_mm, worst_landmark_px=0.15).for_replay(not unknown)
     assert any("displacement of " in reason for reason in narrow.over(found, "int8"))
+
+
+def test_limits_allow_what_was_measured_and_a_quarter_more() -> None:
+    found = AccuracyRecord(
+        *(3, 0, 0.4, 2.0, 2.0, 0.8, ()),
+        maps=(MapRecord("m", 0, 0.02, 0.1, 0.2, ssim=0.96, worst_ssim=0.9),),
+        logits=(LogitsRecord("l", 0, 0.1, 0.4, 10, 1, 0.9, ()),),
+    )
+    usual, wide = Limits(), Limits().allowing(found, "int8")
+    assert wide.budget_px == pytest.approx(0.5)
+    assert wide.worst_px == 1.0  # which is wider already
+    assert wide.map_mean == pytest.approx(0.025)
+    assert wide.map_ssim == pytest.approx(0.95)
+    assert wide.logits_agreement == pytest.approx(0.875)
+    assert (wide.map_max, wide.logits_max, wide.budget_mm) == (None, None, None)  # not judged
+    assert (wide.fp32_px, wide.fp32_map_max) == (usual.fp32_px, usual.fp32_map_max)
+    exact = Limits().allowing(found, "fp32")
+    assert exact.fp32_px == pytest.approx(1.0)
+    assert exact.fp32_max_px == pytest.approx(2.5)
+    assert exact.fp32_map_max == pytest.approx(0.25)
+    assert exact.budget_px == usual.budget_px
+    assert Limits().allowing(replace(found, mean_px=0.1), "int8").budget_px == 0.25
 
 
 def test_the_limits_of_a_gate_are_those_it_recorded() -> None:

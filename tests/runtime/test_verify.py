@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tiny_bundle import GOLDEN, write_tiny
 
+from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.errors import GateError
 from mahtrt.measure.limits import Limits
 from mahtrt.runtime.session import open_session
@@ -38,6 +39,28 @@ def test_engines_within_their_limits_are_told_with_their_numbers(
         "onnxruntime-fp32: golden landmarks moved by 0.0000 px on average (worst landmark 0.0000)"
         in lines
     )
+
+
+@pytest.mark.parametrize(
+    ("recorded_px", "passed", "is_right"),
+    [
+        (0.3, True, True),
+        (0.25, True, True),  # a quarter less
+        (0.23, True, False),
+        (0.3, False, False),  # kept although it failed: what it gave excuses nothing
+    ],
+)
+def test_what_an_engine_gave_for_the_golden_images_it_may_give_again(
+    tmp_path: Path, golden: tuple[Any, ...], recorded_px: float, passed: bool, is_right: bool
+) -> None:
+    """A mean over many images is within 0.25 px where those of the few golden ones are not."""
+    recorded = AccuracyRecord(2, 0, recorded_px, recorded_px, recorded_px, recorded_px, ())
+    bundle = write_tiny(tmp_path / "b", off_px=0.3, golden=golden, recorded=recorded, passed=passed)
+    if is_right:
+        assert {replay.engine for replay in verify(VerifyOptions(bundle)).replays}
+    else:
+        with pytest.raises(GateError, match=r"mean displacement 0\.3 px is over its budget"):
+            verify(VerifyOptions(bundle))
 
 
 @pytest.mark.parametrize("budget_px", [0.0, 0.05])

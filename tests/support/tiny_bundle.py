@@ -15,6 +15,7 @@ from mahtrt.build.records import gate_record
 from mahtrt.bundle.bundle import write_bundle
 from mahtrt.bundle.golden import GoldenVector, write_golden
 from mahtrt.bundle.manifest import EngineRecord, GraphRecord, Manifest
+from mahtrt.bundle.records import AccuracyRecord, VerdictRecord
 from mahtrt.data.preprocess import PREPROCESS_VERSION
 from mahtrt.measure.limits import Limits
 
@@ -58,11 +59,22 @@ def write_tiny(
     fp32: bool = True,
     golden: Sequence[GoldenVector] = GOLDEN,
     budgets: Mapping[str, Any] | None = None,
+    recorded: AccuracyRecord | None = None,
+    passed: bool = True,
 ) -> Path:
-    """A bundle of small engines; INT8's landmarks are off, FP32's are not."""
+    """A bundle of small engines; INT8's landmarks are off, FP32's are not.
+
+    Args:
+        recorded: What INT8 gave for the golden images.
+        passed: Its verdict.
+    """
     models = {"int8": "model.int8.onnx"} | ({"fp32": "model.onnx"} if fp32 else {})
     engines = tuple(
-        EngineRecord(f"{target}-{precision}", target, precision, {"onnx": name}, batch)  # type: ignore[arg-type]
+        EngineRecord(
+            *(f"{target}-{precision}", target, precision, {"onnx": name}, batch),  # type: ignore[arg-type]
+            verdict=VerdictRecord(passed),
+            golden=recorded if precision == "int8" else None,
+        )
         for target in ("openvino", "onnxruntime")
         for precision, name in models.items()
     )
