@@ -194,9 +194,11 @@ def command(arguments: DemoArguments) -> None:
 
 def _farewell(result: DemoResult) -> tuple[str, ...]:
     report, bundle, family = result.report, result.bundle, result.spec.family
+    inputs = result.spec.input_names
     verdict = "passed" if report.passed else "FAILED: " + "; ".join(report.reasons)
     images = str(result.images[0])
-    several = len(result.spec.inputs) > 1
+    several = len(inputs) > 1
+    data = "YOUR_CASES" if several else "YOUR_IMAGES"
     return (
         "",
         f"Verdict: {verdict}",
@@ -208,7 +210,17 @@ def _farewell(result: DemoResult) -> tuple[str, ...]:
         f"  mahtrt bench {bundle} --data {_example(family)}:16@99",
         f"  mahtrt verify {bundle}",
         f"  mahtrt export {family} --checkpoint YOURS.safetensors --out yours.onnx",
-        "  mahtrt build yours.onnx --int8 --calib YOUR_IMAGES --out yours.mahtrt",
+        f"  mahtrt build yours.onnx --int8 --calib {data} --out yours.mahtrt",
+        *(_cases_in_words(inputs) if several else ()),
+    )
+
+
+def _cases_in_words(inputs: tuple[str, ...]) -> tuple[str, ...]:
+    """What DATA of a network of several inputs are."""
+    folders = " and ".join(f"{name}/" for name in inputs)
+    return (
+        f"YOUR_CASES is a folder with {folders}, with images of the same names in each,",
+        f"or a CSV whose header has the columns {', '.join(inputs)}.",
     )
 
 

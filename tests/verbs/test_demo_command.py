@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import tiny_maps
 from PIL import Image
 
 import mahtrt
@@ -36,6 +40,25 @@ def test_the_demo_of_a_family_goes_the_whole_way(
     maps = list((tmp_path / "demo/maps").glob("*.png"))
     assert len(maps) == 2
     assert all(np.asarray(Image.open(place)).dtype == np.uint16 for place in maps)
+
+
+def test_the_last_lines_say_what_cases_of_several_images_are(tmp_path: Path) -> None:
+    def lines(*inputs: str) -> str:
+        spec = tiny_maps.spec_of(*inputs)
+        family = {"image": "maht-net", "baseline": "longitudinal"}[inputs[0]]
+        report: Any = SimpleNamespace(passed=True)
+        images = (tmp_path / "images",)
+        made = demo.DemoResult(
+            tmp_path / "b", images, tmp_path, report, replace(spec, family=family)
+        )
+        return "\n".join(demo._farewell(made))
+
+    pairs = lines("baseline", "followup")
+    assert "--calib YOUR_CASES" in pairs
+    assert "a folder with baseline/ and followup/" in pairs
+    assert "a CSV whose header has the columns baseline, followup" in pairs
+    assert "--calib YOUR_IMAGES" in lines("image")
+    assert "CSV" not in lines("image")
 
 
 def test_a_family_that_is_not_there(tmp_path: Path) -> None:
