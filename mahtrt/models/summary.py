@@ -40,8 +40,29 @@ class ModelSummary:
     parameters: int
     gflops: float
 
+    @property
+    def encoder(self) -> str:
+        """The part of that name, "" without one."""
+        return self.parts.get("encoder", "")
+
+    @property
+    def transformer(self) -> str:
+        """The part of that name, "" without one."""
+        return self.parts.get("transformer", "")
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the first input."""
+        return self.inputs[0].size
+
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Plain data.
+
+        Beside the fields there are ``input_size``, and ``encoder`` and ``transformer`` of networks
+        that have such parts: names of before there were several families.
+        """
+        named = {key: self.parts[key] for key in ("encoder", "transformer") if key in self.parts}
+        return {**dataclasses.asdict(self), **named, "input_size": self.input_size}
 
 
 def models(progress: StageProgress = silent) -> tuple[ModelSummary, ...]:

@@ -61,6 +61,12 @@ def test_a_multiply_add_counts_as_two(monkeypatch: pytest.MonkeyPatch) -> None:
     row = summarize("any")
     assert row.parameters == 3 * 5 + 5
     assert row.gflops == pytest.approx(2 * 3 * 5 * (256**2 + 128**2) / 1e9, abs=0.005)
+    assert row.to_dict()["input_size"] == (256, 256)  # of the first input
+    assert row.to_dict()["encoder"] == row.parts["encoder"] == row.encoder == "efficientnet_b0"
+    assert row.to_dict()["transformer"] == row.transformer == "vit"
+    bare = dataclasses.replace(row, parts={"head": "simple"})
+    assert not {"encoder", "transformer"} & set(bare.to_dict())
+    assert (bare.encoder, bare.transformer) == ("", "")
     assert "3x256x256, 3x128x128" in text_of(table_of([row]))
     same = dataclasses.replace(row, inputs=row.inputs[:1] * 2, outputs={"m": "map"}, landmarks=0)
     text = text_of(table_of([same]))
