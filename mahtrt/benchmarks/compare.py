@@ -58,8 +58,8 @@ class Contender:
             landmarks and not timed.
         device: Kind of device that the session runs on. An engine's time is compared with that of
             the reference on the same kind, where there is one.
-        recorded: Of a reference that was recorded, which judged outputs it has, and every how many
-            rows and columns of their maps; None where it gives all that the network gives.
+        recorded: Judged outputs that a recorded reference has, and every how many rows and columns
+            of their maps; None where it gives all that the network gives.
     """
 
     name: str

@@ -159,7 +159,7 @@ class Limits:
         The quarter is for another machine, which rounds differently.
 
         Args:
-            found: Of an engine that passed, on the images that are judged again.
+            found: Accuracy of an engine that passed, on the images that are judged again.
             precision: The engine's, whose limits are widened.
         """
         maps, logits, seen = found.maps, found.logits, found.visibility

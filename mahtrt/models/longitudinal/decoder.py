@@ -36,7 +36,7 @@ class UNetDecoder(nn.Module):
     Args:
         in_channels: Channels of the features.
         channels: Channels of the four steps.
-        skip_channels: Of the skips at strides 1, 2, 4 and 8; none for a decoder without them.
+        skip_channels: Channels of the skips at strides 1, 2, 4 and 8; none where there are none.
     """
 
     def __init__(

@@ -210,6 +210,6 @@ def _residual_blocks(channels: int, count: int) -> nn.Sequential:
 
 
 def _difference(skip: Tensor) -> Tensor:
-    """Of a skip (2B, C, h, w) of both visits: the second less the first."""
+    """The second visit's half of a skip (2B, C, h, w) less the first's."""
     first, second = skip.chunk(2)
     return second - first

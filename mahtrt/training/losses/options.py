@@ -43,8 +43,8 @@ class LossOptions:
         weighting: ``learned`` weights every term by an uncertainty that is trained with it
             (:mod:`mahtrt.training.losses.weighting`), on top of the fixed weights.
         weights: Terms of :data:`WEIGHTS` whose weight is another.
-        sigma: Of the Gaussian targets, in heatmap cells; None takes that of the spec for ``dark``,
-            and 1.5 otherwise.
+        sigma: Standard deviation of the Gaussian targets, in heatmap cells; None takes that of the
+            spec for ``dark``, and 1.5 otherwise.
     """
 
     heatmap: HeatmapLoss = "auto"
