@@ -45,3 +45,38 @@ def config_of(
     config = variants[variant]
     values = {**config.to_dict(), **overrides}
     return dataclass_from(type(config), values, name, error=ModelError)
+
+
+def refuse_settings(config: Config, *checks: tuple[str, object, str]) -> None:
+    """Refuse the first setting that cannot be.
+
+    Args:
+        checks: Field, whether it can be, and what could.
+
+    Raises:
+        ModelError: There is one.
+    """
+    for name, holds, expected in checks:
+        if not holds:
+            raise ModelError(name, got=repr(getattr(config, name)), expected=expected)
+
+
+def check_input_size(size: tuple[int, int], multiple: int, why: str) -> None:
+    """Refuse an input of other sides than multiples of a number.
+
+    Args:
+        size: (height, width) in pixels.
+        why: Why it has to be, for the message.
+
+    Raises:
+        ModelError: It is one; names the nearest size that can be.
+    """
+    if all(side >= multiple and side % multiple == 0 for side in size):
+        return
+    near = "x".join(str(max(1, round(side / multiple)) * multiple) for side in size)
+    raise ModelError(
+        "input size",
+        got=f"{size[0]}x{size[1]}",
+        expected=f"multiples of {multiple}",
+        fix=f"{why}; choose e.g. {near}.",
+    )

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from mahtrt.data.pairs_phantom import CHEST_LABELS
 from mahtrt.errors import ModelError
-from mahtrt.models.configs import config_of, settings_of
+from mahtrt.models.configs import check_input_size, config_of, refuse_settings, settings_of
 
 Task = Literal["change", "reconstruction", "classification", "discriminator"]
 Decoder = Literal["unet", "light"]
@@ -67,13 +67,7 @@ class LongitudinalConfig:
 
     def __post_init__(self) -> None:
         self._check_ranges()
-        if any(side % TOKEN_STRIDE or side < TOKEN_STRIDE for side in self.input_size):
-            raise ModelError(
-                "input size",
-                got=f"{self.input_size[0]}x{self.input_size[1]}",
-                expected=f"multiples of {TOKEN_STRIDE}",
-                fix=f"A token stands for {TOKEN_STRIDE} pixels; choose e.g. {self._next_size()}.",
-            )
+        check_input_size(self.input_size, TOKEN_STRIDE, f"A token stands for {TOKEN_STRIDE} pixels")
         if self.hidden_dim % self.num_heads:
             raise ModelError(
                 "hidden_dim",
@@ -97,7 +91,8 @@ class LongitudinalConfig:
 
     def _check_ranges(self) -> None:
         steps = f"{_PYRAMID_STEPS} numbers of channels, at least 1 each"
-        for name, holds, expected in (
+        refuse_settings(
+            self,
             ("stem_channels", _all_positive(self.stem_channels, 2), "2 numbers of channels"),
             (
                 "block_channels",
@@ -117,13 +112,6 @@ class LongitudinalConfig:
             ("mask_ratio", 0 <= self.mask_ratio < 1, "a value from 0 to below 1"),
             ("dropout", 0 <= self.dropout < 1, "a value from 0 to below 1"),
             ("std", 0 < min(self.std) < math.inf, "finite values above 0"),
-        ):
-            if not holds:
-                raise ModelError(name, got=repr(getattr(self, name)), expected=expected)
-
-    def _next_size(self) -> str:
-        return "x".join(
-            str(max(1, round(s / TOKEN_STRIDE)) * TOKEN_STRIDE) for s in self.input_size
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from mahtrt.data.phantom import PHANTOM_LANDMARKS
 from mahtrt.errors import ModelError
-from mahtrt.models.configs import config_of, settings_of
+from mahtrt.models.configs import check_input_size, config_of, refuse_settings, settings_of
 
 Encoder = Literal["efficientnet_b0", "efficientnet_b1", "efficientnet_b3", "resnet34", "resnet50"]
 Transformer = Literal["vit", "swin"]
@@ -56,13 +56,7 @@ class MahtNetConfig:
 
     def __post_init__(self) -> None:
         self._check_ranges()
-        if any(side % ENCODER_STRIDE or side < ENCODER_STRIDE for side in self.input_size):
-            raise ModelError(
-                "input size",
-                got=f"{self.input_size[0]}x{self.input_size[1]}",
-                expected=f"multiples of {ENCODER_STRIDE}",
-                fix=f"The encoder halves the image five times; choose e.g. {self._next_size()}.",
-            )
+        check_input_size(self.input_size, ENCODER_STRIDE, "The encoder halves the image five times")
         if self.hidden_dim % (4 * self.num_heads):
             raise ModelError(
                 "hidden_dim",
@@ -86,7 +80,8 @@ class MahtNetConfig:
 
     def _check_ranges(self) -> None:
         dims = self.decoder_dims
-        for name, holds, expected in (
+        refuse_settings(
+            self,
             ("landmarks", self.landmarks, "at least one name"),
             ("num_layers", self.num_layers >= 1, "at least 1"),
             ("num_heads", self.num_heads >= 1, "at least 1"),
@@ -107,13 +102,6 @@ class MahtNetConfig:
             ("temperature", 0 < self.temperature < math.inf, "a finite value above 0"),
             ("dropout", 0 <= self.dropout < 1, "a value from 0 to below 1"),
             ("std", min(self.std) > 0, "values above 0"),
-        ):
-            if not holds:
-                raise ModelError(name, got=repr(getattr(self, name)), expected=expected)
-
-    def _next_size(self) -> str:
-        return "x".join(
-            str(max(1, round(s / ENCODER_STRIDE)) * ENCODER_STRIDE) for s in self.input_size
         )
 
 

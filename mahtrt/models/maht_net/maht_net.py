@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mahtrt.models.heatmaps import HEATMAP_OUTPUTS, heatmap_outputs
 from mahtrt.models.maht_net.bottleneck import TransformerBottleneck
 from mahtrt.models.maht_net.config import VARIANTS, MahtNetConfig, variant_config
 from mahtrt.models.maht_net.decoder import AttentionGatedDecoder
@@ -14,7 +15,7 @@ from mahtrt.models.maht_net.encoders import Encoder
 from mahtrt.models.maht_net.head import HeatmapHead
 from mahtrt.models.network import Network
 from mahtrt.models.soft_argmax import SoftArgmax2d
-from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec, QuantizeSpec
+from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, QuantizeSpec
 
 FAMILY = "maht-net"
 DEFAULT_VARIANT = "base"
@@ -63,13 +64,7 @@ class MahtNet(Network):
         """
         features = self.encoder(x)
         heatmaps, auxiliary = self.head(self.decoder(features, self.transformer(features[-1])))
-        landmarks, confidence, spread = self.soft_argmax(heatmaps)
-        outputs = {
-            "landmarks": landmarks,
-            "confidence": confidence,
-            "spread": spread,
-            "heatmaps": heatmaps,
-        }
+        outputs = heatmap_outputs(heatmaps, self.soft_argmax)
         if auxiliary is not None:
             outputs["auxiliary"] = auxiliary
         return outputs
@@ -89,12 +84,7 @@ def spec_from_config(config: MahtNetConfig) -> ModelSpec:
         family=FAMILY,
         config=config.to_dict(),
         inputs=(InputSpec(size=config.input_size, mean=config.mean, std=config.std),),
-        outputs=(
-            OutputSpec("landmarks", "landmarks", frame="network"),
-            OutputSpec("confidence", "confidence"),
-            OutputSpec("spread", "spread", frame="network"),
-            OutputSpec("heatmaps", "heatmaps"),
-        ),
+        outputs=HEATMAP_OUTPUTS,
         landmarks=config.landmarks,
         decode=DecodeSpec("soft_argmax", config.temperature, config.heatmap_size),
         # Where INT8 costs landmarks pixels: docs/decisions.md, "INT8".

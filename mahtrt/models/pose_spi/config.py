@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mahtrt.data.pose_phantom import COCO_KEYPOINTS
-from mahtrt.errors import ModelError
-from mahtrt.models.configs import config_of, settings_of
+from mahtrt.models.configs import check_input_size, config_of, refuse_settings, settings_of
 
 Head = Literal["simple", "efficientnet"]
 
@@ -45,22 +44,16 @@ class PoseSpiConfig:
     std: tuple[float] = (0.25,)
 
     def __post_init__(self) -> None:
-        for name, holds, expected in (
+        refuse_settings(
+            self,
             ("landmarks", self.landmarks, "at least one name"),
             ("channels", self.channels >= 1, "at least 1"),
             ("hidden_dim", self.hidden_dim >= 1, "at least 1"),
             ("feature_dim", self.feature_dim >= 1, "at least 1"),
             ("dropout", 0 <= self.dropout < 1, "a value from 0 to below 1"),
             ("std", min(self.std) > 0, "a value above 0"),
-        ):
-            if not holds:
-                raise ModelError(name, got=repr(getattr(self, name)), expected=expected)
-        if any(side % POOL or side < POOL for side in self.input_size):
-            raise ModelError(
-                "input size",
-                got=f"{self.input_size[0]}x{self.input_size[1]}",
-                expected=f"multiples of {POOL}",
-            )
+        )
+        check_input_size(self.input_size, POOL, "The encoder halves the image")
 
     @property
     def pooled_size(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from mahtrt.data.spine_phantom import SPINE_LANDMARKS
 from mahtrt.errors import ModelError
-from mahtrt.models.configs import config_of, settings_of
+from mahtrt.models.configs import check_input_size, config_of, refuse_settings, settings_of
 
 Encoder = Literal["tf_efficientnetv2_s", "tf_efficientnetv2_b0", "lcnet_050"]
 Decoder = Literal["query", "simple"]
@@ -55,7 +55,8 @@ class SpineConfig:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
-        for name, holds, expected in (
+        refuse_settings(
+            self,
             ("landmarks", self.landmarks, "at least one name"),
             ("num_heads", self.num_heads >= 1, "at least 1"),
             ("bridge_layers", self.bridge_layers >= 1, "at least 1"),
@@ -64,22 +65,14 @@ class SpineConfig:
             ("sigma", 0.1 <= self.sigma <= 64, "0.1 to 64 cells"),
             ("dropout", 0 <= self.dropout < 1, "a value from 0 to below 1"),
             ("std", all(0 < value < math.inf for value in self.std), "values above 0"),
-        ):
-            if not holds:
-                raise ModelError(name, got=repr(getattr(self, name)), expected=expected)
+        )
         if self.width < 4 or self.width % (4 * self.num_heads):
             raise ModelError(
                 "width",
                 got=f"{self.width} for {self.num_heads} heads",
                 expected="a multiple of 4 * num_heads",
             )
-        if any(side % ENCODER_STRIDE or side < ENCODER_STRIDE for side in self.input_size):
-            raise ModelError(
-                "input size",
-                got=f"{self.input_size[0]}x{self.input_size[1]}",
-                expected=f"multiples of {ENCODER_STRIDE}",
-                fix="The encoder halves the image five times.",
-            )
+        check_input_size(self.input_size, ENCODER_STRIDE, "The encoder halves the image five times")
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from mahtrt.models.dark import Dark2d
 from mahtrt.models.demo_recipe import DemoRecipe
+from mahtrt.models.heatmaps import HEATMAP_OUTPUTS, heatmap_outputs
 from mahtrt.models.network import Network
 from mahtrt.models.spine.attention import LandmarkQueries, TransformerBridge
 from mahtrt.models.spine.config import VARIANTS, SpineConfig, variant_config
 from mahtrt.models.spine.decoder import Decoder, QueriesToMap, TokensToMap
-from mahtrt.spec import DECODING, DecodeSpec, InputSpec, ModelSpec, OutputSpec, QuantizeSpec
+from mahtrt.spec import DECODING, DecodeSpec, InputSpec, ModelSpec, QuantizeSpec
 
 FAMILY = "spine"
 DEFAULT_VARIANT = "query"
@@ -67,13 +68,7 @@ class SpineNet(Network):
         features = self.encoder(x)
         tokens = self.bridge(features[-1])
         heatmaps = self.decoder(self.start(self.queries(tokens)), features)
-        landmarks, confidence, spread = getattr(self, DECODING)(heatmaps)
-        return {
-            "landmarks": landmarks,
-            "confidence": confidence,
-            "spread": spread,
-            "heatmaps": heatmaps,
-        }
+        return heatmap_outputs(heatmaps, getattr(self, DECODING))
 
     def parameter_groups(self) -> dict[str, tuple[str, ...]]:
         """See :meth:`mahtrt.models.network.Network.parameter_groups`."""
@@ -90,12 +85,7 @@ def spec_from_config(config: SpineConfig) -> ModelSpec:
         family=FAMILY,
         config=config.to_dict(),
         inputs=(InputSpec(size=config.input_size, mean=config.mean, std=config.std),),
-        outputs=(
-            OutputSpec("landmarks", "landmarks", frame="network"),
-            OutputSpec("confidence", "confidence"),
-            OutputSpec("spread", "spread", frame="network"),
-            OutputSpec("heatmaps", "heatmaps"),
-        ),
+        outputs=HEATMAP_OUTPUTS,
         landmarks=config.landmarks,
         decode=DecodeSpec("dark", heatmap_size=config.input_size, sigma=config.sigma),
         quantize=QuantizeSpec(),

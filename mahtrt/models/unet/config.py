@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mahtrt.data.phantom import PHANTOM_LANDMARKS
-from mahtrt.errors import ModelError
-from mahtrt.models.configs import config_of, settings_of
+from mahtrt.models.configs import check_input_size, config_of, refuse_settings, settings_of
 
 LEVELS = 4
 DEEPEST_STRIDE = 2**LEVELS
@@ -36,21 +35,16 @@ class UNetConfig:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
-        for name, holds, expected in (
+        refuse_settings(
+            self,
             ("channels", min(self.channels) >= 1, "at least 1 each"),
             ("landmarks", self.landmarks, "at least one name"),
             ("temperature", 0 < self.temperature < math.inf, "a finite value above 0"),
             ("std", min(self.std) > 0, "values above 0"),
-        ):
-            if not holds:
-                raise ModelError(name, got=repr(getattr(self, name)), expected=expected)
-        if any(side % DEEPEST_STRIDE or side < DEEPEST_STRIDE for side in self.input_size):
-            raise ModelError(
-                "input size",
-                got=f"{self.input_size[0]}x{self.input_size[1]}",
-                expected=f"multiples of {DEEPEST_STRIDE}",
-                fix=f"The encoder halves the image {LEVELS} times.",
-            )
+        )
+        check_input_size(
+            self.input_size, DEEPEST_STRIDE, f"The encoder halves the image {LEVELS} times"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as JSON gives it back: a spec that was read equals the one written."""

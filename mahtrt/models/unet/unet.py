@@ -16,11 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mahtrt.models.demo_recipe import DemoRecipe
+from mahtrt.models.heatmaps import HEATMAP_OUTPUTS, heatmap_outputs
 from mahtrt.models.layers import conv_bn_relu, upsample_to
 from mahtrt.models.network import Network
 from mahtrt.models.soft_argmax import SoftArgmax2d
 from mahtrt.models.unet.config import VARIANTS, UNetConfig, variant_config
-from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec, QuantizeSpec
+from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, QuantizeSpec
 
 FAMILY = "unet"
 DEFAULT_VARIANT = "base"
@@ -82,13 +83,7 @@ class UNet(Network):
         for block, skip in zip(self.decoder, reversed(skips), strict=True):
             x = block(torch.cat([upsample_to(x, skip.shape[2:]), skip], dim=1))
         heatmaps = self.head(x).sigmoid()
-        landmarks, confidence, spread = self.soft_argmax(heatmaps)
-        return {
-            "landmarks": landmarks,
-            "confidence": confidence,
-            "spread": spread,
-            "heatmaps": heatmaps,
-        }
+        return heatmap_outputs(heatmaps, self.soft_argmax)
 
 
 def spec_from_config(config: UNetConfig) -> ModelSpec:
@@ -97,12 +92,7 @@ def spec_from_config(config: UNetConfig) -> ModelSpec:
         family=FAMILY,
         config=config.to_dict(),
         inputs=(InputSpec(size=config.input_size, mean=config.mean, std=config.std),),
-        outputs=(
-            OutputSpec("landmarks", "landmarks", frame="network"),
-            OutputSpec("confidence", "confidence"),
-            OutputSpec("spread", "spread", frame="network"),
-            OutputSpec("heatmaps", "heatmaps"),
-        ),
+        outputs=HEATMAP_OUTPUTS,
         landmarks=config.landmarks,
         decode=DecodeSpec("soft_argmax", config.temperature, config.input_size),
         quantize=QuantizeSpec(),  # nothing to leave out: docs/decisions.md, "INT8"
