@@ -49,8 +49,8 @@ DEMO = DemoRecipe(steps=230, batch_size=8, learning_rate=3e-3)
 _MASKED_PATCH = 32  # side in pixels of what the reconstruction hides while training
 
 
-class ChangeNetwork(Network):
-    """A pair of images to the map of what changed.
+class _EncodingNetwork(Network):
+    """Encoder and bottleneck, which all networks but the discriminator begin with.
 
     Args:
         config: Its shape.
@@ -59,9 +59,20 @@ class ChangeNetwork(Network):
     def __init__(self, config: LongitudinalConfig) -> None:
         super().__init__()
         self.config, self.spec = config, spec_from_config(config)
-        channels = config.block_channels[-1]
         self.encoder = Encoder(config)
         self.bottleneck = Bottleneck(config)
+
+
+class ChangeNetwork(_EncodingNetwork):
+    """A pair of images to the map of what changed.
+
+    Args:
+        config: Its shape.
+    """
+
+    def __init__(self, config: LongitudinalConfig) -> None:
+        super().__init__(config)
+        channels = config.block_channels[-1]
         self.before = _residual_blocks(channels, config.refine_before)
         self.fusion = DifferenceFusion(channels)
         self.after = _residual_blocks(channels, config.refine_after)
@@ -79,7 +90,7 @@ class ChangeNetwork(Network):
         return {"change": self.decoder(fused, [_difference(skip) for skip in skips]).sigmoid()}
 
 
-class ReconstructionNetwork(Network):
+class ReconstructionNetwork(_EncodingNetwork):
     """An image of which parts are hidden while training, to the whole of it.
 
     Args:
@@ -87,10 +98,7 @@ class ReconstructionNetwork(Network):
     """
 
     def __init__(self, config: LongitudinalConfig) -> None:
-        super().__init__()
-        self.config, self.spec = config, spec_from_config(config)
-        self.encoder = Encoder(config)
-        self.bottleneck = Bottleneck(config)
+        super().__init__(config)
         self.decoder = _decoder(config, ())
         initialise(self)
 
@@ -102,7 +110,7 @@ class ReconstructionNetwork(Network):
         return {"reconstruction": self.decoder(self.bottleneck(features) + features).sigmoid()}
 
 
-class ClassificationNetwork(Network):
+class ClassificationNetwork(_EncodingNetwork):
     """An image to one logit per finding.
 
     Args:
@@ -110,10 +118,7 @@ class ClassificationNetwork(Network):
     """
 
     def __init__(self, config: LongitudinalConfig) -> None:
-        super().__init__()
-        self.config, self.spec = config, spec_from_config(config)
-        self.encoder = Encoder(config)
-        self.bottleneck = Bottleneck(config)
+        super().__init__(config)
         channels = config.block_channels[-1]
         self.head = FindingsHead(channels, len(config.labels), config.dropout)
         initialise(self)
