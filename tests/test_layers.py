@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1] / "mahtrt"
 GROUND = (
     *("destination", "files", "names", "scratch"),
     *("errors", "spec", "schema", "atomic", "digest", "interrupt", "machine"),
-    *("cuda", "cache", "progress", "parsing", "reading"),
+    *("cuda", "openvino_core", "cache", "progress", "parsing", "reading"),
 )
 LAYERS = (
     *("ground", "data", "bundle", "measure", "targets", "runtime", "graph", "precision"),

@@ -17,10 +17,10 @@ from mahtrt.errors import GateError, MissingComponentError, ModelError, require
 from mahtrt.export.rounding import reason_of_rounding
 from mahtrt.models.outputs import check_outputs, named_outputs
 from mahtrt.models.wrapping import device_of, evaluating
+from mahtrt.openvino_core import shared_core
 from mahtrt.runtime.decode import points_px
 from mahtrt.spec import ModelSpec, OutputSpec
 from mahtrt.targets.onnxruntime.run import open_onnx
-from mahtrt.targets.openvino.core import shared_core
 
 Array = NDArray[np.float32]
 

@@ -15,11 +15,11 @@ from mahtrt.errors import ModelError
 from mahtrt.graph.index import GraphIndex
 from mahtrt.graph.sites import find_sites, tail_positions
 from mahtrt.models.dark import Dark2d
+from mahtrt.openvino_core import shared_core
 from mahtrt.precision.emulation import round_to_bf16
 from mahtrt.precision.half import to_half
 from mahtrt.runtime.dark import decode_dark
 from mahtrt.spec import DECODING, ModelSpec, is_decoding
-from mahtrt.targets.openvino.core import shared_core
 from mahtrt.targets.openvino.decoding import keep_decoding_float32
 
 TOLERANCE_PX = 1e-3

@@ -60,7 +60,7 @@ def run_ort() -> Callable[..., list[NDArray[np.float32]]]:
 @pytest.fixture(scope="session")
 def run_openvino() -> Callable[..., list[NDArray[np.float32]]]:
     """Runs a model as mahtrt gives it to OpenVINO."""
-    from mahtrt.targets.openvino.core import shared_core
+    from mahtrt.openvino_core import shared_core
     from mahtrt.targets.openvino.decoding import keep_decoding_float32
     from mahtrt.targets.openvino.guard import keep_concats_float
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mahtrt.openvino_core import shared_core
 from mahtrt.spec import is_decoding
-from mahtrt.targets.openvino.core import shared_core
 
 _CONVOLUTIONS = ("Convolution", "GroupConvolution")
 _FORMAT = """<?xml version="1.0"?><net name="precise" version="11"><layers>

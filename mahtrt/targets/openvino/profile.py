@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mahtrt.data.feed import Feed
+from mahtrt.openvino_core import shared_core
 from mahtrt.targets.layers import RUNS, WARM_UP, Layer, undisturbed
-from mahtrt.targets.openvino.core import shared_core
 from mahtrt.targets.openvino.run import config_for, read_model
 
 _NOT_RUN = "not_executed"

@@ -15,6 +15,7 @@ from mahtrt.bundle.records import DeviceRecord
 from mahtrt.data.feed import Feed
 from mahtrt.errors import BuildError, MahtrtError, ModelError, require
 from mahtrt.machine import describe_machine, usable_cores
+from mahtrt.openvino_core import shared_core
 from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import (
@@ -24,7 +25,6 @@ from mahtrt.targets.backend import (
     compile_here,
     failed_to_run,
 )
-from mahtrt.targets.openvino.core import shared_core
 from mahtrt.targets.openvino.decoding import keep_decoding_float32
 from mahtrt.targets.openvino.guard import keep_concats_float
 

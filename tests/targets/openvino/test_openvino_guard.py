@@ -11,7 +11,7 @@ from mahtrt.bundle.plan import Block, Plan
 from mahtrt.calibration.methods import METHODS
 from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges, TensorRange
-from mahtrt.targets.openvino.core import shared_core
+from mahtrt.openvino_core import shared_core
 from mahtrt.targets.openvino.guard import keep_concats_float
 
 Run = Callable[..., list[np.ndarray]]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from programs import run_python
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-OWNER = REPOSITORY / "mahtrt" / "targets" / "openvino" / "core.py"
+REPOSITORY = Path(__file__).resolve().parents[1]
+OWNER = REPOSITORY / "mahtrt" / "openvino_core.py"
 SIGNAL_AFTER_USE = """
 import faulthandler, gc, signal, sys, threading
 import mahtrt
