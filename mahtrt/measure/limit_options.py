@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from mahtrt.errors import UsageError
-from mahtrt.measure.judged import judged_outputs
 from mahtrt.spec import ModelSpec
 
 Kind = Literal["landmarks", "map", "logits", "visibility"]
@@ -50,6 +49,8 @@ def refuse_without_output(
     Raises:
         UsageError: There is one.
     """
+    from mahtrt.measure.judged import judged_outputs  # it imports NumPy, too heavy for --help
+
     given: dict[str, None] = {} if spec.decode.method == "none" else {"landmarks": None}
     given |= dict.fromkeys(output.kind for output in judged_outputs(spec))
     for field, limit in limits.items():

@@ -54,8 +54,8 @@ def write_fused(onnx_path: Path, place: Path) -> Path:
         MissingComponentError: The packages that edit graphs are not installed.
         ModelError: The graph has no soft-argmax as mahtrt exports it.
     """
-    onnx: Any = require("onnx", extra="export", needed_for="fuse_soft_argmax")
-    require("onnxscript", extra="export", needed_for="fuse_soft_argmax")
+    onnx: Any = require("onnx", extra="export", needed_for="--fuse-soft-argmax")
+    require("onnxscript", extra="export", needed_for="--fuse-soft-argmax")
     from mahtrt.targets.tensorrt.soft_argmax.fuse import fuse_soft_argmax
 
     fused = fuse_soft_argmax(onnx.load(onnx_path))

@@ -55,7 +55,7 @@ def fuse_soft_argmax(model: onnx.ModelProto) -> onnx.ModelProto:
     ]
     if not pattern.RewriteRuleSet(rules).apply_to_model(fused):
         raise ModelError(
-            "fuse_soft_argmax",
+            "--fuse-soft-argmax",
             got="a graph without a soft-argmax as mahtrt exports it",
             expected="softmax over heatmaps, landmarks, confidence and spread",
             fix="Build without --fuse-soft-argmax.",

@@ -27,7 +27,7 @@ PLUGIN_ID = f"{NAMESPACE}::{NAME}"
 # The kernel's, see kernel.cu.
 BLOCK_THREADS = 256
 
-_SUBJECT = "fuse_soft_argmax"
+_SUBJECT = "--fuse-soft-argmax"
 _WITHOUT = "Build without it: the graph's own soft-argmax gives the same landmarks."
 _EXPECTED = "a whole installation of TensorRT"
 # Of tensorrt.plugin, all that is used here.
