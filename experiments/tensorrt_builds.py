@@ -47,6 +47,18 @@ NETWORKS = [
     for variant, own in VARIANTS.items()
     for encoder, bottleneck in product((own, OTHER_ENCODER), ("vit", "swin"))
 ]
+# Any two of variant, encoder and bottleneck meet in one of these; base has both bottlenecks.
+COVERING = [
+    ("nano", "efficientnet_b0", "vit"),
+    ("nano", OTHER_ENCODER, "swin"),
+    ("small", "efficientnet_b1", "swin"),
+    ("small", OTHER_ENCODER, "vit"),
+    ("base", "efficientnet_b3", "vit"),
+    ("base", "efficientnet_b3", "swin"),
+    ("base", OTHER_ENCODER, "vit"),
+    ("efficient", "efficientnet_b0", "vit"),
+    ("efficient", OTHER_ENCODER, "swin"),
+]
 # What a build may take; the share is of INT8 plans of base in their FP32 plans.
 MAX_SECONDS, MAX_MEMORY_MIB, MAX_INT8_SHARE = 30.0, 3 * 1024, 0.45
 COLUMNS = ("variant", "encoder", "bottleneck", "precision", "capabilities", "input_size",
@@ -59,7 +71,7 @@ def main() -> int:
     given = _arguments()
     rows: list[Row] = []
     with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
-        pending = [pool.submit(build_network, *network, given) for network in NETWORKS]
+        pending = [pool.submit(build_network, *network, given) for network in _networks(given)]
         for future in as_completed(pending):
             rows += future.result()
             missed = judge(rows)
@@ -162,6 +174,10 @@ def _graph(model: Any, spec: Any, precision: str, export: Path, images: int) -> 
     return graph
 
 
+def _networks(given: argparse.Namespace) -> list[tuple[str, str, str]]:
+    return COVERING if given.covering else NETWORKS
+
+
 def _described(graph: Any) -> Row:
     from mahtrt.graph.describe import describe_graph
 
@@ -227,6 +243,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--one-plan", action="store_true", help="one plan for all target GPUs")
     parser.add_argument("--size", type=int, default=0, help="input side; 0: the variant's own")
     parser.add_argument("--images", type=int, default=2, help="phantoms to calibrate on")
+    parser.add_argument("--covering", action="store_true", help="the fewest that pair all parts")
     parser.add_argument("--out", type=Path, required=True, help="JSON; .md goes beside it")
     parser.add_argument("--jobs", type=int, default=1, help="networks at a time (times get worse)")
     return parser.parse_args()
