@@ -9,14 +9,19 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/mahtrt demo --out mahtrt-demo
 
+# Two tests at once, in the order of the folders; each file stays with one process, which keeps
+# what its tests share. Their networks are small: one thread computes them faster than two that
+# wait for each other.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10
+
+test check: export OMP_NUM_THREADS = 1
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -q --durations=10
+	$(PYTEST)
 
 # The quick loop: everything but the tests marked slow, and which of its tests take over a second.
-# Their networks are small: one thread computes them faster than two that wait for each other.
-check: export OMP_NUM_THREADS = 1
 check: $(STAMP) lint
-	$(BIN)/python -m pytest -q -m "not slow" --durations=10 --durations-min=1
+	$(PYTEST) -m "not slow" --durations-min=1
 
 # Kills of every verb at random moments, and every change of files failing once: half an hour.
 faults: FAULTS ?= 300
