@@ -34,6 +34,7 @@ EVERYTHING = {
     "ml-dtypes": "0.6.0",
     "timm": "1.0.31",
     "torch": "2.15.0+cpu",
+    "torchvision": "0.29.2",
     "transformers": "5.23",
     "pydicom": "3.0.2",
     "tensorrt-rtx-cu13-libs": "1.3",
