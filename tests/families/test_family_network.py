@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from family_table import FAMILY_CASES, FamilyCase, images_of
+from family_table import FAMILY_CASES, FamilyCase, images_of, settled
 
 from mahtrt.errors import CheckpointError
 from mahtrt.models.checkpoint import load_checkpoint, load_into
@@ -58,7 +58,7 @@ def test_every_case_of_a_batch_is_on_its_own(case: FamilyCase) -> None:
 
 
 def test_every_input_matters(case: FamilyCase) -> None:
-    module = case.network().eval()
+    module = settled(case)
     images = images_of(module.spec, case.data(1, 1))
     with torch.inference_mode():
         before = module(*images)

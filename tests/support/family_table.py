@@ -23,6 +23,18 @@ from mahtrt.models.reference import ModelSource
 from mahtrt.spec import ModelSpec
 
 _SETTLING = 4  # batches of four
+# What makes longitudinal/nano small, for variants that have no small one of their own.
+_SMALL_LONGITUDINAL = {
+    "input_size": (64, 64),
+    "stem_channels": (4, 8),
+    "block_channels": (8, 16, 24, 32, 48, 64, 64, 64),
+    "hidden_dim": 96,
+    "num_layers": 1,
+    "num_heads": 3,
+    "inter_channels": 64,
+    "decoder_channels": (48, 32, 16, 8),
+    "patch_channels": (32, 64, 128, 256),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,7 @@ FAMILY_CASES = (
     ),
     FamilyCase("unet/nano", {"channels": (8, 32, 32, 32, 32), "input_size": (64, 64)}),
     FamilyCase("pose-spi/nano", {"hidden_dim": 32, "feature_dim": 32}),
+    FamilyCase("pose-spi/efficientnet", {"hidden_dim": 32, "feature_dim": 32}),
     FamilyCase(
         "spine/nano",
         {"input_size": (64, 64), "width": 32, "num_heads": 2, "decoder_dims": (32, 32, 32, 32)},
@@ -77,7 +90,15 @@ FAMILY_CASES = (
         Limits(budget_px=20.0),
     ),
     FamilyCase("longitudinal/nano", {"input_size": (64, 64), "num_layers": 1}),
+    FamilyCase("longitudinal/small", _SMALL_LONGITUDINAL),
     FamilyCase("longitudinal/nano-classification", {"input_size": (64, 64), "num_layers": 1}),
+    FamilyCase(
+        "longitudinal/masked-reconstruction",
+        _SMALL_LONGITUDINAL,
+        # An image again, by random weights: its values spread more than those of a map of changes.
+        Limits(map_mean=0.03),
+    ),
+    FamilyCase("longitudinal/discriminator", _SMALL_LONGITUDINAL),
 )
 
 
@@ -87,12 +108,21 @@ def images_of(spec: ModelSpec, data: str) -> list[torch.Tensor]:
     return [torch.from_numpy(feed[image.name]) for image in spec.inputs]
 
 
-def write_checkpoint(case: FamilyCase, path: Path) -> Path:
-    """Random weights whose batch norms know what images look like."""
+def settled(case: FamilyCase) -> Network:
+    """The network with random weights and batch norms that know what images look like.
+
+    Without these, what a deep network makes of an image is rounded away.
+    """
     module = case.network()
     batches = [images.split(4) for images in images_of(module.spec, case.data(4 * _SETTLING, 90))]
     with torch.no_grad():
         for batch in zip(*batches, strict=True):
             module(*batch)
+    return module.eval()
+
+
+def write_checkpoint(case: FamilyCase, path: Path) -> Path:
+    """The weights of :func:`settled`."""
+    module = settled(case)
     save_checkpoint(path, module.state_dict(), module.spec)
     return path
