@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DemoRecipe:
-    """A training of about a minute on two cores, on the family's own synthetic data.
+    """A training of one to two minutes on two cores, on the family's own synthetic data.
 
     Attributes:
         steps: Optimiser steps.

@@ -34,8 +34,9 @@ class LossArguments:
         list[str] | None,
         option(
             LOSS,
-            "Loss of an output, as heatmap=auto|bce|mse|focal, coordinate=smooth-l1|l1|wing, "
-            "map=l1|mse|bce|focal or label=bce|focal. May be repeated.",
+            "Loss of an output, as heatmap=auto|bce|mse|weighted-mse|focal, "
+            "coordinate=smooth-l1|l1|wing, map=l1|mse|bce|focal or label=bce|focal. "
+            "May be repeated.",
         ),
     ] = None
     loss_weight: Annotated[

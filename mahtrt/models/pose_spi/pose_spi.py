@@ -21,7 +21,7 @@ from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec, QuantizeSp
 FAMILY = "pose-spi"
 DEFAULT_VARIANT = "simple"
 EXAMPLE_DATA = "phantom-pose"
-DEMO = DemoRecipe(steps=220, batch_size=32)
+DEMO = DemoRecipe(steps=400, batch_size=32)
 FREE_SETTINGS = ("landmarks", "dropout", "mean", "std")
 
 MIDDLE = 0.5  # of the image, as a normalized coordinate

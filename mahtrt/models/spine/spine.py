@@ -29,7 +29,7 @@ from mahtrt.spec import DECODING, DecodeSpec, InputSpec, ModelSpec, QuantizeSpec
 FAMILY = "spine"
 DEFAULT_VARIANT = "query"
 EXAMPLE_DATA = "phantom-spine"
-DEMO = DemoRecipe(steps=150, batch_size=8)
+DEMO = DemoRecipe(steps=280, batch_size=8, learning_rate=3e-3)
 FREE_SETTINGS = ("input_size", "landmarks", "sigma", "dropout", "mean", "std")
 
 _STRIDES = [2, 4, 8, 16, 32]

@@ -26,7 +26,7 @@ from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, QuantizeSpec
 FAMILY = "unet"
 DEFAULT_VARIANT = "base"
 EXAMPLE_DATA = "phantom"
-DEMO = DemoRecipe(steps=200, batch_size=8)
+DEMO = DemoRecipe(steps=300, batch_size=8, learning_rate=2e-3)
 FREE_SETTINGS = ("input_size", "landmarks", "temperature", "mean", "std")
 
 # Sigmoid of it is 0.0025: heatmaps start nearly empty, as their targets are.

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 FOCUS = 2.0
+FOREGROUND = 50.0
 _EDGE = 1e-6  # probabilities are kept off 0 and 1, where the entropy is infinite
 
 
@@ -32,6 +33,20 @@ def focal(probability: Tensor, target: Tensor, focus: float = FOCUS) -> Tensor:
 def squared(value: Tensor, target: Tensor) -> Tensor:
     """Squared difference: the heatmap loss of maps that are no probabilities."""
     return (value.float() - target) ** 2
+
+
+def weighted_squares(value: Tensor, target: Tensor, foreground: float = FOREGROUND) -> Tensor:
+    """Squared difference, of which a cell counts the more, the higher its target.
+
+    A Gaussian fills a few cells in a thousand, and by plain squares a map of zeros is so near it
+    that training stays there. Cells of the peak weigh more, as in the weighted loss map of Wang et
+    al. ("Adaptive Wing Loss for Robust Face Alignment via Heatmap Regression", ICCV 2019), but by
+    the target and not by a mask. The minimum is the target itself all the same.
+
+    Args:
+        foreground: Weight of a cell whose target is 1, beyond that of a cell of 0.
+    """
+    return (1 + foreground * target) * squared(value, target)
 
 
 def absolute(value: Tensor, target: Tensor) -> Tensor:

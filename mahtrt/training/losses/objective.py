@@ -23,6 +23,7 @@ REGRESSION_CELLS = (64, 64)
 _HEATMAP = {
     "bce": elementwise.cross_entropy,
     "mse": elementwise.squared,
+    "weighted-mse": elementwise.weighted_squares,
     "focal": elementwise.focal,
 }
 _COORDINATE = {
@@ -61,7 +62,7 @@ class Objective(nn.Module):
         dark = spec.decode.method == "dark"
         chosen = self.options.heatmap
         if chosen == "auto":
-            chosen = "mse" if dark or linear_heatmaps else "bce"
+            chosen = "weighted-mse" if dark or linear_heatmaps else "bce"
         self._heatmap_loss = _HEATMAP[chosen]
         self._sigma = self.options.sigma or (spec.decode.sigma if dark else SIGMA_CELLS)
         self._terms = self._wanted_terms()

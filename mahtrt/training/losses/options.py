@@ -9,7 +9,7 @@ from typing import Literal
 
 from mahtrt.errors import UsageError
 
-HeatmapLoss = Literal["auto", "bce", "mse", "focal"]
+HeatmapLoss = Literal["auto", "bce", "mse", "weighted-mse", "focal"]
 CoordinateLoss = Literal["smooth-l1", "l1", "wing"]
 MapLoss = Literal["l1", "mse", "bce", "focal"]
 LabelLoss = Literal["bce", "focal"]
@@ -34,8 +34,8 @@ class LossOptions:
     """What is minimised.
 
     Attributes:
-        heatmap: ``auto`` takes ``bce`` for heatmaps that are probabilities, and ``mse`` for those
-            of a network that says they are not, or that is decoded by ``dark``.
+        heatmap: ``auto`` takes ``bce`` for heatmaps that are probabilities, and ``weighted-mse``
+            for those of a network that says they are not, or that is decoded by ``dark``.
         coordinate: Loss of coordinates in cells of the heatmap.
         map: Loss of the map, pixel by pixel; its structure is the term ``map-ssim``. Absolute
             differences have their minimum at a map of nothing where little changed, and stay there.

@@ -46,6 +46,11 @@ def test_focal_counts_what_is_easy_less() -> None:
     assert found[2] == 0.0
 
 
+def test_weighted_squares_count_a_cell_by_its_target() -> None:
+    found, target = torch.tensor([0.5, 0.5, 0.5]), torch.tensor([0.0, 0.5, 1.0])
+    assert elementwise.weighted_squares(found, target, 10.0).tolist() == [0.25, 0.0, 0.25 * 11]
+
+
 def test_cross_entropy_of_certainty_is_finite() -> None:
     found = elementwise.cross_entropy(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 1.0]))
     assert found.isfinite().all()

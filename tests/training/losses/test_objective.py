@@ -13,6 +13,7 @@ from torch import Tensor
 from mahtrt.errors import DataError, UsageError
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
 from mahtrt.training.cases import Targets
+from mahtrt.training.losses import elementwise
 from mahtrt.training.losses.objective import Objective
 from mahtrt.training.losses.options import WEIGHTS, LossOptions
 from mahtrt.training.targets import gaussian_heatmaps
@@ -173,20 +174,24 @@ def test_normalised_coordinates_are_compared_on_a_grid_over_the_input() -> None:
     assert terms["coordinate"] == pytest.approx(2.5, abs=1e-4)
 
 
-def test_dark_heatmaps_are_compared_by_squares_with_their_own_sigma() -> None:
+def test_dark_heatmaps_are_compared_by_weighted_squares_with_their_own_sigma() -> None:
     spec = dataclasses.replace(SPEC, decode=DecodeSpec("dark", heatmap_size=(16, 24), sigma=3.0))
     cells = (POINTS + 0.5) / 4 - 0.5
     wanted = gaussian_heatmaps(cells, (16, 24), 3.0)
     outputs = {"heatmaps": wanted + 0.5, "landmarks": POINTS + 9}
     _, terms = Objective(spec)(outputs, targets_of(POINTS))
+    weights = 16 * 24 + elementwise.FOREGROUND * float(wanted.sum()) / 6
+    assert terms == {"heatmap": pytest.approx(0.25 * weights, rel=1e-5)}
+    _, terms = Objective(spec, LossOptions(heatmap="mse"))(outputs, targets_of(POINTS))
     assert terms == {"heatmap": pytest.approx(16 * 24 * 0.25)}
 
 
-def test_linear_heatmaps_are_compared_by_squares() -> None:
+def test_linear_heatmaps_are_compared_by_weighted_squares() -> None:
     outputs = {"heatmaps": torch.zeros(2, 3, 16, 24), "landmarks": POINTS}
     _, terms = Objective(SPEC, linear_heatmaps=True)(outputs, targets_of(POINTS))
     wanted = gaussian_heatmaps((POINTS + 0.5) / 4 - 0.5, (16, 24))
-    assert terms["heatmap"] == pytest.approx(float((wanted**2).sum() / 6), rel=1e-5)
+    expected = float(((1 + elementwise.FOREGROUND * wanted) * wanted**2).sum() / 6)
+    assert terms["heatmap"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_visibility_counts_where_it_is_annotated() -> None:
