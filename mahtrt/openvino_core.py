@@ -10,16 +10,24 @@ segmentation fault (seen with OpenVINO 2026.4.1). A core that lives as long as t
 from __future__ import annotations
 
 import functools
+import threading
 from typing import Any
 
 from mahtrt.errors import require
 
+_LOCK = threading.Lock()
 
-@functools.cache
+
 def shared_core() -> Any:
     """The core that everything here uses: it is thread-safe, and loads its plugin once.
 
     Raises:
         MissingComponentError: OpenVINO is not installed.
     """
+    with _LOCK:  # the cache alone may let two threads make one each
+        return _core()
+
+
+@functools.cache
+def _core() -> Any:
     return require("openvino", extra="", needed_for="target openvino").Core()

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import ast
+import functools
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from programs import run_python
+
+from mahtrt import openvino_core
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 OWNER = REPOSITORY / "mahtrt" / "openvino_core.py"
@@ -49,6 +55,18 @@ def test_cores_are_made_in_one_place() -> None:
         for path in (REPOSITORY / folder).rglob("*.py")
     ]
     assert [place for path in files if path != OWNER for place in _made_in(path)] == []
+
+
+def test_threads_that_open_at_once_share_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow() -> object:
+        time.sleep(0.1)
+        return object()
+
+    # Not the real one: a core that is destroyed is what must not be.
+    monkeypatch.setattr(openvino_core, "_core", functools.cache(slow))
+    with ThreadPoolExecutor(4) as threads:
+        cores = list(threads.map(lambda _: openvino_core.shared_core(), range(4)))
+    assert all(core is cores[0] for core in cores)
 
 
 def test_a_signal_arrives_after_sessions_of_several_threads(tiny_bundle: Path) -> None:
