@@ -35,7 +35,6 @@ from mahtrt.data.subset import spread_out
 from mahtrt.errors import DataError, MissingComponentError, UsageError
 from mahtrt.measure.limits import Limits
 from mahtrt.progress import StageProgress, silent
-from mahtrt.runtime.replay import replay_limits
 from mahtrt.targets.graph_kinds import FLOAT_TYPES
 from mahtrt.targets.table import check_options, find_target
 from mahtrt.targets.target import Target
@@ -216,11 +215,13 @@ def _judge(
             vectors = read_golden(bundle)
             reference = _recorded(RecordedLandmarks(vectors, spec), golden.reference)
             has_length = any(vector.spacing_mm for vector in vectors)
-            limits = replay_limits(bundle.manifest, has_length, bundle.manifest.engines)
+            limits = Limits.of_gate(bundle.manifest.gate).for_replay(has_length)
             settings = GateSettings(len(vectors), limits, options.threads)
             images = GoldenImages(vectors)
-            replays = replays_of(contenders, vectors)
             judged.append(judge_contenders(contenders, reference, images, settings, progress))
+            # What an engine over the limits gave must not excuse it when it is verified.
+            passed = [c for c in contenders if judged[0].verdicts[c.name].passed]
+            replays = replays_of(passed, vectors)
         if data is not None:
             export = bundle.manifest.graph("fp32")
             assert export is not None

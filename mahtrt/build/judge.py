@@ -57,7 +57,7 @@ class Judged:
         verdicts: Engine name to verdict of its accuracy gate.
         reference: What the engines were held against, in words.
         golden: Some of the images with what the reference gives.
-        replays: Engine name to how far it is from these.
+        replays: Engine name to how far it is from these; of engines whose replay was judged.
     """
 
     report: BenchReport
@@ -112,7 +112,10 @@ def judge_engines(
             )
         session = reference.contender.session
         golden = tuple(_golden(session, images.evaluation)) if options.golden else ()
-        return dataclasses.replace(judged, golden=golden, replays=replays_of(contenders, golden))
+        # What nobody judged must not widen the limits of a replay.
+        judges_enough = options.check_images >= len(golden)
+        replays = replays_of(contenders, golden) if judges_enough else {}
+        return dataclasses.replace(judged, golden=golden, replays=replays)
 
 
 def replays_of(

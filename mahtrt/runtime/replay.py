@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -53,20 +53,19 @@ def replay(session: Runs, vectors: Sequence[GoldenVector]) -> AccuracyRecord:
     return _with_outputs(accuracy, found, vectors, spec)
 
 
-def replay_limits(manifest: Manifest, has_length: bool, engines: Iterable[EngineRecord]) -> Limits:
-    """What engines are held to on the golden vectors of a bundle.
+def replay_limits(manifest: Manifest, has_length: bool, engine: EngineRecord) -> Limits:
+    """What an engine is held to on the golden vectors of its bundle.
 
     The gate's limits on means hold over many images, and over few an engine that passed may be
-    beyond them. So what each of the engines gave there when it was built counts too
-    (:meth:`Limits.allowing`); of one that did not pass it does not.
+    beyond them. So what it gave there when it was built counts too (:meth:`Limits.allowing`); of
+    one that did not pass it does not.
 
     Args:
         has_length: Whether any of the vectors has a spacing.
     """
     limits = Limits.of_gate(manifest.gate).for_replay(has_length)
-    for engine in engines:
-        if engine.golden is not None and engine.verdict is not None and engine.verdict.passed:
-            limits = limits.allowing(engine.golden, engine.precision)
+    if engine.golden is not None and engine.verdict is not None and engine.verdict.passed:
+        return limits.allowing(engine.golden, engine.precision)
     return limits
 
 

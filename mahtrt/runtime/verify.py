@@ -94,7 +94,7 @@ def _replay(bundle: Bundle, record: EngineRecord, progress: StageProgress) -> Re
     progress(f"replaying {record.name}", 0, 0)
     with open_engine(bundle, engine=record.name) as session:
         found = replay(session, read_golden(bundle))
-    limits = replay_limits(bundle.manifest, found.mean_mm is not None, [record])
+    limits = replay_limits(bundle.manifest, found.mean_mm is not None, record)
     over = limits.over(found, record.precision)
     if over:
         raise GateError(

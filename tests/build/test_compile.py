@@ -140,6 +140,9 @@ def test_over_the_limits_nothing_is_written(whole: Path, tmp_path: Path) -> None
     kept = compile(options(strict, tmp_path / "here.mahtrt", keep_failed=True))
     assert not kept.verdicts["openvino-int8"].passed
     assert kept.manifest.default_engine == "openvino-fp32"
+    recorded = {engine.name: engine.golden for engine in kept.manifest.engines}
+    assert recorded["openvino-fp32"] is not None
+    assert recorded["openvino-int8"] is None  # which would excuse it in verify
 
 
 def test_what_cannot_be_compiled_is_refused(whole: Path, tmp_path: Path) -> None:
