@@ -156,7 +156,7 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
         kept,
         judged,
         used_for="the planner's calibration",
-        fix="The images of --calib hold copies: remove them.",
+        fix="Cases of --calib have an image in common: keep one of these cases.",
         progress=lambda n, of: progress("comparing the planner's images", n, of),
     )
     rest = NetworkTensors(kept, graph.spec)

@@ -89,7 +89,7 @@ class Landmarks:
         from mahtrt.data.map_frames import image_map_from_network
 
         if name not in self.maps or self.placement is None or self.input_size is None:
-            expected = f"one of {', '.join(self.maps) or 'none: the network gives no map'}"
+            expected = f"one of {', '.join(self.maps) or 'none: there is no map here'}"
             raise InputError(f"map {name!r}", expected=expected)
         rows, columns = size[:2]
         found = self.maps[name]

@@ -111,7 +111,7 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
     """Run a bundle on image files, one case in memory at a time.
 
     Pictures are written as their cases are done, and appear together when all of them are. Of maps
-    the result keeps sizes and values alone: a session gives the maps themselves.
+    the result keeps sizes and a few numbers alone: a session gives the maps themselves.
 
     Raises:
         UsageError: Maps are asked for of a network without any, or rows of one with only maps.
@@ -146,7 +146,7 @@ def _predict_all(
 ) -> tuple[list[Prediction], list[str]]:
     """What is found in every case, and what is told of those that were left out."""
     predictions, skipped = [], []
-    cases = _cases(options.images, session.spec.input_names)
+    cases = _cases(options.images, session.spec.input_names, options.spacing_mm)
     firsts = [case.path for case in cases]
     sidecars = {} if options.spacing_mm else _read_sidecars(firsts)
     names, stems = _names(cases), _stems(cases)
@@ -170,17 +170,19 @@ def _predict_all(
     return predictions, skipped
 
 
-def _cases(paths: Sequence[Path], inputs: Sequence[str]) -> list[Entry]:
+def _cases(
+    paths: Sequence[Path], inputs: Sequence[str], spacing_mm: float | None = None
+) -> list[Entry]:
     """A case of each image, or of as many as the network takes; maps and labels are not read."""
     if len(inputs) == 1:
-        found = [case for path in paths for case in _cases_at(path, inputs)]
+        found = [case for path in paths for case in _cases_at(path, inputs, spacing_mm)]
     else:
         found = cases_of_paths(paths, inputs)
     return [replace(case, map_path=None) for case in found]
 
 
-def _cases_at(path: Path, inputs: Sequence[str]) -> list[Entry]:
-    """An image file, or every image below a folder, with what the folder says of spacings.
+def _cases_at(path: Path, inputs: Sequence[str], spacing_mm: float | None) -> list[Entry]:
+    """An image file, or every image below a folder, with the spacing given or what it says.
 
     Raises:
         DataError: A folder without images.
@@ -188,7 +190,8 @@ def _cases_at(path: Path, inputs: Sequence[str]) -> list[Entry]:
     if not os.path.isdir(path):
         return [Entry(text_of_path(path), path)]
     has_maps = is_case_folder(path, inputs)
-    return with_spacing(read_case_folder(path, inputs) if has_maps else read_folder(path), path)
+    cases = read_case_folder(path, inputs) if has_maps else read_folder(path)
+    return with_spacing(cases, path, spacing_mm)
 
 
 def _check_outputs(options: PredictOptions, spec: ModelSpec, stems: Sequence[str]) -> None:

@@ -30,8 +30,9 @@ class Prediction:
         extra: More facts for the JSON, e.g. ``{"overlay": "out/a.png"}``.
         case: Name of a case of several images, which no other case of the results has; "" for one
             image.
-        maps: Size and values of each map, as :meth:`Landmarks.map_summaries` gives them. The maps
-            themselves are not kept: of many images they would fill the memory.
+        maps: Size and least, mean and largest value of each map, as
+            :meth:`Landmarks.map_summaries` gives them. The maps themselves are not kept: of many
+            images they would fill the memory.
     """
 
     image: str

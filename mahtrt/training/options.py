@@ -78,7 +78,7 @@ class TrainOptions:
         refuse_numbers(
             ("--steps", self.steps, self.steps >= 0, "0 or more"),
             ("--batch-size", self.batch_size, self.batch_size >= 1, "at least 1"),
-            ("--lr", rate, 0 < rate < math.inf, "more than 0"),
+            ("--lr", rate, 0 < rate < math.inf, "a finite number above 0"),
             ("--seed", self.seed, 0 <= self.seed <= MOST_SEED, f"0 to {MOST_SEED}"),
             ("--workers", self.workers, self.workers >= 0, "0 or more"),
             ("--settle", self.settle, self.settle >= 0, "0 or more"),

@@ -78,7 +78,7 @@ class Recipe:
             if wants and self.validate is None:
                 raise UsageError(name, got="no validation data", expected="--validate DATA")
         refuse_numbers(
-            ("--clip", self.clip, 0 <= self.clip < math.inf, "0 or more"),
+            ("--clip", self.clip, 0 <= self.clip < math.inf, "a finite number, 0 or more"),
             ("--accumulate", self.accumulate, self.accumulate >= 1, "at least 1"),
             ("--validate-every", self.validate_every, self.validate_every >= 1, "1 or more"),
             ("--patience", self.patience, self.patience >= 0, "0 or more"),

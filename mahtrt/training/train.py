@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from mahtrt.data.overlap import refuse_overlap
+from mahtrt.data.overlap import JUDGE_ON_OTHERS, refuse_overlap
 from mahtrt.data.sample import Dataset
 from mahtrt.evaluation.answers import ask
 from mahtrt.evaluation.scores import Scores, score
@@ -31,6 +31,7 @@ from mahtrt.training.options import TrainOptions
 from mahtrt.training.run import StepReport
 
 SMOOTHING = 0.05
+_FOLDS = "Cases of --data have an image in common: judge on others with --eval instead of --folds."
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ def _open_held_out(options: TrainOptions, progress: StageProgress) -> Dataset | 
             open_training_data(options, spec),
             dataset,
             used_for="training",
+            fix=JUDGE_ON_OTHERS if options.fold is None else _FOLDS,
             progress=functools.partial(progress, stage),
         )
     return held_out

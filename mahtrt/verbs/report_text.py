@@ -24,7 +24,7 @@ LEGEND = (
     "engine: prepared tensor to outputs. end_to_end: image in memory to the result in its pixels.",
     "Times per call in ms, interleaved round by round; vs ref: median ratio per round and image.",
 )
-GATE_LEGEND = "gate: whether all that an engine gives is within its limits, in every table."
+GATE_LEGEND = "gate: whether all that an engine gives, in all its tables, is within its limits."
 LANDMARK_LEGEND = (
     "moved: distance to the reference's landmarks, pixels of the network's input.",
     "MRE: mean distance to annotations, mm or image pixels; change: engine minus reference, with",

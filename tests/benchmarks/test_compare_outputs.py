@@ -106,7 +106,9 @@ def test_the_gate_of_an_engine_stands_once_beside_several_tables() -> None:
     titles = [line for line in text.splitlines() if line.startswith(("change ", "findings "))]
     assert [line.split()[-1] for line in titles] == ["gate", "change"]
     assert text.count("FAIL") == 2  # of the engine, and of the bench
-    assert "gate: whether all that an engine gives is within its limits, in every table." in text
+    assert (
+        "gate: whether all that an engine gives, in all its tables, is within its limits." in text
+    )
 
 
 def test_over_the_budget_of_a_map_is_exit_3() -> None:

@@ -323,9 +323,9 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
         ("--stages=two", "--stages: got 'two'; expected one, three"),
         ("--folds=3", "--folds and --fold: got one of them"),
         ("--sigma=0", "--sigma"),
-        ("--clip=-1", "--clip: got -1.0; expected 0 or more"),
+        ("--clip=-1", "--clip: got -1.0; expected a finite number, 0 or more"),
         ("--clip=nan", "--clip: got nan"),
-        ("--lr=-1e-3", "--lr: got -0.001; expected more than 0"),
+        ("--lr=-1e-3", "--lr: got -0.001; expected a finite number above 0"),
         ("--seed=-1", "--seed: got -1; expected 0 to"),
     ],
 )
