@@ -129,7 +129,7 @@ def test_an_image_that_judges_plans_does_not_calibrate_under_another_name(
     asked = options(
         foreign_network, tmp_path / "b.mahtrt", calib=str(images), eval=None, points=None
     )
-    with pytest.raises(DataError, match=r"planner's.*3\.png is 1\.png.* hold copies: remove them"):
+    with pytest.raises(DataError, match=r"planner's.*3\.png is 1\.png.* image in common: keep one"):
         build(asked)
 
 
