@@ -31,7 +31,7 @@ if importlib.util.find_spec("mahtrt") is None:
     sys.path.insert(0, str(ROOT))
 
 from mahtrt.atomic import write_text_atomic  # noqa: E402
-from mahtrt.cuda import probe_cuda  # noqa: E402
+from mahtrt.cuda.probe import probe_cuda  # noqa: E402
 from mahtrt.machine import describe_machine, package_versions  # noqa: E402
 from mahtrt.targets.table import find_target  # noqa: E402
 from mahtrt.targets.target import Finding  # noqa: E402

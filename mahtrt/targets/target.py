@@ -17,7 +17,7 @@ from typing import ClassVar, Literal, Protocol, TypeVar
 
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import Precision
-from mahtrt.cuda import CudaProbe, probe_cuda
+from mahtrt.cuda.probe import CudaProbe, probe_cuda
 from mahtrt.data.feed import Feed
 from mahtrt.errors import require
 from mahtrt.machine import describe_machine, package_version

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from mahtrt.cuda import NEED_GPU, CudaProbe, probe_cuda
+from mahtrt.cuda.probe import NEED_GPU, CudaProbe, probe_cuda
 from mahtrt.machine import ISA_LIMIT, Machine, describe_machine, isa_limit, package_version
 from mahtrt.parsing import read_toml
 from mahtrt.targets.cpu import weight_bits_here

@@ -22,7 +22,7 @@ from mahtrt.build.options import BuildOptions
 from mahtrt.build.request import check
 from mahtrt.build.result import BuildResult
 from mahtrt.bundle.bundle import read_bundle
-from mahtrt.cuda import probe_cuda
+from mahtrt.cuda.probe import probe_cuda
 from mahtrt.errors import GateError, MissingComponentError
 from mahtrt.measure.limits import Limits
 from mahtrt.progress import silent

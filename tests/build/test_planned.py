@@ -16,7 +16,7 @@ from mahtrt.build.build import build
 from mahtrt.build.options import BuildOptions
 from mahtrt.build.planned import SHARE_OF_LIMITS, planning_target
 from mahtrt.bundle.plan import load_plan
-from mahtrt.cuda import probe_cuda
+from mahtrt.cuda.probe import probe_cuda
 from mahtrt.data.phantom import PhantomDataset
 from mahtrt.data.sample import Dataset
 from mahtrt.data.subset import NetworkTensors, hold_back

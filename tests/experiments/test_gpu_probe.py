@@ -9,7 +9,7 @@ import pytest
 from foreign_network import POINTS, ForeignNetwork
 from programs import run_python
 
-from mahtrt.cuda import probe_cuda
+from mahtrt.cuda.probe import probe_cuda
 from mahtrt.targets.target import Finding
 
 SCRIPT = Path(__file__).parents[2] / "experiments/gpu_probe.py"

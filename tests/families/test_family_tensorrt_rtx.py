@@ -9,7 +9,7 @@ from family_table import FamilyCase
 
 from mahtrt.build.build import build
 from mahtrt.build.options import BuildOptions
-from mahtrt.cuda import probe_cuda
+from mahtrt.cuda.probe import probe_cuda
 from mahtrt.export.onnx import ExportResult
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 

@@ -17,7 +17,7 @@ from tiny_graphs import feeds, smooth_images
 
 from mahtrt.bundle.plan import load_plan, save_plan
 from mahtrt.calibration.int8_check import check_int8
-from mahtrt.cuda import CudaProbe
+from mahtrt.cuda.probe import CudaProbe
 from mahtrt.errors import BuildError, GateError, MahtrtError, MissingComponentError
 from mahtrt.graph.describe import describe_graph
 from mahtrt.graph.graph_file import GraphFile

@@ -13,7 +13,7 @@ from fake_cuda import FakeCuda
 from fake_tensorrt import make_fake
 from fake_trt_runtime import array_at, compute
 
-from mahtrt.cuda import probe_cuda
+from mahtrt.cuda.probe import probe_cuda
 from mahtrt.measure.timing import TimingOptions, Timings
 from mahtrt.planning import workbench
 from mahtrt.targets.tensorrt import build as builder

@@ -11,7 +11,7 @@ from packaging.specifiers import SpecifierSet
 from programs import run_python
 from rendering import text_of
 
-from mahtrt.cuda import CudaProbe
+from mahtrt.cuda.probe import CudaProbe
 from mahtrt.machine import ISA_LIMIT, Machine
 from mahtrt.targets.tensorrt.flavours import FLAVOURS
 from mahtrt.verbs import diagnosis

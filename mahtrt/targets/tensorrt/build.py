@@ -16,7 +16,7 @@ from typing import Any
 from mahtrt import files
 from mahtrt.atomic import scratch_beside
 from mahtrt.bundle.records import BuildFacts, BuildRecord, DeviceRecord, EngineKey, TensorRecord
-from mahtrt.cuda import probe_cuda
+from mahtrt.cuda.probe import probe_cuda
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import BuildError, ModelError
 from mahtrt.schema import dataclass_from, plain

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.cuda import CUDA_LIBRARY, NEED_GPU, CudaProbe, cuda_error_name, probe_cuda
+from mahtrt.cuda.probe import CUDA_LIBRARY, NEED_GPU, CudaProbe, cuda_error_name, probe_cuda
 from mahtrt.errors import MahtrtError, MissingComponentError
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: does not wait for the default stream

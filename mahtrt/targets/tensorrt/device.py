@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from mahtrt.cuda import CudaProbe
+from mahtrt.cuda.probe import CudaProbe
 from mahtrt.errors import MissingComponentError
 from mahtrt.targets.tensorrt.flavours import Flavour
 from mahtrt.targets.tensorrt.options import (

@@ -6,7 +6,7 @@ no TensorRT is imported.
 
 from __future__ import annotations
 
-from mahtrt.cuda import NEED_GPU
+from mahtrt.cuda.probe import NEED_GPU
 from mahtrt.targets.target import Finding, Host
 from mahtrt.targets.tensorrt.flavours import Flavour
 

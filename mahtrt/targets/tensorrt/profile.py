@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mahtrt.cuda import probe_cuda
+from mahtrt.cuda.probe import probe_cuda
 from mahtrt.data.feed import Feed
 from mahtrt.errors import MissingComponentError
 from mahtrt.targets.layers import RUNS, WARM_UP, Layer, layers_from_profile, undisturbed

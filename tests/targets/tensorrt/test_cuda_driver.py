@@ -8,7 +8,7 @@ import pytest
 from fake_cuda import FakeCuda
 from numpy.typing import NDArray
 
-from mahtrt.cuda import probe_cuda
+from mahtrt.cuda.probe import probe_cuda
 from mahtrt.errors import MahtrtError, MissingComponentError
 from mahtrt.targets.tensorrt import cuda_driver
 from mahtrt.targets.tensorrt.cuda_driver import CudaDevice, open_device

@@ -15,7 +15,7 @@ from programs import run_python
 from tensorrt_stage import Stage, make_plan, record
 from tiny_network import SIZE, SPEC, make_image, make_model
 
-from mahtrt.cuda import probe_cuda
+from mahtrt.cuda.probe import probe_cuda
 from mahtrt.data.preprocess import preprocess
 from mahtrt.errors import BuildError, MahtrtError, ModelError
 from mahtrt.runtime.session import Session

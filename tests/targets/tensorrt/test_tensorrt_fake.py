@@ -19,7 +19,7 @@ import tiny_network as tiny
 from fake_tensorrt import make_fake
 
 from mahtrt.bundle.records import DeviceRecord, TensorRecord
-from mahtrt.cuda import CudaProbe
+from mahtrt.cuda.probe import CudaProbe
 from mahtrt.errors import BuildError, MissingComponentError, UsageError
 from mahtrt.schema import plain
 from mahtrt.spec import DECODING

@@ -22,7 +22,7 @@ import tiny_network as tiny
 from onnx import TensorProto, helper, numpy_helper
 from programs import run_python
 
-from mahtrt.cuda import CudaProbe
+from mahtrt.cuda.probe import CudaProbe
 from mahtrt.errors import BuildError
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.table import find_target

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mahtrt.cuda import probe_cuda
+from mahtrt.cuda.probe import probe_cuda
 from mahtrt.errors import MissingComponentError, ModelError
 from mahtrt.targets.tensorrt.flavours import FLAVOURS
 from mahtrt.targets.tensorrt.soft_argmax import KERNEL

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from soft_argmax_cpu import CpuKernel, definition
 from tensorrt_stage import make_plan
 
-from mahtrt.cuda import CudaProbe, probe_cuda
+from mahtrt.cuda.probe import CudaProbe, probe_cuda
 from mahtrt.errors import MissingComponentError, ModelError
 from mahtrt.targets.tensorrt.soft_argmax import fuse as fusion
 from mahtrt.targets.tensorrt.soft_argmax import plugin

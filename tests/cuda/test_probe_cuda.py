@@ -6,7 +6,7 @@ import ctypes
 from pathlib import Path
 from typing import Any
 
-from mahtrt.cuda import CudaProbe, probe_cuda
+from mahtrt.cuda.probe import CudaProbe, probe_cuda
 
 
 class FakeDriver:
