@@ -80,7 +80,8 @@ def test_the_runtime_needs_no_torch_and_no_onnx() -> None:
 DEPLOYMENT_CORE = {
     "mahtrt",
     *(f"mahtrt.{name}" for name in ("build", "export", "models")),
-    *(f"mahtrt.{name}" for name in ("atomic", "cuda", "destination", "digest", "errors", "files")),
+    *(f"mahtrt.{name}" for name in ("atomic", "destination", "digest", "errors", "files")),
+    *("mahtrt.cuda", "mahtrt.cuda.probe"),
     *(f"mahtrt.{name}" for name in ("interrupt", "machine", "scratch")),
     *(f"mahtrt.{name}" for name in ("names", "parsing", "reading", "schema", "spec")),
     *("mahtrt.data", "mahtrt.data.area_mean", "mahtrt.data.feed", "mahtrt.data.limits"),
