@@ -69,7 +69,8 @@ class TensorRtArguments:
         ),
     ] = None
     fuse_soft_argmax: Annotated[
-        bool, option(TENSORRT, "Plugin for the soft-argmax; experimental.", "--fuse-soft-argmax")
+        bool,
+        option(TENSORRT, "The soft-argmax as one kernel; experimental.", "--fuse-soft-argmax"),
     ] = False
     timeout: Annotated[
         float | None, option(TENSORRT, "Seconds after which the build of an engine is given up.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import onnx
 from onnx import helper
@@ -11,7 +12,10 @@ from mahtrt.errors import ModelError
 from mahtrt.targets.kernel_decode.record import KernelDecode
 from mahtrt.targets.tensorrt.soft_argmax.fuse import OP_TYPE, fuse_soft_argmax
 
-_DTYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.FLOAT16: "float16"}
+_DTYPES: dict[int, Literal["float32", "float16"]] = {
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.FLOAT16: "float16",
+}
 
 
 def cut_soft_argmax(model: onnx.ModelProto) -> tuple[onnx.ModelProto, KernelDecode]:
@@ -89,7 +93,7 @@ def _record(node: onnx.NodeProto, heatmaps: onnx.ValueInfoProto) -> KernelDecode
     landmarks, confidence, spread = node.output
     return KernelDecode(
         heatmaps=heatmaps.name,
-        dtype=_DTYPES[heatmaps.type.tensor_type.elem_type],  # type: ignore[arg-type]
+        dtype=_DTYPES[heatmaps.type.tensor_type.elem_type],
         shape=(images, maps, rows, columns),
         temperature=attributes["temperature"],
         input_size=(int(height), int(width)),

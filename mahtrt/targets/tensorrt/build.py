@@ -17,11 +17,14 @@ from mahtrt import files
 from mahtrt.atomic import scratch_beside
 from mahtrt.bundle.records import BuildFacts, BuildRecord, DeviceRecord, EngineKey, TensorRecord
 from mahtrt.cuda.probe import probe_cuda
-from mahtrt.digest import sha256_of_file
+from mahtrt.digest import sha256_of_bytes, sha256_of_file
 from mahtrt.errors import BuildError, ModelError
 from mahtrt.schema import dataclass_from, plain
 from mahtrt.spec import DECODING
 from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.kernel_decode import write_cut
+from mahtrt.targets.kernel_decode.record import DECODE_NAME, DECODE_ROLE
+from mahtrt.targets.kernel_decode.record import SCHEMA as DECODE_SCHEMA
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions
 from mahtrt.targets.tensorrt import soft_argmax
 from mahtrt.targets.tensorrt.cache import CachedEngine, EngineCache, explain_difference, open_cache
@@ -51,8 +54,9 @@ class _Job:
 
     @property
     def places(self) -> dict[str, Path]:
-        """Where each file may go; which there are is up to the device."""
-        return {"plan": self.out_dir / ENGINE_NAME, "layers": self.out_dir / LAYERS_NAME}
+        """Where each file may go; which there are is up to the device and the options."""
+        names = {"plan": ENGINE_NAME, "layers": LAYERS_NAME, DECODE_ROLE: DECODE_NAME}
+        return {role: self.out_dir / name for role, name in names.items()}
 
 
 def build_engine(
@@ -105,7 +109,7 @@ def check_request(flavour: Flavour, options: EngineOptions) -> tuple[Any, BuildD
     check_options(own, flavour)
     trt = load_flavour(flavour)
     device = choose_device(flavour, own, trt, probe_cuda())
-    if own.fuse_soft_argmax:
+    if own.fuse_soft_argmax and flavour.has_python_plugins:
         soft_argmax.check_support(trt)
     if options.cache:
         open_cache(options.cache_dir)
@@ -133,8 +137,15 @@ def _key(
         workspace_mib=options.workspace_mib,
         optimization_level=options.optimization_level,
         hardware_compatibility=options.hardware_compatibility,
-        plugin_sha256=soft_argmax.kernel_digest() if options.fuse_soft_argmax else "",
+        plugin_sha256=_fused_digest(flavour) if options.fuse_soft_argmax else "",
     )
+
+
+def _fused_digest(flavour: Flavour) -> str:
+    """What a fused soft-argmax adds to the engine: a kernel inside, or the cut before it."""
+    if flavour.has_python_plugins:
+        return soft_argmax.kernel_digest()
+    return sha256_of_bytes(DECODE_SCHEMA.encode())
 
 
 def _from_cache(job: _Job, cache: EngineCache | None, notes: list[str]) -> EngineArtifact | None:
@@ -194,9 +205,12 @@ def _request(job: _Job, cache: EngineCache | None, scratch: Path) -> Request:
     flavour, options, device = job.flavour, job.options, job.device
     # An engine can be deserialized, and so inspected, only on the card it is for.
     layers = str(scratch / LAYERS_NAME) if device.gpu is not None else None
+    plugin = options.fuse_soft_argmax and flavour.has_python_plugins
     onnx = job.onnx
-    if options.fuse_soft_argmax:
+    if plugin:
         onnx = soft_argmax.write_fused(onnx, scratch / "fused.onnx")
+    elif options.fuse_soft_argmax:
+        onnx = write_cut(onnx, scratch / "cut.onnx", scratch / DECODE_NAME)
     timing = cache.timing_place(job.key) if cache and flavour.has_timing_cache else None
     return Request(
         flavour=flavour.name,
@@ -209,7 +223,7 @@ def _request(job: _Job, cache: EngineCache | None, scratch: Path) -> Request:
         hardware_compatibility=options.hardware_compatibility,
         timing_cache=str(timing) if timing else None,
         threads=job.threads,
-        fuse_soft_argmax=options.fuse_soft_argmax,
+        fuse_soft_argmax=plugin,
         # Ten bits of mantissa are FP16's: landmarks of an "FP32" engine would move like FP16's.
         # So would what a graph decodes with, which is FP32 in every engine.
         allow_tf32=job.key.precision != "fp32" and not _decodes(onnx),

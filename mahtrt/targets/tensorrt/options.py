@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
-from mahtrt.errors import MissingComponentError, UsageError
+from mahtrt.errors import UsageError
 from mahtrt.targets.tensorrt.flavours import Flavour
 
 HardwareCompatibility = Literal["none", "ampere_plus", "same_compute_capability"]
@@ -28,7 +28,8 @@ class TensorRtOptions:
             (enterprise only; TensorRT-RTX has compute capabilities instead).
         compute_capabilities: Such as ``SM86`` (TensorRT-RTX only). Empty: the GPU's here, without
             a GPU ``DEFAULT_CAPABILITIES``.
-        fuse_soft_argmax: Experimental: the soft-argmax as one plugin (enterprise only).
+        fuse_soft_argmax: Experimental: the soft-argmax as one kernel: a plugin of the engine, and
+            for TensorRT-RTX, which has none, a kernel that a session launches behind the engine.
         timeout_s: A build that takes longer is stopped; None: no limit.
     """
 
@@ -47,7 +48,6 @@ def check_options(options: TensorRtOptions, flavour: Flavour) -> None:
 
     Raises:
         UsageError: A value out of range, or an option of the other flavour.
-        MissingComponentError: A plugin for a flavour without the API for it.
     """
     _check_ranges(options)
     if options.hardware_compatibility != "none" and not flavour.has_hardware_compatibility:
@@ -63,13 +63,6 @@ def check_options(options: TensorRtOptions, flavour: Flavour) -> None:
             got=f"{', '.join(options.compute_capabilities)} for {flavour.title}",
             expected="none: it builds for the GPU in this machine",
             fix="Use target tensorrt-rtx, or build on a machine with that GPU.",
-        )
-    if options.fuse_soft_argmax and not flavour.has_python_plugins:
-        raise MissingComponentError(
-            "--fuse-soft-argmax",
-            got=f"{flavour.title}, which has no plugins in Python",
-            expected="target tensorrt",
-            fix="Build without it: the graph's own soft-argmax gives the same landmarks.",
         )
 
 

@@ -13,6 +13,7 @@ from mahtrt.reading import Content
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend, EngineToOpen
 from mahtrt.targets.graph_kinds import FloatType, GraphKind, Half, Int8
+from mahtrt.targets.kernel_decode.record import DECODE_ROLE
 from mahtrt.targets.layers import LAYERS_ROLE, EngineLayers, Layer
 from mahtrt.targets.target import (
     DEFAULT_OPTIONS,
@@ -126,7 +127,7 @@ class TensorRt(Target):
         )
 
     def roles(self, engine: EngineRecord) -> tuple[str, ...]:
-        return ("plan",)
+        return ("plan", *(role for role in (DECODE_ROLE,) if role in engine.files))
 
     def open(self, engine: EngineToOpen) -> Backend:
         from mahtrt.targets.tensorrt.run import TensorRtBackend

@@ -34,7 +34,7 @@ def test_what_is_left_gives_the_heatmaps_that_were_decoded(from_half: bool) -> N
     found = run(cut, image)
     assert list(found) == [record.heatmaps]
     assert found[record.heatmaps].dtype == dtype
-    np.testing.assert_array_equal(found[record.heatmaps], image * dtype(2))
+    np.testing.assert_array_equal(found[record.heatmaps], 2 * image.astype(np.float32))
     assert (record.dtype, record.shape) == (np.dtype(dtype).name, MAPS)
     assert record.input_size == IMAGE
     assert record.temperature == pytest.approx(0.05)

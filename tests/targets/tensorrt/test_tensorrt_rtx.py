@@ -21,10 +21,12 @@ import pytest
 import tiny_network as tiny
 from onnx import TensorProto, helper, numpy_helper
 from programs import run_python
+from soft_argmax_graph import IMAGE, MAPS, OUTPUTS, make_model
 
 from mahtrt.cuda.probe import CudaProbe
 from mahtrt.errors import BuildError
 from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.kernel_decode.record import kernel_decode_from_json
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt import build as builder
@@ -72,6 +74,23 @@ def test_a_tiny_graph_builds_and_is_reused(graph: Path, tmp_path: Path) -> None:
         "A cached engine of this ONNX was not used, it differs in: "
         "workspace_mib (64 wanted, default cached).",
     )
+
+
+def test_an_engine_can_end_at_the_heatmaps(tmp_path: Path) -> None:
+    graph = tmp_path / "model.onnx"
+    onnx.save(make_model(), graph)
+    first = build(graph, tmp_path / "first", fuse_soft_argmax=True)
+    facts = first.build.facts
+    assert [(each.name, each.shape) for each in facts.outputs] == [("heatmaps", MAPS)]
+    text = first.files["decode"].read_text()
+    record = kernel_decode_from_json(text, "decode.json")
+    assert (record.heatmaps, record.shape, record.input_size) == ("heatmaps", MAPS, IMAGE)
+    second = build(graph, tmp_path / "second", fuse_soft_argmax=True)
+    assert second.build.cached is True
+    assert second.files["decode"].read_text() == text
+    whole = build(graph, tmp_path / "whole")
+    assert "decode" not in whole.files
+    assert [each.name for each in whole.build.facts.outputs] == list(OUTPUTS)
 
 
 @pytest.mark.parametrize("patience", [3, 10**9])  # the first question comes before the build
@@ -122,6 +141,7 @@ import sys
 from pathlib import Path
 
 sys.modules.update(dict.fromkeys(("torch", "onnx", "onnx_ir", "onnxruntime", "tensorrt")))
+from mahtrt.targets.kernel_decode.record import kernel_decode_from_json
 from mahtrt.targets.table import find_target
 
 target = find_target("tensorrt-rtx")
@@ -174,6 +194,7 @@ def test_a_build_over_its_time_leaves_nothing(tmp_path: Path) -> None:
 INTERRUPTED = """
 import sys
 from pathlib import Path
+from mahtrt.targets.kernel_decode.record import kernel_decode_from_json
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import EngineOptions
 
