@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-import pytest
+from cuda_on_cpu import cpu_kernels
 from numpy.typing import NDArray
 from soft_argmax_ptx import SOURCE
 
 Array = NDArray[np.float32]
-
-_SHIM = Path(__file__).with_name("cuda_on_cpu.cpp")
-# No contraction and no fast arithmetic, as on the GPU.
-_OPTIONS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-ffp-contract=off", "-fno-fast-math")
 
 
 def definition(
@@ -40,20 +33,11 @@ def definition(
 
 
 class CpuKernel:
-    """The kernel's two entries in CUDA's source, compiled with a shim by the C++ compiler.
+    """The plugin's two entries on the CPU."""
 
-    Skips the test where no C++ compiler is.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        compiler = shutil.which("g++") or shutil.which("clang++")
-        if compiler is None:
-            pytest.skip("no C++ compiler (g++, clang++) to run the kernel on the CPU with")
-        built = folder / "kernel.so"
-        define = f'-DKERNEL_SOURCE="{SOURCE}"'
-        command = [compiler, *_OPTIONS, define, str(_SHIM), "-o", str(built)]
-        subprocess.run(command, check=True)
-        self._function = ctypes.CDLL(str(built)).run_soft_argmax
+    def __init__(self) -> None:
+        entries = [f"mahtrt_soft_argmax_{kind}" for kind in ("f32", "f16")]
+        self._kernels = cpu_kernels(SOURCE, entries)
 
     def launch(
         self,
@@ -68,15 +52,18 @@ class CpuKernel:
         Args:
             heatmaps: (..., h, w), float32 or float16.
             numbers: The kernel's arguments between the input and the outputs.
-            blocks: How many; the threads of each run in one order or the other.
+            blocks: How many; they and the threads of each run in one order or the other.
 
         Returns:
             Landmarks (blocks, 2), confidence (blocks,) and spread (blocks,).
         """
         heatmaps = np.ascontiguousarray(heatmaps)
         outputs = tuple(np.full(s, 7.0, np.float32) for s in ((blocks, 2), (blocks,), (blocks,)))
-        pointers = [ctypes.c_void_p(a.ctypes.data) for a in (heatmaps, *outputs)]
-        half = int(heatmaps.dtype == np.float16)
-        status = self._function(pointers[0], half, blocks, *numbers, *pointers[1:], int(backwards))
-        assert status == 0, "some threads of a block ended while others wait at a barrier"
+        self._kernels.launch(
+            f"mahtrt_soft_argmax_f{8 * heatmaps.itemsize}",
+            (blocks, 1, 1),
+            (256, 1, 1),
+            [heatmaps, *map(ctypes.c_int, numbers), *outputs],
+            backwards=backwards,
+        )
         return outputs[0], outputs[1], outputs[2]

@@ -20,9 +20,9 @@ IMAGE_HW = (512, 384)
 
 
 @pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
+def kernel() -> Kernel:
     """``run(heatmaps (maps, h, w), temperature)`` on the CPU."""
-    cpu = CpuKernel(tmp_path_factory.mktemp("kernel"))
+    cpu = CpuKernel()
 
     def run(
         heatmaps: NDArray[np.generic],

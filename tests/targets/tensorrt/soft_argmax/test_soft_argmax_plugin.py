@@ -244,8 +244,8 @@ def test_plugin_tells_shapes_launch_and_arguments(dtype: DataType, kernel: bytes
 
 
 @pytest.fixture(scope="module")
-def cpu(tmp_path_factory: pytest.TempPathFactory) -> CpuKernel:
-    return CpuKernel(tmp_path_factory.mktemp("kernel"))
+def cpu() -> CpuKernel:
+    return CpuKernel()
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
