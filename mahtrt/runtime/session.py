@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from mahtrt.data.spacing import Spacing, spacing_pair
 from mahtrt.errors import InputError, MahtrtError, UsageError
 from mahtrt.runtime.decode import needed_outputs
 from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs, usual_spread_px
+from mahtrt.runtime.stream import chunks, in_order
 from mahtrt.runtime.verdict import EngineVerdict, verdict_of
 from mahtrt.spec import InputSpec, ModelSpec
 from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
@@ -194,15 +195,44 @@ class Session:
         if len(spacings) != len(images):
             expected = f"{len(images)}, one per image"
             raise InputError("spacing_mm", got=f"{len(spacings)} values", expected=expected)
-        cases = [images_of_case(case, self.spec, f"image {i}") for i, case in enumerate(images)]
-        for i, case in enumerate(cases):
-            for image in case:
-                check_image(image, f"image {i}")
+        cases = [self._checked_case(case, f"image {i}") for i, case in enumerate(images)]
         checked = [
             None if spacing is None else spacing_pair(spacing, f"spacing_mm of image {i}")
             for i, spacing in enumerate(spacings)
         ]
         return list(self._run(cases, checked, outputs))
+
+    def stream(
+        self, cases: Iterable[Case], *, depth: int = 2, outputs: bool = False
+    ) -> Iterator[Landmarks]:
+        """Run the network on many cases, several at a time.
+
+        While one case is in the engine, others are prepared and copied. Results come in the order
+        of the cases, which are taken only as fast as results are: at most ``depth`` times
+        :attr:`batch` of them, with their results, are in memory.
+
+        Args:
+            cases: As for :meth:`run_batch`, from any iterable; a generator may read files.
+            depth: How many inferences are under way at a time. On a GPU each has memory and a
+                stream of its own.
+            outputs: As for :meth:`run`.
+
+        Raises:
+            ImageError: An image cannot be used; the message gives its case's number. Results of
+                the cases before it came already.
+            InputError: A case of other images than the network takes.
+            UsageError: A depth below 1.
+        """
+        if not (isinstance(depth, int) and depth >= 1):
+            raise UsageError("depth", got=repr(depth), expected="a whole number of at least 1")
+        self._open_backend()
+
+        def work(chunk: Sequence[tuple[int, Case]]) -> list[Landmarks]:
+            named = [(f"image {i}", case) for i, case in chunk]
+            checked = [self._checked_case(case, name) for name, case in named]
+            return list(self._run(checked, [None] * len(checked), outputs))
+
+        return in_order(work, chunks(enumerate(cases), self.batch), depth)
 
     def infer(
         self, tensor: Tensor | Feed, outputs: Sequence[str] | None = None
@@ -273,6 +303,12 @@ class Session:
                 keep_outputs=outputs,
                 usual_px=self._usual_px,
             )
+
+    def _checked_case(self, case: Case, name: str) -> tuple[Image, ...]:
+        images = images_of_case(case, self.spec, name)
+        for image in images:
+            check_image(image, name)
+        return images
 
     def _prepare(self, cases: Sequence[tuple[Image, ...]]) -> tuple[Feed, list[Placement]]:
         """A full batch of each input; places without a case are zero."""
