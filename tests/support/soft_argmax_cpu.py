@@ -6,9 +6,8 @@ import ctypes
 from collections.abc import Sequence
 
 import numpy as np
-from cuda_on_cpu import cpu_kernels
+from cuda_on_cpu import KERNELS, cpu_kernels
 from numpy.typing import NDArray
-from soft_argmax_ptx import SOURCE
 
 Array = NDArray[np.float32]
 
@@ -37,7 +36,7 @@ class CpuKernel:
 
     def __init__(self) -> None:
         entries = [f"mahtrt_soft_argmax_{kind}" for kind in ("f32", "f16")]
-        self._kernels = cpu_kernels(SOURCE, entries)
+        self._kernels = cpu_kernels(KERNELS / "tensorrt_soft_argmax.cu", entries)
 
     def launch(
         self,

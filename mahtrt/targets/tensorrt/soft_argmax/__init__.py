@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from mahtrt import files
+from mahtrt.cuda.compile import ptx_place
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import require
 
-KERNEL = Path(__file__).with_name("kernel.ptx")
+KERNEL = ptx_place("tensorrt_soft_argmax")
 
 
 def check_support(trt: Any) -> None:

@@ -1,7 +1,7 @@
 """Experimental: the fused soft-argmax as a TensorRT plugin whose kernel travels in the engine.
 
 Defined through ``tensorrt.plugin`` with an ahead-of-time implementation: TensorRT puts the PTX of
-``kernel.cu`` into the engine, and runs it later without Python. Imported only in the
+``tensorrt_soft_argmax.cu`` into the engine, and runs it later without Python. Imported only in the
 process that builds, and registered only for a build that asks for it.
 
 The parser finds the plugin by the node that :mod:`mahtrt.targets.tensorrt.soft_argmax.fuse` leaves:
@@ -24,7 +24,7 @@ from mahtrt.targets.tensorrt.soft_argmax import KERNEL
 NAMESPACE = "mahtrt"
 NAME = "SoftArgmax2d"
 PLUGIN_ID = f"{NAMESPACE}::{NAME}"
-# The kernel's, see kernel.cu.
+# The kernel's, see tensorrt_soft_argmax.cu.
 BLOCK_THREADS = 256
 
 _SUBJECT = "--fuse-soft-argmax"

@@ -10,18 +10,13 @@
 // integers. Each thread's sums are compensated, so that 16,384 cells of equal weight cost no more
 // accuracy than 256.
 //
-// Compiled for compute_75 into kernel.ptx by tests/support/soft_argmax_ptx.py. Only what NVRTC
-// knows without headers is used; the CPU test compiles this same file with a small shim.
+// This is what the TensorRT plugin runs: TensorRT gives a kernel its inputs, whole numbers and its
+// outputs, but no memory to work in and no floating point numbers. soft_argmax.cu is the faster one
+// for launches of our own.
+
+#include "gpu.cuh"
 
 #define BLOCK_THREADS 256
-
-#ifdef __CUDACC__
-__device__ inline float float_from_half_bits(unsigned short bits) {
-    float value;
-    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
-    return value;
-}
-#endif
 
 // A sum and what was rounded away from it.
 struct CompensatedSum {
