@@ -105,14 +105,8 @@ def test_nvcc_compiles_without_spills(name: str, architecture: str, tmp_path: Pa
     compiler = shutil.which("nvcc")
     if compiler is None:
         pytest.skip("no nvcc to compile the kernels with")
-    options = (
-        f"-arch={architecture}",
-        "--std=c++17",
-        "-cubin",
-        "-Xptxas=-v",
-        "-Werror=all-warnings",
-    )
-    options = (*options, *KERNEL_OPTIONS[name], f"-o={tmp_path / 'kernel.cubin'}")
+    options = [f"-arch={architecture}", "--std=c++17", "-cubin", "-Xptxas=-v"]
+    options += ["-Werror=all-warnings", *KERNEL_OPTIONS[name], f"-o={tmp_path / 'kernel.cubin'}"]
     command = [compiler, *options, str(KERNELS / f"{name}.cu")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
