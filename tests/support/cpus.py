@@ -1,7 +1,8 @@
 """CPUs that tests run as: what the code believes, and which kernels the libraries take.
 
 A belief goes both ways: any CPU can be believed in on any machine. Kernels only go down: where a
-machine has less than a CPU of this table, the libraries compute with what there is.
+machine has less than a CPU of this table, the libraries compute with what there is. Where OpenVINO
+is not installed, nobody asks it what it believes.
 
 ``MAHTRT_TEST_CPU=avx2 pytest ...`` runs all tests as one of them.
 """
@@ -15,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import openvino
 import pytest
 
 import mahtrt.machine
 from mahtrt.machine import ISA_LIMIT, describe_machine, flags_at, isa_limit
 from mahtrt.targets.openvino.run import cpu_device
+from mahtrt.targets.target import has_module
 
 FORCED = "MAHTRT_TEST_CPU"
 ROOT = Path("/")
@@ -129,9 +130,13 @@ def _force(patch: pytest.MonkeyPatch, cpu: Cpu) -> None:
 
 
 def _force_openvino(patch: pytest.MonkeyPatch, cpu: Cpu) -> None:
+    if not has_module("openvino"):
+        return
+    import openvino
+
     get, listed = openvino.Core.get_property, "avx512f" in cpu.flags
 
-    def get_property(core: openvino.Core, *arguments: str) -> Any:
+    def get_property(core: Any, *arguments: str) -> Any:
         found = get(core, *arguments)
         if arguments[-1] != "OPTIMIZATION_CAPABILITIES":
             return found

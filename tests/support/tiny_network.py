@@ -168,12 +168,13 @@ def make_image(seed: int, *, zoom: int = 1, margin: int = 0) -> tuple[np.ndarray
 def build_bundle(
     path: Path, *, batch: int = 1, spec: ModelSpec = SPEC, model: onnx.ModelProto | None = None
 ) -> Path:
-    """A bundle with an FP32 engine per target and two golden vectors."""
+    """A bundle with an FP32 engine per target that is installed and two golden vectors."""
+    targets = [name for name in TARGETS if find_target(name).installed]
     with write_bundle(path) as writer:
         onnx_path = writer.place("model.onnx")
         onnx.save(model or make_model(batch), onnx_path)
         engines = []
-        for target in TARGETS:
+        for target in targets:
             place = writer.root / "engines" / f"{target}-fp32"
             artifact = find_target(target).build(onnx_path, "fp32", place, EngineOptions(threads=1))
             engines.append(artifact.record(target, "fp32", writer.root))
@@ -186,7 +187,7 @@ def build_bundle(
                 precision="fp32",
                 graphs=(GraphRecord("fp32", "model.onnx", "fp32", batch, 20),),
                 engines=tuple(engines),
-                default_engine="openvino-fp32",
+                default_engine=f"{targets[0]}-fp32",
                 preprocess_version=PREPROCESS_VERSION,
                 golden=record,
             )
