@@ -58,6 +58,32 @@ class Placement:
         return (np.asarray(length_px, np.float64) / mean_scale).astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Where an image goes on the network's input, in whole pixels.
+
+    Attributes:
+        image: (height, width) of the image.
+        size: (height, width) that it is resized to.
+        target: (height, width) of the network's input.
+    """
+
+    image: tuple[int, int]
+    size: tuple[int, int]
+    target: tuple[int, int]
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """(top, left) of the resized image on the input, negative where it is cropped."""
+        return (self.target[0] - self.size[0]) // 2, (self.target[1] - self.size[1]) // 2
+
+    @property
+    def placement(self) -> Placement:
+        """The same for points."""
+        (height, width), (new_h, new_w), (top, left) = self.image, self.size, self.corner
+        return Placement(scale=(new_w / width, new_h / height), offset=(float(left), float(top)))
+
+
 def preprocess(
     image: NDArray[np.generic], spec: InputSpec
 ) -> tuple[NDArray[np.float32], Placement]:
@@ -127,8 +153,16 @@ def check_image(image: NDArray[np.generic], subject: str = "image") -> None:
     check_image_size(image.shape[1], image.shape[0], subject)
 
 
-def _fit(image: NDArray[np.generic], spec: InputSpec) -> tuple[NDArray[np.generic], Placement]:
-    (height, width), (target_h, target_w) = image.shape[:2], spec.size
+def fit_of(height: int, width: int, spec: InputSpec) -> Fit:
+    """Where an image of some size goes on the input, as ``spec.resize`` says.
+
+    Args:
+        height, width: Of the image, in pixels.
+
+    Raises:
+        ImageError: It would be resized to more pixels than are ever made.
+    """
+    target_h, target_w = spec.size
     if spec.resize == "stretch":
         new_h, new_w = target_h, target_w
     else:
@@ -142,17 +176,38 @@ def _fit(image: NDArray[np.generic], spec: InputSpec) -> tuple[NDArray[np.generi
             expected=f"at most {MOST_PIXELS} pixels",
             fix="Crop the image nearer to the shape of the network's input first.",
         )
-    resized = _resize(image, new_h, new_w, spec)
-    top, left = (target_h - new_h) // 2, (target_w - new_w) // 2
-    placement = Placement(scale=(new_w / width, new_h / height), offset=(float(left), float(top)))
-    if (new_h, new_w) == (target_h, target_w):
-        return resized, placement
+    return Fit((height, width), (new_h, new_w), (target_h, target_w))
+
+
+def _fit(image: NDArray[np.generic], spec: InputSpec) -> tuple[NDArray[np.generic], Placement]:
+    fit = fit_of(*image.shape[:2], spec)
+    resized = _resize(image, *fit.size, spec)
+    return place(resized, fit, spec), fit.placement
+
+
+def place(resized: NDArray[np.generic], fit: Fit, spec: InputSpec) -> NDArray[np.generic]:
+    """A resized image on the network's input: cropped, or with padding around it.
+
+    Args:
+        resized: (h, w) or (h, w, 3), of the fit's size.
+
+    Returns:
+        Of the fit's target size, in the same dtype.
+    """
+    (target_h, target_w), (new_h, new_w), (top, left) = fit.target, fit.size, fit.corner
+    if fit.size == fit.target:
+        return resized
     if spec.resize == "center_crop":
-        return resized[-top : -top + target_h, -left : -left + target_w], placement
-    pad = round(spec.pad_value * _DTYPES[image.dtype.name])
-    canvas = np.full((target_h, target_w, *image.shape[2:]), pad, image.dtype)
+        return resized[-top : -top + target_h, -left : -left + target_w]
+    pad = pad_level(resized.dtype, spec)
+    canvas = np.full((target_h, target_w, *resized.shape[2:]), pad, resized.dtype)
     canvas[top : top + new_h, left : left + new_w] = resized
-    return canvas, placement
+    return canvas
+
+
+def pad_level(dtype: np.dtype[np.generic], spec: InputSpec) -> int:
+    """The grey level of what letterboxing adds, in an image's dtype."""
+    return round(spec.pad_value * _DTYPES[dtype.name])
 
 
 def _resize(
@@ -183,12 +238,23 @@ def _resize_by_area(image: NDArray[np.generic], height: int, width: int) -> NDAr
     return resized
 
 
+def normalization(
+    dtype: np.dtype[np.generic], spec: InputSpec
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Gain and shift per channel (C,) that make the tensor's values of grey levels.
+
+    ``x / range``, minus ``mean``, over ``std``, folded into one product and one sum, each rounded
+    to float32.
+    """
+    std = np.array(spec.std, np.float64)
+    gain = (1.0 / (_DTYPES[dtype.name] * std)).astype(np.float32)
+    shift = (-np.array(spec.mean, np.float64) / std).astype(np.float32)
+    return gain, shift
+
+
 def tensor_from_fitted(image: NDArray[np.generic], spec: InputSpec) -> NDArray[np.float32]:
     """The second half of :func:`preprocess`: a fitted image, normalised, as (C, h, w)."""
-    # x / range, minus mean, over std, folded into one multiply and one add per channel.
-    std = np.array(spec.std, np.float64)
-    gain = (1.0 / (_DTYPES[image.dtype.name] * std)).astype(np.float32)
-    shift = (-np.array(spec.mean, np.float64) / std).astype(np.float32)
+    gain, shift = normalization(image.dtype, spec)
     tensor = np.empty((spec.channels, *image.shape[:2]), np.float32)
     for channel in range(spec.channels):
         if channel and image.ndim == 2 and (gain[channel], shift[channel]) == (gain[0], shift[0]):
