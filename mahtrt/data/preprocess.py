@@ -153,16 +153,16 @@ def check_image(image: NDArray[np.generic], subject: str = "image") -> None:
     check_image_size(image.shape[1], image.shape[0], subject)
 
 
-def fit_of(height: int, width: int, spec: InputSpec) -> Fit:
+def fit_of(shape: tuple[int, ...], spec: InputSpec) -> Fit:
     """Where an image of some size goes on the input, as ``spec.resize`` says.
 
     Args:
-        height, width: Of the image, in pixels.
+        shape: Of the image, (H, W) or (H, W, C).
 
     Raises:
         ImageError: It would be resized to more pixels than are ever made.
     """
-    target_h, target_w = spec.size
+    (height, width), (target_h, target_w) = shape[:2], spec.size
     if spec.resize == "stretch":
         new_h, new_w = target_h, target_w
     else:
@@ -180,7 +180,7 @@ def fit_of(height: int, width: int, spec: InputSpec) -> Fit:
 
 
 def _fit(image: NDArray[np.generic], spec: InputSpec) -> tuple[NDArray[np.generic], Placement]:
-    fit = fit_of(*image.shape[:2], spec)
+    fit = fit_of(image.shape, spec)
     resized = _resize(image, *fit.size, spec)
     return place(resized, fit, spec), fit.placement
 

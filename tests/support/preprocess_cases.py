@@ -1,0 +1,97 @@
+"""The preprocessing kernel on the CPU, for tests and for a process with a sanitizer."""
+
+from __future__ import annotations
+
+import numpy as np
+from cuda_on_cpu import KERNELS, cpu_kernels
+from numpy.typing import DTypeLike, NDArray
+
+from mahtrt.cuda.preprocess_launch import (
+    DeviceBatch,
+    DeviceImage,
+    Values,
+    preprocess_launch,
+)
+from mahtrt.data.preprocess import fit_of, normalization
+from mahtrt.data.preprocess_integers import preprocess_in_integers, resizing
+from mahtrt.spec import InputSpec
+
+_ENTRIES = [
+    f"mahtrt_preprocess_{image}_{tensor}" for image in ("u8", "u16") for tensor in ("f32", "f16")
+]
+UNTOUCHED = 7.0
+
+
+def input_spec(size: tuple[int, int], channels: int, **fields: object) -> InputSpec:
+    """A spec whose channels differ in mean and std."""
+    values = {
+        "color_order": "gray" if channels == 1 else "rgb",
+        "mean": (0.485, 0.456, 0.406)[:channels],
+        "std": (0.229, 0.224, 0.225)[:channels],
+    }
+    return InputSpec(size=size, channels=channels, **(values | fields))  # type: ignore[arg-type]
+
+
+def with_pitch(image: NDArray[np.generic], pitch: int) -> NDArray[np.uint8]:
+    """The image's rows, ``pitch`` bytes apart, in memory that ends with the last of them."""
+    row = image[0].nbytes
+    memory = np.full(pitch * (len(image) - 1) + row, 0xEE, np.uint8)
+    for index, each in enumerate(image):
+        memory[index * pitch : index * pitch + row] = np.frombuffer(each.tobytes(), np.uint8)
+    return memory
+
+
+def run_kernel(
+    image: NDArray[np.generic],
+    spec: InputSpec,
+    *,
+    extra_pitch: int = 0,
+    dtype: DTypeLike = np.float32,
+    slots: int = 1,
+    slot: int = 0,
+    backwards: bool = False,
+) -> NDArray[np.floating]:
+    """The whole batch after one launch; slots that are not written hold ``UNTOUCHED``.
+
+    Args:
+        extra_pitch: Samples between the end of a row and the start of the next.
+    """
+    pitch = image[0].nbytes + extra_pitch * image.itemsize
+    memory = with_pitch(image, pitch)
+    batch = np.full((slots, spec.channels, *spec.size), UNTOUCHED, dtype)
+    fit = fit_of(image.shape, spec)
+    gain, shift = normalization(image.dtype, spec)
+    launch = preprocess_launch(
+        DeviceImage(memory.ctypes.data, image.shape, image.dtype.name, pitch),
+        resizing(fit, image.dtype, spec),
+        Values(tuple(gain.tolist()), tuple(shift.tolist()), spec.color_order == "bgr"),
+        DeviceBatch(batch.ctypes.data, batch.shape, batch.dtype.name),
+        slot,
+    )
+    kernels = cpu_kernels(KERNELS / "preprocess.cu", _ENTRIES)
+    kernels.launch(launch.entry, launch.grid, launch.block, launch.arguments, backwards=backwards)
+    return batch
+
+
+def noise(shape: tuple[int, ...], dtype: DTypeLike, seed: int = 0) -> NDArray[np.generic]:
+    most = np.iinfo(np.dtype(dtype)).max
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, most, shape, dtype=np.dtype(dtype), endpoint=True)
+
+
+def hold_against_definition(image: NDArray[np.generic], spec: InputSpec) -> None:
+    expected, _ = preprocess_in_integers(image, spec)
+    assert np.array_equal(run_kernel(image, spec)[0], expected)
+
+
+def run_all() -> None:
+    """Every way through the kernel once, on arrays that nothing lies behind."""
+    for dtype in (np.uint8, np.uint16):
+        for shape in ((61, 37), (23, 70, 3), (2, 2), (300, 2)):
+            for interpolation in ("area", "linear"):
+                for resize in ("letterbox", "stretch", "center_crop"):
+                    for channels in (1, 3):
+                        spec = input_spec(
+                            (24, 35), channels, interpolation=interpolation, resize=resize
+                        )
+                        hold_against_definition(noise(shape, dtype), spec)
