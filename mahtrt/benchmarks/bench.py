@@ -29,6 +29,13 @@ from mahtrt.errors import BuildError, DataError, MissingComponentError, UsageErr
 from mahtrt.machine import package_version
 from mahtrt.models.reference import find_reference
 from mahtrt.progress import StageProgress, silent
+from mahtrt.runtime.engine_choice import (
+    check_device,
+    check_require,
+    nothing_opened,
+    nothing_runs,
+    runs_on,
+)
 from mahtrt.runtime.session import open_engine
 from mahtrt.schema import plain
 from mahtrt.targets.table import find_target
@@ -47,7 +54,8 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
             are of outputs that the network does not have.
         IntegrityError: The bundle was changed.
         CheckpointError: The reference given is not what was exported.
-        MissingComponentError: A package that an asked-for engine or the reference needs.
+        MissingComponentError: A package that an asked-for engine or the reference needs, or no
+            engine can run here on the kind of device required.
     """
     options.limits.check()
     bundle = read_bundle(options.bundle, trust=options.trust)
@@ -65,6 +73,8 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
             if contender is not None:
                 stack.callback(contender.session.close)
                 contenders.append(contender)
+        if options.require != "any" and len(contenders) == len(references):
+            raise nothing_opened(options.require, warnings[-1])
         return compare(
             contenders,
             data,
@@ -179,12 +189,26 @@ def _named_by_device(references: Sequence[Reference]) -> list[Contender]:
 def _records(bundle: Bundle, options: BenchOptions) -> list[EngineRecord]:
     """The engines asked for, each once, in the bundle's order."""
     known, batch = bundle.manifest.engines, options.batch
-    asked = known if options.engines is None else [bundle.engine(name) for name in options.engines]
+    asked = _asked(bundle, options)
     found = [r for r in known if r in asked and (batch is None or r.batch == batch)]
     if not found:
         sizes = ", ".join(f"{record.name} (batch {record.batch})" for record in known)
         raise UsageError(f"batch {batch}", got="no engine of that size", expected=sizes)
     return found
+
+
+def _asked(bundle: Bundle, options: BenchOptions) -> list[EngineRecord]:
+    """The engines asked for: by name, or all for the kind of device required."""
+    known, require = bundle.manifest.engines, check_require(options.require)
+    if options.engines is not None:
+        asked = [bundle.engine(name) for name in options.engines]
+        for record in asked:
+            check_device(record, require)
+        return asked
+    asked = [record for record in known if runs_on(record, require)]
+    if require != "any" and not any(find_target(each.target).runs_here for each in asked):
+        raise nothing_runs(known, require)
+    return asked
 
 
 def _devices(bundle: Bundle, records: Sequence[EngineRecord]) -> list[str]:

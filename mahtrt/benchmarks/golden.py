@@ -43,6 +43,7 @@ class RecordedLandmarks:
     """
 
     threads = None  # nothing is computed
+    device = ""
 
     def __init__(self, vectors: Sequence[GoldenVector], spec: ModelSpec) -> None:
         self.spec = spec

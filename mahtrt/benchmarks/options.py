@@ -10,6 +10,7 @@ from mahtrt.data.sample import Dataset
 from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import TimingOptions
 from mahtrt.models.reference import ModelSource
+from mahtrt.runtime.engine_choice import Require
 
 if TYPE_CHECKING:
     from mahtrt.bundle.signature import Trust
@@ -57,6 +58,7 @@ class BenchOptions:
         seed: Seed of the order of the rounds and of the bootstrap.
         threads: Threads of one inference; None leaves it to each runtime.
         trust: Whose signature the bundle has to have; None asks for none.
+        require: Kind of device of the engines that are measured; at least one of them has to run.
     """
 
     bundle: Path
@@ -76,6 +78,7 @@ class BenchOptions:
     seed: int = 0
     threads: int | None = None
     trust: Trust | None = None
+    require: Require = "any"
 
     @property
     def comparison(self) -> CompareOptions:

@@ -51,6 +51,7 @@ class Row:
         speedup_vs_torch: The same when the reference is PyTorch, else None.
         timings: None for what was not timed.
         threads: Threads of one inference; None where the runtime does not say, or a GPU computes.
+        device: What computed, ``cpu`` or ``cuda:0 NVIDIA H200``; "" where nothing did.
         gate: What the accuracy gate says, None for the reference.
         stand_in: What was run instead of an engine that this machine cannot run; its accuracy is
             that of the graph, and it has no timings.
@@ -70,6 +71,7 @@ class Row:
     is_default: bool = False
     stand_in: str = ""
     threads: int | None = None
+    device: str = ""
 
     @property
     def images_per_s(self) -> float | None:
@@ -100,6 +102,7 @@ class Row:
             "precision": self.precision,
             "batch": self.batch,
             "threads": self.threads,
+            "device": self.device,
             "scope": self.scope,
             "reference": self.is_reference,
             "default": self.is_default,

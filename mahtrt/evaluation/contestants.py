@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mahtrt.errors import CheckpointError, UsageError
+from mahtrt.errors import CheckpointError, UsageError, require
 from mahtrt.evaluation.options import EvaluateOptions
+from mahtrt.runtime.engine_choice import check_require, nothing_opened
 from mahtrt.runtime.session import Session, open_session
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
@@ -43,9 +44,14 @@ class Contestant:
             MahtrtError: As :func:`mahtrt.runtime.session.open_session`.
         """
         if is_checkpoint(self.path):
-            return _open_checkpoint(self.path, options.threads)
-        trust = options.trust
-        return open_session(self.path, engine=self.engine, threads=options.threads, trust=trust)
+            return _open_checkpoint(self.path, options)
+        return open_session(
+            self.path,
+            engine=self.engine,
+            threads=options.threads,
+            trust=options.trust,
+            require=options.require,
+        )
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -92,11 +98,12 @@ def _contestant(given: str) -> Contestant:
     return Contestant(Path(path), engine)
 
 
-def _open_checkpoint(path: Path, threads: int | None) -> Session:
-    from mahtrt.errors import require
+def _open_checkpoint(path: Path, options: EvaluateOptions) -> Session:
     from mahtrt.models.reference import checkpoint_file
 
-    require("torch", extra="export", needed_for=f"running {path.name}")
+    torch = require("torch", extra="export", needed_for=f"running {path.name}")
+    if check_require(options.require) == "gpu" and not torch.cuda.is_available():
+        raise nothing_opened(options.require, f"no GPU that PyTorch sees, for {path.name}")
     from mahtrt.models.checkpoint import load_checkpoint, load_into
     from mahtrt.models.families import model_from_spec
     from mahtrt.models.torch_reference import TorchBackend, TorchSetting
@@ -111,5 +118,5 @@ def _open_checkpoint(path: Path, threads: int | None) -> Session:
         )
     module = model_from_spec(checkpoint.spec)
     load_into(module, checkpoint)
-    setting = None if threads is None else TorchSetting(threads=threads)
+    setting = TorchSetting("cuda" if options.require == "gpu" else "cpu", threads=options.threads)
     return Session(TorchBackend(module, checkpoint.spec, setting=setting), checkpoint.spec)

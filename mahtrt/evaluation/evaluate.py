@@ -37,12 +37,16 @@ class NetworkScores:
         name: Short, and unlike the others'.
         runs: Its checkpoints, or its engine, as they were run.
         answers: To every case.
+        engines: What ran each of them, e.g. ``openvino-int8``, ``torch-fp32``.
+        devices: What they ran on, ``cpu`` or ``cuda:0 NVIDIA H200``.
     """
 
     name: str
     runs: tuple[str, ...]
     scores: Scores
     answers: Answers
+    engines: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +76,8 @@ class EvaluateResult:
                 {
                     "name": each.name,
                     "runs": list(each.runs),
+                    "engines": list(each.engines),
+                    "devices": list(each.devices),
                     **each.scores.to_dict(),
                     "case_mre_px": _per_case(each.answers.errors_px),
                     "case_mre_mm": _per_case(each.answers.errors_mm),
@@ -117,9 +123,12 @@ def evaluate(options: EvaluateOptions, progress: StageProgress = silent) -> Eval
     names = _names_of(groups)
     networks = []
     for name, group in zip(names, groups, strict=True):
-        answers = joined([_asked(each, options, progress) for each in group])
+        parts, engines, devices = zip(
+            *(_asked(each, options, progress) for each in group), strict=True
+        )
+        answers, runs = joined(parts), tuple(each.name for each in group)
         scores = score(answers, seed=options.seed)
-        networks.append(NetworkScores(name, tuple(each.name for each in group), scores, answers))
+        networks.append(NetworkScores(name, runs, scores, answers, engines, devices))
     _check_alike(networks, options)
     compared = {each.name: each.answers for each in networks}
     return EvaluateResult(
@@ -130,19 +139,23 @@ def evaluate(options: EvaluateOptions, progress: StageProgress = silent) -> Eval
     )
 
 
-def _asked(contestant: Contestant, options: EvaluateOptions, progress: StageProgress) -> Answers:
+def _asked(
+    contestant: Contestant, options: EvaluateOptions, progress: StageProgress
+) -> tuple[Answers, str, str]:
+    """The answers of a network, its engine and its device."""
     with contestant.open(options) as session:
         part = _data_for(contestant, session.spec, options)
         check_annotations(part, contestant.name, session.spec)
         stage = f"evaluating {contestant.name}"
         answers = ask(session, part, lambda done, total: progress(stage, done, total))
+        engine, device = session.name, session.device
     if not _says_anything(answers):
         raise DataError(
             options.data,
             got=f"nothing annotated that {contestant.name} gives",
             expected="annotations",
         )
-    return answers
+    return answers, engine, device
 
 
 def _data_for(contestant: Contestant, spec: ModelSpec, options: EvaluateOptions) -> Dataset:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mahtrt.bundle.signature import Trust
+from mahtrt.runtime.engine_choice import Require
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class EvaluateOptions:
         threads: Threads of one inference.
         seed: Seed of the bootstrap.
         trust: Whose signature bundles have to have.
+        require: Kind of device that every network has to run on; checkpoints run on a CPU unless
+            a GPU is required.
     """
 
     models: Sequence[Path | str]
@@ -37,3 +40,4 @@ class EvaluateOptions:
     threads: int | None = None
     seed: int = 0
     trust: Trust | None = None
+    require: Require = "any"

@@ -13,7 +13,7 @@ import numpy as np
 from mahtrt.data.feed import Feed
 from mahtrt.errors import require
 from mahtrt.spec import ModelSpec
-from mahtrt.targets.backend import Tensor
+from mahtrt.targets.backend import Tensor, gpu_label
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,6 +80,7 @@ class TorchBackend:
             }
             self._where = {"device": setting.device, "memory_format": layouts[setting.layout]}
             self._module.to(**self._where)
+        self.device = _device_label(self._torch, self._where["device"])
 
     @property
     def threads(self) -> int | None:
@@ -107,6 +108,14 @@ class TorchBackend:
         """See :class:`mahtrt.targets.backend.Backend`."""
         if self._threads is not None:
             self._torch.set_num_threads(self._threads_before)
+
+
+def _device_label(torch: Any, device: Any) -> str:
+    place = torch.device(device)
+    if place.type != "cuda":
+        return str(place.type)
+    ordinal = torch.cuda.current_device() if place.index is None else place.index
+    return gpu_label(ordinal, torch.cuda.get_device_name(ordinal))
 
 
 # cuDNN's flags belong to the whole process.

@@ -49,6 +49,8 @@ class Landmarks:
         labels: Output name to labels with their probabilities.
         placement: Where the image lies on the network's first input.
         input_size: (height, width) of that input.
+        engine: Name of the engine that made the result; "" where it is not known.
+        device: What it ran on, ``cpu`` or ``cuda:0 NVIDIA H200``; "" likewise.
     """
 
     points: Array
@@ -65,6 +67,8 @@ class Landmarks:
     labels: Mapping[str, Labels] = field(default_factory=dict)
     placement: Placement | None = None
     input_size: tuple[int, int] | None = None
+    engine: str = ""
+    device: str = ""
 
     @property
     def visible(self) -> NDArray[np.bool_] | None:
@@ -127,6 +131,8 @@ class Landmarks:
             rows.append(row)
         spacing = None if self.spacing_mm is None else list(self.spacing_mm)
         found: dict[str, Any] = {"landmarks": rows, "spacing_mm": spacing}
+        if self.engine:
+            found |= {"engine": self.engine, "device": self.device}
         if self.labels:
             found["labels"] = {name: labels.to_dict() for name, labels in self.labels.items()}
         if self.maps:
@@ -190,6 +196,11 @@ def landmarks_from_outputs(
         )
         for i, (placement, spacing) in enumerate(zip(placements, spacings, strict=True))
     ]
+
+
+def made_by(found: Landmarks, engine: str, device: str) -> Landmarks:
+    """A result with the names of the engine and the device that made it."""
+    return replace(found, engine=engine, device=device)
 
 
 def output_set(

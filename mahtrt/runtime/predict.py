@@ -23,6 +23,7 @@ from mahtrt.errors import DataError, ImageError, UsageError
 from mahtrt.names import text_of_path
 from mahtrt.progress import StageProgress, silent
 from mahtrt.runtime.decode import landmark_names
+from mahtrt.runtime.engine_choice import Require
 from mahtrt.runtime.landmarks import Landmarks
 from mahtrt.runtime.map_files import OVERLAY, write_maps
 from mahtrt.runtime.overlay import write_overlay
@@ -63,6 +64,7 @@ class PredictOptions:
         skip_bad: Leave out images that cannot be read.
         threads: Threads of one inference.
         trust: Whose signature the bundle has to have; None asks for none.
+        require: Kind of device that the engine has to run on.
     """
 
     bundle: Path
@@ -75,6 +77,7 @@ class PredictOptions:
     skip_bad: bool = False
     threads: int | None = None
     trust: Trust | None = None
+    require: Require = "any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class PredictResult:
         bundle: The bundle's name.
         engine: The engine's name.
         verdict: What the bundle's accuracy gate said about the engine; None if it was not judged.
+        device: What the engine ran on, ``cpu`` or ``cuda:0 NVIDIA H200``.
     """
 
     bundle: str
@@ -92,10 +96,16 @@ class PredictResult:
     predictions: tuple[Prediction, ...]
     notes: tuple[str, ...]
     verdict: EngineVerdict | None = None
+    device: str = ""
 
     def to_json(self) -> str:
         """The document of ``mahtrt predict --json``."""
-        about = {"bundle": self.bundle, "engine": self.engine, "verdict": plain(self.verdict) or {}}
+        about = {
+            "bundle": self.bundle,
+            "engine": self.engine,
+            "verdict": plain(self.verdict) or {},
+            "device": self.device,
+        }
         return json_from_predictions(self.predictions, about=about)
 
     def to_csv(self) -> str:
@@ -123,12 +133,16 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
         check_spacing(options.spacing_mm)
     with (
         open_session(
-            options.bundle, engine=options.engine, threads=options.threads, trust=options.trust
+            options.bundle,
+            engine=options.engine,
+            threads=options.threads,
+            trust=options.trust,
+            require=options.require,
         ) as session,
         together(),  # pictures appear all of them, or none after an error
     ):
         predictions, skipped = _predict_all(session, options, progress)
-        name, verdict = session.name, session.verdict
+        name, verdict, device = session.name, session.verdict, session.device
         doubt = wide_heatmaps_note(predictions)
         notes = (*session.engine_notes, *notes_of(name, verdict), *([doubt] if doubt else []))
         if not predictions:
@@ -138,7 +152,7 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
                 expected="at least one",
             )
     bundle = text_of_path(Path(options.bundle).name)
-    return PredictResult(bundle, name, tuple(predictions), (*notes, *skipped), verdict)
+    return PredictResult(bundle, name, tuple(predictions), (*notes, *skipped), verdict, device)
 
 
 def _predict_all(

@@ -18,6 +18,7 @@ SCHEMA = "mahtrt.predict/1"
 _LANDMARKS = ("landmark", "x", "y", "confidence", "spread_px", "x_mm", "y_mm", "two_peaks")
 _VISIBILITY = ("visibility", "visible")
 _LABELS = ("label", "probability", "logit", "present")
+_MAKER = ("engine", "device")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +89,19 @@ def csv_from_predictions(predictions: Sequence[Prediction]) -> str:
     image. Columns of landmarks: landmark, x, y (image pixels), confidence, spread_px, x_mm, y_mm,
     two_peaks (true or false: whether the heatmap is far wider than usual), and visibility and
     visible (true or false) where the network gives them. Where it gives labels: label, probability,
-    logit, present (true or false) in rows of their own.
+    logit, present (true or false) in rows of their own. At the end of each row: engine and
+    device, which made it.
 
     Raises:
         UsageError: There are only maps, which no row can hold.
     """
     check_rows(any(p.landmarks.names or p.landmarks.labels for p in predictions))
-    parts = (_LANDMARKS, _VISIBILITY, _LABELS)
+    parts = (_LANDMARKS, _VISIBILITY, _LABELS, _MAKER)
     given = (
         any(p.landmarks.names for p in predictions),
         any(p.landmarks.visibility is not None for p in predictions),
         any(p.landmarks.labels for p in predictions),
+        any(p.landmarks.engine for p in predictions),
     )
     columns = [name for part, there in zip(parts, given, strict=True) if there for name in part]
     text = io.StringIO(newline="")
@@ -130,10 +133,11 @@ def check_rows(has_rows: bool) -> None:
 def _rows(landmarks: Landmarks) -> Iterator[Mapping[str, Any]]:
     """A row per landmark, then one per label."""
     found = landmarks.to_dict()
+    maker = {name: found.get(name) for name in _MAKER}
     for row in found["landmarks"]:
-        yield {**row, "landmark": row["name"]}
+        yield {**row, **maker, "landmark": row["name"]}
     for rows in found.get("labels", {}).values():
-        yield from ({**row, "label": row["name"]} for row in rows)
+        yield from ({**row, **maker, "label": row["name"]} for row in rows)
 
 
 def _text(value: float | bool | str | None) -> str:

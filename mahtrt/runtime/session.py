@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,13 @@ from mahtrt.data.preprocess import Placement, check_image
 from mahtrt.data.spacing import Spacing, spacing_pair
 from mahtrt.errors import InputError, MahtrtError, UsageError
 from mahtrt.runtime.decode import needed_outputs
-from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs, usual_spread_px
+from mahtrt.runtime.engine_choice import Require, choose_engine
+from mahtrt.runtime.landmarks import (
+    Landmarks,
+    landmarks_from_outputs,
+    made_by,
+    usual_spread_px,
+)
 from mahtrt.runtime.stream import chunks, in_order
 from mahtrt.runtime.verdict import EngineVerdict, verdict_of
 from mahtrt.spec import InputSpec, ModelSpec
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
     from mahtrt.bundle.signature import Trust
 
 
-def open_session(
+def open_session(  # noqa: PLR0913 - each is a choice of the caller, by keyword
     bundle: str | Path,
     *,
     engine: str | None = None,
@@ -38,6 +43,7 @@ def open_session(
     verify: bool = True,
     trust: Trust | None = None,
     require_signature: bool = False,
+    require: Require = "any",
 ) -> Session:
     """Open an engine of a bundle.
 
@@ -51,32 +57,38 @@ def open_session(
         trust: Whose signature the bundle has to have: it is checked, and every file hashed, before
             anything is opened.
         require_signature: Refuse to open without ``trust``, where that may be left out by mistake.
+        require: ``gpu`` or ``cpu``: only an engine for that kind of device is opened.
 
     Raises:
         DataError: There is no bundle.
         IntegrityError: It was changed, is newer than this version reads, or has no signature by
             whom the caller trusts.
-        UsageError: It has no such engine, or a signature is required and nobody trusted.
-        MissingComponentError: The package that runs the engine is not installed.
+        UsageError: It has no such engine, the engine asked for is not for the device required, or
+            a signature is required and nobody trusted.
+        MissingComponentError: The package that runs the engine is not installed, or no engine can
+            run on the device required.
         BuildError: The runtime refuses the engine.
     """
     if require_signature and trust is None:
         raise UsageError("require_signature", got="no trusted key", expected="trust=Trust(key)")
     opened = read_bundle(bundle, verify=False, trust=trust)
     checked = verify or trust is not None
-    return open_engine(opened, engine=engine, threads=threads, verify=checked)
+    return open_engine(opened, engine=engine, threads=threads, verify=checked, require=require)
 
 
 def open_engine(
-    bundle: Bundle, *, engine: str | None = None, threads: int | None = None, verify: bool = True
+    bundle: Bundle,
+    *,
+    engine: str | None = None,
+    threads: int | None = None,
+    verify: bool = True,
+    require: Require = "any",
 ) -> Session:
     """Open an engine of a bundle that was read; the rest is as for :func:`open_session`."""
     if threads is not None and not (isinstance(threads, int) and threads >= 1):
         expected = "a whole number of at least 1, or None"
         raise UsageError("threads", got=repr(threads), expected=expected)
-    record, note = bundle.engine(engine), None
-    if engine is None and not find_target(record.target).runs_here:
-        record, note = _stand_in(bundle, record)
+    record, note = choose_engine(bundle, engine, require)
     target = find_target(record.target)
     target.require()
     files = bundle.engine_files(record, verify=verify)
@@ -93,20 +105,6 @@ def _doubt_int8(bundle: Bundle, record: EngineRecord, target: Target) -> str:
     graphs = (graph for graph in bundle.manifest.graphs if graph.file in record.files.values())
     bits = max((graph.weight_bits or 0 for graph in graphs), default=0)
     return SATURATES if bits > target.weight_bits(None) else ""
-
-
-def _stand_in(bundle: Bundle, default: EngineRecord) -> tuple[EngineRecord, str | None]:
-    """The fastest engine that passed its gate among those that this machine can run."""
-    able = [
-        record
-        for record in bundle.manifest.engines
-        if find_target(record.target).runs_here and record.verdict and record.verdict.passed
-    ]
-    if not able:
-        return default, None  # opening it says what to install
-    found = min(able, key=lambda r: (r.latency.p50_ms if r.latency else inf) / r.batch)
-    why = find_target(default.target).finding().detail
-    return found, f"The default, {default.name}, cannot run here: {why}. {found.name} runs instead."
 
 
 class Session:
@@ -138,6 +136,11 @@ class Session:
     def name(self) -> str:
         """What reports call what runs here, e.g. ``openvino-int8``."""
         return self._open_backend().name
+
+    @property
+    def device(self) -> str:
+        """What computes: ``cpu``, ``cuda:0 NVIDIA H200``."""
+        return self._open_backend().device
 
     @property
     def threads(self) -> int | None:
@@ -295,7 +298,7 @@ class Session:
             chunk = cases[start : start + self.batch]
             feed, placements = self._prepare(chunk)
             arrays = backend.infer(feed, wanted)
-            yield from landmarks_from_outputs(
+            found = landmarks_from_outputs(
                 arrays,
                 self.spec,
                 placements,
@@ -303,6 +306,7 @@ class Session:
                 keep_outputs=outputs,
                 usual_px=self._usual_px,
             )
+            yield from (made_by(each, backend.name, backend.device) for each in found)
 
     def _checked_case(self, case: Case, name: str) -> tuple[Image, ...]:
         images = images_of_case(case, self.spec, name)

@@ -12,6 +12,7 @@ from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.errors import GateError
 from mahtrt.progress import StageProgress, silent
+from mahtrt.runtime.engine_choice import Require, check_require, nothing_runs, runs_on
 from mahtrt.runtime.replay import replay, replay_limits
 from mahtrt.runtime.session import open_engine
 from mahtrt.targets.backend import compile_here
@@ -28,10 +29,12 @@ class VerifyOptions:
     Attributes:
         bundle: The ``.mahtrt`` folder.
         trust: Whose signature it has to have; None asks for none.
+        require: Kind of device of the engines that are replayed; at least one of them has to run.
     """
 
     bundle: Path
     trust: Trust | None = None
+    require: Require = "any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Replay:
         mean_px: Mean displacement of all landmarks, in network pixels; None without any.
         worst_px: Mean displacement of the landmark that moved most, likewise.
         accuracy: All that was compared; None where the engine did not run.
+        device: What it ran on, ``cpu`` or ``cuda:0 NVIDIA H200``; "" where it did not.
     """
 
     engine: str
@@ -50,6 +54,7 @@ class Replay:
     mean_px: float | None = None
     worst_px: float | None = None
     accuracy: AccuracyRecord | None = None
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +78,19 @@ def verify(options: VerifyOptions, progress: StageProgress = silent) -> VerifyRe
     Raises:
         IntegrityError: A file is missing, changed or extra, or the bundle has no signature by whom
             the caller trusts.
+        MissingComponentError: No engine can run here on the kind of device required.
         GateError: An engine is further from the golden vectors than the build's gate allows, and
             than it was when it was built.
     """
     progress("hashing", 0, 0)
+    check_require(options.require)
     bundle = read_bundle(options.bundle, trust=options.trust)
     manifest = bundle.manifest
-    engines = () if manifest.golden is None else manifest.engines
+    known = () if manifest.golden is None else manifest.engines
+    engines = [record for record in known if runs_on(record, options.require)]
     replays = tuple(_replay(bundle, record, progress) for record in engines)
+    if known and options.require != "any" and not any(each.device for each in replays):
+        raise nothing_runs(known, options.require)
     signature: Literal["none", "not checked", "trusted"] = (
         "trusted" if options.trust else "not checked" if bundle.is_signed else "none"
     )
@@ -93,7 +103,7 @@ def _replay(bundle: Bundle, record: EngineRecord, progress: StageProgress) -> Re
         return Replay(record.name, finding.detail)
     progress(f"replaying {record.name}", 0, 0)
     with open_engine(bundle, engine=record.name) as session:
-        found = replay(session, read_golden(bundle))
+        found, device = replay(session, read_golden(bundle)), session.device
     limits = replay_limits(bundle.manifest, found.mean_mm is not None, record)
     over = limits.over(found, record.precision)
     if over:
@@ -103,4 +113,4 @@ def _replay(bundle: Bundle, record: EngineRecord, progress: StageProgress) -> Re
             expected="what the build's gate allows, or what it gave then",
             fix=compile_here(record.target),
         )
-    return Replay(record.name, "", found.mean_px, found.worst_landmark_mean_px, found)
+    return Replay(record.name, "", found.mean_px, found.worst_landmark_mean_px, found, device)

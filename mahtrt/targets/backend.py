@@ -17,6 +17,12 @@ from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec, OutputSpec
 
 Tensor = NDArray[np.float32]
+CPU = "cpu"  # what a backend calls its device
+
+
+def gpu_label(ordinal: int, name: str) -> str:
+    """What a backend calls a GPU: ``cuda:0 NVIDIA H200``."""
+    return f"cuda:{ordinal} {name}"
 
 
 def compile_here(target: str) -> str:
@@ -60,10 +66,12 @@ class Backend(Protocol):
         name: What reports call it, e.g. ``openvino-int8``.
         batch: Images per inference; :meth:`infer` takes exactly so many.
         notes: What the user should know about how this one was opened.
+        device: What computes: ``cpu``, or ``cuda:`` with the GPU's number and name.
     """
 
     name: str
     batch: int
+    device: str
     notes: tuple[str, ...]
 
     @property

@@ -16,10 +16,12 @@ from mahtrt.verbs.options import (
     Json,
     Points,
     ReferenceArguments,
+    RequiredDevice,
     SkipBad,
     SpacingMm,
     Threads,
     TrustArguments,
+    device_from_text,
     points_from_text,
 )
 
@@ -39,6 +41,7 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
     batch: Annotated[
         int | None, option(ENGINES, "Batch size of the engines to measure.", least=1)
     ] = None
+    require: RequiredDevice = "any"
     data: Annotated[
         str | None,
         option(
@@ -81,6 +84,7 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
             max_seconds=self.max_seconds,
             threads=self.threads,
             trust=self.trust(),
+            require=device_from_text(self.require),
         )
 
 

@@ -13,9 +13,11 @@ from mahtrt.verbs.options import (
     DATA_HELP,
     Json,
     Points,
+    RequiredDevice,
     SpacingMm,
     Threads,
     TrustArguments,
+    device_from_text,
     points_from_text,
 )
 
@@ -64,6 +66,7 @@ class EvaluateArguments(TrustArguments):
             least=2,
         ),
     ] = None
+    require: RequiredDevice = "any"
     fold: Annotated[int | None, option(DATA, "Part that judges, from 1.", least=1)] = None
     seed: Annotated[int, option(MEASURING, "Seed of the bootstrap.", least=0)] = 0
     threads: Threads = None
@@ -86,6 +89,7 @@ class EvaluateArguments(TrustArguments):
             threads=self.threads,
             seed=self.seed,
             trust=self.trust(),
+            require=device_from_text(self.require),
         )
 
 

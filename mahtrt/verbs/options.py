@@ -12,6 +12,7 @@ from mahtrt.errors import UsageError
 from mahtrt.verbs.command import (
     BUDGETS,
     DATA,
+    ENGINES,
     GENERAL,
     INT8,
     NETWORK,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mahtrt.bundle.signature import Trust
     from mahtrt.measure.limits import Limits
     from mahtrt.models.reference import ModelSource
+    from mahtrt.runtime.engine_choice import Require
 
 DATA_HELP = (
     "DATA is a folder of images, a CSV, an ISBI-2015 tree, COCO keypoints JSON, or synthetic "
@@ -53,6 +55,13 @@ Kwarg = Annotated[
     ),
 ]
 Threads = Annotated[int | None, option(GENERAL, "Threads of one inference.", least=1)]
+RequiredDevice = Annotated[
+    str,
+    option(
+        ENGINES,
+        "Kind of device that an engine has to run on: gpu, cpu or any. Nothing else stands in.",
+    ),
+]
 Cache = Annotated[
     bool, option(GENERAL, "Sensitivities and TensorRT engines are kept and used again.")
 ]
@@ -242,6 +251,13 @@ def points_from_text(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise UsageError("--points", got=repr(text), expected="indices like 36,39,42") from error
+
+
+def device_from_text(text: str) -> Require:
+    """``gpu``, ``cpu`` or ``any``."""
+    from mahtrt.runtime.engine_choice import check_require
+
+    return check_require(text, "--require")
 
 
 def size_from_text(text: str) -> tuple[int, int]:

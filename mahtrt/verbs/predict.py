@@ -8,7 +8,15 @@ from typing import Annotated
 
 from mahtrt.verbs.command import ENGINES, OUTPUT, ResultFile, argument, as_command, option
 from mahtrt.verbs.console import StageDisplay, say, show, write_text
-from mahtrt.verbs.options import Json, SkipBad, SpacingMm, Threads, TrustArguments
+from mahtrt.verbs.options import (
+    Json,
+    RequiredDevice,
+    SkipBad,
+    SpacingMm,
+    Threads,
+    TrustArguments,
+    device_from_text,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +36,7 @@ class PredictArguments(TrustArguments):
         str | None,
         option(ENGINES, "Engine of the bundle, or a target; the bundle's default without it."),
     ] = None
+    require: RequiredDevice = "any"
     json: Json = None
     csv: Annotated[
         str | None, option(OUTPUT, "File for the result as CSV; - is stdout."), ResultFile()
@@ -61,6 +70,7 @@ def command(arguments: PredictArguments) -> None:
         skip_bad=arguments.skip_bad,
         threads=arguments.threads,
         trust=arguments.trust(),
+        require=device_from_text(arguments.require),
     )
     with together(), StageDisplay() as display:
         result = predict(options, display)

@@ -18,7 +18,7 @@ def table_of(result: PredictResult) -> RenderableType:
     """A row per image and landmark, label or map: a table for each of these that there are."""
     tables = (_landmark_table(result), _label_table(result), _map_table(result))
     found = [table for table in tables if table.row_count] or [tables[0]]
-    found[0].title = line(f"{result.bundle} · {result.engine}")
+    found[0].title = line(f"{result.bundle} · {result.engine} · {result.device}")
     return found[0] if len(found) == 1 else Group(*found)
 
 

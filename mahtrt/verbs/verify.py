@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from mahtrt.verbs.command import argument, as_command
 from mahtrt.verbs.console import StageDisplay, answer
-from mahtrt.verbs.options import TrustArguments
+from mahtrt.verbs.options import RequiredDevice, TrustArguments, device_from_text
 
 if TYPE_CHECKING:
     from mahtrt.bundle.output_records import LogitsRecord, VisibilityRecord
@@ -28,6 +28,7 @@ class VerifyArguments(TrustArguments):
     """What ``mahtrt verify`` is given."""
 
     bundle: Annotated[Path, argument("Bundle: the .mahtrt folder.")]
+    require: RequiredDevice = "any"
 
 
 @as_command
@@ -36,7 +37,10 @@ def command(arguments: VerifyArguments) -> None:
     from mahtrt.runtime.verify import VerifyOptions, verify
 
     with StageDisplay() as display:
-        result = verify(VerifyOptions(arguments.bundle, arguments.trust()), display)
+        options = VerifyOptions(
+            arguments.bundle, arguments.trust(), device_from_text(arguments.require)
+        )
+        result = verify(options, display)
     answer(f"{result.files} files whole{_SIGNATURES[result.signature]}")
     for replay in result.replays:
         answer(line_of(replay))
@@ -53,7 +57,8 @@ def line_of(replay: Replay) -> str:
     if replay.mean_px is not None:
         moved = f"{replay.mean_px:.4f} px on average (worst landmark {replay.worst_px:.4f})"
         said.insert(0, f"golden landmarks moved by {moved}")
-    return f"{replay.engine}: {'; '.join(said) or 'nothing was recorded to compare with'}"
+    told = "; ".join(said) or "nothing was recorded to compare with"
+    return f"{replay.engine}: {told}; ran on {replay.device}"
 
 
 def _others(found: AccuracyRecord) -> list[str]:

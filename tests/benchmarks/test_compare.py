@@ -271,6 +271,7 @@ class BatchBackend:
     """
 
     name = "fake-int8"
+    device = "cpu"
     threads = None
     notes: tuple[str, ...] = ()
 

@@ -12,8 +12,9 @@ from programs import run_python
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.bundle.records import VerdictRecord
 from mahtrt.errors import MissingComponentError
+from mahtrt.runtime import engine_choice, open_session
 from mahtrt.runtime import session as session_module
-from mahtrt.runtime.session import _stand_in
+from mahtrt.runtime.engine_choice import choose_engine
 from mahtrt.targets.table import find_target
 
 pytestmark = pytest.mark.slow
@@ -31,9 +32,10 @@ def bundle_with_default(tiny_bundle: Path, passed: dict[str, bool]):  # type: ig
 
 def without(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = dataclasses.replace(find_target(target), package="a_package_nobody_has")
-    monkeypatch.setattr(
-        session_module, "find_target", lambda name: missing if name == target else find_target(name)
-    )
+    for module in (session_module, engine_choice):
+        monkeypatch.setattr(
+            module, "find_target", lambda name: missing if name == target else find_target(name)
+        )
 
 
 def test_an_engine_that_passed_stands_in(
@@ -43,7 +45,7 @@ def test_an_engine_that_passed_stands_in(
     bundle = bundle_with_default(tiny_bundle, engines)
     default = bundle.engine()
     without(default.target, monkeypatch)
-    found, note = _stand_in(bundle, default)
+    found, note = choose_engine(bundle)
     assert found.target != default.target
     assert note is not None
     assert f"{default.name}, cannot run here: {default.target} is not installed" in note
@@ -56,7 +58,7 @@ def test_an_engine_that_failed_its_gate_does_not(
     engines = {e.name: False for e in read_bundle(tiny_bundle).manifest.engines}
     bundle = bundle_with_default(tiny_bundle, engines)
     without(bundle.engine().target, monkeypatch)
-    assert _stand_in(bundle, bundle.engine()) == (bundle.engine(), None)
+    assert choose_engine(bundle) == (bundle.engine(), None)
 
 
 def test_an_engine_asked_for_by_name_has_no_stand_in(
@@ -65,7 +67,7 @@ def test_an_engine_asked_for_by_name_has_no_stand_in(
     name = read_bundle(tiny_bundle).engine().name
     without(read_bundle(tiny_bundle).engine().target, monkeypatch)
     with pytest.raises(MissingComponentError):
-        session_module.open_session(tiny_bundle, engine=name).run(np.zeros((8, 8), np.uint8))
+        open_session(tiny_bundle, engine=name).run(np.zeros((8, 8), np.uint8))
 
 
 @pytest.mark.parametrize("verb", ["bench", "verify"])

@@ -174,7 +174,8 @@ def test_the_table_and_the_csv_have_a_row_per_label(
     assert done.exit_code == 0
     rows = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text())))
     assert [row["label"] for row in rows] == ["mass", "edema"]
-    assert set(rows[0]) == {"image", "label", "probability", "logit", "present"}
+    labels = {"label", "probability", "logit", "present"}
+    assert set(rows[0]) == {"image", *labels, "engine", "device"}
     assert 0 <= float(rows[0]["probability"]) <= 1
 
 

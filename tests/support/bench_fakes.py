@@ -72,6 +72,7 @@ class FakeSession:
     jumps: tuple[int, ...] = ()
     jump_px: float = 20.0
     threads: int | None = None
+    device: str = "cpu"
 
     def run(self, *images: np.ndarray) -> Any:
         (image,) = images

@@ -15,6 +15,7 @@ from mahtrt.errors import BuildError, ModelError, require
 from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import (
+    CPU,
     EngineToOpen,
     Tensor,
     check_interface,
@@ -57,7 +58,7 @@ class OnnxRuntimeBackend:
     """An ONNX Runtime session, whose ``run`` is thread-safe."""
 
     def __init__(self, session: Any, spec: ModelSpec, name: str, notes: Sequence[str] = ()) -> None:
-        self.name, self.notes = name, tuple(notes)
+        self.name, self.notes, self.device = name, tuple(notes), CPU
         inputs = {each.name: each.shape for each in session.get_inputs()}
         outputs = {each.name: each.shape for each in session.get_outputs()}
         self.batch = check_interface(name, spec, inputs, outputs)

@@ -19,6 +19,7 @@ from mahtrt.openvino_core import shared_core
 from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import (
+    CPU,
     EngineToOpen,
     Tensor,
     check_interface,
@@ -35,7 +36,7 @@ class OpenVinoBackend:
     def __init__(
         self, compiled: Any, spec: ModelSpec, name: str, notes: Sequence[str] = ()
     ) -> None:
-        self.name, self.notes = name, tuple(notes)
+        self.name, self.notes, self.device = name, tuple(notes), CPU
         inputs = {each.any_name: list(each.shape) for each in compiled.inputs}
         outputs = {known: list(each.shape) for each in compiled.outputs for known in each.names}
         self.batch = check_interface(name, spec, inputs, outputs)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mahtrt.data.feed import Feed
 from mahtrt.errors import BuildError, MahtrtError, ModelError
 from mahtrt.spec import ModelSpec
-from mahtrt.targets.backend import EngineToOpen, Tensor, check_interface
+from mahtrt.targets.backend import EngineToOpen, Tensor, check_interface, gpu_label
 from mahtrt.targets.tensorrt.callbacks import make_logger, make_profiler
 from mahtrt.targets.tensorrt.compatible import Here, check_compatible
 from mahtrt.targets.tensorrt.cuda_driver import CudaDevice, open_device
@@ -47,6 +47,7 @@ class TensorRtBackend:
         self.name = name
         self.notes: tuple[str, ...] = ()
         self.threads: int | None = None
+        self.device = gpu_label(0, device.name)
         self._trt, self._device = trt, device
         with device:
             # Both have to live as long as the engine.
