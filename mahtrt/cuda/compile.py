@@ -36,6 +36,7 @@ KERNELS = Path(__file__).with_name("kernels")
 HEADERS = ("gpu.cuh",)
 # Name of a source to the compiler's options for it alone.
 KERNEL_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "preprocess": (),
     # No contraction: its compensated sums are to be computed as they are written.
     "tensorrt_soft_argmax": ("--fmad=false",),
 }
