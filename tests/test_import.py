@@ -30,7 +30,7 @@ RUNTIME_MODULES = (
     "mahtrt.runtime",
     "mahtrt.runtime.session",
     "mahtrt.targets.tensorrt.run",
-    "mahtrt.targets.tensorrt.cuda_driver",
+    "mahtrt.cuda.apis",
     "mahtrt.data.preprocess",
     "mahtrt.spec",
     "mahtrt.bundle.bundle",

@@ -65,14 +65,16 @@ class Backend(Protocol):
     Attributes:
         name: What reports call it, e.g. ``openvino-int8``.
         batch: Images per inference; :meth:`infer` takes exactly so many.
-        notes: What the user should know about how this one was opened.
         device: What computes: ``cpu``, or ``cuda:`` with the GPU's number and name.
     """
 
     name: str
     batch: int
     device: str
-    notes: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about this one."""
 
     @property
     def threads(self) -> int | None:

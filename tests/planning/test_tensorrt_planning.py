@@ -86,7 +86,7 @@ def test_candidates_are_half_graphs_with_8_bit_weights(
         scales = {w.data_type for w in quantised.graph.initializer if w.name.endswith("_scale")}
         assert scales == {TensorProto.FLOAT16}
         assert any(told), "a build tells of itself"
-    assert (gpu.cuda.memory, gpu.cuda.streams, gpu.cuda.retained) == ({}, set(), 0)
+    gpu.cuda.check()
 
 
 def test_layer_times_are_those_of_the_engine(
@@ -103,7 +103,7 @@ def test_layer_times_are_those_of_the_engine(
         bench.race({"float": nothing, "one": one}, seconds=0.0, seed=0)
         contexts = gpu.trt.state.called("ICudaEngine.create_execution_context")
         assert len(contexts) == 4, "a profile has a context of its own"
-    assert (gpu.cuda.memory, gpu.cuda.streams, gpu.cuda.contexts) == ({}, set(), 0)
+    gpu.cuda.check()
 
 
 @pytest.mark.parametrize("int8_float", ["bf16", "fp32"])
@@ -153,7 +153,7 @@ def test_a_network_is_planned(
     assert again == result.plan
     made = recipe.apply(to_half(graph.proto, "fp16"), again)
     check_int8(describe_graph(made), again)
-    assert (gpu.cuda.memory, gpu.cuda.retained) == ({}, 0)
+    gpu.cuda.check()
 
 
 def test_int8_that_is_slower_is_not_planned(
@@ -240,10 +240,10 @@ def test_an_engine_without_layer_times(
         monkeypatch.setattr(gpu.trt.state, "on_execute", lambda context: True)
         with pytest.raises(MahtrtError, match="no layer times"):
             bench.block_times_ms(plan)
-        monkeypatch.setattr(gpu.trt.state, "on_execute", lambda context: False)
+        monkeypatch.setattr(gpu.trt.state, "on_enqueue", lambda context: False)
         with pytest.raises(MahtrtError, match="refuses the inference"):
             bench.block_times_ms(plan)
-    assert (gpu.cuda.memory, gpu.cuda.streams, gpu.cuda.retained) == ({}, set(), 0)
+    gpu.cuda.check()
 
 
 def test_a_target_that_refuses_the_floating_graph(

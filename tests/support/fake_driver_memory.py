@@ -102,7 +102,7 @@ class Memory:
         nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
         self.on_device(address, nbytes, "a kernel")
         memory = (ctypes.c_char * nbytes).from_address(address)
-        return np.ndarray(shape, dtype, memory)  # type: ignore[arg-type]
+        return np.ndarray(shape, dtype, memory)
 
     def alive(self) -> list[Allocation]:
         """What was not given back."""

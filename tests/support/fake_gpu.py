@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from fake_cuda import FakeCuda
+from fake_driver import FakeDriver, FakeGpuModel
 from fake_tensorrt import make_fake
 from fake_trt_runtime import array_at, compute
 
+from mahtrt.cuda.bindings import open_device
 from mahtrt.cuda.probe import probe_cuda
 from mahtrt.measure.timing import TimingOptions, Timings
 from mahtrt.planning import workbench
 from mahtrt.targets.tensorrt import build as builder
-from mahtrt.targets.tensorrt import cuda_driver
 from mahtrt.targets.tensorrt import profile as tensorrt_layers
 from mahtrt.targets.tensorrt.child import Request, run_request
 
@@ -37,15 +39,18 @@ class FakeGpu:
     """
 
     def __init__(self, target: str, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.target, self.trt, self.cuda = target, make_fake(version), FakeCuda()
+        self.target, self.trt, probed = target, make_fake(version), FakeCuda()
+        model = FakeGpuModel("NVIDIA RTX 4090", (8, 9), 128)
+        self.trt.state.gpu = self.cuda = FakeDriver(gpus=[model])
         self.int8_ms, self.passed_ms = 0.5, 0.0
         self.breaks = "nothing"
         self.trt.state.on_execute = self._execute
         self.trt.state.layer_ms = self._layer_ms
         monkeypatch.setitem(sys.modules, MODULES[target], self.trt)
-        monkeypatch.setattr(cuda_driver, "load_library", lambda name: self.cuda)
+        opened = partial(open_device, driver=self.cuda)
+        monkeypatch.setattr("mahtrt.targets.tensorrt.run.open_device", opened)
         for module in (builder, tensorrt_layers):
-            monkeypatch.setattr(module, "probe_cuda", lambda: probe_cuda(lambda name: self.cuda))
+            monkeypatch.setattr(module, "probe_cuda", lambda: probe_cuda(lambda name: probed))
         monkeypatch.setattr(builder, "run_child", self._run_child)
         monkeypatch.setattr(workbench, "interleave", self._interleave)
 
@@ -65,14 +70,13 @@ class FakeGpu:
             return 0.0
         return self.int8_ms if _is_int8(layer) else 1.0
 
-    def _execute(self, context: Any) -> bool:
+    def _execute(self, context: Any) -> None:
         record = context.engine._record
         compute(context)
         if any(_is_int8(x) and x["name"].startswith(self.breaks) for x in record["layers"]):
             for output in record["outputs"]:
                 array_at(context, output["name"])[...] = np.nan
         self.passed_ms += sum(map(self._layer_ms, record["layers"]))
-        return True
 
     def _interleave(
         self, calls: Mapping[str, Callable[[], object]], options: TimingOptions

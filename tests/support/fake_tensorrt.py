@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_driver import FakeDriver
 from fake_trt_runtime import Runtime, compute
 
 API = json.loads(Path(__file__).with_name("tensorrt_api.json").read_text(encoding="utf-8"))
@@ -38,8 +39,9 @@ class FakeState:
         runtimes: How many Runtime objects were made.
         build_errors: The next build logs the first of these and returns None.
         models: SHA-256 of each ONNX that was parsed, in order, to it; plans name theirs by that.
-        on_execute: Called with the context by ``execute_async_v3`` instead of ONNX Runtime;
-            returns its bool.
+        gpu: The driver on whose streams inferences are done; without one they are done at once.
+        on_enqueue: Called with the context by ``execute_async_v3``; returns its bool.
+        on_execute: Called with the context when the stream gets there, instead of ONNX Runtime.
         layer_ms: Takes a layer's record, gives the time that a profiler is told.
     """
 
@@ -49,7 +51,9 @@ class FakeState:
     runtimes: int = 0
     build_errors: list[str] = field(default_factory=list)
     models: dict[str, bytes] = field(default_factory=dict)
-    on_execute: Callable[[Any], bool] = compute
+    gpu: FakeDriver | None = None
+    on_enqueue: Callable[[Any], bool] = lambda context: True
+    on_execute: Callable[[Any], object] = compute
     layer_ms: Callable[[dict[str, Any]], float] = lambda layer: 0.125
     infer_shapes_missing: list[str] = field(default_factory=list)
     refuse_timing_cache: bool = False

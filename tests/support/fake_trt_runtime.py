@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import json
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 _SESSIONS: dict[str, Any] = {}
 
 
-def compute(context: Any) -> bool:
+def compute(context: Any) -> None:
     """What ONNX Runtime makes of the graph that an engine was built from."""
     import onnxruntime
 
@@ -28,7 +29,6 @@ def compute(context: Any) -> bool:
     names = [tensor["name"] for tensor in record["outputs"]]
     for name, value in zip(names, _SESSIONS[record["onnx"]].run(names, feed), strict=True):
         array_at(context, name)[...] = value
-    return True
 
 
 def array_at(context: Any, name: str) -> np.ndarray:
@@ -106,13 +106,22 @@ class IExecutionContext:
         return list(self._state.infer_shapes_missing)
 
     def execute_async_v3(self, stream_handle: int) -> bool:
-        if set(self._addresses) != set(self.engine._tensors):
+        state = self._state
+        if set(self._addresses) != set(self.engine._tensors) or not state.on_enqueue(self):
             return False
-        done = self._state.on_execute(self)
-        if done and self.profiler is not None:
+        given = copy.copy(self)  # with the addresses of now
+        given._addresses = dict(self._addresses)
+        if state.gpu is None:
+            given._run()
+        else:
+            state.gpu.submit(stream_handle, given._run, list(given._addresses.values()))
+        return True
+
+    def _run(self) -> None:
+        self._state.on_execute(self)
+        if self.profiler is not None:
             for layer in self.engine._record["layers"]:
                 self.profiler.report_layer_time(layer["name"], self._state.layer_ms(layer))
-        return bool(done)
 
 
 class EngineInspector:

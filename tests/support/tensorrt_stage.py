@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
-from fake_cuda import FakeCuda
+from fake_driver import FakeDriver, FakeGpuModel
 from fake_tensorrt import make_fake
 from tiny_network import SPEC, make_model
 
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import DeviceRecord
+from mahtrt.cuda.bindings import open_device
 from mahtrt.targets.backend import EngineToOpen
-from mahtrt.targets.tensorrt import cuda_driver
 from mahtrt.targets.tensorrt.run import TensorRtBackend
+
+RTX_4090 = FakeGpuModel("NVIDIA RTX 4090", (8, 9), 128)
 
 
 def make_plan(trt: Any, model: onnx.ModelProto) -> bytes:
@@ -50,14 +53,17 @@ class Stage:
     """A fake TensorRT on a fake GPU whose engines compute what ONNX Runtime computes."""
 
     def __init__(self, version: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.trt, self.cuda = make_fake(version), FakeCuda()
+        self.trt = make_fake(version)
+        self.trt.state.gpu = self.cuda = FakeDriver(gpus=[RTX_4090])
+        self.cuda.keep_calls = True
         self.plan = folder / "model.plan"
         self.plan.write_bytes(make_plan(self.trt, make_model()))
         self.trt.state.calls.clear()
         self.engine = record(versions={"tensorrt": version})
         monkeypatch.setitem(sys.modules, "tensorrt", self.trt)
-        monkeypatch.setattr(cuda_driver, "load_library", lambda name: self.cuda)
-        monkeypatch.setattr("mahtrt.targets.tensorrt.run.build_platform", lambda: "linux_x86_64")
+        run = "mahtrt.targets.tensorrt.run"
+        monkeypatch.setattr(f"{run}.open_device", partial(open_device, driver=self.cuda))
+        monkeypatch.setattr(f"{run}.build_platform", lambda: "linux_x86_64")
 
     def open(self) -> TensorRtBackend:
         return TensorRtBackend.open(EngineToOpen(self.engine, {"plan": self.plan}, SPEC))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +41,7 @@ def test_images_become_landmarks(stage: Stage) -> None:
         image, points = make_image(seed)
         np.testing.assert_allclose(session.run(image).points, points, atol=1e-3)
     session.close()
-    assert (stage.cuda.memory, stage.cuda.streams) == ({}, set())
-    assert (stage.cuda.contexts, stage.cuda.retained) == (0, 0)
+    stage.cuda.check()
 
 
 def test_the_context_is_set_up_once_and_every_tensor_has_an_address(stage: Stage) -> None:
@@ -54,7 +52,7 @@ def test_the_context_is_set_up_once_and_every_tensor_has_an_address(stage: Stage
     names = {name for name, _ in state.called("IExecutionContext.set_tensor_address")}
     assert names == {"image", *(output.name for output in SPEC.outputs)}
     streams = {stream for (stream,) in state.called("IExecutionContext.execute_async_v3")}
-    assert streams == stage.cuda.streams, "a stream of its own, not the default one"
+    assert streams == set(stage.cuda.scheduler.streams), "a stream of its own, not the default one"
     assert 0 not in streams
     assert len(state.called("Runtime.deserialize_cuda_engine")) == 1
     backend.close()
@@ -64,7 +62,7 @@ def test_outputs_are_the_callers_own_and_only_those_asked_for(stage: Stage) -> N
     backend = stage.open()
     first = backend.infer(feed_of(0), ["landmarks"])
     before = first["landmarks"].copy()
-    copies = stage.cuda.calls.count("cuMemcpyDtoHAsync_v2")
+    copies = stage.cuda.calls.count("cuMemcpyDtoHAsync")
     backend.infer(feed_of(1))
     assert list(first) == ["landmarks"]
     assert copies == 1
@@ -76,43 +74,41 @@ def test_outputs_are_the_callers_own_and_only_those_asked_for(stage: Stage) -> N
 def test_threads_have_contexts_of_their_own(stage: Stage) -> None:
     backend = stage.open()
     both_inside = threading.Barrier(2, timeout=10)
-    compute: Callable[[Any], bool] = stage.trt.state.on_execute
     seen, results = set(), {}
 
-    def wait_and_compute(context: Any) -> bool:
+    def wait(context: Any) -> bool:
         seen.add(id(context))
         both_inside.wait()
-        return compute(context)
+        return True
 
     def work(seed: int) -> None:
         results[seed] = backend.infer(feed_of(seed))
 
-    stage.trt.state.on_execute = wait_and_compute
+    stage.trt.state.on_enqueue = wait
     threads = [threading.Thread(target=work, args=(seed,)) for seed in (0, 1)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(seen) == len(stage.cuda.streams) == 2
-    stage.trt.state.on_execute = compute
+    assert len(seen) == len(stage.cuda.scheduler.streams) == 2
+    stage.trt.state.on_enqueue = lambda context: True
     for seed in (0, 1):
         again = backend.infer(feed_of(seed))
         np.testing.assert_array_equal(results[seed]["landmarks"], again["landmarks"])
-    assert len(stage.cuda.streams) == 2, "lanes are used again"
+    assert len(stage.cuda.scheduler.streams) == 2, "lanes are used again"
     backend.close()
 
 
 def test_closing_while_a_call_is_under_way(stage: Stage) -> None:
     backend = stage.open()
-    compute = stage.trt.state.on_execute
 
     def close_first(context: Any) -> bool:
         backend.close()
-        return compute(context)
+        return True
 
-    stage.trt.state.on_execute = close_first
+    stage.trt.state.on_enqueue = close_first
     assert "landmarks" in backend.infer(feed_of(0))
-    assert (stage.cuda.memory, stage.cuda.retained) == ({}, 0)
+    stage.cuda.check()
     with pytest.raises(MahtrtError, match="after close"):
         backend.infer(feed_of(0))
     backend.close()
@@ -120,24 +116,23 @@ def test_closing_while_a_call_is_under_way(stage: Stage) -> None:
 
 def test_an_execution_that_fails_is_an_error_and_its_context_is_gone(stage: Stage) -> None:
     backend = stage.open()
-    compute = stage.trt.state.on_execute
-    stage.trt.state.on_execute = lambda context: False
+    stage.trt.state.on_enqueue = lambda context: False
     with pytest.raises(MahtrtError, match="TensorRT refuses the inference"):
         backend.infer(feed_of(0))
-    assert (stage.cuda.memory, stage.cuda.streams, stage.cuda.contexts) == ({}, set(), 0)
-    stage.trt.state.on_execute = compute
+    assert not stage.cuda.leaks(is_open=True)
+    stage.trt.state.on_enqueue = lambda context: True
     assert "landmarks" in backend.infer(feed_of(0))
     backend.close()
 
 
 def test_memory_that_runs_out_leaves_nothing_behind(stage: Stage) -> None:
     backend = stage.open()
-    stage.cuda.fail["cuMemHostAlloc"] = 2
+    stage.cuda.fail("cuMemHostAlloc", 2)
     with pytest.raises(MahtrtError, match="CUDA_ERROR_OUT_OF_MEMORY"):
         backend.infer(feed_of(0))
-    assert (stage.cuda.memory, stage.cuda.streams, stage.cuda.contexts) == ({}, set(), 0)
+    assert not stage.cuda.leaks(is_open=True)
     backend.close()
-    assert stage.cuda.retained == 0
+    stage.cuda.check()
 
 
 def test_no_memory_for_one_more_context(stage: Stage) -> None:
@@ -162,7 +157,7 @@ def test_a_plan_that_is_none(stage: Stage) -> None:
     stage.plan.write_bytes(b"no plan")
     with pytest.raises(BuildError, match="Magic tag does not match"):
         stage.open()
-    assert stage.cuda.retained == 0
+    stage.cuda.check()
 
 
 def test_a_plan_of_another_network(stage: Stage) -> None:
@@ -178,7 +173,7 @@ def test_a_plan_of_another_network(stage: Stage) -> None:
     wrong = dataclasses.replace(SPEC, inputs=(dataclasses.replace(SPEC.input, size=(64, 64)),))
     with pytest.raises(ModelError, match="64, 64"):
         TensorRtBackend.open(EngineToOpen(stage.engine, {"plan": stage.plan}, wrong))
-    assert stage.cuda.retained == 0
+    stage.cuda.check()
 
 
 def test_nothing_is_deserialized_before_a_mismatch_is_found(stage: Stage) -> None:
@@ -186,7 +181,7 @@ def test_nothing_is_deserialized_before_a_mismatch_is_found(stage: Stage) -> Non
     with pytest.raises(BuildError, match=r"10\.12\.0, which it was built for"):
         stage.open()
     assert stage.trt.state.runtimes == 0
-    assert stage.cuda.retained == 0
+    stage.cuda.check()
 
 
 def test_the_engine_that_was_built_here_is_accepted() -> None:
@@ -276,19 +271,20 @@ def test_plain_inferences_know_nothing_of_it(stage: Stage) -> None:
     backend = stage.open()
     expected = backend.infer(feed_of(0))["landmarks"]
     backend.layer_times(feed_of(0), 2)
-    assert backend._free[0]._context.profiler is None
+    context: Any = backend.pool._free[0].engine
+    assert context._context.profiler is None
     np.testing.assert_array_equal(backend.infer(feed_of(0))["landmarks"], expected)
-    assert len(stage.cuda.streams) == 1, "what the profile needed is given back"
+    assert len(stage.cuda.scheduler.streams) == 1, "what the profile needed is given back"
     backend.close()
-    assert (stage.cuda.memory, stage.cuda.streams, stage.cuda.retained) == ({}, set(), 0)
+    stage.cuda.check()
 
 
 def test_a_failure_leaves_nothing_behind(stage: Stage) -> None:
     backend = stage.open()
-    stage.trt.state.on_execute = lambda context: False
+    stage.trt.state.on_enqueue = lambda context: False
     with pytest.raises(MahtrtError, match="refuses the inference"):
         backend.layer_times(feed_of(0), 2)
-    assert (stage.cuda.memory, stage.cuda.streams, stage.cuda.contexts) == ({}, set(), 0)
+    assert not stage.cuda.leaks(is_open=True)
     backend.close()
     with pytest.raises(MahtrtError, match="after close"):
         backend.layer_times(feed_of(0), 2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -15,10 +14,11 @@ from tiny_network import SPEC, make_image, make_model
 
 from mahtrt.bundle.bundle import write_bundle
 from mahtrt.bundle.manifest import GraphRecord, Manifest
+from mahtrt.cuda import apis
+from mahtrt.cuda.probe import CudaProbe
 from mahtrt.errors import IntegrityError, MissingComponentError
 from mahtrt.runtime.session import open_session
 from mahtrt.targets.table import find_target
-from mahtrt.targets.tensorrt import cuda_driver
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_bundle_opens_and_finds_landmarks(stage: Stage, tmp_path: Path) -> Non
     np.testing.assert_allclose(session.run(image).points, points, atol=1e-3)
     assert session.name == "tensorrt-fp32"
     session.close()
-    assert stage.cuda.retained == 0
+    stage.cuda.check()
 
 
 def test_a_changed_plan_is_never_loaded(stage: Stage, tmp_path: Path) -> None:
@@ -74,11 +74,10 @@ def test_a_changed_plan_is_never_loaded(stage: Stage, tmp_path: Path) -> None:
 def test_without_package_or_driver_it_is_a_missing_component(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def absent(name: str) -> Any:
-        raise OSError(name)
-
     path = write(stage, tmp_path / "tiny.mahtrt")
-    monkeypatch.setattr(cuda_driver, "load_library", absent)
+    none = CudaProbe(problem="no NVIDIA driver (libcuda.so.1 cannot be loaded)")
+    monkeypatch.setattr(apis, "probe_cuda", lambda: none)
+    monkeypatch.setattr("mahtrt.targets.tensorrt.run.open_device", apis.open_device)
     stage.trt.state.driver = False
     with pytest.raises(MissingComponentError, match="no NVIDIA driver") as caught:
         open_session(path)

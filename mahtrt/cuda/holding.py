@@ -1,0 +1,137 @@
+"""What a caller holds of a pool: an inference under way, or its outputs on the GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from mahtrt.cuda.slots import Array, Slot
+from mahtrt.cuda.views import DeviceView
+from mahtrt.errors import MahtrtError
+
+if TYPE_CHECKING:
+    from mahtrt.cuda.pool import SlotPool
+
+
+class Holding:
+    """A slot kept over several calls; it goes back to its pool once."""
+
+    def __init__(self, pool: SlotPool, slot: Slot) -> None:
+        self.pool, self.slot = pool, slot
+        self._lock, self._held = threading.Lock(), True
+
+    @contextlib.contextmanager
+    def on_error(self, *harmless: type[MahtrtError]) -> Iterator[None]:
+        """The device's context; an error ends the holding, and frees the slot unless harmless."""
+        try:
+            with self.pool.device:
+                yield
+        except harmless:
+            self.give_back()
+            raise
+        except BaseException as error:
+            self.give_back(error)
+            raise
+
+    def give_back(self, error: BaseException | None = None, stream: int | None = None) -> None:
+        """End the holding; a second call does nothing.
+
+        Args:
+            error: What went wrong with the slot; it is freed.
+            stream: Handle of a stream that may still read the slot's memory.
+        """
+        with self._lock:
+            was_held, self._held = self._held, False
+        if not was_held:
+            return
+        try:
+            with self.pool.device:
+                if error is not None:
+                    self.pool.drop(self.slot, error)
+                    return
+                if stream is not None:
+                    self.slot.wait_for(stream)
+                self.pool.put_back(self.slot)
+        except BaseException as failed:
+            with contextlib.suppress(MahtrtError), self.pool.device:
+                self.pool.drop(self.slot, failed)
+            if error is None:
+                raise
+        finally:
+            self.pool.finish()
+
+
+class Pending:
+    """An inference under way on arrays of the host."""
+
+    def __init__(self, holding: Holding) -> None:
+        self._holding: Holding | None = holding
+
+    def result(self) -> dict[str, Array]:
+        """Wait, and take the outputs; once.
+
+        Raises:
+            CudaError: The GPU failed.
+        """
+        holding, self._holding = self._holding, None
+        assert holding is not None, "the result was taken, or given up"
+        with holding.on_error():
+            found = holding.slot.finish()
+        holding.give_back()
+        return found
+
+    def close(self) -> None:
+        """Give the inference up, when it is done; after :meth:`result` this does nothing."""
+        if self._holding is not None:
+            self.result()
+
+
+class DeviceResult:
+    """Outputs on the GPU, until they are closed.
+
+    Attributes:
+        outputs: Name -> view. Memory that the caller did not give belongs to the result.
+        stream: Handle of the stream in whose order the outputs are ready: the caller's, or, where
+            it gave none, that of the inference.
+    """
+
+    def __init__(
+        self,
+        holding: Holding,
+        outputs: dict[str, DeviceView],
+        keeps: Sequence[DeviceView],
+        stream: int,
+    ) -> None:
+        self.outputs, self.stream = outputs, stream
+        self._holding, self._keeps = holding, tuple(keeps)  # the memory lives as long as the work
+
+    def synchronize(self) -> None:
+        """Wait until the outputs are there.
+
+        Raises:
+            CudaError: The GPU failed.
+        """
+        with self._holding.on_error():
+            self._holding.slot.stream.synchronize()
+
+    def close(self) -> None:
+        """Give the memory of the result back; a second call does nothing.
+
+        What was given to :attr:`stream` before may still read it: the next inference waits.
+        """
+        self._holding.give_back(stream=self.stream)
+        self._keeps = ()
+
+    def __enter__(self) -> DeviceResult:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,235 @@
+"""What one inference at a time needs: a stream, memory on both sides, and the engine's own state.
+
+Only how work is given to an engine differs between targets: that is an :class:`Engine`. A slot
+copies in, lets the engine enqueue, and copies out, recorded as a CUDA graph from the second time on
+(:mod:`mahtrt.cuda.graphs`). One thread at a time uses a slot, with the device's context current.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.cuda.device import CudaDevice, DeviceMemory, Event, PinnedMemory
+from mahtrt.cuda.graphs import GraphCache
+from mahtrt.cuda.views import DeviceView
+from mahtrt.errors import MahtrtError
+
+# Memory of cuMemAlloc begins at multiples of this, and engines are built for it. What a caller
+# gives that does not is copied on the GPU first.
+ALIGNMENT = 256
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTensor:
+    """An input or output of an engine, of static shape."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    is_input: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its elements."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+
+class Engine(Protocol):
+    """What a target brings to a slot; used by one thread at a time, with the context current."""
+
+    def prepare(self, addresses: Mapping[str, int]) -> None:
+        """Called once, with the addresses of the slot's own memory."""
+
+    def enqueue(self, addresses: Mapping[str, int], stream: int) -> None:
+        """Give an inference to a stream.
+
+        Args:
+            addresses: Of each input and output.
+            stream: Handle of the stream.
+
+        Raises:
+            MahtrtError: The engine refuses.
+        """
+
+    def close(self) -> None:
+        """Release what the engine holds for this slot."""
+
+
+class Slot:
+    """A stream, an engine, and memory for each of its tensors.
+
+    Attributes:
+        stream: Where its work is done.
+        addresses: Of its own memory on the GPU, by the tensors' names.
+        graphs: Its recorded work.
+    """
+
+    def __init__(
+        self,
+        device: CudaDevice,
+        tensors: Sequence[DeviceTensor],
+        make_engine: Callable[[], Engine],
+        *,
+        no_graphs: str = "",
+    ) -> None:
+        """Make everything, or leave nothing behind.
+
+        Args:
+            make_engine: Makes the engine's part.
+            no_graphs: Why work must not be recorded; "" where it may be.
+
+        Raises:
+            MahtrtError: There is not enough memory, or the engine refuses.
+        """
+        self._device, self._tensors = device, {each.name: each for each in tensors}
+        self._inputs = [each.name for each in tensors if each.is_input]
+        self._memory: dict[str, DeviceMemory] = {}
+        self._pinned: dict[str, PinnedMemory] = {}
+        self.addresses: dict[str, int] = {}
+        self._waiting: tuple[str, ...] = ()
+        self.stream = device.create_stream()
+        self._engine: Engine | None = None
+        self.graphs = GraphCache(device, self.stream, problem=no_graphs)
+        self._events: list[Event] = []
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._free_quietly)
+            for _ in range(2):
+                self._events.append(device.create_event())
+            # Where work that comes before the slot's ends, and where the slot's own ends.
+            self._before, self._after = self._events
+            self._engine = make_engine()
+            for each in tensors:
+                self._memory[each.name] = memory = device.allocate(each.nbytes)
+                self._pinned[each.name] = device.allocate_pinned(each.shape, each.dtype)
+                self.addresses[each.name] = memory.address
+            self._engine.prepare(self.addresses)
+            undo.pop_all()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine's part."""
+        assert self._engine is not None
+        return self._engine
+
+    def host(self, name: str) -> Array:
+        """A tensor's page-locked memory."""
+        return self._pinned[name].array
+
+    def start(self, feed: Mapping[str, Array], outputs: Sequence[str]) -> None:
+        """Start an inference on arrays of the host; :meth:`finish` ends it.
+
+        Args:
+            feed: Each input by name; it is copied before this returns.
+            outputs: Names of the outputs wanted.
+
+        Raises:
+            MahtrtError: The GPU or the engine fails.
+        """
+        for name in self._inputs:
+            np.copyto(self._pinned[name].array, feed[name])
+        self._waiting = tuple(outputs)
+        self.graphs.run(self._waiting, self._host_work)
+
+    def _host_work(self) -> None:
+        device, stream = self._device, self.stream
+        for name in self._inputs:
+            device.copy_to_device(self.addresses[name], self._pinned[name].array, stream)
+        self.engine.enqueue(self.addresses, stream.handle)
+        for name in self._waiting:
+            device.copy_to_host(self._pinned[name].array, self.addresses[name], stream)
+
+    def finish(self) -> dict[str, Array]:
+        """Wait for the inference, and copy its outputs out of memory that is used again.
+
+        Raises:
+            CudaError: The GPU failed.
+        """
+        self.stream.synchronize()
+        return {name: self._pinned[name].array.copy() for name in self._waiting}
+
+    def start_on_device(
+        self,
+        inputs: Mapping[str, DeviceView],
+        outputs: Mapping[str, DeviceView],
+        streams: Sequence[int] = (),
+    ) -> dict[str, int]:
+        """Start an inference on memory of the GPU.
+
+        Args:
+            inputs: The caller's memory by name, checked. It must live until the work is done.
+            outputs: The caller's memory by name, checked; for others there is the slot's own.
+            streams: Handles of streams whose work so far has to be done first.
+
+        Returns:
+            Output name -> address.
+
+        Raises:
+            MahtrtError: The GPU or the engine fails.
+        """
+        for handle in dict.fromkeys(streams):
+            self.wait_for(handle)
+        given = {name: view.address for name, view in (*inputs.items(), *outputs.items())}
+        direct = {name: place for name, place in given.items() if place % ALIGNMENT == 0}
+        addresses = {**self.addresses, **direct}
+        aside = {name: place for name, place in given.items() if name not in direct}
+        key = (tuple(sorted(addresses.items())), tuple(sorted(aside.items())))
+        self.graphs.run(key, partial(self._device_work, addresses, aside))
+        names = (each.name for each in self._tensors.values() if not each.is_input)
+        return {name: given.get(name, addresses[name]) for name in names}
+
+    def _device_work(self, addresses: Mapping[str, int], aside: Mapping[str, int]) -> None:
+        """Enqueue; memory that an engine cannot use where it is goes through the slot's own."""
+        copy, stream = self._device.copy_on_device, self.stream
+        for name in self._inputs:
+            if name in aside:
+                copy(addresses[name], aside[name], self._tensors[name].nbytes, stream)
+        self.engine.enqueue(addresses, stream.handle)
+        for name, place in aside.items():
+            if name not in self._inputs:
+                copy(place, addresses[name], self._tensors[name].nbytes, stream)
+
+    def wait_for(self, stream: int) -> None:
+        """Let the slot's next work wait for a stream's work so far."""
+        if stream != self.stream.handle:
+            self._before.record(self._device.adopt_stream(stream))
+            self.stream.wait(self._before)
+
+    def let_wait(self, stream: int) -> None:
+        """Let a stream's next work wait for the slot's work so far."""
+        if stream != self.stream.handle:
+            self._after.record(self.stream)
+            self._device.adopt_stream(stream).wait(self._after)
+
+    def free(self) -> None:
+        """Give everything back, when the work under way is done.
+
+        Raises:
+            CudaError: The last of the errors, after everything was tried.
+        """
+        engine, self._engine = self._engine, None
+        with contextlib.ExitStack() as stack:  # last in, first out; goes on where one fails
+            stack.callback(self.stream.close)
+            for pinned in self._pinned.values():
+                stack.callback(pinned.free)
+            for memory in self._memory.values():
+                stack.callback(memory.free)
+            for event in self._events:
+                stack.callback(event.close)
+            if engine is not None:
+                stack.callback(engine.close)
+            stack.callback(self.graphs.close)
+            stack.callback(self.stream.synchronize)
+
+    def _free_quietly(self) -> None:
+        """The first error is the one to tell."""
+        with contextlib.suppress(MahtrtError):
+            self.free()
