@@ -32,10 +32,11 @@ from mahtrt.errors import BuildError, MahtrtError, MissingComponentError, requir
 from mahtrt.reading import Wanted, read_regular
 
 KERNELS = Path(__file__).with_name("kernels")
-# What a kernel may include; NVRTC gets it by name.
-HEADERS = ("gpu.cuh",)
+# What kernels may include; NVRTC gets them by name.
+HEADERS = ("gpu.cuh", "dark_finish.cuh")
 # Name of a source to the compiler's options for it alone.
 KERNEL_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "dark": (),
     "preprocess": (),
     # No contraction: its compensated sums are to be computed as they are written.
     "tensorrt_soft_argmax": ("--fmad=false",),

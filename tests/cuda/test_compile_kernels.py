@@ -193,7 +193,8 @@ def test_a_source_that_does_not_compile_says_where(
     release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiling, "KERNELS", tmp_path)
-    (tmp_path / "gpu.cuh").write_text("")
+    for header in compiling.HEADERS:
+        (tmp_path / header).write_text("")
     (tmp_path / f"{SMALL}.cu").write_text("nonsense")
     with pytest.raises(BuildError, match=rf"{SMALL}\.cu\(1\): error"):
         compile_ptx(SMALL)
