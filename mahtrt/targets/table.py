@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TARGETS = {
     "openvino": "mahtrt.targets.openvino.target:TARGET",
     "onnxruntime": "mahtrt.targets.onnxruntime.target:TARGET",
+    "onnxruntime-cuda": "mahtrt.targets.onnxruntime_cuda.target:TARGET",
     "tensorrt": "mahtrt.targets.tensorrt.target:TENSORRT",
     "tensorrt-rtx": "mahtrt.targets.tensorrt.target:TENSORRT_RTX",
 }

@@ -1,6 +1,6 @@
 """One contract, every target: the same tiny network through each, and through an invented one.
 
-TensorRT's GPU is a fake whose engines compute what ONNX Runtime computes.
+GPUs are fakes whose engines compute what ONNX Runtime computes on the CPU.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pytest
 import tiny_network as tiny
 from abacus.target import TARGET as ABACUS
 from fake_gpu import FakeGpu
+from fake_ort_cuda import OrtGpu
 from programs import run_python
 
 from mahtrt.bundle.records import Precision
@@ -36,6 +37,8 @@ def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> T
     name = str(request.param)
     if name in GPU_VERSIONS:
         FakeGpu(name, GPU_VERSIONS[name], monkeypatch)
+    if name == "onnxruntime-cuda":
+        OrtGpu(monkeypatch)
     return ABACUS if name == ABACUS.name else find_target(name)
 
 

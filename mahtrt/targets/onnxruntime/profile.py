@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,23 @@ def profile(onnx_path: Path, feed: Feed, threads: int | None = None) -> list[Lay
     Raises:
         MissingComponentError: ONNX Runtime or the onnx package is not installed.
     """
+
+    def open_session(settings: Mapping[str, Any]) -> Any:
+        return open_onnx(onnx_path, str(onnx_path), threads=threads, settings=settings)
+
+    return profile_session(open_session, feed)
+
+
+def profile_session(open_session: Callable[[Mapping[str, Any]], Any], feed: Feed) -> list[Layer]:
+    """The layers of a session that is opened for it, with ONNX Runtime's own profiler.
+
+    Args:
+        open_session: Takes attributes of ``SessionOptions`` to be set.
+        feed: Each input by name (B, C, H, W).
+
+    Raises:
+        MissingComponentError: The onnx package is not installed.
+    """
     onnx: Any = require("onnx", extra="export", needed_for="layer times of onnxruntime")
     with temporary_folder() as folder:
         optimised = folder / "optimised.onnx"  # says how the layers hang together
@@ -35,7 +52,7 @@ def profile(onnx_path: Path, feed: Feed, threads: int | None = None) -> list[Lay
             "profile_file_prefix": str(folder / "profile"),
             "optimized_model_filepath": str(optimised),
         }
-        session = open_onnx(onnx_path, str(onnx_path), threads=threads, settings=settings)
+        session = open_session(settings)
         for _ in range(WARM_UP + RUNS):
             session.run(None, dict(feed))
         events = read_json_file(

@@ -1,0 +1,1 @@
+"""The target ``onnxruntime-cuda``: NVIDIA GPUs, by ONNX Runtime's CUDA execution provider."""

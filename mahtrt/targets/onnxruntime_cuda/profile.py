@@ -1,0 +1,82 @@
+"""Layer times of ONNX Runtime on a GPU, measured in a process of their own.
+
+ONNX Runtime's profiler times what the CPU does, and a kernel is only started there. In a process
+with ``CUDA_LAUNCH_BLOCKING=1`` (CUDA's programming guide) the start of a kernel returns when it is
+done, so that the times are those of the kernels and their starts. The variable has to be set before
+CUDA is used for the first time, so it cannot be done in this process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mahtrt.data.feed import Feed
+from mahtrt.errors import MahtrtError
+from mahtrt.scratch import temporary_folder
+from mahtrt.targets.layers import Layer
+
+BLOCKING = "CUDA_LAUNCH_BLOCKING"
+_SECONDS = 600.0
+
+
+def profile(onnx_path: Path, feed: Feed) -> list[Layer]:
+    """The layers of a graph as the CUDA provider runs it.
+
+    Args:
+        feed: Each input by name (B, C, H, W).
+
+    Raises:
+        MahtrtError: The process that measures fails; the message has its last line.
+    """
+    with temporary_folder() as folder:
+        arrays: dict[str, Any] = dict(feed)
+        np.savez(folder / "feed.npz", **arrays)
+        done = folder / "layers.json"
+        run_child([str(onnx_path), str(folder / "feed.npz"), str(done)])
+        rows = json.loads(done.read_text(encoding="utf-8"))
+    return [
+        Layer(row["name"], tuple(row["origins"]), row["ms"], tuple(row["readers"])) for row in rows
+    ]
+
+
+def run_child(arguments: Sequence[str]) -> None:
+    """Measure in a process of its own; the arguments are those of :func:`main`."""
+    command = [sys.executable, "-m", __name__, *arguments]
+    environment = {**os.environ, BLOCKING: "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    found = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False
+    )
+    if found.returncode:
+        lines = found.stderr.strip().splitlines() or [f"exit code {found.returncode}"]
+        raise MahtrtError("layer times of onnxruntime-cuda", got=lines[-1], expected="times")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the layers of a graph (ONNX, feed, output) as JSON."""
+    from mahtrt.targets.onnxruntime.profile import profile_session
+    from mahtrt.targets.onnxruntime_cuda.findings import load_runtime
+    from mahtrt.targets.onnxruntime_cuda.provider import ProviderOptions, open_on_gpu
+
+    onnx_path, feed_path, out = map(Path, arguments)
+    ort = load_runtime(f"layer times of {onnx_path.name}")
+    with np.load(feed_path) as arrays:
+        feed = {name: arrays[name] for name in arrays}
+
+    def open_session(settings: Mapping[str, Any]) -> Any:
+        return open_on_gpu(ort, onnx_path, str(onnx_path), ProviderOptions(), settings).session
+
+    layers = [asdict(layer) for layer in profile_session(open_session, feed)]
+    out.write_text(json.dumps(layers), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,199 @@
+"""ONNX Runtime on a GPU: what is asked of it, and what its session promises."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import tiny_network as tiny
+from fake_ort_cuda import OrtGpu
+
+from mahtrt.errors import BuildError, MahtrtError, MissingComponentError
+from mahtrt.runtime import Session
+from mahtrt.targets.backend import EngineToOpen
+from mahtrt.targets.onnxruntime_cuda.inference import IoTensor, bind
+from mahtrt.targets.onnxruntime_cuda.run import OnnxRuntimeCudaBackend
+from mahtrt.targets.table import find_target
+
+TARGET = find_target("onnxruntime-cuda")
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[OrtGpu]:
+    """A machine on which everything has to be given back."""
+    made = OrtGpu(monkeypatch)
+    yield made
+    made.driver.check()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> EngineToOpen:
+    onnx = tiny.save(tiny.make_model(), tmp_path)
+    from mahtrt.bundle.manifest import EngineRecord
+
+    record = EngineRecord("onnxruntime-cuda-fp32", TARGET.name, "fp32", {"onnx": onnx.name})
+    return EngineToOpen(record, {"onnx": onnx}, tiny.SPEC)
+
+
+def opened(engine: EngineToOpen) -> OnnxRuntimeCudaBackend:
+    return OnnxRuntimeCudaBackend.open(engine)
+
+
+def test_it_finds_what_the_cpu_finds(gpu: OrtGpu, engine: EngineToOpen) -> None:
+    backend = opened(engine)
+    assert (backend.device, backend.batch, backend.threads) == ("cuda:0 NVIDIA H200", 1, None)
+    assert backend.notes == ()
+    with Session(backend, tiny.SPEC, engine.record) as session:
+        for seed in range(3):
+            image, points = tiny.make_image(seed, zoom=2)
+            found = session.run(image)
+            np.testing.assert_allclose(found.points, points, atol=5e-3)
+            assert found.device == "cuda:0 NVIDIA H200"
+    (only,) = gpu.ort.sessions
+    assert (only.runs, only.replays) == (4, 3)  # once on zeros, which records the graph
+
+
+def test_what_is_asked_of_the_provider(gpu: OrtGpu, engine: EngineToOpen) -> None:
+    opened(engine).close()
+    (session,) = gpu.ort.sessions
+    stream = session.options.pop("user_compute_stream")
+    assert int(stream) > 2  # none of CUDA's default streams
+    assert session.options == {
+        "device_id": "0",
+        "use_tf32": "0",
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "do_copy_in_default_stream": "1",
+        "arena_extend_strategy": "kSameAsRequested",
+        "enable_cuda_graph": "1",
+    }
+
+
+def test_eight_threads_share_four_sessions(gpu: OrtGpu, engine: EngineToOpen) -> None:
+    backend = opened(engine)
+    barrier = threading.Barrier(8)
+    with Session(backend, tiny.SPEC) as session:
+        images = [tiny.make_image(seed)[0] for seed in range(8)]
+        alone = [session.run(image).points for image in images]
+
+        def work(index: int) -> bool:
+            barrier.wait()
+            runs = (session.run(images[index]).points for _ in range(10))
+            return all(np.array_equal(points, alone[index]) for points in runs)
+
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(work, range(8)))
+    assert 1 < len(gpu.ort.sessions) <= 4
+    assert all(len(session.threads) == 1 for session in gpu.ort.sessions)
+
+
+def test_a_session_has_one_thread_whoever_calls(gpu: OrtGpu, engine: EngineToOpen) -> None:
+    backend = opened(engine)
+    feed = {"image": np.zeros((1, 3, *tiny.SIZE), np.float32)}
+    for _ in range(20):  # a new thread for each call, as some servers have it
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(backend.infer, feed).result()
+    (session,) = gpu.ort.sessions
+    assert (len(session.threads), session.runs, session.replays) == (1, 21, 20)
+    backend.close()
+    assert not [each for each in threading.enumerate() if "onnxruntime-cuda" in each.name]
+
+
+def test_a_graph_that_is_refused_is_told_and_done_without(
+    gpu: OrtGpu, engine: EngineToOpen
+) -> None:
+    gpu.ort.no_graph = "This session cannot use the graph capture feature"
+    with Session(opened(engine), tiny.SPEC) as session:
+        assert session.engine_notes == (
+            "Runs without a CUDA graph: This session cannot use the graph capture feature.",
+        )
+        image, points = tiny.make_image(0)
+        np.testing.assert_allclose(session.run(image).points, points, atol=5e-3)
+    assert [session.graph for session in gpu.ort.sessions] == [False]
+
+
+def test_a_recording_that_breaks_is_told_and_done_without(
+    gpu: OrtGpu, engine: EngineToOpen
+) -> None:
+    gpu.ort.fails = "CUDA failure 901: operation failed\nand more"
+    backend = opened(engine)
+    assert backend.notes == ("Runs without a CUDA graph: CUDA failure 901: operation failed.",)
+    backend.close()
+
+
+def test_nodes_that_would_run_on_the_cpu_are_named(gpu: OrtGpu, engine: EngineToOpen) -> None:
+    gpu.ort.not_taken = [("Resize", "up1"), ("Shape", "s")]
+    with pytest.raises(BuildError, match="nodes that would run on the CPU: Resize up1, Shape s"):
+        opened(engine)
+    gpu.ort.not_taken = [("Add", "a")]
+    with pytest.raises(BuildError, match="Add a"):
+        opened(engine)
+
+
+def test_shapes_may_be_computed_on_the_cpu(gpu: OrtGpu, engine: EngineToOpen) -> None:
+    gpu.ort.not_taken = [("Shape", "s"), ("Gather", "g")]
+    backend = opened(engine)
+    assert "Shapes are computed on the CPU: Shape s, Gather g." in backend.notes
+    backend.close()
+
+
+def test_a_provider_that_cannot_be_loaded_is_no_cpu_session(
+    gpu: OrtGpu, engine: EngineToOpen
+) -> None:
+    gpu.ort.loads = False
+    with pytest.raises(MissingComponentError, match="CUDAExecutionProvider: it could not be"):
+        opened(engine)
+
+
+def test_a_failed_run_leaves_the_session_usable(gpu: OrtGpu, engine: EngineToOpen) -> None:
+    backend = opened(engine)
+    with Session(backend, tiny.SPEC) as session:
+        image, points = tiny.make_image(0)
+        gpu.ort.fails = "Failed to allocate memory for requested buffer of size 409856"
+        with pytest.raises(MahtrtError, match=r"of size 409856.*use fewer threads"):
+            session.run(image)
+        np.testing.assert_allclose(session.run(image).points, points, atol=5e-3)
+    assert len(gpu.ort.sessions) == 2
+
+
+@pytest.mark.parametrize("call", ["cuMemAlloc", "cuMemHostAlloc", "cuStreamCreate"])
+def test_no_memory_for_one_more_inference(gpu: OrtGpu, engine: EngineToOpen, call: str) -> None:
+    gpu.driver.fail(call, 2)
+    gpu.driver.fail(call, 2, at=2)  # also without a graph
+    with pytest.raises(MahtrtError, match=call):
+        opened(engine)
+
+
+def test_close_lets_a_call_end(gpu: OrtGpu, engine: EngineToOpen) -> None:
+    backend = opened(engine)
+    feed = {"image": np.ones((1, 3, *tiny.SIZE), np.float32)}
+    gpu.ort.while_running = backend.close
+    assert backend.infer(feed)["landmarks"].shape == (1, 3, 2)
+    with pytest.raises(MahtrtError, match=r"after close\(\)"):
+        backend.infer(feed)
+
+
+def test_the_binding_is_right_for_the_real_package(tmp_path: Path) -> None:
+    """The same code binds memory of the CPU, where the real provider runs."""
+    path = tiny.save(tiny.make_model(), tmp_path)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(0).random((1, 3, *tiny.SIZE), np.float32)
+    wanted = session.run(None, {"image": image})
+    arrays = {each.name: np.zeros(each.shape, np.float32) for each in session.get_outputs()}
+    io_tensors = [IoTensor("image", image.shape, True)]
+    io_tensors += [IoTensor(name, array.shape, False) for name, array in arrays.items()]
+    arrays["image"] = image
+    addresses = {name: array.ctypes.data for name, array in arrays.items()}
+    binding = bind(session, io_tensors, addresses, "cpu", 0)
+    session.run_with_iobinding(binding)
+    for array, expected in zip(list(arrays.values())[:-1], wanted, strict=True):
+        np.testing.assert_array_equal(array, expected)
+    image += 1.0  # the binding reads what is there when it runs
+    session.run_with_iobinding(binding)
+    np.testing.assert_array_equal(
+        arrays["heatmaps"], session.run(["heatmaps"], {"image": image})[0]
+    )
