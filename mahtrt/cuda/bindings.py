@@ -197,11 +197,17 @@ class BindingsDevice:
             with contextlib.suppress(CudaError):
                 self._call("cuGraphDestroy", self._call("cuStreamEndCapture", stream.handle))
             raise
-        graph = self._call("cuStreamEndCapture", stream.handle)
-        try:
-            return BindingsGraph(self._driver, self._call("cuGraphInstantiate", graph, 0))
-        finally:
-            self._call("cuGraphDestroy", graph)
+        return self._instantiated(self._call("cuStreamEndCapture", stream.handle))
+
+    def _instantiated(self, graph: Any) -> BindingsGraph:
+        """A graph that can be launched, instead of one that cannot."""
+        with contextlib.ExitStack() as undo:
+            with contextlib.ExitStack() as destroy:
+                destroy.callback(self._call, "cuGraphDestroy", graph)
+                made = BindingsGraph(self._driver, self._call("cuGraphInstantiate", graph, 0))
+                undo.callback(made.close)
+            undo.pop_all()
+        return made
 
     def load(self, image: bytes) -> BindingsModule:
         """Kernels from PTX or a cubin."""

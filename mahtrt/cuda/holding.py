@@ -48,20 +48,32 @@ class Holding:
         if not was_held:
             return
         try:
+            if error is None:
+                self._put_back(stream)
+            else:
+                self._discard(error)
+        finally:
+            self.pool.finish()
+
+    def _put_back(self, stream: int | None) -> None:
+        is_back = False
+        try:
             with self.pool.device:
-                if error is not None:
-                    self.pool.drop(self.slot, error)
-                    return
                 if stream is not None:
                     self.slot.wait_for(stream)
                 self.pool.put_back(self.slot)
-        except BaseException as failed:
-            with contextlib.suppress(MahtrtError), self.pool.device:
-                self.pool.drop(self.slot, failed)
-            if error is None:
-                raise
-        finally:
-            self.pool.finish()
+                is_back = True
+        except BaseException as error:
+            if not is_back:
+                self._discard(error)
+            raise
+
+    def _discard(self, error: BaseException) -> None:
+        """Free the slot, also where the context of a lost GPU cannot be made current."""
+        with contextlib.suppress(MahtrtError), contextlib.ExitStack() as stack:
+            with contextlib.suppress(MahtrtError):
+                stack.enter_context(self.pool.device)
+            self.pool.drop(self.slot, error)
 
 
 class Pending:

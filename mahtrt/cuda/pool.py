@@ -264,15 +264,16 @@ class SlotPool:
         Where the context cannot be made current, nothing is freed and the pool is open again, for
         another :meth:`close`. Where the GPU is lost, its errors were told already.
         """
-        with contextlib.ExitStack() as stack:
-            if self._lost:
-                stack.enter_context(contextlib.suppress(MahtrtError))
+        told: tuple[type[MahtrtError], ...] = (MahtrtError,) if self._lost else ()
+        with contextlib.suppress(*told), contextlib.ExitStack() as stack:
             try:
                 self.device.__enter__()
-            except MahtrtError:
+            except MahtrtError as error:
+                self._note(error)
                 if not self._lost:
                     self._closed = False
                     raise
+                stack.callback(_raise, error)
                 stack.callback(self.device.close)
             else:
                 stack.callback(self.device.close)
@@ -280,3 +281,7 @@ class SlotPool:
             stack.callback(self._at_end)
             while self._free:
                 stack.callback(self._end, self._free.pop())
+
+
+def _raise(error: BaseException) -> None:
+    raise error

@@ -227,7 +227,8 @@ class Slot:
             if engine is not None:
                 stack.callback(engine.close)
             stack.callback(self.graphs.close)
-            stack.callback(self.stream.synchronize)
+            for _ in range(2):  # the first may answer with the error of earlier work
+                stack.callback(self.stream.synchronize)
 
     def _free_quietly(self) -> None:
         """The first error is the one to tell."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 HOST, DEVICE = 1, 2  # CUmemorytype
+ALIGNMENT = 256  # of what cuMemAlloc gives
 FRESH, FREED = 0xCB, 0xDD  # what memory holds before it is written, and after it is freed
 
 
@@ -22,8 +23,10 @@ class Allocation:
     __slots__ = ("alive", "buffer", "device", "kind", "managed", "nbytes", "start")
 
     def __init__(self, nbytes: int, kind: int, device: int, *, managed: bool = False) -> None:
-        self.buffer = ctypes.create_string_buffer(bytes([FRESH]) * nbytes, nbytes)
-        self.start, self.nbytes = ctypes.addressof(self.buffer), nbytes
+        self.buffer = ctypes.create_string_buffer(nbytes + ALIGNMENT)
+        begin = ctypes.addressof(self.buffer)
+        self.start, self.nbytes = begin - begin % -ALIGNMENT, nbytes
+        ctypes.memset(self.start, FRESH, nbytes)
         self.kind, self.device, self.managed, self.alive = kind, device, managed, True
 
     def free(self) -> None:
