@@ -14,7 +14,8 @@ from typing import Any
 
 from mahtrt.cuda.device import CudaDevice, CudaError
 from mahtrt.cuda.holding import DeviceResult, Holding, Pending
-from mahtrt.cuda.slots import Array, DeviceTensor, Engine, Slot
+from mahtrt.cuda.kernel_set import KernelSet
+from mahtrt.cuda.slots import Array, DeviceTensor, Engine, Fill, Slot
 from mahtrt.cuda.views import DeviceView, check_view, device_view
 from mahtrt.errors import InputError, MahtrtError
 
@@ -26,6 +27,7 @@ class SlotPool:
         device: The GPU; closed with the pool.
         problem: Why inferences are not recorded as a CUDA graph; "" where they are.
         made: How many slots there are now.
+        kernels: Of the device; unloaded behind the last slot.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class SlotPool:
         self._lock, self._making = threading.Lock(), threading.Lock()
         self._in_use, self._closed, self._lost = 0, False, ""
         self._at_end: Callable[[], None] = lambda: None
+        self.kernels = KernelSet(device)
 
     def at_end(self, release: Callable[[], None]) -> None:
         """What to release after the last slot and before the device."""
@@ -64,6 +67,12 @@ class SlotPool:
         """
         with self.slot() as slot:
             slot.start(feed, outputs)
+            return slot.finish()
+
+    def infer_filled(self, fill: Fill, outputs: Sequence[str]) -> dict[str, Array]:
+        """As :meth:`infer`, with inputs that ``fill`` makes on the GPU."""
+        with self.slot() as slot:
+            slot.start_filled(fill, outputs)
             return slot.finish()
 
     def start(self, feed: Mapping[str, Array], outputs: Sequence[str]) -> Pending:
@@ -278,6 +287,7 @@ class SlotPool:
             else:
                 stack.callback(self.device.close)
                 stack.push(self.device.__exit__)
+            stack.callback(self.kernels.close)
             stack.callback(self._at_end)
             while self._free:
                 stack.callback(self._end, self._free.pop())

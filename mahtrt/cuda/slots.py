@@ -11,13 +11,14 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.cuda.device import CudaDevice, DeviceMemory, Event, PinnedMemory
 from mahtrt.cuda.graphs import GraphCache
+from mahtrt.cuda.staging import Staging
 from mahtrt.cuda.views import DeviceView
 from mahtrt.errors import MahtrtError
 
@@ -64,6 +65,10 @@ class Engine(Protocol):
         """Release what the engine holds for this slot."""
 
 
+# Writes all inputs of a slot by work on its stream, with the device entered.
+Fill: TypeAlias = "Callable[[Slot], None]"
+
+
 class Slot:
     """A stream, an engine, and memory for each of its tensors.
 
@@ -99,6 +104,7 @@ class Slot:
         self.stream = device.create_stream()
         self._engine: Engine | None = None
         self.graphs = GraphCache(device, self.stream, problem=no_graphs)
+        self._staging = Staging(device)
         self._events: list[Event] = []
         with contextlib.ExitStack() as undo:
             undo.callback(self._free_quietly)
@@ -139,13 +145,42 @@ class Slot:
         self._waiting = tuple(outputs)
         self.graphs.run(self._waiting, self._host_work)
 
+    def start_filled(self, fill: Fill, outputs: Sequence[str]) -> None:
+        """Start an inference on inputs that are made on the GPU; :meth:`finish` ends it.
+
+        Args:
+            fill: Writes them. What it gives to the stream is not recorded, and may differ from
+                one inference to the next.
+            outputs: Names of the outputs wanted.
+
+        Raises:
+            MahtrtError: The GPU or the engine fails.
+            Exception: What ``fill`` raises.
+        """
+        fill(self)
+        self._waiting = tuple(outputs)
+        self.graphs.run(("filled", *self._waiting), self._filled_work)
+
+    def stage(self, arrays: Sequence[Array]) -> list[int]:
+        """Start copying arrays of the host to the GPU; once in an inference, by a :data:`Fill`.
+
+        Returns:
+            The address of each, until the inference is done.
+
+        Raises:
+            CudaError: There is not enough memory.
+        """
+        return self._staging.copy(arrays, self.stream)
+
     def _host_work(self) -> None:
-        device, stream = self._device, self.stream
         for name in self._inputs:
-            device.copy_to_device(self.addresses[name], self._pinned[name].array, stream)
-        self.engine.enqueue(self.addresses, stream.handle)
+            self._device.copy_to_device(self.addresses[name], self.host(name), self.stream)
+        self._filled_work()
+
+    def _filled_work(self) -> None:
+        self.engine.enqueue(self.addresses, self.stream.handle)
         for name in self._waiting:
-            device.copy_to_host(self._pinned[name].array, self.addresses[name], stream)
+            self._device.copy_to_host(self.host(name), self.addresses[name], self.stream)
 
     def finish(self) -> dict[str, Array]:
         """Wait for the inference, and copy its outputs out of memory that is used again.
@@ -224,6 +259,7 @@ class Slot:
                 stack.callback(memory.free)
             for event in self._events:
                 stack.callback(event.close)
+            stack.callback(self._staging.free)
             if engine is not None:
                 stack.callback(engine.close)
             stack.callback(self.graphs.close)

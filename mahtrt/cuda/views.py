@@ -128,15 +128,24 @@ def check_view(
         raise _refused("memory that must not be written", "memory for results", subject)
     if view.address % wanted.itemsize:
         raise _refused(f"address {view.address:#x}", f"a multiple of {wanted.itemsize}", subject)
-    _check_place(view, device, subject)
+    check_place(view, device, view.nbytes, subject)
 
 
-def _check_place(view: DeviceView, device: CudaDevice, subject: str) -> None:
-    """Ask the driver what is at the address."""
+def check_place(
+    view: DeviceView, device: CudaDevice, nbytes: int, subject: str = "device memory"
+) -> None:
+    """Refuse a view that is not of a device's memory, by what the driver says of its address.
+
+    Args:
+        nbytes: How much there has to be from the address on.
+
+    Raises:
+        InputError: Memory of the host or of another device, too little of it, or none any more.
+    """
     here = f"memory of device {device.ordinal}"
     if view.device not in (None, device.ordinal):
         raise _refused(f"memory of device {view.device}", here, subject)
-    if not view.nbytes:
+    if not nbytes:
         return
     found = device.look_up(view.address)
     if found.kind == "unknown":
@@ -149,8 +158,8 @@ def _check_place(view: DeviceView, device: CudaDevice, subject: str) -> None:
     if found.kind == "device" and found.device != device.ordinal:
         raise _refused(f"memory of device {found.device}", here, subject)
     there = found.bytes_from(view.address)
-    if there < view.nbytes:
-        raise _refused(f"{there} bytes at {view.address:#x}", f"{view.nbytes} bytes", subject)
+    if there < nbytes:
+        raise _refused(f"{there} bytes at {view.address:#x}", f"{nbytes} bytes", subject)
 
 
 def _refused(got: str, expected: str, subject: str = "device memory", fix: str = "") -> InputError:
