@@ -8,6 +8,7 @@ production what it saw in training. Pixel centres are at integers in every frame
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from mahtrt.spec import InputSpec
 PREPROCESS_VERSION = 2
 
 MIN_SIDE_PX = 2
+_EXPECTED = "(H, W), (H, W, 1) or (H, W, 3) of uint8 or uint16"
 _DTYPES = {"uint8": 255.0, "uint16": 65535.0}
 _CV_INTERPOLATION = {
     "linear": cv2.INTER_LINEAR,
@@ -125,32 +127,40 @@ def check_image(image: NDArray[np.generic], subject: str = "image") -> None:
     Raises:
         ImageError: Wrong rank, dtype, channel count or size.
     """
-    expected = "(H, W), (H, W, 1) or (H, W, 3) of uint8 or uint16"
     if not isinstance(image, np.ndarray):
         raise ImageError(
-            subject, got=f"a {type(image).__name__}", expected=f"a numpy array {expected}"
+            subject, got=f"a {type(image).__name__}", expected=f"a numpy array {_EXPECTED}"
         )
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
+    check_image_form(image.shape, image.dtype, subject)
+
+
+def check_image_form(shape: tuple[int, ...], dtype: np.dtype[Any], subject: str = "image") -> None:
+    """Refuse an image by its shape and dtype, wherever it lies.
+
+    Raises:
+        ImageError: Wrong rank, dtype, channel count or size.
+    """
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)):
         raise ImageError(
             subject,
-            got=f"shape {image.shape}",
-            expected=expected,
+            got=f"shape {shape}",
+            expected=_EXPECTED,
             fix="Give one image at a time, channels last; drop an alpha channel first.",
         )
-    if image.dtype.name not in _DTYPES:
+    if dtype.name not in _DTYPES:
         raise ImageError(
             subject,
-            got=f"dtype {image.dtype}",
-            expected=expected,
+            got=f"dtype {dtype}",
+            expected=_EXPECTED,
             fix="Scale to the full range of uint8 or uint16.",
         )
-    if min(image.shape[:2]) < MIN_SIDE_PX:
+    if min(shape[:2]) < MIN_SIDE_PX:
         raise ImageError(
             subject,
-            got=f"{image.shape[1]}x{image.shape[0]} pixels",
+            got=f"{shape[1]}x{shape[0]} pixels",
             expected=f"at least {MIN_SIDE_PX} pixels on each side",
         )
-    check_image_size(image.shape[1], image.shape[0], subject)
+    check_image_size(shape[1], shape[0], subject)
 
 
 def fit_of(shape: tuple[int, ...], spec: InputSpec) -> Fit:
