@@ -15,6 +15,7 @@ from mahtrt.data.feed import Case, Feed, Image, empty_feed, images_of_case, prep
 from mahtrt.data.preprocess import Placement, check_image
 from mahtrt.data.spacing import Spacing, spacing_pair
 from mahtrt.errors import InputError, MahtrtError, UsageError
+from mahtrt.runtime.checked_feed import by_input, check_outputs, checked_feed
 from mahtrt.runtime.decode import needed_outputs
 from mahtrt.runtime.engine_choice import Require, choose_engine
 from mahtrt.runtime.landmarks import (
@@ -25,14 +26,16 @@ from mahtrt.runtime.landmarks import (
 )
 from mahtrt.runtime.stream import chunks, in_order
 from mahtrt.runtime.verdict import EngineVerdict, verdict_of
-from mahtrt.spec import InputSpec, ModelSpec
-from mahtrt.targets.backend import Backend, EngineToOpen, Tensor
+from mahtrt.spec import ModelSpec
+from mahtrt.targets.backend import Backend, EngineToOpen, Tensor, pool_of
 from mahtrt.targets.cpu import SATURATES
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import Target
 
 if TYPE_CHECKING:
     from mahtrt.bundle.signature import Trust
+    from mahtrt.cuda.holding import DeviceResult
+    from mahtrt.runtime.device_preparation import DevicePreparation
 
 
 def open_session(  # noqa: PLR0913 - each is a choice of the caller, by keyword
@@ -107,6 +110,18 @@ def _doubt_int8(bundle: Bundle, record: EngineRecord, target: Target) -> str:
     return SATURATES if bits > target.weight_bits(None) else ""
 
 
+def preparation_of(backend: Backend, spec: ModelSpec) -> DevicePreparation | None:
+    """What prepares images on the backend's GPU; None where they are prepared on the CPU."""
+    pool = pool_of(backend)
+    if pool is None:
+        return None
+    from mahtrt.runtime.device_preparation import DevicePreparation, can_prepare
+
+    if not can_prepare(spec):
+        return None
+    return DevicePreparation(pool.device, spec, backend.batch, pool.kernels)
+
+
 class Session:
     """Runs images through a backend. Safe to use from several threads.
 
@@ -130,6 +145,7 @@ class Session:
         self.verdict: EngineVerdict | None = None
         self._backend: Backend | None = backend
         self._needed = needed_outputs(spec)
+        self._preparation = preparation_of(backend, spec)
         self._usual_px = usual_spread_px(engine, spec) if engine else None
 
     @property
@@ -158,7 +174,8 @@ class Session:
         Args:
             images: One image per input of the network, in the spec's order, or one mapping of
                 input name to image. Each is (H, W), (H, W, 1) or (H, W, 3) RGB, uint8 or uint16,
-                of any size.
+                of any size. An engine on a GPU also takes arrays of the GPU, with
+                ``__dlpack__`` or ``__cuda_array_interface__``.
             spacing_mm: (row, column) mm per pixel of the first image, where known.
             outputs: Also hand out the network's own outputs, such as heatmaps.
 
@@ -172,7 +189,7 @@ class Session:
         """
         spacing = None if spacing_mm is None else spacing_pair(spacing_mm)
         case: Any = images[0] if len(images) == 1 else images
-        return next(self._run([images_of_case(case, self.spec, "run")], [spacing], outputs))
+        return next(self._run([self._checked_case(case, "run", "image")], [spacing], outputs))
 
     def run_batch(
         self,
@@ -255,11 +272,8 @@ class Session:
                 network does not have.
         """
         backend = self._open_backend()
-        feed = self._checked_feed(tensor)
-        known = [output.name for output in self.spec.outputs]
-        unknown = [name for name in outputs or () if name not in known]
-        if unknown:
-            raise InputError(f"output {unknown[0]!r}", expected=f"one of {', '.join(known)}")
+        feed = checked_feed(tensor, self.spec)
+        check_outputs(outputs, self.spec)
         count = len(next(iter(feed.values())))
         if count == self.batch:
             return backend.infer(feed, outputs)
@@ -268,6 +282,50 @@ class Session:
             for start in range(0, count, self.batch)
         ]
         return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+    def infer_device(
+        self,
+        tensor: Any,
+        *,
+        into: Mapping[str, Any] | None = None,
+        stream: Any = None,
+    ) -> DeviceResult:
+        """Run preprocessed images that lie on the GPU; the outputs stay there.
+
+        Nothing is copied, and nothing waits for the GPU: the result names the stream that its
+        arrays are written on. Close it when they were read.
+
+        Args:
+            tensor: float32 (:attr:`batch`, C, H, W), C-contiguous, of the session's GPU: an array
+                with ``__dlpack__`` or ``__cuda_array_interface__``, a PyCUDA ``GPUArray``, or
+                (pointer, shape, dtype[, stream]). For a network of several inputs a mapping of
+                input name to such an array. Not to be written until the inference is done.
+            into: Memory of the caller for some outputs, by name, as ``tensor``.
+            stream: A stream of the caller's, behind whose work the inference begins, and which
+                waits for it; as an integer, or as a stream of PyTorch, CuPy, PyCUDA or cuda-core.
+
+        Returns:
+            Each output by name as the network gives it, in network coordinates; a context manager.
+
+        Raises:
+            UsageError: The engine is not on a GPU.
+            InputError: Memory of another size, type, layout or device, or an output that the
+                network does not have.
+            CudaError: The stream is of another context, or the GPU's memory is used up.
+        """
+        backend = self._open_backend()
+        pool = pool_of(backend)
+        if pool is None:
+            raise UsageError(
+                "infer_device",
+                got=f"engine {backend.name}, which runs on {backend.device}",
+                expected="an engine on a GPU",
+                fix="Open the bundle with require='gpu', or call infer().",
+            )
+        from mahtrt.cuda.streams import handle_of_stream
+
+        handle = None if stream is None else handle_of_stream(stream)
+        return pool.infer_device(by_input(tensor, self.spec.inputs), into, handle)
 
     def close(self) -> None:
         """Release the engine. Calls under way end well; later ones are refused."""
@@ -296,8 +354,7 @@ class Session:
         wanted = None if outputs else self._needed
         for start in range(0, len(cases), self.batch):
             chunk = cases[start : start + self.batch]
-            feed, placements = self._prepare(chunk)
-            arrays = backend.infer(feed, wanted)
+            arrays, placements = self._infer_cases(backend, chunk, wanted)
             found = landmarks_from_outputs(
                 arrays,
                 self.spec,
@@ -308,11 +365,26 @@ class Session:
             )
             yield from (made_by(each, backend.name, backend.device) for each in found)
 
-    def _checked_case(self, case: Case, name: str) -> tuple[Image, ...]:
-        images = images_of_case(case, self.spec, name)
+    def _checked_case(self, case: Case, name: str, image_name: str = "") -> tuple[Any, ...]:
+        """The images of a case; in messages the case has one name and each image another."""
+        images, name = images_of_case(case, self.spec, name), image_name or name
+        if self._preparation is not None:
+            return tuple(self._preparation.checked(image, name) for image in images)
         for image in images:
             check_image(image, name)
         return images
+
+    def _infer_cases(
+        self, backend: Backend, cases: Sequence[tuple[Image, ...]], wanted: Sequence[str] | None
+    ) -> tuple[dict[str, Tensor], list[Placement]]:
+        """Outputs of at most a batch of cases, and where each first image lies on the input."""
+        pool = pool_of(backend)
+        if self._preparation is not None and pool is not None:
+            fill, placements = self._preparation.plan(cases)
+            names = wanted or [output.name for output in self.spec.outputs]
+            return pool.infer_filled(fill, names), placements
+        feed, placements = self._prepare(cases)
+        return backend.infer(feed, wanted), placements
 
     def _prepare(self, cases: Sequence[tuple[Image, ...]]) -> tuple[Feed, list[Placement]]:
         """A full batch of each input; places without a case are zero."""
@@ -338,25 +410,6 @@ class Session:
             batch[name][:count] = chunk
         return {name: array[:count] for name, array in backend.infer(batch, outputs).items()}
 
-    def _checked_feed(self, tensor: Tensor | Feed) -> dict[str, Tensor]:
-        """C-contiguous tensors by input name, all of one length."""
-        names = [each.name for each in self.spec.inputs]
-        if not isinstance(tensor, Mapping) and len(names) == 1:
-            tensor = {names[0]: tensor}
-        expected = f"a mapping with {', '.join(names)}"
-        if not isinstance(tensor, Mapping):
-            raise InputError("tensor", got=f"a {type(tensor).__name__}", expected=expected)
-        if set(tensor) != set(names):
-            got = f"a mapping with {', '.join(map(str, tensor)) or 'nothing'}"
-            raise InputError("tensor", got=got, expected=expected)
-        for each in self.spec.inputs:
-            _check_tensor(tensor[each.name], each)
-        lengths = {len(tensor[name]) for name in names}
-        if len(lengths) > 1:
-            got = f"tensors of {' and '.join(map(str, sorted(lengths)))} images"
-            raise InputError("tensor", got=got, expected="as many of each input")
-        return {name: np.ascontiguousarray(tensor[name]) for name in names}
-
     def _open_backend(self) -> Backend:
         if self._backend is None:
             raise MahtrtError(
@@ -366,13 +419,3 @@ class Session:
                 fix="Open the bundle again.",
             )
         return self._backend
-
-
-def _check_tensor(tensor: Any, spec: InputSpec) -> None:
-    wanted = (spec.channels, *spec.size)
-    expected = f"float32 (N, {', '.join(map(str, wanted))}) with N of at least 1"
-    if not isinstance(tensor, np.ndarray):
-        raise InputError("tensor", got=f"a {type(tensor).__name__}", expected=expected)
-    wrong_shape = tensor.ndim != 4 or tensor.shape[1:] != wanted or not len(tensor)
-    if wrong_shape or tensor.dtype != np.float32:
-        raise InputError("tensor", got=f"{tensor.dtype} {tensor.shape}", expected=expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from mahtrt.data.feed import Feed
 from mahtrt.errors import IntegrityError, ModelError
 from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec, OutputSpec
+
+if TYPE_CHECKING:
+    from mahtrt.cuda.pool import SlotPool
 
 Tensor = NDArray[np.float32]
 CPU = "cpu"  # what a backend calls its device
@@ -93,6 +96,12 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Release what the backend holds; calls under way end well."""
+
+
+def pool_of(backend: Backend) -> SlotPool | None:
+    """The slots of an engine on a GPU; None where the engine runs on a CPU."""
+    pool: SlotPool | None = getattr(backend, "pool", None)
+    return pool
 
 
 def check_interface(

@@ -12,6 +12,7 @@ import onnx
 import pytest
 from fake_driver import FakeDriver, FakeGpuModel
 from fake_tensorrt import make_fake
+from kernels_on_fake_gpu import teach
 from tiny_network import SPEC, make_model
 
 from mahtrt.bundle.manifest import EngineRecord
@@ -56,6 +57,7 @@ class Stage:
         self.trt = make_fake(version)
         self.trt.state.gpu = self.cuda = FakeDriver(gpus=[RTX_4090])
         self.cuda.keep_calls = True
+        teach(self.cuda, "preprocess")
         self.plan = folder / "model.plan"
         self.plan.write_bytes(make_plan(self.trt, make_model()))
         self.trt.state.calls.clear()
