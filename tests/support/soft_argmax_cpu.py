@@ -1,4 +1,4 @@
-"""What the soft-argmax kernel is held against: its definition, and itself on the CPU."""
+"""The kernel of the TensorRT plugin on the CPU."""
 
 from __future__ import annotations
 
@@ -10,25 +10,6 @@ from cuda_on_cpu import KERNELS, cpu_kernels
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-
-
-def definition(
-    heatmaps: NDArray[np.generic], temperature: float, image_hw: Sequence[int]
-) -> tuple[NDArray[np.float64], ...]:
-    """Landmarks (..., 2), confidence and spread of maps (..., h, w), in double precision."""
-    cells = heatmaps.astype(np.float64)
-    peak = cells.max((-2, -1), keepdims=True)
-    weights = np.exp((cells - peak) / float(np.float32(temperature)))
-    weights /= weights.sum((-2, -1), keepdims=True)
-    means, variance = [], np.zeros(cells.shape[:-2])
-    for summed, pixels in ((-2, image_hw[1]), (-1, image_hw[0])):
-        marginal = weights.sum(summed)  # (..., n)
-        n = marginal.shape[-1]
-        positions = (np.arange(n) + 0.5) * (pixels / n) - 0.5
-        mean = (marginal * positions).sum(-1)
-        variance += (marginal * (positions - mean[..., None]) ** 2).sum(-1)
-        means.append(mean)
-    return np.stack(means, -1), peak[..., 0, 0], np.sqrt(np.maximum(variance, 1e-12))
 
 
 class CpuKernel:

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
-from soft_argmax_cpu import definition
 from soft_argmax_graph import IMAGE, MAPS, OUTPUTS, make_model
 
 from mahtrt.errors import ModelError
 from mahtrt.models.soft_argmax import SoftArgmax2d
 from mahtrt.precision.half import to_half
+from mahtrt.runtime.soft_argmax import soft_argmax
 from mahtrt.targets.tensorrt.soft_argmax.fuse import DOMAIN, OP_TYPE, fuse_soft_argmax
 
 Array = NDArray[np.float32]
@@ -50,7 +50,7 @@ def run_defined(
     )
     (heatmaps,) = session.run([node.input[0]], {"x": image})
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    return definition(heatmaps, attributes["temperature"], attributes["input_size"])
+    return soft_argmax(heatmaps, attributes["temperature"], attributes["input_size"])
 
 
 def op_types(model: onnx.ModelProto) -> list[str]:

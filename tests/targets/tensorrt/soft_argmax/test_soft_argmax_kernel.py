@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from soft_argmax_cpu import Array, CpuKernel, definition
+from soft_argmax_cpu import Array, CpuKernel
 
+from mahtrt.runtime.soft_argmax import soft_argmax
 from mahtrt.targets.tensorrt.soft_argmax import KERNEL as PTX
 from mahtrt.targets.tensorrt.soft_argmax.plugin import temperature_bits
 
@@ -63,7 +64,7 @@ def test_kernel_is_the_definition_within_a_ten_thousandth_of_a_pixel(
 ) -> None:
     maps = random_maps(kind, (2, 128, 128))
     points, confidence, spread = kernel(maps, temperature)
-    wanted_points, wanted_confidence, wanted_spread = definition(maps, temperature, IMAGE_HW)
+    wanted_points, wanted_confidence, wanted_spread = soft_argmax(maps, temperature, IMAGE_HW)
     assert np.abs(points - wanted_points).max() < 1e-4
     assert (confidence == wanted_confidence).all()
     np.testing.assert_allclose(spread, wanted_spread, atol=1e-4)
@@ -73,7 +74,7 @@ def test_kernel_is_the_definition_within_a_ten_thousandth_of_a_pixel(
 def test_maps_of_any_size(kernel: Kernel, shape: tuple[int, int, int]) -> None:
     maps, image_hw = random_maps("noise", shape), (shape[1] * 3, shape[2] * 7 + 1)
     points, _, spread = kernel(maps, 0.1, image_hw=image_hw)
-    wanted_points, _, wanted_spread = definition(maps, 0.1, image_hw)
+    wanted_points, _, wanted_spread = soft_argmax(maps, 0.1, image_hw)
     np.testing.assert_allclose(points, wanted_points, atol=1e-4)
     np.testing.assert_allclose(spread, wanted_spread, atol=1e-4)
 

@@ -14,11 +14,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from soft_argmax_cpu import CpuKernel, definition
+from soft_argmax_cpu import CpuKernel
 from tensorrt_stage import make_plan
 
 from mahtrt.cuda.probe import CudaProbe, probe_cuda
 from mahtrt.errors import MissingComponentError, ModelError
+from mahtrt.runtime.soft_argmax import soft_argmax
 from mahtrt.targets.tensorrt.soft_argmax import fuse as fusion
 from mahtrt.targets.tensorrt.soft_argmax import plugin
 
@@ -260,7 +261,7 @@ def test_what_the_plugin_launches_gives_what_is_defined(
     dtype = DataType.FLOAT if kind is np.float32 else DataType.HALF
     built = registered().build(model.graph.node[0], shape, dtype)
     outputs = cpu.launch(heatmaps, built.extra, blocks=built.launch.grid_x.value)
-    for got, wanted in zip(outputs, definition(heatmaps, 0.07, image), strict=True):
+    for got, wanted in zip(outputs, soft_argmax(heatmaps, 0.07, image), strict=True):
         np.testing.assert_allclose(got.reshape(wanted.shape), wanted, atol=2e-4, rtol=1e-5)
 
 
@@ -359,7 +360,7 @@ def test_plugin_on_a_gpu_gives_what_is_defined(kind: type[np.generic]) -> None:
     stream = torch.cuda.Stream()
     assert context.execute_async_v3(stream.cuda_stream)
     stream.synchronize()
-    defined = definition(heatmaps, 0.05, image)
+    defined = soft_argmax(heatmaps, 0.05, image)
     for output, wanted in zip(model.graph.output, defined, strict=True):
         got = tensors[output.name].cpu().numpy()
         np.testing.assert_allclose(got, wanted, atol=1e-3, rtol=1e-5)
