@@ -38,6 +38,7 @@ HEADERS = ("gpu.cuh", "dark_finish.cuh")
 KERNEL_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "dark": (),
     "preprocess": (),
+    "soft_argmax": (),
     # No contraction: its compensated sums are to be computed as they are written.
     "tensorrt_soft_argmax": ("--fmad=false",),
 }
