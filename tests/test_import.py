@@ -98,7 +98,8 @@ DEPLOYMENT_CORE = {
     *("mahtrt.openvino_core", "mahtrt.targets.openvino.decoding"),
     *("mahtrt.targets.openvino.run", "mahtrt.targets.openvino.target"),
     *("mahtrt.runtime", "mahtrt.runtime.decode", "mahtrt.runtime.landmarks"),
-    *("mahtrt.runtime.engine_choice", "mahtrt.runtime.labels", "mahtrt.runtime.stream"),
+    *("mahtrt.runtime.checked_feed", "mahtrt.runtime.engine_choice", "mahtrt.runtime.labels"),
+    "mahtrt.runtime.stream",
     *("mahtrt.runtime.session", "mahtrt.runtime.verdict"),
 }
 RUN = """

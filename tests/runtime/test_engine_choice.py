@@ -121,7 +121,7 @@ def test_a_bundle_without_an_engine_for_the_device_says_what_to_compile(tiny: Bu
     with pytest.raises(MissingComponentError) as caught:
         choose_engine(tiny, require="gpu")
     assert caught.value.got.startswith("engines for another device (openvino-int8, ")
-    assert "mahtrt compile BUNDLE --target tensorrt" in caught.value.fix
+    assert "mahtrt compile BUNDLE --target onnxruntime-cuda or tensorrt" in caught.value.fix
 
 
 def test_an_engine_that_contradicts_the_device_is_refused(tiny: Bundle) -> None:
