@@ -19,7 +19,7 @@ from typing import Literal
 from mahtrt.cuda.device import Launch
 from mahtrt.errors import ImageError, InputError
 
-KERNEL = "preprocess"  # the file's name
+SOURCE = "preprocess"  # of mahtrt.cuda.compile
 
 AxisMethod = Literal["same", "mean", "linear"]
 # A quotient that lies between two grey levels goes to the even one, or to the upper one; "fixed"

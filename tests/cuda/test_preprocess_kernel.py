@@ -5,8 +5,10 @@ import pytest
 from cuda_on_cpu import run_sanitized
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from preprocess_cases import UNTOUCHED, input_spec, noise, run_kernel
+from kernel_hosts import CpuHost, gpu_host
+from preprocess_cases import UNTOUCHED, input_spec, launch_of, noise, run_all, run_kernel
 
+from mahtrt.cuda.preprocess_launch import SOURCE, DeviceBatch
 from mahtrt.data.preprocess import preprocess
 from mahtrt.data.preprocess_integers import preprocess_in_integers
 from mahtrt.spec import Interpolation, Resize
@@ -43,7 +45,7 @@ def test_the_kernel_is_its_definition(
     spec = input_spec(size, channels, **fields)
     image = noise((height, width, *samples), dtype, seed)
     expected, _ = preprocess_in_integers(image, spec)
-    found = run_kernel(image, spec, extra_pitch=extra_pitch, backwards=bool(seed % 2))
+    found = run_kernel(image, spec, extra_pitch=extra_pitch, host=CpuHost(bool(seed % 2)))
     assert np.array_equal(found[0], expected)
 
 
@@ -101,3 +103,25 @@ def test_the_kernel_is_within_one_level_of_the_cpu(
 @pytest.mark.slow
 def test_no_access_leaves_the_arrays() -> None:
     run_sanitized("preprocess_cases", "run_all")
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_kernel_is_its_definition() -> None:
+    shapes = [(61, 37), (230, 700, 3), (2, 2), (2400, 1935), (1200, 967, 3)]
+    with gpu_host() as host:
+        for size in ((24, 35), (512, 512)):
+            run_all(host, shapes, size)
+            host.free()
+
+
+@pytest.mark.gpu
+def test_a_radiograph_takes_less_than_a_tenth_of_a_millisecond() -> None:
+    spec = input_spec((512, 512), 1)
+    with gpu_host() as host:
+        if host.device.multiprocessors < 64:
+            pytest.skip(f"the bar is for data-centre cards, not for {host.device.name}")
+        batch = DeviceBatch(
+            host.put(np.zeros((1, 1, 512, 512), np.float16)), (1, 1, 512, 512), "float16"
+        )
+        launch = launch_of(noise((2400, 1935), np.uint8), spec, 0, batch, 0, host)
+        assert host.fastest_ms(SOURCE, launch) < 0.1

@@ -1,57 +1,73 @@
-"""The DARK kernel on the CPU, for tests and for a process with a sanitizer."""
+"""The DARK kernel on the CPU or a GPU, for tests and for a process with a sanitizer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from cuda_on_cpu import KERNELS, cpu_kernels
+from kernel_hosts import CpuHost, KernelHost
 from numpy.typing import NDArray
 
-from mahtrt.cuda.dark_launch import DarkMemory, DarkTask, dark_launch, dark_workspace_bytes
+from mahtrt.cuda.dark_launch import SOURCE, Dark, DarkPlaces, dark_launch
 from mahtrt.runtime.dark import decode_dark
 
 Floats = NDArray[np.float32]
 
-_ENTRIES = [
-    f"mahtrt_dark_{wide}{kind}" for wide in ("", "wide_") for kind in ("f32", "f16", "bf16")
-]
-_NAMES = {"float32": "float32", "float16": "float16", "uint16": "bfloat16"}  # of arrays, in tasks
+BAR_PX = 1e-3
+ENTRIES = [f"mahtrt_dark_{wide}{kind}" for wide in ("", "wide_") for kind in ("f32", "f16", "bf16")]
+_TYPES: dict[str, Any] = {
+    "float32": "float32",
+    "float16": "float16",
+    "uint16": "bfloat16",
+}  # of arrays: of maps
 
 
-@dataclass
-class Dark:
-    """One task's memory, kept from launch to launch."""
+class DarkRun:
+    """One operation's memory, kept from launch to launch.
 
-    heatmaps: NDArray[np.generic]  # (B, K, h, w), float32, float16 or the bits of bfloat16
-    sigma: float
-    input_size: tuple[int, int]
-    affine: Floats | None = None
+    Args:
+        heatmaps: (B, K, h, w), float32, float16 or the bits of bfloat16.
+        affine: (B, 4).
+        host: Where to run; None is the CPU.
+    """
 
-    def __post_init__(self) -> None:
-        shape, dtype = self.heatmaps.shape, _NAMES[self.heatmaps.dtype.name]
-        self.task = DarkTask(shape, dtype, self.sigma, self.input_size)
-        # Of 16 bytes each, so that it begins at a multiple of that; counters first.
-        self.workspace = np.zeros(-(-dark_workspace_bytes(self.task) // 16), np.complex128)
-        self.workspace[-(-self.task.maps // 4) :] = np.nan
-        self.landmarks = np.full((*shape[:2], 2), 7, np.float32)
-        self.confidence, self.spread = (np.full(shape[:2], 7, np.float32) for _ in range(2))
-
-    def launch(self, backwards: bool = False) -> tuple[Floats, Floats, Floats]:
-        memory = DarkMemory(
-            self.heatmaps.ctypes.data,
-            self.workspace.ctypes.data,
-            self.landmarks.ctypes.data,
-            self.confidence.ctypes.data,
-            self.spread.ctypes.data,
-            0 if self.affine is None else self.affine.ctypes.data,
+    def __init__(
+        self,
+        heatmaps: NDArray[np.generic],
+        sigma: float,
+        input_size: tuple[int, int],
+        affine: Floats | None = None,
+        host: KernelHost | None = None,
+    ) -> None:
+        shape = heatmaps.shape
+        self.host = host or CpuHost()
+        self.operation = Dark(shape, _TYPES[heatmaps.dtype.name], sigma, input_size)
+        # Counters first, then memory that nothing is read from before it is written.
+        self.workspace = np.zeros(-(-self.operation.workspace_bytes // 16), np.complex128)
+        self.workspace[self.operation.counter_bytes // 16 :] = np.nan
+        self.results = [np.full(s, 7, np.float32) for s in ((*shape[:2], 2), shape[:2], shape[:2])]
+        landmarks, confidence, spread = (self.host.put(result) for result in self.results)
+        self.places = DarkPlaces(
+            self.host.put(heatmaps),
+            landmarks,
+            confidence,
+            spread,
+            workspace=self.host.put(self.workspace),
+            affine=0 if affine is None else self.host.put(affine),
         )
-        launch = dark_launch(self.task, memory)
-        kernels = cpu_kernels(KERNELS / "dark.cu", _ENTRIES)
-        kernels.launch(
-            launch.entry, launch.grid, launch.block, launch.arguments, backwards=backwards
-        )
-        return self.landmarks.copy(), self.confidence.copy(), self.spread.copy()
+        self.work = dark_launch(self.operation, self.places)
+
+    def launch(self) -> tuple[Floats, Floats, Floats]:
+        """Landmarks, confidence and spread."""
+        self.host.launch(SOURCE, ENTRIES, self.work)
+        return self.take()
+
+    def take(self) -> tuple[Floats, Floats, Floats]:
+        places = (self.places.landmarks, self.places.confidence, self.places.spread)
+        for place, result in zip(places, self.results, strict=True):
+            self.host.take(place, result)
+        landmarks, confidence, spread = (result.copy() for result in self.results)
+        return landmarks, confidence, spread
 
 
 def bfloat16_bits(values: Floats) -> NDArray[np.uint16]:
@@ -98,17 +114,21 @@ def kinds_of_maps(rows: int, columns: int, seed: int = 0) -> Floats:
     return np.stack(maps)[None].astype(np.float32)
 
 
-def worst(found: tuple[Floats, ...], task: Dark, heatmaps: Floats) -> list[float]:
+def worst(found: tuple[Floats, ...], operation: Dark, heatmaps: Floats) -> list[float]:
     """Largest differences from the definition: of landmarks, confidence, spread, in pixels."""
-    expected = decode_dark(heatmaps, task.sigma, task.input_size)
+    expected = decode_dark(heatmaps, operation.sigma, operation.input_size)
     return [float(np.abs(one - other).max()) for one, other in zip(found, expected, strict=True)]
 
 
-def run_all() -> None:
-    """Every entry once, with sizes around those of tiles, on arrays that nothing lies behind."""
-    for rows, columns, sigma in ((3, 3, 2.0), (33, 65, 3.2), (40, 33, 11.2)):
+def run_all(host: KernelHost | None = None, largest: tuple[int, int] = (40, 33)) -> None:
+    """Every entry, with sizes around those of tiles; on the CPU nothing lies behind the arrays."""
+    for rows, columns, sigma in ((3, 3, 2.0), (33, 65, 3.2), (*largest, 2.0), (*largest, 11.2)):
         maps = kinds_of_maps(rows, columns)[:, 1:5]
-        for stored in (maps, maps.astype(np.float16), bfloat16_bits(maps)):
-            dark = Dark(np.ascontiguousarray(stored), sigma, (2 * rows, 3 * columns))
-            dark.launch()
-            assert np.isfinite(dark.launch(backwards=True)[0]).all()
+        half, bits = maps.astype(np.float16), bfloat16_bits(maps)
+        given = ((maps, maps), (half, half.astype(np.float32)), (bits, from_bfloat16(bits)))
+        for stored, values in given:
+            run = DarkRun(np.ascontiguousarray(stored), sigma, (2 * rows, 3 * columns), host=host)
+            run.launch()
+            landmarks, confidence, spread = worst(run.launch(), run.operation, values)
+            assert max(landmarks, spread) < BAR_PX
+            assert confidence == 0

@@ -1,12 +1,16 @@
-"""The preprocessing kernel on the CPU, for tests and for a process with a sanitizer."""
+"""The preprocessing kernel on the CPU or a GPU, for tests and for a process with a sanitizer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from cuda_on_cpu import KERNELS, cpu_kernels
+from kernel_hosts import CpuHost, KernelHost
 from numpy.typing import DTypeLike, NDArray
 
+from mahtrt.cuda.device import Launch
 from mahtrt.cuda.preprocess_launch import (
+    SOURCE,
     DeviceBatch,
     DeviceImage,
     Values,
@@ -16,7 +20,7 @@ from mahtrt.data.preprocess import fit_of, normalization
 from mahtrt.data.preprocess_integers import preprocess_in_integers, resizing
 from mahtrt.spec import InputSpec
 
-_ENTRIES = [
+ENTRIES = [
     f"mahtrt_preprocess_{image}_{tensor}" for image in ("u8", "u16") for tensor in ("f32", "f16")
 ]
 UNTOUCHED = 7.0
@@ -49,28 +53,39 @@ def run_kernel(
     dtype: DTypeLike = np.float32,
     slots: int = 1,
     slot: int = 0,
-    backwards: bool = False,
+    host: KernelHost | None = None,
 ) -> NDArray[np.floating]:
     """The whole batch after one launch; slots that are not written hold ``UNTOUCHED``.
 
     Args:
         extra_pitch: Samples between the end of a row and the start of the next.
+        host: Where to run; None is the CPU.
     """
-    pitch = image[0].nbytes + extra_pitch * image.itemsize
-    memory = with_pitch(image, pitch)
+    host = host or CpuHost()
     batch = np.full((slots, spec.channels, *spec.size), UNTOUCHED, dtype)
-    fit = fit_of(image.shape, spec)
-    gain, shift = normalization(image.dtype, spec)
-    launch = preprocess_launch(
-        DeviceImage(memory.ctypes.data, image.shape, image.dtype.name, pitch),
-        resizing(fit, image.dtype, spec),
-        Values(tuple(gain.tolist()), tuple(shift.tolist()), spec.color_order == "bgr"),
-        DeviceBatch(batch.ctypes.data, batch.shape, batch.dtype.name),
-        slot,
-    )
-    kernels = cpu_kernels(KERNELS / "preprocess.cu", _ENTRIES)
-    kernels.launch(launch.entry, launch.grid, launch.block, launch.arguments, backwards=backwards)
+    place = host.put(batch)
+    target = DeviceBatch(place, batch.shape, batch.dtype.name)
+    host.launch(SOURCE, ENTRIES, launch_of(image, spec, extra_pitch, target, slot, host))
+    host.take(place, batch)
     return batch
+
+
+def launch_of(
+    image: NDArray[np.generic],
+    spec: InputSpec,
+    extra_pitch: int,
+    batch: DeviceBatch,
+    slot: int,
+    host: KernelHost,
+) -> Launch:
+    """The launch for an image, which is put on the host."""
+    pitch = image[0].nbytes + extra_pitch * image.itemsize
+    place = host.put(with_pitch(image, pitch))
+    source = DeviceImage(place, image.shape, image.dtype.name, pitch)
+    gain, shift = normalization(image.dtype, spec)
+    values = Values(tuple(gain.tolist()), tuple(shift.tolist()), spec.color_order == "bgr")
+    way = resizing(fit_of(image.shape, spec), image.dtype, spec)
+    return preprocess_launch(source, way, values, batch, slot)
 
 
 def noise(shape: tuple[int, ...], dtype: DTypeLike, seed: int = 0) -> NDArray[np.generic]:
@@ -79,19 +94,25 @@ def noise(shape: tuple[int, ...], dtype: DTypeLike, seed: int = 0) -> NDArray[np
     return rng.integers(0, most, shape, dtype=np.dtype(dtype), endpoint=True)
 
 
-def hold_against_definition(image: NDArray[np.generic], spec: InputSpec) -> None:
+def hold_against_definition(
+    image: NDArray[np.generic], spec: InputSpec, host: KernelHost | None = None
+) -> None:
     expected, _ = preprocess_in_integers(image, spec)
-    assert np.array_equal(run_kernel(image, spec)[0], expected)
+    assert np.array_equal(run_kernel(image, spec, extra_pitch=3, host=host)[0], expected)
 
 
-def run_all() -> None:
-    """Every way through the kernel once, on arrays that nothing lies behind."""
+def run_all(
+    host: KernelHost | None = None,
+    shapes: Sequence[tuple[int, ...]] = ((61, 37), (23, 70, 3), (2, 2), (300, 2)),
+    size: tuple[int, int] = (24, 35),
+) -> None:
+    """Every way through the kernel once; on the CPU on arrays that nothing lies behind."""
     for dtype in (np.uint8, np.uint16):
-        for shape in ((61, 37), (23, 70, 3), (2, 2), (300, 2)):
+        for shape in shapes:
             for interpolation in ("area", "linear"):
                 for resize in ("letterbox", "stretch", "center_crop"):
                     for channels in (1, 3):
                         spec = input_spec(
-                            (24, 35), channels, interpolation=interpolation, resize=resize
+                            size, channels, interpolation=interpolation, resize=resize
                         )
-                        hold_against_definition(noise(shape, dtype), spec)
+                        hold_against_definition(noise(shape, dtype), spec, host)
