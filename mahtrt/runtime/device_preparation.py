@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mahtrt.cuda.device import CudaDevice
 from mahtrt.cuda.kernel_set import KernelSet
 from mahtrt.cuda.preprocess_launch import (
-    KERNEL,
+    SOURCE,
     DeviceBatch,
     DeviceImage,
     Values,
@@ -119,7 +119,7 @@ class DevicePreparation:
         batch = DeviceBatch(slot.addresses[spec.name], shape, "float32")
         how = resizing(fit_of(raw.shape, spec), dtype, spec)
         launch = preprocess_launch(raw, how, values, batch, number)
-        self.gpu.launch(self.kernels.function(KERNEL, launch.entry), launch, slot.stream)
+        self.gpu.launch(self.kernels.function(SOURCE, launch.entry), launch, slot.stream)
 
     def _zero_rest(self, slot: Slot, cases: int) -> None:
         for spec in self.spec.inputs if cases < self.batch else ():
