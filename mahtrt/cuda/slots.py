@@ -47,8 +47,8 @@ class DeviceTensor:
 class Engine(Protocol):
     """What a target brings to a slot; used by one thread at a time, with the context current."""
 
-    def prepare(self, addresses: Mapping[str, int]) -> None:
-        """Called once, with the addresses of the slot's own memory."""
+    def prepare(self, addresses: Mapping[str, int], stream: int) -> None:
+        """Called once, with the addresses of the slot's own memory and the handle of its stream."""
 
     def enqueue(self, addresses: Mapping[str, int], stream: int) -> None:
         """Give an inference to a stream.
@@ -117,7 +117,7 @@ class Slot:
                 self._memory[each.name] = memory = device.allocate(each.nbytes)
                 self._pinned[each.name] = device.allocate_pinned(each.shape, each.dtype)
                 self.addresses[each.name] = memory.address
-            self._engine.prepare(self.addresses)
+            self._engine.prepare(self.addresses, self.stream.handle)
             undo.pop_all()
 
     @property

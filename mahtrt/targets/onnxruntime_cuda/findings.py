@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from mahtrt.cuda.apis import APIS
 from mahtrt.cuda.probe import NEED_GPU, CudaProbe
 from mahtrt.errors import MissingComponentError, require
 from mahtrt.targets.onnxruntime_cuda import libraries
 from mahtrt.targets.target import Finding, Host
 
-PACKAGE, CPU_PACKAGE, BINDINGS = "onnxruntime-gpu", "onnxruntime", "cuda-bindings"
+PACKAGE, CPU_PACKAGE = "onnxruntime-gpu", "onnxruntime"
 INSTALL = "pip install 'mahtrt[gpu]'"
 
 
@@ -41,8 +42,8 @@ def find_package(host: Host) -> Finding:
         return Finding(False, detail, f"pip uninstall -y {CPU_PACKAGE} && {INSTALL}")
     if not version or not host.has_module("onnxruntime"):
         return Finding(False, f"{PACKAGE} is not installed", INSTALL)
-    if not host.version_of(BINDINGS):
-        return Finding(False, f"{BINDINGS} is not installed", INSTALL)
+    if not any(host.version_of(name) for name in APIS):
+        return Finding(False, f"neither {' nor '.join(APIS)} is installed", INSTALL)
     return Finding(True, f"{PACKAGE} {version}")
 
 

@@ -1,77 +1,76 @@
 """Runs an engine with ONNX Runtime's CUDA provider.
 
-A backend has as many workers (:mod:`mahtrt.targets.onnxruntime_cuda.worker`) as threads use it at
-once, up to a bound: each holds the weights once more on the GPU. Where all are busy, a call waits.
+Streams, memory and threads are those of :mod:`mahtrt.cuda.pool`; ONNX Runtime's part of a slot is
+:mod:`mahtrt.targets.onnxruntime_cuda.bound_session`. A slot holds the weights once more on the GPU,
+so that only so many calls are run at once; a further one waits.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mahtrt.cuda.bindings import open_device
-from mahtrt.cuda.device import CudaDevice
-from mahtrt.data.feed import Feed
-from mahtrt.errors import MahtrtError, MissingComponentError
-from mahtrt.spec import ModelSpec
-from mahtrt.targets.backend import (
-    EngineToOpen,
-    Tensor,
-    check_interface,
-    gpu_label,
-)
-from mahtrt.targets.onnxruntime_cuda.findings import load_runtime
-from mahtrt.targets.onnxruntime_cuda.inference import Inference
-from mahtrt.targets.onnxruntime_cuda.provider import ProviderOptions, open_on_gpu
-from mahtrt.targets.onnxruntime_cuda.worker import Worker
+import numpy as np
 
-MOST_WORKERS = 4
+from mahtrt.cuda.apis import open_device
+from mahtrt.cuda.device import CudaDevice
+from mahtrt.cuda.holding import DeviceResult, Pending
+from mahtrt.cuda.pool import SlotPool
+from mahtrt.cuda.slots import DeviceTensor
+from mahtrt.data.feed import Feed
+from mahtrt.errors import BuildError, ModelError
+from mahtrt.reading import Content
+from mahtrt.targets.backend import EngineToOpen, Tensor, check_interface, gpu_label
+from mahtrt.targets.onnxruntime.run import OrtMode, open_onnx
+from mahtrt.targets.onnxruntime_cuda.bound_session import BoundSession, SessionMaker
+from mahtrt.targets.onnxruntime_cuda.findings import load_runtime
+
+MOST_AT_ONCE = 4
+_FLOAT = "tensor(float)"
+_OWN_GRAPHS = "ONNX Runtime records its own graphs"
 
 
 class OnnxRuntimeCudaBackend:
-    """Workers of an engine, made as they are needed."""
+    """Sessions of an engine, as many as run at once.
 
-    def __init__(
-        self,
-        device: CudaDevice,
-        make_worker: Callable[[], Worker],
-        spec: ModelSpec,
-        name: str,
-        *,
-        most_workers: int = MOST_WORKERS,
-    ) -> None:
-        """Make the first worker.
+    Attributes:
+        pool: Their slots.
+    """
+
+    def __init__(self, ort: Any, device: CudaDevice, engine: EngineToOpen) -> None:
+        """Open the first session; :meth:`open` has checked what can be checked.
 
         Args:
-            device: Closed with this backend.
-            make_worker: A new worker.
-            most_workers: How many there can be at once.
+            ort: The package.
+            device: Closed with this backend, or by the caller where this raises.
 
         Raises:
             BuildError: ONNX Runtime refuses the graph.
             ModelError: The network's inputs and outputs are not those of the spec.
             CudaError: Out of memory.
         """
-        self.name = name
+        record = engine.record
+        self.name = record.name
         self.threads: int | None = None  # a GPU computes
         self.device = gpu_label(device.ordinal, device.name)
-        self.notes: tuple[str, ...] = ()
-        self._gpu, self._make_worker, self._most = device, make_worker, most_workers
-        self._changed = threading.Condition()
-        self._made, self._in_use, self._closed = 1, 0, False
-        first = make_worker()
-        self._free = [first]
-        shapes: tuple[dict[str, Sequence[int]], dict[str, Sequence[int]]] = ({}, {})
-        for each in first.io_tensors:
-            shapes[0 if each.is_input else 1][each.name] = each.shape
-        try:
-            self.batch = check_interface(name, spec, *shapes)
-        except BaseException:
-            first.free()
-            raise
-        self._outputs = [output.name for output in spec.outputs]
+        self._version = _other_version(record.versions, ort)
+        tensors = _read_tensors(engine.file("onnx"), self.name)
+        self._maker = SessionMaker(ort, device, engine.file("onnx"), self.name, tensors)
+        inputs = {each.name: each.shape for each in tensors if each.is_input}
+        outputs = {each.name: each.shape for each in tensors if not each.is_input}
+        self.batch = check_interface(self.name, engine.spec, inputs, outputs)
+        self._outputs = [output.name for output in engine.spec.outputs]
+        self._at_once = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self.pool = SlotPool(
+            self.name,
+            device,
+            tensors,
+            lambda: BoundSession(self._maker),
+            no_graphs=_OWN_GRAPHS,
+        )
+        with self.pool.slot():  # what cannot be opened is told now
+            pass
 
     @classmethod
     def open(cls, engine: EngineToOpen) -> OnnxRuntimeCudaBackend:
@@ -82,134 +81,71 @@ class OnnxRuntimeCudaBackend:
             MissingComponentError: No ONNX Runtime with the provider, no driver, no GPU, or no CUDA
                 libraries.
         """
-        record = engine.record
-        needed_for = f"engine {record.name}"
+        needed_for = f"engine {engine.record.name}"
         ort, device = load_runtime(needed_for), open_device(needed_for=needed_for)
         try:
-            maker = WorkerMaker(ort, device, engine)
-            backend = cls(device, maker, engine.spec, record.name)
+            return cls(ort, device, engine)
         except BaseException:
             device.close()
             raise
-        backend.notes = (*maker.notes, *_other_version(record.versions, ort))
-        return backend
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to tell of how it runs."""
+        problem = self._maker.no_graph
+        graph = (f"Without a CUDA graph: {problem}.",) if problem else ()
+        return (*graph, *self._maker.notes, *self._version)
 
     def infer(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """See :class:`mahtrt.targets.backend.Backend`."""
-        names = self._outputs if outputs is None else list(outputs)
-        with self._counted(), self._worker() as worker:
-            return worker.run(feed, names)
+        with self._at_once:
+            return self.pool.infer(feed, self._outputs if outputs is None else outputs)
+
+    def start(self, feed: Feed, outputs: Sequence[str] | None = None) -> Pending:
+        """Start an inference; see :meth:`mahtrt.cuda.pool.SlotPool.start`."""
+        return self.pool.start(feed, self._outputs if outputs is None else outputs)
+
+    def infer_device(
+        self,
+        inputs: Mapping[str, Any],
+        outputs: Mapping[str, Any] | None = None,
+        stream: int | None = None,
+    ) -> DeviceResult:
+        """Run on memory of the GPU; see :meth:`mahtrt.cuda.pool.SlotPool.infer_device`."""
+        return self.pool.infer_device(inputs, outputs, stream)
 
     def close(self) -> None:
         """See :class:`mahtrt.targets.backend.Backend`."""
-        with self._changed:
-            if self._closed:
-                return
-            self._closed = True
-            last = self._in_use == 0
-        if last:
-            self._release()
-
-    @contextlib.contextmanager
-    def _counted(self) -> Iterator[None]:
-        """A call under way: the last one after :meth:`close` releases everything."""
-        with self._changed:
-            if self._closed:
-                raise MahtrtError(f"engine {self.name}", got="a call after close()")
-            self._in_use += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._in_use -= 1
-                last = self._closed and self._in_use == 0
-            if last:
-                self._release()
-
-    @contextlib.contextmanager
-    def _worker(self) -> Iterator[Worker]:
-        """A worker for the calling thread alone; one that failed is not used again."""
-        worker = self._take()
-        try:
-            yield worker
-        except BaseException:
-            with contextlib.suppress(MahtrtError):  # the first error is the one to tell
-                worker.free()
-            self._put_back(None)
-            raise
-        self._put_back(worker)
-
-    def _take(self) -> Worker:
-        """A free worker, the last one used first, or a new one; else wait for one."""
-        with self._changed:
-            while not self._free and self._made >= self._most:
-                self._changed.wait()
-            if self._free:
-                return self._free.pop()
-            self._made += 1
-        try:
-            return self._make_worker()
-        except BaseException:
-            self._put_back(None)
-            raise
-
-    def _put_back(self, worker: Worker | None) -> None:
-        """A worker is free again, or, where there is none, may be made anew."""
-        with self._changed:
-            if worker is None:
-                self._made -= 1
-            else:
-                self._free.append(worker)
-            self._changed.notify()
-
-    def _release(self) -> None:
-        with contextlib.ExitStack() as stack:  # goes on where one of them fails; last in, first out
-            stack.callback(self._gpu.close)
-            while self._free:
-                stack.callback(self._free.pop().free)
+        self.pool.close()
 
 
-class WorkerMaker:
-    """Makes the workers of one engine.
+def _read_tensors(model: Content, name: str) -> tuple[DeviceTensor, ...]:
+    """Inputs and outputs of a graph, which the CPU reads before there is a stream.
 
-    Attributes:
-        notes: What to tell of how they run.
+    Raises:
+        BuildError: ONNX Runtime refuses the graph.
+        ModelError: One is not float32, or has no static shape.
     """
+    try:
+        session = open_onnx(model, f"engine {name}", mode=OrtMode.NODE_BY_NODE)
+    except ModelError as error:
+        raise BuildError(error.subject, got=error.got, expected=error.expected) from error
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    return (
+        *(_tensor(each, name, is_input=True) for each in inputs),
+        *(_tensor(each, name, is_input=False) for each in outputs),
+    )
 
-    def __init__(self, ort: Any, device: CudaDevice, engine: EngineToOpen) -> None:
-        self.notes: tuple[str, ...] = ()
-        self._ort, self._device = ort, device
-        self._model, self._name = engine.file("onnx"), f"engine {engine.record.name}"
-        self._label = engine.record.name
-        self._graph = True
 
-    def __call__(self) -> Worker:
-        """A worker that ran once, with a CUDA graph unless that was refused before."""
-        if not self._graph:
-            return self._make(graph=False)
-        try:
-            return self._make(graph=True)
-        except MissingComponentError:
-            raise
-        except MahtrtError as error:
-            worker = self._make(graph=False)  # an error here is that of the engine
-            self._graph = False
-            self.notes = (*self.notes, f"Runs without a CUDA graph: {error.got}.")
-            return worker
-
-    def _make(self, *, graph: bool) -> Worker:
-        def inference() -> Inference:
-            return Inference(
-                self._ort, self._device, lambda stream: self._open(stream, graph), self._label
-            )
-
-        return Worker(self._device, inference)
-
-    def _open(self, stream: int, graph: bool) -> Any:
-        options = ProviderOptions(self._device.ordinal, stream, graph)
-        opened = open_on_gpu(self._ort, self._model, self._name, options)
-        self.notes = opened.notes or self.notes
-        return opened.session
+def _tensor(value: Any, subject: str, *, is_input: bool) -> DeviceTensor:
+    if value.type != _FLOAT or not all(isinstance(size, int) for size in value.shape):
+        raise ModelError(
+            f"{subject}: {value.name}",
+            got=f"{value.type} {tuple(value.shape)}",
+            expected="float32 of static shape",
+            fix="Build from an ONNX that mahtrt exported.",
+        )
+    return DeviceTensor(value.name, tuple(value.shape), np.dtype(np.float32), is_input)
 
 
 def _other_version(versions: Mapping[str, str], ort: Any) -> tuple[str, ...]:

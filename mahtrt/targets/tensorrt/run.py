@@ -191,7 +191,7 @@ class _Context:
         self._profiler: Any = None
         self._told: dict[str, int] = {}
 
-    def prepare(self, addresses: Mapping[str, int]) -> None:
+    def prepare(self, addresses: Mapping[str, int], stream: int) -> None:
         """See :class:`mahtrt.cuda.slots.Engine`."""
         for each in self._tensors:
             if each.is_input:

@@ -13,10 +13,11 @@ import pytest
 import tiny_network as tiny
 from fake_ort_cuda import OrtGpu
 
+from mahtrt.cuda.slots import DeviceTensor
 from mahtrt.errors import BuildError, MahtrtError, MissingComponentError
 from mahtrt.runtime import Session
 from mahtrt.targets.backend import EngineToOpen
-from mahtrt.targets.onnxruntime_cuda.inference import IoTensor, bind
+from mahtrt.targets.onnxruntime_cuda.bound_session import bind
 from mahtrt.targets.onnxruntime_cuda.run import OnnxRuntimeCudaBackend
 from mahtrt.targets.table import find_target
 
@@ -109,7 +110,7 @@ def test_a_graph_that_is_refused_is_told_and_done_without(
     gpu.ort.no_graph = "This session cannot use the graph capture feature"
     with Session(opened(engine), tiny.SPEC) as session:
         assert session.engine_notes == (
-            "Runs without a CUDA graph: This session cannot use the graph capture feature.",
+            "Without a CUDA graph: This session cannot use the graph capture feature.",
         )
         image, points = tiny.make_image(0)
         np.testing.assert_allclose(session.run(image).points, points, atol=5e-3)
@@ -121,7 +122,7 @@ def test_a_recording_that_breaks_is_told_and_done_without(
 ) -> None:
     gpu.ort.fails = "CUDA failure 901: operation failed\nand more"
     backend = opened(engine)
-    assert backend.notes == ("Runs without a CUDA graph: CUDA failure 901: operation failed.",)
+    assert backend.notes == ("Without a CUDA graph: CUDA failure 901: operation failed.",)
     backend.close()
 
 
@@ -177,6 +178,61 @@ def test_close_lets_a_call_end(gpu: OrtGpu, engine: EngineToOpen) -> None:
         backend.infer(feed)
 
 
+class OnGpu:
+    """An array of another library, in memory that begins at a multiple of so many bytes."""
+
+    def __init__(self, gpu: OrtGpu, array: np.ndarray, multiple: int) -> None:
+        self.driver = gpu.driver
+        self.start = gpu.driver.foreign(array.nbytes + 2 * multiple)
+        address = -(-self.start // multiple) * multiple
+        address += 16 if multiple == 16 and address % 256 == 0 else 0
+        gpu.driver.memory.array(address, array.shape, np.float32)[...] = array
+        self.__cuda_array_interface__ = {
+            "shape": array.shape,
+            "typestr": "<f4",
+            "data": (address, False),
+            "version": 3,
+            "strides": None,
+            "stream": None,
+        }
+
+    def drop(self) -> None:
+        self.driver.drop(self.start)
+
+
+@pytest.mark.parametrize("multiple", [256, 16], ids=["in place", "copied aside"])
+def test_memory_of_the_gpu_is_run_where_it_is(
+    gpu: OrtGpu, engine: EngineToOpen, multiple: int
+) -> None:
+    backend = opened(engine)
+    given = np.random.default_rng(0).random((1, 3, *tiny.SIZE), np.float32)
+    wanted = backend.infer({"image": given})["heatmaps"]
+    source = OnGpu(gpu, given, multiple)
+    for _ in range(3):
+        with backend.infer_device({"image": source}) as result:
+            result.synchronize()
+            view = result.outputs["heatmaps"]
+            found = gpu.driver.memory.array(view.address, view.shape, np.float32)
+            np.testing.assert_array_equal(found, wanted)
+    (session,) = gpu.ort.sessions
+    # The recorded graph is that of the slot's own memory.
+    assert session.replays == (1 if multiple == 256 else 4)
+    assert session.runs == 5
+    source.drop()
+    backend.close()
+
+
+def test_a_started_inference_is_ended_later(gpu: OrtGpu, engine: EngineToOpen) -> None:
+    backend = opened(engine)
+    feeds = [{"image": np.full((1, 3, *tiny.SIZE), i, np.float32)} for i in range(3)]
+    wanted = [backend.infer(feed)["heatmaps"] for feed in feeds]
+    pending = [backend.start(feed) for feed in feeds]
+    for each, expected in zip(pending, wanted, strict=True):
+        np.testing.assert_array_equal(each.result()["heatmaps"], expected)
+    assert backend.pool.made == 3
+    backend.close()
+
+
 def test_the_binding_is_right_for_the_real_package(tmp_path: Path) -> None:
     """The same code binds memory of the CPU, where the real provider runs."""
     path = tiny.save(tiny.make_model(), tmp_path)
@@ -184,11 +240,12 @@ def test_the_binding_is_right_for_the_real_package(tmp_path: Path) -> None:
     image = np.random.default_rng(0).random((1, 3, *tiny.SIZE), np.float32)
     wanted = session.run(None, {"image": image})
     arrays = {each.name: np.zeros(each.shape, np.float32) for each in session.get_outputs()}
-    io_tensors = [IoTensor("image", image.shape, True)]
-    io_tensors += [IoTensor(name, array.shape, False) for name, array in arrays.items()]
+    kind = np.dtype(np.float32)
+    tensors = [DeviceTensor("image", image.shape, kind, True)]
+    tensors += [DeviceTensor(name, array.shape, kind, False) for name, array in arrays.items()]
     arrays["image"] = image
     addresses = {name: array.ctypes.data for name, array in arrays.items()}
-    binding = bind(session, io_tensors, addresses, "cpu", 0)
+    binding = bind(session, tensors, addresses, "cpu", 0)
     session.run_with_iobinding(binding)
     for array, expected in zip(list(arrays.values())[:-1], wanted, strict=True):
         np.testing.assert_array_equal(array, expected)
