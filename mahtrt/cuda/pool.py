@@ -38,6 +38,7 @@ class SlotPool:
         make_engine: Callable[[], Engine],
         *,
         no_graphs: str = "",
+        most: int | None = None,
     ) -> None:
         """Take over a device.
 
@@ -45,6 +46,9 @@ class SlotPool:
             name: The engine's, for messages: ``tensorrt-int8``.
             make_engine: Makes an engine's part of a slot; one thread at a time calls it.
             no_graphs: Why work must not be recorded; "" where it may be.
+            most: How many calls use a slot at once, for engines whose slots are large; a further
+                call waits. Inferences that were started, or whose outputs stay on the GPU, are the
+                caller's and are not counted. None: as many as there are.
         """
         self.device, self.problem, self.made = device, no_graphs or device.no_graphs, 0
         self._name, self._tensors, self._make_engine = name, tuple(tensors), make_engine
@@ -53,6 +57,9 @@ class SlotPool:
         self._lock, self._making = threading.Lock(), threading.Lock()
         self._in_use, self._closed, self._lost = 0, False, ""
         self._at_end: Callable[[], None] = lambda: None
+        self._at_once: contextlib.AbstractContextManager[Any] = (
+            contextlib.nullcontext() if most is None else threading.BoundedSemaphore(most)
+        )
         self.kernels = KernelSet(device)
 
     def at_end(self, release: Callable[[], None]) -> None:
@@ -161,7 +168,7 @@ class SlotPool:
         Raises:
             MahtrtError: The pool is closed or lost, or a slot cannot be made.
         """
-        with self._counted(), self.device:
+        with self._counted(), self._at_once, self.device:
             own = no_graphs is not None
             slot = self._new_slot(no_graphs) if own else self._take()
             try:

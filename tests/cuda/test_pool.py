@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -296,4 +297,16 @@ def test_an_engine_is_made_by_one_thread_at_a_time() -> None:
     for thread in threads:
         thread.join()
     assert most == [1]
+    made.close()
+
+
+def test_calls_beyond_the_most_wait_for_a_slot() -> None:
+    made = CopyingPool("random", seed=7, most=2)
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(made.infer, range(60))) == list(range(60))
+    assert made.pool.made <= 2
+    pending = [made.pool.start({"image": np.ones(SHAPE, np.float32)}, ()) for _ in range(3)]
+    for each in pending:  # the caller's own, which nobody waits for
+        each.close()
+    assert made.pool.made == 3
     made.close()

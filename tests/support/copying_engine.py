@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from fake_driver import FakeDriver
@@ -38,8 +39,9 @@ class CopyingEngine:
         self.enqueued: list[tuple[dict[str, int], int]] = []
         self.refuses = self.breaks_capture = self.closed = False
 
-    def prepare(self, addresses: Mapping[str, int]) -> None:
+    def prepare(self, addresses: Mapping[str, int], stream: int) -> None:
         assert set(addresses) == {"image", "landmarks", "spread"}
+        assert stream
 
     def enqueue(self, addresses: Mapping[str, int], stream: int) -> None:
         if self.refuses:
@@ -68,12 +70,19 @@ class CopyingPool:
         change: Called with each engine when it is made.
     """
 
-    def __init__(self, order: Order = "lazy", seed: int = 0, no_graphs: str = "") -> None:
+    def __init__(
+        self,
+        order: Order = "lazy",
+        seed: int = 0,
+        no_graphs: str = "",
+        most: int | None = None,
+    ) -> None:
         self.driver = FakeDriver(order=order, seed=seed)
         self.engines: list[CopyingEngine] = []
         self.change: Callable[[CopyingEngine], None] = lambda engine: None
         device = open_device(needed_for="a test", driver=self.driver)
-        self.pool = SlotPool("copy", device, tensors(), self._make, no_graphs=no_graphs)
+        how: Any = {"no_graphs": no_graphs, "most": most}
+        self.pool = SlotPool("copy", device, tensors(), self._make, **how)
 
     def _make(self) -> CopyingEngine:
         engine = CopyingEngine(self.driver)

@@ -14,6 +14,7 @@ from fake_cuda import FakeCuda
 from fake_driver import FakeDriver, FakeGpuModel
 from fake_tensorrt import make_fake
 from fake_trt_runtime import array_at, compute
+from kernels_on_fake_gpu import teach
 
 from mahtrt.cuda.bindings import open_device
 from mahtrt.cuda.probe import probe_cuda
@@ -42,6 +43,7 @@ class FakeGpu:
         self.target, self.trt, probed = target, make_fake(version), FakeCuda()
         model = FakeGpuModel("NVIDIA RTX 4090", (8, 9), 128)
         self.trt.state.gpu = self.cuda = FakeDriver(gpus=[model])
+        teach(self.cuda, "preprocess")
         self.int8_ms, self.passed_ms = 0.5, 0.0
         self.breaks = "nothing"
         self.trt.state.on_execute = self._execute

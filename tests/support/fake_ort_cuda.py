@@ -18,6 +18,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from fake_driver import FakeDriver, FakeGpuModel
+from kernels_on_fake_gpu import teach
 
 from mahtrt.cuda import bindings
 from mahtrt.cuda.probe import CudaProbe
@@ -215,6 +216,7 @@ class OrtGpu:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.driver = FakeDriver(gpus=(FakeGpuModel(),))
+        teach(self.driver, "preprocess")
         self.ort = FakeOrt(self.driver)
 
         def open_device(*, needed_for: str) -> Any:

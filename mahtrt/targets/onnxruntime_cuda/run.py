@@ -7,7 +7,6 @@ so that only so many calls are run at once; a further one waits.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,13 +60,13 @@ class OnnxRuntimeCudaBackend:
         outputs = {each.name: each.shape for each in tensors if not each.is_input}
         self.batch = check_interface(self.name, engine.spec, inputs, outputs)
         self._outputs = [output.name for output in engine.spec.outputs]
-        self._at_once = threading.BoundedSemaphore(MOST_AT_ONCE)
         self.pool = SlotPool(
             self.name,
             device,
             tensors,
             lambda: BoundSession(self._maker),
             no_graphs=_OWN_GRAPHS,
+            most=MOST_AT_ONCE,
         )
         with self.pool.slot():  # what cannot be opened is told now
             pass
@@ -98,8 +97,7 @@ class OnnxRuntimeCudaBackend:
 
     def infer(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """See :class:`mahtrt.targets.backend.Backend`."""
-        with self._at_once:
-            return self.pool.infer(feed, self._outputs if outputs is None else outputs)
+        return self.pool.infer(feed, self._outputs if outputs is None else outputs)
 
     def start(self, feed: Feed, outputs: Sequence[str] | None = None) -> Pending:
         """Start an inference; see :meth:`mahtrt.cuda.pool.SlotPool.start`."""
