@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from mahtrt.cuda.device import Stream
 from mahtrt.cuda.slots import Array, Slot
 from mahtrt.cuda.views import DeviceView
 from mahtrt.errors import MahtrtError
@@ -24,24 +25,30 @@ class Holding:
         self._lock, self._held = threading.Lock(), True
 
     @contextlib.contextmanager
-    def on_error(self, *harmless: type[MahtrtError]) -> Iterator[None]:
-        """The device's context; an error ends the holding, and frees the slot unless harmless."""
+    def unharmed(self) -> Iterator[None]:
+        """An error in what comes before the slot's work ends the holding; the slot goes back."""
+        try:
+            yield
+        except MahtrtError:
+            self.give_back()
+            raise
+
+    @contextlib.contextmanager
+    def on_error(self) -> Iterator[None]:
+        """The device's context; an error ends the holding, and frees the slot."""
         try:
             with self.pool.device:
                 yield
-        except harmless:
-            self.give_back()
-            raise
         except BaseException as error:
             self.give_back(error)
             raise
 
-    def give_back(self, error: BaseException | None = None, stream: int | None = None) -> None:
+    def give_back(self, error: BaseException | None = None, stream: Stream | None = None) -> None:
         """End the holding; a second call does nothing.
 
         Args:
             error: What went wrong with the slot; it is freed.
-            stream: Handle of a stream that may still read the slot's memory.
+            stream: A stream that may still read the slot's memory.
         """
         with self._lock:
             was_held, self._held = self._held, False
@@ -55,7 +62,7 @@ class Holding:
         finally:
             self.pool.finish()
 
-    def _put_back(self, stream: int | None) -> None:
+    def _put_back(self, stream: Stream | None) -> None:
         is_back = False
         try:
             with self.pool.device:
@@ -115,9 +122,9 @@ class DeviceResult:
         holding: Holding,
         outputs: dict[str, DeviceView],
         keeps: Sequence[DeviceView],
-        stream: int,
+        stream: Stream,
     ) -> None:
-        self.outputs, self.stream = outputs, stream
+        self.outputs, self.stream, self._stream = outputs, stream.handle, stream
         self._holding, self._keeps = holding, tuple(keeps)  # the memory lives as long as the work
 
     def synchronize(self) -> None:
@@ -134,7 +141,7 @@ class DeviceResult:
 
         What was given to :attr:`stream` before may still read it: the next inference waits.
         """
-        self._holding.give_back(stream=self.stream)
+        self._holding.give_back(stream=self._stream)
         self._keeps = ()
 
     def __enter__(self) -> DeviceResult:

@@ -93,7 +93,7 @@ class SlotPool:
         self,
         inputs: Mapping[str, Any],
         outputs: Mapping[str, Any] | None = None,
-        stream: int | None = None,
+        stream: Any = None,
     ) -> DeviceResult:
         """Run on memory of the GPU; nothing is copied to the host, and nothing waits.
 
@@ -101,26 +101,28 @@ class SlotPool:
             inputs: Each input by name: what :func:`mahtrt.cuda.views.device_view` takes. The memory
                 must not be written before the work is done.
             outputs: Memory for outputs by name; for others there is memory of the result's.
-            stream: Handle of the caller's stream. The work waits for what was given to it so far,
-                and what is given to it afterwards waits for the work. None: the caller waits for
-                ``DeviceResult.stream`` or calls ``synchronize``.
+            stream: The caller's stream, as ``CudaDevice.adopt_stream`` takes it. The work waits
+                for what was given to it so far, and what is given to it afterwards waits for the
+                work. None: the caller waits for ``DeviceResult.stream``, or synchronizes.
 
         Raises:
             InputError: Memory that is not what the engine needs.
             MahtrtError: The GPU or the engine fails, or the pool is closed or lost.
         """
         holding = self._hold()
-        with holding.on_error(InputError):
+        with holding.on_error():
             slot = holding.slot
-            handle = slot.stream.handle if stream is None else stream
-            taken = self._views(inputs, handle, are_inputs=True)
-            given = self._views(outputs or {}, handle, are_inputs=False)
-            views = [*taken.values(), *given.values()]
-            waits = [stream, *(each.stream for each in views)]
-            told = [each for each in waits if each is not None]
-            places = slot.start_on_device(taken, given, told)
-            slot.let_wait(handle)
-        return DeviceResult(holding, self._results(places, given, handle), views, handle)
+            with holding.unharmed():
+                adopt = self.device.adopt_stream
+                theirs = slot.stream if stream is None else adopt(stream)
+                taken = self._views(inputs, theirs.handle, are_inputs=True)
+                given = self._views(outputs or {}, theirs.handle, are_inputs=False)
+                views = [*taken.values(), *given.values()]
+                waits = [theirs, *(adopt(v.stream) for v in views if v.stream is not None)]
+            places = slot.start_on_device(taken, given, waits)
+            slot.let_wait(theirs)
+        results = self._results(places, given, theirs.handle)
+        return DeviceResult(holding, results, views, theirs)
 
     def _views(
         self, given: Mapping[str, Any], stream: int, *, are_inputs: bool

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.cuda.device import CudaDevice, DeviceMemory, Event, PinnedMemory
+from mahtrt.cuda.device import CudaDevice, DeviceMemory, Event, PinnedMemory, Stream
 from mahtrt.cuda.graphs import GraphCache
 from mahtrt.cuda.staging import Staging
 from mahtrt.cuda.views import DeviceView
@@ -195,14 +195,14 @@ class Slot:
         self,
         inputs: Mapping[str, DeviceView],
         outputs: Mapping[str, DeviceView],
-        streams: Sequence[int] = (),
+        streams: Sequence[Stream] = (),
     ) -> dict[str, int]:
         """Start an inference on memory of the GPU.
 
         Args:
             inputs: The caller's memory by name, checked. It must live until the work is done.
             outputs: The caller's memory by name, checked; for others there is the slot's own.
-            streams: Handles of streams whose work so far has to be done first.
+            streams: Those whose work so far has to be done first.
 
         Returns:
             Output name -> address.
@@ -210,8 +210,8 @@ class Slot:
         Raises:
             MahtrtError: The GPU or the engine fails.
         """
-        for handle in dict.fromkeys(streams):
-            self.wait_for(handle)
+        for stream in {each.handle: each for each in streams}.values():
+            self.wait_for(stream)
         given = {name: view.address for name, view in (*inputs.items(), *outputs.items())}
         direct = {name: place for name, place in given.items() if place % ALIGNMENT == 0}
         addresses = {**self.addresses, **direct}
@@ -232,17 +232,17 @@ class Slot:
             if name not in self._inputs:
                 copy(place, addresses[name], self._tensors[name].nbytes, stream)
 
-    def wait_for(self, stream: int) -> None:
+    def wait_for(self, stream: Stream) -> None:
         """Let the slot's next work wait for a stream's work so far."""
-        if stream != self.stream.handle:
-            self._before.record(self._device.adopt_stream(stream))
+        if stream.handle != self.stream.handle:
+            self._before.record(stream)
             self.stream.wait(self._before)
 
-    def let_wait(self, stream: int) -> None:
+    def let_wait(self, stream: Stream) -> None:
         """Let a stream's next work wait for the slot's work so far."""
-        if stream != self.stream.handle:
+        if stream.handle != self.stream.handle:
             self._after.record(self.stream)
-            self._device.adopt_stream(stream).wait(self._after)
+            stream.wait(self._after)
 
     def free(self) -> None:
         """Give everything back, when the work under way is done.
