@@ -6,13 +6,11 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 from mahtrt.cuda.device import CudaDevice
 from mahtrt.cuda.probe import NEED_GPU, probe_cuda
 from mahtrt.errors import MissingComponentError, UsageError
-
-ApiName = Literal["auto", "cuda-bindings", "pycuda"]
 
 
 @dataclass(frozen=True, slots=True)
