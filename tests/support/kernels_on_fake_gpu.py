@@ -24,7 +24,7 @@ def teach(driver: FakeDriver, source: str) -> None:
         source: Name of the source without its ending.
     """
     text = (KERNELS / f"{source}.cu").read_text(encoding="utf-8")
-    entries = re.findall(r"^KERNEL\((\w+)", text, re.MULTILINE)
+    entries = re.findall(r"^(?:\w+_)?KERNEL\((\w+)", text, re.MULTILINE)
     assert entries, f"{source}.cu names its entries otherwise"
     driver.kernels |= {entry: _kernel(source, entries, entry) for entry in entries}
 
