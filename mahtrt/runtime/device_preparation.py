@@ -105,7 +105,7 @@ class DevicePreparation:
                 if isinstance(image, DeviceView):
                     raw = _view_image(image)
                     if image.stream is not None:
-                        slot.wait_for(image.stream)
+                        slot.wait_for(self.gpu.adopt_stream(image.stream))
                 else:
                     raw = _host_image(_packed(image), next(addresses))
                 self._launch(slot, raw, spec, number)
