@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mahtrt.bundle.records import AccuracyRecord
+from mahtrt.measure.contest import MARGIN
 from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import Candidate
-from mahtrt.planning.contest import MARGIN
 from mahtrt.planning.proposals import ALL_FLOAT, Knowledge
 from mahtrt.planning.search import ALONE, REDUCED, TOO_MUCH, RacedPlan, SearchResult, is_baseline
 

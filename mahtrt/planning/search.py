@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from mahtrt.bundle.plan import Plan
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.errors import BuildError
+from mahtrt.measure.contest import MARGIN, Ratio, ratio
 from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import compose
-from mahtrt.planning.contest import MARGIN, Ratio, ratio
 from mahtrt.planning.proposals import ALL_FLOAT, BASELINES, Chosen, Knowledge, baselines, proposals
 from mahtrt.planning.workbench import Bench
 

@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
+from mahtrt.measure.contest import Ratio, ratio
 from mahtrt.measure.timing import Timings
-from mahtrt.planning.contest import Ratio, ratio
 
 
 def timings(
