@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -162,6 +163,29 @@ class Session:
     def threads(self) -> int | None:
         """Threads of one inference; None where the runtime does not say, or a GPU computes."""
         return self._open_backend().threads
+
+    @property
+    def device_ms(self) -> Callable[[Feed], float] | None:
+        """Runs a prepared batch and tells the GPU's own milliseconds, without copies.
+
+        See :class:`mahtrt.targets.backend.DeviceClock`; None where there is no such clock.
+        """
+        backend = self._open_backend()
+        pool = pool_of(backend)
+        if pool is None:
+            return getattr(backend, "device_ms", None)
+        from mahtrt.cuda.clock import engine_ms  # only where a GPU engine is open
+
+        return partial(engine_ms, pool)
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """How the engine runs, for reports: ``cuda_graph``, ``layout``; often empty."""
+        backend = self._open_backend()
+        pool = pool_of(backend)
+        if pool is None:
+            return dict(getattr(backend, "facts", {}))
+        return {"cuda_graph": f"none: {pool.problem}" if pool.problem else "recorded"}
 
     def run(
         self,

@@ -104,6 +104,20 @@ def pool_of(backend: Backend) -> SlotPool | None:
     return pool
 
 
+class DeviceClock(Protocol):
+    """What a backend on a GPU also has, where it can tell how long the GPU took."""
+
+    def device_ms(self, feed: Feed) -> float:
+        """Run the network once, and tell its milliseconds by two events of the GPU.
+
+        The inputs are on the GPU before the first event, and the outputs stay there: no copy is
+        counted.
+
+        Args:
+            feed: As for :meth:`Backend.infer`.
+        """
+
+
 def check_interface(
     subject: str,
     spec: ModelSpec,
