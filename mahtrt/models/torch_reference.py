@@ -80,7 +80,9 @@ class TorchBackend:
             }
             self._where = {"device": setting.device, "memory_format": layouts[setting.layout]}
             self._module.to(**self._where)
-        self.device = _device_label(self._torch, self._where["device"])
+        self.device = device_label(self._torch, self._where["device"])
+        if self.device.startswith("cuda"):
+            self.device_ms = self._device_ms
 
     @property
     def threads(self) -> int | None:
@@ -97,12 +99,26 @@ class TorchBackend:
         if self._threads not in (None, torch.get_num_threads()):
             torch.set_num_threads(self._threads)  # the whole process has one number
         # Inference mode belongs to the thread, so it is entered anew in every call.
-        with torch.inference_mode(), _whole_fp32(torch, self._where["device"]):
+        with torch.inference_mode(), whole_fp32(torch, self._where["device"]):
             tensors = [torch.from_numpy(feed[each.name]) for each in self._spec.inputs]
             result = self._module(*(tensor.to(**self._where) for tensor in tensors))
         named = self._named_outputs(result, self._spec)
         wanted = list(named) if outputs is None else outputs
         return {name: np.array(named[name].float().cpu().numpy(), order="C") for name in wanted}
+
+    def _device_ms(self, feed: Feed) -> float:
+        """See :class:`mahtrt.targets.backend.DeviceClock`."""
+        torch = self._torch
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        with torch.inference_mode(), whole_fp32(torch, self._where["device"]):
+            tensors = [torch.from_numpy(feed[each.name]) for each in self._spec.inputs]
+            inputs = [tensor.to(**self._where) for tensor in tensors]
+            begin.record()
+            result = self._module(*inputs)
+            end.record()
+            end.synchronize()
+            del result
+        return float(begin.elapsed_time(end))
 
     def close(self) -> None:
         """See :class:`mahtrt.targets.backend.Backend`."""
@@ -110,7 +126,8 @@ class TorchBackend:
             self._torch.set_num_threads(self._threads_before)
 
 
-def _device_label(torch: Any, device: Any) -> str:
+def device_label(torch: Any, device: Any) -> str:
+    """A device of PyTorch as reports name it: ``cpu``, ``cuda:0 NVIDIA H200``."""
     place = torch.device(device)
     if place.type != "cuda":
         return str(place.type)
@@ -123,7 +140,7 @@ _cudnn_flags = threading.Lock()
 
 
 @contextlib.contextmanager
-def _whole_fp32(torch: Any, device: Any) -> Iterator[None]:
+def whole_fp32(torch: Any, device: Any) -> Iterator[None]:
     """A GPU's convolutions at their fastest, in FP32: by default PyTorch rounds to TF32."""
     if not str(device).startswith("cuda"):
         yield

@@ -1,0 +1,80 @@
+"""The table of peers: what else runs the same network, measured beside the engines.
+
+A peer is a row of a bench, or the reason why it has none. The entries are strings, resolved on use,
+so that looking at the table imports no framework; a new peer is a line here and an object with
+:meth:`mahtrt.runtime.peer.Peer.open`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from mahtrt.benchmarks.compare import Contender
+from mahtrt.errors import UsageError
+from mahtrt.runtime.peer import Peer, PeerSetting
+from mahtrt.runtime.session import Session
+from mahtrt.spec import ModelSpec
+
+DEVICES = ("auto", "cpu", "cuda")
+# Name to ``module:object``, in the order in which they are listed.
+PEERS = {
+    "torch-fp32": "mahtrt.models.torch_peers:FP32",
+    "torch-fp16": "mahtrt.models.torch_peers:FP16",
+    "torch-channels-last": "mahtrt.models.torch_peers:CHANNELS_LAST",
+    "torch-compile": "mahtrt.models.torch_peers:COMPILED",
+    "torch-tensorrt": "mahtrt.models.torch_peers:TORCH_TENSORRT",
+}
+
+
+def check_peers(names: Sequence[str], device: str) -> None:
+    """Refuse a name that the table does not have, and a device that there is not.
+
+    Raises:
+        UsageError: There is no such peer or device.
+    """
+    if device not in DEVICES:
+        raise UsageError("--peer-device", got=repr(device), expected=f"one of {', '.join(DEVICES)}")
+    for name in names:
+        if name not in PEERS:
+            expected = f"one of {', '.join(PEERS)}"
+            raise UsageError(f"--peer {name!r}", got="no such peer", expected=expected)
+
+
+def find_peer(name: str) -> Peer:
+    """A peer by its name in the table."""
+    module, _, attribute = PEERS[name].partition(":")
+    found: Peer = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def open_peer(name: str, network: Any, spec: ModelSpec, setting: PeerSetting) -> Contender | str:
+    """A peer ready to be measured, or why there is none, in a line.
+
+    Args:
+        network: The PyTorch network; None where it is not at hand.
+    """
+    if network is None:
+        return "the PyTorch network is not at hand (--reference CHECKPOINT)"
+    try:
+        peer = find_peer(name)
+        backend = peer.open(network, spec, setting)
+    except Exception as error:  # a compiler's errors are of all kinds
+        return reason_of(error)
+    precision = peer.precision(setting.device)
+    session = Session(backend, spec)
+    return Contender(
+        name, peer.backend, precision, backend.batch, session, device=setting.device, is_peer=True
+    )
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line that says something of an error."""
+    lines = (line.strip() for line in str(error).splitlines())
+    text = next((line for line in lines if line), "no message")
+    with contextlib.suppress(AttributeError):
+        if type(error).__module__.startswith("mahtrt"):
+            return text
+    return f"{type(error).__name__}: {text}"[:300]
