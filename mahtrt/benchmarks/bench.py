@@ -18,6 +18,7 @@ from typing import Any
 from mahtrt.benchmarks.compare import Contender, compare
 from mahtrt.benchmarks.golden import GoldenImages
 from mahtrt.benchmarks.options import BenchOptions
+from mahtrt.benchmarks.peers import check_peers, open_peer
 from mahtrt.benchmarks.reference import Reference, open_export, tuned_torch_as_reference
 from mahtrt.benchmarks.report import BenchReport, ReportFacts
 from mahtrt.bundle.bundle import Bundle, read_bundle
@@ -36,6 +37,7 @@ from mahtrt.runtime.engine_choice import (
     nothing_runs,
     runs_on,
 )
+from mahtrt.runtime.peer import PeerSetting
 from mahtrt.runtime.session import open_engine
 from mahtrt.schema import plain
 from mahtrt.targets.table import find_target
@@ -58,13 +60,16 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
             engine can run here on the kind of device required.
     """
     options.limits.check()
+    check_peers(options.peers, options.peer_device)
     bundle = read_bundle(options.bundle, trust=options.trust)
     options.limits.check_outputs(bundle.spec)
     with ExitStack() as stack:
         warnings: list[str] = []
         data = _dataset(bundle, options, warnings)
         records = _records(bundle, options)
-        references = _references(bundle, options, _devices(bundle, records), warnings)
+        peer_device = _peer_device(bundle, records, options)
+        devices = [*_devices(bundle, records), *([peer_device] if options.peers else [])]
+        references = _references(bundle, options, devices, warnings)
         contenders = _named_by_device(references)
         for reference in contenders:
             stack.callback(reference.session.close)
@@ -75,6 +80,11 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
                 contenders.append(contender)
         if options.require != "any" and len(contenders) == len(references):
             raise nothing_opened(options.require, warnings[-1])
+        peers = _peers(bundle, options, peer_device, warnings)
+        for peer in peers.values():
+            if not isinstance(peer, str):
+                stack.callback(peer.session.close)
+                contenders.append(peer)
         return compare(
             contenders,
             data,
@@ -84,6 +94,7 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
                 _model(bundle),
                 warnings,
                 torch=[reference.facts for reference in references if reference.facts],
+                peers={n: each if isinstance(each, str) else "" for n, each in peers.items()},
             ),
             progress=functools.partial(progress, "measuring"),
         )
@@ -130,13 +141,7 @@ def _references(
     """
     references = []
     for device in _devices_of_torch(devices, warnings):
-        found = find_reference(
-            bundle.spec,
-            bundle.manifest.source,
-            checkpoint=options.reference,
-            model=options.model,
-            folders=(bundle.path.resolve().parent, Path.cwd()),
-        )
+        found = _network(bundle, options)
         if found is None:
             warnings.append(
                 "no PyTorch reference at hand (--reference CHECKPOINT): engines are compared with "
@@ -150,12 +155,52 @@ def _references(
     return references
 
 
+def _peer_device(bundle: Bundle, records: Sequence[EngineRecord], options: BenchOptions) -> str:
+    """Where peers run: as asked, else where the default engine does, if PyTorch can."""
+    if options.peer_device != "auto":
+        return options.peer_device
+    first = next(iter(_devices(bundle, records)), "cpu")
+    return first if first == "cpu" or _torch_has_gpu() else "cpu"
+
+
+def _peers(
+    bundle: Bundle, options: BenchOptions, device: str, warnings: list[str]
+) -> dict[str, Contender | str]:
+    """The peers asked for, each ready or with the reason why it is not."""
+    if not options.peers:
+        return {}
+    setting = PeerSetting(device, options.batch or 1, options.threads)
+    network = _network(bundle, options)
+    found = {
+        name: open_peer(name, network[0] if network else None, bundle.spec, setting)
+        for name in dict.fromkeys(options.peers)
+    }
+    warnings.extend(
+        f"peer {name} has no row: {each}" for name, each in found.items() if isinstance(each, str)
+    )
+    return found
+
+
+def _network(bundle: Bundle, options: BenchOptions) -> tuple[Any, str] | None:
+    """The PyTorch network and what its weights are; None where they are not at hand."""
+    return find_reference(
+        bundle.spec,
+        bundle.manifest.source,
+        checkpoint=options.reference,
+        model=options.model,
+        folders=(bundle.path.resolve().parent, Path.cwd()),
+    )
+
+
+def _torch_has_gpu() -> bool:
+    return has_module("torch") and bool(importlib.import_module("torch").cuda.is_available())
+
+
 def _devices_of_torch(devices: Sequence[str], warnings: list[str]) -> list[str]:
     """The devices of the engines, as far as PyTorch is there and has them; at least the CPU."""
     if "cuda" not in devices:
         return ["cpu"]
-    able = has_module("torch") and importlib.import_module("torch").cuda.is_available()
-    if not able:
+    if not _torch_has_gpu():
         warnings.append(
             "PyTorch has no GPU here: engines on a GPU are compared with PyTorch on the CPU, and "
             "their ratios say more of the devices than of the engines"

@@ -16,16 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.benchmarks.accuracy_pass import AccuracyPass
-from mahtrt.benchmarks.conditions import describe_conditions, find_warnings
+from mahtrt.benchmarks.conditions import (
+    conditions_of_gpu,
+    describe_conditions,
+    find_warnings,
+    watch_gpu,
+)
 from mahtrt.benchmarks.options import TIMED_IMAGES, CompareOptions
-from mahtrt.benchmarks.report import SCOPES, BenchReport, ReportFacts, Row, Scope
+from mahtrt.benchmarks.report import SCOPES, BenchReport, Clock, ReportFacts, Row, Scope
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.feed import Feed, Image, prepare, stack
 from mahtrt.data.subset import spread_out
 from mahtrt.errors import DataError
 from mahtrt.machine import describe_machine, load_average, package_versions
 from mahtrt.measure.limits import Limits
-from mahtrt.measure.timing import Progress, Timings, interleave, speedup
+from mahtrt.measure.timing import OwnClock, Progress, Timings, interleave, speedup
 from mahtrt.runtime.decode import check_judged
 from mahtrt.spec import ModelSpec
 
@@ -62,6 +67,7 @@ class Contender:
             the reference on the same kind, where there is one.
         recorded: Judged outputs that a recorded reference has, and every how many rows and columns
             of their maps; None where it gives all that the network gives.
+        is_peer: Neither an engine nor a reference: timed and compared, and not judged.
     """
 
     name: str
@@ -74,6 +80,18 @@ class Contender:
     stand_in: str = ""
     device: str = "cpu"
     recorded: Mapping[str, int] | None = None
+    is_peer: bool = False
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU computes."""
+        return self.session.device.startswith("cuda")
+
+    @property
+    def device_ms(self) -> Callable[[Feed], float] | None:
+        """Times the network by the GPU's own clock, where the session can."""
+        is_timed = self.on_gpu and not self.stand_in
+        return getattr(self.session, "device_ms", None) if is_timed else None
 
 
 def compare(
@@ -103,23 +121,26 @@ def compare(
     accuracies, timed = _accuracy_pass(
         contenders, dataset, images, options.seed, lambda n: tell(n, images + options.rounds)
     )
+    clocks = watch_gpu(any(contender.on_gpu for contender in contenders))
     timings = _timing_pass(
         [contender for contender in contenders if not contender.stand_in],
         timed,
         options,
         lambda done, rounds: tell(images + done, images + rounds),
     )
+    clocks = clocks.ended() if clocks else None
     rows = _rows(contenders, accuracies, timings, options.limits)
+    conditions = describe_conditions(
+        rows, options, data=dataset.source, images=images, facts=facts, load=load
+    )
     return BenchReport(
         machine=describe_machine().to_dict(),
         versions=package_versions(),
         model=_model(spec) | dict(facts.model),
-        conditions=describe_conditions(
-            rows, options, data=dataset.source, images=images, facts=facts, load=load
-        ),
+        conditions=conditions | conditions_of_gpu(clocks, _run_facts(contenders)),
         rows=rows,
         latency_budget_ms=options.latency_budget_ms,
-        warnings=(*facts.warnings, *find_warnings(rows, load=load)),
+        warnings=(*facts.warnings, *find_warnings(rows, load=load, clocks=clocks)),
     )
 
 
@@ -162,11 +183,12 @@ def _timing_pass(
     """Both scopes of every contender, in one interleaving."""
     spec = contenders[0].session.spec
     feeds = [prepare(case, spec)[0] for case in cases]  # (C, H, W) each
+    by_device = _clocks(contenders)
     calls: dict[str, Callable[[], object]] = {}
     keys: dict[str, tuple[str, Scope]] = {}
     for contender in contenders:
         makers = {
-            "engine": _engine_call(contender, feeds),
+            "engine": _engine_call(contender, feeds, by_device[contender.name]),
             "end_to_end": _whole_call(contender, cases),
         }
         for scope in SCOPES:
@@ -176,9 +198,19 @@ def _timing_pass(
     return {keys[name]: found for name, found in timings.items()}
 
 
-def _engine_call(contender: Contender, feeds: Sequence[Feed]) -> Callable[[], object]:
+def _clocks(contenders: Sequence[Contender]) -> dict[str, Clock]:
+    """Whose clock times the engine of each; those on a GPU all have the same, to be comparable."""
+    on_gpu = [each for each in contenders if each.on_gpu and not each.stand_in]
+    all_can = all(each.device_ms is not None for each in on_gpu)
+    return {each.name: "device" if each in on_gpu and all_can else "wall" for each in contenders}
+
+
+def _engine_call(contender: Contender, feeds: Sequence[Feed], clock: Clock) -> Callable[[], object]:
     groups = [stack(group) for group in _groups(feeds, contender.batch)]  # (B, C, H, W)
     turn = itertools.cycle(groups)
+    device_ms = contender.device_ms
+    if clock == "device" and device_ms is not None:
+        return OwnClock(lambda: device_ms(next(turn)))
     return lambda: contender.session.infer(next(turn))
 
 
@@ -204,38 +236,46 @@ def _rows(
 ) -> tuple[Row, ...]:
     first = _reference(contenders)
     references = {c.device: c for c in contenders if c.is_reference}
+    clocks = _clocks(contenders)
     rows = []
-    for contender in sorted(contenders, key=lambda c: not c.is_reference):
+    for contender in sorted(contenders, key=lambda c: (not c.is_reference, c.is_peer)):
         accuracy = accuracies[contender.name]
-        verdict = None if contender.is_reference else limits.judge(accuracy, contender.precision)
+        is_judged = not (contender.is_reference or contender.is_peer)
         reference = references.get(contender.device, first)
         for scope in SCOPES:
             times = timings.get((contender.name, scope))
             against = timings.get((reference.name, scope))
+            alike = scope != "engine" or clocks[contender.name] == clocks[reference.name]
             ratio = None
-            if times is not None and against is not None and not contender.is_reference:
+            if alike and times is not None and against is not None and not contender.is_reference:
                 per_call = speedup(against, times)
                 ratio = per_call * contender.batch / reference.batch
-            rows.append(
-                Row(
-                    name=contender.name,
-                    backend=contender.backend,
-                    precision=contender.precision,
-                    batch=contender.batch,
-                    threads=contender.session.threads,
-                    device=contender.session.device,
-                    scope=scope,
-                    timings=times,
-                    accuracy=accuracy,
-                    speedup_vs_reference=ratio,
-                    speedup_vs_torch=ratio if reference.backend == "pytorch" else None,
-                    gate=verdict,
-                    is_reference=contender.is_reference,
-                    is_default=contender.is_default,
-                    stand_in=contender.stand_in,
-                )
+            row = Row(
+                scope=scope,
+                timings=times,
+                accuracy=accuracy,
+                speedup_vs_reference=ratio,
+                speedup_vs_torch=ratio if reference.backend == "pytorch" else None,
+                gate=limits.judge(accuracy, contender.precision) if is_judged else None,
+                timed_by=clocks[contender.name] if scope == "engine" else "wall",
+                **_who(contender),
             )
+            rows.append(row)
     return tuple(rows)
+
+
+def _who(contender: Contender) -> dict[str, Any]:
+    """What a row says of a contender, whatever was measured."""
+    same = ["name", "backend", "precision", "batch"]
+    same += ["is_reference", "is_default", "is_peer", "stand_in"]
+    session = contender.session
+    told = {name: getattr(contender, name) for name in same}
+    return told | {"threads": session.threads, "device": session.device}
+
+
+def _run_facts(contenders: Sequence[Contender]) -> dict[str, Mapping[str, str]]:
+    """How each network runs, by its contender's name."""
+    return {each.name: dict(getattr(each.session, "facts", {})) for each in contenders}
 
 
 def _reference(contenders: Sequence[Contender]) -> Contender:

@@ -58,6 +58,9 @@ class BenchOptions:
         seed: Seed of the order of the rounds and of the bootstrap.
         threads: Threads of one inference; None leaves it to each runtime.
         trust: Whose signature the bundle has to have; None asks for none.
+        peers: Names of :data:`mahtrt.benchmarks.peers.PEERS` that are measured beside the engines.
+        peer_device: Where peers run, ``cpu`` or ``cuda``; "auto": where the default engine does, if
+            PyTorch can.
         require: Kind of device of the engines that are measured; at least one of them has to run.
     """
 
@@ -79,6 +82,8 @@ class BenchOptions:
     threads: int | None = None
     trust: Trust | None = None
     require: Require = "any"
+    peers: tuple[str, ...] = ()
+    peer_device: str = "auto"
 
     @property
     def comparison(self) -> CompareOptions:

@@ -1,6 +1,7 @@
 """What a bench found: rows, verdict, the JSON ``mahtrt.bench/1`` and the table on screen.
 
-Two scopes, always both: ``engine`` is a prepared tensor to the network's outputs; ``end_to_end``
+Two scopes, always both: ``engine`` is a prepared tensor to the network's outputs, on a GPU between
+two of its events, without copies, where the engine can tell; ``end_to_end``
 is an image at acquisition size in memory to landmarks in that image's pixels. The latency budget
 is judged on the p99 of ``end_to_end``, of the bundle's default engine: what a user waits for, in
 nearly every case. Accuracy is judged for every engine, so that no engine of a bundle is wrong.
@@ -19,6 +20,7 @@ from mahtrt.schema import plain
 
 SCHEMA = "mahtrt.bench/1"
 Scope = Literal["engine", "end_to_end"]
+Clock = Literal["wall", "device"]
 SCOPES: tuple[Scope, ...] = ("engine", "end_to_end")
 TIMES = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms", "mean_ms")
 
@@ -32,12 +34,14 @@ class ReportFacts:
         model: What the network is.
         warnings: Warnings of the caller, put first.
         torch: How PyTorch runs on each device, where it is a reference.
+        peers: Every peer that was asked for, with why it has no row, "" where it has one.
     """
 
     reference: str
     model: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     torch: Sequence[Mapping[str, Any]] = ()
+    peers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,10 @@ class Row:
         timings: None for what was not timed.
         threads: Threads of one inference; None where the runtime does not say, or a GPU computes.
         device: What computed, ``cpu`` or ``cuda:0 NVIDIA H200``; "" where nothing did.
+        is_peer: Neither an engine nor what engines are held against, but what else a user could
+            run; it is judged by nobody.
+        timed_by: ``device`` where two events of the GPU gave the times, without copies; ``wall``
+            where the clock of the host did, with all that a caller waits for.
         gate: What the accuracy gate says, None for the reference.
         stand_in: What was run instead of an engine that this machine cannot run; its accuracy is
             that of the graph, and it has no timings.
@@ -72,6 +80,13 @@ class Row:
     stand_in: str = ""
     threads: int | None = None
     device: str = ""
+    is_peer: bool = False
+    timed_by: Clock = "wall"
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether it is an engine of the bundle."""
+        return not (self.is_reference or self.is_peer)
 
     @property
     def images_per_s(self) -> float | None:
@@ -104,7 +119,9 @@ class Row:
             "threads": self.threads,
             "device": self.device,
             "scope": self.scope,
+            "timed_by": self.timed_by,
             "reference": self.is_reference,
+            "peer": self.is_peer,
             "default": self.is_default,
             **{name: getattr(times, name, None) for name in TIMES},
             "runs": 0 if times is None else times.runs,
@@ -123,7 +140,7 @@ class BenchReport:
     """Everything one bench found.
 
     Attributes:
-        rows: The reference first, then the bundle's engines, each in both scopes.
+        rows: The reference first, then the bundle's engines, then peers, each in both scopes.
         latency_budget_ms: For the p99 of :attr:`judged_row`; None judges no latency.
         warnings: What a reader of the numbers has to know, one sentence each.
     """
@@ -140,7 +157,7 @@ class BenchReport:
     def judged_row(self) -> Row:
         """End to end of the default engine, or of the first one if it was not measured."""
         timed = [r for r in self.rows if r.scope == "end_to_end" and r.timings is not None]
-        rows = [r for r in timed if not r.is_reference] or timed
+        rows = [r for r in timed if r.is_engine] or timed
         return next((row for row in rows if row.is_default), rows[0])
 
     @property

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mahtrt.benchmarks.compare import Contender, Runner, compare
+from mahtrt.benchmarks.int8_gain import gains_of_int8
 from mahtrt.benchmarks.options import CompareOptions
 from mahtrt.benchmarks.reference import Reference
 from mahtrt.benchmarks.report import BenchReport, ReportFacts
@@ -170,10 +171,13 @@ def judge_contenders(
 def default_engine(report: BenchReport, verdicts: Mapping[str, VerdictRecord]) -> str:
     """The fastest engine that passed its gate; of those that cannot run here, the last.
 
+    On a GPU, INT8 has to be faster than half precision beyond doubt (:mod:`int8_gain`).
     Where none passed, the fastest of all. Engines are built in the order of precisions, from FP32
     to INT8, so the last is what the user came for.
     """
-    rows = [row for row in report.rows if row.scope == "engine" and not row.is_reference]
+    rows = [row for row in report.rows if row.scope == "engine" and row.is_engine]
+    gainless = gains_of_int8(rows)
+    rows = [row for row in rows if row.name not in gainless] or rows
     passed = [row for row in rows if verdicts[row.name].passed] or rows
     timed = {row.name: row.timings.p50_ms / row.batch for row in passed if row.timings}
     return min(timed, key=timed.__getitem__) if timed else passed[-1].name

@@ -61,6 +61,17 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
         float, option(MEASURING, "Largest p99 of the default engine's end-to-end time.")
     ] = 100.0
     threads: Threads = None
+    peer: Annotated[
+        list[str] | None,
+        option(
+            ENGINES,
+            "What else to measure beside the engines: torch-fp32, torch-fp16, "
+            "torch-channels-last, torch-compile, torch-tensorrt. May be repeated.",
+        ),
+    ] = None
+    peer_device: Annotated[
+        str, option(ENGINES, "Where peers run: auto (as the default engine), cpu or cuda.")
+    ] = "auto"
     json: Json = None
 
     def options(self) -> BenchOptions:
@@ -84,6 +95,8 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
             max_seconds=self.max_seconds,
             threads=self.threads,
             trust=self.trust(),
+            peers=tuple(self.peer or ()),
+            peer_device=self.peer_device,
             require=device_from_text(self.require),
         )
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mahtrt.bundle.records import AccuracyRecord, LandmarkRecord
+from mahtrt.cuda.state import GpuState
 from mahtrt.measure.accuracy import LISTED_POINTS
 from mahtrt.verbs.output_text import legend, output_tables
 from mahtrt.verbs.rendering import line
@@ -24,6 +25,8 @@ LEGEND = (
     "engine: prepared tensor to outputs. end_to_end: image in memory to the result in its pixels.",
     "Times per call in ms, interleaved round by round; vs ref: median ratio per round and image.",
 )
+DEVICE_LEGEND = "timed_by device (JSON): engine, between two events of the GPU, without copies."
+PEER_LEGEND = "peer: what else runs the network; timed and compared, and judged by nobody."
 GATE_LEGEND = "gate: whether all that an engine gives, in all its tables, is within its limits."
 LANDMARK_LEGEND = (
     "moved: distance to the reference's landmarks, pixels of the network's input.",
@@ -39,11 +42,37 @@ def report_table(report: BenchReport) -> RenderableType:
     lines: list[RenderableType] = [_latency_table(report.rows)]
     lines += [Text(), _accuracy_table(rows)] if has_landmarks else []
     lines += output_tables(rows, _label, None if has_landmarks else _gate)
-    lines += [Text(), *_verdict_lines(report)]
+    lines += [Text(), *_verdict_lines(report), *_gpu_lines(report)]
     lines += [line(f"warning: {warning}", style="yellow") for warning in report.warnings]
-    told = (*LEGEND, GATE_LEGEND, *(LANDMARK_LEGEND if has_landmarks else ()), *legend(rows))
+    told = (*LEGEND, *_special(rows), GATE_LEGEND)
+    told += (*(LANDMARK_LEGEND if has_landmarks else ()), *legend(rows))
     lines += [Text(), *(line(text, style="dim") for text in told)]
     return Group(*lines)
+
+
+def _special(rows: Sequence[Row]) -> Iterator[str]:
+    """What only some reports have to explain."""
+    if any(row.timed_by == "device" for row in rows):
+        yield DEVICE_LEGEND
+    if any(row.is_peer for row in rows):
+        yield PEER_LEGEND
+
+
+def _gpu_lines(report: BenchReport) -> Iterator[RenderableType]:
+    """The GPU's clocks around the timed rounds, and how each network ran there."""
+    clocks = report.conditions.get("gpu") or {}
+    for when in ("before", "after"):
+        state = clocks.get(when)
+        if state is not None:
+            yield line(f"  GPU {when}: {_clocks(state)}")
+    for name, facts in report.conditions.get("runs", {}).items():
+        yield line(f"  {name}: {', '.join(f'{key} {value}' for key, value in facts.items())}")
+
+
+def _clocks(state: Mapping[str, Any]) -> str:
+    """As :class:`mahtrt.cuda.state.GpuState` tells itself."""
+    known = {**state, "reasons": tuple(state["reasons"])}
+    return f"{state['name']}, driver {state['driver']}, {GpuState(**known)}"
 
 
 def worst_landmarks(accuracy: AccuracyRecord) -> tuple[LandmarkRecord, ...]:
@@ -176,6 +205,8 @@ def _accuracy_table(rows: Sequence[Row]) -> RenderableType:
 
 
 def _gate(row: Row) -> str:
+    if row.is_peer:
+        return "peer"
     return "reference" if row.gate is None else ("pass" if row.gate.passed else "FAIL")
 
 
