@@ -1,0 +1,95 @@
+"""The stages of the suite's bench, with commands that only say how they ended."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+Answer = Callable[[tuple[str, ...]], int | None]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(ROOT)
+    module = importlib.import_module("experiments.gpu_bench")
+    monkeypatch.setattr(module, "_torch_sees_gpu", lambda: True)
+    return module
+
+
+@pytest.fixture
+def run(
+    script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., tuple[int, dict[str, Any], list[tuple[str, ...]]]]:
+    def run_it(answer: Answer, *more: str) -> tuple[int, dict[str, Any], list[tuple[str, ...]]]:
+        asked: list[tuple[str, ...]] = []
+
+        def process(command: Any, *_: Any) -> Any:
+            arguments = tuple(command[3:])
+            asked.append(arguments)
+            for each in arguments:
+                if each.startswith("--json="):
+                    Path(each.partition("=")[2]).write_text(json.dumps({"of": arguments[0]}))
+            if "--plan=auto" in arguments:
+                out = next(each for each in arguments if each.startswith("--out=")).partition("=")
+                Path(out[2]).mkdir()
+                (Path(out[2]) / "plan.json").write_text('{"plan": 1}')
+            return script.Ended(answer(arguments), 0.1, "some words")
+
+        monkeypatch.setattr(script, "run_process", process)
+        out = tmp_path / "out.json"
+        code = script.main(["--out", str(out), f"--bundle={tmp_path / 'b.mahtrt'}", *more])
+        return code, json.loads(out.read_text(encoding="utf-8")), asked
+
+    return run_it
+
+
+def test_without_a_gpu_target_the_cpus_fp32_stands_beside_the_peers(run: Any, script: Any) -> None:
+    code, record, asked = run(lambda _: 0)
+    assert (code, record["problem"], record["targets"]) == (0, "", {})
+    assert [each[0] for each in asked] == ["export", "build", "bench", "bench"]
+    assert {"--target=onnxruntime", "--fp32"} <= set(asked[1])
+    assert "--peer=torch-compile" not in asked[2]
+    assert {f"--peer={name}" for name in script.PEERS} <= set(asked[3])
+    assert "--peer-device=cuda" in asked[2]
+    assert record["bench"] == record["bench_compiled"] == {"of": "bench"}
+
+
+def test_a_slow_or_inexact_engine_is_a_result(run: Any) -> None:
+    code, record, _ = run(lambda arguments: {"build": 3, "bench": 4}.get(arguments[0], 0))
+    assert (code, record["problem"]) == (0, "")
+    assert [each["exit_code"] for each in record["stages"]] == [0, 3, 4, 4]
+
+
+def test_a_stage_that_fails_ends_what_needs_it(run: Any) -> None:
+    code, record, asked = run(lambda arguments: -11 if arguments[0] == "build" else 0)
+    assert (code, record["problem"]) == (1, "build: exit -11: some words")
+    assert len(asked) == 2
+    code, record, _ = run(lambda arguments: None if arguments[0] == "bench" else 0)
+    assert (code, record["problem"]) == (1, "bench: did not end within 0 s")
+
+
+def test_the_compiling_peers_need_time(run: Any) -> None:
+    _, record, asked = run(lambda _: 0, "--seconds", "50")
+    assert len(asked) == 3
+    assert "bench_compiled" not in record
+
+
+def test_a_plan_for_the_target_that_runs(
+    run: Any, script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = {"tensorrt-rtx": ("fp32", "fp16", "int8"), "other": ("fp32", "int8")}
+    monkeypatch.setattr(script, "gpu_targets", lambda: targets)
+    code, record, asked = run(lambda _: 0, "--plan", "--seconds", "100")
+    assert (code, record["plan"]) == (0, {"plan": 1})
+    assert "--target=tensorrt-rtx" in asked[1]
+    _, _, asked = run(lambda _: 0)
+    assert [each for each in asked[1] if each in ("--fp32", "--fp16", "--int8")] == [
+        "--fp32",
+        "--int8",
+    ]
