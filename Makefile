@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check fuzz faults format lint clean
+.PHONY: demo test check fuzz faults gpu format lint clean
 demo: $(STAMP)
 	$(BIN)/mahtrt demo --out mahtrt-demo
 
@@ -32,6 +32,13 @@ faults: $(STAMP)
 MINUTES ?= 10
 fuzz: $(STAMP)
 	MAHTRT_FUZZ_MINUTES=$(MINUTES) $(BIN)/python -m pytest -q -s tests/fuzz
+
+# What mahtrt does on this machine's GPU, in eight minutes: one JSON and one log in
+# benchmarks/results. Takes .venv where there is one, else $(PYTHON): nothing is installed.
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+GPU_ARGS ?=
+gpu:
+	@$(GPU_PYTHON) experiments/gpu_suite.py $(GPU_ARGS)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
