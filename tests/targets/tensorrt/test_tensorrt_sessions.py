@@ -91,7 +91,8 @@ def test_an_engine_that_cannot_be_captured_runs_and_says_why(stage: Stage) -> No
     found = [backend.infer(feed_of(0))["landmarks"] for _ in range(3)]
     np.testing.assert_array_equal(found[0], found[2])
     (note,) = backend.notes
-    assert note.startswith("Without a CUDA graph: CUDA: cuStreamEndCapture")
+    assert note.startswith("Without a CUDA graph: CUDA: cuMemcpyDtoHAsync")
+    assert "STREAM_CAPTURE_INVALIDATED" in note
     assert "\n" not in note
     backend.close()
     stage.cuda.check()
