@@ -10,14 +10,32 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mahtrt.cuda.device import CudaDevice, CudaError
+from mahtrt.cuda.gate import Gate
 from mahtrt.cuda.holding import DeviceResult, Holding, Pending
 from mahtrt.cuda.kernel_set import KernelSet
 from mahtrt.cuda.slots import Array, DeviceTensor, Engine, Fill, Slot
 from mahtrt.cuda.views import DeviceView, check_view, device_view
 from mahtrt.errors import InputError, MahtrtError
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """What calls of a pool have to heed of each other.
+
+    Attributes:
+        most: How many calls use a slot at once, for engines whose slots are large; a further call
+            waits. Inferences that were started, or whose outputs stay on the GPU, are the caller's
+            and are not counted. None: as many as there are.
+        gate: For engines that can be made only while no call is under way: calls share it, and a
+            slot is made alone. None: slots are made beside calls.
+    """
+
+    most: int | None = None
+    gate: Gate | None = None
 
 
 class SlotPool:
@@ -38,7 +56,7 @@ class SlotPool:
         make_engine: Callable[[], Engine],
         *,
         no_graphs: str = "",
-        most: int | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         """Take over a device.
 
@@ -46,10 +64,10 @@ class SlotPool:
             name: The engine's, for messages: ``tensorrt-int8``.
             make_engine: Makes an engine's part of a slot; one thread at a time calls it.
             no_graphs: Why work must not be recorded; "" where it may be.
-            most: How many calls use a slot at once, for engines whose slots are large; a further
-                call waits. Inferences that were started, or whose outputs stay on the GPU, are the
-                caller's and are not counted. None: as many as there are.
+            sharing: What calls have to heed of each other; None: nothing.
         """
+        sharing = sharing or Sharing()
+        most, self._gate = sharing.most, sharing.gate
         self.device, self.problem, self.made = device, no_graphs or device.no_graphs, 0
         self._name, self._tensors, self._make_engine = name, tuple(tensors), make_engine
         self._by_name = {each.name: each for each in tensors}
@@ -173,15 +191,20 @@ class SlotPool:
         with self._counted(), self._at_once, self.device:
             own = no_graphs is not None
             slot = self._new_slot(no_graphs) if own else self._take()
-            try:
-                yield slot
-            except BaseException as error:
-                self.drop(slot, error)
-                raise
-            if own:
-                self._end(slot)
-            else:
-                self.put_back(slot)
+            with contextlib.ExitStack() as stack:
+                try:
+                    stack.enter_context(self._beside_others())
+                    yield slot
+                except BaseException as error:
+                    self.drop(slot, error)
+                    raise
+                if own:
+                    self._end(slot)
+                else:
+                    self.put_back(slot)
+
+    def _beside_others(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._gate is None else self._gate.shared()
 
     def _hold(self) -> Holding:
         """A slot that is kept over several calls."""
@@ -205,7 +228,8 @@ class SlotPool:
             return self._new_slot(self.problem)
 
     def _new_slot(self, no_graphs: str | None) -> Slot:
-        with self._making:
+        alone = contextlib.nullcontext() if self._gate is None else self._gate.alone()
+        with alone, self._making:
             slot = Slot(self.device, self._tensors, self._make_engine, no_graphs=no_graphs or "")
         with self._lock:
             self.made += 1
@@ -283,7 +307,7 @@ class SlotPool:
         another :meth:`close`. Where the GPU is lost, its errors were told already.
         """
         told: tuple[type[MahtrtError], ...] = (MahtrtError,) if self._lost else ()
-        with contextlib.suppress(*told), contextlib.ExitStack() as stack:
+        with self._beside_others(), contextlib.suppress(*told), contextlib.ExitStack() as stack:
             try:
                 self.device.__enter__()
             except MahtrtError as error:

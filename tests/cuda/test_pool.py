@@ -13,6 +13,8 @@ from copying_engine import SHAPE, CopyingEngine, CopyingPool
 from fake_driver_streams import Order
 
 from mahtrt.cuda.device import CudaError
+from mahtrt.cuda.gate import Gate
+from mahtrt.cuda.pool import Sharing
 from mahtrt.cuda.views import DeviceView
 from mahtrt.errors import InputError, MahtrtError
 
@@ -301,7 +303,7 @@ def test_an_engine_is_made_by_one_thread_at_a_time() -> None:
 
 
 def test_calls_beyond_the_most_wait_for_a_slot() -> None:
-    made = CopyingPool("random", seed=7, most=2)
+    made = CopyingPool("random", seed=7, sharing=Sharing(2))
     with ThreadPoolExecutor(6) as threads:
         assert list(threads.map(made.infer, range(60))) == list(range(60))
     assert made.pool.made <= 2
@@ -309,4 +311,28 @@ def test_calls_beyond_the_most_wait_for_a_slot() -> None:
     for each in pending:  # the caller's own, which nobody waits for
         each.close()
     assert made.pool.made == 3
+    made.close()
+
+
+def test_slots_are_made_while_no_call_is_under_way() -> None:
+    made, wrong = CopyingPool("random", seed=9, sharing=Sharing(gate=Gate())), list[str]()
+    running = set[int]()
+
+    def alone(engine: CopyingEngine) -> None:
+        if running:
+            wrong.append("a call is under way")
+
+    made.change = alone
+
+    def call(value: int) -> None:
+        with made.pool.slot() as slot:
+            running.add(value)
+            slot.start({"image": np.full(SHAPE, value, np.float32)}, ("spread",))
+            assert slot.finish()["spread"][0, 0] == value
+            running.remove(value)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(call, range(100)))
+    assert not wrong
+    assert made.pool.made >= 1
     made.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,21 @@ import pytest
 from cuda_on_cpu import run_sanitized
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from soft_argmax_runs import DTYPES, Array, Outputs, check, expected, on_cpu, random_maps, stored_as
+from kernel_hosts import CpuHost, GpuHost, gpu_host
+from soft_argmax_runs import (
+    DTYPES,
+    Array,
+    Outputs,
+    check,
+    expected,
+    on,
+    on_cpu,
+    random_maps,
+    run,
+    stored_as,
+)
 
+from mahtrt.cuda.device import Launch
 from mahtrt.cuda.soft_argmax_launch import MapDtype, SoftArgmax
 
 KINDS = ("peaks", "flat", "noise", "logits", "huge", "one-hot")
@@ -30,6 +45,21 @@ def operation(
 def assert_equal(first: Outputs, second: Outputs) -> None:
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def maps_that_are_none(shape: tuple[int, int, int, int]) -> Array:
+    maps = random_maps("noise", shape)
+    maps[0, 0, 63, 39] = np.nan
+    maps[0, 1, 30, 3] = np.inf
+    maps[0, 2] = -np.inf
+    maps[0, 3, 10:] = -np.inf
+    maps[0, 4, 50, 5] = np.nan
+    maps[0, 4, 3, 5] = np.inf
+    maps[0, 5] = np.nan
+    maps[0, 6, 3:60] = -np.inf
+    maps[0, 6, 62, 1] = np.nan
+    maps[0, 7, :3] = np.inf
+    return maps
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -116,10 +146,10 @@ def test_maps_may_begin_anywhere(offset: int, dtype: MapDtype) -> None:
     shape = (2, 1, *((9, 16) if offset % 2 else (53, 41)))
     stored, exact = stored_as(dtype, random_maps("noise", shape))
     surrounded = np.full(stored.size + 2 * offset, 0x7F80, stored.dtype)  # +infinity as BF16
-    inner = surrounded[offset : offset + stored.size].reshape(shape)
-    inner[:] = stored
+    surrounded[offset:-offset] = stored.ravel()
     each = operation(shape, dtype=dtype)
-    for a, b in zip(on_cpu(each, inner), expected(each, exact), strict=True):
+    got = run(CpuHost(), each, surrounded, skipped=offset)
+    for a, b in zip(got, expected(each, exact), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-4)
 
 
@@ -197,18 +227,7 @@ def test_turned_maps_have_turned_landmarks() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_values_that_are_no_heatmap(parts: int, dtype: MapDtype) -> None:
     shape = (1, 9, 64, 40)
-    maps = random_maps("noise", shape)
-    maps[0, 0, 63, 39] = np.nan
-    maps[0, 1, 30, 3] = np.inf
-    maps[0, 2] = -np.inf
-    maps[0, 3, 10:] = -np.inf
-    maps[0, 4, 50, 5] = np.nan
-    maps[0, 4, 3, 5] = np.inf
-    maps[0, 5] = np.nan
-    maps[0, 6, 3:60] = -np.inf
-    maps[0, 6, 62, 1] = np.nan
-    maps[0, 7, :3] = np.inf
-    check(on_cpu, operation(shape, dtype=dtype), maps, parts=parts)
+    check(on_cpu, operation(shape, dtype=dtype), maps_that_are_none(shape), parts=parts)
 
 
 @pytest.mark.parametrize("temperature", [2.0**-126, 1e-38 * 1.2, 1e-30, 1e30, 3e38])
@@ -300,3 +319,88 @@ def test_the_check_itself_finds_a_wrong_kernel() -> None:
     shape = (1, 1, 24, 24)
     with pytest.raises(AssertionError):
         check(wrong, operation(shape), random_maps("noise", shape))
+
+
+@pytest.fixture
+def gpu() -> Iterator[GpuHost]:
+    with gpu_host() as host:
+        yield host
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_kernel_is_the_definition_on_a_gpu(gpu: GpuHost, kind: str, dtype: MapDtype) -> None:
+    sizes = ((64, 64), (33, 47), (1, 1), (1, 513), (513, 511), (1024, 1024))
+    for size in sizes:
+        for temperature in (1e-3, 0.05, 1.0, 1e4):
+            each = SoftArgmax((2, 2, *size), dtype, temperature, size)
+            values = random_maps(kind, each.shape)
+            for parts in (None, 1, 5) if size[0] < 500 else (None,):
+                check(on(gpu), each, values, parts=parts, atol=1e-3)
+                gpu.free()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_logits_become_heatmaps_inside_on_a_gpu(gpu: GpuHost, dtype: MapDtype) -> None:
+    for given_size, size in (((512, 512), (256, 256)), ((50, 70), (33, 41)), ((33, 41), (50, 70))):
+        each = operation((2, 3, *size), 0.05, dtype, given_size)
+        for kind in ("logits", "peaks", "huge"):
+            check(on(gpu), each, random_maps(kind, (2, 3, *given_size)), atol=1e-3)
+        gpu.free()
+
+
+@pytest.mark.gpu
+def test_values_that_are_no_heatmap_on_a_gpu(gpu: GpuHost) -> None:
+    for dtype in DTYPES:
+        shape = (1, 9, 64, 40)
+        for parts in (1, 3):
+            check(on(gpu), operation(shape, dtype=dtype), maps_that_are_none(shape), parts=parts)
+
+
+@pytest.mark.gpu
+def test_a_batch_of_64_and_runs_that_are_equal_bit_for_bit_on_a_gpu(gpu: GpuHost) -> None:
+    each = operation((64, 7, 128, 128), dtype="float16")
+    affine = np.random.default_rng(1).uniform(0.5, 8, (64, 4)).astype(np.float32)
+    values = random_maps("peaks", each.shape)
+    first = check(on(gpu), each, values, affine=affine, parts=4, atol=4e-3)
+    stored, _ = stored_as("float16", values)
+    for launches in (1, 50):
+        again = run(gpu, each, stored, affine=affine, parts=4, launches=launches)
+        assert_equal(first, again)
+
+
+@pytest.mark.gpu
+def test_maps_may_begin_anywhere_on_a_gpu(gpu: GpuHost) -> None:
+    for dtype in DTYPES:
+        each = operation((2, 2, 53, 41), dtype=dtype)
+        stored, exact = stored_as(dtype, random_maps("noise", each.shape))
+        for offset in range(1, 9):
+            pad = np.zeros(offset, stored.dtype)
+            surrounded = np.concatenate([pad, stored.ravel(), pad])
+            got = run(gpu, each, surrounded, skipped=offset)
+            for a, b in zip(got, expected(each, exact), strict=True):
+                np.testing.assert_allclose(a, b, atol=5e-4)
+
+
+@pytest.mark.gpu
+def test_a_graph_launches_it_again_and_again(gpu: GpuHost) -> None:
+    each = operation((1, 3, 96, 96), dtype="float16")
+    stored, _ = stored_as("float16", random_maps("peaks", each.shape))
+    wanted = run(gpu, each, stored, parts=3)
+
+    class Recorded:
+        """The host, whose launches go into a graph that is launched three times."""
+
+        put, take = gpu.put, gpu.take
+
+        def launch(self, source: str, entries: Sequence[str], launch: Launch) -> None:
+            work = partial(gpu.launch, source, entries, launch)
+            graph = gpu.device.record(gpu.stream, work)
+            for _ in range(3):
+                graph.launch(gpu.stream)
+            gpu.stream.synchronize()
+            graph.close()
+
+    assert_equal(wanted, run(Recorded(), each, stored, parts=3))

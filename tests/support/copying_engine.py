@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from fake_driver import FakeDriver
 from fake_driver_streams import Order
 
 from mahtrt.cuda.bindings import open_device
-from mahtrt.cuda.pool import SlotPool
+from mahtrt.cuda.pool import Sharing, SlotPool
 from mahtrt.cuda.slots import DeviceTensor
 from mahtrt.errors import MahtrtError
 
@@ -75,14 +74,20 @@ class CopyingPool:
         order: Order = "lazy",
         seed: int = 0,
         no_graphs: str = "",
-        most: int | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         self.driver = FakeDriver(order=order, seed=seed)
         self.engines: list[CopyingEngine] = []
         self.change: Callable[[CopyingEngine], None] = lambda engine: None
         device = open_device(needed_for="a test", driver=self.driver)
-        how: Any = {"no_graphs": no_graphs, "most": most}
-        self.pool = SlotPool("copy", device, tensors(), self._make, **how)
+        self.pool = SlotPool(
+            "copy",
+            device,
+            tensors(),
+            self._make,
+            no_graphs=no_graphs,
+            sharing=sharing,
+        )
 
     def _make(self) -> CopyingEngine:
         engine = CopyingEngine(self.driver)

@@ -184,7 +184,7 @@ class Session:
         assert options.entries["disable_synchronize_execution_providers"] == "1"
         driver, thread = self.of.driver, threading.get_ident()
         self.runs += 1
-        recorded = self.graph and options.entries["gpu_graph_id"] != "-1"
+        recorded = self.graph and options.entries.get("gpu_graph_id") != "-1"
         if recorded and thread in self.threads:
             assert self.threads[thread] == binding.addresses, "a graph of other addresses"
             self.replays += 1

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+_DTYPES = {"FLOAT": np.float32, "HALF": np.float16}
 _SESSIONS: dict[str, Any] = {}
 
 
@@ -34,8 +35,10 @@ def compute(context: Any) -> None:
 def array_at(context: Any, name: str) -> np.ndarray:
     """An input or output of an engine, in the memory of the fake GPU."""
     shape = context.get_tensor_shape(name)
-    memory = (ctypes.c_float * int(np.prod(shape))).from_address(context.get_tensor_address(name))
-    return np.ctypeslib.as_array(memory).reshape(shape)
+    dtype = np.dtype(_DTYPES[context.engine._tensors[name]["dtype"]])
+    nbytes = int(np.prod(shape)) * dtype.itemsize
+    memory = (ctypes.c_char * nbytes).from_address(context.get_tensor_address(name))
+    return np.ndarray(shape, dtype, memory)  # type: ignore[arg-type]
 
 
 class Runtime:

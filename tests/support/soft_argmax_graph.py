@@ -23,9 +23,10 @@ def make_model(
     negative_axes: bool = False,
     swapped: bool = False,
     image: tuple[int, int] = IMAGE,
+    size: tuple[int, int, int, int] = MAPS,
 ) -> onnx.ModelProto:
     """The graph that the export makes of ``SoftArgmax2d``, after a product with two."""
-    images, maps, rows, columns = MAPS
+    images, maps, rows, columns = size
     cells = [images, maps, rows * columns]
 
     def pair(first: str, second: str) -> list[str]:
@@ -72,7 +73,7 @@ def make_model(
     constants = {
         "two": np.asarray(2, kind),
         "flat_shape": np.array(cells, np.int64),
-        "shape": np.array(MAPS, np.int64),
+        "shape": np.array(size, np.int64),
         "last": np.array([-1], np.int64),
         "x_axis": np.array([-2 if negative_axes else 2], np.int64),
         "y_axis": np.array([-1 if negative_axes else 3], np.int64),
@@ -83,11 +84,11 @@ def make_model(
         "minimum": np.float32(minimum),
     }
     element = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
-    shapes = {"landmarks": (images, maps, 2), "maps": MAPS}
+    shapes = {"landmarks": (images, maps, 2), "maps": size}
     graph = helper.make_graph(
         nodes,
         "test",
-        [helper.make_tensor_value_info("x", element, MAPS)],
+        [helper.make_tensor_value_info("x", element, size)],
         [
             helper.make_tensor_value_info(o, TensorProto.FLOAT, shapes.get(o, (images, maps)))
             for o in outputs

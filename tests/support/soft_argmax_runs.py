@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
-from cuda_on_cpu import KERNELS, cpu_kernels
+from kernel_hosts import CpuHost, KernelHost
 from numpy.typing import NDArray
 
 from mahtrt.cuda.soft_argmax_launch import (
+    SOURCE,
     MapDtype,
     SoftArgmax,
     SoftArgmaxPlaces,
@@ -40,7 +41,7 @@ class Runner(Protocol):
         affine: Array | None = None,
         parts: int | None = None,
     ) -> Outputs:
-        """One launch over maps as :func:`stored_as` gives them."""
+        """A launch over maps as :func:`stored_as` gives them."""
 
 
 def on_cpu(
@@ -52,28 +53,69 @@ def on_cpu(
     backwards: bool = False,
     launches: int = 1,
 ) -> Outputs:
-    """Launches with the shim; outputs and partial sums hold rubbish before each."""
+    """Launches with the shim, one after the other over the same workspace."""
+    host = CpuHost(backwards)
+    return run(host, operation, stored, affine=affine, parts=parts, launches=launches)
+
+
+def on(host: KernelHost) -> Runner:
+    """A runner for a host."""
+
+    def run_there(
+        operation: SoftArgmax,
+        stored: NDArray[Any],
+        *,
+        affine: Array | None = None,
+        parts: int | None = None,
+    ) -> Outputs:
+        return run(host, operation, stored, affine=affine, parts=parts)
+
+    return run_there
+
+
+def run(
+    host: KernelHost,
+    operation: SoftArgmax,
+    stored: NDArray[Any],
+    *,
+    affine: Array | None = None,
+    parts: int | None = None,
+    launches: int = 1,
+    skipped: int = 0,
+) -> Outputs:
+    """Launches over one workspace; outputs and partial sums hold rubbish before the first.
+
+    Args:
+        stored: The maps, behind so many ``skipped`` values.
+    """
     maps = operation.shape[:2]
-    nbytes = operation.workspace_bytes(MULTIPROCESSORS, parts)
-    workspace = np.zeros(nbytes // 4 + 4, np.uint32)  # an address of 16 bytes is in it
-    start = -workspace.ctypes.data % 16 // 4
+    landmarks, confidence, spread = (np.full(s, 7, np.float32) for s in ((*maps, 2), maps, maps))
+    outputs = [host.put(array) for array in (landmarks, confidence, spread)]
+    launch = soft_argmax_launch(
+        operation,
+        SoftArgmaxPlaces(
+            host.put(stored) + skipped * stored.itemsize,
+            outputs[0],
+            outputs[1],
+            outputs[2],
+            workspace=_workspace(host, operation, parts),
+            affine=0 if affine is None else host.put(affine),
+        ),
+        MULTIPROCESSORS,
+        parts=parts,
+    )
     for _ in range(launches):
-        workspace[start + 64 * ((maps[0] * maps[1] + 63) // 64) :] = 0x7FC00000  # NaN
-        landmarks = np.full((*maps, 2), 7, np.float32)
-        confidence, spread = np.full(maps, 7, np.float32), np.full(maps, 7, np.float32)
-        places = SoftArgmaxPlaces(
-            stored.ctypes.data,
-            landmarks.ctypes.data,
-            confidence.ctypes.data,
-            spread.ctypes.data,
-            workspace=workspace.ctypes.data + 4 * start if nbytes else 0,
-            affine=0 if affine is None else affine.ctypes.data,
-        )
-        launch = soft_argmax_launch(operation, places, MULTIPROCESSORS, parts=parts)
-        kernels = cpu_kernels(KERNELS / "soft_argmax.cu", ENTRIES)
-        arguments = launch.arguments
-        kernels.launch(launch.entry, launch.grid, launch.block, arguments, backwards=backwards)
+        host.launch(SOURCE, ENTRIES, launch)
+    for address, array in zip(outputs, (landmarks, confidence, spread), strict=True):
+        host.take(address, array)
     return landmarks, confidence, spread
+
+
+def _workspace(host: KernelHost, operation: SoftArgmax, parts: int | None) -> int:
+    nbytes = operation.workspace_bytes(MULTIPROCESSORS, parts)
+    array = np.zeros(nbytes // 16, np.complex128)  # begins at a multiple of 16 bytes
+    array[-(-operation.maps // 64) * 16 :] = np.nan  # behind the counters
+    return host.put(array) if nbytes else 0
 
 
 def stored_as(dtype: MapDtype, values: NDArray[np.floating]) -> tuple[NDArray[Any], Array]:

@@ -1,6 +1,7 @@
 // What the last block of a map does for DARK: from the highest values of the tiles' rows and columns
 // to landmark, confidence and spread. dark.cu includes it, and says how the work is divided. Where
-// little time is spent functions are not inlined, which keeps the PTX small.
+// little time is spent functions are not inlined and loops not unrolled: a driver that compiles the
+// PTX takes less time.
 
 #pragma once
 
@@ -45,6 +46,7 @@ __device__ __noinline__ Value over_block(Combine combine, Value value, double* s
     const int thread = threadIdx.x;
     values[thread] = value;
     __syncthreads();
+#pragma unroll 1
     for (int half = BLOCK_THREADS / 2; half > 0; half /= 2) {
         if (thread < half) values[thread] = combine(values[thread], values[thread + half]);
         __syncthreads();
@@ -93,8 +95,10 @@ struct Parts {
 // Maxima over all tiles, written behind the tiles' own; returns the highest of them.
 __device__ __noinline__ float merge_tiles(float* parts, int tiles, int length, double* scratch) {
     float peak = -infinity();
+#pragma unroll 1
     for (int i = threadIdx.x; i < length; i += BLOCK_THREADS) {
         float highest = -infinity();
+#pragma unroll 1
         for (int tile = 0; tile < tiles; ++tile)
             highest = Larger()(__ldcg(parts + static_cast<long long>(tile) * length + i), highest);
         parts[static_cast<long long>(tiles) * length + i] = highest;
@@ -106,6 +110,7 @@ __device__ __noinline__ float merge_tiles(float* parts, int tiles, int length, d
 // Number of the first value that is at least `least`; the last one if there is none (a NaN).
 __device__ __noinline__ int first_of(const float* values, int length, float least, double* scratch) {
     int first = length - 1;
+#pragma unroll 1
     for (int i = threadIdx.x; i < length; i += BLOCK_THREADS)
         if (__ldcg(values + i) >= least) first = Smaller()(i, first);
     return over_block(Smaller(), first, scratch);
@@ -115,10 +120,12 @@ __device__ __noinline__ int first_of(const float* values, int length, float leas
 template <int tile_columns, typename Stored, typename Memory>
 __device__ int first_in_row(const Stored* heatmap, const Task& task, int y, int left, float least,
                             Memory& memory) {
+#pragma unroll 1
     for (int column = threadIdx.x; column < tile_columns + 2 * task.radius;
          column += BLOCK_THREADS) {
         const int x = left + column - task.radius;
         float sum = 0.0f;
+#pragma unroll 1
         for (int tap = 0; tap < task.taps(); ++tap) {
             const int line = y + tap - task.radius;
             const bool inside = line >= 0 && line < task.rows && x >= 0 && x < task.columns;
@@ -132,6 +139,7 @@ __device__ int first_in_row(const Stored* heatmap, const Task& task, int y, int 
     const int column = threadIdx.x;
     if (column < tile_columns && left + column < task.columns) {
         float sum = 0.0f;
+#pragma unroll 1
         for (int tap = 0; tap < task.taps(); ++tap)
             sum = __fmaf_rn(memory.weights[tap], memory.lines[column + tap], sum);
         if (sum >= least) first = left + column;
@@ -152,9 +160,11 @@ __device__ void smooth_around(const Stored* heatmap, const Task& task, int y, in
     if (thread < task.taps())
         memory.exact_weights[thread] = exact_weight(thread - task.radius, task.sigma);
     __syncthreads();
+#pragma unroll 1
     for (int item = thread; item < 3 * width; item += BLOCK_THREADS) {
         const int line = item / width, column = x - 1 - task.radius + item % width;
         double sum = 0.0;
+#pragma unroll 1
         for (int tap = 0; tap < task.taps(); ++tap) {
             const int row = y - 1 + line + tap - task.radius;
             const bool inside =
@@ -168,6 +178,7 @@ __device__ void smooth_around(const Stored* heatmap, const Task& task, int y, in
     __syncthreads();
     if (thread < 9) {
         double sum = 0.0;
+#pragma unroll 1
         for (int tap = 0; tap < task.taps(); ++tap)
             sum += memory.exact_weights[tap] *
                    memory.exact_lines[thread / 3 * width + thread % 3 + tap];
@@ -183,6 +194,7 @@ __device__ __noinline__ void taylor_step(const double* around, double* step) {
     double logs[9];
     step[0] = step[1] = 0.0;
     if (!(around[4] > 0.0)) return;
+#pragma unroll 1
     for (int i = 0; i < 9; ++i) {
         const double fraction = around[i] / around[4];
         logs[i] = log(fraction > LEAST_FRACTION ? fraction : LEAST_FRACTION);
@@ -208,6 +220,7 @@ __device__ inline double standing_out(float highest, float peak) {
 __device__ __noinline__ double variance_of(const float* highest, int length, float peak,
                                      double* scratch) {
     double total = 0.0, moment = 0.0, square = 0.0;
+#pragma unroll 1
     for (int i = threadIdx.x; i < length; i += BLOCK_THREADS) {
         const double weight = standing_out(__ldcg(highest + i), peak);
         total += weight;
@@ -215,6 +228,7 @@ __device__ __noinline__ double variance_of(const float* highest, int length, flo
     }
     total = over_block(Sum(), total, scratch);
     const double mean = over_block(Sum(), moment, scratch) / total;
+#pragma unroll 1
     for (int i = threadIdx.x; i < length; i += BLOCK_THREADS)
         square += standing_out(__ldcg(highest + i), peak) * (i - mean) * (i - mean);
     return over_block(Sum(), square, scratch) / total;
@@ -252,6 +266,7 @@ __device__ void finish(const Stored* heatmap, const Task& task, const Parts& par
     const float peak = merge_tiles(parts.row(0), parts.tiles_across, task.rows, scratch);
     merge_tiles(parts.column(0), parts.tiles_down, task.columns, scratch);
     float given = -infinity();
+#pragma unroll 1
     for (int i = threadIdx.x; i < parts.tiles(); i += BLOCK_THREADS)
         given = Larger()(__ldcg(parts.given() + i), given);
     given = over_block(Larger(), given, scratch);

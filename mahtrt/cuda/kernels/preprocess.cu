@@ -130,6 +130,7 @@ __device__ void add_row(const Sample* row, const Span& across, unsigned row_weig
 template <typename Pixel, typename Sample>
 __device__ void add_rows(const Image& image, const Span& down, const Span& across, int share,
                          int shares, unsigned long long* sums) {
+#pragma unroll 1
     for (int y = down.first + share; y <= down.last; y += shares) {
         const unsigned weight = y == down.first  ? down.first_weight
                                 : y == down.last ? down.last_weight
@@ -138,7 +139,8 @@ __device__ void add_rows(const Image& image, const Span& down, const Span& acros
     }
 }
 
-__device__ inline unsigned rounded(unsigned long long sum, unsigned long long whole, int rounding) {
+__device__ __noinline__ unsigned rounded(unsigned long long sum, unsigned long long whole,
+                                         int rounding) {
     const unsigned long long twice = 2 * sum + whole;
     const unsigned long long level = twice / (2 * whole);
     const bool tie = level * (2 * whole) == twice;
@@ -146,7 +148,7 @@ __device__ inline unsigned rounded(unsigned long long sum, unsigned long long wh
 }
 
 // part / (2 * count) in 1 / 2048, rounded, a half to the even one.
-__device__ inline int eleven_bits(int part, int count) {
+__device__ __noinline__ int eleven_bits(int part, int count) {
     const long long shifted = part * 2048LL + count;
     const int weight = int(shifted / (2LL * count));
     return weight - (weight * (2LL * count) == shifted ? weight & 1 : 0);
@@ -164,6 +166,7 @@ __device__ void fixed_levels(const Image& image, const Axis& down, const Axis& a
     const int from = left < 0 ? 0 : left, to = between ? left + 1 : from;
     const int above = down.neighbour(y, &part);
     for (int i = 0; i < Pixel::samples; ++i) levels[i] = 2;
+#pragma unroll 1
     for (int row = above; row <= above + 1; ++row) {
         const int weight = eleven_bits(row == above ? 2 * down.count - part : part, down.count);
         const int inside = row < 0 ? 0 : row < image.height ? row : image.height - 1;

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from mahtrt.errors import IntegrityError
 from mahtrt.parsing import read_json
 from mahtrt.schema import Between, Pixels, check_schema, dataclass_from, plain
+from mahtrt.targets.backend import EngineToOpen
 
 SCHEMA = "mahtrt.kernel-decode/1"
 DECODE_ROLE, DECODE_NAME = "decode", "decode.json"
@@ -67,3 +68,15 @@ def kernel_decode_from_json(text: str, where: str) -> KernelDecode:
     schema = data.get("schema") if isinstance(data, Mapping) else None
     check_schema(str(schema), SCHEMA, where)
     return dataclass_from(KernelDecode, data, where, error=IntegrityError)
+
+
+def read_decode(engine: EngineToOpen) -> KernelDecode | None:
+    """The record of an engine of a bundle; None where the engine decodes by itself.
+
+    Raises:
+        IntegrityError: The file is no such record.
+    """
+    if DECODE_ROLE not in engine.files:
+        return None
+    text = engine.file(DECODE_ROLE).read_bytes().decode("utf-8", "replace")
+    return kernel_decode_from_json(text, f"engine {engine.record.name}: {DECODE_NAME}")

@@ -12,7 +12,6 @@ it releases what it copies small arrays from when the run ends, and a graph woul
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,10 +26,6 @@ from mahtrt.targets.onnxruntime_cuda.provider import ProviderOptions, open_on_gp
 T = TypeVar("T")
 
 _MOST_BINDINGS = 8
-# ONNX Runtime records in CUDA's global mode: meanwhile no thread of the process may call what could
-# break a recording, such as an allocation (CUDA's documentation of cudaStreamBeginCapture). What
-# opens or closes a session waits here.
-_exclusive = threading.Lock()
 
 
 class SessionMaker:
@@ -101,18 +96,17 @@ class BoundSession:
             self._device.fill_zero(self._own[each.name], each.nbytes, adopted)
 
     def _open(self, stream: int) -> None:
-        with _exclusive:
-            if self._maker.no_graph:
-                self._try(stream, graph=False)
-                return
-            try:
-                self._try(stream, graph=True)
-            except MissingComponentError:
-                raise
-            except MahtrtError as error:
-                self._drop()
-                self._try(stream, graph=False)  # an error here is that of the engine
-                self._maker.no_graph = error.got
+        if self._maker.no_graph:
+            self._try(stream, graph=False)
+            return
+        try:
+            self._try(stream, graph=True)
+        except MissingComponentError:
+            raise
+        except MahtrtError as error:
+            self._drop()
+            self._try(stream, graph=False)  # an error here is that of the engine
+            self._maker.no_graph = error.got
 
     def _try(self, stream: int, *, graph: bool) -> None:
         self.session = self._maker.open(stream, graph=graph)
@@ -150,13 +144,9 @@ class BoundSession:
     def close(self) -> None:
         """End the session, after what is under way, and its thread."""
         try:
-            self._do(self._drop_alone)
+            self._do(self._drop)
         finally:
             self._thread.shutdown()
-
-    def _drop_alone(self) -> None:
-        with _exclusive:
-            self._drop()
 
     def _drop(self) -> None:
         self._bindings.clear()
@@ -196,11 +186,13 @@ def run_options(ort: Any, *, graph: bool) -> Any:
     """Options of runs that do not wait for the GPU: the stream does.
 
     Args:
-        graph: Whether the recorded graph is made and played (``gpu_graph_id``, -1 for neither).
+        graph: Whether the recorded graph is made and played. ``gpu_graph_id`` is -1 for neither;
+            left alone it is the first graph, whose number may not be given.
     """
     options = ort.RunOptions()
     options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-    options.add_run_config_entry("gpu_graph_id", "0" if graph else "-1")
+    if not graph:
+        options.add_run_config_entry("gpu_graph_id", "-1")
     return options
 
 

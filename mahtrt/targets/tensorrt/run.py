@@ -24,6 +24,8 @@ from mahtrt.data.feed import Feed
 from mahtrt.errors import BuildError, MahtrtError, ModelError
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import EngineToOpen, Tensor, check_interface, compile_here, gpu_label
+from mahtrt.targets.kernel_decode.record import KernelDecode, read_decode
+from mahtrt.targets.kernel_decode.run import DecodingEngine, decoded_tensors, with_decoding
 from mahtrt.targets.tensorrt.callbacks import make_logger, make_profiler
 from mahtrt.targets.tensorrt.compatible import Here, check_compatible
 from mahtrt.targets.tensorrt.device import build_platform
@@ -38,7 +40,13 @@ class TensorRtBackend:
     """
 
     def __init__(
-        self, trt: Any, data: bytes, device: CudaDevice, spec: ModelSpec, name: str
+        self,
+        trt: Any,
+        data: bytes,
+        device: CudaDevice,
+        spec: ModelSpec,
+        name: str,
+        decode: KernelDecode | None = None,
     ) -> None:
         """Take over an engine; :meth:`open` has checked what can be checked.
 
@@ -46,10 +54,12 @@ class TensorRtBackend:
             trt: The flavour's package.
             data: The engine file's bytes.
             device: Its CUDA device, closed with this backend.
+            decode: What a kernel computes behind the engine; None where nothing.
 
         Raises:
             BuildError: TensorRT refuses the engine.
             ModelError: The engine's inputs and outputs are not those of the spec.
+            IntegrityError: The engine does not give what is to be decoded.
         """
         self.name = name
         self.threads: int | None = None
@@ -60,12 +70,14 @@ class TensorRtBackend:
             self._logger = make_logger(trt)
             self._runtime = trt.Runtime(self._logger)
             self._engine = self._deserialize(data)
-            tensors = _read_io_tensors(trt, self._engine, name)
+            self._tensors = _read_io_tensors(trt, self._engine, name, decode)
+        tensors = decoded_tensors(self._tensors, decode, name) if decode else self._tensors
         inputs = {each.name: each.shape for each in tensors if each.is_input}
         outputs = {each.name: each.shape for each in tensors if not each.is_input}
         self.batch = check_interface(name, spec, inputs, outputs)
         self._outputs = [output.name for output in spec.outputs]
-        self.pool = SlotPool(name, device, tensors, self._new_context)
+        make = with_decoding(self._new_context, decode, device, lambda: self.pool.kernels)
+        self.pool = SlotPool(name, device, tensors, make)
         self.pool.at_end(self._forget)
 
     @classmethod
@@ -80,13 +92,14 @@ class TensorRtBackend:
         record, flavour = engine.record, find_flavour(engine.record.target)
         trt = load_flavour(flavour)
         plan = engine.file("plan").read_bytes()  # before a GPU is used
+        decode = read_decode(engine)
         device = open_device(needed_for=f"engine {record.name}")
         try:
             here = Here(
                 flavour.name, trt.__version__, build_platform(), device.name, device.capability
             )
             check_compatible(record, here)
-            return cls(trt, plan, device, engine.spec, record.name)
+            return cls(trt, plan, device, engine.spec, record.name, decode)
         except BaseException:
             device.close()
             raise
@@ -130,7 +143,8 @@ class TensorRtBackend:
         """
         profiler = make_profiler(self._trt)
         with self.pool.slot(no_graphs="a profiler listens") as slot:
-            context = slot.engine
+            engine = slot.engine
+            context = engine.engine if isinstance(engine, DecodingEngine) else engine
             assert isinstance(context, _Context)
             context.attach(profiler)
             for _ in range(runs):
@@ -157,8 +171,7 @@ class TensorRtBackend:
                 expected="memory for one more inference at the same time",
                 fix="Close other programs on the GPU, or use fewer threads.",
             )
-        tensors = _read_io_tensors(self._trt, self._engine, self.name)
-        return _Context(context, tensors, self.name, self._logger)
+        return _Context(context, self._tensors, self.name, self._logger)
 
     def _deserialize(self, data: bytes) -> Any:
         assert not self._runtime.engine_host_code_allowed
@@ -232,23 +245,31 @@ class _Context:
             )
 
 
-def _read_io_tensors(trt: Any, engine: Any, subject: str) -> tuple[DeviceTensor, ...]:
+def _read_io_tensors(
+    trt: Any, engine: Any, subject: str, decode: KernelDecode | None
+) -> tuple[DeviceTensor, ...]:
     """Inputs and outputs of an engine.
 
     Raises:
-        ModelError: One is not float32, or has no static shape.
+        ModelError: One is not float32, nor float16 heatmaps for a kernel, or has no static shape.
     """
+    dtypes: dict[Any, np.dtype[Any]] = {
+        trt.DataType.FLOAT: np.dtype(np.float32),
+        trt.DataType.HALF: np.dtype(np.float16),
+    }
     tensors = []
     for index in range(engine.num_io_tensors):
         name = engine.get_tensor_name(index)
-        shape, dtype = tuple(engine.get_tensor_shape(name)), engine.get_tensor_dtype(name)
-        if dtype != trt.DataType.FLOAT or any(size < 0 for size in shape):
+        shape, told = tuple(engine.get_tensor_shape(name)), engine.get_tensor_dtype(name)
+        dtype, is_decoded = dtypes.get(told), decode is not None and name == decode.heatmaps
+        fits = dtype is not None and (dtype == np.float32 or is_decoded)
+        if dtype is None or not fits or any(size < 0 for size in shape):
             raise ModelError(
                 f"{subject}: {name}",
-                got=f"{dtype} {shape}",
+                got=f"{told} {shape}",
                 expected="float32 of static shape",
                 fix="Build from an ONNX that mahtrt exported.",
             )
         is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
-        tensors.append(DeviceTensor(name, shape, np.dtype(np.float32), is_input))
+        tensors.append(DeviceTensor(name, shape, dtype, is_input))
     return tuple(tensors)
