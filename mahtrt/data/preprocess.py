@@ -1,7 +1,8 @@
 """Image to network tensor, and landmarks back: the only place where geometry lives.
 
 Training, calibration, runtime and bench all go through :func:`preprocess`, so a network sees in
-production what it saw in training. Pixel centres are at integers in every frame:
+production what it saw in training; on a GPU a kernel does the same, whose definition is
+:mod:`mahtrt.data.preprocess_integers`. Pixel centres are at integers in every frame:
 ``x_network = (x_image + 0.5) * scale - 0.5 + offset``.
 """
 

@@ -3,7 +3,8 @@
 From Zhang et al., "Distribution-Aware Coordinate Representation for Human Pose Estimation" (CVPR
 2020): heatmaps trained on Gaussians are taken for Gaussians, whose logarithm is a parabola, so that
 the derivatives at the highest cell tell where between the cells the centre lies. What is left open
-there is settled here; :class:`mahtrt.models.dark.Dark2d` is the same in a graph, within rounding.
+there is settled here; :class:`mahtrt.models.dark.Dark2d` is the same in a graph, and
+``mahtrt/cuda/kernels/dark.cu`` on a GPU, both within rounding.
 
 1. *Smooth* along y and x with a Gaussian of ``sigma`` cells, cut off at ``ceil(2.5 * sigma)`` cells
    (11 of them for a sigma of 2 and 17 for 3, as in the paper's experiments), its weights divided by

@@ -109,6 +109,7 @@ def kinds_of_maps(rows: int, columns: int, seed: int = 0) -> Floats:
         blob(rows, columns, near, rows / 2, 2.0) + blob(rows, columns, far, rows / 3, 2.0),
         blob(rows, columns, x, rows - 1, 3.0),
         -0.1 - blob(rows, columns, x, y, 2.0),
+        1e30 * blob(rows, columns, x, y, 2.0),
         1e-20 * blob(rows, columns, x, y, 2.0),
     ]
     return np.stack(maps)[None].astype(np.float32)

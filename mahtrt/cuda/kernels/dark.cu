@@ -12,10 +12,10 @@
 // block sets its map's counter back to zero, so a launch can be repeated as it is (CUDA graphs).
 //
 // FP32 smoothing is off by about 1e-7 of the peak, a hundredth of the tie rule's TIE. A cell whose
-// value is that near to TIE below the peak may be on the other side of it than in FP64.
+// value is that near to TIE below the peak may be on the other side of it than in FP64. What is
+// below 1e-38 after smoothing is no peak in FP32.
 
 #include "gpu.cuh"
-
 #include "dark_finish.cuh"
 
 #define TILE_ROWS 32
@@ -144,12 +144,14 @@ __device__ void dark(const Stored* heatmaps, const Task& task, float* workspace,
                                               scratch, parts.column(tile_down) + left);
     if (thread == 0) parts.given()[tile] = given;
 
-    __threadfence();  // what this thread wrote is seen before the count is
     __syncthreads();
-    if (thread == 0) memory.last = atomicAdd(counters + map, 1u) == unsigned(parts.tiles() - 1);
+    if (thread == 0) {
+        __threadfence();  // what the block wrote is seen before its count is
+        memory.last = atomicAdd(counters + map, 1u) == unsigned(parts.tiles() - 1);
+        __threadfence();  // and from here on what the blocks wrote that counted before
+    }
     __syncthreads();
     if (!memory.last) return;
-    __threadfence();
     if (thread == 0) counters[map] = 0;
     finish<tile_columns>(heatmap, task, parts, map, results, memory);
 }
