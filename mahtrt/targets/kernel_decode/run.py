@@ -60,19 +60,15 @@ class DecodingEngine:
         )
         self._workspace: DeviceMemory | None = None
 
-    def prepare(self, addresses: Mapping[str, int]) -> None:
+    def prepare(self, addresses: Mapping[str, int], stream: int) -> None:
         """See :class:`mahtrt.cuda.slots.Engine`. Loads the kernel: work may be recorded later."""
         self._kernels.function(SOURCE, self._operation.entry)
         nbytes = self._operation.workspace_bytes(self._device.multiprocessors)
         if nbytes:
             self._workspace = self._device.allocate(nbytes)
-            stream = self._device.create_stream()
-            try:
-                self._device.fill_zero(self._workspace.address, nbytes, stream)
-                stream.synchronize()
-            finally:
-                stream.close()
-        self.engine.prepare(self._of_engine(addresses))
+            used_on = self._device.adopt_stream(stream)
+            self._device.fill_zero(self._workspace.address, nbytes, used_on)
+        self.engine.prepare(self._of_engine(addresses), stream)
 
     def enqueue(self, addresses: Mapping[str, int], stream: int) -> None:
         """See :class:`mahtrt.cuda.slots.Engine`."""
