@@ -4,7 +4,7 @@
 and integers there. A kernel that is to be the same on every GPU needs one exact rule, and this is
 it: geometry, padding and normalisation are those of ``preprocess``; a grey level is a quotient of
 integers, rounded once. The two differ by one grey level at most, and hardly anywhere (noise,
-OpenCV 5.0; the share of pixels that differ):
+OpenCV 4.11 and 5.0; the share of pixels that differ):
 
     ==================================  ========  ========
     way                                 uint8     uint16
