@@ -319,10 +319,11 @@ def test_memory_that_is_wrong(
 def test_addresses_that_the_driver_refuses(device: BindingsDevice, driver: FakeDriver) -> None:
     gone, pinned = driver.foreign(24), device.allocate_pinned(SHAPE, np.float32)
     driver.drop(gone)
+    host = numbers()
     wrong = {
         gone: "which the driver does not know",
         0: "which the driver does not know",
-        numbers().ctypes.data: "which the driver does not know",
+        host.ctypes.data: "which the driver does not know",
         driver.foreign(24, device=1): "memory of device 1; expected memory of device 0",
         pinned.array.ctypes.data: "page-locked memory of the host",
         driver.foreign(24) + 4: "20 bytes at",

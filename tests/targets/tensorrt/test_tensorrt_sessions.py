@@ -112,11 +112,11 @@ def test_a_capture_that_tensorrt_refuses_is_done_without(stage: Stage) -> None:
 
 def test_memory_that_is_wrong_is_refused_and_the_engine_goes_on(stage: Stage) -> None:
     backend = stage.open()
-    place = on_the_gpu(stage, 0)
+    place, host = on_the_gpu(stage, 0), np.zeros(IMAGE)
     wrong = {
         "float16": (place, IMAGE, np.float16),
         r"shape \(1, 3, 8, 8\)": (place, (1, 3, 8, 8), np.float32),
-        "does not know": (np.zeros(IMAGE).ctypes.data, IMAGE, np.float32),
+        "does not know": (host.ctypes.data, IMAGE, np.float32),
         "memory of the host": image_of(0),
     }
     for told, image in wrong.items():
