@@ -38,6 +38,7 @@ from mahtrt.cuda.apis import open_device  # noqa: E402
 from mahtrt.cuda.compile import load_kernels, shipped_ptx  # noqa: E402
 from mahtrt.cuda.device import CudaDevice, DeviceMemory, Function, Stream  # noqa: E402
 from mahtrt.cuda.soft_argmax_launch import (  # noqa: E402
+    MOST_PARTS,
     SOURCE,
     SoftArgmax,
     SoftArgmaxPlaces,
@@ -55,6 +56,7 @@ LEAST_SHARE_OF_COPY, LEAST_SPEEDUP = 0.85, 5.0
 MOST_DISPLACEMENT_PX = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 2e-2}
 ROTATED_BYTES = 2**30  # far more than the cache of any card
 COPIED_BYTES = 2**30
+PARTS = (1, 2, 4, 8, 16, 32)
 
 Act = Callable[[int], None]  # the launch over one of the rotated inputs
 
@@ -84,6 +86,7 @@ class Row:
         gb_per_s: Bytes of the maps, read once, in that time.
         share_of_copy: Of the copy bandwidth.
         ptx_us: The same by the shipped PTX, which the driver compiled.
+        us_by_parts: Times with other numbers of blocks for a map than the launch chooses.
         eager_us: By eager PyTorch; None where ``no_eager`` says why.
         displacement_px: Largest distance of a landmark of the first image to the definition.
     """
@@ -94,6 +97,7 @@ class Row:
     gb_per_s: float
     share_of_copy: float
     ptx_us: float
+    us_by_parts: dict[int, float]
     eager_us: float | None
     no_eager: str
     speedup: float | None
@@ -178,14 +182,18 @@ def _row(
         inputs = [_allocated(device, case.map_bytes, kept) for _ in range(rotated)]
         _fill(device, stream, first, inputs)
         places = [_places(device, stream, case, each, kept) for each in inputs]
-        launches = [soft_argmax_launch(case, each, device.multiprocessors) for each in places]
 
-        def act_of(function: Function) -> Act:
-            return lambda index: device.launch(function, launches[index % rotated], stream)
+        def us_of(function: Function, parts: int | None = None) -> float:
+            count = device.multiprocessors
+            launches = [soft_argmax_launch(case, each, count, parts=parts) for each in places]
 
-        ours_us, ptx_us = (
-            _median_us(device, stream, act_of(function), seconds) for function in functions
-        )
+            def act(index: int) -> None:
+                device.launch(function, launches[index % rotated], stream)
+
+            return _median_us(device, stream, act, seconds)
+
+        us_by_parts = {parts: round(us_of(functions[0], parts), 2) for parts in PARTS}
+        ours_us, ptx_us = (us_of(function) for function in functions)
         displacement = _displacement(device, stream, case, places[0].landmarks, first)
         eager_us, no_eager = _eager_us(case, [each.address for each in inputs], seconds)
     gb_per_s = case.map_bytes / ours_us / 1e3
@@ -196,6 +204,7 @@ def _row(
         gb_per_s=round(gb_per_s, 1),
         share_of_copy=round(gb_per_s / copy_gb_per_s, 4),
         ptx_us=round(ptx_us, 2),
+        us_by_parts=us_by_parts,
         eager_us=None if eager_us is None else round(eager_us, 2),
         no_eager=no_eager,
         speedup=None if eager_us is None else round(eager_us / ours_us, 2),
@@ -258,7 +267,7 @@ def _places(
     kept: contextlib.ExitStack,
 ) -> SoftArgmaxPlaces:
     outputs = [_allocated(device, case.maps * nbytes, kept).address for nbytes in (8, 4, 4)]
-    nbytes = case.workspace_bytes(device.multiprocessors)
+    nbytes = case.workspace_bytes(device.multiprocessors, MOST_PARTS)  # enough for fewer
     workspace = _allocated(device, nbytes, kept).address if nbytes else 0
     if nbytes:
         device.fill_zero(workspace, nbytes, stream)

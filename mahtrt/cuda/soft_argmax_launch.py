@@ -39,9 +39,10 @@ _MOST_CELLS = 2**30  # of a map; and of blocks: whole numbers of the kernel stay
 _PARTIAL_BYTES, _COUNTER_BYTES, _ALIGNMENT = 32, 4, 256
 # A block is worth its start and its merge from about here: each thread reads 32 cells.
 _LEAST_CELLS = 8192
-# Where there are blocks enough: few merges, and still many blocks to even out.
-_USUAL_CELLS = 65536
-_BLOCKS_PER_MULTIPROCESSOR = 5  # that are resident at a time
+# Where there are blocks enough. A block's first values cost twice as much as later ones, because
+# the highest of them is still to be found; few large blocks do not even out in the end.
+_USUAL_CELLS = 131072
+_BLOCKS_PER_MULTIPROCESSOR = 4  # that are resident at a time
 
 
 @dataclass(frozen=True, slots=True)

@@ -403,28 +403,26 @@ __device__ __forceinline__ Partial sums_of_part(Source source, float scale, int 
     source.go_to(begin + threadIdx.x);
     Reference reference{scale};
     Sums sums;
-    for (int base = begin; base < end; base += RUNS * STEP) {
-        float values[RUNS][VALUES] = {};
-        const int own = base + threadIdx.x;
+    for (int base = begin; base < end;) {
+        float values[RUNS][VALUES];
+        // All runs at a time, or one where the map or the part begins or ends among them.
+        const int count = base >= source.inside && base + RUNS * STEP <= inside_end ? RUNS : 1;
         Cell place = cell;
-        if (base >= source.inside && base + RUNS * STEP <= inside_end) {
+        if (count == RUNS) {
 #pragma unroll
             for (int run = 0; run < RUNS; ++run) {
                 source.read_inside(run * STEP, place, values[run]);
                 place.advance(step, columns);
             }
         } else {
-#pragma unroll
-            for (int run = 0; run < RUNS; ++run) {
-                const int index = own + run * STEP;
-                if (index >= source.inside && index < inside_end)
-                    source.read_inside(run * STEP, place, values[run]);
-                else
-                    source.read(index, place, end, values[run]);
-                place.advance(step, columns);
-            }
+            const int run = base + threadIdx.x;
+            if (run >= source.inside && run < inside_end)
+                source.read_inside(0, place, values[0]);
+            else
+                source.read(run, place, end, values[0]);
+            for (int i = VALUES; i < RUNS * VALUES; ++i)
+                values[i / VALUES][i % VALUES] = -infinity();
         }
-        source.advance(RUNS * STEP);
         float highest = values[0][0];
 #pragma unroll
         for (int run = 0; run < RUNS; ++run)
@@ -432,19 +430,28 @@ __device__ __forceinline__ Partial sums_of_part(Source source, float scale, int 
             for (int i = 0; i < VALUES; ++i) highest = fmaxf(highest, values[run][i]);
         const bool raised = __any_sync(ALL_LANES, highest > reference.peak);
         if (raised) raise_reference(values, cell, step, columns, highest, reference, sums);
+        place = cell;
         if (raised || reference.wide() || !whole_rows) {
-#pragma unroll
+#pragma unroll 1
             for (int run = 0; run < RUNS; ++run) {
-                add_each<VALUES>(values[run], cell, columns, reference, sums);
-                cell.advance(step, columns);
+                add_each<VALUES>(values[0], place, columns, reference, sums);
+                place.advance(step, columns);
+                // Handed on from run to run, so that they stay in registers.
+#pragma unroll
+                for (int i = VALUES; i < RUNS * VALUES; ++i)
+                    values[i / VALUES - 1][i % VALUES] = values[i / VALUES][i % VALUES];
             }
         } else {
 #pragma unroll
             for (int run = 0; run < RUNS; ++run) {
-                add_run<VALUES>(values[run], cell, reference, sums);
-                cell.advance(step, columns);
+                add_run<VALUES>(values[run], place, reference, sums);
+                place.advance(step, columns);
             }
         }
+        if (count == 1) place = cell, place.advance(step, columns);
+        cell = place;
+        source.advance(count * STEP);
+        base += count * STEP;
     }
 
     sums.add_lanes();
