@@ -31,8 +31,9 @@ def can_run(host: Host | None = None) -> Finding:
     return problem or Finding(True, f"on {devices} ({package.detail})")
 
 
-def find_package(host: Host) -> Finding:
+def find_package(host: Host | None = None) -> Finding:
     """Whether the packages are here that have the CUDA provider and call the driver."""
+    host = host or Host()
     version, other = host.version_of(PACKAGE), host.version_of(CPU_PACKAGE)
     if version and other:
         detail = f"{PACKAGE} and {CPU_PACKAGE} are both installed and overwrite each other's files"

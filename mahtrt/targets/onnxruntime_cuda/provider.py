@@ -39,7 +39,7 @@ from mahtrt.reading import Content
 CUDA_PROVIDER = "CUDAExecutionProvider"
 CPU_PROVIDER = "CPUExecutionProvider"
 CONV_SEARCH = "HEURISTIC"
-_ERRORS_ONLY = 3
+_SILENT = 4  # its errors come as exceptions
 # What shapes are computed with; exports have static shapes, so that there is hardly ever any.
 _SHAPE_SOURCES = frozenset({"Shape", "Size"})
 _SHAPE_WORK = _SHAPE_SOURCES | {"Cast", "Concat", "Gather", "Slice", "Squeeze", "Unsqueeze"}
@@ -132,7 +132,7 @@ def _open(
     strict: bool,
 ) -> Any:
     given = ort.SessionOptions()
-    given.log_severity_level = _ERRORS_ONLY
+    given.log_severity_level = _SILENT
     given.intra_op_num_threads = 1  # nothing is computed on the CPU
     given.add_session_config_entry("session.disable_quant_qdq", "1")
     if strict:

@@ -13,7 +13,7 @@ from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend, EngineToOpen
 from mahtrt.targets.graph_kinds import FloatType, GraphKind, Int8
 from mahtrt.targets.layers import Layer
-from mahtrt.targets.onnxruntime_cuda.findings import can_run
+from mahtrt.targets.onnxruntime_cuda.findings import can_run, find_package
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Finding, Host, Target
 
 _WEIGHT_BITS = 8  # products are computed in floating point
@@ -29,6 +29,11 @@ class OnnxRuntimeCuda(Target):
     """
 
     device = "cuda"
+
+    @property
+    def installed(self) -> bool:
+        """Whether the package with the provider is there: the other one has the same module."""
+        return find_package().able
 
     def finding(self, host: Host | None = None) -> Finding:
         """The package with the provider, the driver, a GPU, and CUDA's libraries."""
