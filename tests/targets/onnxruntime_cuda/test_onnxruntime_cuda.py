@@ -13,9 +13,14 @@ import pytest
 import tiny_network as tiny
 from fake_ort_cuda import OrtGpu
 
+from mahtrt.benchmarks.bench import bench
+from mahtrt.benchmarks.options import BenchOptions
+from mahtrt.build.compile import CompileOptions, compile
+from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.cuda.slots import DeviceTensor
 from mahtrt.errors import BuildError, MahtrtError, MissingComponentError
-from mahtrt.runtime import Session
+from mahtrt.runtime import Session, open_session
+from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.targets.backend import EngineToOpen
 from mahtrt.targets.onnxruntime_cuda.bound_session import bind
 from mahtrt.targets.onnxruntime_cuda.run import OnnxRuntimeCudaBackend
@@ -35,8 +40,6 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[OrtGpu]:
 @pytest.fixture
 def engine(tmp_path: Path) -> EngineToOpen:
     onnx = tiny.save(tiny.make_model(), tmp_path)
-    from mahtrt.bundle.manifest import EngineRecord
-
     record = EngineRecord("onnxruntime-cuda-fp32", TARGET.name, "fp32", {"onnx": onnx.name})
     return EngineToOpen(record, {"onnx": onnx}, tiny.SPEC)
 
@@ -231,6 +234,28 @@ def test_a_started_inference_is_ended_later(gpu: OrtGpu, engine: EngineToOpen) -
         np.testing.assert_array_equal(each.result()["heatmaps"], expected)
     assert backend.pool.made == 3
     backend.close()
+
+
+@pytest.mark.slow
+def test_it_is_compiled_judged_benched_and_verified_as_any_target(
+    gpu: OrtGpu, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    done = compile(CompileOptions(tiny_bundle, TARGET.name, tmp_path / "gpu.mahtrt"))
+    (record,) = done.manifest.engines
+    assert record.verdict is not None
+    assert (record.verdict.passed, record.verdict.measured_on) == (True, "engine")
+    assert record.latency is not None
+    assert dict(record.files) == {"onnx": "model.onnx"}  # the export itself, stored once
+    assert record.device.settings["tf32"] == "off"
+    (replay,) = verify(VerifyOptions(done.path, require="gpu")).replays
+    assert replay.device == "cuda:0 NVIDIA H200"
+    report = bench(BenchOptions(done.path, rounds=2, require="gpu"))
+    devices = {row.name: row.device for row in report.rows}
+    assert devices == {"onnxruntime": "cpu", "onnxruntime-cuda-fp32": "cuda:0 NVIDIA H200"}
+    with open_session(done.path, require="gpu") as session:
+        assert session.engine_notes == ()
+    with pytest.raises(MissingComponentError, match="a CPU is required"):
+        open_session(done.path, require="cpu")
 
 
 def test_the_binding_is_right_for_the_real_package(tmp_path: Path) -> None:
