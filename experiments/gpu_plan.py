@@ -94,7 +94,7 @@ def suite_steps(folder: Path) -> list[Step]:
         Step(
             "tensorrt",
             "what TensorRT and TensorRT-RTX say of this card: builds, runs, times",
-            _child("gpu_probe.py"),
+            _child("gpu_probe.py", "--seconds={seconds}"),
             limit_s=120,
             least_s=30,
             packages=BENCHED,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def test_without_a_gpu_it_refuses_and_records_the_refusal(tmp_path: Path) -> Non
     assert ended.returncode == 6, ended.stderr
     assert ended.stdout == ""
     record = json.loads((tmp_path / "probe.json").read_text(encoding="utf-8"))
-    assert (record["schema"], record["exit_code"]) == ("mahtrt.gpu-probe/3", 6)
+    assert (record["schema"], record["exit_code"]) == ("mahtrt.gpu-probe/4", 6)
     assert (record["cuda"]["devices"], record["runs"]) == ([], [])
     assert record["cuda"]["problem"] in record["refusal"]
     assert record["refusal"] in ended.stderr
@@ -75,6 +76,50 @@ def test_a_process_that_crashes_is_a_finding(
     monkeypatch.setattr(probe, "RUN_S", 0.5 if "sleep" in code else 60)
     monkeypatch.chdir(tmp_path)
     assert probe.run_mahtrt() == problem
+
+
+def test_a_tensorrt_is_asked_itself_on_any_card(probe: Any, tmp_path: Path) -> None:
+    assert probe.attempts(()) == []
+    asked = probe.attempts(("SM90",))
+    installed = importlib.util.find_spec("tensorrt_rtx_bindings") is not None
+    assert (("tensorrt_rtx_bindings", "CURRENT") in asked) == installed
+    found = probe.attempt("no_such_tensorrt", "CURRENT", tmp_path / "try.json")
+    assert found["stages"] == [
+        {"name": "import", "ended": False, "problem": found["problem"]},
+    ]
+    assert "No module named 'no_such_tensorrt'" in found["problem"]
+    assert found["ended"].startswith("exit 6")
+
+
+def test_what_a_tensorrt_says_is_kept_word_for_word(probe: Any, tmp_path: Path) -> None:
+    (tmp_path / "sulking.py").write_text(
+        "class ILogger:\n    pass\n"
+        "class Severity:\n    name = 'ERROR'\n"
+        "class NetworkDefinitionCreationFlag:\n    pass\n"
+        "class Builder:\n"
+        "    def __init__(self, log):\n"
+        "        log.log(Severity, 'no kernels for SM90')\n"
+        "        import os, signal; os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "__version__ = '1.2'\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.path", [*__import__("sys").path, str(tmp_path)])
+        found = probe.attempt("sulking", "-", tmp_path / "try.json")
+    assert found["ended"].startswith("crashed with SIGSEGV")
+    assert (found["version"], found["log"]) == ("1.2", ["ERROR: no kernels for SM90"])
+    assert [each["name"] for each in found["stages"]] == ["import", "builder"]
+    assert [each["ended"] for each in found["stages"]] == [True, False]
+
+
+@pytest.mark.skipif(not probe_cuda().problem, reason="this machine has a GPU")
+def test_the_real_tensorrt_rtx_builds_for_a_named_card_without_one(
+    probe: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorrt_rtx_bindings", reason="needs the extra tensorrt-rtx")
+    found = probe.attempt("tensorrt_rtx_bindings", "SM89", tmp_path / "try.json")
+    ended = {each["name"]: each["ended"] for each in found["stages"]}
+    assert ended == {"import": True, "builder": True, "build": True, "load": False}
+    assert any("CUDA driver" in line for line in found["log"])
 
 
 def test_exit_codes(probe: Any) -> None:
