@@ -29,9 +29,10 @@ from numpy.typing import DTypeLike, NDArray
 from mahtrt.errors import MahtrtError
 
 OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
-# After one of these a context answers every call with the same error: it is lost, and with it the
-# device for this process. From the driver's documentation of CUresult.
-STICKY = frozenset({700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 720})
+# After one of these a context answers every call with an error: it is lost, and with it the device
+# for this process. Those of which the driver's documentation of CUresult says so, and 214 (memory
+# that ECC could not correct) and 709 (the context was destroyed, as a reset of the device does).
+STICKY = frozenset({214, 226, 700, 702, 709, 710, *range(714, 720), 721, 810})
 
 MemoryKind = Literal["device", "host", "managed", "unknown"]
 # A kernel's argument: a ctypes scalar, whose type is that of the parameter. Addresses: c_void_p.

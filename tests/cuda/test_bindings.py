@@ -14,7 +14,7 @@ import pytest
 from fake_driver import FakeDriver, FakeGpuModel, Kernel
 
 from mahtrt.cuda.bindings import BindingsDevice, open_device
-from mahtrt.cuda.device import CudaError, Launch, Stream
+from mahtrt.cuda.device import STICKY, CudaError, Launch, Stream
 from mahtrt.errors import MissingComponentError
 
 
@@ -434,6 +434,22 @@ def test_a_stream_of_another_context_is_refused(device: BindingsDevice, driver: 
     with pytest.raises(CudaError, match="of another context; expected one of the primary context"):
         device.adopt_stream(handle)
     del driver.scheduler.streams[handle]
+
+
+def test_codes_that_lose_a_device_are_those_of_the_documentation() -> None:
+    real = pytest.importorskip("cuda.bindings.driver")
+    told = {
+        int(code)
+        for code in real.CUresult
+        if any(
+            text in " ".join((code.__doc__ or "").split())
+            for text in ("must be terminated and relaunched", "cannot be used anymore")
+        )
+    }
+    if not told:
+        pytest.skip("this cuda-bindings does not document its codes")
+    external = 911  # an error outside of the GPU, which may also be that of one call
+    assert told - {external} <= STICKY
 
 
 def parameters(function: Any) -> int:
