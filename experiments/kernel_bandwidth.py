@@ -55,6 +55,7 @@ TEMPERATURE = 0.05
 LEAST_SHARE_OF_COPY, LEAST_SPEEDUP = 0.85, 5.0
 MOST_DISPLACEMENT_PX = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 2e-2}
 ROTATED_BYTES = 2**30  # far more than the cache of any card
+MOST_ROTATED = 256
 COPIED_BYTES = 2**30
 PARTS = (1, 2, 4, 8, 16, 32)
 
@@ -177,7 +178,7 @@ def _row(
     seconds: float,
 ) -> Row:
     with contextlib.ExitStack() as kept:
-        rotated = max(2, math.ceil(ROTATED_BYTES / case.map_bytes))
+        rotated = min(max(2, math.ceil(ROTATED_BYTES / case.map_bytes)), MOST_ROTATED)
         first = _maps(case)
         inputs = [_allocated(device, case.map_bytes, kept) for _ in range(rotated)]
         _fill(device, stream, first, inputs)
@@ -351,7 +352,7 @@ def _torch_us(torch: Any, case: SoftArgmax, addresses: Sequence[int], seconds: f
     size = case.shape[2:]
     module = SoftArgmax2d(case.temperature, size, case.input_size).cuda()
     shape = (*case.shape[:2], *(case.logits_size or size))
-    kind = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}[case.dtype]
+    kind = {"float32": "<f4", "float16": "<f2", "bfloat16": "<i2"}[case.dtype]
     tensors = [torch.as_tensor(_Borrowed(each, shape, kind), device="cuda") for each in addresses]
     if case.dtype == "bfloat16":
         tensors = [each.view(torch.bfloat16) for each in tensors]

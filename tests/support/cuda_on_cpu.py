@@ -55,7 +55,7 @@ Dimensions = tuple[int, int, int]
 _SHIM = Path(__file__).with_name("cuda_on_cpu.cpp")
 # No contraction: what is written is what is computed, whatever the processor.
 _OPTIONS = ("-std=c++20", "-shared", "-fPIC", "-ffp-contract=off", "-U_FORTIFY_SOURCE")
-_SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1")
+_SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O0")
 _SANITIZING = "MAHTRT_TEST_SANITIZED_KERNELS"
 _CODES = {"P": "pointer", "i": "whole number", "f": "floating point number", "S": "struct"}
 
