@@ -33,7 +33,7 @@ from mahtrt.reading import Wanted, read_regular
 
 KERNELS = Path(__file__).with_name("kernels")
 # What kernels may include; NVRTC gets them by name.
-HEADERS = ("gpu.cuh", "dark_finish.cuh")
+HEADERS = ("gpu.cuh", "dark_finish.cuh", "heatmap_sources.cuh", "soft_argmax_sums.cuh")
 # Name of a source to the compiler's options for it alone.
 KERNEL_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "dark": (),

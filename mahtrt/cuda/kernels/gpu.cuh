@@ -1,5 +1,5 @@
-// Single instructions of a GPU that CUDA C++ has no header-free name for. The kernels include this
-// file and nothing else: NVRTC compiles them where no CUDA toolkit is. On the CPU, under test, the
+// Single instructions of a GPU that CUDA C++ has no header-free name for. The kernels include files
+// of this folder alone: NVRTC compiles them where no CUDA toolkit is. On the CPU, under test, the
 // same functions come from tests/support/cuda_on_cpu.cpp.
 
 #pragma once
