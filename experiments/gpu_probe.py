@@ -9,7 +9,8 @@ and INT8: built, run, judged and timed. Every build has a process of its own, so
 finding.
 
 The JSON goes to FILE, anew after each run, or to standard output, progress to standard error. Exit
-codes: 0 everything ran and agreed; 1 something failed (the JSON says what); 3 landmarks differ; 6 nothing to run on.
+codes: 0 everything ran and agreed; 1 something failed (the JSON says what); 3 landmarks differ; 6
+nothing to run on.
 """
 
 from __future__ import annotations
