@@ -30,7 +30,8 @@ class Driver:
         try:
             code, *values = getattr(self.module, name)(*arguments)
         except (AttributeError, KeyError, RuntimeError, ValueError) as error:
-            raise CudaError(name, 0, got=f"{type(error).__name__}: {error}") from error
+            told = " ".join(str(error).split())
+            raise CudaError(name, 0, got=f"{type(error).__name__}: {told}") from error
         return code, values[0] if len(values) == 1 else tuple(values) or None
 
     def call(self, name: str, *arguments: Any) -> Any:

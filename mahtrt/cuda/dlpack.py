@@ -90,7 +90,8 @@ def read_dlpack(source: Any, stream: int) -> DlpackArray:
             raise _refused(got, "memory of a GPU", fix)
         capsule = _capsule(source, stream)
     except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
-        raise _refused(f"an array that __dlpack__ does not give: {error}", "one") from error
+        told = " ".join(str(error).split())
+        raise _refused(f"an array that __dlpack__ does not give: {told}", "one") from error
     tensor, is_readonly = _opened(capsule)
     shape = tuple(tensor.shape[: tensor.ndim])
     dtype = _dtype(tensor)

@@ -9,6 +9,7 @@ from mahtrt.cuda.device import CudaDevice, CudaError, Graph, Stream
 from mahtrt.errors import MahtrtError
 
 MOST_GRAPHS = 8
+_MOST_SEEN = 64
 
 
 class GraphCache:
@@ -27,7 +28,10 @@ class GraphCache:
         self, device: CudaDevice, stream: Stream, *, problem: str = "", most: int = MOST_GRAPHS
     ) -> None:
         self._device, self._stream, self._most = device, stream, most
-        self._graphs: OrderedDict[Hashable, Graph | None] = OrderedDict()  # None: seen once
+        self._graphs: OrderedDict[Hashable, Graph] = OrderedDict()
+        # Work that came once. Apart from the graphs, which addresses that never come again must
+        # not push out.
+        self._seen: OrderedDict[Hashable, None] = OrderedDict()
         self.problem = problem or device.no_graphs
         self.captures = 0
 
@@ -45,15 +49,17 @@ class GraphCache:
         if self.problem:
             work()
             return
-        if key not in self._graphs:
-            work()
-            self._keep(key, None)
-            return
-        graph = self._graphs[key] or self._recorded(work)
+        graph = self._graphs.get(key)
+        if graph is not None:
+            self._graphs.move_to_end(key)
+        elif key in self._seen:
+            graph = self._recorded(work)
         if graph is None:
             work()
+            self._remember(key)
             return
-        self._keep(key, graph)
+        if key not in self._graphs:
+            self._keep(key, graph)
         graph.launch(self._stream)
 
     def _recorded(self, work: Callable[[], None]) -> Graph | None:
@@ -68,14 +74,18 @@ class GraphCache:
         self.captures += 1
         return graph
 
-    def _keep(self, key: Hashable, graph: Graph | None) -> None:
+    def _remember(self, key: Hashable) -> None:
+        self._seen[key] = None
+        if len(self._seen) > _MOST_SEEN:
+            self._seen.popitem(last=False)
+
+    def _keep(self, key: Hashable, graph: Graph) -> None:
         self._graphs[key] = graph
-        self._graphs.move_to_end(key)
+        del self._seen[key]
         if len(self._graphs) > self._most:
             _, oldest = self._graphs.popitem(last=False)
-            if oldest is not None:
-                self._stream.synchronize()  # it may be under way
-                oldest.close()
+            self._stream.synchronize()  # it may be under way
+            oldest.close()
 
     def close(self) -> None:
         """Give all graphs back; their launches must be done.
@@ -87,8 +97,7 @@ class GraphCache:
         while self._graphs:
             _, graph = self._graphs.popitem()
             try:
-                if graph is not None:
-                    graph.close()
+                graph.close()
             except CudaError as error:
                 first = first or error
         if first is not None:

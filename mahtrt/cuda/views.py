@@ -195,7 +195,8 @@ def _from_interface(source: Any, _stream: int | None) -> DeviceView:
         masked = told.get("mask") is not None
         place = int(address or 0)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _refused(f"{what} that says {error}", "version 2 or 3 of it") from error
+        told = f"{type(error).__name__} {' '.join(str(error).split())}"
+        raise _refused(f"{what} that cannot be read: {told}", "version 2 or 3 of it") from error
     if version < 2:
         raise _refused(f"{what} of version {version}", "version 2 or 3")
     if masked:

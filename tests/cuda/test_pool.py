@@ -111,6 +111,20 @@ def test_other_addresses_are_captured_again_and_the_oldest_graphs_go(copies: Cop
     assert len(copies.driver._execs) == 8
 
 
+def test_addresses_that_never_come_again_push_no_graph_out(copies: CopyingPool) -> None:
+    for value in range(3):
+        assert copies.infer(value) == value
+    for value in range(80):
+        with copies.pool.infer_device({"image": view(copies.memory(value))}) as result:
+            result.synchronize()
+            assert copies.value_at(result.outputs["spread"].address) == value
+    copies.driver.keep_calls = True
+    assert copies.infer(9) == 9
+    assert copies.driver.calls.count("cuGraphLaunch") == 1
+    assert copies.pool._free[0].graphs.captures == 1
+    assert len(copies.pool._free[0].graphs._seen) == 64
+
+
 def test_memory_that_is_not_aligned_goes_through_the_slots_own(copies: CopyingPool) -> None:
     source, target = copies.memory(5) + 4, copies.memory(0) + 8
     copies.driver.memory.array(source, SHAPE, np.float32)[...] = 3
