@@ -9,8 +9,8 @@ import onnx
 from onnx import helper
 
 from mahtrt.errors import ModelError
+from mahtrt.targets.kernel_decode.fuse import OP_TYPE, fuse_soft_argmax
 from mahtrt.targets.kernel_decode.record import KernelDecode
-from mahtrt.targets.tensorrt.soft_argmax.fuse import OP_TYPE, fuse_soft_argmax
 
 _DTYPES: dict[int, Literal["float32", "float16"]] = {
     onnx.TensorProto.FLOAT: "float32",

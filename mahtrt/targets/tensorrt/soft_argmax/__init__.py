@@ -57,7 +57,7 @@ def write_fused(onnx_path: Path, place: Path) -> Path:
     """
     onnx: Any = require("onnx", extra="export", needed_for="--fuse-soft-argmax")
     require("onnxscript", extra="export", needed_for="--fuse-soft-argmax")
-    from mahtrt.targets.tensorrt.soft_argmax.fuse import fuse_soft_argmax
+    from mahtrt.targets.kernel_decode.fuse import fuse_soft_argmax
 
     fused = fuse_soft_argmax(onnx.load(onnx_path))
     files.write_bytes(place, fused.SerializeToString(deterministic=True))

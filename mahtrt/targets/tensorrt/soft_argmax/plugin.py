@@ -4,7 +4,7 @@ Defined through ``tensorrt.plugin`` with an ahead-of-time implementation: Tensor
 ``tensorrt_soft_argmax.cu`` into the engine, and runs it later without Python. Imported only in the
 process that builds, and registered only for a build that asks for it.
 
-The parser finds the plugin by the node that :mod:`mahtrt.targets.tensorrt.soft_argmax.fuse` leaves:
+The parser finds the plugin by the node that :mod:`mahtrt.targets.kernel_decode.fuse` leaves:
 operator name, ``plugin_namespace``, ``plugin_version``, and ``aot`` for this implementation.
 """
 

@@ -18,7 +18,7 @@ from mahtrt.errors import ModelError
 from mahtrt.models.soft_argmax import SoftArgmax2d
 from mahtrt.precision.half import to_half
 from mahtrt.runtime.soft_argmax import soft_argmax
-from mahtrt.targets.tensorrt.soft_argmax.fuse import DOMAIN, OP_TYPE, fuse_soft_argmax
+from mahtrt.targets.kernel_decode.fuse import DOMAIN, OP_TYPE, fuse_soft_argmax
 
 Array = NDArray[np.float32]
 
