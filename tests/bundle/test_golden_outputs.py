@@ -69,7 +69,7 @@ def test_verify_replays_maps_and_labels(bundle: Path) -> None:
     assert found.logits[0].decisions == 4
     line = line_of(result.replays[0])
     assert "change differs by" in line
-    assert line.endswith("findings agrees in 4 of 4")
+    assert line.endswith("findings agrees in 4 of 4; ran on cpu")
     assert "landmarks" not in line
     assert run("verify", bundle).exit_code == 0
 
@@ -136,4 +136,4 @@ def test_a_bundle_without_outputs_in_its_golden_vectors_is_read(bundle: Path) ->
         place.unlink()
     change_manifest(bundle, forget)
     (replay, *_) = verify(VerifyOptions(bundle)).replays
-    assert line_of(replay).endswith("nothing was recorded to compare with")
+    assert line_of(replay).endswith("nothing was recorded to compare with; ran on cpu")
