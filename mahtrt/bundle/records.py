@@ -69,7 +69,7 @@ class EngineKey:
         platform: ``linux_x86_64``.
         gpu: The card whose kernels were timed, "" where none was.
         cuda_driver: CUDA version of the driver, "" where none was used.
-        plugin_sha256: Digest of the kernel of the fused soft-argmax, "" without it.
+        plugin_sha256: Digest of how the soft-argmax was cut off for a kernel, "" where it was not.
     """
 
     onnx_sha256: str

@@ -39,8 +39,6 @@ KERNEL_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "dark": (),
     "preprocess": (),
     "soft_argmax": (),
-    # No contraction: its compensated sums are to be computed as they are written.
-    "tensorrt_soft_argmax": ("--fmad=false",),
 }
 
 # The oldest architecture of CUDA 13; drivers compile it for every newer GPU.

@@ -1,7 +1,7 @@
-"""The soft-argmax of heatmaps into one node of our own, for TensorRT's plugin.
+"""The soft-argmax of heatmaps into one node of our own, which a kernel stands for.
 
-Not one of the passes of the export: ONNX Runtime and OpenVINO cannot run the node. It is applied to
-the graph that a TensorRT engine is built from, FP32, half precision or INT8 alike, as the
+Not one of the passes of the export: no runtime runs the node. It is applied to the graph that an
+engine for a GPU is built from, FP32, half precision or INT8 alike, as the
 soft-argmax stays FP32 in all of them.
 """
 
@@ -23,12 +23,6 @@ DOMAIN = "mahtrt"
 OP_TYPE = "SoftArgmax2d"
 # Metadata of a node that the export leaves: the module of the network that it belongs to.
 SCOPE_KEY = "mahtrt.scope"
-# How TensorRT's parser finds the plugin, and its implementation ahead of time.
-PLUGIN_ATTRIBUTES: dict[str, int | str] = {
-    "plugin_namespace": DOMAIN,
-    "plugin_version": "1",
-    "aot": 1,
-}
 # What mahtrt.models.soft_argmax keeps the variance above; the kernel has the same number.
 _MIN_VARIANCE_PX2 = np.float32(1e-12)
 # Three products and a sum for each axis, the sum of the variances, and that with the middle.
@@ -141,7 +135,6 @@ def _replacement(
         heatmaps,
         input_size=size,
         temperature=_number(matched["temperature"]),
-        **PLUGIN_ATTRIBUTES,
         _domain=DOMAIN,
         _outputs=3,
         _name=f"{softmax.metadata_props.get(SCOPE_KEY, '')}.{OP_TYPE}",

@@ -26,7 +26,6 @@ from mahtrt.targets.kernel_decode import write_cut
 from mahtrt.targets.kernel_decode.record import DECODE_NAME, DECODE_ROLE
 from mahtrt.targets.kernel_decode.record import SCHEMA as DECODE_SCHEMA
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions
-from mahtrt.targets.tensorrt import soft_argmax
 from mahtrt.targets.tensorrt.cache import CachedEngine, EngineCache, explain_difference, open_cache
 from mahtrt.targets.tensorrt.child import Request
 from mahtrt.targets.tensorrt.compatible import LEVEL
@@ -37,6 +36,8 @@ from mahtrt.targets.tensorrt.options import TensorRtOptions, check_options, igno
 from mahtrt.targets.tensorrt.process import run_child, shown_progress
 
 ENGINE_NAME, LAYERS_NAME = "model.plan", "layers.json"
+# Of how the graph is cut, for the key of engines that end at the heatmaps.
+CUT_DIGEST = sha256_of_bytes(DECODE_SCHEMA.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,6 @@ def check_request(flavour: Flavour, options: EngineOptions) -> tuple[Any, BuildD
     check_options(own, flavour)
     trt = load_flavour(flavour)
     device = choose_device(flavour, own, trt, probe_cuda())
-    if own.fuse_soft_argmax and flavour.has_python_plugins:
-        soft_argmax.check_support(trt)
     if options.cache:
         open_cache(options.cache_dir)
     return trt, device
@@ -137,15 +136,8 @@ def _key(
         workspace_mib=options.workspace_mib,
         optimization_level=options.optimization_level,
         hardware_compatibility=options.hardware_compatibility,
-        plugin_sha256=_fused_digest(flavour) if options.fuse_soft_argmax else "",
+        plugin_sha256=CUT_DIGEST if options.fuse_soft_argmax else "",
     )
-
-
-def _fused_digest(flavour: Flavour) -> str:
-    """What a fused soft-argmax adds to the engine: a kernel inside, or the cut before it."""
-    if flavour.has_python_plugins:
-        return soft_argmax.kernel_digest()
-    return sha256_of_bytes(DECODE_SCHEMA.encode())
 
 
 def _from_cache(job: _Job, cache: EngineCache | None, notes: list[str]) -> EngineArtifact | None:
@@ -205,11 +197,8 @@ def _request(job: _Job, cache: EngineCache | None, scratch: Path) -> Request:
     flavour, options, device = job.flavour, job.options, job.device
     # An engine can be deserialized, and so inspected, only on the card it is for.
     layers = str(scratch / LAYERS_NAME) if device.gpu is not None else None
-    plugin = options.fuse_soft_argmax and flavour.has_python_plugins
     onnx = job.onnx
-    if plugin:
-        onnx = soft_argmax.write_fused(onnx, scratch / "fused.onnx")
-    elif options.fuse_soft_argmax:
+    if options.fuse_soft_argmax:
         onnx = write_cut(onnx, scratch / "cut.onnx", scratch / DECODE_NAME)
     timing = cache.timing_place(job.key) if cache and flavour.has_timing_cache else None
     return Request(
@@ -223,7 +212,6 @@ def _request(job: _Job, cache: EngineCache | None, scratch: Path) -> Request:
         hardware_compatibility=options.hardware_compatibility,
         timing_cache=str(timing) if timing else None,
         threads=job.threads,
-        fuse_soft_argmax=plugin,
         # Ten bits of mantissa are FP16's: landmarks of an "FP32" engine would move like FP16's.
         # So would what a graph decodes with, which is FP32 in every engine.
         allow_tf32=job.key.precision != "fp32" and not _decodes(onnx),

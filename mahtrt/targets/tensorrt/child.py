@@ -28,7 +28,6 @@ from mahtrt import files
 from mahtrt.errors import MahtrtError
 from mahtrt.parsing import read_json
 from mahtrt.schema import check_schema, dataclass_from
-from mahtrt.targets.tensorrt import soft_argmax
 from mahtrt.targets.tensorrt.cache import read_timing_cache, write_timing_cache
 from mahtrt.targets.tensorrt.flavours import find_flavour, load_flavour
 
@@ -64,7 +63,6 @@ class Request:
     hardware_compatibility: str = "none"
     timing_cache: str | None = None
     threads: int | None = None
-    fuse_soft_argmax: bool = False
     allow_tf32: bool = True
     schema: str = SCHEMA
 
@@ -102,8 +100,6 @@ def run_request(
         nothing.
     """
     log = _make_logger(trt)
-    if request.fuse_soft_argmax:
-        soft_argmax.register(trt)
     started = time.monotonic()
     emit({"event": "phase", "text": "parsing the ONNX"})
     builder = trt.Builder(log)

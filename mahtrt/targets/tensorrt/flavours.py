@@ -1,10 +1,10 @@
 """The two TensorRTs that one builder path serves, and where they differ.
 
-TensorRT-RTX compiles with neither a GPU nor a driver, for compute capabilities that are chosen, and
-has no API for plugins in Python. Of the rest of the configuration 1.7 takes the workspace limit and
-the profiling verbosity; hardware compatibility is logged as unsupported, the timing cache is a
-deprecated no-op, and every optimization level gave the same engine, byte by byte. The enterprise
-TensorRT builds for the GPU in the machine, by timing kernels on it.
+TensorRT-RTX compiles with neither a GPU nor a driver, for compute capabilities that are chosen.
+Of the rest of the configuration 1.7 takes the workspace limit and the profiling verbosity; hardware
+compatibility is logged as unsupported, the timing cache is a deprecated no-op, and every
+optimization level gave the same engine, byte by byte. The enterprise TensorRT builds for the GPU in
+the machine, by timing kernels on it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ class Flavour:
         has_hardware_compatibility: Takes ``hardware_compatibility_level``.
         has_optimization_levels: ``builder_optimization_level`` has an effect.
         has_timing_cache: A timing cache shortens later builds.
-        has_python_plugins: Has ``tensorrt.plugin``.
     """
 
     name: FlavourName
@@ -51,7 +50,6 @@ class Flavour:
     has_hardware_compatibility: bool
     has_optimization_levels: bool
     has_timing_cache: bool
-    has_python_plugins: bool
 
     @property
     def install(self) -> str:
@@ -84,7 +82,6 @@ FLAVOURS: dict[str, Flavour] = {
             has_hardware_compatibility=True,
             has_optimization_levels=True,
             has_timing_cache=True,
-            has_python_plugins=True,
         ),
         Flavour(
             name="tensorrt-rtx",
@@ -99,7 +96,6 @@ FLAVOURS: dict[str, Flavour] = {
             has_hardware_compatibility=False,
             has_optimization_levels=False,
             has_timing_cache=False,
-            has_python_plugins=False,
         ),
     )
 }

@@ -28,8 +28,8 @@ class TensorRtOptions:
             (enterprise only; TensorRT-RTX has compute capabilities instead).
         compute_capabilities: Such as ``SM86`` (TensorRT-RTX only). Empty: the GPU's here, without
             a GPU ``DEFAULT_CAPABILITIES``.
-        fuse_soft_argmax: Experimental: the soft-argmax as one kernel: a plugin of the engine, and
-            for TensorRT-RTX, which has none, a kernel that a session launches behind the engine.
+        fuse_soft_argmax: Experimental: the soft-argmax as one kernel of mahtrt, which a session
+            launches behind the engine.
         timeout_s: A build that takes longer is stopped; None: no limit.
     """
 

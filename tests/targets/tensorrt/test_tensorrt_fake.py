@@ -7,7 +7,6 @@ a builder that fails. The parent's half and the child's half run in one process 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import onnx
 import pytest
 import tiny_network as tiny
 from fake_tensorrt import make_fake
+from soft_argmax_graph import MAPS, make_model
 
 from mahtrt.bundle.records import DeviceRecord, TensorRecord
 from mahtrt.cuda.probe import CudaProbe
@@ -24,6 +24,7 @@ from mahtrt.errors import BuildError, MissingComponentError, UsageError
 from mahtrt.schema import plain
 from mahtrt.spec import DECODING
 from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.kernel_decode.record import kernel_decode_from_json
 from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt import build as builder
 from mahtrt.targets.tensorrt.child import Request, request_from_json, run_request
@@ -270,36 +271,22 @@ def test_rtx_says_what_of_a_request_has_no_effect_here(
     assert "makes the same engine at every level" in level
 
 
-def test_the_fused_soft_argmax_is_registered_and_built_in(
-    fake: Any, build: Build, graph: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_engine_that_ends_at_the_heatmaps_has_a_record_and_a_key_of_its_own(
+    fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done: list[str] = []
-
-    def fuse(onnx_path: Path, place: Path) -> Path:
-        done.append("fused")
-        return Path(shutil.copyfile(onnx_path, place))
-
-    hook = "mahtrt.targets.tensorrt.soft_argmax"
-    monkeypatch.setattr(f"{hook}.check_support", lambda trt: done.append("checked"))
-    monkeypatch.setattr(f"{hook}.register", lambda trt: done.append("registered"))
-    monkeypatch.setattr(f"{hook}.write_fused", fuse)
+    graph = tmp_path / "soft_argmax.onnx"
+    onnx.save(make_model(), graph)
+    build = make_build(fake, graph, tmp_path, monkeypatch)
     artifact = build(fuse_soft_argmax=True)
-    assert done == ["checked", "fused", "registered"]
     ((parsed,),) = fake.state.called("OnnxParser.parse_from_file")
     assert parsed != str(graph)
     assert not Path(parsed).exists()
     assert artifact.files["onnx"] == graph
+    assert [each.name for each in artifact.build.facts.outputs] == ["heatmaps"]
+    record = kernel_decode_from_json(artifact.files["decode"].read_text(), "decode.json")
+    assert record.shape == MAPS
     assert len(artifact.build.key.plugin_sha256) == 64
+    again = build(fuse_soft_argmax=True, out="again")
+    assert again.build.cached
+    assert again.files["decode"].read_bytes() == artifact.files["decode"].read_bytes()
     assert build(out="plain").notes[0].startswith("A cached engine of this ONNX was not used")
-
-
-def test_a_tensorrt_without_the_plugin_api_is_said(
-    fake: Any, build: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(trt: Any) -> None:
-        raise MissingComponentError("fuse_soft_argmax", got="no tensorrt.plugin")
-
-    monkeypatch.setattr("mahtrt.targets.tensorrt.soft_argmax.check_support", refuse)
-    with pytest.raises(MissingComponentError, match=r"no tensorrt\.plugin"):
-        build(fuse_soft_argmax=True)
-    assert fake.state.calls == []
