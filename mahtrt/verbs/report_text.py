@@ -93,9 +93,19 @@ def _verdict_lines(report: BenchReport) -> list[RenderableType]:
         )
     verdict.append("  " + "; ".join(facts))
     lines: list[RenderableType] = [verdict]
+    lines += [line(f"  {text}", style="dim") for text in _devices(report.rows)]
     lines += [line(f"  {reason}", style="red") for reason in report.reasons]
     judged = [row for row in report.rows if row.scope == "engine" and row.gate is not None]
     return [*lines, *(line(f"  {text}") for text in (*_failures(judged), *_wide_heatmaps(judged)))]
+
+
+def _devices(rows: Sequence[Row]) -> Iterator[str]:
+    """What computed what: ``on cpu: pytorch, openvino-int8``."""
+    by_device: dict[str, list[str]] = {}
+    for row in rows:
+        if row.device and row.scope == "engine" and not row.stand_in:
+            by_device.setdefault(row.device, []).append(row.name)
+    return (f"on {device}: {', '.join(names)}" for device, names in by_device.items())
 
 
 def _failures(rows: Sequence[Row]) -> Iterator[str]:

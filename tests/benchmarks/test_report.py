@@ -42,6 +42,7 @@ DOCUMENT: dict[str, Any] = {
             **dict.fromkeys(("batch", "runs", "images_per_s"), NUMBER),
             "speedup_vs_torch": OPTIONAL,
             "threads": OPTIONAL,
+            "device": TEXT,
             "accuracy": {
                 **dict.fromkeys(("mean_px", "max_px", "two_peaked", "new_two_peaks"), OPTIONAL),
                 **dict.fromkeys(("single_peak_p99_px", "single_peak_max_px"), OPTIONAL),
