@@ -346,10 +346,7 @@ class Session:
                 expected="an engine on a GPU",
                 fix="Open the bundle with require='gpu', or call infer().",
             )
-        from mahtrt.cuda.streams import handle_of_stream
-
-        handle = None if stream is None else handle_of_stream(stream)
-        return pool.infer_device(by_input(tensor, self.spec.inputs), into, handle)
+        return pool.infer_device(by_input(tensor, self.spec.inputs), into, stream)
 
     def close(self) -> None:
         """Release the engine. Calls under way end well; later ones are refused."""

@@ -112,7 +112,7 @@ class OnnxRuntimeCudaBackend:
         self,
         inputs: Mapping[str, Any],
         outputs: Mapping[str, Any] | None = None,
-        stream: int | None = None,
+        stream: Any = None,
     ) -> DeviceResult:
         """Run on memory of the GPU; see :meth:`mahtrt.cuda.pool.SlotPool.infer_device`."""
         return self.pool.infer_device(inputs, outputs, stream)

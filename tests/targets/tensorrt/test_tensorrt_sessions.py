@@ -145,6 +145,22 @@ def test_a_gpu_that_is_lost_is_told_in_one_line(stage: Stage) -> None:
     stage.cuda.check()
 
 
+def test_a_gpu_that_tensorrt_loses_is_known_when_its_slot_is_freed(stage: Stage) -> None:
+    def breaks(context: Any) -> bool:
+        stage.cuda.fail("*", 700)
+        return False
+
+    backend = stage.open()
+    backend.infer(feed_of(0))
+    stage.trt.state.on_enqueue = breaks
+    with pytest.raises(MahtrtError, match="TensorRT refuses the inference"):
+        backend.infer(feed_of(1), ["landmarks"])
+    with pytest.raises(MahtrtError, match=r"a GPU that was lost.*ILLEGAL_ADDRESS"):
+        backend.infer(feed_of(1))
+    backend.close()
+    stage.cuda.check()
+
+
 def test_inferences_can_be_started_before_they_are_wanted(stage: Stage) -> None:
     backend = stage.open()
     expected = [backend.infer(feed_of(seed))["landmarks"] for seed in range(3)]
