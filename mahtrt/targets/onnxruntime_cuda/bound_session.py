@@ -12,12 +12,13 @@ it releases what it copies small arrays from when the run ends, and a graph woul
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from mahtrt.cuda.device import CudaDevice
+from mahtrt.cuda.device import CudaDevice, CudaError
 from mahtrt.cuda.slots import DeviceTensor
 from mahtrt.errors import MahtrtError, MissingComponentError
 from mahtrt.reading import Content
@@ -26,6 +27,7 @@ from mahtrt.targets.onnxruntime_cuda.provider import ProviderOptions, open_on_gp
 T = TypeVar("T")
 
 _MOST_BINDINGS = 8
+_CUDA_FAILURE = re.compile(r"CUDA failure (\d+): ([^;\n]*)")
 
 
 class SessionMaker:
@@ -104,6 +106,8 @@ class BoundSession:
         except MissingComponentError:
             raise
         except MahtrtError as error:
+            if isinstance(error, CudaError) and error.loses_device:
+                raise
             self._drop()
             self._try(stream, graph=False)  # an error here is that of the engine
             self._maker.no_graph = error.got
@@ -197,8 +201,12 @@ def run_options(ort: Any, *, graph: bool) -> Any:
 
 
 def failed(name: str, text: str) -> MahtrtError:
-    """The error about a run that ONNX Runtime ended."""
-    reason = text.partition("\n")[0]
+    """The error about a run that ONNX Runtime ended; of CUDA, where it names CUDA's code."""
     memory = "Failed to allocate memory" in text or "out of memory" in text
     fix = "Close other programs on the GPU, or use fewer threads." if memory else ""
+    cuda = _CUDA_FAILURE.search(text)
+    if cuda is not None:  # what follows names the host and files of ONNX Runtime's build
+        got = f"{cuda[2].strip()} (error {cuda[1]})"
+        return CudaError(f"engine {name}", int(cuda[1]), got=got, fix=fix)
+    reason = text.partition("\n")[0]
     return MahtrtError(f"engine {name}", got=reason, expected="a network that runs", fix=fix)

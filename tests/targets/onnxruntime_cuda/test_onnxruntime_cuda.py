@@ -17,6 +17,7 @@ from mahtrt.benchmarks.bench import bench
 from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.build.compile import CompileOptions, compile
 from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.cuda.device import CudaError
 from mahtrt.cuda.slots import DeviceTensor
 from mahtrt.errors import BuildError, MahtrtError, MissingComponentError
 from mahtrt.runtime import Session, open_session
@@ -123,9 +124,9 @@ def test_a_graph_that_is_refused_is_told_and_done_without(
 def test_a_recording_that_breaks_is_told_and_done_without(
     gpu: OrtGpu, engine: EngineToOpen
 ) -> None:
-    gpu.ort.fails = "CUDA failure 901: operation failed\nand more"
+    gpu.ort.fails = "CUDA failure 901: operation failed ; GPU=0 ; hostname=abc ; line=1\nmore"
     backend = opened(engine)
-    assert backend.notes == ("Without a CUDA graph: CUDA failure 901: operation failed.",)
+    assert backend.notes == ("Without a CUDA graph: operation failed (error 901).",)
     backend.close()
 
 
@@ -162,6 +163,17 @@ def test_a_failed_run_leaves_the_session_usable(gpu: OrtGpu, engine: EngineToOpe
             session.run(image)
         np.testing.assert_allclose(session.run(image).points, points, atol=5e-3)
     assert len(gpu.ort.sessions) == 2
+
+
+def test_a_lost_gpu_ends_the_session(gpu: OrtGpu, engine: EngineToOpen) -> None:
+    backend = opened(engine)
+    feed = {"image": np.zeros((1, 3, *tiny.SIZE), np.float32)}
+    gpu.ort.fails = "CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; host=a"
+    with pytest.raises(CudaError, match=r"illegal memory access was encountered \(error 700\)"):
+        backend.infer(feed)
+    with pytest.raises(MahtrtError, match=r"a GPU that was lost.*Start the program again"):
+        backend.infer(feed)
+    backend.close()
 
 
 @pytest.mark.parametrize("call", ["cuMemAlloc", "cuMemHostAlloc", "cuStreamCreate"])
