@@ -30,8 +30,8 @@ MapDtype = Literal["float32", "float16", "bfloat16"]
 SOURCE = "soft_argmax"  # of mahtrt.cuda.compile
 BLOCK_THREADS = 256
 MOST_PARTS = 32
-# Temperatures whose inverse and whose FP32 value are ordinary numbers.
-LEAST_TEMPERATURE, MOST_TEMPERATURE = 2.0**-126, 3e38
+# Temperatures with an FP32 value and an inverse that is neither 0 nor infinite.
+LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-38, 3e38
 
 _SUFFIX = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 _SUBJECT = "fused soft-argmax"
@@ -77,7 +77,7 @@ class SoftArgmax:
         _check("maps", self.maps, blocks <= _MOST_CELLS, f"at most {_MOST_CELLS // MOST_PARTS}")
         _check("pixels", self.input_size, max(self.input_size) < 2**24, "fewer than 2^24 a side")
         usable = LEAST_TEMPERATURE <= self.temperature <= MOST_TEMPERATURE
-        _check("temperature", self.temperature, usable, "from 2^-126 to 3e38")
+        _check("temperature", self.temperature, usable, f"from {LEAST_TEMPERATURE} to {MOST_TEMPERATURE}")
 
     @property
     def maps(self) -> int:

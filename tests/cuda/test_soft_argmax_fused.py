@@ -230,7 +230,7 @@ def test_values_that_are_no_heatmap(parts: int, dtype: MapDtype) -> None:
     check(on_cpu, operation(shape, dtype=dtype), maps_that_are_none(shape), parts=parts)
 
 
-@pytest.mark.parametrize("temperature", [2.0**-126, 1e-38 * 1.2, 1e-30, 1e30, 3e38])
+@pytest.mark.parametrize("temperature", [1e-38, 1.2e-38, 1e-30, 1e30, 3e38])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e30, 1e38])
 def test_extreme_temperatures_and_values(temperature: float, scale: float) -> None:
     shape = (1, 2, 24, 32)

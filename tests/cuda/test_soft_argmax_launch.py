@@ -83,7 +83,7 @@ def test_one_part_needs_no_workspace() -> None:
         ({"shape": (1, 1, 2**15, 2**16)}, "cells of a map"),
         ({"shape": (2**13, 2**13, 1, 1)}, "maps"),
         ({"input_size": (2**24, 1)}, "pixels"),
-        ({"temperature": 0.0}, r"temperature 0\.0; expected from 2\^-126 to 3e38"),
+        ({"temperature": 0.0}, "temperature 0.0; expected from 1e-38 to 3e"),
         ({"temperature": float("nan")}, "temperature nan"),
         ({"temperature": float("inf")}, "temperature inf"),
     ],
