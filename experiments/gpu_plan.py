@@ -84,12 +84,18 @@ def suite_steps(folder: Path) -> list[Step]:
         Step(
             "bandwidth",
             "kernels beside the card's copy bandwidth and PyTorch",
-            python(str(HERE / "kernel_bandwidth.py")),
-            limit_s=60,
-            least_s=20,
+            _child("kernel_bandwidth.py", "--seconds=0.25"),
+            limit_s=75,
+            least_s=25,
             packages=("cuda.bindings", "numpy"),
-            absent=lambda: _no_file("kernel_bandwidth.py"),
-            says_json=True,
+        ),
+        Step(
+            "preprocess",
+            "the preprocessing kernel's time",
+            _child("preprocess_time.py"),
+            limit_s=20,
+            least_s=8,
+            packages=("cuda.bindings", "numpy"),
         ),
         Step(
             "tensorrt",
@@ -147,10 +153,6 @@ def suite_steps(folder: Path) -> list[Step]:
 
 def _child(script: str, *arguments: str) -> tuple[str, ...]:
     return python(str(HERE / script), "--out={out}", *arguments)
-
-
-def _no_file(name: str) -> str:
-    return "" if (HERE / name).exists() else f"no experiments/{name} in this checkout"
 
 
 def _no_tensorrt() -> str:

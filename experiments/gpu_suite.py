@@ -39,6 +39,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
+from experiments.gpu_bars import BarRecord, bars_of, line_of  # noqa: E402
 from experiments.gpu_plan import NEEDED, PROGRAMS, suite_steps  # noqa: E402
 from experiments.gpu_steps import (  # noqa: E402
     BAD,
@@ -84,6 +85,7 @@ class SuiteRecord:
         is_finished: False while it runs, and for ever where it was killed.
         before, after: The GPU at rest, and right after the last step.
         missing: What was not there, in sentences.
+        bars: What the steps say of each bar.
     """
 
     created: str
@@ -99,6 +101,7 @@ class SuiteRecord:
     after: GpuState | None = None
     missing: tuple[str, ...] = ()
     steps: tuple[StepRecord, ...] = ()
+    bars: tuple[BarRecord, ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
 
 
@@ -170,7 +173,7 @@ def _keep(
     output: str,
 ) -> None:
     """Note the state of all steps; the last but one may have changed its state."""
-    record.steps = tuple(steps)
+    record.steps, record.bars = tuple(steps), bars_of(steps)
     latest = steps[-1]
     if latest.status != "running":
         command = " ".join(latest.command)
@@ -204,6 +207,7 @@ def _head(record: SuiteRecord) -> str:
 def summary(record: SuiteRecord) -> list[str]:
     """What came out, a line a step, and what was missing."""
     lines = [_line(step) for step in record.steps]
+    lines += [line_of(bar) for bar in record.bars]
     return [*lines, f"{record.seconds:.0f} s of {record.limit_s:.0f} s, exit {record.exit_code}"]
 
 

@@ -209,6 +209,48 @@ def test_carried_wheels_are_used_where_a_package_is_missing(
     assert not (tmp_path / "unpacked/numpy").exists()
 
 
+def test_each_bar_says_what_came_of_it(suite: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = importlib.import_module("experiments.gpu_bars")
+
+    def record(name: str, result: dict[str, Any], status: str = "passed", reason: str = "") -> Any:
+        return suite.StepRecord(name, "", status, reason, result=result)
+
+    def row(name: str, p50_ms: float, device: str = "cuda:0 X", **more: Any) -> dict[str, Any]:
+        kind = {"reference": False, "peer": False, "scope": "end_to_end", "runs": 9}
+        return (
+            {"name": name, "p50_ms": p50_ms, "p99_ms": p50_ms + 1, "device": device} | kind | more
+        )
+
+    shares = {"share_of_copy": {"least": 0.85, "got": 0.9}}
+    shares["speedup_over_eager"] = {"least": 5.0, "got": 4.0}
+    rows = [row("tensorrt-fp16", 1.0), row("torch-compile", 1.5, peer=True)]
+    rows += [row("onnxruntime-fp32", 0.1, "cpu")]
+    steps = [
+        record("bandwidth", {"bars": shares, "copy_gb_per_s": 4300.0, "rows": [{}]}),
+        record("preprocess", {}, "skipped", "no Python package cuda.bindings"),
+        record("bench", {"bench": {"rows": rows, "model": {"family": "maht-net"}}}),
+        record("memcheck", {"tests": [1], "passed": 3, "sanitizer_errors": 0}),
+        record("racecheck", {"tests": [1], "passed": 3, "sanitizer_errors": 0}),
+        record("synccheck", {}, "timeout", "did not end within 30 s"),
+        record("tests", {"passed": 0, "failed": 0, "skipped": 9, "problem": ""}),
+        record("soak", {"runs": 90_000, "what": "kernel", "problem": ""}),
+    ]
+    found = [(each.held, each.got or each.reason) for each in bars.bars_of(steps)]
+    assert found == [
+        (True, "90.0% of 4300.0 GB/s"),
+        (False, "4.00 times"),
+        (None, "no Python package cuda.bindings"),
+        (True, "tensorrt-fp16 of maht-net: p99 2 ms, 1.50 times as fast as torch.compile"),
+        (False, "memcheck 0 errors, racecheck 0 errors"),  # not all of them ran
+        (None, "all 9 skipped"),
+        (False, "90000 runs of kernel: steady"),
+    ]
+    assert all(each.held is None for each in bars.bars_of([]))
+    shares.clear()
+    assert "lacks 'share_of_copy'" in bars.bars_of(steps)[0].reason
+    assert bars.line_of(bars.bars_of(steps)[1]).startswith("not run")
+
+
 def test_files_are_named_after_day_and_card(suite: Any, tmp_path: Path) -> None:
     place = suite.result_place(tmp_path, CARD)
     assert place.parent == tmp_path
@@ -224,11 +266,5 @@ def test_the_real_steps(suite: Any, tmp_path: Path) -> None:
     assert sum(each.least_s for each in steps) < suite.SECONDS < 480
     for each in steps:
         script = Path(each.command[1])
-        assert script.exists() or each.absent().startswith("no experiments/")
-        assert {"{out}", "{seconds}"} & {w for part in each.command for w in _words(part)} or (
-            each.says_json
-        )
-
-
-def _words(part: str) -> list[str]:
-    return [word for word in ("{out}", "{seconds}") if word in part]
+        assert script.exists()
+        assert "--out={out}" in each.command
