@@ -77,7 +77,8 @@ class SoftArgmax:
         _check("maps", self.maps, blocks <= _MOST_CELLS, f"at most {_MOST_CELLS // MOST_PARTS}")
         _check("pixels", self.input_size, max(self.input_size) < 2**24, "fewer than 2^24 a side")
         usable = LEAST_TEMPERATURE <= self.temperature <= MOST_TEMPERATURE
-        _check("temperature", self.temperature, usable, f"from {LEAST_TEMPERATURE} to {MOST_TEMPERATURE}")
+        wanted = f"from {LEAST_TEMPERATURE} to {MOST_TEMPERATURE}"
+        _check("temperature", self.temperature, usable, wanted)
 
     @property
     def maps(self) -> int:
