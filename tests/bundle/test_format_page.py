@@ -25,6 +25,7 @@ from mahtrt.bundle.plan import Plan
 from mahtrt.data.preprocess import PREPROCESS_VERSION, preprocess
 from mahtrt.schema import Between
 from mahtrt.spec import InputSpec
+from mahtrt.targets.kernel_decode.record import KernelDecode
 
 PAGE = (Path(__file__).parents[2] / "docs/bundle-format.md").read_text(encoding="utf-8")
 HEAD = "| field | type | meaning |\n|---|---|---|\n"
@@ -77,7 +78,7 @@ def rows(name: str) -> dict[str, tuple[str, str]]:
     return {field.strip("`"): (kind, meaning) for field, kind, meaning in lines}
 
 
-RECORDS = records(Manifest) | records(Plan)
+RECORDS = records(Manifest) | records(Plan) | records(KernelDecode)
 
 
 @pytest.mark.parametrize("name", RECORDS)
