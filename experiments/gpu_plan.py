@@ -127,8 +127,8 @@ def suite_steps(folder: Path) -> list[Step]:
             "bench",
             "engines beside PyTorch peers",
             _child("gpu_bench.py", "--seconds={seconds}", f"--bundle={bundle}"),
-            limit_s=150,
-            least_s=60,
+            limit_s=190,
+            least_s=110,
             packages=BENCHED,
         ),
         Step(

@@ -40,7 +40,7 @@ SETTLED = LOOKS // 5
 # The host's allocator gives back late and in pieces; a driver keeps blocks of 2 MiB.
 ALLOWED_BYTES = 4 << 20
 SHARE_OF_RUNS = 0.002  # of the runs, between two openings
-IMAGE, INPUT = (1024, 800), (512, 512)
+IMAGE, INPUT = (512, 400), (256, 256)
 
 
 class Work(Protocol):
