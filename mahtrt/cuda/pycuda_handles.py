@@ -36,6 +36,7 @@ _CODES = {
     "unspecified launch failure": 719,
 }
 _UNKNOWN = 999
+_CLOSED = object()  # None would be the default stream
 
 
 class Calls:
@@ -58,7 +59,7 @@ class Calls:
         """
         try:
             return function(*arguments, **options)
-        except (self.module.Error, MemoryError) as error:
+        except (self.module.Error, MemoryError, OverflowError) as error:
             raise self._error(error) from error
 
     def _error(self, error: BaseException) -> CudaError:
@@ -66,7 +67,8 @@ class Calls:
         text = " ".join(str(error).split())
         name, parted, said = text.partition(" failed: ")
         said, _, log = said.partition(" - ")
-        code = _CODES.get(said, OUT_OF_MEMORY if isinstance(error, MemoryError) else _UNKNOWN)
+        unknown = _UNKNOWN if parted else 0
+        code = OUT_OF_MEMORY if isinstance(error, MemoryError) else _CODES.get(said, unknown)
         got = f"error {code} ({said})" if parted else text
         fix = "This process cannot use the GPU any more: start it again." if code in STICKY else ""
         if code == OUT_OF_MEMORY:
@@ -152,7 +154,7 @@ class PycudaStream:
 
     def close(self) -> None:
         """Forget the stream; the last who does gives it back."""
-        self.stream = None
+        self.stream = _CLOSED
 
 
 class PycudaEvent:

@@ -116,6 +116,13 @@ def test_errors_are_told_as_ours(device: PycudaDevice, driver: FakeDriver) -> No
         device.copy_to_device(4096, np.zeros((4, 4))[:, 1:], device.create_stream())
     assert device.memory() == (1 << 30, 1 << 30)
 
+    def too_large(*_: Any) -> None:
+        raise OverflowError("can't convert\nto an unsigned int")
+
+    with pytest.raises(CudaError, match="PyCUDA: got can't convert to an unsigned") as caught:
+        device._calls.call(too_large)
+    assert caught.value.code == 0
+
 
 def test_a_lost_device_says_so(pycuda: FakePycuda, driver: FakeDriver) -> None:
     opened = open_device(needed_for="a test", driver=pycuda)
@@ -190,6 +197,8 @@ def test_streams_of_pycuda_come_in(device: PycudaDevice, pycuda: Any) -> None:
     assert adopted.handle == theirs.handle
     adopted.synchronize()
     adopted.close()
+    with pytest.raises(AttributeError):
+        adopted.synchronize()
     theirs.synchronize()
     default, memory = device.adopt_stream(0), device.allocate(4)
     device.fill_zero(memory.address, 4, default)
