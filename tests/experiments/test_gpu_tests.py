@@ -99,11 +99,18 @@ def test_a_test_that_hangs_leaves_time_for_the_others(
 
 
 def test_a_file_that_cannot_be_imported_is_a_failure(runner: Any) -> None:
-    code, record = run(runner, "import no_such_package\n# mark.gpu\n")
+    code, record = run(runner, "import mahtrt.no_such_module\n# mark.gpu\n")
     assert code == 1
     (only,) = record["tests"]
     assert (only["test"], only["status"]) == ("test_some.py", "failed")
-    assert "no_such_package" in only["reason"]
+    assert "no_such_module" in only["reason"]
+
+
+def test_a_file_whose_package_is_missing_is_skipped(runner: Any) -> None:
+    code, record = run(runner, "import no_such_package.part\n# mark.gpu\n")
+    assert (code, record["problem"], record["skipped"]) == (0, "", 1)
+    (only,) = record["tests"]
+    assert (only["status"], only["reason"]) == ("skipped", "no Python package no_such_package")
 
 
 def test_no_tests_is_nothing_to_do(runner: Any, capsys: pytest.CaptureFixture[str]) -> None:
