@@ -7,6 +7,7 @@ leaves what it knew, with the step that was running.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import json
 import os
@@ -26,6 +27,7 @@ EXIT_MISSING = 6
 KEPT_CHARACTERS = 60_000  # of what a step says, its end
 # From asking a process to end to killing it: it may have to end one of its own first.
 _GRACE_S, _SHORT_GRACE_S = 6.0, 1.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,7 @@ def run_process(
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
                 env=dict(environment), start_new_session=True,
+                preexec_fn=_end_with_parent,
             )  # fmt: skip
         except OSError as error:
             return Ended(127, 0.0, f"{command[0]}: {error.strerror}")
@@ -227,6 +230,12 @@ def run_process(
             _end(process, grace_s)
         told = [_tail(stream) for stream in (stdout, stderr)]
     return Ended(code, time.monotonic() - started, "\n".join(filter(None, told)), told[0])
+
+
+def _end_with_parent() -> None:
+    """Let Linux send SIGTERM when the process that started this one is killed."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _end(process: subprocess.Popen[bytes], grace_s: float) -> None:

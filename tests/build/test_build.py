@@ -324,7 +324,7 @@ def test_a_limit_of_outputs_that_are_not_there_is_refused_before_the_work(
         (
             {"precisions": ("fp16",), "targets": ("openvino",)},
             MissingComponentError,
-            "onnxruntime, tensorrt, tensorrt-rtx",
+            "onnxruntime, onnxruntime-cuda, tensorrt, tensorrt-rtx",
         ),
         ({"int8_float": "fp8"}, UsageError, "--int8-float"),
         ({"target_options": (TensorRtOptions(workspace_mib=64),)}, UsageError, "--target tensorrt"),
