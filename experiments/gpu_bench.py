@@ -1,8 +1,9 @@
 """A bundle for what runs on this machine's GPU, benched beside PyTorch, or planned by measuring.
 
     python experiments/gpu_bench.py --out FILE [--seconds N] [--bundle FOLDER] [--plan]
+        [--model maht-net/base]
 
-Exports the demo network, builds every precision of every target that runs on the GPU here (FP32 for
+Exports a network, builds every precision of every target that runs on the GPU here (FP32 for
 the CPU where there is none), and benches the engines beside all peers on the GPU: first those that
 are ready at once, then with those that compile. ``--plan`` searches a plan for the first of these
 targets instead. FILE gets the reports; it is written after each stage.
@@ -32,7 +33,7 @@ from mahtrt.atomic import write_text_atomic  # noqa: E402
 from mahtrt.benchmarks.peers import PEERS  # noqa: E402
 from mahtrt.targets.table import all_targets  # noqa: E402
 
-MODEL = "maht-net/nano"
+DEMO = "maht-net/nano"
 IMAGES = ("--calib=phantom:32@11", "--eval=phantom:8@99")
 FALL_BACK = "onnxruntime"
 COMPILING = ("torch-compile", "torch-tensorrt")
@@ -101,10 +102,10 @@ def gpu_targets() -> dict[str, tuple[str, ...]]:
     }
 
 
-def bench(stages: Stages, bundle: Path) -> None:
+def bench(stages: Stages, bundle: Path, model: str) -> None:
     """Export, build for each target in turn, bench."""
     onnx = stages.folder / "nano.onnx"
-    if not stages.run("export", "export", MODEL, "--checkpoint=demo", f"--out={onnx}"):
+    if not _export(stages, onnx, model):
         return
     targets = gpu_targets() or {FALL_BACK: ("fp32",)}
     asked = [f"--target={name}" for name in targets]
@@ -129,13 +130,11 @@ def _measure(stages: Stages, name: str, bundle: Path, peers: Sequence[str]) -> N
         stages.keep(**{name: json.loads(report.read_text(encoding="utf-8"))})
 
 
-def plan(stages: Stages, bundle: Path) -> None:
+def plan(stages: Stages, bundle: Path, model: str) -> None:
     """Search a plan for the first target that runs on the GPU."""
     target = next(iter(gpu_targets()))
     onnx = stages.folder / "nano.onnx"
-    if not onnx.exists() and not stages.run(
-        "export", "export", MODEL, "--checkpoint=demo", f"--out={onnx}"
-    ):
+    if not _export(stages, onnx, model):
         return
     minutes = max(0.1, stages.left_s * 0.3 / 60)
     out = bundle.with_name("planned.mahtrt")
@@ -143,6 +142,12 @@ def plan(stages: Stages, bundle: Path) -> None:
     more = ("--plan=auto", f"--plan-minutes={minutes:.2f}", "--keep-failed", *IMAGES)
     if stages.run("plan", *arguments, *more, kept=(0, EXIT_DIFFERS)):
         stages.keep(plan=json.loads((out / "plan.json").read_text(encoding="utf-8")))
+
+
+def _export(stages: Stages, onnx: Path, model: str) -> bool:
+    """Whether the network is there: the demo's, or another with seeded random weights."""
+    weights = ("--checkpoint=demo",) if model == DEMO else ()
+    return stages.run("export", "export", model, *weights, f"--out={onnx}")
 
 
 def _common(targets: Mapping[str, Sequence[str]]) -> list[str]:
@@ -163,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with interruptible(), tempfile.TemporaryDirectory(prefix="mahtrt-gpu-bench-") as folder:
         stages = Stages(options.out, time.monotonic() + options.seconds, Path(folder))
         bundle = options.bundle or Path(folder) / "bench.mahtrt"
-        (plan if options.plan else bench)(stages, bundle)
+        (plan if options.plan else bench)(stages, bundle, options.model)
         stages.keep(targets={name: list(each) for name, each in gpu_targets().items()})
     return 1 if stages.record["problem"] else 0
 
@@ -174,6 +179,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--bundle", type=Path, help="where to leave the bundle")
     parser.add_argument("--plan", action="store_true")
+    parser.add_argument("--model", default=DEMO, help="other networks have seeded random weights")
     return parser.parse_args(arguments)
 
 

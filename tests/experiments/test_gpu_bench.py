@@ -60,6 +60,12 @@ def test_without_a_gpu_target_the_cpus_fp32_stands_beside_the_peers(run: Any, sc
     assert record["bench"] == record["bench_compiled"] == {"of": "bench"}
 
 
+def test_another_network_has_random_weights(run: Any) -> None:
+    _, _, asked = run(lambda _: 0, "--model", "maht-net/base")
+    assert asked[0][:2] == ("export", "maht-net/base")
+    assert not any("checkpoint" in each for each in asked[0])
+
+
 def test_a_slow_or_inexact_engine_is_a_result(run: Any) -> None:
     code, record, _ = run(lambda arguments: {"build": 3, "bench": 4}.get(arguments[0], 0))
     assert (code, record["problem"]) == (0, "")
