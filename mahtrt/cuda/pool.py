@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mahtrt.cuda.device import CudaDevice, CudaError
-from mahtrt.cuda.gate import Gate
 from mahtrt.cuda.holding import DeviceResult, Holding, Pending
 from mahtrt.cuda.kernel_set import KernelSet
+from mahtrt.cuda.shared_lock import SharedLock
 from mahtrt.cuda.slots import Array, DeviceTensor, Engine, Fill, Slot
 from mahtrt.cuda.views import DeviceView, check_view, device_view
 from mahtrt.errors import InputError, MahtrtError
@@ -30,12 +30,12 @@ class Sharing:
         most: How many calls use a slot at once, for engines whose slots are large; a further call
             waits. Inferences that were started, or whose outputs stay on the GPU, are the caller's
             and are not counted. None: as many as there are.
-        gate: For engines that can be made only while no call is under way: calls share it, and a
+        lock: For engines that can be made only while no call is under way: calls share it, and a
             slot is made alone. None: slots are made beside calls.
     """
 
     most: int | None = None
-    gate: Gate | None = None
+    lock: SharedLock | None = None
 
 
 class SlotPool:
@@ -67,7 +67,7 @@ class SlotPool:
             sharing: What calls have to heed of each other; None: nothing.
         """
         sharing = sharing or Sharing()
-        most, self._gate = sharing.most, sharing.gate
+        most, self._shared = sharing.most, sharing.lock
         self.device, self.problem, self.made = device, no_graphs or device.no_graphs, 0
         self._name, self._tensors, self._make_engine = name, tuple(tensors), make_engine
         self._by_name = {each.name: each for each in tensors}
@@ -204,7 +204,7 @@ class SlotPool:
                     self.put_back(slot)
 
     def _beside_others(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if self._gate is None else self._gate.shared()
+        return contextlib.nullcontext() if self._shared is None else self._shared.shared()
 
     def _hold(self) -> Holding:
         """A slot that is kept over several calls."""
@@ -228,7 +228,7 @@ class SlotPool:
             return self._new_slot(self.problem)
 
     def _new_slot(self, no_graphs: str | None) -> Slot:
-        alone = contextlib.nullcontext() if self._gate is None else self._gate.alone()
+        alone = contextlib.nullcontext() if self._shared is None else self._shared.alone()
         with alone, self._making:
             slot = Slot(self.device, self._tensors, self._make_engine, no_graphs=no_graphs or "")
         with self._lock:

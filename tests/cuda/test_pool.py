@@ -13,8 +13,8 @@ from copying_engine import SHAPE, CopyingEngine, CopyingPool
 from fake_driver_streams import Order
 
 from mahtrt.cuda.device import CudaError
-from mahtrt.cuda.gate import Gate
 from mahtrt.cuda.pool import Sharing
+from mahtrt.cuda.shared_lock import SharedLock
 from mahtrt.cuda.views import DeviceView
 from mahtrt.errors import InputError, MahtrtError
 
@@ -329,7 +329,7 @@ def test_calls_beyond_the_most_wait_for_a_slot() -> None:
 
 
 def test_slots_are_made_while_no_call_is_under_way() -> None:
-    made, wrong = CopyingPool("random", seed=9, sharing=Sharing(gate=Gate())), list[str]()
+    made, wrong = CopyingPool("random", seed=9, sharing=Sharing(lock=SharedLock())), list[str]()
     running = set[int]()
 
     def alone(engine: CopyingEngine) -> None:

@@ -14,9 +14,9 @@ import numpy as np
 
 from mahtrt.cuda.apis import open_device
 from mahtrt.cuda.device import CudaDevice
-from mahtrt.cuda.gate import Gate
 from mahtrt.cuda.holding import DeviceResult, Pending
 from mahtrt.cuda.pool import Sharing, SlotPool
+from mahtrt.cuda.shared_lock import SharedLock
 from mahtrt.cuda.slots import DeviceTensor
 from mahtrt.data.feed import Feed
 from mahtrt.errors import BuildError, ModelError
@@ -32,7 +32,7 @@ _OWN_GRAPHS = "ONNX Runtime records its own graphs"
 # ONNX Runtime records in CUDA's global mode: meanwhile no thread of the process may allocate, wait
 # for a stream, or do else what could break a recording (CUDA's documentation of
 # cudaStreamBeginCapture). So no call of any of these engines is under way when a session is opened.
-_GATE = Gate()
+_OPENING = SharedLock()
 
 
 class OnnxRuntimeCudaBackend:
@@ -71,7 +71,7 @@ class OnnxRuntimeCudaBackend:
             tensors,
             lambda: BoundSession(self._maker),
             no_graphs=_OWN_GRAPHS,
-            sharing=Sharing(MOST_AT_ONCE, _GATE),
+            sharing=Sharing(MOST_AT_ONCE, _OPENING),
         )
         with self.pool.slot():  # what cannot be opened is told now
             pass

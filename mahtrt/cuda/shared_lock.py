@@ -1,4 +1,4 @@
-"""Lets one thing be done while nothing else is, among things that may be done side by side."""
+"""A lock that many may share and one may have alone (a readers-writer lock)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 
 
-class Gate:
+class SharedLock:
     """Work that shares the GPU, and work that needs it alone.
 
     Who waits to be alone is let in before those who come to share. A thread that is inside must not

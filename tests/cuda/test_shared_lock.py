@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mahtrt.cuda.gate import Gate
+from mahtrt.cuda.shared_lock import SharedLock
 
 
 def test_sharers_are_inside_together() -> None:
-    gate, both = Gate(), threading.Barrier(2)
+    lock, both = SharedLock(), threading.Barrier(2)
 
     def share() -> int:
-        with gate.shared():
+        with lock.shared():
             return both.wait(5)
 
     with ThreadPoolExecutor(2) as pool:
@@ -22,11 +22,11 @@ def test_sharers_are_inside_together() -> None:
 
 
 def test_nobody_is_inside_with_who_is_alone() -> None:
-    gate, inside, wrong = Gate(), {"shared": 0, "alone": 0}, list[str]()
+    lock, inside, wrong = SharedLock(), {"shared": 0, "alone": 0}, list[str]()
     count = threading.Lock()
 
     def come(kind: str) -> None:
-        with gate.alone() if kind == "alone" else gate.shared():
+        with lock.alone() if kind == "alone" else lock.shared():
             with count:
                 inside[kind] += 1
                 if inside["alone"] > 1 or (inside["alone"] and inside["shared"]):
@@ -42,23 +42,23 @@ def test_nobody_is_inside_with_who_is_alone() -> None:
 
 
 def test_who_waits_to_be_alone_is_let_in_first() -> None:
-    gate, order = Gate(), list[str]()
+    lock, order = SharedLock(), list[str]()
     entered, go = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with gate.shared():
+        with lock.shared():
             entered.set()
             go.wait(5)
 
     def note(kind: str) -> None:
-        with gate.alone() if kind == "alone" else gate.shared():
+        with lock.alone() if kind == "alone" else lock.shared():
             order.append(kind)
 
     with ThreadPoolExecutor(3) as pool:
         pool.submit(hold)
         entered.wait(5)
         pool.submit(note, "alone")
-        while not gate._waiting:
+        while not lock._waiting:
             pass
         pool.submit(note, "shared")
         go.set()
@@ -66,9 +66,9 @@ def test_who_waits_to_be_alone_is_let_in_first() -> None:
 
 
 def test_an_error_inside_opens_it_again() -> None:
-    gate = Gate()
-    for enter in (gate.alone, gate.shared):
+    lock = SharedLock()
+    for enter in (lock.alone, lock.shared):
         with pytest.raises(ValueError, match="inside"), enter():
             raise ValueError("inside")
-    with gate.alone():
+    with lock.alone():
         pass
