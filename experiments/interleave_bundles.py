@@ -26,7 +26,7 @@ from mahtrt.bundle.bundle import read_bundle
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Dataset, Sample
 from mahtrt.models.reference import find_reference
-from mahtrt.runtime.session import open_session
+from mahtrt.runtime.opening import open_session
 from mahtrt.verbs.console import show
 from mahtrt.verbs.report_text import report_table
 

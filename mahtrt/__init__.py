@@ -55,11 +55,11 @@ if TYPE_CHECKING:
     from mahtrt.models.summary import models as models
     from mahtrt.progress import StageProgress as StageProgress
     from mahtrt.runtime.landmarks import Landmarks as Landmarks
+    from mahtrt.runtime.opening import open_session
     from mahtrt.runtime.predict import PredictOptions as PredictOptions
     from mahtrt.runtime.predict import PredictResult as PredictResult
     from mahtrt.runtime.predict import predict as predict
     from mahtrt.runtime.session import Session as Session
-    from mahtrt.runtime.session import open_session
     from mahtrt.runtime.verify import VerifyOptions as VerifyOptions
     from mahtrt.runtime.verify import VerifyResult as VerifyResult
     from mahtrt.runtime.verify import verify as verify
@@ -133,7 +133,7 @@ for _name in ("build", "export", "models"):
 
 def __getattr__(name: str) -> Any:
     if name == "open":
-        from mahtrt.runtime.session import open_session as value
+        from mahtrt.runtime.opening import open_session as value
     elif name in _MODULES:
         value = getattr(importlib.import_module(_MODULES[name]), name)
     else:

@@ -99,6 +99,7 @@ DEPLOYMENT_CORE = {
     *("mahtrt.targets.openvino.run", "mahtrt.targets.openvino.target"),
     *("mahtrt.runtime", "mahtrt.runtime.decode", "mahtrt.runtime.landmarks"),
     *("mahtrt.runtime.checked_feed", "mahtrt.runtime.engine_choice", "mahtrt.runtime.labels"),
+    "mahtrt.runtime.opening",
     "mahtrt.runtime.stream",
     *("mahtrt.runtime.session", "mahtrt.runtime.verdict"),
 }

@@ -37,8 +37,8 @@ from mahtrt.runtime.engine_choice import (
     nothing_runs,
     runs_on,
 )
+from mahtrt.runtime.opening import open_engine
 from mahtrt.runtime.peer import PeerSetting
-from mahtrt.runtime.session import open_engine
 from mahtrt.schema import plain
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import has_module

@@ -8,7 +8,8 @@ from pathlib import Path
 from mahtrt.errors import CheckpointError, UsageError, require
 from mahtrt.evaluation.options import EvaluateOptions
 from mahtrt.runtime.engine_choice import check_require, nothing_opened
-from mahtrt.runtime.session import Session, open_session
+from mahtrt.runtime.opening import open_session
+from mahtrt.runtime.session import Session
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _ENGINE_MARK = "@"
@@ -41,7 +42,7 @@ class Contestant:
         Raises:
             CheckpointError: A checkpoint without a spec, or one that cannot be read.
             MissingComponentError: What runs it is not installed.
-            MahtrtError: As :func:`mahtrt.runtime.session.open_session`.
+            MahtrtError: As :func:`mahtrt.runtime.opening.open_session`.
         """
         if is_checkpoint(self.path):
             return _open_checkpoint(self.path, options)

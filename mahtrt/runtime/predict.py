@@ -26,6 +26,7 @@ from mahtrt.runtime.decode import landmark_names
 from mahtrt.runtime.engine_choice import Require
 from mahtrt.runtime.landmarks import Landmarks
 from mahtrt.runtime.map_files import OVERLAY, write_maps
+from mahtrt.runtime.opening import open_session
 from mahtrt.runtime.overlay import write_overlay
 from mahtrt.runtime.results import (
     Prediction,
@@ -34,7 +35,7 @@ from mahtrt.runtime.results import (
     json_from_predictions,
     wide_heatmaps_note,
 )
-from mahtrt.runtime.session import Session, open_session
+from mahtrt.runtime.session import Session
 from mahtrt.runtime.verdict import EngineVerdict, notes_of
 from mahtrt.schema import plain
 from mahtrt.spec import ModelSpec

@@ -13,8 +13,8 @@ from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.errors import GateError
 from mahtrt.progress import StageProgress, silent
 from mahtrt.runtime.engine_choice import Require, check_require, nothing_runs, runs_on
+from mahtrt.runtime.opening import open_engine
 from mahtrt.runtime.replay import replay, replay_limits
-from mahtrt.runtime.session import open_engine
 from mahtrt.targets.backend import compile_here
 from mahtrt.targets.table import find_target
 

@@ -19,7 +19,7 @@ from mahtrt.bundle.bundle import Bundle
 from mahtrt.errors import DataError, IntegrityError, MissingComponentError, UsageError
 from mahtrt.measure.limits import Limits
 from mahtrt.models.torch_reference import TorchBackend
-from mahtrt.runtime.session import open_engine
+from mahtrt.runtime.opening import open_engine
 
 pytestmark = pytest.mark.slow
 

@@ -26,7 +26,7 @@ from mahtrt.cuda.probe import probe_cuda
 from mahtrt.errors import GateError, MissingComponentError
 from mahtrt.measure.limits import Limits
 from mahtrt.progress import silent
-from mahtrt.runtime.session import open_session
+from mahtrt.runtime.opening import open_session
 from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 

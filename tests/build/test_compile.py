@@ -20,7 +20,7 @@ from mahtrt.bundle.manifest import Manifest
 from mahtrt.bundle.pack import PackOptions, pack
 from mahtrt.data.phantom import PhantomDataset
 from mahtrt.errors import DataError, MissingComponentError, UsageError
-from mahtrt.runtime.session import open_session
+from mahtrt.runtime.opening import open_session
 from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.targets.table import find_target
 

@@ -18,7 +18,7 @@ from mahtrt.bundle.manifest import SCHEMA, GraphRecord, Manifest
 from mahtrt.bundle.records import BuildRecord, DeviceRecord, EngineKey, VerdictRecord
 from mahtrt.errors import IntegrityError
 from mahtrt.inspection.bundle import describe_bundle
-from mahtrt.runtime.session import open_session
+from mahtrt.runtime.opening import open_session
 from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.schema import dataclass_from
 

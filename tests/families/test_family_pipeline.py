@@ -23,8 +23,8 @@ from mahtrt.export.onnx import ExportResult
 from mahtrt.graph.graph_file import read_graph
 from mahtrt.models.reference import load_model
 from mahtrt.models.torch_reference import TorchBackend
+from mahtrt.runtime.opening import open_session
 from mahtrt.runtime.predict import PredictOptions, predict
-from mahtrt.runtime.session import open_session
 from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.spec import ModelSpec
 

@@ -23,9 +23,9 @@ from mahtrt.errors import DataError, InputError, UsageError
 from mahtrt.runtime.decode import decode, landmark_names, needed_outputs
 from mahtrt.runtime.labels import Labels
 from mahtrt.runtime.landmarks import Landmarks, landmarks_from_outputs
+from mahtrt.runtime.opening import open_session
 from mahtrt.runtime.overlay import draw_overlay
 from mahtrt.runtime.predict import PredictOptions, predict
-from mahtrt.runtime.session import open_session
 from mahtrt.spec import OutputSpec
 
 SPEC = replace(

@@ -17,8 +17,9 @@ import tiny_maps
 from mahtrt.bundle.bundle import read_bundle, write_bundle
 from mahtrt.bundle.golden import GoldenVector, copy_golden, read_golden, write_golden
 from mahtrt.errors import DataError, ImageError, InputError, IntegrityError
+from mahtrt.runtime.opening import open_session
 from mahtrt.runtime.predict import PredictOptions, predict
-from mahtrt.runtime.session import Session, open_session
+from mahtrt.runtime.session import Session
 
 BEFORE, AFTER = tiny_maps.make_image(1), tiny_maps.make_image(2, (70, 50))
 

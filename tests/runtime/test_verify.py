@@ -12,7 +12,7 @@ from tiny_bundle import GOLDEN, write_tiny
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.errors import GateError
 from mahtrt.measure.limits import Limits
-from mahtrt.runtime.session import open_session
+from mahtrt.runtime.opening import open_session
 from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.verbs.verify import line_of
 

@@ -69,7 +69,7 @@ def prepare(_: object, world: Path, __: Path) -> str:
     """Make the world."""
     from tiny_network import build_bundle
 
-    from mahtrt.runtime.session import open_session
+    from mahtrt.runtime.opening import open_session
 
     cv2.setNumThreads(1)
     bundle = build_bundle(world / "tiny.mahtrt")
@@ -275,7 +275,7 @@ def _sealed(text: str) -> bytes:
 
 
 def _open_and_run(bundle: Path, world: Path | None, _: Path) -> None:
-    from mahtrt.runtime.session import open_session
+    from mahtrt.runtime.opening import open_session
 
     for engine in ("openvino", "onnxruntime"):
         with open_session(bundle, engine=engine, threads=1) as session:
@@ -412,7 +412,7 @@ def _quantised(place: Path) -> None:
 
 def _infer(place: Path, name: str, world: Path) -> None:
     """Open an engine of the graph from a bundle whose digests are right, and run it once."""
-    from mahtrt.runtime.session import open_session
+    from mahtrt.runtime.opening import open_session
 
     bundle = place.with_name("graph.mahtrt")
     if not bundle.exists():
@@ -623,7 +623,7 @@ class ArrayCase:
 
 def array(case: ArrayCase, world: Path, _: Path) -> str:
     """What a session takes gives finite landmarks."""
-    from mahtrt.runtime.session import open_session
+    from mahtrt.runtime.opening import open_session
 
     with open_session(world / "tiny.mahtrt", engine="onnxruntime", threads=1) as session:
         found = session.run(_array(case), spacing_mm=case.spacing)

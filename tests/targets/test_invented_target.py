@@ -27,7 +27,7 @@ from mahtrt.build.result import BuildResult
 from mahtrt.data.datasets import open_dataset
 from mahtrt.errors import MissingComponentError, UsageError
 from mahtrt.inspection.inspect import InspectOptions, inspect
-from mahtrt.runtime.session import open_session
+from mahtrt.runtime.opening import open_session
 from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.targets.table import TARGETS
 from mahtrt.verbs.diagnosis import doctor

@@ -17,7 +17,7 @@ from mahtrt.bundle.manifest import GraphRecord, Manifest
 from mahtrt.cuda import apis
 from mahtrt.cuda.probe import CudaProbe
 from mahtrt.errors import IntegrityError, MissingComponentError
-from mahtrt.runtime.session import open_session
+from mahtrt.runtime.opening import open_session
 from mahtrt.targets.table import find_target
 
 
