@@ -86,8 +86,15 @@ class IdentityBackend:
         self.device = gpu_label(device.ordinal, device.name)
         shape = (batch, 3, *spec.input.size)
         decode = KernelDecode(
-            *("heatmaps", "float32", shape, TEMPERATURE, spec.input.size),
-            *("landmarks", "confidence", "spread"),
+            kernel="soft_argmax",
+            heatmaps="heatmaps",
+            dtype="float32",
+            shape=shape,
+            input_size=(spec.input.size[0], spec.input.size[1]),
+            landmarks="landmarks",
+            confidence="confidence",
+            spread="spread",
+            temperature=TEMPERATURE,
         )
         float32 = np.dtype(np.float32)
         own = [DeviceTensor("image", shape, float32, True)]

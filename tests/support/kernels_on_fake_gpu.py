@@ -14,6 +14,7 @@ _TYPES: dict[tuple[str, int], Any] = {
     ("whole number", 4): ctypes.c_int,
     ("whole number", 8): ctypes.c_longlong,
     ("floating point number", 4): ctypes.c_float,
+    ("floating point number", 8): ctypes.c_double,
 }
 
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from mahtrt import files
 from mahtrt.errors import require
+from mahtrt.spec import spec_from_json
+
+_SPEC_KEY = "mahtrt.spec"  # of an export's metadata
 
 
 def write_cut(onnx_path: Path, place: Path, record_place: Path) -> Path:
@@ -22,13 +25,17 @@ def write_cut(onnx_path: Path, place: Path, record_place: Path) -> Path:
 
     Raises:
         MissingComponentError: The packages that edit graphs are not installed.
-        ModelError: The graph has no soft-argmax as mahtrt exports it.
+        ModelError: The graph has no soft-argmax and no DARK as mahtrt exports them.
+        SpecError: The spec in the file is none.
     """
     onnx: Any = require("onnx", extra="export", needed_for="--fuse-soft-argmax")
     require("onnxscript", extra="export", needed_for="--fuse-soft-argmax")
-    from mahtrt.targets.kernel_decode.cut import cut_soft_argmax
+    from mahtrt.targets.kernel_decode.cut import cut_decoding
 
-    cut, record = cut_soft_argmax(onnx.load(onnx_path))
+    model = onnx.load(onnx_path)
+    text = next((each.value for each in model.metadata_props if each.key == _SPEC_KEY), "")
+    spec = spec_from_json(text, where=f"{onnx_path}: spec") if text else None
+    cut, record = cut_decoding(model, spec)
     files.write_bytes(place, cut.SerializeToString(deterministic=True))
     files.write_bytes(record_place, record.to_json().encode())
     return place

@@ -20,27 +20,31 @@ Positive = Annotated[float, Between(1e-38, 3e38)]
 
 @dataclass(frozen=True, slots=True)
 class KernelDecode:
-    """A soft-argmax over heatmaps that the engine gives.
+    """What a kernel reads from heatmaps that the engine gives.
 
     Attributes:
+        kernel: How: ``soft_argmax`` or ``dark``.
         heatmaps: Name of the engine's output that holds them, (B, K, h, w).
         dtype: Their type.
         shape: (B, K, h, w).
-        temperature: Divides the heatmaps before the softmax.
         input_size: (H, W) in pixels of the network's input, the frame of landmarks and spread.
+        temperature: Of ``soft_argmax``: divides the heatmaps before the softmax. None for ``dark``.
+        sigma: Of ``dark``: standard deviation in cells of its Gaussian. None for ``soft_argmax``.
         landmarks: Name of the network's output (B, K, 2) that the kernel computes.
         confidence: Name of the output (B, K).
         spread: Name of the output (B, K).
     """
 
+    kernel: Literal["soft_argmax", "dark"]
     heatmaps: str
     dtype: Literal["float32", "float16"]
     shape: tuple[Pixels, Pixels, Pixels, Pixels]
-    temperature: Positive
     input_size: tuple[Pixels, Pixels]
     landmarks: str
     confidence: str
     spread: str
+    temperature: Positive | None = None
+    sigma: Positive | None = None
     schema: str = SCHEMA
 
     @property
@@ -67,7 +71,17 @@ def kernel_decode_from_json(text: str, where: str) -> KernelDecode:
     data = read_json(text, where, "a decode record", error=IntegrityError)
     schema = data.get("schema") if isinstance(data, Mapping) else None
     check_schema(str(schema), SCHEMA, where)
-    return dataclass_from(KernelDecode, data, where, error=IntegrityError)
+    record = dataclass_from(KernelDecode, data, where, error=IntegrityError)
+    if (record.temperature is None, record.sigma is None) != (
+        record.kernel == "dark",
+        record.kernel == "soft_argmax",
+    ):
+        raise IntegrityError(
+            where,
+            got=f"{record.kernel}, temperature {record.temperature}, sigma {record.sigma}",
+            expected="a temperature for soft_argmax, a sigma for dark, and not the other",
+        )
+    return record
 
 
 def read_decode(engine: EngineToOpen) -> KernelDecode | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from mahtrt.cuda.device import CudaDevice, DeviceMemory
+from mahtrt.cuda import dark_launch
+from mahtrt.cuda.device import CudaDevice, DeviceMemory, Launch
 from mahtrt.cuda.kernel_set import KernelSet
 from mahtrt.cuda.slots import DeviceTensor, Engine
 from mahtrt.cuda.soft_argmax_launch import (
@@ -43,6 +45,40 @@ def decoded_tensors(
     return (*tensors, *computed)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kernel:
+    """A kernel that decodes.
+
+    Attributes:
+        source, entry: Its names.
+        workspace_bytes: Memory that it works in, zero before the first launch.
+        launch: From the addresses of heatmaps, landmarks, confidence, spread and workspace.
+    """
+
+    source: str
+    entry: str
+    workspace_bytes: int
+    launch: Callable[..., Launch]
+
+
+def _kernel(decode: KernelDecode, multiprocessors: int) -> _Kernel:
+    if decode.kernel == "dark":
+        assert decode.sigma is not None
+        dark = dark_launch.Dark(decode.shape, decode.dtype, decode.sigma, decode.input_size)
+
+        def launch_dark(*places: int) -> Launch:
+            return dark_launch.dark_launch(dark, dark_launch.DarkPlaces(*places))
+
+        return _Kernel(dark_launch.SOURCE, dark.entry, dark.workspace_bytes, launch_dark)
+    assert decode.temperature is not None
+    operation = SoftArgmax(decode.shape, decode.dtype, decode.temperature, decode.input_size)
+
+    def launch(*places: int) -> Launch:
+        return soft_argmax_launch(operation, SoftArgmaxPlaces(*places), multiprocessors)
+
+    return _Kernel(SOURCE, operation.entry, operation.workspace_bytes(multiprocessors), launch)
+
+
 class DecodingEngine:
     """See :class:`mahtrt.cuda.slots.Engine`.
 
@@ -55,34 +91,27 @@ class DecodingEngine:
     ) -> None:
         self.engine, self._decode = engine, decode
         self._device, self._kernels = device, kernels
-        self._operation = SoftArgmax(
-            decode.shape, decode.dtype, decode.temperature, decode.input_size
-        )
+        self._kernel = _kernel(decode, device.multiprocessors)
         self._workspace: DeviceMemory | None = None
 
     def prepare(self, addresses: Mapping[str, int], stream: int) -> None:
         """See :class:`mahtrt.cuda.slots.Engine`. Loads the kernel: work may be recorded later."""
-        self._kernels.function(SOURCE, self._operation.entry)
-        nbytes = self._operation.workspace_bytes(self._device.multiprocessors)
-        if nbytes:
-            self._workspace = self._device.allocate(nbytes)
+        kernel = self._kernel
+        self._kernels.function(kernel.source, kernel.entry)
+        if kernel.workspace_bytes:
+            self._workspace = self._device.allocate(kernel.workspace_bytes)
             used_on = self._device.adopt_stream(stream)
-            self._device.fill_zero(self._workspace.address, nbytes, used_on)
+            self._device.fill_zero(self._workspace.address, kernel.workspace_bytes, used_on)
         self.engine.prepare(self._of_engine(addresses), stream)
 
     def enqueue(self, addresses: Mapping[str, int], stream: int) -> None:
         """See :class:`mahtrt.cuda.slots.Engine`."""
         self.engine.enqueue(self._of_engine(addresses), stream)
         decode = self._decode
-        places = SoftArgmaxPlaces(
-            maps=addresses[decode.heatmaps],
-            landmarks=addresses[decode.landmarks],
-            confidence=addresses[decode.confidence],
-            spread=addresses[decode.spread],
-            workspace=self._workspace.address if self._workspace is not None else 0,
-        )
-        launch = soft_argmax_launch(self._operation, places, self._device.multiprocessors)
-        function = self._kernels.function(SOURCE, launch.entry)
+        names = (decode.heatmaps, decode.landmarks, decode.confidence, decode.spread)
+        workspace = self._workspace.address if self._workspace is not None else 0
+        launch = self._kernel.launch(*(addresses[name] for name in names), workspace)
+        function = self._kernels.function(self._kernel.source, launch.entry)
         self._device.launch(function, launch, self._device.adopt_stream(stream))
 
     def _of_engine(self, addresses: Mapping[str, int]) -> dict[str, int]:

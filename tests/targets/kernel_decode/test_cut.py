@@ -74,6 +74,8 @@ def test_the_record_survives_its_file() -> None:
         ('"temperature": 0.05', '"temperature": 0'),
         ('"float32"', '"int8"'),
         ('"heatmaps": "heatmaps",', ""),
+        ('"kernel": "soft_argmax"', '"kernel": "dark"'),
+        ('"sigma": null', '"sigma": 2.0'),
         ("{", "["),
     ],
 )

@@ -8,74 +8,23 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-from fake_driver import FakeDriver
-from fake_tensorrt import make_fake
-from kernels_on_fake_gpu import teach
+from decode_stage import DecodeStage, spec_of
 from numpy.typing import NDArray
 from soft_argmax_graph import IMAGE, MAPS, OUTPUTS, make_model
 from tensorrt_stage import make_plan
 
 from mahtrt.cuda.bindings import open_device
-from mahtrt.errors import IntegrityError, MahtrtError, ModelError
+from mahtrt.errors import IntegrityError, ModelError
 from mahtrt.runtime.soft_argmax import soft_argmax
-from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
-from mahtrt.targets.kernel_decode.cut import cut_soft_argmax
-from mahtrt.targets.kernel_decode.record import KernelDecode
 from mahtrt.targets.tensorrt.run import TensorRtBackend
 
 LARGE = (2, 3, 96, 192)  # maps that several blocks read together
-SOURCE = "soft_argmax"
-
-
-def spec_of(size: tuple[int, int, int, int]) -> ModelSpec:
-    return ModelSpec(
-        family="test",
-        inputs=(InputSpec(size[2:], "x"),),
-        outputs=tuple(OutputSpec(name, name) for name in OUTPUTS),  # type: ignore[arg-type]
-        landmarks=("a", "b", "c"),
-        decode=DecodeSpec("soft_argmax", 0.05, size[2:]),
-    )
-
-
-class Stage:
-    """A fake TensorRT whose engine is the cut graph."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.model = model
-        self.cut, self.decode = cut_soft_argmax(model)
-        self.trt = make_fake("10.16.1")
-        self.trt.state.gpu = self.cuda = FakeDriver()
-        self.cuda.keep_calls = True
-        teach(self.cuda, SOURCE)
-        self.opened: list[TensorRtBackend] = []
-
-    def open(self, decode: KernelDecode | None = None) -> TensorRtBackend:
-        plan = make_plan(self.trt, self.cut)
-        device = open_device(needed_for="a test", driver=self.cuda)
-        shape = self.decode.shape
-        try:
-            made = TensorRtBackend(
-                self.trt, plan, device, spec_of(shape), "test", decode or self.decode
-            )
-        except MahtrtError:
-            device.close()
-            raise
-        self.opened.append(made)
-        return made
-
-    def whole(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """What the graph gives that was not cut."""
-        session = onnxruntime.InferenceSession(
-            self.model.SerializeToString(), providers=["CPUExecutionProvider"]
-        )
-        return dict(zip(OUTPUTS, session.run(list(OUTPUTS), {"x": image}), strict=True))
 
 
 @pytest.fixture
-def stages() -> Iterator[list[Stage]]:
-    made: list[Stage] = []
+def stages() -> Iterator[list[DecodeStage]]:
+    made: list[DecodeStage] = []
     yield made
     for stage in made:
         for backend in stage.opened:
@@ -95,9 +44,9 @@ def peaks(size: tuple[int, int, int, int], seed: int) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("size", [MAPS, LARGE], ids=["small", "large"])
 def test_the_kernel_gives_what_the_graph_gave(
-    stages: list[Stage], size: tuple[int, int, int, int]
+    stages: list[DecodeStage], size: tuple[int, int, int, int]
 ) -> None:
-    stage = Stage(make_model(size=size))
+    stage = DecodeStage(make_model(size=size), spec_of(size))
     stages.append(stage)
     backend = stage.open()
     for seed in range(4):  # plainly, recorded, and twice replayed
@@ -111,28 +60,28 @@ def test_the_kernel_gives_what_the_graph_gave(
     assert not backend.notes
 
 
-def test_heatmaps_are_read_in_half_precision(stages: list[Stage]) -> None:
+def test_heatmaps_are_read_in_half_precision(stages: list[DecodeStage]) -> None:
     model = make_model(from_half=True)
     # The network takes FP32 images: the cast stands before the product.
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     cast = onnx.helper.make_node("Cast", ["x"], ["x_half"], to=onnx.TensorProto.FLOAT16)
     model.graph.node[0].input[0] = "x_half"
     model.graph.node.insert(0, cast)
-    stage = Stage(model)
+    stage = DecodeStage(model, spec_of(MAPS))
     stages.append(stage)
     assert stage.decode.dtype == "float16"
     maps = peaks(MAPS, 1)
     found = stage.open().infer({"x": maps})
     # ONNX Runtime computes such a product in FP32 on a CPU, so the definition has to say.
     halves = maps.astype(np.float16) * np.float16(2)
-    points, confidence, spread = soft_argmax(halves, stage.decode.temperature, IMAGE)
+    points, confidence, spread = soft_argmax(halves, stage.decode.temperature or 0, IMAGE)
     np.testing.assert_allclose(found["landmarks"], points, atol=1e-4)
     np.testing.assert_array_equal(found["confidence"], confidence)
     np.testing.assert_allclose(found["spread"], spread, atol=1e-4)
 
 
-def test_landmarks_stay_on_the_gpu(stages: list[Stage]) -> None:
-    stage = Stage(make_model())
+def test_landmarks_stay_on_the_gpu(stages: list[DecodeStage]) -> None:
+    stage = DecodeStage(make_model(), spec_of(MAPS))
     stages.append(stage)
     backend, maps = stage.open(), peaks(MAPS, 2)
     address = stage.cuda.foreign(maps.nbytes)
@@ -145,8 +94,8 @@ def test_landmarks_stay_on_the_gpu(stages: list[Stage]) -> None:
     stage.cuda.drop(address)
 
 
-def test_layer_times_are_those_of_the_engine(stages: list[Stage]) -> None:
-    stage = Stage(make_model())
+def test_layer_times_are_those_of_the_engine(stages: list[DecodeStage]) -> None:
+    stage = DecodeStage(make_model(), spec_of(MAPS))
     stages.append(stage)
     (times,) = stage.open().layer_times({"x": peaks(MAPS, 0)}, 1)
     assert times
@@ -157,15 +106,17 @@ def test_layer_times_are_those_of_the_engine(stages: list[Stage]) -> None:
     [{"heatmaps": "others"}, {"shape": (2, 3, 12, 21)}, {"dtype": "float16"}],
     ids=str,
 )
-def test_a_record_of_another_engine_is_refused(stages: list[Stage], change: dict[str, Any]) -> None:
-    stage = Stage(make_model())
+def test_a_record_of_another_engine_is_refused(
+    stages: list[DecodeStage], change: dict[str, Any]
+) -> None:
+    stage = DecodeStage(make_model(), spec_of(MAPS))
     stages.append(stage)
     with pytest.raises(IntegrityError, match=r"heatmaps float32.*which the kernel decodes"):
         stage.open(dataclasses.replace(stage.decode, **change))
 
 
 def test_half_precision_outputs_without_a_kernel_are_refused() -> None:
-    stage = Stage(make_model(from_half=True))
+    stage = DecodeStage(make_model(from_half=True), spec_of(MAPS))
     device = open_device(needed_for="a test", driver=stage.cuda)
     with device, pytest.raises(ModelError, match="expected float32 of static shape"):
         TensorRtBackend(
