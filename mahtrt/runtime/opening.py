@@ -81,7 +81,7 @@ def open_engine(
     session = Session(backend, bundle.spec, record)
     session.verdict = verdict_of(bundle.manifest, record)
     notes = (note, _doubt_int8(bundle, record, target))
-    session.engine_notes = (*filter(None, notes), *session.engine_notes)
+    session.opening_notes = tuple(filter(None, notes))
     return session
 
 

@@ -54,7 +54,7 @@ class Session:
         spec: What the network wants and gives.
         engine: The bundle's record of the engine, None without a bundle.
         batch: Images per inference.
-        engine_notes: What differs from where the engine was built, one sentence each.
+        opening_notes: What there is to tell of how the engine was chosen, one sentence each.
         verdict: What the bundle's accuracy gate said about the engine
             (:func:`mahtrt.runtime.verdict.verdict_of`); None without a bundle.
     """
@@ -63,12 +63,23 @@ class Session:
         self, backend: Backend, spec: ModelSpec, engine: EngineRecord | None = None
     ) -> None:
         self.spec, self.engine, self.batch = spec, engine, backend.batch
-        self.engine_notes = (*(engine.notes if engine else ()), *backend.notes)
+        self.opening_notes: tuple[str, ...] = ()
         self.verdict: EngineVerdict | None = None
         self._backend: Backend | None = backend
         self._needed = needed_outputs(spec)
         self._preparation = preparation_of(backend, spec)
         self._usual_px = usual_spread_px(engine, spec) if engine else None
+
+    @property
+    def engine_notes(self) -> tuple[str, ...]:
+        """What the user should know of the engine here, one sentence each.
+
+        How it was chosen, what its build noted, what differs from where it was built, and, once it
+        ran on a GPU, why its work is not recorded as a graph.
+        """
+        built = self.engine.notes if self.engine else ()
+        here = self._backend.notes if self._backend is not None else ()
+        return (*self.opening_notes, *built, *here)
 
     @property
     def name(self) -> str:
@@ -192,12 +203,26 @@ class Session:
             raise UsageError("depth", got=repr(depth), expected="a whole number of at least 1")
         self._open_backend()
 
-        def work(chunk: Sequence[tuple[int, Case]]) -> list[Landmarks]:
-            named = [(f"image {i}", case) for i, case in chunk]
-            checked = [self._checked_case(case, name) for name, case in named]
+        def work(chunk: Sequence[tuple[Any, ...] | MahtrtError]) -> list[Landmarks]:
+            checked = []
+            for case in chunk:
+                if isinstance(case, MahtrtError):
+                    raise case
+                checked.append(case)
             return list(self._run(checked, [None] * len(checked), outputs))
 
-        return in_order(work, chunks(enumerate(cases), self.batch), depth)
+        return in_order(work, chunks(self._taken(cases), self.batch), depth)
+
+    def _taken(self, cases: Iterable[Case]) -> Iterator[tuple[Any, ...] | MahtrtError]:
+        """Each case checked, or what is wrong with it, to be raised at its turn.
+
+        In the thread of the caller: libraries ask it for the stream that an array is made on.
+        """
+        for i, case in enumerate(cases):
+            try:
+                yield self._checked_case(case, f"image {i}")
+            except MahtrtError as error:
+                yield error
 
     def infer(
         self, tensor: Tensor | Feed, outputs: Sequence[str] | None = None

@@ -203,7 +203,7 @@ def test_notes_of_an_engine_become_warnings(
 
     def with_note(*args: Any, **more: Any) -> Any:
         session = real(*args, **more)
-        session.engine_notes = ("Built elsewhere.",)
+        session.opening_notes = ("Built elsewhere.",)
         return session
 
     monkeypatch.setattr(bench_module, "open_engine", with_note)

@@ -5,6 +5,7 @@ The fake GPU runs the source of the preprocessing kernel, and engines by ONNX Ru
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -89,6 +90,21 @@ def test_a_second_image_costs_no_memory_and_replays_a_graph(stage: Stage, sessio
     assert {"cuMemAlloc", "cuMemHostAlloc", "cuGraphInstantiate", "cuEventCreate"}.isdisjoint(later)
 
 
+def test_why_nothing_is_recorded_is_told_once_it_is_known(stage: Stage) -> None:
+    with Session(stage.open(), SPEC) as session:
+        image, points = make_image(0)
+        session.run(image)
+        assert not session.engine_notes
+        stage.cuda.fail("cuStreamBeginCapture", 900)
+        np.testing.assert_allclose(session.run(image).points, points, atol=2e-3)
+        notes = session.engine_notes
+        assert len(notes) == 1
+        assert notes[0].startswith("Without a CUDA graph: ")
+        assert "900" in notes[0]
+        assert session.facts["cuda_graph"].startswith("none: ")
+    stage.cuda.check()
+
+
 def test_images_on_the_gpu_are_read_where_they_are(stage: Stage, session: Session) -> None:
     image, points = make_image(2, zoom=3)
     array = ForeignArray(stage, image)
@@ -104,6 +120,25 @@ def test_a_stream_of_images_is_their_runs(session: Session) -> None:
     wanted = [session.run(image) for image in images]
     for ours, theirs in zip(session.stream(iter(images), depth=3), wanted, strict=True):
         np.testing.assert_array_equal(ours.points, theirs.points)
+
+
+def test_a_stream_looks_at_arrays_in_the_thread_that_made_them(
+    stage: Stage, session: Session
+) -> None:
+    asked: list[int] = []
+
+    class Watched(ForeignArray):
+        @property
+        def __cuda_array_interface__(self) -> dict[str, Any]:
+            asked.append(threading.get_ident())
+            return super().__cuda_array_interface__
+
+    arrays = [Watched(stage, make_image(seed)[0]) for seed in range(3)]
+    found = list(session.stream(arrays))  # type: ignore[arg-type]
+    assert len(found) == 3
+    assert set(asked) == {threading.get_ident()}
+    for array in arrays:
+        array.drop()
 
 
 def tensor_of(seed: int) -> NDArray[np.float32]:

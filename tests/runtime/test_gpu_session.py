@@ -83,6 +83,7 @@ def test_landmarks_are_those_of_the_definitions(stage: Stage, session: Session) 
         np.testing.assert_allclose(found.points, expected_points(image, session.spec), atol=5e-3)
         assert found.device == session.device
     assert not session.engine_notes
+    assert session.facts["cuda_graph"] == "recorded"
 
 
 def test_a_batch_with_places_left(stage: Stage) -> None:
