@@ -1,8 +1,10 @@
 """Open sessions, side by side: the same images, in one process.
 
 First accuracy: all images go once through every session, a few at a time. Then timing: both
-scopes of every session, interleaved round by round. A session prepares and decodes for the
-reference exactly as for an engine, so that ``end_to_end`` differs by the network alone.
+scopes of every session, interleaved round by round. A session on the CPU prepares and decodes for
+the reference exactly as for an engine, so that ``end_to_end`` differs by the network alone. A
+session on a GPU prepares images there, PyTorch's on the CPU: that is a part of what differs, and
+the conditions say so (``images``).
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class TorchPeerBackend:
 
         self.name, self.batch, self.notes = "torch", setting.batch, ()
         self.device = device_label(torch, setting.device)
-        self.facts = dict(facts)
+        self.facts = {**facts, "images": "prepared on the CPU"}
         self._torch, self._call, self._spec = torch, call, spec
         self._setting, self._how, self._named_outputs = setting, how, named_outputs
         self._events: tuple[Any, Any] | None = None
@@ -87,6 +87,7 @@ class TorchPeerBackend:
         begin, end = self._events
         with self._computing():
             inputs = self._inputs(feed)
+            self._torch.cuda.synchronize()  # every clock begins on a GPU that has nothing to do
             begin.record()
             result = self._call(*inputs)
             end.record()

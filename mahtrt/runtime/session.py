@@ -112,12 +112,14 @@ class Session:
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """How the engine runs, for reports: ``cuda_graph``, ``layout``; often empty."""
+        """How the engine runs, for reports: ``cuda_graph``, ``layout``, ``images``; often empty."""
         backend = self._open_backend()
         pool = pool_of(backend)
         if pool is None:
             return dict(getattr(backend, "facts", {}))
-        return {"cuda_graph": f"none: {pool.problem}" if pool.problem else "recorded"}
+        graph = f"none: {pool.problem}" if pool.problem else "recorded"
+        where = "CPU" if self._preparation is None else "GPU"
+        return {"cuda_graph": graph, "images": f"prepared on the {where}"}
 
     def run(
         self,

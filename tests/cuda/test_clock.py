@@ -43,7 +43,8 @@ def test_a_session_on_a_pool_has_the_clock_and_tells_of_its_graph() -> None:
     session = Session(backend, make_spec())
     assert session.device_ms is not None
     assert session.device_ms(feed()) >= 0
-    assert session.facts == {"cuda_graph": "none: the runtime makes its own"}
+    assert session.facts["cuda_graph"] == "none: the runtime makes its own"
+    assert session.facts["images"].startswith("prepared on the ")
     copies.close()
     with pytest.raises(MahtrtError, match=r"after close\(\)"):
         session.device_ms(feed())

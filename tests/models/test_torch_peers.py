@@ -145,8 +145,9 @@ def test_the_gpus_own_clock_is_asked_around_the_network_alone(
     backend._call = lambda *_: order.append("network")
     backend._events = (Event(), Event())
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: order.append("step"))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: order.append("idle"))
     assert backend._device_ms(feed()) == 1.5
-    assert order == ["step", "record", "network", "record", "wait"]
+    assert order == ["step", "idle", "record", "network", "record", "wait"]
 
 
 @pytest.mark.gpu
