@@ -161,7 +161,7 @@ class BindingsDevice:
                 got=f"stream {int(handle):#x} of another context",
                 expected=f"one of the primary context of device {self.ordinal}",
             )
-        return BindingsStream(self._driver, handle, ours=False)
+        return BindingsStream(self._driver, handle, ours=False, owner=stream)
 
     def create_event(self, *, timed: bool = False) -> BindingsEvent:
         """An event; only timed ones can tell times."""

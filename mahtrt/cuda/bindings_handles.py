@@ -112,12 +112,17 @@ class BindingsPinnedMemory(_Owned):
 
 
 class BindingsStream(_Owned):
-    """See :class:`mahtrt.cuda.device.Stream`."""
+    """See :class:`mahtrt.cuda.device.Stream`.
 
-    __slots__ = ("_stream", "handle")
+    Attributes:
+        owner: The object of another library that destroys the stream when it is collected.
+    """
 
-    def __init__(self, driver: Driver, stream: Any, *, ours: bool) -> None:
+    __slots__ = ("_stream", "handle", "owner")
+
+    def __init__(self, driver: Driver, stream: Any, *, ours: bool, owner: Any = None) -> None:
         super().__init__(driver)
+        self.owner = owner
         self._stream, self.handle, self._open = stream, int(stream), ours
 
     def synchronize(self) -> None:

@@ -252,7 +252,8 @@ class CudaDevice(Protocol):
         Args:
             stream: An integer (``CUstream``; 0, 1 and 2 are CUDA's default streams), or an object
                 with ``__cuda_stream__``, ``cuda_stream``, ``ptr`` or ``handle``, as those of
-                cuda-core, PyTorch, CuPy and PyCUDA have.
+                cuda-core, PyTorch, CuPy and PyCUDA have. The object is kept as long as what is
+                returned; an integer's stream has to outlive it.
 
         Raises:
             CudaError: It is none, or of another context.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -68,6 +68,7 @@ class Holding:
             with self.pool.device:
                 if stream is not None:
                     self.slot.wait_for(stream)
+                self.slot.drop_done()
                 self.pool.put_back(self.slot)
                 is_back = True
         except BaseException as error:
@@ -121,11 +122,10 @@ class DeviceResult:
         self,
         holding: Holding,
         outputs: dict[str, DeviceView],
-        keeps: Sequence[DeviceView],
         stream: Stream,
     ) -> None:
         self.outputs, self.stream, self._stream = outputs, stream.handle, stream
-        self._holding, self._keeps = holding, tuple(keeps)  # the memory lives as long as the work
+        self._holding = holding
 
     def synchronize(self) -> None:
         """Wait until the outputs are there.
@@ -139,10 +139,10 @@ class DeviceResult:
     def close(self) -> None:
         """Give the memory of the result back; a second call does nothing.
 
-        What was given to :attr:`stream` before may still read it: the next inference waits.
+        What was given to :attr:`stream` before may still read it: the next inference waits. The
+        caller's own memory, which the inference reads and writes, is kept alive until it is done.
         """
         self._holding.give_back(stream=self._stream)
-        self._keeps = ()
 
     def __enter__(self) -> DeviceResult:
         return self

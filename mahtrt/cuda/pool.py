@@ -117,7 +117,7 @@ class SlotPool:
 
         Args:
             inputs: Each input by name: what :func:`mahtrt.cuda.views.device_view` takes. The memory
-                must not be written before the work is done.
+                must not be written before the work is done; its owner is kept until then.
             outputs: Memory for outputs by name; for others there is memory of the result's.
             stream: The caller's stream, as ``CudaDevice.adopt_stream`` takes it. The work waits
                 for what was given to it so far, and what is given to it afterwards waits for the
@@ -140,7 +140,7 @@ class SlotPool:
             places = slot.start_on_device(taken, given, waits)
             slot.let_wait(theirs)
         results = self._results(places, given, theirs.handle)
-        return DeviceResult(holding, results, views, theirs)
+        return DeviceResult(holding, results, theirs)
 
     def _views(
         self, given: Mapping[str, Any], stream: int, *, are_inputs: bool

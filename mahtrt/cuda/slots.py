@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mahtrt.cuda.device import CudaDevice, DeviceMemory, Event, PinnedMemory, Stream
 from mahtrt.cuda.graphs import GraphCache
+from mahtrt.cuda.keeping import Keeper
 from mahtrt.cuda.staging import Staging
 from mahtrt.cuda.views import DeviceView
 from mahtrt.errors import MahtrtError
@@ -105,6 +106,7 @@ class Slot:
         self._engine: Engine | None = None
         self.graphs = GraphCache(device, self.stream, problem=no_graphs)
         self._staging = Staging(device)
+        self._keeper = Keeper(device, self.stream)
         self._events: list[Event] = []
         with contextlib.ExitStack() as undo:
             undo.callback(self._free_quietly)
@@ -140,6 +142,7 @@ class Slot:
         Raises:
             MahtrtError: The GPU or the engine fails.
         """
+        self.drop_done()
         for name in self._inputs:
             np.copyto(self._pinned[name].array, feed[name])
         self._waiting = tuple(outputs)
@@ -157,6 +160,7 @@ class Slot:
             MahtrtError: The GPU or the engine fails.
             Exception: What ``fill`` raises.
         """
+        self.drop_done()
         fill(self)
         self._waiting = tuple(outputs)
         self.graphs.run(("filled", *self._waiting), self._filled_work)
@@ -200,9 +204,11 @@ class Slot:
         """Start an inference on memory of the GPU.
 
         Args:
-            inputs: The caller's memory by name, checked. It must live until the work is done.
+            inputs: The caller's memory by name, checked.
             outputs: The caller's memory by name, checked; for others there is the slot's own.
             streams: Those whose work so far has to be done first.
+
+        The owners of the memory are kept until the work is done.
 
         Returns:
             Output name -> address.
@@ -210,6 +216,7 @@ class Slot:
         Raises:
             MahtrtError: The GPU or the engine fails.
         """
+        self.drop_done()
         for stream in {each.handle: each for each in streams}.values():
             self.wait_for(stream)
         given = {name: view.address for name, view in (*inputs.items(), *outputs.items())}
@@ -218,6 +225,7 @@ class Slot:
         aside = {name: place for name, place in given.items() if name not in direct}
         key = (tuple(sorted(addresses.items())), tuple(sorted(aside.items())))
         self.graphs.run(key, partial(self._device_work, addresses, aside))
+        self._keeper.keep((*inputs.values(), *outputs.values()))
         names = (each.name for each in self._tensors.values() if not each.is_input)
         return {name: given.get(name, addresses[name]) for name in names}
 
@@ -231,6 +239,14 @@ class Slot:
         for name, place in aside.items():
             if name not in self._inputs:
                 copy(place, addresses[name], self._tensors[name].nbytes, stream)
+
+    def drop_done(self) -> None:
+        """Let the callers' memory go whose work is done; never waits.
+
+        Raises:
+            CudaError: The GPU failed.
+        """
+        self._keeper.drop_done()
 
     def wait_for(self, stream: Stream) -> None:
         """Let the slot's next work wait for a stream's work so far."""
@@ -259,6 +275,7 @@ class Slot:
                 stack.callback(memory.free)
             for event in self._events:
                 stack.callback(event.close)
+            stack.callback(self._keeper.close)
             stack.callback(self._staging.free)
             if engine is not None:
                 stack.callback(engine.close)

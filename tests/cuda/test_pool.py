@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,7 @@ from copying_engine import SHAPE, CopyingEngine, CopyingPool
 from fake_driver_streams import Order
 
 from mahtrt.cuda.device import CudaError
+from mahtrt.cuda.keeping import MOST_KEPT
 from mahtrt.cuda.pool import Sharing
 from mahtrt.cuda.shared_lock import SharedLock
 from mahtrt.cuda.views import DeviceView
@@ -350,3 +352,73 @@ def test_slots_are_made_while_no_call_is_under_way() -> None:
     assert not wrong
     assert made.pool.made >= 1
     made.close()
+
+
+class Owner:
+    """Memory or a stream of another library's, given back when its last reference goes."""
+
+    def __init__(self, address: int = 0, stream: int = 0) -> None:
+        self.address, self.cuda_stream = address, stream
+
+    def view(self) -> DeviceView:
+        return DeviceView(self.address, SHAPE, np.dtype(np.float32), owner=self)
+
+
+@pytest.fixture
+def lazy() -> Iterator[CopyingPool]:
+    made = CopyingPool("lazy")
+    yield made
+    made.pool.close()  # waits for the work
+    made.drop_memory()
+    made.check()
+
+
+@pytest.mark.parametrize("what", ["input", "output"])
+def test_memory_of_the_callers_lives_until_the_work_on_it_is_done(
+    lazy: CopyingPool, what: str
+) -> None:
+    source, target = Owner(lazy.memory(5)), Owner(lazy.memory(0))
+    stream = lazy.driver.foreign_stream()
+    result = lazy.pool.infer_device(
+        {"image": source.view()}, {"spread": target.view()}, stream=stream
+    )
+    result.close()
+    alive = weakref.ref(source if what == "input" else target)
+    del source, target, result
+    assert alive() is not None, "closing does not wait, and the work is under way"
+    assert lazy.infer(6) == 6, "the next in the slot, which waits for the GPU"
+    assert lazy.infer(7) == 7
+    assert alive() is None
+
+
+def test_memory_whose_work_is_done_goes_when_the_result_is_closed(lazy: CopyingPool) -> None:
+    source = Owner(lazy.memory(5))
+    with lazy.pool.infer_device({"image": source.view()}) as result:
+        alive = weakref.ref(source)
+        del source
+        result.synchronize()
+    assert alive() is None
+
+
+def test_what_is_kept_for_a_gpu_that_is_behind_does_not_grow(lazy: CopyingPool) -> None:
+    alive: list[weakref.ref[Owner]] = []
+    for value in range(3 * MOST_KEPT):
+        source = Owner(lazy.memory(value))
+        alive.append(weakref.ref(source))
+        lazy.pool.infer_device({"image": source.view()}).close()
+    del source
+    assert [each() is not None for each in alive].count(True) == MOST_KEPT
+    assert lazy.pool.made == 1
+    lazy.pool.close()
+    assert not any(each() for each in alive)
+
+
+def test_a_callers_stream_lives_as_long_as_its_result(lazy: CopyingPool) -> None:
+    stream = Owner(stream=lazy.driver.foreign_stream())
+    alive = weakref.ref(stream)
+    result = lazy.pool.infer_device({"image": view(lazy.memory(1))}, stream=stream)
+    del stream
+    assert alive() is not None
+    result.close()
+    del result
+    assert alive() is None
