@@ -19,7 +19,7 @@ class BarRecord:
     Attributes:
         bar: What has to hold.
         got: What was found, in words; "" where it was not tried.
-        held: None where it was not tried.
+        held: None where it was not tried, or not to its end.
         reason: Why it was not.
     """
 
@@ -109,10 +109,16 @@ def _sanitized(text: str, steps: Sequence[StepRecord | None]) -> BarRecord:
         return BarRecord(
             text, reason=next((each.reason for each in steps if each), "not asked for")
         )
-    told = [f"{each.name} {each.result.get('sanitizer_errors', 0)} errors" for each in ran]
-    complete = len(ran) == len(steps) and all(each.result.get("passed") for each in ran)
-    clean = all(each.status == "passed" for each in ran)
-    return BarRecord(text, ", ".join(told), clean and complete)
+    told = ", ".join(f"{each.name} {each.result.get('sanitizer_errors', 0)} errors" for each in ran)
+    failed = [f"{each.name}: {each.reason}" for each in ran if each.status == "failed"]
+    if failed:
+        return BarRecord(text, "; ".join([told, *failed]), False)
+    whole = [each for each in ran if each.status == "passed" and each.result.get("passed")]
+    if len(whole) == len(steps):
+        return BarRecord(text, told, True)
+    rest = [each for each in steps if each is not None and each not in whole]
+    reasons = [f"{each.name}: {each.reason or 'all skipped'}" for each in rest]
+    return BarRecord(text, reason="; ".join([told, *reasons]))
 
 
 def _tests(result: Mapping[str, Any]) -> tuple[str, bool] | str:
@@ -120,6 +126,8 @@ def _tests(result: Mapping[str, Any]) -> tuple[str, bool] | str:
     if not passed and not failed:
         return f"all {skipped} skipped"
     got = f"{passed} passed, {failed} failed, {skipped} skipped"
+    if result.get("incomplete") and not result["problem"]:
+        return f"{got}; {result['incomplete']}"
     return got, not failed and not result["problem"]
 
 

@@ -21,9 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Status = Literal["passed", "failed", "crashed", "timeout", "skipped", "running", "interrupted"]
+# Incomplete: nothing failed, and the time was over before all was done.
+Status = Literal[
+    "passed", "failed", "crashed", "timeout", "incomplete", "skipped", "running", "interrupted"
+]
 BAD: tuple[Status, ...] = ("failed", "crashed", "timeout", "interrupted")
-EXIT_MISSING = 6
+EXIT_MISSING, EXIT_INCOMPLETE = 6, 7
 KEPT_CHARACTERS = 60_000  # of what a step says, its end
 # From asking a process to end to killing it: it may have to end one of its own first.
 _GRACE_S, _SHORT_GRACE_S = 6.0, 1.0
@@ -194,6 +197,8 @@ def record_of(
         status, reason = "crashed", f"{signal.Signals(-code).name}: {said}"
     elif code == EXIT_MISSING:
         status, reason = "skipped", said
+    elif code == EXIT_INCOMPLETE and result.get("incomplete"):
+        status, reason = "incomplete", str(result["incomplete"])
     elif code:
         status, reason = "failed", str(result.get("problem") or f"exit {code}: {said}")
     return StepRecord(

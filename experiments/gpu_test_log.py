@@ -25,6 +25,11 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
     items[:] = [each for each in items if each.nodeid not in done]
 
 
+def pytest_collection_finish(session: Any) -> None:
+    """What is to be run: the rest is what there was no time for."""
+    _note(collected=[each.nodeid for each in session.items])
+
+
 def pytest_runtest_logstart(nodeid: str) -> None:
     """A test begins; where it is the last line, it ended the process."""
     _note(test=nodeid, status="started", began=time.time())

@@ -72,6 +72,7 @@ def test_however_a_step_ends_the_others_run(suite: Any, step: Any, tmp_path: Pat
         step("lacks-too", "raise SystemExit(1)", programs=("no-such-program",)),
         step("cannot", "raise SystemExit(1)", absent=lambda: "no TensorRT here"),
         step("tells", "print('words'); print('{\"a\": [1,\\n 2]}')", says_json=True),
+        step("late", f"{says.replace('answer', 'incomplete')}; sys.exit(7)"),
         step("absent", ""),
     ]
     steps[-1] = suite.Step("absent", "", ("/no/such/program",), 5.0, 1.0)
@@ -89,6 +90,7 @@ def test_however_a_step_ends_the_others_run(suite: Any, step: Any, tmp_path: Pat
         "lacks-too": ("skipped", "no program no-such-program"),
         "cannot": ("skipped", "no TensorRT here"),
         "tells": ("passed", ""),
+        "late": ("incomplete", "42"),
         "absent": ("failed", "exit 127: /no/such/program: No such file or directory"),
     }
     results = {each.name: dict(each.result) for each in record.steps}
@@ -251,7 +253,10 @@ def test_each_bar_says_what_came_of_it(suite: Any, monkeypatch: pytest.MonkeyPat
         (False, "4.00 times"),
         (None, "no Python package cuda.bindings"),
         (True, "tensorrt-fp16 of maht-net: p99 2 ms, 1.50 times as fast as torch.compile"),
-        (False, "memcheck 0 errors, racecheck 0 errors"),  # not all of them ran
+        (
+            None,
+            "memcheck 0 errors, racecheck 0 errors; synccheck: did not end within 30 s",
+        ),
         (None, "all 9 skipped"),
         (False, "90000 runs of kernel: steady"),
     ]
@@ -259,6 +264,27 @@ def test_each_bar_says_what_came_of_it(suite: Any, monkeypatch: pytest.MonkeyPat
     shares.clear()
     assert "lacks 'share_of_copy'" in bars.bars_of(steps)[0].reason
     assert bars.line_of(bars.bars_of(steps)[1]).startswith("not run")
+
+
+@pytest.mark.parametrize(
+    ("last", "held", "told"),
+    [
+        ("passed", True, "memcheck 0 errors"),
+        ("incomplete", None, "initcheck: the time was over"),
+        ("failed", False, "initcheck 1 errors"),
+    ],
+)
+def test_a_sanitizer_without_enough_time_has_found_nothing(
+    suite: Any, last: str, held: bool | None, told: str
+) -> None:
+    bars = importlib.import_module("experiments.gpu_bars")
+    result = {"tests": [1], "passed": 3, "sanitizer_errors": 0}
+    steps = [suite.StepRecord(name, "", "passed", result=result) for name in bars.SANITIZERS]
+    result = result | {"sanitizer_errors": int(last == "failed")}
+    steps[-1] = suite.StepRecord("initcheck", "", last, "the time was over", result=result)
+    bar = next(each for each in bars.bars_of(steps) if "sanitizer" in each.bar)
+    assert bar.held is held
+    assert told in (bar.got or bar.reason)
 
 
 def test_files_are_named_after_day_and_card(suite: Any, tmp_path: Path) -> None:

@@ -86,16 +86,53 @@ def test_a_crash_ends_one_test_and_not_the_others(runner: Any) -> None:
     assert record["problem"] == "2 of 7 failed, first test_some.py::test_crashes"
 
 
+@pytest.mark.slow
 def test_a_test_that_hangs_leaves_time_for_the_others(
     runner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HANG_S", "60")
-    monkeypatch.setattr(runner, "HUNG_S", 1.0)
-    _, record = run(runner, MIXED.replace("os.kill", "str"), "--seconds", "8")
+    monkeypatch.setattr(runner, "HUNG_S", 0.2)
+    monkeypatch.setattr(runner, "SHARE", 0.4)
+    _, record = run(runner, MIXED.replace("os.kill", "str"), "--seconds", "12")
     found = outcomes(record)
     assert found["test_hangs"][0] == "failed"
     assert found["test_hangs"][1].startswith("did not end within")
     assert found["test_is_last"] == ("passed", "")
+
+
+SLOW_FIRST = """
+import time, warnings, pytest
+
+pytestmark = pytest.mark.gpu
+
+def test_is_slow():
+    time.sleep(NUMBER)
+
+def test_is_last():
+    warnings.warn("of a package of that machine", DeprecationWarning)
+"""
+
+
+@pytest.mark.slow
+def test_a_test_that_was_cut_off_is_run_again_with_all_of_the_rest(
+    runner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "HUNG_S", 1.0)
+    monkeypatch.setattr(runner, "SHARE", 0.2)
+    code, record = run(runner, SLOW_FIRST.replace("NUMBER", "4"), "--seconds", "15")
+    assert (code, record["problem"], record["incomplete"]) == (0, "", "")
+    assert list(outcomes(record)) == ["test_is_last", "test_is_slow"]
+    assert record["passed"] == 2
+
+
+@pytest.mark.slow
+def test_too_little_time_is_no_failure(runner: Any) -> None:
+    code, record = run(runner, SLOW_FIRST.replace("NUMBER", "30"), "--seconds", "6")
+    assert (code, record["problem"], record["failed"]) == (7, "", 0)
+    assert (
+        record["incomplete"] == f"the time was over before {len(record['not_run'])} tests were run"
+    )
+    assert "test_some.py::test_is_slow" in record["not_run"]
 
 
 def test_a_file_that_cannot_be_imported_is_a_failure(runner: Any) -> None:
@@ -119,22 +156,34 @@ def test_no_tests_is_nothing_to_do(runner: Any, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == "no tests marked gpu\n"
 
 
-@pytest.mark.parametrize(("errors", "code"), [(0, 0), (2, 1)])
+@pytest.mark.parametrize(
+    ("name", "errors", "code"), [("racecheck", 0, 0), ("racecheck", 2, 1), ("memcheck", 0, 0)]
+)
 def test_under_a_sanitizer(
-    runner: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, errors: int, code: int
+    runner: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    errors: int,
+    code: int,
 ) -> None:
     tool = tmp_path / "compute-sanitizer"
     tool.write_text(
-        '#!/bin/sh\necho "tool $2"\nwhile [ "$1" != -m ]; do p=$1; shift; done\n'
+        '#!/bin/sh\necho "tool $*"\nwhile [ "$1" != -m ]; do p=$1; shift; done\n'
         f'"$p" "$@"\necho "========= ERROR SUMMARY: {errors} errors"\nexit {86 if errors else 0}\n'
     )
     tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     tests = "import pytest\n@pytest.mark.gpu\ndef test_it(): pass\n"
-    found, record = run(runner, tests, "--sanitizer", "racecheck")
+    found, record = run(runner, tests, "--sanitizer", name)
     assert (found, record["passed"], record["sanitizer_errors"]) == (code, 1, errors)
     assert record["sanitizer_says"] == [f"ERROR SUMMARY: {errors} errors"]
     assert record["problem"] == ("racecheck found 2 errors" if errors else "")
+    # Calls that tests have refused on purpose are no findings of memcheck.
+    asked = capsys.readouterr().out.partition("tool --tool ")[2].partition("--error-exitcode")[0]
+    options = "--report-api-errors no " if name == "memcheck" else ""
+    assert asked == f"{name} --target-processes all {options}"
 
 
 def test_the_marked_files_of_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -143,3 +192,4 @@ def test_the_marked_files_of_the_project(monkeypatch: pytest.MonkeyPatch, tmp_pa
     found = module.marked_files([ROOT / "tests"])
     assert "tests/targets/tensorrt/test_tensorrt.py" in found
     assert "tests/measure/test_timing.py" not in found
+    assert found[-1] == "tests/models/test_torch_peers.py"  # torch.compile takes long
