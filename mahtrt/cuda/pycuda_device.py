@@ -5,10 +5,10 @@ context of its own, is never imported. PyCUDA's ``Stream``, ``DeviceAllocation``
 in, and what this device hands out goes into PyCUDA by its address or handle.
 
 What PyCUDA 2025 and 2026 do not have, from its sources (``cuda.hpp``, ``wrap_cudadrv.cpp``): CUDA
-graphs; streams made of a handle, so that only its own ``Stream`` and the default stream can be
-adopted; codes of errors, found here by their texts; and what kind of memory is at an address.
-Releasing a primary context leaves it current in the thread, without a way to take it away. So it is
-retained once for each GPU, until the process ends.
+graphs; streams made of a handle, so that only its own ``Stream``, the default stream, and handles
+of streams that this device made can be adopted; codes of errors, found here by their texts; and
+what kind of memory is at an address. Releasing a primary context leaves it current in the thread,
+without a way to take it away. So it is retained once for each GPU, until the process ends.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import math
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, NoReturn
@@ -100,6 +101,8 @@ class PycudaDevice:
             if key not in _contexts:
                 _contexts[key] = self._call(gpu.retain_primary_context)
             self._context = _contexts[key]
+        # By their handles, by which engines name the stream of their slot.
+        self._streams = weakref.WeakValueDictionary[int, PycudaStream]()
         self._open = True
 
     def __enter__(self) -> PycudaDevice:
@@ -141,15 +144,23 @@ class PycudaDevice:
     def create_stream(self) -> PycudaStream:
         """A stream of its own, which does not wait for the default stream."""
         made = self._call(self._driver.Stream, _NON_BLOCKING)
-        return PycudaStream(self._calls, made)
+        stream = self._streams[int(made.handle)] = PycudaStream(self._calls, made)
+        return stream
 
     def adopt_stream(self, stream: Any) -> PycudaStream:
-        """A ``pycuda.driver.Stream``, or the default stream as 0 or 1."""
+        """A ``pycuda.driver.Stream``, the default stream as 0 or 1, or the handle of one of ours.
+
+        What is given for a handle of ours is a second holder of the stream: closing it leaves the
+        first alone.
+        """
         if isinstance(stream, self._driver.Stream):
             return PycudaStream(self._calls, stream)
         handle = handle_of_stream(stream)
         if handle in _DEFAULT_STREAMS:
             return PycudaStream(self._calls, None)
+        ours = self._streams.get(handle)
+        if ours is not None and ours.is_open:
+            return PycudaStream(self._calls, ours.stream)
         raise CudaError(
             "cuStreamGetCtx",
             0,

@@ -128,11 +128,16 @@ class PycudaStream:
         stream: PyCUDA's; None is the default stream.
     """
 
-    __slots__ = ("_calls", "handle", "stream")
+    __slots__ = ("__weakref__", "_calls", "handle", "stream")
 
     def __init__(self, calls: Calls, stream: Any) -> None:
         self._calls, self.stream = calls, stream
         self.handle = 0 if stream is None else int(stream.handle)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was not closed yet."""
+        return self.stream is not _CLOSED
 
     def synchronize(self) -> None:
         """Wait until everything given to the stream is done."""

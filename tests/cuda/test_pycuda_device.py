@@ -246,3 +246,16 @@ def test_inferences_in_slots_without_graphs(
     assert (back == 7).all()
     pool.close()
     memory.free()
+
+
+def test_a_stream_of_its_own_is_known_by_its_handle(device: PycudaDevice) -> None:
+    stream = device.create_stream()
+    handle = stream.handle
+    adopted = device.adopt_stream(handle)
+    assert adopted.stream is stream.stream
+    adopted.close()
+    stream.synchronize()
+    assert device.adopt_stream(handle).handle == handle
+    stream.close()
+    with pytest.raises(CudaError, match="of another library"):
+        device.adopt_stream(handle)
