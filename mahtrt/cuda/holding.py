@@ -23,24 +23,25 @@ class Holding:
     def __init__(self, pool: SlotPool, slot: Slot) -> None:
         self.pool, self.slot = pool, slot
         self._lock, self._held = threading.Lock(), True
+        self._harmed = True
 
     @contextlib.contextmanager
     def unharmed(self) -> Iterator[None]:
-        """An error in what comes before the slot's work ends the holding; the slot goes back."""
+        """Inside :meth:`on_error`, what comes before the slot's work: the slot goes back."""
         try:
             yield
         except MahtrtError:
-            self.give_back()
+            self._harmed = False
             raise
 
     @contextlib.contextmanager
     def on_error(self) -> Iterator[None]:
-        """The device's context; an error ends the holding, and frees the slot."""
+        """Beside other calls, in the device's context; an error ends the holding and its slot."""
         try:
-            with self.pool.device:
+            with self.pool.beside_others(), self.pool.device:
                 yield
         except BaseException as error:
-            self.give_back(error)
+            self.give_back(error if self._harmed else None)
             raise
 
     def give_back(self, error: BaseException | None = None, stream: Stream | None = None) -> None:
@@ -55,11 +56,12 @@ class Holding:
         if not was_held:
             return
         try:
-            if error is None:
-                self._put_back(stream)
-            else:
-                self._discard(error)
-        finally:
+            with self.pool.beside_others():
+                if error is None:
+                    self._put_back(stream)
+                else:
+                    self._discard(error)
+        finally:  # not beside others any more: it may free everything
             self.pool.finish()
 
     def _put_back(self, stream: Stream | None) -> None:

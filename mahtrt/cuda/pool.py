@@ -193,7 +193,7 @@ class SlotPool:
             slot = self._new_slot(no_graphs) if own else self._take()
             with contextlib.ExitStack() as stack:
                 try:
-                    stack.enter_context(self._beside_others())
+                    stack.enter_context(self.beside_others())
                     yield slot
                 except BaseException as error:
                     self.drop(slot, error)
@@ -203,7 +203,8 @@ class SlotPool:
                 else:
                     self.put_back(slot)
 
-    def _beside_others(self) -> contextlib.AbstractContextManager[None]:
+    def beside_others(self) -> contextlib.AbstractContextManager[None]:
+        """The pool's side of the lock, around calls of CUDA; not twice in one thread."""
         return contextlib.nullcontext() if self._shared is None else self._shared.shared()
 
     def _hold(self) -> Holding:
@@ -307,7 +308,7 @@ class SlotPool:
         another :meth:`close`. Where the GPU is lost, its errors were told already.
         """
         told: tuple[type[MahtrtError], ...] = (MahtrtError,) if self._lost else ()
-        with self._beside_others(), contextlib.suppress(*told), contextlib.ExitStack() as stack:
+        with self.beside_others(), contextlib.suppress(*told), contextlib.ExitStack() as stack:
             try:
                 self.device.__enter__()
             except MahtrtError as error:

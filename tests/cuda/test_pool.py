@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,7 +16,7 @@ from fake_driver_streams import Order
 
 from mahtrt.cuda.device import CudaError
 from mahtrt.cuda.keeping import MOST_KEPT
-from mahtrt.cuda.pool import Sharing
+from mahtrt.cuda.pool import Sharing, SlotPool
 from mahtrt.cuda.shared_lock import SharedLock
 from mahtrt.cuda.views import DeviceView
 from mahtrt.errors import InputError, MahtrtError
@@ -422,3 +423,69 @@ def test_a_callers_stream_lives_as_long_as_its_result(lazy: CopyingPool) -> None
     result.close()
     del result
     assert alive() is None
+
+
+def _started(pool: SlotPool, _address: int) -> Callable[[], object]:
+    return lambda: pool.start({"image": np.ones(SHAPE, np.float32)}, ()).close()
+
+
+def _ended(pool: SlotPool, _address: int) -> Callable[[], object]:
+    return pool.start({"image": np.ones(SHAPE, np.float32)}, ()).result
+
+
+def _on_device(pool: SlotPool, address: int) -> Callable[[], object]:
+    return lambda: pool.infer_device({"image": view(address)}).close()
+
+
+def _refused(pool: SlotPool, address: int) -> Callable[[], object]:
+    def call() -> None:
+        with contextlib.suppress(InputError):
+            pool.infer_device({"image": (address, (9, 9, 9), np.float32)})
+
+    return call
+
+
+def _synchronized(pool: SlotPool, address: int) -> Callable[[], object]:
+    result = pool.infer_device({"image": view(address)})
+
+    def call() -> None:
+        result.synchronize()
+        result.close()
+
+    return call
+
+
+def _closed(pool: SlotPool, address: int) -> Callable[[], object]:
+    return pool.infer_device({"image": view(address)}).close
+
+
+@pytest.mark.parametrize("ready", [_started, _ended, _on_device, _refused, _synchronized, _closed])
+def test_no_call_talks_to_cuda_while_a_slot_is_made_alone(
+    ready: Callable[[SlotPool, int], Callable[[], object]],
+) -> None:
+    lock = SharedLock()
+    made = CopyingPool(sharing=Sharing(lock=lock))
+    assert made.infer(1) == 1  # there is a slot
+    thread = threading.Thread(target=ready(made.pool, made.memory(2)))
+    with lock.alone():
+        made.driver.keep_calls = True
+        thread.start()
+        thread.join(0.05)
+        assert thread.is_alive(), "it waits"
+        talked = [name for name in made.driver.calls if not name.startswith("cuCtx")]
+        assert not talked
+    thread.join(5)
+    assert not thread.is_alive()
+    assert made.infer(3) == 3
+    assert made.pool.made == 1
+    made.pool.close()
+    made.drop_memory()
+    made.check()
+
+
+def test_a_pool_closed_under_a_held_slot_is_freed_by_its_last_call() -> None:
+    made = CopyingPool(sharing=Sharing(lock=SharedLock()))
+    pending = made.pool.start({"image": np.ones(SHAPE, np.float32)}, ())
+    made.pool.close()
+    pending.result()
+    made.check()

@@ -27,6 +27,7 @@ from mahtrt.targets.onnxruntime_cuda.provider import ProviderOptions, open_on_gp
 T = TypeVar("T")
 
 _MOST_BINDINGS = 8
+_MOST_FAILURES = 3
 _CUDA_FAILURE = re.compile(r"CUDA failure (\d+): ([^;\n]*)")
 
 
@@ -35,7 +36,9 @@ class SessionMaker:
 
     Attributes:
         tensors: Inputs and outputs of the engine.
-        no_graph: Why runs are not recorded as a CUDA graph; "" where they are.
+        no_graph: Why a session runs without a CUDA graph, the last that does; "" where none does.
+        failures: How many sessions could not record one. Other work of the process can break a
+            recording, so that the next session tries again; after a few there is no use.
         notes: What else to tell of how the sessions run.
     """
 
@@ -56,8 +59,14 @@ class SessionMaker:
         """
         self.ort, self.device, self.name = ort, device, name
         self.tensors = tuple(tensors)
-        self.no_graph, self.notes = "", tuple[str, ...]()
+        self.no_graph, self.failures = "", 0
+        self.notes = tuple[str, ...]()
         self._model = model
+
+    @property
+    def tries_graph(self) -> bool:
+        """Whether the next session tries to record a graph."""
+        return self.failures < _MOST_FAILURES
 
     def open(self, stream: int, *, graph: bool) -> Any:
         """A session on a stream; raises as :func:`open_on_gpu` does."""
@@ -98,7 +107,7 @@ class BoundSession:
             self._device.fill_zero(self._own[each.name], each.nbytes, adopted)
 
     def _open(self, stream: int) -> None:
-        if self._maker.no_graph:
+        if not self._maker.tries_graph:
             self._try(stream, graph=False)
             return
         try:
@@ -111,6 +120,7 @@ class BoundSession:
             self._drop()
             self._try(stream, graph=False)  # an error here is that of the engine
             self._maker.no_graph = error.got
+            self._maker.failures += 1
 
     def _try(self, stream: int, *, graph: bool) -> None:
         self.session = self._maker.open(stream, graph=graph)

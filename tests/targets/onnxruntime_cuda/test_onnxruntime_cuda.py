@@ -130,6 +130,33 @@ def test_a_recording_that_breaks_is_told_and_done_without(
     backend.close()
 
 
+def test_a_recording_that_broke_is_tried_again_by_the_next_session(
+    gpu: OrtGpu, engine: EngineToOpen
+) -> None:
+    gpu.ort.fails = "CUDA failure 901: operation failed ; GPU=0 ; hostname=abc ; line=1\nmore"
+    backend = opened(engine)
+    feed = {"image": np.zeros((1, 3, *tiny.SIZE), np.float32)}
+    pending = [backend.start(feed) for _ in range(2)]
+    assert [session.graph for session in gpu.ort.sessions][-2:] == [False, True]
+    for each in pending:
+        each.close()
+    assert backend.notes == ("Without a CUDA graph: operation failed (error 901).",)
+    backend.close()
+
+
+def test_a_graph_that_is_always_refused_is_not_tried_for_ever(
+    gpu: OrtGpu, engine: EngineToOpen
+) -> None:
+    gpu.ort.no_graph = "This session cannot use the graph capture feature"
+    backend = opened(engine)
+    feed = {"image": np.zeros((1, 3, *tiny.SIZE), np.float32)}
+    pending = [backend.start(feed) for _ in range(5)]
+    assert (backend._maker.failures, backend._maker.tries_graph) == (3, False)
+    for each in pending:
+        each.close()
+    backend.close()
+
+
 def test_nodes_that_would_run_on_the_cpu_are_named(gpu: OrtGpu, engine: EngineToOpen) -> None:
     gpu.ort.not_taken = [("Resize", "up1"), ("Shape", "s")]
     with pytest.raises(BuildError, match="nodes that would run on the CPU: Resize up1, Shape s"):
