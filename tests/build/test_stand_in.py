@@ -13,7 +13,7 @@ from mahtrt.bundle.bundle import read_bundle
 from mahtrt.bundle.records import VerdictRecord
 from mahtrt.errors import MissingComponentError
 from mahtrt.runtime import engine_choice, open_session
-from mahtrt.runtime import session as session_module
+from mahtrt.runtime import opening as opening_module
 from mahtrt.runtime.engine_choice import choose_engine
 from mahtrt.targets.table import find_target
 
@@ -32,7 +32,7 @@ def bundle_with_default(tiny_bundle: Path, passed: dict[str, bool]):  # type: ig
 
 def without(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = dataclasses.replace(find_target(target), package="a_package_nobody_has")
-    for module in (session_module, engine_choice):
+    for module in (opening_module, engine_choice):
         monkeypatch.setattr(
             module, "find_target", lambda name: missing if name == target else find_target(name)
         )
