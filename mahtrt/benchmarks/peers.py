@@ -25,6 +25,7 @@ PEERS = {
     "torch-fp16": "mahtrt.models.torch_peers:FP16",
     "torch-channels-last": "mahtrt.models.torch_peers:CHANNELS_LAST",
     "torch-compile": "mahtrt.models.torch_peers:COMPILED",
+    "torch-compile-quick": "mahtrt.models.torch_peers:COMPILED_QUICKLY",
     "torch-tensorrt": "mahtrt.models.torch_peers:TORCH_TENSORRT",
 }
 

@@ -205,9 +205,19 @@ class TorchPeer:
 
 def compiled(module: nn.Module, samples: Sequence[Any], setting: PeerSetting) -> Made:
     """``torch.compile`` at its best: kernels chosen by measuring, and CUDA graphs on a GPU."""
+    return _compiled(module, setting, "max-autotune")
+
+
+def compiled_quickly(module: nn.Module, samples: Sequence[Any], setting: PeerSetting) -> Made:
+    """``torch.compile`` with CUDA graphs on a GPU, and no kernels chosen by measuring."""
+    return _compiled(module, setting, "reduce-overhead")
+
+
+def _compiled(
+    module: nn.Module, setting: PeerSetting, mode: Literal["max-autotune", "reduce-overhead"]
+) -> Made:
     import torch
 
-    mode: Literal["max-autotune"] = "max-autotune"
     graph = "by torch.compile" if setting.device == "cuda" else "none"
     return torch.compile(module, mode=mode, dynamic=False), {"mode": mode, "cuda_graph": graph}
 
@@ -250,6 +260,7 @@ FP32 = TorchPeer()
 FP16 = TorchPeer(half_on=("cpu", "cuda"))
 CHANNELS_LAST = TorchPeer(half_on=("cuda",), layout="channels_last")
 COMPILED = TorchPeer(half_on=("cuda",), layout="channels_last", make=compiled)
+COMPILED_QUICKLY = TorchPeer(half_on=("cuda",), layout="channels_last", make=compiled_quickly)
 TORCH_TENSORRT = TorchPeer(
     half_on=("cuda",),
     make=compiled_by_tensorrt,

@@ -66,7 +66,8 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
         option(
             ENGINES,
             "What else to measure beside the engines: torch-fp32, torch-fp16, "
-            "torch-channels-last, torch-compile, torch-tensorrt. May be repeated.",
+            "torch-channels-last, torch-compile, torch-compile-quick, torch-tensorrt. May be "
+            "repeated.",
         ),
     ] = None
     peer_device: Annotated[

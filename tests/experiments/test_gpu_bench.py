@@ -32,6 +32,8 @@ def run(
         def process(command: Any, *_: Any) -> Any:
             arguments = tuple(command[3:])
             asked.append(arguments)
+            if answer(arguments) is None:
+                return script.Ended(None, 60.0, "")
             for each in arguments:
                 if each.startswith("--json="):
                     Path(each.partition("=")[2]).write_text(json.dumps({"of": arguments[0]}))
@@ -55,7 +57,9 @@ def test_without_a_gpu_target_the_cpus_fp32_stands_beside_the_peers(run: Any, sc
     assert [each[0] for each in asked] == ["export", "build", "bench", "bench"]
     assert {"--target=onnxruntime", "--fp32"} <= set(asked[1])
     assert "--peer=torch-compile" not in asked[2]
-    assert {f"--peer={name}" for name in script.PEERS} <= set(asked[3])
+    everyone = {each for command in asked for each in command if each.startswith("--peer=")}
+    assert everyone == {f"--peer={name}" for name in script.PEERS} - {"--peer=torch-compile-quick"}
+    assert "--peer=torch-compile" in asked[3]
     assert "--peer-device=cuda" in asked[2]
     assert record["bench"] == record["bench_compiled"] == {"of": "bench"}
 
@@ -77,13 +81,26 @@ def test_a_stage_that_fails_ends_what_needs_it(run: Any) -> None:
     assert (code, record["problem"]) == (1, "build: exit -11: some words")
     assert len(asked) == 2
     code, record, _ = run(lambda arguments: None if arguments[0] == "bench" else 0)
-    assert (code, record["problem"]) == (1, "bench: did not end within 0 s")
+    assert (code, record["problem"]) == (1, "bench: did not end within 60 s")
 
 
-def test_the_compiling_peers_need_time(run: Any) -> None:
-    _, record, asked = run(lambda _: 0, "--seconds", "50")
+def test_where_autotuning_does_not_end_the_quick_mode_stands_in(run: Any) -> None:
+    code, record, asked = run(lambda each: None if "--peer=torch-compile" in each else 0)
+    assert (code, record["problem"]) == (0, "")
+    assert "did not end within 60 s; torch.compile's reduce-over" in record["compile_note"]
+    assert record["bench"] == record["bench_compiled"] == {"of": "bench"}
+    assert "--peer=torch-compile-quick" in asked[4]
+    assert record["stages"][3]["problem"] == "bench_compiled: did not end within 60 s"
+
+
+def test_with_too_little_time_for_autotuning_it_is_not_begun(run: Any) -> None:
+    _, record, asked = run(lambda _: 0, "--seconds", "60")
+    assert "--peer=torch-compile-quick" in asked[3]
+    assert "had 60 s, and needs 110 s" in record["compile_note"]
+    _, record, asked = run(lambda _: 0, "--seconds", "20")
     assert len(asked) == 3
     assert "bench_compiled" not in record
+    assert record["compile_note"].endswith("nothing stands in for them")
 
 
 def test_a_plan_for_the_target_that_runs(

@@ -252,7 +252,7 @@ def test_each_bar_says_what_came_of_it(suite: Any, monkeypatch: pytest.MonkeyPat
         (True, "90.0% of 4300.0 GB/s"),
         (False, "4.00 times"),
         (None, "no Python package cuda.bindings"),
-        (True, "tensorrt-fp16 of maht-net: p99 2 ms, 1.50 times as fast as torch.compile"),
+        (True, "tensorrt-fp16 of maht-net: p99 2 ms, 1.50 times as fast as torch-compile"),
         (
             None,
             "memcheck 0 errors, racecheck 0 errors; synccheck: did not end within 30 s",

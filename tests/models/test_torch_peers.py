@@ -13,7 +13,15 @@ from bench_fakes import make_spec
 
 from mahtrt.errors import MissingComponentError
 from mahtrt.models import torch_peers
-from mahtrt.models.torch_peers import CHANNELS_LAST, COMPILED, FP16, FP32, TORCH_TENSORRT, TorchPeer
+from mahtrt.models.torch_peers import (
+    CHANNELS_LAST,
+    COMPILED,
+    COMPILED_QUICKLY,
+    FP16,
+    FP32,
+    TORCH_TENSORRT,
+    TorchPeer,
+)
 from mahtrt.runtime.peer import PeerSetting
 
 SPEC = make_spec()
@@ -86,7 +94,10 @@ def test_channels_last_is_fp32_on_a_cpu() -> None:
     assert (CHANNELS_LAST.precision("cpu"), CHANNELS_LAST.precision("cuda")) == ("fp32", "fp16")
 
 
-def test_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("peer", "mode"), [(COMPILED, "max-autotune"), (COMPILED_QUICKLY, "reduce-overhead")]
+)
+def test_compiled(monkeypatch: pytest.MonkeyPatch, peer: TorchPeer, mode: str) -> None:
     asked: list[dict[str, Any]] = []
     real = torch.compile
 
@@ -95,10 +106,10 @@ def test_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(module, backend="eager")
 
     monkeypatch.setattr(torch, "compile", compile_quickly)
-    points, facts, _ = run(COMPILED, Points())
+    points, facts, _ = run(peer, Points())
     assert points.tolist() == [[[1001.25, 3.0]] * 3]
-    assert asked == [{"mode": "max-autotune", "dynamic": False}]
-    assert (facts["mode"], facts["cuda_graph"]) == ("max-autotune", "none")
+    assert asked == [{"mode": mode, "dynamic": False}]
+    assert (facts["mode"], facts["cuda_graph"]) == (mode, "none")
 
 
 def test_torch_tensorrt_without_a_gpu_or_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
