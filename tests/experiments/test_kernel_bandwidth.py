@@ -46,6 +46,8 @@ def test_all_of_it_runs_on_a_fake_gpu(script: Any, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(script, "COPIED_BYTES", 2**16)
     monkeypatch.setattr(script, "_eager_us", lambda *_: (5000.0, ""))
     monkeypatch.setattr(script, "_median_of_rounds", lambda round_us, _: max(round_us(2), 1.0))
+    monkeypatch.setattr(script, "RECORDED", 4)
+    monkeypatch.setattr(script, "PARTS", (1, 4))
     cases = (
         SoftArgmax((2, 3, 16, 24), "float16", 0.05, (64, 96)),
         SoftArgmax((1, 1, 128, 96), "float32", 0.05, (128, 96)),
@@ -67,6 +69,40 @@ def test_all_of_it_runs_on_a_fake_gpu(script: Any, monkeypatch: pytest.MonkeyPat
 def test_the_bars_case_comes_first(script: Any) -> None:
     first = script.cases()[0]
     assert (first.shape, first.dtype) == ((64, 7, 512, 512), "float16")
+
+
+@pytest.mark.parametrize(("limit_us", "by"), [(1e9, "graph"), (0.0, "host")])
+def test_short_kernels_are_launched_by_a_graph_of_many(
+    script: Any, monkeypatch: pytest.MonkeyPatch, limit_us: float, by: str
+) -> None:
+    monkeypatch.setattr(script, "RECORDED_US", limit_us)
+    monkeypatch.setattr(script, "RECORDED", 7)
+    monkeypatch.setattr(script, "_median_of_rounds", lambda round_us, _: 70.0 + 0 * round_us(2))
+    asked: list[int] = []
+    driver = FakeDriver()
+    with open_device(needed_for="a test", driver=driver) as device:
+        stream, memory = device.create_stream(), device.allocate(16)
+
+        def act(index: int) -> None:
+            asked.append(index)
+            device.fill_zero(memory.address, 16, stream)
+
+        found = script._median_us(device, stream, act, 0.0)
+        memory.free()
+        stream.close()
+    device.close()
+    driver.check()
+    probing = [*range(3), *range(20)]
+    if by == "graph":  # 7 acts are recorded once, and each launch is of all of them
+        assert asked == probing + list(range(7))
+        assert found == script.Timed(10.0, "graph")
+    else:
+        assert asked == [*probing, 0, 1]
+        assert found == script.Timed(70.0, "host")
+
+
+def test_a_graph_holds_every_rotated_input(script: Any) -> None:
+    assert script.RECORDED >= script.MOST_ROTATED
 
 
 @pytest.mark.gpu
