@@ -32,6 +32,7 @@ from mahtrt.cuda.bindings_handles import (
     BindingsStream,
     Driver,
 )
+from mahtrt.cuda.collecting import no_collection
 from mahtrt.cuda.device import CudaError, Function, Launch, MemoryKind, Pointer, Stream
 from mahtrt.cuda.probe import NEED_GPU, probe_cuda
 from mahtrt.cuda.streams import handle_of_stream
@@ -188,6 +189,11 @@ class BindingsDevice:
 
     def record(self, stream: Stream, work: Callable[[], None]) -> BindingsGraph:
         """Record what ``work`` gives to the stream; see :class:`mahtrt.cuda.device.CudaDevice`."""
+        with no_collection():
+            graph = self._captured(stream, work)
+        return self._instantiated(graph)
+
+    def _captured(self, stream: Stream, work: Callable[[], None]) -> Any:
         mode = self._driver.module.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         self._call("cuStreamBeginCapture", stream.handle, mode)
         try:
@@ -197,7 +203,7 @@ class BindingsDevice:
             with contextlib.suppress(CudaError):
                 self._call("cuGraphDestroy", self._call("cuStreamEndCapture", stream.handle))
             raise
-        return self._instantiated(self._call("cuStreamEndCapture", stream.handle))
+        return self._call("cuStreamEndCapture", stream.handle)
 
     def _instantiated(self, graph: Any) -> BindingsGraph:
         """A graph that can be launched, instead of one that cannot."""

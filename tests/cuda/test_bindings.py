@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import inspect
 import re
 import threading
@@ -14,6 +15,7 @@ import pytest
 from fake_driver import FakeDriver, FakeGpuModel, Kernel
 
 from mahtrt.cuda.bindings import BindingsDevice, open_device
+from mahtrt.cuda.collecting import no_collection
 from mahtrt.cuda.device import STICKY, CudaError, Launch, Stream
 from mahtrt.errors import MissingComponentError
 
@@ -325,6 +327,49 @@ def test_what_cannot_be_recorded_is_told(
     assert usable(device, stream)
     event.close()
     memory.free()
+
+
+class Cycle:
+    """What frees memory of a GPU when it is collected, and only then."""
+
+    def __init__(self, device: BindingsDevice) -> None:
+        self.memory, self.itself = device.allocate(4), self
+
+    def __del__(self) -> None:
+        self.memory.free()
+
+
+def test_garbage_of_others_is_not_collected_during_a_recording(
+    device: BindingsDevice, stream: Stream
+) -> None:
+    Cycle(device)
+    threshold = gc.get_threshold()
+
+    def work() -> None:
+        gc.set_threshold(1)  # the next containers that are made would have it collected
+        assert len([[] for _ in range(100)]) == 100
+
+    try:
+        device.record(stream, work).close()
+    finally:
+        gc.set_threshold(*threshold)
+    assert gc.isenabled()
+    gc.collect()
+
+
+def test_collection_is_put_back_as_it_was() -> None:
+    with no_collection():
+        with no_collection():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="mine"), no_collection():
+            raise ValueError("mine")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("call", ["BeginCapture", "EndCapture"])
