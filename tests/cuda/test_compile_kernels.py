@@ -83,6 +83,17 @@ def test_shipped_ptx_is_for_old_drivers_and_old_architectures(name: str) -> None
     assert not re.search(r"/(home|work|tmp|usr)/", text)
 
 
+def test_lanes_read_what_other_blocks_wrote_only_behind_a_barrier() -> None:
+    entries = ptx_place("soft_argmax").read_text().split(".entry ")[1:]
+    assert len(entries) == 6
+    for entry in entries:
+        counted = entry.index("atom.global.inc")
+        read = entry.index("ld.global.cg", counted)  # past the first-level cache
+        between = entry[counted:read]
+        # A barrier of the warp orders its memory, a shuffle does not (PTX, bar.warp.sync, shfl).
+        assert between.rindex("bar.warp.sync") > between.rindex("shfl.sync")
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("name", NAMES)
 def test_shipped_ptx_assembles_for_every_card(name: str, architecture: str) -> None:

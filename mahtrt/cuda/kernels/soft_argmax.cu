@@ -163,6 +163,7 @@ __device__ __forceinline__ void soft_argmax(const Source& source, int map, int p
             __threadfence();
         }
         if (!__shfl_sync(ALL_LANES, last, 0)) return;
+        __syncwarp();  // a shuffle orders no memory: only now do all lanes see what lane 0 saw
         own = Partial();
         if (threadIdx.x < parts)  // past the first-level cache, which is not kept up to date
             own.set(__ldcg(place + 2 * threadIdx.x), __ldcg(place + 2 * threadIdx.x + 1));
