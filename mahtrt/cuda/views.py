@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from mahtrt.cuda.device import CudaDevice
+from mahtrt.cuda.device import CudaDevice, Pointer
 from mahtrt.cuda.dlpack import read_dlpack
 from mahtrt.errors import InputError, shown
 
 LEGACY_STREAM = 1
+MAPPING_BYTES = 2 << 20  # pieces that PyTorch's expandable segments consist of are multiples of it
 _KNOWN = (
     "an array of the GPU with __dlpack__ or __cuda_array_interface__, a PyCUDA GPUArray, or "
     "(pointer, shape, dtype[, stream])"
@@ -157,9 +158,28 @@ def check_place(
         raise _refused("page-locked memory of the host", here, subject, fix)
     if found.kind == "device" and found.device != device.ordinal:
         raise _refused(f"memory of device {found.device}", here, subject)
-    there = found.bytes_from(view.address)
+    there = _bytes_there(view.address, device, found, nbytes)
     if there < nbytes:
         raise _refused(f"{there} bytes at {view.address:#x}", f"{nbytes} bytes", subject)
+
+
+def _bytes_there(address: int, device: CudaDevice, found: Pointer, wanted: int) -> int:
+    """How many bytes of one kind of memory lie at an address, by as many looks as that takes.
+
+    Memory of ``cuMemMap`` can consist of several mappings side by side: PyTorch's with
+    ``expandable_segments``. Asked for the range of an address, the driver tells of the whole
+    reservation (``CU_POINTER_ATTRIBUTE_RANGE_SIZE``) or of one mapping (``cuMemGetAddressRange``,
+    which is what PyCUDA has), as its documentation of ``cuPointerGetAttribute`` says. Other
+    allocations that lie side by side are not taken for one, unless they end as mappings do.
+    """
+    there = found.bytes_from(address)
+    while there < wanted and (address + there) % MAPPING_BYTES == 0:
+        following = device.look_up(address + there)
+        more = following.bytes_from(address + there)
+        if (following.kind, following.device) != (found.kind, found.device) or not more:
+            break
+        there += more
+    return there
 
 
 def _refused(got: str, expected: str, subject: str = "device memory", fix: str = "") -> InputError:

@@ -14,8 +14,9 @@ from gpu_arrays import CudaArray, Dlpack
 
 from mahtrt.cuda import dlpack
 from mahtrt.cuda.bindings import BindingsDevice, open_device
+from mahtrt.cuda.device import Pointer
 from mahtrt.cuda.probe import probe_cuda
-from mahtrt.cuda.views import DeviceView, check_view, device_view
+from mahtrt.cuda.views import DeviceView, check_place, check_view, device_view
 from mahtrt.errors import InputError
 
 SHAPE = (2, 3)
@@ -362,3 +363,50 @@ def test_tensors_of_torch_on_a_real_gpu() -> None:
         assert again.data_ptr() == tensor.data_ptr()
         stream.close()
     device.close()
+
+
+MIB = 1 << 20
+
+
+class Mapped:
+    """A device that tells of each mapping alone: (first MiB, MiB, device)."""
+
+    ordinal = 0
+
+    def __init__(self, *mappings: tuple[int, int, int]) -> None:
+        self.mappings, self.looks = mappings, 0
+
+    def look_up(self, address: int) -> Pointer:
+        self.looks += 1
+        for first, size, device in self.mappings:
+            if first * MIB <= address < (first + size) * MIB:
+                return Pointer("device", device, first * MIB, size * MIB)
+        return Pointer("unknown")
+
+
+def place(device: Any, mib: int, nbytes: int) -> None:
+    view = DeviceView(mib * MIB, (nbytes,), np.dtype(np.uint8))
+    check_place(view, device, nbytes)
+
+
+def test_memory_of_several_mappings_side_by_side_is_one() -> None:
+    device = Mapped((2, 2, 0), (4, 20, 0), (24, 2, 0))
+    place(device, 3, 23 * MIB)
+    assert device.looks == 3
+    place(device, 2, 2 * MIB)
+    assert device.looks == 4, "no further than has to be"
+    with pytest.raises(InputError, match=rf"got {23 * MIB} bytes.*{23 * MIB + 1} bytes"):
+        place(device, 3, 23 * MIB + 1)
+
+
+@pytest.mark.parametrize(
+    "mappings",
+    [
+        [(2, 2, 0), (6, 2, 0)],  # a hole
+        [(2, 2, 0), (4, 2, 1)],  # of another device
+        [(2, 1, 0), (3, 2, 0)],  # two allocations: mappings do not end there
+    ],
+)
+def test_what_lies_beside_memory_is_not_always_of_it(mappings: list[tuple[int, int, int]]) -> None:
+    with pytest.raises(InputError, match=f"{mappings[0][1] * MIB} bytes at"):
+        place(Mapped(*mappings), 2, 3 * MIB)
