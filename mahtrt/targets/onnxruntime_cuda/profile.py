@@ -8,6 +8,7 @@ CUDA is used for the first time, so it cannot be done in this process.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -19,8 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from mahtrt import files
 from mahtrt.data.feed import Feed
 from mahtrt.errors import MahtrtError
+from mahtrt.parsing import read_json_file
+from mahtrt.reading import Wanted
 from mahtrt.scratch import temporary_folder
 from mahtrt.targets.layers import Layer
 
@@ -38,11 +42,14 @@ def profile(onnx_path: Path, feed: Feed) -> list[Layer]:
         MahtrtError: The process that measures fails; the message has its last line.
     """
     with temporary_folder() as folder:
-        arrays: dict[str, Any] = dict(feed)
-        np.savez(folder / "feed.npz", **arrays)
+        for number, array in enumerate(feed.values()):
+            packed = io.BytesIO()
+            np.lib.format.write_array(packed, np.asarray(array), allow_pickle=False)
+            files.write_bytes(folder / f"{number}.npy", packed.getvalue())
+        files.write_text(folder / "feed.json", json.dumps(list(feed)))
         done = folder / "layers.json"
-        run_child([str(onnx_path), str(folder / "feed.npz"), str(done)])
-        rows = json.loads(done.read_text(encoding="utf-8"))
+        run_child([str(onnx_path), str(folder), str(done)])
+        rows = read_json_file(done, Wanted("layer times"))
     return [
         Layer(row["name"], tuple(row["origins"]), row["ms"], tuple(row["readers"])) for row in rows
     ]
@@ -61,21 +68,21 @@ def run_child(arguments: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the layers of a graph (ONNX, feed, output) as JSON."""
+    """Write the layers of a graph as JSON (arguments: ONNX, folder with the feed, output)."""
     from mahtrt.targets.onnxruntime.profile import profile_session
     from mahtrt.targets.onnxruntime_cuda.findings import load_runtime
     from mahtrt.targets.onnxruntime_cuda.provider import ProviderOptions, open_on_gpu
 
-    onnx_path, feed_path, out = map(Path, arguments)
+    onnx_path, folder, out = map(Path, arguments)
     ort = load_runtime(f"layer times of {onnx_path.name}")
-    with np.load(feed_path) as arrays:
-        feed = {name: arrays[name] for name in arrays}
+    names = read_json_file(folder / "feed.json", Wanted("names of inputs"))
+    feed = {name: np.load(folder / f"{number}.npy") for number, name in enumerate(names)}
 
     def open_session(settings: Mapping[str, Any]) -> Any:
         return open_on_gpu(ort, onnx_path, str(onnx_path), ProviderOptions(), settings).session
 
     layers = [asdict(layer) for layer in profile_session(open_session, feed)]
-    out.write_text(json.dumps(layers), encoding="utf-8")
+    files.write_text(out, json.dumps(layers))
 
 
 if __name__ == "__main__":
