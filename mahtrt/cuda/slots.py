@@ -225,7 +225,10 @@ class Slot:
         aside = {name: place for name, place in given.items() if name not in direct}
         key = (tuple(sorted(addresses.items())), tuple(sorted(aside.items())))
         self.graphs.run(key, partial(self._device_work, addresses, aside))
-        self._keeper.keep((*inputs.values(), *outputs.values()))
+        views = (*inputs.values(), *outputs.values())
+        owners = tuple(view.owner for view in views if view.owner is not None)
+        if owners:
+            self._keeper.keep(owners)
         names = (each.name for each in self._tensors.values() if not each.is_input)
         return {name: given.get(name, addresses[name]) for name in names}
 

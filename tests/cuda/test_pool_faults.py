@@ -48,7 +48,8 @@ class Story:
             self._check(float(slot.finish()["spread"][0, 0]), 8)
 
     def _on_device(self, source: int, target: int) -> None:
-        image = DeviceView(source, SHAPE, np.dtype(np.float32), stream=self.stream)
+        float32 = np.dtype(np.float32)
+        image = DeviceView(source, SHAPE, float32, stream=self.stream, owner=self)
         outputs = {"landmarks": (target + 4, SHAPE, np.float32)}
         with self.copies.pool.infer_device({"image": image}, outputs, self.stream) as result:
             result.synchronize()

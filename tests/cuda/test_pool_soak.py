@@ -32,7 +32,9 @@ class Worker:
         self.pending: deque[tuple[int, Pending]] = deque()
         # Ten addresses for eight graphs: some are captured again.
         self.sources = [copies.memory(0) for _ in range(10)]
-        self.views = [DeviceView(each, SHAPE, np.dtype(np.float32)) for each in self.sources]
+        self.views = [
+            DeviceView(each, SHAPE, np.dtype(np.float32), owner=self) for each in self.sources
+        ]
         self.inputs = [copies.driver.memory.array(e, SHAPE, np.float32) for e in self.sources]
         self.stream = copies.driver.foreign_stream()
         self.error: BaseException | None = None
