@@ -17,7 +17,7 @@ NEEDED = {
     "numpy": ("numpy", "anything at all"),
     "cv2": ("opencv-python-headless", "images, so no tests and no bench"),
     "PIL": ("pillow", "images, so no tests and no bench"),
-    "packaging": ("packaging", "bundles"),
+    "packaging": ("packaging", "bundles, so no tests and no bench"),
     "typer": ("typer", "tests, and no command line, so no bench and no planning"),
     "rich": ("rich", "tests, and no command line, so no bench and no planning"),
     "pytest": ("pytest", "tests marked gpu and no sanitizer pass"),
@@ -30,9 +30,10 @@ NEEDED = {
     "timm": ("timm", "networks with a ConvNeXt or other backbone of timm"),
     "transformers": ("transformers", "networks with a backbone of transformers"),
     "safetensors": ("safetensors", "checkpoints"),
-    "onnx": ("onnx", "export and build"),
+    "onnx": ("onnx", "tests, export and build"),
+    "ml_dtypes": ("ml_dtypes", "tests, export and build"),
     "onnxscript": ("onnxscript", "export"),
-    "onnxruntime": ("onnxruntime", "calibration and parity through ONNX Runtime"),
+    "onnxruntime": ("onnxruntime", "tests, calibration and parity through ONNX Runtime"),
     "openvino": ("openvino", "OpenVINO engines beside those of the GPU"),
     "tensorrt": ("tensorrt", "TensorRT engines"),
     "tensorrt_rtx_bindings": ("tensorrt-rtx-cu13-bindings", "TensorRT-RTX engines"),
@@ -53,7 +54,11 @@ PROGRAMS: dict[str, tuple[Callable[[], str], str]] = {
     }.items()
 }
 
-TESTED = ("pytest", "hypothesis", "typer", "rich", "cv2", "numpy")
+# What the fixtures that all tests share are made with, and the tests of all of the package.
+TESTED = (
+    "pytest", "hypothesis", "typer", "rich", "cv2", "PIL", "numpy", "packaging", "onnx",
+    "ml_dtypes", "onnxruntime",
+)  # fmt: skip
 BENCHED = ("torch", "onnx", "onnxscript", "onnxruntime", "typer", "rich", "cv2", "safetensors")
 TENSORRTS = ("tensorrt", "tensorrt_rtx_bindings")
 # Tool of compute-sanitizer -> seconds it may take, and seconds it is left.

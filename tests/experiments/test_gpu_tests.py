@@ -193,3 +193,34 @@ def test_the_marked_files_of_the_project(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert "tests/targets/tensorrt/test_tensorrt.py" in found
     assert "tests/measure/test_timing.py" not in found
     assert found[-1] == "tests/models/test_torch_peers.py"  # torch.compile takes long
+
+
+HIDING = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if any(name == each or name.startswith(each + ".") for each in {names!r}):
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Hidden())
+"""
+
+
+@pytest.mark.slow
+def test_without_what_the_step_does_not_need_no_test_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    module = importlib.import_module("experiments.gpu_tests")
+    plan = importlib.import_module("experiments.gpu_plan")
+    hidden = sorted(set(plan.NEEDED) - set(plan.TESTED))
+    (tmp_path / "sitecustomize.py").write_text(HIDING.format(names=hidden))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
+    monkeypatch.chdir(ROOT)
+    out = tmp_path / "out.json"
+    code = module.main(["--out", str(out), "--seconds=100"])
+    record = json.loads(out.read_text(encoding="utf-8"))
+    assert (code, record["problem"], record["failed"]) == (0, "", 0)
+    reasons = {each["reason"] for each in record["tests"]}
+    assert "no Python package torch" in reasons
