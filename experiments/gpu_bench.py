@@ -16,8 +16,10 @@ Exit codes: 0 all stages ended well (an engine over its budget is in the report)
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,10 +34,13 @@ sys.path.insert(0, str(ROOT))
 
 from experiments.gpu_steps import Ended, interruptible, last_line, run_process  # noqa: E402
 from mahtrt.atomic import write_text_atomic  # noqa: E402
+from mahtrt.benchmarks.options import TIMED_IMAGES  # noqa: E402
 from mahtrt.benchmarks.peers import PEERS  # noqa: E402
+from mahtrt.data.datasets import open_dataset  # noqa: E402
 from mahtrt.targets.table import all_targets  # noqa: E402
 
 DEMO = "maht-net/nano"
+EVALUATED = "phantom:16@99"
 IMAGES = ("--calib=phantom:32@11", "--eval=phantom:8@99")
 FALL_BACK = "onnxruntime"
 COMPILING, QUICK = ("torch-compile", "torch-tensorrt"), "torch-compile-quick"
@@ -130,7 +135,15 @@ def bench(stages: Stages, bundle: Path, model: str) -> None:
         return
     eager = [name for name in PEERS if name not in (*COMPILING, QUICK)]
     _measure(stages, "bench", bundle, eager)
+    stages.keep(image_bytes=image_bytes(EVALUATED))
     _measure_compiling(stages, bundle)
+
+
+def image_bytes(source: str) -> int:
+    """Mean bytes of the images that inferences are timed on: what crosses the bus, but for some."""
+    samples = itertools.islice(open_dataset(source), TIMED_IMAGES)
+    sizes = [sum(image.nbytes for image in sample.images) for sample in samples]
+    return round(statistics.mean(sizes))
 
 
 def _measure_compiling(stages: Stages, bundle: Path) -> None:
@@ -165,7 +178,7 @@ def _measure(
     device = "cuda" if _torch_sees_gpu() else "auto"
     asked = [f"--peer={each}" for each in peers]
     arguments = ("bench", str(bundle), *asked, f"--peer-device={device}", f"--json={report}")
-    limits = ("--rounds=300", f"--max-seconds={rounds_s:g}", "--data=phantom:16@99")
+    limits = ("--rounds=300", f"--max-seconds={rounds_s:g}", f"--data={EVALUATED}")
     kept = (0, EXIT_DIFFERS, EXIT_SLOW)
     stages.run(name, *arguments, *limits, kept=kept, limit_s=limit_s)
     if not report.exists():

@@ -18,6 +18,7 @@ Answer = Callable[[tuple[str, ...]], int | None]
 def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(ROOT)
     module = importlib.import_module("experiments.gpu_bench")
+    monkeypatch.setattr(module, "image_bytes", lambda _: 4_000_000)
     monkeypatch.setattr(module, "_torch_sees_gpu", lambda: True)
     return module
 
@@ -62,6 +63,18 @@ def test_without_a_gpu_target_the_cpus_fp32_stands_beside_the_peers(run: Any, sc
     assert "--peer=torch-compile" in asked[3]
     assert "--peer-device=cuda" in asked[2]
     assert record["bench"] == record["bench_compiled"] == {"of": "bench"}
+    assert (record["network"], record["image_bytes"]) == ("maht-net/nano", 4_000_000)
+
+
+def test_the_bytes_of_the_timed_images_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    module = importlib.import_module("experiments.gpu_bench")
+    monkeypatch.setattr(module, "TIMED_IMAGES", 1)
+    image = next(iter(module.open_dataset("phantom:1@99"))).images[0]
+    assert module.image_bytes(module.EVALUATED) == image.nbytes
+    assert image.size > 100_000
 
 
 def test_another_network_has_random_weights(run: Any) -> None:

@@ -221,7 +221,7 @@ def test_carried_wheels_are_used_where_a_package_is_missing(
     assert not (tmp_path / "unpacked/numpy").exists()
 
 
-def test_each_bar_says_what_came_of_it(suite: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_bar_says_what_came_of_it(suite: Any) -> None:
     bars = importlib.import_module("experiments.gpu_bars")
 
     def record(name: str, result: dict[str, Any], status: str = "passed", reason: str = "") -> Any:
@@ -237,14 +237,25 @@ def test_each_bar_says_what_came_of_it(suite: Any, monkeypatch: pytest.MonkeyPat
     shares["speedup_over_eager"] = {"least": 5.0, "got": 4.0}
     rows = [row("tensorrt-fp16", 1.0), row("torch-compile", 1.5, peer=True)]
     rows += [row("onnxruntime-fp32", 0.1, "cpu")]
+    rows += [row("tensorrt-fp16", 0.8, scope="engine", timed_by="device")]
+    counts = {"passed": 1, "failed": 0, "skipped": 9, "problem": ""}
+    tests = [{"test": bars.THREADS[0], "status": "passed", "reason": ""}]
+    tests += [{"test": f"{bars.DEFINITIONS[0]}[b]", "status": "skipped", "reason": "no card"}]
     steps = [
         record("bandwidth", {"bars": shares, "copy_gb_per_s": 4300.0, "rows": [{}]}),
         record("preprocess", {}, "skipped", "no Python package cuda.bindings"),
-        record("bench", {"bench": {"rows": rows, "model": {"family": "maht-net"}}}),
+        record(
+            "bench",
+            {
+                "bench": {"rows": rows, "model": {"family": "maht-net"}},
+                "image_bytes": 3_000_000,
+                "network": "maht-net/nano",
+            },
+        ),
         record("memcheck", {"tests": [1], "passed": 3, "sanitizer_errors": 0}),
         record("racecheck", {"tests": [1], "passed": 3, "sanitizer_errors": 0}),
         record("synccheck", {}, "timeout", "did not end within 30 s"),
-        record("tests", {"passed": 0, "failed": 0, "skipped": 9, "problem": ""}),
+        record("tests", counts | {"tests": tests, "not_run": [f"{bars.DEFINITIONS[1]}[a]"]}),
         record("soak", {"runs": 90_000, "what": "kernel", "problem": ""}),
     ]
     found = [(each.held, each.got or each.reason) for each in bars.bars_of(steps)]
@@ -255,15 +266,43 @@ def test_each_bar_says_what_came_of_it(suite: Any, monkeypatch: pytest.MonkeyPat
         (True, "tensorrt-fp16 of maht-net: p99 2 ms, 1.50 times as fast as torch-compile"),
         (
             None,
+            "the step preprocess did not say how fast this machine copies",
+        ),
+        (None, f"the suite benches maht-net/nano; try {bars.BASE_COMMAND}"),
+        (True, "1 tests passed"),
+        (None, f"no card; no time for 1 tests, first {bars.DEFINITIONS[1]}[a]"),
+        (
+            None,
             "memcheck 0 errors, racecheck 0 errors; synccheck: did not end within 30 s",
         ),
-        (None, "all 9 skipped"),
+        (True, "1 passed, 0 failed, 9 skipped"),
         (False, "90000 runs of kernel: steady"),
     ]
     assert all(each.held is None for each in bars.bars_of([]))
     shares.clear()
     assert "lacks 'share_of_copy'" in bars.bars_of(steps)[0].reason
     assert bars.line_of(bars.bars_of(steps)[1]).startswith("not run")
+    copied = {"kernel_ms": 0.1, "with_copy_ms": 0.3, "image": [1000, 3000], "bar": {"held": True}}
+    steps[1] = record("preprocess", copied)
+    bar = bars.bars_of(steps)[4]
+    assert bar.held  # 1 ms beside 0.8 ms and 0.2 ms
+    assert bar.got.endswith("1.00 times 0.8 ms of engine and 0.2 ms of copies")
+    rows[-1]["p50_ms"] = 0.6
+    assert bars.bars_of(steps)[4].held is False
+    rows[-1]["timed_by"] = "wall"
+    assert "did not time tensorrt-fp16" in bars.bars_of(steps)[4].reason
+    tests[1]["test"], tests[1]["status"] = "tests/cuda/test_soft_argmax_fused.py", "failed"
+    bar = bars.bars_of(steps)[7]
+    assert (bar.held, "1 failed, first tests/cuda/test_soft" in bar.got) == (False, True)
+
+
+@pytest.mark.usefixtures("suite")
+def test_the_tests_that_decide_bars_are_there() -> None:
+    bars = importlib.import_module("experiments.gpu_bars")
+    for name in (*bars.THREADS, *bars.DEFINITIONS):
+        file, _, test = name.partition("::")
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert f"def {test.partition('[')[0]}(" in text
 
 
 @pytest.mark.parametrize(
