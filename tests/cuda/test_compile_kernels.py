@@ -110,7 +110,8 @@ def test_shipped_ptx_assembles_for_every_card(name: str, architecture: str) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+# The oldest, the one of data centres, the newest: the PTX is assembled for all of them above.
+@pytest.mark.parametrize("architecture", ["sm_75", "sm_90", "sm_120"])
 @pytest.mark.parametrize("name", NAMES)
 def test_nvcc_compiles_without_spills(name: str, architecture: str, tmp_path: Path) -> None:
     compiler = shutil.which("nvcc")
