@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +13,20 @@ import onnxruntime
 import pytest
 import tiny_network as tiny
 from fake_ort_cuda import OrtGpu
+from fake_pycuda import FakePycuda
 
 from mahtrt.benchmarks.bench import bench
 from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.build.compile import CompileOptions, compile
 from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.cuda import pycuda_device
 from mahtrt.cuda.device import CudaError
 from mahtrt.cuda.slots import DeviceTensor
 from mahtrt.errors import BuildError, MahtrtError, MissingComponentError
 from mahtrt.runtime import Session, open_session
 from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.targets.backend import EngineToOpen
+from mahtrt.targets.onnxruntime_cuda import run
 from mahtrt.targets.onnxruntime_cuda.bound_session import bind
 from mahtrt.targets.onnxruntime_cuda.run import OnnxRuntimeCudaBackend
 from mahtrt.targets.table import find_target
@@ -61,6 +65,19 @@ def test_it_finds_what_the_cpu_finds(gpu: OrtGpu, engine: EngineToOpen) -> None:
             assert found.device == "cuda:0 NVIDIA H200"
     (only,) = gpu.ort.sessions
     assert (only.runs, only.replays) == (4, 3)  # once on zeros, which records the graph
+
+
+def test_it_runs_through_pycuda(
+    gpu: OrtGpu, engine: EngineToOpen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pycuda = FakePycuda(gpu.driver)
+    opening = partial(pycuda_device.open_device, driver=pycuda)
+    monkeypatch.setattr(run, "open_device", opening)
+    with Session(opened(engine), tiny.SPEC, engine.record) as session:
+        image, points = tiny.make_image(0)
+        np.testing.assert_allclose(session.run(image).points, points, atol=5e-3)
+    assert gpu.driver.retained == [1], "until the process ends"
+    gpu.driver.retained = [0]
 
 
 def test_what_is_asked_of_the_provider(gpu: OrtGpu, engine: EngineToOpen) -> None:
