@@ -49,6 +49,9 @@ SLOWED, NOT_SANITIZED = 4, "not takes_less and not batch_of_64"
 # Of one tool: memcheck counts calls that the driver refuses, and tests have some refused on purpose
 # (https://docs.nvidia.com/compute-sanitizer, command line options: all, explicit or no).
 TOOL_OPTIONS = {"memcheck": ("--report-api-errors", "no")}
+# How its tools end, racecheck in words of its own, and how what they report begins.
+SUMMARY = r"(?:ERROR SUMMARY: |RACECHECK SUMMARY: \d+ hazards? displayed \()(\d+) error"
+REPORT = r"^========= (?:Invalid __|Uninitialized __|Barrier error|Error: Race|Error: Potential)"
 # Files that compile for minutes come behind the others.
 LONG = ("test_torch_peers",)
 ORDERLY = (0, 1, 5)  # pytest came to its end; 1: also where a file lacks its package
@@ -246,8 +249,9 @@ def how_it_ended(ended: Ended, seconds: float) -> str:
 
 
 def sanitizer_errors(output: str) -> int:
-    """What compute-sanitizer counted."""
-    return sum(int(each) for each in re.findall(r"ERROR SUMMARY: (\d+) error", output))
+    """What compute-sanitizer counted; where it was ended before it could tell, what it reported."""
+    told = [int(each) for each in re.findall(SUMMARY, output)]
+    return sum(told) if told else len(re.findall(REPORT, output, re.MULTILINE))
 
 
 def _conclude(

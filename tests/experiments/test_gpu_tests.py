@@ -186,6 +186,21 @@ def test_under_a_sanitizer(
     assert asked == f"{name} --target-processes all {options}"
 
 
+@pytest.mark.parametrize(
+    ("output", "count"),
+    [
+        ("========= ERROR SUMMARY: 1 error\n========= ERROR SUMMARY: 2 errors\n", 3),
+        ("========= RACECHECK SUMMARY: 3 hazards displayed (2 errors, 1 warning)\n", 2),
+        ("========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)\n", 0),
+        # Ended before its summary.
+        ("words\n========= Invalid __global__ read of size 4 bytes\n=========     at 0x10\n", 1),
+        ("========= COMPUTE-SANITIZER\n", 0),
+    ],
+)
+def test_what_a_sanitizer_counts(runner: Any, output: str, count: int) -> None:
+    assert runner.sanitizer_errors(output) == count
+
+
 def test_the_marked_files_of_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.syspath_prepend(ROOT)
     module = importlib.import_module("experiments.gpu_tests")
