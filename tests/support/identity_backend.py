@@ -6,7 +6,7 @@ recorded graphs that engines have. Runs on the fake GPU and on a real one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from mahtrt.cuda.device import CudaDevice
 from mahtrt.cuda.pool import SlotPool
 from mahtrt.cuda.slots import DeviceTensor
-from mahtrt.data.feed import Feed
 from mahtrt.data.preprocess import Placement
 from mahtrt.data.preprocess_integers import preprocess_in_integers
 from mahtrt.runtime.soft_argmax import soft_argmax
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
-from mahtrt.targets.backend import Tensor, gpu_label
 from mahtrt.targets.kernel_decode.record import KernelDecode
 from mahtrt.targets.kernel_decode.run import decoded_tensors, with_decoding
+from mahtrt.targets.pool_backend import PoolBackend
 
 TEMPERATURE = 0.05
 
@@ -77,13 +76,10 @@ class _Copy:
     def close(self) -> None: ...
 
 
-class IdentityBackend:
+class IdentityBackend(PoolBackend):
     """See :class:`mahtrt.targets.backend.Backend`."""
 
     def __init__(self, device: CudaDevice, spec: ModelSpec, batch: int = 1) -> None:
-        self.name, self.batch, self.notes = "identity", batch, ()
-        self.threads: int | None = None
-        self.device = gpu_label(device.ordinal, device.name)
         shape = (batch, 3, *spec.input.size)
         decode = KernelDecode(
             kernel="soft_argmax",
@@ -104,11 +100,5 @@ class IdentityBackend:
             lambda: _Copy(device, nbytes), decode, device, lambda: self.pool.kernels
         )
         tensors = decoded_tensors(own, decode, "identity")
+        super().__init__("identity", device, spec, tensors)
         self.pool = SlotPool("identity", device, tensors, make)
-        self._outputs = [output.name for output in spec.outputs]
-
-    def infer(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
-        return self.pool.infer(feed, self._outputs if outputs is None else outputs)
-
-    def close(self) -> None:
-        self.pool.close()

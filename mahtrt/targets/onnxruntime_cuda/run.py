@@ -7,24 +7,23 @@ so that only so many calls are run at once; a further one waits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from mahtrt.cuda.apis import open_device
 from mahtrt.cuda.device import CudaDevice
-from mahtrt.cuda.holding import DeviceResult, Pending
 from mahtrt.cuda.pool import Sharing, SlotPool
 from mahtrt.cuda.shared_lock import SharedLock
 from mahtrt.cuda.slots import DeviceTensor
-from mahtrt.data.feed import Feed
 from mahtrt.errors import BuildError, ModelError
 from mahtrt.reading import Content
-from mahtrt.targets.backend import EngineToOpen, Tensor, check_interface, gpu_label
+from mahtrt.targets.backend import EngineToOpen
 from mahtrt.targets.onnxruntime.run import OrtMode, open_onnx
 from mahtrt.targets.onnxruntime_cuda.bound_session import BoundSession, SessionMaker
 from mahtrt.targets.onnxruntime_cuda.findings import load_runtime
+from mahtrt.targets.pool_backend import PoolBackend
 
 MOST_AT_ONCE = 4
 _FLOAT = "tensor(float)"
@@ -35,12 +34,8 @@ _OWN_GRAPHS = "ONNX Runtime records its own graphs"
 _OPENING = SharedLock()
 
 
-class OnnxRuntimeCudaBackend:
-    """Sessions of an engine, as many as run at once.
-
-    Attributes:
-        pool: Their slots.
-    """
+class OnnxRuntimeCudaBackend(PoolBackend):
+    """Sessions of an engine, as many as run at once."""
 
     def __init__(self, ort: Any, device: CudaDevice, engine: EngineToOpen) -> None:
         """Open the first session; :meth:`open` has checked what can be checked.
@@ -55,16 +50,10 @@ class OnnxRuntimeCudaBackend:
             CudaError: Out of memory.
         """
         record = engine.record
-        self.name = record.name
-        self.threads: int | None = None  # a GPU computes
-        self.device = gpu_label(device.ordinal, device.name)
         self._version = _other_version(record.versions, ort)
-        tensors = _read_tensors(engine.file("onnx"), self.name)
+        tensors = _read_tensors(engine.file("onnx"), record.name)
+        super().__init__(record.name, device, engine.spec, tensors)
         self._maker = SessionMaker(ort, device, engine.file("onnx"), self.name, tensors)
-        inputs = {each.name: each.shape for each in tensors if each.is_input}
-        outputs = {each.name: each.shape for each in tensors if not each.is_input}
-        self.batch = check_interface(self.name, engine.spec, inputs, outputs)
-        self._outputs = [output.name for output in engine.spec.outputs]
         self.pool = SlotPool(
             self.name,
             device,
@@ -99,27 +88,6 @@ class OnnxRuntimeCudaBackend:
         problem = self._maker.no_graph
         graph = (f"Without a CUDA graph: {problem}.",) if problem else ()
         return (*graph, *self._maker.notes, *self._version)
-
-    def infer(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """See :class:`mahtrt.targets.backend.Backend`."""
-        return self.pool.infer(feed, self._outputs if outputs is None else outputs)
-
-    def start(self, feed: Feed, outputs: Sequence[str] | None = None) -> Pending:
-        """Start an inference; see :meth:`mahtrt.cuda.pool.SlotPool.start`."""
-        return self.pool.start(feed, self._outputs if outputs is None else outputs)
-
-    def infer_device(
-        self,
-        inputs: Mapping[str, Any],
-        outputs: Mapping[str, Any] | None = None,
-        stream: Any = None,
-    ) -> DeviceResult:
-        """Run on memory of the GPU; see :meth:`mahtrt.cuda.pool.SlotPool.infer_device`."""
-        return self.pool.infer_device(inputs, outputs, stream)
-
-    def close(self) -> None:
-        """See :class:`mahtrt.targets.backend.Backend`."""
-        self.pool.close()
 
 
 def _read_tensors(model: Content, name: str) -> tuple[DeviceTensor, ...]:

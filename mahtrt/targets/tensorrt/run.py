@@ -17,27 +17,23 @@ import numpy as np
 
 from mahtrt.cuda.apis import open_device
 from mahtrt.cuda.device import CudaDevice
-from mahtrt.cuda.holding import DeviceResult, Pending
 from mahtrt.cuda.pool import SlotPool
 from mahtrt.cuda.slots import DeviceTensor
 from mahtrt.data.feed import Feed
 from mahtrt.errors import BuildError, MahtrtError, ModelError
 from mahtrt.spec import ModelSpec
-from mahtrt.targets.backend import EngineToOpen, Tensor, check_interface, compile_here, gpu_label
+from mahtrt.targets.backend import EngineToOpen, compile_here
 from mahtrt.targets.kernel_decode.record import KernelDecode, read_decode
 from mahtrt.targets.kernel_decode.run import DecodingEngine, decoded_tensors, with_decoding
+from mahtrt.targets.pool_backend import PoolBackend
 from mahtrt.targets.tensorrt.callbacks import make_logger, make_profiler
 from mahtrt.targets.tensorrt.compatible import Here, check_compatible
 from mahtrt.targets.tensorrt.device import build_platform
 from mahtrt.targets.tensorrt.flavours import find_flavour, load_flavour
 
 
-class TensorRtBackend:
-    """A deserialized engine with as many execution contexts as threads use it at once.
-
-    Attributes:
-        pool: Its slots.
-    """
+class TensorRtBackend(PoolBackend):
+    """A deserialized engine with as many execution contexts as threads use it at once."""
 
     def __init__(
         self,
@@ -61,10 +57,7 @@ class TensorRtBackend:
             ModelError: The engine's inputs and outputs are not those of the spec.
             IntegrityError: The engine does not give what is to be decoded.
         """
-        self.name = name
-        self.threads: int | None = None
-        self.device = gpu_label(device.ordinal, device.name)
-        self._trt = trt
+        self._trt, self._name = trt, name
         with device:
             # Both have to live as long as the engine.
             self._logger = make_logger(trt)
@@ -72,10 +65,7 @@ class TensorRtBackend:
             self._engine = self._deserialize(data)
             self._tensors = _read_io_tensors(trt, self._engine, name, decode)
         tensors = decoded_tensors(self._tensors, decode, name) if decode else self._tensors
-        inputs = {each.name: each.shape for each in tensors if each.is_input}
-        outputs = {each.name: each.shape for each in tensors if not each.is_input}
-        self.batch = check_interface(name, spec, inputs, outputs)
-        self._outputs = [output.name for output in spec.outputs]
+        super().__init__(name, device, spec, tensors)
         make = with_decoding(self._new_context, decode, device, lambda: self.pool.kernels)
         self.pool = SlotPool(name, device, tensors, make)
         self.pool.at_end(self._forget)
@@ -103,29 +93,6 @@ class TensorRtBackend:
         except BaseException:
             device.close()
             raise
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Why inferences are not recorded as a CUDA graph, once that is known."""
-        problem = self.pool.problem
-        return (f"Without a CUDA graph: {problem}",) if problem else ()
-
-    def infer(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """See :class:`mahtrt.targets.backend.Backend`."""
-        return self.pool.infer(feed, self._outputs if outputs is None else outputs)
-
-    def start(self, feed: Feed, outputs: Sequence[str] | None = None) -> Pending:
-        """Start an inference; see :meth:`mahtrt.cuda.pool.SlotPool.start`."""
-        return self.pool.start(feed, self._outputs if outputs is None else outputs)
-
-    def infer_device(
-        self,
-        inputs: Mapping[str, Any],
-        outputs: Mapping[str, Any] | None = None,
-        stream: Any = None,
-    ) -> DeviceResult:
-        """Run on memory of the GPU; see :meth:`mahtrt.cuda.pool.SlotPool.infer_device`."""
-        return self.pool.infer_device(inputs, outputs, stream)
 
     def layer_times(self, feed: Feed, runs: int) -> list[dict[str, float]]:
         """Milliseconds of each layer in each of several inferences, by TensorRT's own profiler.
@@ -158,10 +125,6 @@ class TensorRtBackend:
             )
         return found
 
-    def close(self) -> None:
-        """See :class:`mahtrt.targets.backend.Backend`."""
-        self.pool.close()
-
     def _new_context(self) -> _Context:
         context = self._engine.create_execution_context()
         if context is None:
@@ -178,7 +141,7 @@ class TensorRtBackend:
         engine = self._runtime.deserialize_cuda_engine(data)
         if engine is None:
             raise BuildError(
-                f"engine {self.name}",
+                f"engine {self._name}",
                 got=self._logger.take() or "an engine that TensorRT does not read",
                 expected="TensorRT to load it",
                 fix=compile_here("TARGET"),
