@@ -39,6 +39,11 @@ MemoryKind = Literal["device", "host", "managed", "unknown"]
 Argument: TypeAlias = "ctypes._SimpleCData[Any]"
 
 
+def gpu_label(ordinal: int, name: str) -> str:
+    """What results call a GPU: ``cuda:0 NVIDIA H200``."""
+    return f"cuda:{ordinal} {name}"
+
+
 class CudaError(MahtrtError):
     """CUDA refused a call.
 

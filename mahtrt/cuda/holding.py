@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from mahtrt.cuda.device import Stream
+from mahtrt.cuda.device import Stream, gpu_label
 from mahtrt.cuda.slots import Array, Slot
 from mahtrt.cuda.views import DeviceView
 from mahtrt.errors import MahtrtError
@@ -118,6 +118,8 @@ class DeviceResult:
         outputs: Name -> view. Memory that the caller did not give belongs to the result.
         stream: Handle of the stream in whose order the outputs are ready: the caller's, or, where
             it gave none, that of the inference.
+        engine: Name of the engine that made them.
+        device: Where they are, ``cuda:0 NVIDIA H200``.
     """
 
     def __init__(
@@ -128,6 +130,8 @@ class DeviceResult:
     ) -> None:
         self.outputs, self.stream, self._stream = outputs, stream.handle, stream
         self._holding = holding
+        pool = holding.pool
+        self.engine, self.device = pool.name, gpu_label(pool.device.ordinal, pool.device.name)
 
     def synchronize(self) -> None:
         """Wait until the outputs are there.

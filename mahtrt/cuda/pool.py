@@ -42,6 +42,7 @@ class SlotPool:
     """The slots of one engine.
 
     Attributes:
+        name: The engine's.
         device: The GPU; closed with the pool.
         problem: Why inferences are not recorded as a CUDA graph; "" where they are.
         made: How many slots there are now.
@@ -69,7 +70,7 @@ class SlotPool:
         sharing = sharing or Sharing()
         most, self._shared = sharing.most, sharing.lock
         self.device, self.problem, self.made = device, no_graphs or device.no_graphs, 0
-        self._name, self._tensors, self._make_engine = name, tuple(tensors), make_engine
+        self.name, self._tensors, self._make_engine = name, tuple(tensors), make_engine
         self._by_name = {each.name: each for each in tensors}
         self._free: list[Slot] = []
         self._lock, self._making = threading.Lock(), threading.Lock()
@@ -150,7 +151,7 @@ class SlotPool:
         what = "input" if are_inputs else "output"
         if not set(given) <= set(tensors) or (are_inputs and len(given) < len(tensors)):
             raise InputError(
-                f"engine {self._name}",
+                f"engine {self.name}",
                 got=f"memory for {', '.join(map(str, given)) or 'nothing'}",
                 expected=f"memory for its {what}s: {', '.join(tensors)}",
             )
@@ -274,10 +275,10 @@ class SlotPool:
         """A call under way."""
         with self._lock:
             if self._closed:
-                raise MahtrtError(f"engine {self._name}", got="a call after close()")
+                raise MahtrtError(f"engine {self.name}", got="a call after close()")
             if self._lost:
                 raise MahtrtError(
-                    f"engine {self._name}",
+                    f"engine {self.name}",
                     got=f"a GPU that was lost ({self._lost})",
                     expected="one that works",
                     fix="Start the program again.",

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mahtrt.cuda.device import gpu_label
 from mahtrt.data.feed import Feed
 from mahtrt.errors import require
 from mahtrt.spec import ModelSpec
-from mahtrt.targets.backend import Tensor, gpu_label
+from mahtrt.targets.backend import Tensor
 
 if TYPE_CHECKING:
     from torch import nn

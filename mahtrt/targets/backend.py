@@ -23,11 +23,6 @@ Tensor = NDArray[np.float32]
 CPU = "cpu"  # what a backend calls its device
 
 
-def gpu_label(ordinal: int, name: str) -> str:
-    """What a backend calls a GPU: ``cuda:0 NVIDIA H200``."""
-    return f"cuda:{ordinal} {name}"
-
-
 def compile_here(target: str) -> str:
     """What to do about an engine that this host cannot run, or runs wrongly."""
     return f"Compile it for this host: mahtrt compile BUNDLE --target {target}."

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mahtrt.cuda.device import CudaDevice
+from mahtrt.cuda.device import CudaDevice, gpu_label
 from mahtrt.cuda.holding import DeviceResult, Pending
 from mahtrt.cuda.pool import SlotPool
 from mahtrt.cuda.slots import DeviceTensor
 from mahtrt.data.feed import Feed
 from mahtrt.spec import ModelSpec
-from mahtrt.targets.backend import Tensor, check_interface, gpu_label
+from mahtrt.targets.backend import Tensor, check_interface
 
 
 class PoolBackend:

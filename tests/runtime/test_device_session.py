@@ -155,6 +155,7 @@ def test_outputs_stay_on_the_gpu(stage: Stage, session: Session) -> None:
     copies = stage.cuda.calls.count("cuMemcpyDtoHAsync")
     with session.infer_device(array) as result:
         result.synchronize()
+        assert (result.engine, result.device) == (session.name, session.device)
         assert result.outputs.keys() == wanted.keys()
         for name, view in result.outputs.items():
             assert view.__cuda_array_interface__["stream"] == result.stream
