@@ -119,7 +119,7 @@ def test_a_test_that_was_cut_off_is_run_again_with_all_of_the_rest(
 ) -> None:
     monkeypatch.setattr(runner, "HUNG_S", 1.0)
     monkeypatch.setattr(runner, "SHARE", 0.2)
-    code, record = run(runner, SLOW_FIRST.replace("NUMBER", "4"), "--seconds", "15")
+    code, record = run(runner, SLOW_FIRST.replace("NUMBER", "6"), "--seconds", "25")
     assert (code, record["problem"], record["incomplete"]) == (0, "", "")
     assert list(outcomes(record)) == ["test_is_last", "test_is_slow"]
     assert record["passed"] == 2
