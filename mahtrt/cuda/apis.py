@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from mahtrt.cuda.device import CudaDevice
-from mahtrt.cuda.probe import NEED_GPU, probe_cuda
+from mahtrt.cuda.probe import missing_gpu, probe_cuda
 from mahtrt.errors import MissingComponentError, UsageError
 
 
@@ -53,7 +53,7 @@ def open_device(*, needed_for: str, ordinal: int = 0, api: str = "auto") -> Cuda
         raise UsageError("CUDA API", got=api, expected=known)
     problem = probe_cuda().problem
     if problem:
-        raise MissingComponentError(needed_for, got=problem, expected="an NVIDIA GPU", fix=NEED_GPU)
+        raise missing_gpu(needed_for, problem)
     name = api if api != "auto" else _installed(needed_for)
     opener = importlib.import_module(APIS[name].module).open_device
     return cast(Callable[..., CudaDevice], opener)(needed_for=needed_for, ordinal=ordinal)

@@ -34,9 +34,9 @@ from mahtrt.cuda.bindings_handles import (
 )
 from mahtrt.cuda.collecting import no_collection
 from mahtrt.cuda.device import CudaError, Function, Launch, MemoryKind, Pointer, Stream
-from mahtrt.cuda.probe import NEED_GPU, probe_cuda
+from mahtrt.cuda.probe import missing_gpu, probe_cuda
 from mahtrt.cuda.streams import handle_of_stream
-from mahtrt.errors import MissingComponentError, require
+from mahtrt.errors import require
 
 PACKAGE, EXTRA = "cuda.bindings.driver", "gpu"
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: does not wait for the default stream
@@ -61,7 +61,7 @@ def open_device(*, needed_for: str, ordinal: int = 0, driver: Any = None) -> Bin
     if driver is None:
         problem = probe_cuda().problem
         if problem:
-            raise _no_gpu(needed_for, problem)
+            raise missing_gpu(needed_for, problem)
         driver = require(PACKAGE, extra=EXTRA, needed_for=needed_for)
         import cuda.bindings
 
@@ -70,12 +70,8 @@ def open_device(*, needed_for: str, ordinal: int = 0, driver: Any = None) -> Bin
     calls.call("cuInit", 0)
     count = calls.call("cuDeviceGetCount")
     if not 0 <= ordinal < count:
-        raise _no_gpu(needed_for, f"device {ordinal} of {count}")
+        raise missing_gpu(needed_for, f"device {ordinal} of {count}")
     return BindingsDevice(calls, ordinal, api)
-
-
-def _no_gpu(needed_for: str, got: str) -> MissingComponentError:
-    return MissingComponentError(needed_for, got=got, expected="an NVIDIA GPU", fix=NEED_GPU)
 
 
 class BindingsDevice:

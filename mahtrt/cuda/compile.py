@@ -34,12 +34,8 @@ from mahtrt.reading import Wanted, read_regular
 KERNELS = Path(__file__).with_name("kernels")
 # What kernels may include; NVRTC gets them by name.
 HEADERS = ("gpu.cuh", "dark_finish.cuh", "heatmap_sources.cuh", "soft_argmax_sums.cuh")
-# Name of a source to the compiler's options for it alone.
-KERNEL_OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "dark": (),
-    "preprocess": (),
-    "soft_argmax": (),
-}
+# What is shipped: the names of the sources.
+SOURCES = ("dark", "preprocess", "soft_argmax")
 
 # The oldest architecture of CUDA 13; drivers compile it for every newer GPU.
 SHIPPED_ARCHITECTURE = "compute_75"
@@ -181,18 +177,18 @@ def _read_cached(place: Path) -> bytes:
 def _digest(name: str, architecture: str, version: str) -> str:
     """SHA-256 over all that a cubin follows from."""
     texts = [(KERNELS / file).read_text(encoding="utf-8") for file in (f"{name}.cu", *HEADERS)]
-    facts = [name, *texts, architecture, version, *_options(name, architecture)]
+    facts = [name, *texts, architecture, version, *_options(architecture)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _options(name: str, architecture: str) -> tuple[str, ...]:
-    return (f"--gpu-architecture={architecture}", *_OPTIONS, *KERNEL_OPTIONS[name])
+def _options(architecture: str) -> tuple[str, ...]:
+    return (f"--gpu-architecture={architecture}", *_OPTIONS)
 
 
 def _compile(name: str, architecture: str, kind: str) -> bytes:
     """PTX or CUBIN of a source."""
     nvrtc = _nvrtc()
-    options = [option.encode() for option in _options(name, architecture)]
+    options = [option.encode() for option in _options(architecture)]
     source = (KERNELS / f"{name}.cu").read_bytes()
     headers = [(KERNELS / header).read_bytes() for header in HEADERS]
     names = [header.encode() for header in HEADERS]
@@ -260,7 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     check = parser.parse_args(arguments).check
     try:
-        stale = [name for name in KERNEL_OPTIONS if not _is_fresh(name, write=not check)]
+        stale = [name for name in SOURCES if not _is_fresh(name, write=not check)]
     except MahtrtError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -10,14 +10,9 @@ from mahtrt.cuda.device import CudaDevice, Function, Module
 
 
 class KernelSet:
-    """Kernels of ``mahtrt/cuda/kernels`` on a device. Its methods are called with it entered.
-
-    Attributes:
-        notes: Source to where its kernels come from, in words.
-    """
+    """Kernels of ``mahtrt/cuda/kernels`` on a device. Its methods are called with it entered."""
 
     def __init__(self, device: CudaDevice) -> None:
-        self.notes: dict[str, str] = {}
         self._device = device
         self._modules: dict[str, Module] = {}
         self._functions: dict[tuple[str, str], Function] = {}
@@ -34,7 +29,7 @@ class KernelSet:
         with self._lock:
             if (source, entry) not in self._functions:
                 if source not in self._modules:
-                    self._modules[source], self.notes[source] = load_kernels(self._device, source)
+                    self._modules[source], _ = load_kernels(self._device, source)
                 self._functions[source, entry] = self._modules[source].function(entry)
             return self._functions[source, entry]
 

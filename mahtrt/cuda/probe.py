@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mahtrt.errors import MissingComponentError
+
 CUDA_LIBRARY = "libcuda.so.1"
 NEED_GPU = "Needs a machine with an NVIDIA GPU and its driver; no package can bring it."
 
@@ -33,6 +35,16 @@ class CudaProbe:
     names: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     driver: str = ""
+
+
+def missing_gpu(needed_for: str, got: str) -> MissingComponentError:
+    """The error about something that needs a GPU where there is none.
+
+    Args:
+        needed_for: What the GPU is wanted for.
+        got: What is there instead.
+    """
+    return MissingComponentError(needed_for, got=got, expected="an NVIDIA GPU", fix=NEED_GPU)
 
 
 def probe_cuda(load: Callable[[str], Any] = ctypes.CDLL, *, root: Path = Path("/")) -> CudaProbe:

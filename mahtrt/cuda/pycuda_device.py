@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from mahtrt.cuda.device import CudaError, Function, Launch, Pointer, Stream
-from mahtrt.cuda.probe import NEED_GPU, probe_cuda
+from mahtrt.cuda.probe import missing_gpu, probe_cuda
 from mahtrt.cuda.pycuda_handles import (
     Calls,
     PycudaEvent,
@@ -36,7 +36,7 @@ from mahtrt.cuda.pycuda_handles import (
     PycudaStream,
 )
 from mahtrt.cuda.streams import handle_of_stream
-from mahtrt.errors import MissingComponentError, require
+from mahtrt.errors import require
 
 EXTRA = "pycuda"
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
@@ -62,19 +62,15 @@ def open_device(*, needed_for: str, ordinal: int = 0, driver: Any = None) -> Pyc
     if driver is None:
         problem = probe_cuda().problem
         if problem:
-            raise _no_gpu(needed_for, problem)
+            raise missing_gpu(needed_for, problem)
         driver = require("pycuda.driver", extra=EXTRA, needed_for=needed_for)
         api = f"pycuda {require('pycuda', extra=EXTRA, needed_for=needed_for).VERSION_TEXT}"
     calls = Calls(driver)
     calls.call(driver.init)
     count = calls.call(driver.Device.count)
     if not 0 <= ordinal < count:
-        raise _no_gpu(needed_for, f"device {ordinal} of {count}")
+        raise missing_gpu(needed_for, f"device {ordinal} of {count}")
     return PycudaDevice(calls, ordinal, api)
-
-
-def _no_gpu(needed_for: str, got: str) -> MissingComponentError:
-    return MissingComponentError(needed_for, got=got, expected="an NVIDIA GPU", fix=NEED_GPU)
 
 
 class PycudaDevice:

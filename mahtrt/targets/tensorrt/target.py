@@ -127,7 +127,7 @@ class TensorRt(Target):
         )
 
     def roles(self, engine: EngineRecord) -> tuple[str, ...]:
-        return ("plan", *(role for role in (DECODE_ROLE,) if role in engine.files))
+        return ("plan", DECODE_ROLE) if DECODE_ROLE in engine.files else ("plan",)
 
     def open(self, engine: EngineToOpen) -> Backend:
         from mahtrt.targets.tensorrt.run import TensorRtBackend
