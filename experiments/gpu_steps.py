@@ -73,7 +73,7 @@ class StepRecord:
     Attributes:
         reason: Why it is not passed, in a line; "" where it is.
         seconds, limit_s: What it took, and what it was given.
-        exit_code: Of its process; negative for a signal; None where it did not end by itself.
+        exit_code: Its process's; negative for a signal; None where it did not end by itself.
         result: Its own JSON; empty where it left none.
     """
 
@@ -115,7 +115,7 @@ class Runner:
     Attributes:
         deadline: By ``clock``; steps that would end later are not begun.
         folder: For the steps' files.
-        environment: Of the steps' processes.
+        environment: What the steps' processes get.
         keep: Told of all records, with what the last step said, before and after each step.
     """
 

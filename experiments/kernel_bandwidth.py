@@ -90,7 +90,7 @@ class Row:
         us: Median time of a launch in microseconds.
         launched_by: ``graph`` of many launches, or ``host`` one by one.
         gb_per_s: Bytes of the maps, read once, in that time.
-        share_of_copy: Of the copy bandwidth.
+        share_of_copy: Bandwidth over that of a copy.
         ptx_us: The same by the shipped PTX, which the driver compiled.
         us_by_parts: Times with other numbers of blocks for a map than the launch chooses.
         eager_us: By eager PyTorch; None where ``no_eager`` says why.
@@ -317,7 +317,7 @@ class Timed:
 
 
 def _median_us(device: CudaDevice, stream: Stream, act: Act, seconds: float) -> Timed:
-    """Of one act, by events around rounds of them."""
+    """Microseconds of one act, by events around rounds of them."""
     with contextlib.ExitStack() as kept:
         events = [device.create_event(timed=True) for _ in range(2)]
         for event in events:

@@ -19,7 +19,7 @@ def gains_of_int8(rows: Sequence[Row]) -> dict[str, str]:
     """The INT8 engines on a GPU that gain nothing, by name, with a sentence each.
 
     Args:
-        rows: Of one comparison; only the scope ``engine`` counts.
+        rows: Those of one comparison; only the scope ``engine`` counts.
     """
     engines = [row for row in rows if row.scope == "engine" and row.is_engine and row.timings]
     found = {}

@@ -47,7 +47,7 @@ class _Variant:
     Attributes:
         name: In the entry's name.
         radius: Most cells to each side that its shared memory holds.
-        columns: Of a tile.
+        columns: Cells of a row of a tile.
     """
 
     name: str
@@ -146,7 +146,7 @@ class DarkPlaces:
         heatmaps: (B, K, h, w).
         landmarks: (B, K, 2) as x, y.
         confidence, spread: (B, K).
-        workspace: Of :attr:`Dark.workspace_bytes`.
+        workspace: Memory of :attr:`Dark.workspace_bytes`.
         affine: (B, 4) x_scale, x_offset, y_scale, y_offset from network to image pixels; 0 leaves
             landmarks and spread in network pixels.
     """

@@ -46,7 +46,7 @@ class SlotPool:
         device: The GPU; closed with the pool.
         problem: Why inferences are not recorded as a CUDA graph; "" where they are.
         made: How many slots there are now.
-        kernels: Of the device; unloaded behind the last slot.
+        kernels: The device's; unloaded behind the last slot.
     """
 
     def __init__(

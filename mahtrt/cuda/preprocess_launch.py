@@ -66,7 +66,7 @@ class DeviceImage:
     """An image in the GPU's memory.
 
     Attributes:
-        address: Of its first sample.
+        address: Where its first sample lies.
         shape: (H, W), (H, W, 1) or (H, W, 3) with R, G and B beside each other.
         dtype: ``uint8`` or ``uint16``.
         pitch: Bytes from the start of a row to that of the next.
@@ -88,7 +88,7 @@ class DeviceBatch:
     """A batch of network inputs in the GPU's memory.
 
     Attributes:
-        address: Of its first value.
+        address: Where its first value lies.
         shape: (B, C, h, w), C-contiguous, C 1 or 3.
         dtype: ``float32`` or ``float16``.
     """
@@ -119,8 +119,8 @@ def preprocess_launch(
 
     Args:
         image: The image; its memory must hold ``(H - 1) * pitch`` bytes and a row.
-        resizing: Of :func:`mahtrt.data.preprocess_integers.resizing`.
-        values: Of :func:`mahtrt.data.preprocess.normalization`.
+        resizing: What :func:`mahtrt.data.preprocess_integers.resizing` gives.
+        values: What :func:`mahtrt.data.preprocess.normalization` gives.
         batch: The tensor; all of the slot is written, padding included.
         slot: Number of the image in the batch.
 

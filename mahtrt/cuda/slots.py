@@ -55,7 +55,7 @@ class Engine(Protocol):
         """Give an inference to a stream.
 
         Args:
-            addresses: Of each input and output.
+            addresses: Where each input and output lies.
             stream: Handle of the stream.
 
         Raises:
@@ -75,7 +75,7 @@ class Slot:
 
     Attributes:
         stream: Where its work is done.
-        addresses: Of its own memory on the GPU, by the tensors' names.
+        addresses: Where its own memory on the GPU lies, by the tensors' names.
         graphs: Its recorded work.
     """
 
@@ -201,14 +201,12 @@ class Slot:
         outputs: Mapping[str, DeviceView],
         streams: Sequence[Stream] = (),
     ) -> dict[str, int]:
-        """Start an inference on memory of the GPU.
+        """Start an inference on memory of the GPU, whose owners are kept until the work is done.
 
         Args:
             inputs: The caller's memory by name, checked.
             outputs: The caller's memory by name, checked; for others there is the slot's own.
             streams: Those whose work so far has to be done first.
-
-        The owners of the memory are kept until the work is done.
 
         Returns:
             Output name -> address.

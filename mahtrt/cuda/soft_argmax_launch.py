@@ -123,7 +123,7 @@ class SoftArgmaxPlaces:
         maps: What is read: heatmaps (B, K, h, w), or logits.
         landmarks: (B, K, 2) as x, y.
         confidence, spread: (B, K).
-        workspace: Of :meth:`SoftArgmax.workspace_bytes`; 0 where there is none.
+        workspace: Memory of :meth:`SoftArgmax.workspace_bytes`; 0 where there is none.
         affine: (B, 4) x_scale, x_offset, y_scale, y_offset from network to image pixels; 0 leaves
             landmarks and spread in network pixels.
     """

@@ -168,7 +168,7 @@ def fit_of(shape: tuple[int, ...], spec: InputSpec) -> Fit:
     """Where an image of some size goes on the input, as ``spec.resize`` says.
 
     Args:
-        shape: Of the image, (H, W) or (H, W, C).
+        shape: The image's, (H, W) or (H, W, C).
 
     Raises:
         ImageError: It would be resized to more pixels than are ever made.

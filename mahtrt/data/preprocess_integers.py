@@ -78,8 +78,8 @@ def resizing(fit: Fit, dtype: np.dtype[np.generic], spec: InputSpec) -> Resizing
     """What the kernel is told of an image's way to the network's input.
 
     Args:
-        fit: Of :func:`mahtrt.data.preprocess.fit_of`, for the image and the spec.
-        dtype: Of the image.
+        fit: What :func:`mahtrt.data.preprocess.fit_of` gives for the image and the spec.
+        dtype: The image's.
 
     Raises:
         ImageError: The image is resized by a rule that has no definition in integers.

@@ -37,7 +37,7 @@ class TorchPeerBackend:
 
     Args:
         call: The network, compiled or not, on the device.
-        dtype, layout: Of the images.
+        dtype, layout: Type and memory format of the images.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class TorchPeer:
 
     Attributes:
         half_on: Devices on which it computes in FP16.
-        layout: Of images and weights.
+        layout: Memory format of images and weights.
         make: Compiles the network; None runs it as it is.
         devices: Where it runs.
     """

@@ -52,7 +52,7 @@ class DevicePreparation:
         gpu: The device; entered by whoever calls a :data:`mahtrt.cuda.slots.Fill`.
         spec: What the network takes.
         batch: Cases per inference.
-        kernels: Of the device.
+        kernels: The device's.
     """
 
     gpu: CudaDevice

@@ -28,7 +28,7 @@ def cut_decoding(
 
     Args:
         model: As :func:`cut_soft_argmax` takes it.
-        spec: Of the model; it says whether the decoding is DARK.
+        spec: The model's; it says whether the decoding is DARK.
 
     Raises:
         ModelError: It has no decoding that a kernel stands for.

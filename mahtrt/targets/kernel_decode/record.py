@@ -28,8 +28,8 @@ class KernelDecode:
         dtype: Their type.
         shape: (B, K, h, w).
         input_size: (H, W) in pixels of the network's input, the frame of landmarks and spread.
-        temperature: Of ``soft_argmax``: divides the heatmaps before the softmax. None for ``dark``.
-        sigma: Of ``dark``: standard deviation in cells of its Gaussian. None for ``soft_argmax``.
+        temperature: What ``soft_argmax`` divides the heatmaps by; None for ``dark``.
+        sigma: Standard deviation in cells of the Gaussian of ``dark``; None for ``soft_argmax``.
         landmarks: Name of the network's output (B, K, 2) that the kernel computes.
         confidence: Name of the output (B, K).
         spread: Name of the output (B, K).

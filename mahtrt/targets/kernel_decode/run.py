@@ -137,7 +137,7 @@ def with_decoding(
     """What makes an engine's part of a slot, with the kernel behind it where there is one.
 
     Args:
-        kernels: Of the device, asked for when a slot is made.
+        kernels: Gives the device's, asked when a slot is made.
     """
     if decode is None:
         return make_engine

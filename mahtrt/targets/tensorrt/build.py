@@ -36,7 +36,7 @@ from mahtrt.targets.tensorrt.options import TensorRtOptions, check_options, igno
 from mahtrt.targets.tensorrt.process import run_child, shown_progress
 
 ENGINE_NAME, LAYERS_NAME = "model.plan", "layers.json"
-# Of how the graph is cut, for the key of engines that end at the heatmaps.
+# Digest of how the graph is cut, for the key of engines that end at the heatmaps.
 CUT_DIGEST = sha256_of_bytes(DECODE_SCHEMA.encode())
 
 
