@@ -29,7 +29,15 @@ SCHEMA = "mahtrt.spec/2"
 
 ColorOrder = Literal["rgb", "bgr", "gray"]
 Resize = Literal["letterbox", "stretch", "center_crop"]
-Interpolation = Literal["area", "linear", "cubic", "nearest"]
+Interpolation = Literal[
+    "area",
+    "linear",
+    "cubic",
+    "nearest",
+    "nearest_floor",
+    "antialiased_linear",
+    "antialiased_cubic",
+]
 OutputKind = Literal["heatmaps", "landmarks", "confidence", "spread", "map", "logits", "visibility"]
 Frame = Literal["network", "heatmap", "normalized", "none"]
 MOST_INPUTS = 8
@@ -55,7 +63,16 @@ class InputSpec:
         color_order: Order of the channels the network was trained with.
         mean, std: Per channel, of intensities scaled to [0, 1] by the image's dtype range.
         resize: How an image of another size is fitted.
-        interpolation: ``area`` averages when it shrinks and is linear when it enlarges.
+        interpolation: How new pixels are made; each is defined in ``docs/preprocessing.md``, and
+            is within one grey level of what the network's training called:
+            ``area``: OpenCV's ``INTER_AREA`` where it shrinks, ``INTER_LINEAR`` where it enlarges.
+            ``linear``, ``cubic``: OpenCV's ``INTER_LINEAR`` and ``INTER_CUBIC``, PyTorch's
+            ``interpolate`` and torchvision's ``resize`` with ``antialias=False``.
+            ``nearest``: OpenCV's ``INTER_NEAREST_EXACT``, Pillow's ``NEAREST``, torchvision's
+            ``NEAREST_EXACT``.
+            ``nearest_floor``: OpenCV's ``INTER_NEAREST``, PyTorch's ``nearest``.
+            ``antialiased_linear``, ``antialiased_cubic``: Pillow's ``BILINEAR`` and ``BICUBIC``,
+            torchvision's ``resize`` with ``antialias=True`` (its default), also of PIL images.
         pad_value: Intensity in [0, 1] of what letterboxing adds.
     """
 
