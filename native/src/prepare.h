@@ -39,6 +39,12 @@ struct Image {
 // Throws Error: MAHTRT_USAGE (sizes of structs, null), MAHTRT_BAD_IMAGE.
 Image checked_image(const mahtrt_image& image);
 
+// An input of the caller. Throws Error MAHTRT_USAGE.
+InputSpec checked_input(const mahtrt_input& input);
+
+// Where an image lies on an input. Throws Error MAHTRT_BAD_IMAGE as prepare() does.
+Placement placement_of(const InputSpec& input, const Image& image);
+
 // Writes (channels, height, width) floats. Safe from several threads.
 // Throws Error: MAHTRT_BAD_IMAGE (it would be resized to too many pixels), MAHTRT_OUT_OF_MEMORY.
 Placement prepare(const InputSpec& input, const Image& image, float* tensor);
