@@ -1,0 +1,63 @@
+#include "resample_kernels.h"
+
+#include <type_traits>
+
+namespace mahtrt {
+namespace {
+
+namespace portable {
+#define MAHTRT_KERNEL
+#define MAHTRT_KERNEL_NAME "portable"
+#include "resample_kernels.inl"
+#undef MAHTRT_KERNEL
+#undef MAHTRT_KERNEL_NAME
+}  // namespace portable
+
+#if defined(__x86_64__)
+namespace avx2 {
+#define MAHTRT_KERNEL __attribute__((target("avx2")))
+#define MAHTRT_KERNEL_NAME "avx2"
+#include "resample_kernels.inl"
+#undef MAHTRT_KERNEL
+#undef MAHTRT_KERNEL_NAME
+}  // namespace avx2
+
+namespace avx512 {
+#define MAHTRT_KERNEL __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+#define MAHTRT_KERNEL_NAME "avx512"
+#include "resample_kernels.inl"
+#undef MAHTRT_KERNEL
+#undef MAHTRT_KERNEL_NAME
+}  // namespace avx512
+
+bool has_avx512() noexcept {
+    return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+           __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vl") != 0;
+}
+#endif
+
+struct Available {
+    const Kernels* sets[4] = {&portable::kTable, nullptr, nullptr, nullptr};
+    int count = 1;
+
+    Available() noexcept {
+#if defined(__x86_64__)
+        __builtin_cpu_init();
+        if (__builtin_cpu_supports("avx2") != 0) sets[count++] = &avx2::kTable;
+        if (has_avx512()) sets[count++] = &avx512::kTable;
+#endif
+    }
+};
+
+const Available& available() noexcept {
+    static const Available found;
+    return found;
+}
+
+}  // namespace
+
+const Kernels& kernels() noexcept { return *available().sets[available().count - 1]; }
+
+const Kernels* const* all_kernels() noexcept { return available().sets; }
+
+}  // namespace mahtrt

@@ -1,0 +1,287 @@
+// The bodies of Kernels: resample_kernels.cpp includes this file once per set of instructions,
+// within a namespace of its own, with MAHTRT_KERNEL saying which instructions functions may use.
+// No function of the standard library is used: its copy could be shared with code for other CPUs.
+// Loops are plain, so that the compiler makes vector code of them.
+
+template <bool kWide>
+MAHTRT_KERNEL inline std::uint32_t sample(const unsigned char* row, std::size_t x) {
+    if constexpr (kWide) {
+        std::uint16_t value;
+        __builtin_memcpy(&value, row + 2 * x, sizeof value);
+        return value;
+    } else {
+        return row[x];
+    }
+}
+
+template <bool kWide>
+MAHTRT_KERNEL inline void store(unsigned char* row, std::size_t x, std::uint32_t value) {
+    if constexpr (kWide) {
+        const auto narrow = static_cast<std::uint16_t>(value);
+        __builtin_memcpy(row + 2 * x, &narrow, sizeof narrow);
+    } else {
+        row[x] = static_cast<unsigned char>(value);
+    }
+}
+
+// ---- Rows of the image to sums per column --------------------------------------------------
+
+// Inner rows have the same weight: they are added first. Six samples of 8 bits fit into 16.
+template <bool kWide, class Sum, int kCount>
+MAHTRT_KERNEL void add_equal(Sum* __restrict out, const WeightedRows& from, std::size_t samples) {
+    using Inner = std::conditional_t<kWide, std::uint32_t, std::uint16_t>;
+    const unsigned char* rows[kCount];
+    for (int k = 0; k < kCount; ++k) rows[k] = from.rows[k];
+    const Sum first = static_cast<Sum>(from.weights[0]);
+    const Sum inner = static_cast<Sum>(from.weights[1]);
+    const Sum last = static_cast<Sum>(from.weights[kCount - 1]);
+    const Sum keep = from.accumulate ? ~Sum{0} : Sum{0};
+    for (std::size_t x = 0; x < samples; ++x) {
+        Inner sum = 0;
+        for (int k = 1; k < kCount - 1; ++k)
+            sum = static_cast<Inner>(sum + sample<kWide>(rows[k], x));
+        out[x] = (out[x] & keep) + first * sample<kWide>(rows[0], x) + inner * sum +
+                 last * sample<kWide>(rows[kCount - 1], x);
+    }
+}
+
+template <bool kWide, class Sum, int kCount>
+MAHTRT_KERNEL void add_weighted(Sum* __restrict out, const WeightedRows& from,
+                                std::size_t samples) {
+    const unsigned char* rows[kCount];
+    Sum weights[kCount];
+    for (int k = 0; k < kCount; ++k) {
+        rows[k] = from.rows[k];
+        weights[k] = static_cast<Sum>(from.weights[k]);
+    }
+    const Sum keep = from.accumulate ? ~Sum{0} : Sum{0};
+    for (std::size_t x = 0; x < samples; ++x) {
+        Sum sum = out[x] & keep;
+        for (int k = 0; k < kCount; ++k)
+            sum += weights[k] * static_cast<Sum>(sample<kWide>(rows[k], x));
+        out[x] = sum;
+    }
+}
+
+template <bool kWide, class Sum>
+MAHTRT_KERNEL void add_rows(Sum* out, const WeightedRows& from, std::size_t samples) {
+    const bool equal = from.inner_equal;
+    switch (from.count) {
+        case 1:
+            return add_weighted<kWide, Sum, 1>(out, from, samples);
+        case 2:
+            return add_weighted<kWide, Sum, 2>(out, from, samples);
+        case 3:
+            return add_weighted<kWide, Sum, 3>(out, from, samples);
+        case 4:
+            return equal ? add_equal<kWide, Sum, 4>(out, from, samples)
+                         : add_weighted<kWide, Sum, 4>(out, from, samples);
+        case 5:
+            return equal ? add_equal<kWide, Sum, 5>(out, from, samples)
+                         : add_weighted<kWide, Sum, 5>(out, from, samples);
+        case 6:
+            return equal ? add_equal<kWide, Sum, 6>(out, from, samples)
+                         : add_weighted<kWide, Sum, 6>(out, from, samples);
+        case 7:
+            return equal ? add_equal<kWide, Sum, 7>(out, from, samples)
+                         : add_weighted<kWide, Sum, 7>(out, from, samples);
+        default:
+            return equal ? add_equal<kWide, Sum, 8>(out, from, samples)
+                         : add_weighted<kWide, Sum, 8>(out, from, samples);
+    }
+}
+
+// ---- Along a row of sums -------------------------------------------------------------------
+
+template <class Sum, int kStep>
+MAHTRT_KERNEL void prefix_of_step(std::uint64_t* __restrict out, const Sum* __restrict in,
+                                  std::size_t samples) {
+    std::uint64_t sums[kStep] = {};
+    for (int k = 0; k < kStep; ++k) out[k] = 0;
+    for (std::size_t x = 0; x < samples; x += kStep)
+        for (int k = 0; k < kStep; ++k) {
+            const std::size_t at = x + static_cast<std::size_t>(k);
+            sums[k] += static_cast<std::uint64_t>(in[at]);
+            out[at + kStep] = sums[k];
+        }
+}
+
+template <class Sum>
+MAHTRT_KERNEL void prefix(std::uint64_t* out, const Sum* in, std::size_t samples,
+                          std::size_t step) {
+    if (step == 1) return prefix_of_step<Sum, 1>(out, in, samples);
+    prefix_of_step<Sum, 3>(out, in, samples);
+}
+
+template <class Sum>
+MAHTRT_KERNEL void means(std::int64_t* __restrict out, const std::uint64_t* __restrict prefixes,
+                         const Sum* __restrict in, const EdgeTable& edges) {
+    const auto length = static_cast<std::uint64_t>(edges.length);
+    std::uint64_t before = 0;
+    for (std::size_t i = 0; i <= edges.count; ++i) {
+        const std::int32_t place = edges.places[i];
+        const std::uint64_t here =
+            prefixes[place] * length +
+            static_cast<std::uint64_t>(in[place]) * static_cast<std::uint64_t>(edges.fractions[i]);
+        if (i > 0) out[i - 1] = static_cast<std::int64_t>(here - before);
+        before = here;
+    }
+}
+
+template <class Sum, std::size_t kTaps>
+MAHTRT_KERNEL void taps_of_count(std::int64_t* __restrict out, const Sum* __restrict in,
+                                 const TapTable& table) {
+    const std::size_t count = table.count;
+    const auto step = static_cast<std::ptrdiff_t>(table.step);
+    for (std::size_t i = 0; i < count; ++i) {
+        const Sum* from = in + table.places[i];
+        std::int64_t sum = 0;
+        for (std::size_t k = 0; k < kTaps; ++k)
+            sum += static_cast<std::int64_t>(from[static_cast<std::ptrdiff_t>(k) * step]) *
+                   table.weights[k * count + i];
+        out[i] = sum;
+    }
+}
+
+template <class Sum>
+MAHTRT_KERNEL void taps(std::int64_t* out, const Sum* in, const TapTable& table) {
+    if (table.taps == 1) return taps_of_count<Sum, 1>(out, in, table);
+    if (table.taps == 2) return taps_of_count<Sum, 2>(out, in, table);
+    taps_of_count<Sum, 4>(out, in, table);
+}
+
+// ---- Sums to levels, and levels to numbers -------------------------------------------------
+
+// The quotient of two doubles is that of the integers, rounded to 53 bits. A half is such a
+// double, and a quotient that is none lies at least 1 / (2 divisor) > 2^-37 beside it, which is
+// more than a half of the last bit of a level (2^-38): rounding the double rounds the quotient.
+MAHTRT_KERNEL void divide(float* __restrict levels, const std::int64_t* __restrict sums,
+                          double divisor, std::size_t count) {
+    constexpr double kWhole =
+        4503599627370496.0;  // 2^52: a sum with it has no bits after the point
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::int64_t bits = sums[i] | 0x4330000000000000;  // 2^52 + the sum, as a double
+        double sum;
+        __builtin_memcpy(&sum, &bits, sizeof sum);
+        const double quotient = (sum - kWhole) / divisor;
+        levels[i] = static_cast<float>((quotient + kWhole) - kWhole);
+    }
+}
+
+template <class Sum>
+MAHTRT_KERNEL inline std::int32_t shifted(Sum sum, const Shift& how) {
+    const Sum level = (sum + (Sum{1} << (how.bits - 1))) >> how.bits;
+    const Sum above = level < 0 ? 0 : level;
+    return static_cast<std::int32_t>(above > how.range ? how.range : above);
+}
+
+template <class Sum>
+MAHTRT_KERNEL void shift(float* __restrict levels, const Sum* __restrict sums, const Shift& how,
+                         std::size_t count) {
+    const Shift copy = how;
+    for (std::size_t i = 0; i < count; ++i)
+        levels[i] = static_cast<float>(shifted<Sum>(sums[i], copy));
+}
+
+template <class Sum, bool kWide>
+MAHTRT_KERNEL void shift_to_samples(unsigned char* __restrict levels, const Sum* __restrict sums,
+                                    const Shift& how, std::size_t count) {
+    const Shift copy = how;
+    for (std::size_t i = 0; i < count; ++i)
+        store<kWide>(levels, i, static_cast<std::uint32_t>(shifted<Sum>(sums[i], copy)));
+}
+
+MAHTRT_KERNEL void normalize(float* __restrict out, const float* __restrict levels, float gain,
+                             float shift, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+        const float product = levels[i] * gain;
+        out[i] = product + shift;
+    }
+}
+
+// ---- Rows in other forms -------------------------------------------------------------------
+
+template <bool kWide, std::size_t kStep>
+MAHTRT_KERNEL void gray_of_step(unsigned char* __restrict out, const unsigned char* __restrict row,
+                                const std::uint32_t* weights, std::size_t pixels) {
+    const std::uint32_t first = weights[0], second = weights[1], third = weights[2];
+    for (std::size_t x = 0; x < pixels; ++x) {
+        const std::uint32_t sum = first * sample<kWide>(row, kStep * x) +
+                                  second * sample<kWide>(row, kStep * x + 1) +
+                                  third * sample<kWide>(row, kStep * x + 2);
+        store<kWide>(out, x, (sum + 16384) >> 15);
+    }
+}
+
+template <bool kWide>
+MAHTRT_KERNEL void gray(unsigned char* out, const unsigned char* row, const std::uint32_t* weights,
+                        std::size_t step, std::size_t pixels) {
+    if (step == 3) return gray_of_step<kWide, 3>(out, row, weights, pixels);
+    gray_of_step<kWide, 4>(out, row, weights, pixels);
+}
+
+MAHTRT_KERNEL void drop_fourth(unsigned char* __restrict out, const unsigned char* __restrict row,
+                               std::size_t pixels) {
+    for (std::size_t x = 0; x < pixels; ++x) {
+        out[3 * x] = row[4 * x];
+        out[3 * x + 1] = row[4 * x + 1];
+        out[3 * x + 2] = row[4 * x + 2];
+    }
+}
+
+template <bool kWide>
+MAHTRT_KERNEL void plane(std::int32_t* __restrict out, const unsigned char* __restrict row,
+                         std::size_t step, std::size_t pixels) {
+    if (step == 1) {
+        for (std::size_t x = 0; x < pixels; ++x)
+            out[x] = static_cast<std::int32_t>(sample<kWide>(row, x));
+    } else {
+        for (std::size_t x = 0; x < pixels; ++x)
+            out[x] = static_cast<std::int32_t>(sample<kWide>(row, 3 * x));
+    }
+}
+
+template <class Sum>
+MAHTRT_KERNEL void convolve(Sum* __restrict sums, const std::int32_t* __restrict from,
+                            const WindowTable& table) {
+    const std::size_t longest = table.longest;
+    for (std::size_t i = 0; i < table.count; ++i) {
+        const std::int32_t* samples = from + table.places[i];
+        const std::int32_t* weights = table.weights + i * longest;
+        Sum partial[8] = {};
+        for (std::size_t k = 0; k < longest; k += 8)
+            for (std::size_t lane = 0; lane < 8; ++lane)
+                partial[lane] += static_cast<Sum>(samples[k + lane]) * weights[k + lane];
+        Sum sum = 0;
+        for (std::size_t lane = 0; lane < 8; ++lane) sum += partial[lane];
+        sums[i] = sum;
+    }
+}
+
+constexpr Kernels kTable = {
+    MAHTRT_KERNEL_NAME,
+    add_rows<false, std::uint32_t>,
+    add_rows<true, std::uint32_t>,
+    add_rows<false, std::int64_t>,
+    add_rows<true, std::int64_t>,
+    prefix<std::uint32_t>,
+    prefix<std::int64_t>,
+    means<std::uint32_t>,
+    means<std::int64_t>,
+    taps<std::uint32_t>,
+    taps<std::int32_t>,
+    taps<std::int64_t>,
+    divide,
+    shift<std::int64_t>,
+    shift<std::int32_t>,
+    shift_to_samples<std::int32_t, false>,
+    shift_to_samples<std::int64_t, true>,
+    normalize,
+    gray<false>,
+    gray<true>,
+    drop_fourth,
+    plane<false>,
+    plane<true>,
+    convolve<std::int32_t>,
+    convolve<std::int64_t>,
+};
