@@ -24,6 +24,8 @@ GOLDEN_NAME = "golden.npz"
 
 # What of an engine's device only its target has; what of its build the builder did not find.
 _SETTINGS = ("hardware_compatibility", "provider")
+# What an engine of OpenVINO had beside its ONNX. Later ones mean a graph that was edited further.
+_IR = ("ir", "weights")
 _HOW_BUILT = ("key", "key_sha256", "cached", "seconds")
 
 Table = dict[str, Any]
@@ -85,6 +87,7 @@ def _engine(engine: Table, verdict: Table | None) -> Table:
     how = {name: build.pop(name) for name in _HOW_BUILT if name in build}
     return {
         **engine,
+        "files": {role: path for role, path in engine["files"].items() if role not in _IR},
         "device": _device(dict(engine.get("device", {}))),
         "verdict": verdict,
         "accuracy": accuracy or None,

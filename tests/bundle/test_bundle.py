@@ -26,7 +26,9 @@ from mahtrt.errors import BuildError, DataError, IntegrityError, UsageError
 from mahtrt.runtime import open_session
 
 FILES = (
+    "engines/openvino-fp32/model.bin",
     "engines/openvino-fp32/model.blob",
+    "engines/openvino-fp32/model.xml",
     "golden/0.f32",
     "golden/0.png",
     "golden/1.f32",

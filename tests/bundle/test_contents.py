@@ -21,7 +21,14 @@ from mahtrt.inspection.inspect import InspectOptions, inspect
 from mahtrt.reading import Wanted, open_regular
 from mahtrt.runtime import open_session
 
-FILES = ("engines/openvino-fp32/model.blob", "golden/0.png", "manifest.json", "model.onnx")
+FILES = (
+    "engines/openvino-fp32/model.bin",
+    "engines/openvino-fp32/model.blob",
+    "engines/openvino-fp32/model.xml",
+    "golden/0.png",
+    "manifest.json",
+    "model.onnx",
+)
 
 
 def test_a_manifest_is_a_file_of_its_bundle(bundle_copy: Path, tmp_path: Path) -> None:

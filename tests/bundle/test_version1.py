@@ -76,6 +76,12 @@ def test_it_finds_its_golden_landmarks_and_predicts() -> None:
             np.testing.assert_allclose(found, vector.points_px, atol=0.01)
 
 
+def test_the_ir_of_an_engine_is_not_opened(data: dict[str, Any]) -> None:
+    """It is of another time than the edits that an IR holds today."""
+    data["engines"][0]["files"] |= {"ir": "model.xml", "weights": "model.bin"}
+    assert read(data).engines[0].files == {"onnx": "model.onnx"}
+
+
 def test_it_can_be_described() -> None:
     summary = describe_bundle(BUNDLE)
     assert summary.plan is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from family_table import FamilyCase
 
+import mahtrt.targets.openvino.run as ov_runtime
 from mahtrt.benchmarks.bench import bench
 from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.build.compile import CompileOptions
@@ -27,6 +29,9 @@ from mahtrt.runtime.opening import open_session
 from mahtrt.runtime.predict import PredictOptions, predict
 from mahtrt.runtime.verify import VerifyOptions, verify
 from mahtrt.spec import ModelSpec
+from mahtrt.targets.backend import EngineToOpen, Tensor
+from mahtrt.targets.openvino.ir import write_ir
+from mahtrt.targets.openvino.run import OpenVinoBackend
 
 pytestmark = pytest.mark.slow
 
@@ -77,6 +82,32 @@ def test_fp32_engines_give_what_pytorch_gives(
         found = session.infer(feed)
     for output in spec.outputs:
         np.testing.assert_allclose(found[output.name], expected[output.name], rtol=1e-3, atol=5e-3)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_blob_ir_and_onnx_of_an_engine_compute_the_same(
+    case: FamilyCase,
+    built: BuildResult,
+    precision: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bundle = read_bundle(built.path, verify=False)
+    record, feed = bundle.engine(f"openvino-{precision}"), one_feed(case, bundle.spec)
+    places = bundle.engine_files(record)
+
+    def infer(*roles: str) -> dict[str, Tensor]:
+        one = replace(record, files={role: record.files[role] for role in roles})
+        files = {role: places[role] for role in roles}
+        return OpenVinoBackend.open(EngineToOpen(one, files, bundle.spec, threads=1)).infer(feed)
+
+    again = write_ir(ov_runtime.read_model(places["onnx"]), tmp_path)
+    assert all(place.read_bytes() == places[role].read_bytes() for role, place in again.items())
+    from_onnx = infer("onnx")
+    monkeypatch.setattr(ov_runtime, "compile_model", None)  # nothing to fall back on
+    for found in (infer("ir", "weights", "onnx"), infer("blob", "onnx")):
+        for name, array in from_onnx.items():
+            np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
 def test_bench_compares_every_engine(case: FamilyCase, built: BuildResult) -> None:

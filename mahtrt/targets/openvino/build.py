@@ -1,23 +1,24 @@
 """ONNX to OpenVINO: how the graph runs fastest on this CPU, and what OpenVINO compiled it to.
 
 The compiled blob holds the network after OpenVINO's graph rewrites, no machine code. It is tied to
-one OpenVINO version and CPU, so it is opened where both are the same; elsewhere the ONNX is
-compiled again. Opening plus first inference, seconds, and peak memory of the process (OpenVINO
-2026.4, two Zen 4 cores shared with other work, medians of 3 interleaved runs, equal outputs):
+one OpenVINO version and CPU, so it is opened where both are the same; elsewhere the IR
+(:mod:`mahtrt.targets.openvino.ir`) is compiled again. Opening plus first inference, seconds, and
+peak memory of the process (OpenVINO 2026.4, two Zen 4 cores shared with other work, medians of 5
+interleaved runs, equal outputs):
 
     =================  =====================  =====================  =====================
     network            ONNX                   OpenVINO's IR          blob
     =================  =====================  =====================  =====================
-    nano, FP32         1.6 s, 213 MB          1.4 s, 210 MB          1.0 s, 204 MB
-    nano, INT8         2.4 s, 202 MB          3.1 s, 199 MB          1.3 s, 190 MB
-    base, FP32         8.3 s, 773 MB          7.2 s, 770 MB          not kept
-    base, INT8         6.4 s, 490 MB          6.2 s, 487 MB          4.5 s, 463 MB
+    nano, FP32         1.4 s, 211 MB          1.2 s, 208 MB          0.8 s, 206 MB
+    nano, INT8         2.3 s, 201 MB          2.3 s, 197 MB          0.9 s, 192 MB
     =================  =====================  =====================  =====================
 
-An IR opens no faster than the ONNX that is there anyway, so none is written: it would keep every
-weight twice. The blob spares a second. Where weights decide (base in FP32) it only takes space, so
-a blob is kept up to a size. Blobs without weights (``CACHE_MODE`` ``OPTIMIZE_SIZE`` with
-``WEIGHTS_PATH``) would be small, but importing one ended the process.
+An IR opens as fast as the ONNX that is there anyway, and keeps every weight twice. It is written
+for programs without Python, which cannot edit an ONNX as OpenVINO needs it: without an IR, these
+could open an engine only on the CPU and with the OpenVINO that built it. The blob spares a second.
+Where weights decide it only takes space, so a blob is kept up to a size. Blobs without weights
+(``CACHE_MODE`` ``OPTIMIZE_SIZE`` with ``WEIGHTS_PATH``) would be small, but importing one ended the
+process.
 """
 
 from __future__ import annotations
@@ -32,12 +33,15 @@ from mahtrt.bundle.records import DeviceRecord
 from mahtrt.errors import BuildError
 from mahtrt.machine import thread_counts, usable_cores
 from mahtrt.targets.artifact import EngineArtifact
+from mahtrt.targets.openvino.ir import write_ir
 from mahtrt.targets.openvino.run import (
+    BLOB,
     batch_of,
     compile_model,
     cpu_device,
     has_native_bf16,
     openvino_version,
+    read_model,
     reason_of,
 )
 from mahtrt.targets.openvino.tune import (
@@ -74,9 +78,10 @@ def build_engine(
     Args:
         onnx_path: Static shapes; for ``bf16`` on a CPU without native BF16, already rounded.
         precision: ``fp32``, ``int8`` (the graph holds Q/DQ), or ``bf16``.
-        out_dir: Gets model.blob, unless that is too large to pay; made if missing.
+        out_dir: Gets model.xml and model.bin, and model.blob unless that is too large to pay; made
+            if missing.
         options: Without ``threads``, what is best is measured; a ``trial`` keeps OpenVINO's own
-            configuration and writes no blob.
+            configuration and writes no file.
         measure: Times configurations.
 
     Raises:
@@ -96,13 +101,13 @@ def build_engine(
             tuned = tune(onnx_path, default, free, measure)
         if tuned.choice != default:
             compiled = _compile(onnx_path, tuned.choice)
-        blob = {} if options.trial else _save_blob(compiled, onnx_path, out_dir / "model.blob")
+        made = {} if options.trial else _save(compiled, onnx_path, out_dir)
     except (RuntimeError, UnicodeDecodeError) as error:  # names that are not UTF-8
         raise BuildError(
             str(onnx_path), got=reason_of(error), expected="a graph that OpenVINO compiles"
         ) from error
     return EngineArtifact(
-        files={"onnx": onnx_path, **blob},
+        files={"onnx": onnx_path, **made},
         batch=batch,
         device=_device(tuned, default),
         versions={"openvino": openvino_version()},
@@ -135,11 +140,12 @@ def _device(tuned: Tuned, default: Configuration) -> DeviceRecord:
     )
 
 
-def _save_blob(compiled: Any, onnx: Path, blob: Path) -> dict[str, Path]:
-    """Write what OpenVINO compiled, unless it is too large to pay; its role and place."""
+def _save(compiled: Any, onnx: Path, folder: Path) -> dict[str, Path]:
+    """Write the IR, and what OpenVINO compiled unless that is too large to pay; role to place."""
+    places = write_ir(read_model(onnx), folder)
     if onnx.stat().st_size > MAX_BLOB_BYTES:  # the blob is about as large
-        return {}
+        return places
+    blob = folder / "model.blob"
     with naming_place(blob):
-        files.make_folders(blob.parent)
         files.write_bytes(blob, compiled.export_model().getbuffer())
-    return {"blob": blob}
+    return {**places, BLOB: blob}

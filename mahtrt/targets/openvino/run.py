@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,9 @@ from mahtrt.targets.backend import (
 )
 from mahtrt.targets.openvino.decoding import keep_decoding_float32
 from mahtrt.targets.openvino.guard import keep_concats_float
+from mahtrt.targets.openvino.ir import IR, WEIGHTS, read_ir
+
+BLOB = "blob"  # the role
 
 
 class OpenVinoBackend:
@@ -50,10 +53,13 @@ class OpenVinoBackend:
     def roles(engine: EngineRecord) -> tuple[str, ...]:
         """The engine's files that :meth:`open` reads here.
 
-        The compiled blob where OpenVINO and CPU are those that made it, with the ONNX to fall back
-        on; else the ONNX.
+        The compiled blob where OpenVINO and CPU are those that made it; then the IR, which bundles
+        of earlier versions do not have; then the ONNX. Each is there for where OpenVINO refuses the
+        one before.
         """
-        return ("blob", "onnx") if _made_blob(engine) else ("onnx",)
+        blob = (BLOB,) if _made_blob(engine) else ()
+        ir = (IR, WEIGHTS) if {IR, WEIGHTS} <= engine.files.keys() else ()
+        return (*blob, *ir, "onnx")
 
     @classmethod
     def open(cls, engine: EngineToOpen) -> OpenVinoBackend:
@@ -63,13 +69,12 @@ class OpenVinoBackend:
         on this CPU, else OpenVINO's own.
 
         Raises:
-            BuildError: OpenVINO can open neither the engine nor the ONNX it was made from.
+            BuildError: OpenVINO can open neither the engine nor the graphs it was made from.
             MissingComponentError: OpenVINO is not installed.
         """
         record, threads = engine.record, engine.threads
         require("openvino", extra="", needed_for=f"engine {record.name}")
         notes, source = notes_on_opening(record), engine.file("onnx")
-        blob = engine.file("blob") if "blob" in cls.roles(record) else None
         wanted = record.device.inference_precision or "f32"
         if wanted == "bf16" and not has_native_bf16():
             notes.append("Built for native BF16, which this CPU lacks: it runs in FP32 here.")
@@ -77,11 +82,8 @@ class OpenVinoBackend:
         if threads is None:
             threads = _measured_threads(record)
         try:
-            compiled = None
-            if blob is not None:
-                compiled = import_blob(blob, inference_precision=wanted, threads=threads)
-            if compiled is None:
-                compiled = compile_model(source, inference_precision=wanted, threads=threads)
+            files = {role: engine.file(role) for role in cls.roles(record)}
+            compiled = _compiled(files, inference_precision=wanted, threads=threads)
             return cls(compiled, engine.spec, record.name, notes)
         except (RuntimeError, UnicodeDecodeError) as error:  # names that are not UTF-8
             raise BuildError(
@@ -125,8 +127,7 @@ def notes_on_opening(engine: EngineRecord) -> list[str]:
     if not _same_version(engine):
         built_with = engine.versions.get("openvino", "another version")
         notes.append(
-            f"Built with OpenVINO {built_with}, this is {openvino_version()}: "
-            "compiled again from the ONNX."
+            f"Built with OpenVINO {built_with}, this is {openvino_version()}: compiled again here."
         )
     return notes
 
@@ -145,7 +146,23 @@ def _same_version(engine: EngineRecord) -> bool:
 def _made_blob(engine: EngineRecord) -> bool:
     device, here = engine.device, cpu_device()
     same = (device.name, device.capabilities) == (here.name, here.capabilities)
-    return same and "blob" in engine.files and _same_version(engine)
+    return same and BLOB in engine.files and _same_version(engine)
+
+
+def _compiled(files: Mapping[str, Content], **configuration: Any) -> Any:
+    """The engine by the first of its files that OpenVINO takes, see :meth:`OpenVinoBackend.roles`.
+
+    Raises:
+        RuntimeError: OpenVINO's own error about the ONNX.
+    """
+    compiled = None
+    if BLOB in files:
+        compiled = import_blob(files[BLOB], **configuration)
+    if compiled is None and IR in files:
+        compiled = compile_ir(files[IR], files[WEIGHTS], **configuration)
+    if compiled is None:
+        compiled = compile_model(files["onnx"], **configuration)
+    return compiled
 
 
 def import_blob(blob: Content, *, inference_precision: str, threads: int | None) -> Any | None:
@@ -153,6 +170,17 @@ def import_blob(blob: Content, *, inference_precision: str, threads: int | None)
     config = config_for(inference_precision, threads)
     try:
         return shared_core().import_model(blob.read_bytes(), "CPU", config)
+    except RuntimeError:
+        return None
+
+
+def compile_ir(
+    graph: Content, weights: Content, *, inference_precision: str, threads: int | None
+) -> Any | None:
+    """A network compiled from its IR, None where OpenVINO does not take that."""
+    config = config_for(inference_precision, threads)
+    try:
+        return shared_core().compile_model(read_ir(graph, weights), "CPU", config)
     except RuntimeError:
         return None
 

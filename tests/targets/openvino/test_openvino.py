@@ -57,6 +57,11 @@ def openvino_engine(folder: Path) -> tuple[EngineRecord, Mapping[str, Path]]:
     return artifact.record("openvino", "fp32"), artifact.files
 
 
+def with_roles(record: EngineRecord, *roles: str) -> EngineRecord:
+    """An engine that has no other files."""
+    return replace(record, files={role: record.files[role] for role in roles})
+
+
 def opened(record: EngineRecord, files: Mapping[str, Path]) -> OpenVinoBackend:
     return OpenVinoBackend.open(EngineToOpen(record, files, tiny.SPEC, threads=1))
 
@@ -66,12 +71,13 @@ def test_the_blob_is_used_where_it_was_made(
 ) -> None:
     record, files = openvino_engine(tmp_path)
     tensor = np.random.default_rng(0).random((1, 3, *tiny.SIZE), np.float32)
-    without = replace(record, files={k: v for k, v in record.files.items() if k != "blob"})
+    without = with_roles(record, "onnx")
     assert OpenVinoBackend.roles(without) == ("onnx",)
     from_onnx = opened(without, files).infer({"image": tensor})
     monkeypatch.setattr(ov_runtime, "compile_model", None)
+    monkeypatch.setattr(ov_runtime, "compile_ir", None)
     files["onnx"].unlink()
-    assert OpenVinoBackend.roles(record) == ("blob", "onnx")
+    assert OpenVinoBackend.roles(record) == ("blob", "ir", "weights", "onnx")
     backend = opened(record, files)
     assert backend.notes == ()
     for name, array in backend.infer({"image": tensor}).items():
@@ -87,10 +93,17 @@ def test_threads_are_those_asked_for_with_a_blob_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no blob", None])
-def test_a_blob_that_openvino_refuses_gives_way_to_the_onnx(
-    tmp_path: Path, content: bytes | None
+@pytest.mark.parametrize("ir", ["whole", "refused too", "none"])
+def test_a_blob_that_openvino_refuses_gives_way_to_a_graph(
+    tmp_path: Path, content: bytes | None, ir: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record, files = openvino_engine(tmp_path)
+    if ir == "whole":
+        monkeypatch.setattr(ov_runtime, "compile_model", None)
+    elif ir == "none":
+        record = with_roles(record, "onnx", "blob")
+    else:
+        files["weights"].write_bytes(b"")
     whole = files["blob"].read_bytes()
     files["blob"].write_bytes(whole[: len(whole) // 2] if content is None else content)
     tensor = np.zeros((1, 3, *tiny.SIZE), np.float32)
@@ -103,18 +116,22 @@ def test_large_blobs_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     record, files = openvino_engine(tmp_path)
     assert "blob" not in record.files
     assert not list((tmp_path / "out").glob("*.blob"))
+    assert OpenVinoBackend.roles(record) == ("ir", "weights", "onnx")
     assert opened(record, files).notes == ()
 
 
-def test_another_openvino_compiles_the_onnx_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("graph", [("ir", "weights"), ("onnx",)], ids=lambda roles: roles[0])
+def test_another_openvino_compiles_the_graph_again(tmp_path: Path, graph: tuple[str, ...]) -> None:
+    """The IR; the ONNX of a bundle that has no IR, as those of earlier versions."""
     record, files = openvino_engine(tmp_path)
     tensor = np.random.default_rng(0).random((1, 3, *tiny.SIZE), np.float32)
     first = opened(record, files).infer({"image": tensor})
+    record = with_roles(record, *{*graph, "onnx"}, "blob")
     record = replace(record, versions={"openvino": "2020.1"})
-    assert OpenVinoBackend.roles(record) == ("onnx",)
+    assert OpenVinoBackend.roles(record) == tuple(dict.fromkeys([*graph, "onnx"]))
     backend = opened(record, files)
     assert len(backend.notes) == 1
-    assert "compiled again from the ONNX" in backend.notes[0]
+    assert "compiled again here" in backend.notes[0]
     for name, array in backend.infer({"image": tensor}).items():
         np.testing.assert_array_equal(array, first[name])
 
@@ -124,7 +141,7 @@ def test_another_cpu_is_said(tmp_path: Path, cpu: Callable[[str], Cpu]) -> None:
     device = replace(record.device, name="Other CPU", inference_precision="bf16")
     cpu("avx2")
     record = replace(record, device=device)
-    assert OpenVinoBackend.roles(record) == ("onnx",)
+    assert OpenVinoBackend.roles(record) == ("ir", "weights", "onnx")
     notes = opened(record, files).notes
     assert "Built and measured on Other CPU" in notes[0]
     assert "runs in FP32 here" in notes[1]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,6 +14,8 @@ from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges, TensorRange
 from mahtrt.openvino_core import shared_core
 from mahtrt.targets.openvino.guard import keep_concats_float
+from mahtrt.targets.openvino.ir import read_ir, write_ir
+from mahtrt.targets.openvino.run import config_for, read_model
 
 Run = Callable[..., list[np.ndarray]]
 
@@ -42,6 +45,20 @@ def test_a_guarded_concat_is_computed_right(
     step = 8.0 / 127
     assert np.abs(got - expected).max() <= step * 1.01  # a value at a border may go either way
     assert np.abs(got - expected).mean() < step / 100
+
+
+def test_the_ir_keeps_the_guard(
+    concat_model: onnx.ModelProto, tmp_path: Path, run_openvino: Run
+) -> None:
+    onnx.save(concat_model, tmp_path / "net.onnx")
+    places = write_ir(read_model(tmp_path / "net.onnx"), tmp_path)
+    graph = read_ir(places["ir"], places["weights"])
+    assert [op.get_type_name() for op in graph.get_ops()].count("Maximum") == 1
+    image = smooth_images(1)[0][None]
+    expected = run_openvino(concat_model, image=image)
+    compiled = shared_core().compile_model(graph, "CPU", config_for("f32", None))
+    for theirs, ours in zip(compiled([image]).values(), expected, strict=True):
+        np.testing.assert_array_equal(theirs, ours)
 
 
 def test_only_concats_that_are_quantised_get_a_guard(
