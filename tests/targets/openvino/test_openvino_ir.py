@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import openvino
 import pytest
 import tiny_network as tiny
 from tiny_graphs import Builder
@@ -73,6 +72,8 @@ def test_names_stay_and_differ(tmp_path: Path) -> None:
 def test_a_file_that_openvino_cut_short_is_a_full_disk(
     tmp_path: Path, kept: int, cut: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import openvino
+
     save = openvino.save_model
 
     def save_a_part(model: object, path: bytes, **options: object) -> None:
@@ -90,6 +91,8 @@ def test_a_file_that_openvino_cut_short_is_a_full_disk(
 def test_what_openvino_says_of_a_full_disk_is_understood(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import openvino
+
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("basic_ios::clear: iostream error")
 
