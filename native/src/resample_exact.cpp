@@ -3,6 +3,7 @@
 // row of sums per new row.
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
 #include "image_rows.h"
 #include "resample.h"
@@ -11,6 +12,7 @@ namespace mahtrt {
 namespace {
 
 constexpr std::int64_t kPad = 2;  // columns that taps reach beyond the image
+constexpr std::int64_t kMost32 = std::numeric_limits<std::uint32_t>::max();
 
 // One of both tables is filled.
 struct ColumnTables {
@@ -37,26 +39,6 @@ struct ColumnTables {
     }
 };
 
-// Kernels by the type of the sums of columns. Those of 32 bits are signed only for cubic.
-template <class Sum>
-struct Of;
-template <>
-struct Of<std::uint32_t> {
-    static auto add(const Kernels& k, bool wide) {
-        return wide ? k.add_rows_16_u32 : k.add_rows_8_u32;
-    }
-    static auto prefix(const Kernels& k) { return k.prefix_u32; }
-    static auto means(const Kernels& k) { return k.means_u32; }
-};
-template <>
-struct Of<std::int64_t> {
-    static auto add(const Kernels& k, bool wide) {
-        return wide ? k.add_rows_16_i64 : k.add_rows_8_i64;
-    }
-    static auto prefix(const Kernels& k) { return k.prefix_i64; }
-    static auto means(const Kernels& k) { return k.means_i64; }
-};
-
 template <class Sum>
 class ExactResize {
   public:
@@ -71,7 +53,8 @@ class ExactResize {
           column_sums_(rows.samples() + 2 * pad()),
           sums_(static_cast<std::size_t>(kept_.count)),
           levels_(sums_.size() * rows.planes()) {
-        if (across.is_mean()) prefixes_.resize(rows.samples() + rows.planes());
+        if (across.is_mean() && !prefixes_fit_32_bits())
+            prefixes_.resize(rows.samples() + 2 * rows.planes());
     }
 
     // Levels of a new row.
@@ -87,8 +70,12 @@ class ExactResize {
     std::size_t pad() const noexcept { return static_cast<std::size_t>(kPad) * rows_.planes(); }
     Sum* columns() noexcept { return column_sums_.data() + pad(); }
 
-    void add(const WeightedRows& from) {
-        Of<Sum>::add(with_, rows_.wide())(columns(), from, rows_.samples());
+    void add(const WeightedRows& from) { add(columns(), from); }
+    void add(std::uint32_t* to, const WeightedRows& from) {
+        (rows_.wide() ? with_.add_rows_16_u32 : with_.add_rows_8_u32)(to, from, rows_.samples());
+    }
+    void add(std::int64_t* to, const WeightedRows& from) {
+        (rows_.wide() ? with_.add_rows_16_i64 : with_.add_rows_8_i64)(to, from, rows_.samples());
     }
 
     void add_taps(std::int64_t number) {
@@ -135,36 +122,60 @@ class ExactResize {
     }
 
     const float* across() {
-        fill_pads();
         if (across_.is_mean())
-            Of<Sum>::prefix(with_)(prefixes_.data(), columns(), rows_.samples(), rows_.planes());
+            add_prefixes(columns());
+        else
+            fill_pads();
         for (std::size_t plane = 0; plane < rows_.planes(); ++plane) {
-            sum_across(plane);
+            if (across_.is_mean())
+                means_across(columns(), plane);
+            else
+                taps_across(columns() + plane);
             round(levels_.data() + plane * sums_.size());
         }
         return levels_.data();
     }
 
-    void sum_across(std::size_t plane) {
-        const Sum* from = columns() + plane;
-        if (across_.is_mean()) {
-            const EdgeTable table{tables_.places.data(), tables_.weights.data(),
-                                  static_cast<std::int32_t>(across_.new_length()), sums_.size()};
-            return Of<Sum>::means(with_)(sums_.data(), prefixes_.data() + plane, from, table);
-        }
-        const TapTable table{tables_.places.data(), tables_.weights.data(), across_.tap_count(),
-                             rows_.planes(), sums_.size()};
-        taps_across(from, table);
+    // Whether no interval of columns adds up to 2^32: then prefix sums may wrap around, and take
+    // the place of what they sum up.
+    bool prefixes_fit_32_bits() const noexcept {
+        const std::int64_t longest =
+            (across_.old_length() + across_.new_length() - 1) / across_.new_length();
+        return std::is_same_v<Sum, std::uint32_t> &&
+               longest * down_.sum() * (rows_.wide() ? 65535 : 255) <= kMost32;
     }
 
-    void taps_across(const std::uint32_t* from, const TapTable& table) {
-        if (!is_cubic()) return with_.taps_u32(sums_.data(), from, table);
+    void add_prefixes(std::uint32_t* sums) {
+        const std::size_t samples = rows_.samples(), step = rows_.planes();
+        if (prefixes_.empty())
+            with_.prefix_u32(sums - step, sums, samples, step);
+        else
+            with_.prefix_u64(prefixes_.data(), sums, samples, step);
+    }
+    void add_prefixes(std::int64_t* sums) {
+        with_.prefix_i64(prefixes_.data(), sums, rows_.samples(), rows_.planes());
+    }
+
+    void means_across(const Sum* sums, std::size_t plane) {
+        const EdgeTable table{tables_.places.data(), tables_.weights.data(),
+                              static_cast<std::int32_t>(across_.new_length()), rows_.planes(),
+                              sums_.size()};
+        if constexpr (std::is_same_v<Sum, std::uint32_t>)
+            if (prefixes_.empty())
+                return with_.means_u32(sums_.data(), sums - rows_.planes() + plane, table);
+        with_.means_u64(sums_.data(), prefixes_.data() + plane, table);
+    }
+
+    TapTable tap_table() const noexcept {
+        return {tables_.places.data(), tables_.weights.data(), across_.tap_count(), rows_.planes(),
+                sums_.size()};
+    }
+    void taps_across(const std::uint32_t* from) {
+        if (!is_cubic()) return with_.taps_u32(sums_.data(), from, tap_table());
         // The same bits as signed numbers, which the standard allows to be read so.
-        with_.taps_i32(sums_.data(), reinterpret_cast<const std::int32_t*>(from), table);
+        with_.taps_i32(sums_.data(), reinterpret_cast<const std::int32_t*>(from), tap_table());
     }
-    void taps_across(const std::int64_t* from, const TapTable& table) {
-        with_.taps_i64(sums_.data(), from, table);
-    }
+    void taps_across(const std::int64_t* from) { with_.taps_i64(sums_.data(), from, tap_table()); }
 
     bool is_cubic() const noexcept { return down_.is_cubic() || across_.is_cubic(); }
 
@@ -193,7 +204,7 @@ class ExactResize {
 // have a sum of absolute values of at most 1.375.
 bool fits_32_bits(const ExactAxis& down, bool wide) {
     if (down.is_cubic()) return !wide;
-    return down.sum() * (wide ? 65535 : 255) <= std::numeric_limits<std::uint32_t>::max();
+    return down.sum() * (wide ? 65535 : 255) <= kMost32;
 }
 
 template <class Sum>

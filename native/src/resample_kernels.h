@@ -24,6 +24,7 @@ struct EdgeTable {
     const std::int32_t* places;     // sample of the row, per edge
     const std::int32_t* fractions;  // of it that lies before the edge, in units of 1 / length
     std::int32_t length;            // new pixels of the whole axis
+    std::size_t step;               // samples from one pixel to the next
     std::size_t count;              // new pixels; there is one edge more
 };
 
@@ -61,16 +62,18 @@ struct Kernels {
     void (*add_rows_8_i64)(std::int64_t* out, const WeightedRows&, std::size_t samples);
     void (*add_rows_16_i64)(std::int64_t* out, const WeightedRows&, std::size_t samples);
 
-    // out[x] = sum of in[x - step], in[x - 2 step], …: `samples` + `step` numbers.
-    void (*prefix_u32)(std::uint64_t* out, const std::uint32_t* in, std::size_t samples,
+    // out[x] = sum of in[x - step], in[x - 2 step], …: `samples` + `step` numbers. `out` may be
+    // `in` - `step` where both have 32 bits; those wrap around.
+    void (*prefix_u32)(std::uint32_t* out, const std::uint32_t* in, std::size_t samples,
+                       std::size_t step);
+    void (*prefix_u64)(std::uint64_t* out, const std::uint32_t* in, std::size_t samples,
                        std::size_t step);
     void (*prefix_i64)(std::uint64_t* out, const std::int64_t* in, std::size_t samples,
                        std::size_t step);
-    // Sums over intervals of a row from its prefix sums.
-    void (*means_u32)(std::int64_t* out, const std::uint64_t* prefix, const std::uint32_t* in,
-                      const EdgeTable&);
-    void (*means_i64)(std::int64_t* out, const std::uint64_t* prefix, const std::int64_t* in,
-                      const EdgeTable&);
+    // Sums over intervals of a row from its prefix sums. What wraps around has to be long enough
+    // for each interval.
+    void (*means_u32)(std::int64_t* out, const std::uint32_t* prefix, const EdgeTable&);
+    void (*means_u64)(std::int64_t* out, const std::uint64_t* prefix, const EdgeTable&);
     void (*taps_u32)(std::int64_t* out, const std::uint32_t* in, const TapTable&);
     void (*taps_i32)(std::int64_t* out, const std::int32_t* in, const TapTable&);
     void (*taps_i64)(std::int64_t* out, const std::int64_t* in, const TapTable&);

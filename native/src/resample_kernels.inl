@@ -27,8 +27,10 @@ MAHTRT_KERNEL inline void store(unsigned char* row, std::size_t x, std::uint32_t
 // ---- Rows of the image to sums per column --------------------------------------------------
 
 // Inner rows have the same weight: they are added first. Six samples of 8 bits fit into 16.
-template <bool kWide, class Sum, int kCount>
-MAHTRT_KERNEL void add_equal(Sum* __restrict out, const WeightedRows& from, std::size_t samples) {
+template <bool kWide, int kCount>
+MAHTRT_KERNEL void add_equal(std::uint32_t* __restrict out, const WeightedRows& from,
+                             std::size_t samples) {
+    using Sum = std::uint32_t;
     using Inner = std::conditional_t<kWide, std::uint32_t, std::uint16_t>;
     const unsigned char* rows[kCount];
     for (int k = 0; k < kCount; ++k) rows[k] = from.rows[k];
@@ -64,8 +66,7 @@ MAHTRT_KERNEL void add_weighted(Sum* __restrict out, const WeightedRows& from,
 }
 
 template <bool kWide, class Sum>
-MAHTRT_KERNEL void add_rows(Sum* out, const WeightedRows& from, std::size_t samples) {
-    const bool equal = from.inner_equal;
+MAHTRT_KERNEL void add_up_to_4(Sum* out, const WeightedRows& from, std::size_t samples) {
     switch (from.count) {
         case 1:
             return add_weighted<kWide, Sum, 1>(out, from, samples);
@@ -73,58 +74,82 @@ MAHTRT_KERNEL void add_rows(Sum* out, const WeightedRows& from, std::size_t samp
             return add_weighted<kWide, Sum, 2>(out, from, samples);
         case 3:
             return add_weighted<kWide, Sum, 3>(out, from, samples);
-        case 4:
-            return equal ? add_equal<kWide, Sum, 4>(out, from, samples)
-                         : add_weighted<kWide, Sum, 4>(out, from, samples);
-        case 5:
-            return equal ? add_equal<kWide, Sum, 5>(out, from, samples)
-                         : add_weighted<kWide, Sum, 5>(out, from, samples);
-        case 6:
-            return equal ? add_equal<kWide, Sum, 6>(out, from, samples)
-                         : add_weighted<kWide, Sum, 6>(out, from, samples);
-        case 7:
-            return equal ? add_equal<kWide, Sum, 7>(out, from, samples)
-                         : add_weighted<kWide, Sum, 7>(out, from, samples);
         default:
-            return equal ? add_equal<kWide, Sum, 8>(out, from, samples)
-                         : add_weighted<kWide, Sum, 8>(out, from, samples);
+            return add_weighted<kWide, Sum, 4>(out, from, samples);
+    }
+}
+
+// Rows of different weights, four at a time.
+template <bool kWide, class Sum>
+MAHTRT_KERNEL void add_any(Sum* out, const WeightedRows& from, std::size_t samples) {
+    WeightedRows part;
+    part.accumulate = from.accumulate;
+    for (int done = 0; done < from.count; done += part.count) {
+        part.count = from.count - done < 4 ? from.count - done : 4;
+        for (int k = 0; k < part.count; ++k) {
+            part.rows[k] = from.rows[done + k];
+            part.weights[k] = from.weights[done + k];
+        }
+        add_up_to_4<kWide, Sum>(out, part, samples);
+        part.accumulate = true;
+    }
+}
+
+template <bool kWide>
+MAHTRT_KERNEL void add_rows(std::uint32_t* out, const WeightedRows& from, std::size_t samples) {
+    if (!from.inner_equal || from.count < 4) return add_any<kWide>(out, from, samples);
+    switch (from.count) {
+        case 4:
+            return add_equal<kWide, 4>(out, from, samples);
+        case 5:
+            return add_equal<kWide, 5>(out, from, samples);
+        case 6:
+            return add_equal<kWide, 6>(out, from, samples);
+        case 7:
+            return add_equal<kWide, 7>(out, from, samples);
+        default:
+            return add_equal<kWide, 8>(out, from, samples);
     }
 }
 
 // ---- Along a row of sums -------------------------------------------------------------------
 
-template <class Sum, int kStep>
-MAHTRT_KERNEL void prefix_of_step(std::uint64_t* __restrict out, const Sum* __restrict in,
-                                  std::size_t samples) {
-    std::uint64_t sums[kStep] = {};
-    for (int k = 0; k < kStep; ++k) out[k] = 0;
+template <class Prefix, class Sum, std::size_t kStep>
+MAHTRT_KERNEL void prefix_of_step(Prefix* out, const Sum* in, std::size_t samples) {
+    Prefix sums[kStep] = {};
+    for (std::size_t k = 0; k < kStep; ++k) out[k] = 0;
     for (std::size_t x = 0; x < samples; x += kStep)
-        for (int k = 0; k < kStep; ++k) {
-            const std::size_t at = x + static_cast<std::size_t>(k);
-            sums[k] += static_cast<std::uint64_t>(in[at]);
-            out[at + kStep] = sums[k];
+        for (std::size_t k = 0; k < kStep; ++k) {
+            sums[k] += static_cast<Prefix>(in[x + k]);
+            out[x + k + kStep] = sums[k];
         }
 }
 
-template <class Sum>
-MAHTRT_KERNEL void prefix(std::uint64_t* out, const Sum* in, std::size_t samples,
-                          std::size_t step) {
-    if (step == 1) return prefix_of_step<Sum, 1>(out, in, samples);
-    prefix_of_step<Sum, 3>(out, in, samples);
+template <class Prefix, class Sum>
+MAHTRT_KERNEL void prefix(Prefix* out, const Sum* in, std::size_t samples, std::size_t step) {
+    if (step == 1) return prefix_of_step<Prefix, Sum, 1>(out, in, samples);
+    prefix_of_step<Prefix, Sum, 3>(out, in, samples);
 }
 
-template <class Sum>
-MAHTRT_KERNEL void means(std::int64_t* __restrict out, const std::uint64_t* __restrict prefixes,
-                         const Sum* __restrict in, const EdgeTable& edges) {
+// Prefix sums of 32 bits wrap around: their differences do not.
+template <class Prefix>
+MAHTRT_KERNEL void means(std::int64_t* __restrict out, const Prefix* __restrict prefixes,
+                         const EdgeTable& edges) {
     const auto length = static_cast<std::uint64_t>(edges.length);
-    std::uint64_t before = 0;
-    for (std::size_t i = 0; i <= edges.count; ++i) {
-        const std::int32_t place = edges.places[i];
-        const std::uint64_t here =
-            prefixes[place] * length +
-            static_cast<std::uint64_t>(in[place]) * static_cast<std::uint64_t>(edges.fractions[i]);
-        if (i > 0) out[i - 1] = static_cast<std::int64_t>(here - before);
+    const std::size_t count = edges.count, step = edges.step;
+    const std::int32_t *places = edges.places, *fractions = edges.fractions;
+    Prefix before = 0;
+    std::uint64_t part_before = 0;
+    for (std::size_t i = 0; i <= count; ++i) {
+        const Prefix* at = prefixes + places[i];
+        const Prefix here = *at;
+        const std::uint64_t part =
+            static_cast<std::uint64_t>(static_cast<Prefix>(at[step] - here)) *
+            static_cast<std::uint64_t>(fractions[i]);
+        const auto whole = static_cast<std::uint64_t>(static_cast<Prefix>(here - before));
+        if (i > 0) out[i - 1] = static_cast<std::int64_t>(whole * length + part - part_before);
         before = here;
+        part_before = part;
     }
 }
 
@@ -260,14 +285,15 @@ MAHTRT_KERNEL void convolve(Sum* __restrict sums, const std::int32_t* __restrict
 
 constexpr Kernels kTable = {
     MAHTRT_KERNEL_NAME,
-    add_rows<false, std::uint32_t>,
-    add_rows<true, std::uint32_t>,
-    add_rows<false, std::int64_t>,
-    add_rows<true, std::int64_t>,
-    prefix<std::uint32_t>,
-    prefix<std::int64_t>,
+    add_rows<false>,
+    add_rows<true>,
+    add_any<false, std::int64_t>,
+    add_any<true, std::int64_t>,
+    prefix<std::uint32_t, std::uint32_t>,
+    prefix<std::uint64_t, std::uint32_t>,
+    prefix<std::uint64_t, std::int64_t>,
     means<std::uint32_t>,
-    means<std::int64_t>,
+    means<std::uint64_t>,
     taps<std::uint32_t>,
     taps<std::int32_t>,
     taps<std::int64_t>,
