@@ -1,0 +1,91 @@
+// The border between the library and its callers: errors become statuses, structs are copied in
+// and out by the size that the caller gave.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "error.h"
+#include "mahtrt.h"
+
+namespace mahtrt {
+
+// Keeps a text for mahtrt_last_error(), of the calling thread. Allocates nothing.
+void remember_error(const char* text) noexcept;
+const char* remembered_error() noexcept;
+
+// Runs a function of a caller; whatever it throws becomes a status and a text.
+template <typename Work>
+mahtrt_status guarded(Work&& work) noexcept {
+    try {
+        work();
+        return MAHTRT_OK;
+    } catch (const Error& error) {
+        remember_error(error.what());
+        return error.status();
+    } catch (const std::bad_alloc&) {
+        remember_error("memory: there is not enough left for this call.");
+        return MAHTRT_OUT_OF_MEMORY;
+    } catch (const std::exception& error) {
+        remember_error(error.what());
+    } catch (...) {
+        remember_error("an error without a text, inside of the library.");
+    }
+    return MAHTRT_FAILED;
+}
+
+[[noreturn]] inline void refuse(const std::string& subject, const std::string& got,
+                                const std::string& expected, const std::string& fix = "") {
+    throw Error(MAHTRT_USAGE, sentence(subject, got, expected, fix));
+}
+
+template <typename Pointer>
+Pointer* given(Pointer* pointer, const char* name) {
+    if (pointer == nullptr) refuse(name, "NULL", "an address");
+    return pointer;
+}
+
+// How many bytes of a struct the caller knows. Struct is that of this library; the first version
+// of the interface is the least that a caller can know.
+template <typename Struct>
+std::size_t known_bytes(std::size_t size, const char* name, std::size_t least = sizeof(Struct)) {
+    if (size < least)
+        refuse(name, "a size of " + std::to_string(size) + " bytes",
+               "at least " + std::to_string(least), "Call its _init function first.");
+    return std::min(size, sizeof(Struct));
+}
+
+// A struct of the caller, with defaults for fields that it does not know.
+template <typename Struct>
+Struct taken(const Struct* struct_of_caller, const char* name) {
+    Struct copy{};
+    std::size_t size = 0;
+    std::memcpy(&size, given(struct_of_caller, name), sizeof size);
+    std::memcpy(&copy, struct_of_caller, known_bytes<Struct>(size, name));
+    copy.size = sizeof copy;
+    return copy;
+}
+
+// Writes a struct to the caller's, whose size stays.
+template <typename Struct>
+void hand_out(const Struct& value, Struct* struct_of_caller, const char* name) {
+    std::size_t size = 0;
+    std::memcpy(&size, given(struct_of_caller, name), sizeof size);
+    const std::size_t known = known_bytes<Struct>(size, name);
+    std::memcpy(reinterpret_cast<char*>(struct_of_caller) + sizeof size,
+                reinterpret_cast<const char*>(&value) + sizeof size, known - sizeof size);
+}
+
+// What the _init functions do: the defaults, as far as the caller knows the fields.
+template <typename Struct>
+void initialise(Struct* struct_of_caller, std::size_t size, Struct value) noexcept {
+    if (struct_of_caller == nullptr || size < sizeof(std::size_t)) return;
+    std::memset(struct_of_caller, 0, size);
+    value.size = size;
+    std::memcpy(struct_of_caller, &value, std::min(size, sizeof value));
+}
+
+}  // namespace mahtrt
