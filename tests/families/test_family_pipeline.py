@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from c_library import CSession, assert_same_landmarks
 from family_table import FamilyCase
 
 import mahtrt.targets.openvino.run as ov_runtime
@@ -153,6 +155,37 @@ def test_verify_replays_golden_vectors_through_every_engine(built: BuildResult) 
         assert then.images == now.images
         assert then.mean_px == pytest.approx(now.mean_px, abs=1e-3)
         assert [m.mean for m in then.maps] == pytest.approx([m.mean for m in now.maps], abs=1e-4)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_c_library_gives_the_same_bits(
+    case: FamilyCase, built: BuildResult, precision: str
+) -> None:
+    name = f"openvino-{precision}"
+    samples = [sample.images for sample in open_dataset(case.data(2, 77))]
+    outputs = [output.name for output in built.manifest.spec.outputs]
+    with open_session(built.path, engine=name, threads=1) as session:
+        expected = [
+            session.run(*images, spacing_mm=(0.1, 0.15), outputs=True) for images in samples
+        ]
+    with CSession(built.path, name, threads=1) as session_in_c:
+        found = session_in_c.run(samples, spacing_mm=(0.1, 0.15), wanted=outputs)
+        assert session_in_c.name == name
+    for i, landmarks in enumerate(expected):
+        assert_same_landmarks(found.landmarks[i], landmarks)
+        for output in outputs:
+            assert landmarks.outputs is not None
+            np.testing.assert_array_equal(found.outputs[output][i], landmarks.outputs[output])
+
+
+def test_the_c_library_replays_golden_vectors(built: BuildResult) -> None:
+    for engine in built.manifest.engines:
+        if engine.target == "openvino":
+            with CSession(built.path, engine.name) as session:
+                worst_px = session.replay()
+            assert engine.golden is not None
+            expected = math.nan if engine.golden.max_px is None else engine.golden.max_px
+            assert worst_px == pytest.approx(expected, abs=1e-3, nan_ok=True)
 
 
 def test_a_packed_bundle_gives_the_same(
