@@ -124,7 +124,7 @@ class KernelWork:
     def _prepared(self) -> Any:
         from mahtrt.cuda import preprocess_launch as kernel
         from mahtrt.data.preprocess import fit_of, normalization
-        from mahtrt.data.preprocess_integers import resizing
+        from mahtrt.data.resizing import resizing
         from mahtrt.spec import InputSpec
 
         spec = InputSpec(

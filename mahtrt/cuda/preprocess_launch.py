@@ -1,8 +1,8 @@
 """How the preprocessing kernel is launched: one launch takes one image to one slot of a batch.
 
-The kernel is ``kernels/preprocess.cu``; what it computes is defined in
-:mod:`mahtrt.data.preprocess_integers`, which also says how to resize. Here arguments are checked
-and put in the kernel's order, and the grid is chosen; nothing touches a GPU.
+The kernel is ``kernels/preprocess.cu``; what it computes is defined in ``docs/preprocessing.md``,
+and :mod:`mahtrt.data.resizing` says what it is told of an image. Here arguments are checked and put
+in the kernel's order, and the grid is chosen; nothing touches a GPU.
 
 A block has 256 threads: 32 new pixels beside each other, times 8. These 8 are rows of new pixels
 where few rows of the image make one, and otherwise share the image rows of fewer new ones: sums
@@ -22,12 +22,8 @@ from mahtrt.errors import ImageError, InputError
 SOURCE = "preprocess"  # of mahtrt.cuda.compile
 
 AxisMethod = Literal["same", "mean", "linear"]
-# A quotient that lies between two grey levels goes to the even one, or to the upper one; "fixed"
-# is OpenCV's linear interpolation of uint8 with weights of 11 bits, as a whole.
-Rounding = Literal["even", "up", "fixed"]
 
 _METHODS: dict[AxisMethod, int] = {"same": 0, "mean": 1, "linear": 2}
-_ROUNDINGS: dict[Rounding, int] = {"even": 0, "up": 1, "fixed": 2}
 _SAMPLES = {"uint8": ("u8", 1), "uint16": ("u16", 2)}  # in the kernel's name, and bytes
 _TENSORS = {"float32": ("f32", 4), "float16": ("f16", 2)}
 
@@ -48,7 +44,6 @@ class Resizing:
         corner: (top, left) of the resized image on the input, negative where it is cropped.
         target: Size of the network's input.
         methods: How it is resized, along y and along x.
-        rounding: How a new grey level is rounded.
         pad: Grey level around the image.
     """
 
@@ -57,7 +52,6 @@ class Resizing:
     corner: tuple[int, int]
     target: tuple[int, int]
     methods: tuple[AxisMethod, AxisMethod]
-    rounding: Rounding
     pad: int
 
 
@@ -119,7 +113,7 @@ def preprocess_launch(
 
     Args:
         image: The image; its memory must hold ``(H - 1) * pitch`` bytes and a row.
-        resizing: What :func:`mahtrt.data.preprocess_integers.resizing` gives.
+        resizing: What :func:`mahtrt.data.resizing.resizing` gives.
         values: What :func:`mahtrt.data.preprocess.normalization` gives.
         batch: The tensor; all of the slot is written, padding included.
         slot: Number of the image in the batch.
@@ -146,7 +140,6 @@ def preprocess_launch(
         batch.shape[1],
         int(values.reverse),
         *(_METHODS[method] for method in resizing.methods),
-        _ROUNDINGS[resizing.rounding],
         shares,
         resizing.pad,
     )

@@ -1,7 +1,7 @@
 """Preparing images on the GPU: raw pixels are copied, and a kernel resizes and normalises them.
 
-The kernel's grey levels are those of :mod:`mahtrt.data.preprocess_integers`, within one level of
-:func:`mahtrt.data.preprocess.preprocess`. Images may lie on the GPU already.
+The kernel gives what :func:`mahtrt.data.preprocess.preprocess` does, bit for bit. Images may lie on
+the GPU already.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mahtrt.data.preprocess import (
     fit_of,
     normalization,
 )
-from mahtrt.data.preprocess_integers import DEFINED, resizing
+from mahtrt.data.resizing import ON_GPU, resizing
 from mahtrt.errors import InputError
 from mahtrt.spec import InputSpec, ModelSpec
 
@@ -41,7 +41,7 @@ RawImage = NDArray[Any] | DeviceView
 
 def can_prepare(spec: ModelSpec) -> bool:
     """Whether the kernel knows the resizing of every input."""
-    return all(each.interpolation in DEFINED and each.channels in (1, 3) for each in spec.inputs)
+    return all(each.interpolation in ON_GPU and each.channels in (1, 3) for each in spec.inputs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from preprocess_cases import UNTOUCHED, input_spec, launch_of, noise, run_all, r
 
 from mahtrt.cuda.preprocess_launch import SOURCE, DeviceBatch
 from mahtrt.data.preprocess import preprocess
-from mahtrt.data.preprocess_integers import preprocess_in_integers
 from mahtrt.spec import Interpolation, Resize
 
 sides = st.one_of(st.integers(2, 12), st.integers(2, 90))
@@ -26,7 +25,7 @@ targets = st.one_of(st.integers(1, 12), st.integers(1, 70))
     interpolation=st.sampled_from(("area", "linear")), reverse=st.booleans(),
     seed=st.integers(0, 2**31),
 )  # fmt: skip
-def test_the_kernel_is_its_definition(
+def test_the_kernel_gives_what_the_cpu_gives(
     height: int,
     width: int,
     size: tuple[int, int],
@@ -44,7 +43,7 @@ def test_the_kernel_is_its_definition(
         fields["color_order"] = "bgr"
     spec = input_spec(size, channels, **fields)
     image = noise((height, width, *samples), dtype, seed)
-    expected, _ = preprocess_in_integers(image, spec)
+    expected, _ = preprocess(image, spec)
     found = run_kernel(image, spec, extra_pitch=extra_pitch, host=CpuHost(bool(seed % 2)))
     assert np.array_equal(found[0], expected)
 
@@ -56,7 +55,7 @@ def test_large_factors_share_rows_among_threads(
 ) -> None:
     spec = input_spec((33, 40), 3, resize="stretch")
     image = noise((height, width, 3), dtype)
-    assert np.array_equal(run_kernel(image, spec)[0], preprocess_in_integers(image, spec)[0])
+    assert np.array_equal(run_kernel(image, spec)[0], preprocess(image, spec)[0])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -76,7 +75,7 @@ def test_only_the_chosen_slot_is_written() -> None:
     spec = input_spec((20, 31), 3, pad_value=0.5)
     image = noise((33, 50, 3), np.uint8)
     batch = run_kernel(image, spec, slots=3, slot=1)
-    assert np.array_equal(batch[1], preprocess_in_integers(image, spec)[0])
+    assert np.array_equal(batch[1], preprocess(image, spec)[0])
     assert (batch[[0, 2]] == UNTOUCHED).all()
 
 
@@ -84,20 +83,8 @@ def test_half_precision_is_the_float_rounded_once() -> None:
     spec = input_spec((20, 31), 3)
     for dtype in (np.uint8, np.uint16):
         image = noise((33, 50, 3), dtype)
-        expected = preprocess_in_integers(image, spec)[0].astype(np.float16)
+        expected = preprocess(image, spec)[0].astype(np.float16)
         assert np.array_equal(run_kernel(image, spec, dtype=np.float16)[0], expected)
-
-
-@settings(deadline=None, max_examples=60)
-@given(height=sides, width=sides, size=st.tuples(targets, targets), narrow=st.booleans())
-def test_the_kernel_is_within_one_level_of_the_cpu(
-    height: int, width: int, size: tuple[int, int], narrow: bool
-) -> None:
-    dtype = np.dtype(np.uint8 if narrow else np.uint16)
-    spec = input_spec(size, 3, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    image = noise((height, width, 3), dtype, height)
-    levels = (run_kernel(image, spec)[0] - preprocess(image, spec)[0]) * np.iinfo(dtype.name).max
-    assert np.abs(levels).max() < 1.01
 
 
 @pytest.mark.slow
@@ -106,7 +93,7 @@ def test_no_access_leaves_the_arrays() -> None:
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_the_kernel_is_its_definition() -> None:
+def test_on_a_gpu_the_kernel_gives_what_the_cpu_gives() -> None:
     shapes = [(61, 37), (230, 700, 3), (2, 2), (2400, 1935), (1200, 967, 3)]
     with gpu_host() as host:
         for size in ((24, 35), (512, 512)):

@@ -16,7 +16,7 @@ from mahtrt.cuda.preprocess_launch import (
     preprocess_launch,
 )
 from mahtrt.data.preprocess import fit_of
-from mahtrt.data.preprocess_integers import resizing
+from mahtrt.data.resizing import resizing
 from mahtrt.errors import ImageError, InputError
 
 IMAGE = DeviceImage(0x1000, (2400, 1935), "uint8", 2048)
@@ -35,7 +35,7 @@ def test_a_radiograph_to_a_slot() -> None:
     assert launch.block == (256, 1, 1)
     assert launch.grid == (16, 128, 1)  # two threads share the 4 to 6 image rows of a new pixel
     values = [argument.value for argument in launch.arguments]
-    sizes = [2400, 1935, 1, 512, 413, 0, 49, 512, 512, 1, 0, 1, 1, 0, 2, 0]
+    sizes = [2400, 1935, 1, 512, 413, 0, 49, 512, 512, 1, 0, 1, 1, 2, 0]
     assert values == [
         *(0x1000, 2048, *sizes),
         *(0.5, 0, 0, -1, 0, 0),

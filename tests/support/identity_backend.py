@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from mahtrt.cuda.device import CudaDevice
 from mahtrt.cuda.pool import SlotPool
 from mahtrt.cuda.slots import DeviceTensor
-from mahtrt.data.preprocess import Placement
-from mahtrt.data.preprocess_integers import preprocess_in_integers
+from mahtrt.data.preprocess import Placement, preprocess
 from mahtrt.runtime.soft_argmax import soft_argmax
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
 from mahtrt.targets.kernel_decode.record import KernelDecode
@@ -43,7 +42,7 @@ def identity_spec(size: tuple[int, int]) -> ModelSpec:
 
 def expected_points(image: NDArray[np.generic], spec: ModelSpec) -> NDArray[np.float32]:
     """Landmarks (3, 2) in image pixels, by the definitions in NumPy."""
-    tensor, placement = preprocess_in_integers(image, spec.input)
+    tensor, placement = preprocess(image, spec.input)
     points, _, _ = soft_argmax(tensor[None], TEMPERATURE, spec.input.size)
     assert isinstance(placement, Placement)
     return placement.image_from_network(points[0])

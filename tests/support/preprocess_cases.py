@@ -16,8 +16,8 @@ from mahtrt.cuda.preprocess_launch import (
     Values,
     preprocess_launch,
 )
-from mahtrt.data.preprocess import fit_of, normalization
-from mahtrt.data.preprocess_integers import preprocess_in_integers, resizing
+from mahtrt.data.preprocess import fit_of, normalization, preprocess
+from mahtrt.data.resizing import resizing
 from mahtrt.spec import InputSpec
 
 ENTRIES = [
@@ -94,10 +94,10 @@ def noise(shape: tuple[int, ...], dtype: DTypeLike, seed: int = 0) -> NDArray[np
     return rng.integers(0, most, shape, dtype=np.dtype(dtype), endpoint=True)
 
 
-def hold_against_definition(
+def hold_against_cpu(
     image: NDArray[np.generic], spec: InputSpec, host: KernelHost | None = None
 ) -> None:
-    expected, _ = preprocess_in_integers(image, spec)
+    expected, _ = preprocess(image, spec)
     assert np.array_equal(run_kernel(image, spec, extra_pitch=3, host=host)[0], expected)
 
 
@@ -115,4 +115,4 @@ def run_all(
                         spec = input_spec(
                             size, channels, interpolation=interpolation, resize=resize
                         )
-                        hold_against_definition(noise(shape, dtype), spec, host)
+                        hold_against_cpu(noise(shape, dtype), spec, host)

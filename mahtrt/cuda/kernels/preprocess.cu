@@ -1,8 +1,8 @@
 // Preprocessing of an image in one kernel: gray from RGB, resize, letterbox or crop, normalise.
 //
-// mahtrt/data/preprocess_integers.py defines every grey level: a weighted sum of integers over the
-// sum of the weights, rounded once. Sums of integers are the same in any order, so this kernel
-// gives the same on every GPU, and exactly what the definition gives.
+// docs/preprocessing.md defines every grey level: a weighted sum of integers over the sum of the
+// weights, rounded once. Sums of integers are the same in any order, so this kernel gives the same
+// on every GPU, and exactly what mahtrt/data/preprocess.py gives. It knows area and linear.
 //
 // A block has 256 threads, 32 columns times 8. The threads of a warp make 32 new pixels of one row
 // and read neighbouring columns of the same image row: what two of them read of one line comes from
@@ -21,7 +21,6 @@
 #define BLOCK_ROWS 8
 
 enum Method { SAME, MEAN, LINEAR };
-enum Rounding { EVEN, UP, FIXED };
 
 struct Image {
     const unsigned char* bytes;
@@ -57,21 +56,16 @@ struct Axis {
         return Span{first, last, first_weight, unsigned(count), reached};
     }
 
-    // Between the centres of two pixels, `part` of 2 * count of the way; -1 is before the first.
-    __device__ int neighbour(int at, int* part) const {
-        const long long place = (2LL * at + 1) * length - count + 2LL * count;
-        const int whole = int(place / (2LL * count));
-        *part = int(place - whole * (2LL * count));
-        return whole - 1;
-    }
-
+    // Between the centres of two pixels, `part` of 2 * count of the way.
     __device__ Span linear(int at) const {
-        int part;
-        const int before = neighbour(at, &part);
         const unsigned whole = 2 * count;
+        // One pixel further, for a quotient that is not negative: -1 is before the first.
+        const long long place = (2LL * at + 1) * length - count + whole;
+        const int before = int(place / whole) - 1;
+        const unsigned part = unsigned(place % whole);
         if (before < 0) return Span{0, 0, whole, 0, 0};
         if (before >= length - 1) return Span{length - 1, length - 1, whole, 0, 0};
-        return Span{before, before + 1, whole - part, 0, unsigned(part)};
+        return Span{before, before + 1, whole - part, 0, part};
     }
 };
 
@@ -139,45 +133,12 @@ __device__ void add_rows(const Image& image, const Span& down, const Span& acros
     }
 }
 
-__device__ __noinline__ unsigned rounded(unsigned long long sum, unsigned long long whole,
-                                         int rounding) {
+// The nearest quotient, and of two as near the even one.
+__device__ __noinline__ unsigned rounded(unsigned long long sum, unsigned long long whole) {
     const unsigned long long twice = 2 * sum + whole;
     const unsigned long long level = twice / (2 * whole);
     const bool tie = level * (2 * whole) == twice;
-    return unsigned(level - (rounding == EVEN && tie ? level & 1 : 0));
-}
-
-// part / (2 * count) in 1 / 2048, rounded, a half to the even one.
-__device__ __noinline__ int eleven_bits(int part, int count) {
-    const long long shifted = part * 2048LL + count;
-    const int weight = int(shifted / (2LL * count));
-    return weight - (weight * (2LL * count) == shifted ? weight & 1 : 0);
-}
-
-// OpenCV's linear interpolation of uint8. Along x, the border has one neighbour.
-template <typename Pixel, typename Sample>
-__device__ void fixed_levels(const Image& image, const Axis& down, const Axis& across, int y, int x,
-                             unsigned* levels) {
-    int part;
-    const int left = across.neighbour(x, &part);
-    const bool between = left >= 0 && left < image.width - 1;
-    const int left_weight = between ? eleven_bits(2 * across.count - part, across.count) : 2048;
-    const int right_weight = between ? eleven_bits(part, across.count) : 0;
-    const int from = left < 0 ? 0 : left, to = between ? left + 1 : from;
-    const int above = down.neighbour(y, &part);
-    for (int i = 0; i < Pixel::samples; ++i) levels[i] = 2;
-#pragma unroll 1
-    for (int row = above; row <= above + 1; ++row) {
-        const int weight = eleven_bits(row == above ? 2 * down.count - part : part, down.count);
-        const int inside = row < 0 ? 0 : row < image.height ? row : image.height - 1;
-        const Sample* samples = row_of<Sample>(image, inside);
-        unsigned first[Pixel::samples], second[Pixel::samples];
-        Pixel::read(samples + from * Pixel::stride, first);
-        Pixel::read(samples + to * Pixel::stride, second);
-        for (int i = 0; i < Pixel::samples; ++i)
-            levels[i] += (((first[i] * left_weight + second[i] * right_weight) >> 4) * weight) >> 16;
-    }
-    for (int i = 0; i < Pixel::samples; ++i) levels[i] >>= 2;
+    return unsigned(level - (tie ? level & 1 : 0));
 }
 
 struct Target {
@@ -209,8 +170,8 @@ __device__ void write(const unsigned* levels, const Target& target, int y, int x
 }
 
 template <typename Pixel, typename Sample, typename Value>
-__device__ void preprocess(const Image& image, const Axis& down, const Axis& across, int rounding,
-                           int shares, const Target& target, Value* tensor) {
+__device__ void preprocess(const Image& image, const Axis& down, const Axis& across, int shares,
+                           const Target& target, Value* tensor) {
     __shared__ unsigned long long of_thread[Pixel::samples][BLOCK_THREADS];
     const int thread = threadIdx.x, line = thread / BLOCK_COLUMNS;
     const int x = blockIdx.x * BLOCK_COLUMNS + thread % BLOCK_COLUMNS;
@@ -222,22 +183,17 @@ __device__ void preprocess(const Image& image, const Axis& down, const Axis& acr
                           new_y < down.count;
     unsigned levels[Pixel::samples];
     for (int i = 0; i < Pixel::samples; ++i) levels[i] = target.pad;
-    if (rounding == FIXED) {  // the same for all threads, as what `shares` is
-        if (on_image) fixed_levels<Pixel, Sample>(image, down, across, new_y, new_x, levels);
-    } else {
-        unsigned long long sums[Pixel::samples] = {};
-        if (on_image)
-            add_rows<Pixel, Sample>(image, down.span(new_y), across.span(new_x), share, shares,
-                                    sums);
-        for (int i = 0; i < Pixel::samples; ++i) of_thread[i][thread] = sums[i];
-        __syncthreads();
-        const unsigned long long whole =
-            static_cast<unsigned long long>(down.whole_weight()) * across.whole_weight();
-        for (int i = 0; share == 0 && on_image && i < Pixel::samples; ++i) {
-            for (int other = 1; other < shares; ++other)
-                sums[i] += of_thread[i][thread + other * BLOCK_COLUMNS];
-            levels[i] = rounded(sums[i], whole, rounding);
-        }
+    unsigned long long sums[Pixel::samples] = {};
+    if (on_image)
+        add_rows<Pixel, Sample>(image, down.span(new_y), across.span(new_x), share, shares, sums);
+    for (int i = 0; i < Pixel::samples; ++i) of_thread[i][thread] = sums[i];
+    __syncthreads();
+    const unsigned long long whole =
+        static_cast<unsigned long long>(down.whole_weight()) * across.whole_weight();
+    for (int i = 0; share == 0 && on_image && i < Pixel::samples; ++i) {
+        for (int other = 1; other < shares; ++other)
+            sums[i] += of_thread[i][thread + other * BLOCK_COLUMNS];
+        levels[i] = rounded(sums[i], whole);
     }
     if (on_target && share == 0) write<Pixel::samples>(levels, target, y, x, tensor);
 }
@@ -248,7 +204,7 @@ __device__ void preprocess(const Image& image, const Axis& down, const Axis& acr
         name(const unsigned char* bytes, long long pitch, int height, int width, int samples,      \
              int new_height, int new_width, int top, int left, int target_height,                  \
              int target_width, int channels, int reverse, int method_down, int method_across,      \
-             int rounding, int shares, int pad, float gain_0, float gain_1, float gain_2,          \
+             int shares, int pad, float gain_0, float gain_1, float gain_2,          \
              float shift_0, float shift_1, float shift_2, Value* tensor) {                         \
         const Image image{bytes, pitch, height, width};                                            \
         const Axis down{height, new_height, method_down};                                          \
@@ -263,11 +219,11 @@ __device__ void preprocess(const Image& image, const Axis& down, const Axis& acr
                             {gain_0, gain_1, gain_2},                                              \
                             {shift_0, shift_1, shift_2}};                                          \
         if (samples == 1)                                                                          \
-            preprocess<Gray, Sample>(image, down, across, rounding, shares, target, tensor);       \
+            preprocess<Gray, Sample>(image, down, across, shares, target, tensor);       \
         else if (channels == 1)                                                                    \
-            preprocess<GrayFromRgb, Sample>(image, down, across, rounding, shares, target, tensor);\
+            preprocess<GrayFromRgb, Sample>(image, down, across, shares, target, tensor);\
         else                                                                                       \
-            preprocess<Rgb, Sample>(image, down, across, rounding, shares, target, tensor);        \
+            preprocess<Rgb, Sample>(image, down, across, shares, target, tensor);        \
     }
 
 KERNEL(mahtrt_preprocess_u8_f32, unsigned char, float)
