@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.data.preprocess import Placement, preprocess
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.errors import InputError
 from mahtrt.spec import ModelSpec
 
@@ -43,15 +44,22 @@ def images_of_case(case: Case, spec: ModelSpec, subject: str = "case") -> tuple[
     return images
 
 
-def prepare(images: Sequence[Image], spec: ModelSpec) -> tuple[Feed, Placement]:
+def prepare(
+    images: Sequence[Image], spec: ModelSpec, version: int = PREPROCESS_VERSION
+) -> tuple[Feed, Placement]:
     """The feed of one case, and where its first image lies on the first input.
+
+    Args:
+        version: The definition of preprocessing to follow.
 
     Raises:
         ImageError: An image cannot be used.
         InputError: Another number of images than the network takes.
     """
     images = images_of_case(tuple(images), spec)
-    pairs = [preprocess(image, each) for image, each in zip(images, spec.inputs, strict=True)]
+    pairs = [
+        preprocess(image, each, version) for image, each in zip(images, spec.inputs, strict=True)
+    ]
     tensors = zip(spec.inputs, pairs, strict=True)
     return {each.name: tensor for each, (tensor, _) in tensors}, pairs[0][1]
 

@@ -1,8 +1,8 @@
 """Image to network tensor, and landmarks back: the only place where geometry lives.
 
 Training, calibration, runtime and bench all go through :func:`preprocess`, so a network sees in
-production what it saw in training; on a GPU a kernel does the same, whose definition is
-:mod:`mahtrt.data.preprocess_integers`. Pixel centres are at integers in every frame:
+production what it saw in training; on a GPU a kernel gives the same numbers. What it gives is
+defined in ``docs/preprocessing.md``, to the last bit. Pixel centres are at integers in every frame:
 ``x_network = (x_image + 0.5) * scale - 0.5 + offset``.
 """
 
@@ -11,26 +11,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.data.area_mean import shrink_by_area
+from mahtrt.data.gray import gray_from_rgb
 from mahtrt.data.limits import MOST_PIXELS, check_image_size
+from mahtrt.data.preprocess_opencv import resize_with_opencv
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
+from mahtrt.data.resample import resample
 from mahtrt.errors import ImageError
 from mahtrt.spec import InputSpec
-
-# Named in every calibration card: two mahtrt versions with the same value prepare images alike.
-PREPROCESS_VERSION = 2
 
 MIN_SIDE_PX = 2
 _EXPECTED = "(H, W), (H, W, 1) or (H, W, 3) of uint8 or uint16"
 _DTYPES = {"uint8": 255.0, "uint16": 65535.0}
-_CV_INTERPOLATION = {
-    "linear": cv2.INTER_LINEAR,
-    "cubic": cv2.INTER_CUBIC,
-    "nearest": cv2.INTER_NEAREST_EXACT,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +82,15 @@ class Fit:
 
 
 def preprocess(
-    image: NDArray[np.generic], spec: InputSpec
+    image: NDArray[np.generic], spec: InputSpec, version: int = PREPROCESS_VERSION
 ) -> tuple[NDArray[np.float32], Placement]:
     """Fit an image to the network's input and normalise it.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), uint8 or uint16, RGB where it has colours.
         spec: What the network wants.
+        version: The definition to follow (:mod:`mahtrt.data.preprocess_version`): that of the
+            bundle where there is one.
 
     Returns:
         The tensor (C, h, w), float32, C-contiguous, and where the image lies on it.
@@ -102,24 +98,41 @@ def preprocess(
     Raises:
         ImageError: Wrong rank, dtype, channel count or size.
     """
-    fitted, placement = fit_image(image, spec)
-    return tensor_from_fitted(fitted, spec), placement
+    check_image(image)
+    fit = fit_of(image.shape, spec)
+    return _tensor(image, spec, version), fit.placement
 
 
-def fit_image(image: NDArray[np.generic], spec: InputSpec) -> tuple[NDArray[np.generic], Placement]:
+def _tensor(image: NDArray[np.generic], spec: InputSpec, version: int) -> NDArray[np.float32]:
+    """The tensor of an image that was checked, and whose fit was.
+
+    This is the one place for compiled code: a function (image, spec) -> tensor of version
+    ``PREPROCESS_VERSION`` may stand here before the NumPy one, whose bits it has to give.
+    """
+    return tensor_from_fitted(fit_image(image, spec, version)[0], spec)
+
+
+def fit_image(
+    image: NDArray[np.generic], spec: InputSpec, version: int = PREPROCESS_VERSION
+) -> tuple[NDArray[np.generic], Placement]:
     """The first half of :func:`preprocess`: an image at the network's size, still in integers.
 
     Returns:
         (h, w) or (h, w, 3) in the image's dtype, and where the image lies on it.
     """
     check_image(image)
+    fit = fit_of(image.shape, spec)
     # OpenCV reads the bytes of a foreign byte order as they are, without a word.
     image = image.astype(image.dtype.newbyteorder("="), copy=False)
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
     if image.ndim == 3 and spec.channels == 1:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return _fit(image, spec)
+        image = gray_from_rgb(image)
+    if version == PREPROCESS_VERSION:
+        resized = resample(image, *fit.size, spec.interpolation)
+    else:
+        resized = resize_with_opencv(image, *fit.size, spec.interpolation, version)
+    return place(resized, fit, spec), fit.placement
 
 
 def check_image(image: NDArray[np.generic], subject: str = "image") -> None:
@@ -190,12 +203,6 @@ def fit_of(shape: tuple[int, ...], spec: InputSpec) -> Fit:
     return Fit((height, width), (new_h, new_w), (target_h, target_w))
 
 
-def _fit(image: NDArray[np.generic], spec: InputSpec) -> tuple[NDArray[np.generic], Placement]:
-    fit = fit_of(image.shape, spec)
-    resized = _resize(image, *fit.size, spec)
-    return place(resized, fit, spec), fit.placement
-
-
 def place(resized: NDArray[np.generic], fit: Fit, spec: InputSpec) -> NDArray[np.generic]:
     """A resized image on the network's input: cropped, or with padding around it.
 
@@ -219,34 +226,6 @@ def place(resized: NDArray[np.generic], fit: Fit, spec: InputSpec) -> NDArray[np
 def pad_level(dtype: np.dtype[np.generic], spec: InputSpec) -> int:
     """The grey level of what letterboxing adds, in an image's dtype."""
     return round(spec.pad_value * _DTYPES[dtype.name])
-
-
-def _resize(
-    image: NDArray[np.generic], height: int, width: int, spec: InputSpec
-) -> NDArray[np.generic]:
-    if image.shape[:2] == (height, width):
-        return image
-    if spec.interpolation == "area":
-        return _resize_by_area(image, height, width)
-    method = _CV_INTERPOLATION[spec.interpolation]
-    resized: NDArray[np.generic] = cv2.resize(image, (width, height), interpolation=method)
-    return resized
-
-
-def _resize_by_area(image: NDArray[np.generic], height: int, width: int) -> NDArray[np.generic]:
-    """Means along an axis that shrinks, linear along one that grows: means give blocks there."""
-    least = min(height, image.shape[0]), min(width, image.shape[1])
-    if least == (height, width):
-        return shrink_by_area(image, height, width)
-    resized: NDArray[np.generic]
-    if least == image.shape[:2]:
-        resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-        return resized
-    # One axis after the other, rounded once.
-    means = cv2.resize(image.astype(np.float32), least[::-1], interpolation=cv2.INTER_AREA)
-    exact = cv2.resize(means, (width, height), interpolation=cv2.INTER_LINEAR)
-    resized = np.rint(exact).astype(image.dtype)
-    return resized
 
 
 def normalization(

@@ -67,7 +67,7 @@ def _at_once(
     rounded: Callable[[Numbers, int, int], Numbers],
 ) -> Levels:
     """Both axes, rounded at the end: the axis first after which the fewer numbers are left."""
-    most, one = int(np.iinfo(image.dtype).max), down.total * across.total
+    most, one = int(np.iinfo(image.dtype.name).max), down.total * across.total
     turn = image.shape[1] * len(down.pixels) > image.shape[0] * len(across.pixels)
     first, second = (across, down) if turn else (down, across)
     levels = _turned(image) if turn else image
@@ -82,7 +82,7 @@ def _at_once(
 
 def _pass_by_pass(image: Levels, down: AxisWeights, across: AxisWeights) -> Levels:
     """Columns first, then rows; each pass is rounded to levels, and left out where it may be."""
-    most = int(np.iinfo(image.dtype).max)
+    most = int(np.iinfo(image.dtype.name).max)
     for weights in (across, down):
         image = _turned(image)
         if weights.total != 1:

@@ -33,12 +33,12 @@ def table_is_faster(image: NDArray[np.generic], height: int, width: int) -> bool
     if height > rows or width > columns or rows * columns < _FASTER_FROM * height * width:
         return False
     row_entries = (columns + 1) * (image.size // (rows * columns))
-    return (rows // height + 3) * row_entries <= _most_entries(image, height, width)
+    return bool((rows // height + 3) * row_entries <= _most_entries(image, height, width))
 
 
 def _most_entries(image: NDArray[np.generic], height: int, width: int) -> int:
     """Entries of a table whose sums, times (height * width), are whole numbers in float64."""
-    largest = int(np.iinfo(image.dtype).max) * height * width
+    largest = int(np.iinfo(image.dtype.name).max) * height * width
     return min(_TABLE_ENTRIES[image.dtype.name], 2**53 // largest)
 
 

@@ -122,7 +122,8 @@ def _antialiased(
 
 
 def _triangle(x: Doubles) -> Doubles:
-    return np.maximum(1 - np.abs(x), 0.0)
+    value: Doubles = np.maximum(1 - np.abs(x), 0.0)
+    return value
 
 
 def _keys(x: Doubles) -> Doubles:
@@ -130,7 +131,8 @@ def _keys(x: Doubles) -> Doubles:
     a, x = -0.5, np.abs(x)
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = (((x - 5) * x + 8) * x - 4) * a
-    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    value: Doubles = np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    return value
 
 
 _WEIGHTS: dict[Interpolation, Callable[[int, int], AxisWeights]] = {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from preprocess_oracle import input_tensor
 
 from mahtrt.data.preprocess import Placement, check_image, preprocess
 from mahtrt.errors import ImageError
@@ -15,7 +17,11 @@ from mahtrt.spec import InputSpec, Interpolation, Resize
 
 SPEC = InputSpec(size=(48, 64), channels=1, color_order="gray", mean=(0.0,), std=(1.0,))
 RESIZES: tuple[Resize, ...] = ("letterbox", "stretch", "center_crop")
-INTERPOLATIONS: tuple[Interpolation, ...] = ("area", "linear", "cubic")
+INTERPOLATIONS: tuple[Interpolation, ...] = (
+    *("area", "linear", "cubic"),
+    *("antialiased_linear", "antialiased_cubic"),
+)
+EVERY: tuple[Interpolation, ...] = get_args(Interpolation)
 sides = st.integers(24, 200)
 
 
@@ -124,6 +130,38 @@ def test_letterbox_is_centred_and_padded() -> None:
     assert np.allclose(tensor[0, :, 20:44], 1)
     assert np.allclose(tensor[0, :, :20], 0.5, atol=0.01)
     assert np.allclose(tensor[0, :, 44:], 0.5, atol=0.01)
+
+
+@settings(deadline=None, max_examples=120)
+@given(
+    shape=st.tuples(st.integers(2, 60), st.integers(2, 60)),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    samples=st.sampled_from(((), (1,), (3,))), dtype=st.sampled_from(("uint8", "uint16")),
+    resize=st.sampled_from(RESIZES), interpolation=st.sampled_from(EVERY),
+    way=st.sampled_from(("gray", "rgb", "bgr")), seed=st.integers(0, 2**20),
+    foreign=st.booleans(),
+)  # fmt: skip
+def test_every_bit_is_the_oracles(
+    shape: tuple[int, int],
+    size: tuple[int, int],
+    samples: tuple[int, ...],
+    dtype: str,
+    resize: Resize,
+    interpolation: Interpolation,
+    way: Literal["gray", "rgb", "bgr"],
+    seed: int,
+    foreign: bool,
+) -> None:
+    channels = 1 if way == "gray" else 3
+    mean, std = (0.485, 0.456, 0.406)[:channels], (0.229, 0.224, 0.225)[:channels]
+    spec = InputSpec(size, "image", channels, way, mean, std, resize, interpolation, 0.3)
+    most = np.iinfo(dtype).max
+    image = np.random.default_rng(seed).integers(0, most, (*shape, *samples), dtype, endpoint=True)
+    planes = np.moveaxis(image.reshape(*shape, -1), -1, 0).tolist()
+    expected = np.array(input_tensor(planes, dtype, dataclasses.asdict(spec)), np.float32)
+    given = image.astype(image.dtype.newbyteorder(">")) if foreign else image
+    tensor, _ = preprocess(given, spec)
+    np.testing.assert_array_equal(tensor.view(np.uint32), expected.view(np.uint32))
 
 
 def test_same_size_is_untouched() -> None:

@@ -33,7 +33,7 @@ def expected(
     image: NDArray[np.generic], height: int, width: int, interpolation: str
 ) -> NDArray[np.generic]:
     planes = [image] if image.ndim == 2 else [image[..., channel] for channel in range(3)]
-    most = int(np.iinfo(image.dtype).max)
+    most = int(np.iinfo(image.dtype.name).max)
     found = [
         np.array(resized(plane.tolist(), height, width, interpolation, most), image.dtype)
         for plane in planes

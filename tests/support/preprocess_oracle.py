@@ -1,54 +1,68 @@
 """Preprocessing version 3 straight from docs/preprocessing.md, slowly: an oracle for tests.
 
 Integers are Python's, quotients are fractions, doubles are Python's floats; one weighted sum per
-new pixel is spelled out. Nothing of mahtrt is used but the spec's fields.
+new pixel is spelled out. Nothing but the standard library is imported, so that the page has to say
+all that there is to know.
 """
 
 from __future__ import annotations
 
 import math
+import struct
 from fractions import Fraction
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mahtrt.spec import InputSpec
-
+Levels = list[list[int]]  # of a plane, row by row
 # Per new pixel: (pixel, weight), and what weights count as 1.
 Taps = list[list[tuple[int, int]]]
 ANTIALIASED = ("antialiased_linear", "antialiased_cubic")
 
 
-def oracle(image: NDArray[np.generic], spec: InputSpec) -> NDArray[np.float32]:
-    """The tensor (C, h, w) of an image (H, W), (H, W, 1) or (H, W, 3)."""
-    most = {1: 255, 2: 65535}[image.dtype.itemsize]
-    planes = [image] if image.ndim == 2 else [image[..., c] for c in range(image.shape[2])]
-    levels = [[[int(v) for v in row] for row in plane] for plane in planes]
-    if spec.channels == 1 and len(levels) == 3:
-        levels = [gray(*levels)]
-    rows, columns = resized_size(image.shape[0], image.shape[1], spec)
-    levels = [resized(plane, rows, columns, spec.interpolation, most) for plane in levels]
-    return numbers([placed(plane, spec, most) for plane in levels], spec, most)
+def input_tensor(planes: list[Levels], dtype: str, spec: dict[str, Any]) -> list[list[list[float]]]:
+    """The channels of the input tensor.
+
+    Args:
+        planes: The image's, one, or R, G and B.
+        dtype: ``uint8`` or ``uint16``.
+        spec: The fields of the InputSpec.
+    """
+    most = {"uint8": 255, "uint16": 65535}[dtype]
+    if spec["channels"] == 1 and len(planes) == 3:
+        planes = [gray(*planes)]
+    rows, columns = resized_size(len(planes[0]), len(planes[0][0]), spec)
+    planes = [resized(plane, rows, columns, spec["interpolation"], most) for plane in planes]
+    placed_planes = [placed(plane, spec, most) for plane in planes]
+    channels = []
+    for channel in range(spec["channels"]):
+        order = channel if spec["color_order"] != "bgr" else 2 - channel
+        plane = placed_planes[order if len(planes) == 3 else 0]
+        gain = float32(1.0 / (float(most) * spec["std"][channel]))
+        shift = float32(-spec["mean"][channel] / spec["std"][channel])
+        channels.append([[float32(float32(v * gain) + shift) for v in row] for row in plane])
+    return channels
 
 
-def gray(red: list[list[int]], green: list[list[int]], blue: list[list[int]]) -> list[list[int]]:
+def float32(value: float) -> float:
+    """The nearest number of 32 bits."""
+    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+
+
+def gray(red: Levels, green: Levels, blue: Levels) -> Levels:
     return [
         [(9798 * r + 19235 * g + 3735 * b + 16384) >> 15 for r, g, b in zip(*row, strict=True)]
         for row in zip(red, green, blue, strict=True)
     ]
 
 
-def resized_size(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
-    if spec.resize == "stretch":
-        return spec.size
-    across, down = spec.size[1] / width, spec.size[0] / height
-    scale = min(across, down) if spec.resize == "letterbox" else max(across, down)
+def resized_size(height: int, width: int, spec: dict[str, Any]) -> tuple[int, int]:
+    h, w = spec["size"]
+    if spec["resize"] == "stretch":
+        return h, w
+    scale = (min if spec["resize"] == "letterbox" else max)(h / height, w / width)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def resized(
-    plane: list[list[int]], rows: int, columns: int, interpolation: str, most: int
-) -> list[list[int]]:
+def resized(plane: Levels, rows: int, columns: int, interpolation: str, most: int) -> Levels:
     down, one_down = taps(interpolation, len(plane), rows)
     across, one_across = taps(interpolation, len(plane[0]), columns)
     if interpolation in ANTIALIASED:
@@ -168,11 +182,11 @@ def keys(x: float) -> float:
     return 0.0
 
 
-def placed(plane: list[list[int]], spec: InputSpec, most: int) -> list[list[int]]:
+def placed(plane: Levels, spec: dict[str, Any], most: int) -> Levels:
     """On the network's input, row by row: a padded canvas, or a part."""
-    (height, width), rows, columns = spec.size, len(plane), len(plane[0])
+    (height, width), rows, columns = spec["size"], len(plane), len(plane[0])
     top, left = (height - rows) // 2, (width - columns) // 2
-    pad = round(spec.pad_value * most)
+    pad = round(spec["pad_value"] * most)
     return [
         [
             plane[y - top][x - left] if 0 <= y - top < rows and 0 <= x - left < columns else pad
@@ -180,17 +194,3 @@ def placed(plane: list[list[int]], spec: InputSpec, most: int) -> list[list[int]
         ]
         for y in range(height)
     ]
-
-
-def numbers(planes: list[list[list[int]]], spec: InputSpec, most: int) -> NDArray[np.float32]:
-    tensor = np.empty((spec.channels, *spec.size), np.float32)
-    for channel in range(spec.channels):
-        plane = planes[0] if len(planes) == 1 else planes[_source(spec, channel)]
-        gain = np.float32(1.0 / (most * spec.std[channel]))
-        shift = np.float32(-spec.mean[channel] / spec.std[channel])
-        tensor[channel] = np.array(plane, np.float32) * gain + shift
-    return tensor
-
-
-def _source(spec: InputSpec, channel: int) -> int:
-    return 2 - channel if spec.color_order == "bgr" else channel
