@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mahtrt.bundle.golden_outputs import at_places
 from mahtrt.bundle.records import AccuracyRecord
-from mahtrt.data.preprocess import Placement, preprocess
+from mahtrt.data.preprocess import Placement, fit_of
 from mahtrt.errors import DataError
 from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
 from mahtrt.measure.judged import OutputSet
@@ -57,7 +57,7 @@ class AccuracyPass:
         """
         annotations = _annotations(samples, len(self._names), self._source)
         self._truths.append(annotations)
-        placements = [preprocess(sample.image, self._spec.input)[1] for sample in samples]
+        placements = [fit_of(sample.image.shape, self._spec.input).placement for sample in samples]
         theirs: OutputSet = {}
         truth: OutputSet = {}
         for contender in self._contenders:

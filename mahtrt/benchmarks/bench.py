@@ -150,7 +150,14 @@ def _references(
             return [_onnx_reference(bundle, options.threads)]
         batch = options.batch or 1
         references.append(
-            tuned_torch_as_reference(found, bundle.spec, batch, device, options.threads)
+            tuned_torch_as_reference(
+                found,
+                bundle.spec,
+                batch,
+                device,
+                options.threads,
+                bundle.manifest.preprocess_version,
+            )
         )
     return references
 
@@ -172,7 +179,13 @@ def _peers(
     setting = PeerSetting(device, options.batch or 1, options.threads)
     network = _network(bundle, options)
     found = {
-        name: open_peer(name, network[0] if network else None, bundle.spec, setting)
+        name: open_peer(
+            name,
+            network[0] if network else None,
+            bundle.spec,
+            setting,
+            bundle.manifest.preprocess_version,
+        )
         for name in dict.fromkeys(options.peers)
     }
     warnings.extend(
@@ -218,7 +231,10 @@ def _onnx_reference(bundle: Bundle, threads: int | None) -> Reference:
             expected="something to compare with",
             fix="Give --reference CHECKPOINT.",
         )
-    contender = open_export(bundle.file(graph.file), bundle.spec, threads)
+    prepared = bundle.manifest.preprocess_version
+    contender = open_export(
+        bundle.file(graph.file), bundle.spec, threads, preprocess_version=prepared
+    )
     version = package_version(contender.backend) or ""
     return Reference(contender, f"the bundle's FP32 ONNX, {contender.backend} {version}".strip())
 

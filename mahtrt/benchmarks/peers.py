@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mahtrt.benchmarks.compare import Contender
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.errors import UsageError
 from mahtrt.runtime.peer import Peer, PeerSetting
 from mahtrt.runtime.session import Session
@@ -51,11 +52,18 @@ def find_peer(name: str) -> Peer:
     return found
 
 
-def open_peer(name: str, network: Any, spec: ModelSpec, setting: PeerSetting) -> Contender | str:
+def open_peer(
+    name: str,
+    network: Any,
+    spec: ModelSpec,
+    setting: PeerSetting,
+    preprocess_version: int = PREPROCESS_VERSION,
+) -> Contender | str:
     """A peer ready to be measured, or why there is none, in a line.
 
     Args:
         network: The PyTorch network; None where it is not at hand.
+        preprocess_version: The definition of preprocessing of the engines beside it.
     """
     if network is None:
         return "the PyTorch network is not at hand (--reference CHECKPOINT)"
@@ -65,7 +73,7 @@ def open_peer(name: str, network: Any, spec: ModelSpec, setting: PeerSetting) ->
     except Exception as error:  # a compiler's errors are of all kinds
         return reason_of(error)
     precision = peer.precision(setting.device)
-    session = Session(backend, spec)
+    session = Session(backend, spec, preprocess_version=preprocess_version)
     return Contender(
         name, peer.backend, precision, backend.batch, session, device=setting.device, is_peer=True
     )

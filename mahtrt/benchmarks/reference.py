@@ -8,6 +8,7 @@ from typing import Any
 
 from mahtrt.benchmarks.compare import Contender
 from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.machine import package_version
 from mahtrt.reading import Content
 from mahtrt.runtime.session import Session
@@ -51,12 +52,18 @@ def torch_as_reference(
 
 
 def tuned_torch_as_reference(
-    found: tuple[Any, str], spec: ModelSpec, batch: int, device: str, threads: int | None
+    found: tuple[Any, str],
+    spec: ModelSpec,
+    batch: int,
+    device: str,
+    threads: int | None,
+    preprocess_version: int = PREPROCESS_VERSION,
 ) -> Reference:
     """PyTorch as fast as it runs on a device: what times are held against.
 
     Args:
         device: Device of PyTorch, ``cpu`` or ``cuda``.
+        preprocess_version: The definition of preprocessing of the engines it is compared with.
 
     The others are those of :func:`torch_as_reference`; without ``threads`` they are tuned too.
     """
@@ -65,22 +72,31 @@ def tuned_torch_as_reference(
 
     module, weights = found
     tuned = tune_torch(module, spec, batch, TorchSetting(device, threads=threads))
-    contender = _contender("pytorch", "pytorch", Session(tuned.backend, spec), device)
+    session = Session(tuned.backend, spec, preprocess_version=preprocess_version)
+    contender = _contender("pytorch", "pytorch", session, device)
     facts = {**asdict(tuned.setting), "tried_ms": dict(tuned.tried_ms)}
     return Reference(contender, f"{_torch_in_words(weights)}, {tuned.setting}", facts)
 
 
-def open_export(onnx: Content, spec: ModelSpec, threads: int | None, name: str = "") -> Contender:
+def open_export(
+    onnx: Content,
+    spec: ModelSpec,
+    threads: int | None,
+    name: str = "",
+    preprocess_version: int = PREPROCESS_VERSION,
+) -> Contender:
     """The FP32 export, on the best of the targets that are there.
 
     Args:
         name: What reports call it; "": the target's name.
+        preprocess_version: The definition of preprocessing of the engines it is compared with.
     """
     target = find_target(reference_target())
     record = EngineRecord("reference", target.name, "fp32", {"onnx": onnx.name})
     target.require()
     backend = target.open(EngineToOpen(record, {"onnx": onnx}, spec, threads))
-    return _contender(name or target.name, target.name, Session(backend, spec, record))
+    session = Session(backend, spec, record, preprocess_version=preprocess_version)
+    return _contender(name or target.name, target.name, session)
 
 
 def _torch_in_words(weights: str) -> str:

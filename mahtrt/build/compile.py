@@ -227,7 +227,13 @@ def _judge(
             assert export is not None
             provenance = bundle.manifest.provenance
             parity = provenance.parity if provenance else None
-            reference = export_as_reference(bundle.file(export.file), spec, parity, options.threads)
+            reference = export_as_reference(
+                bundle.file(export.file),
+                spec,
+                parity,
+                options.threads,
+                bundle.manifest.preprocess_version,
+            )
             stack.callback(reference.contender.session.close)
             limits = Limits.of_gate(bundle.manifest.gate)
             settings = GateSettings(len(data), limits, options.threads)
@@ -240,7 +246,7 @@ def _judge(
 
 def _contender(bundle: Bundle, engine: BuiltEngine, threads: int | None) -> Contender:
     record = engine.record
-    session = engine.open(bundle.spec, threads)
+    session = engine.open(bundle.spec, threads, bundle.manifest.preprocess_version)
     return Contender(record.name, record.target, record.precision, record.batch, session)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from mahtrt.build.request import Job
 from mahtrt.build.workspace import Workspace
 from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.progress import StageProgress
 from mahtrt.runtime.session import Session
 from mahtrt.spec import ModelSpec
@@ -30,12 +31,14 @@ class BuiltEngine:
     record: EngineRecord
     files: Mapping[str, Path]
 
-    def open(self, spec: ModelSpec, threads: int | None) -> Session:
+    def open(
+        self, spec: ModelSpec, threads: int | None, preprocess_version: int = PREPROCESS_VERSION
+    ) -> Session:
         """Open the engine as a user of the bundle will."""
         target = find_target(self.record.target)
         target.require()
         backend = target.open(EngineToOpen(self.record, self.files, spec, threads))
-        return Session(backend, spec, self.record)
+        return Session(backend, spec, self.record, preprocess_version=preprocess_version)
 
 
 def compile_engines(

@@ -10,6 +10,7 @@ from mahtrt.benchmarks.reference import Reference, open_export, torch_as_referen
 from mahtrt.build.graphs import Graphs
 from mahtrt.build.request import Request
 from mahtrt.bundle.origin import ParityRecord
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.graph_kinds import Fp32
@@ -47,14 +48,19 @@ def _reference(request: Request, graphs: Graphs) -> Reference:
 
 
 def export_as_reference(
-    onnx: Content, spec: ModelSpec, parity: ParityRecord | None, threads: int | None
+    onnx: Content,
+    spec: ModelSpec,
+    parity: ParityRecord | None,
+    threads: int | None,
+    preprocess_version: int = PREPROCESS_VERSION,
 ) -> Reference:
     """The FP32 export, where PyTorch is not at hand.
 
     Args:
         parity: How near the export is to PyTorch, where that is known.
+        preprocess_version: The definition of preprocessing of the engines it is compared with.
     """
-    contender = open_export(onnx, spec, threads, "reference")
+    contender = open_export(onnx, spec, threads, "reference", preprocess_version)
     moved = [row.max_abs for row in (parity.rows if parity else ()) if row.kind == "landmarks"]
     known = f", {max(moved):.2g} px from PyTorch at export" if moved else ""
     through = f"the FP32 export through {contender.backend}{known}"

@@ -23,7 +23,7 @@ from mahtrt.bundle.bundle import write_bundle
 from mahtrt.bundle.golden import write_golden
 from mahtrt.bundle.manifest import Manifest
 from mahtrt.bundle.records import VerdictRecord
-from mahtrt.data.preprocess import PREPROCESS_VERSION
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.machine import describe_machine, package_versions
 from mahtrt.targets.table import find_target
 

@@ -27,6 +27,7 @@ from mahtrt.bundle.records import (
     Precision,
     VerdictRecord,
 )
+from mahtrt.data.preprocess_version import check_preprocess_version
 from mahtrt.errors import IntegrityError, SpecError
 from mahtrt.machine import Machine
 from mahtrt.parsing import first_repeat, read_json
@@ -310,6 +311,7 @@ def manifest_from_bytes(raw: bytes, where: str) -> Manifest:
     with as_integrity_error():
         spec_from_dict(data["spec"], where=f"{where}: spec")
     check_manifest(manifest, where)
+    check_preprocess_version(manifest.preprocess_version, where)
     return manifest
 
 

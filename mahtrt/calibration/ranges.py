@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from mahtrt.calibration.histogram import StreamingHistogram
 from mahtrt.calibration.methods import DEFAULT_PERCENTILE, amax_by_method
-from mahtrt.data.preprocess import PREPROCESS_VERSION
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.errors import DataError, UsageError
 from mahtrt.graph.graph_file import load_onnx
 from mahtrt.graph.runner import ImageRunner, Images

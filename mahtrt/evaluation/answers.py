@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.data.map_frames import network_map_from_image
-from mahtrt.data.preprocess import fit_image
+from mahtrt.data.preprocess import fit_of
 from mahtrt.data.sample import Dataset, Sample
 from mahtrt.errors import DataError
 from mahtrt.measure.displacement import radial_error
@@ -152,7 +152,7 @@ def _map_scores(
         return np.nan, np.nan
     _check_count(sample, len(sample.target_map), len(found), "channels of a map")
     rows, columns = found.shape[-2:]
-    _, placement = fit_image(sample.image, spec.input)
+    placement = fit_of(sample.image.shape, spec.input).placement
     wanted = network_map_from_image(sample.target_map, placement, spec.input.size, (rows, columns))
     known = np.isfinite(wanted)
     alike = ssim(found, np.where(known, wanted, found), 1.0)

@@ -12,7 +12,7 @@ from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Method
 from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, collect_ranges
-from mahtrt.data.preprocess import PREPROCESS_VERSION
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.digest import sha256_of_bytes
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.graph.runner import Images

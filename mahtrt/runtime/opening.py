@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.manifest import EngineRecord
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.errors import UsageError
 from mahtrt.runtime.engine_choice import Require, choose_engine
 from mahtrt.runtime.session import Session
 from mahtrt.runtime.verdict import verdict_of
-from mahtrt.targets.backend import EngineToOpen
+from mahtrt.targets.backend import Backend, EngineToOpen, pool_of
 from mahtrt.targets.cpu import SATURATES
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import Target
@@ -78,11 +79,22 @@ def open_engine(
     target.require()
     files = bundle.engine_files(record, verify=verify)
     backend = target.open(EngineToOpen(record, files, bundle.spec, threads))
-    session = Session(backend, bundle.spec, record)
+    version = bundle.manifest.preprocess_version
+    session = Session(backend, bundle.spec, record, preprocess_version=version)
     session.verdict = verdict_of(bundle.manifest, record)
-    notes = (note, _doubt_int8(bundle, record, target))
+    notes = (note, _doubt_int8(bundle, record, target), _older_pixels(backend, version))
     session.opening_notes = tuple(filter(None, notes))
     return session
+
+
+def _older_pixels(backend: Backend, version: int) -> str:
+    """What to tell of a GPU whose kernel does not prepare images as the bundle was judged."""
+    if version == PREPROCESS_VERSION or pool_of(backend) is None:
+        return ""
+    return (
+        f"Images are prepared on the CPU: the bundle's preprocessing is of version {version}, and "
+        f"the GPU's of version {PREPROCESS_VERSION}; build it again to have them prepared there."
+    )
 
 
 def _doubt_int8(bundle: Bundle, record: EngineRecord, target: Target) -> str:

@@ -12,7 +12,7 @@ from mahtrt.bundle.golden import GoldenVector
 from mahtrt.bundle.golden_outputs import at_places
 from mahtrt.bundle.manifest import EngineRecord, Manifest
 from mahtrt.bundle.records import AccuracyRecord
-from mahtrt.data.preprocess import preprocess
+from mahtrt.data.preprocess import fit_of
 from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
 from mahtrt.measure.outputs import OutputTally
@@ -36,7 +36,7 @@ def replay(session: Runs, vectors: Sequence[GoldenVector]) -> AccuracyRecord:
         IntegrityError: An output was kept at other places than the engine gives.
     """
     spec = session.spec
-    placements = [preprocess(vector.image, spec.input)[1] for vector in vectors]
+    placements = [fit_of(vector.image.shape, spec.input).placement for vector in vectors]
 
     def landmarks(points_px: Sequence[NDArray[np.float32]]) -> LandmarkSet:
         pairs = zip(placements, points_px, strict=True)

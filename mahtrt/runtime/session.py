@@ -12,6 +12,7 @@ import numpy as np
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.data.feed import Case, Feed, Image, empty_feed, images_of_case, prepare
 from mahtrt.data.preprocess import Placement, check_image
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.data.spacing import Spacing, spacing_pair
 from mahtrt.errors import InputError, MahtrtError, UsageError
 from mahtrt.runtime.checked_feed import by_input, check_outputs, checked_feed
@@ -32,10 +33,15 @@ if TYPE_CHECKING:
     from mahtrt.runtime.device_preparation import DevicePreparation
 
 
-def preparation_of(backend: Backend, spec: ModelSpec) -> DevicePreparation | None:
-    """What prepares images on the backend's GPU; None where they are prepared on the CPU."""
+def preparation_of(
+    backend: Backend, spec: ModelSpec, version: int = PREPROCESS_VERSION
+) -> DevicePreparation | None:
+    """What prepares images on the backend's GPU; None where they are prepared on the CPU.
+
+    The kernel knows one definition of preprocessing, the newest.
+    """
     pool = pool_of(backend)
-    if pool is None:
+    if pool is None or version != PREPROCESS_VERSION:
         return None
     from mahtrt.runtime.device_preparation import DevicePreparation, can_prepare
 
@@ -54,20 +60,28 @@ class Session:
         spec: What the network wants and gives.
         engine: The bundle's record of the engine, None without a bundle.
         batch: Images per inference.
+        preprocess_version: The definition of preprocessing that images are prepared by: that of
+            the bundle, which the engine was judged with.
         opening_notes: What there is to tell of how the engine was chosen, one sentence each.
         verdict: What the bundle's accuracy gate said about the engine
             (:func:`mahtrt.runtime.verdict.verdict_of`); None without a bundle.
     """
 
     def __init__(
-        self, backend: Backend, spec: ModelSpec, engine: EngineRecord | None = None
+        self,
+        backend: Backend,
+        spec: ModelSpec,
+        engine: EngineRecord | None = None,
+        *,
+        preprocess_version: int = PREPROCESS_VERSION,
     ) -> None:
         self.spec, self.engine, self.batch = spec, engine, backend.batch
+        self.preprocess_version = preprocess_version
         self.opening_notes: tuple[str, ...] = ()
         self.verdict: EngineVerdict | None = None
         self._backend: Backend | None = backend
         self._needed = needed_outputs(spec)
-        self._preparation = preparation_of(backend, spec)
+        self._preparation = preparation_of(backend, spec, preprocess_version)
         self._usual_px = usual_spread_px(engine, spec) if engine else None
 
     @property
@@ -358,11 +372,11 @@ class Session:
     def _prepare(self, cases: Sequence[tuple[Image, ...]]) -> tuple[Feed, list[Placement]]:
         """A full batch of each input; places without a case are zero."""
         if self.batch == 1:
-            feed, placement = prepare(cases[0], self.spec)
+            feed, placement = prepare(cases[0], self.spec, self.preprocess_version)
             return {name: tensor[None] for name, tensor in feed.items()}, [placement]
         batch, placements = empty_feed(self.spec, self.batch), []
         for i, case in enumerate(cases):
-            feed, placement = prepare(case, self.spec)
+            feed, placement = prepare(case, self.spec, self.preprocess_version)
             placements.append(placement)
             for name, tensor in feed.items():
                 batch[name][i] = tensor

@@ -63,6 +63,8 @@ SEALED: dict[str, tuple[tuple[str | int, ...], object]] = {
     "a golden reference": (("golden",), {"reference": "\x07"}),
     "a plan": (("calibration",), {"data": []}),
     "a version of preprocessing": (("preprocess_version",), 1.5),
+    "a newer version of preprocessing": (("preprocess_version",), 4),
+    "no version of preprocessing": (("preprocess_version",), 0),
     "a huge text": (("created",), "x" * 70_000),
 }
 
