@@ -22,7 +22,7 @@ from mahtrt.build.result import BuildResult
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.bundle.golden import read_golden
 from mahtrt.data.phantom import PhantomDataset
-from mahtrt.data.preprocess import PREPROCESS_VERSION
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.data.subset import NetworkTensors, hold_back
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import MissingComponentError, UsageError

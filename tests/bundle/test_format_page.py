@@ -1,4 +1,4 @@
-"""docs/bundle-format.md says all: a reader written from it alone reads what mahtrt writes."""
+"""docs/bundle-format.md and docs/preprocessing.md say all: a reader written from them alone."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from mahtrt.bundle.bundle import read_bundle
 from mahtrt.bundle.golden import read_golden
 from mahtrt.bundle.manifest import Manifest
 from mahtrt.bundle.plan import Plan
-from mahtrt.data.preprocess import PREPROCESS_VERSION, preprocess
+from mahtrt.data.preprocess import preprocess
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.schema import Between
-from mahtrt.spec import InputSpec
 from mahtrt.targets.kernel_decode.record import KernelDecode
 
 PAGE = (Path(__file__).parents[2] / "docs/bundle-format.md").read_text(encoding="utf-8")
@@ -95,7 +95,7 @@ def test_the_page_has_every_field_with_its_type_and_values(name: str) -> None:
 
 
 def test_the_page_is_of_this_version() -> None:
-    assert f"this page describes version {PREPROCESS_VERSION} |" in PAGE
+    assert f"[preprocessing.md](preprocessing.md) describes version {PREPROCESS_VERSION} |" in PAGE
     told = set(re.findall(r"^\| `(mahtrt\.\w+)` \|", PAGE, re.M))
     assert {"mahtrt.spec", "mahtrt.source", "mahtrt.parity", "mahtrt.quantization"} <= told
 
@@ -128,30 +128,6 @@ def test_a_changed_manifest_is_noticed(tmp_path: Path, tiny_bundle: Path) -> Non
     (tmp_path / "manifest.json").write_text(raw.replace("golden-0", "golden-9"))
     with pytest.raises(AssertionError):
         page_reader.read_manifest(tmp_path)
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-@pytest.mark.parametrize("resize", ["letterbox", "stretch", "center_crop"])
-@pytest.mark.parametrize("interpolation", ["area", "linear", "cubic", "nearest"])
-@pytest.mark.parametrize("size", [(45, 37), (9, 13), (19, 91)])
-def test_the_page_prepares_images_as_mahtrt_does(
-    dtype: Any, resize: Any, interpolation: Any, size: tuple[int, int]
-) -> None:
-    rng, full = np.random.default_rng(0), np.iinfo(dtype).max
-    specs = (
-        InputSpec((18, 23), "x", 3, "bgr", (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), pad_value=0.3),
-        InputSpec((18, 23), "x", 1, "gray", (0.5,), (0.25,), pad_value=0.3),
-    )
-    for image in (rng.integers(0, full, (*size, 3), dtype), rng.integers(0, full, size, dtype)):
-        planes = [image] if image.ndim == 2 else list(np.moveaxis(image, -1, 0))
-        for spec in specs:
-            spec = dataclasses.replace(spec, resize=resize, interpolation=interpolation)
-            ours, _ = preprocess(image, spec)
-            theirs = page_reader.input_tensor(
-                [plane.tolist() for plane in planes], dtype, dataclasses.asdict(spec)
-            )
-            level = 1.02 / (full * np.array(spec.std)[:, None, None])
-            assert (np.abs(np.array(theirs, np.float32) - ours) <= level).all()
 
 
 def test_the_pages_png_reader_knows_every_filter() -> None:

@@ -11,7 +11,7 @@ from tiny_graphs import SIZE, Builder, feeds, smooth_images
 
 from mahtrt.calibration.methods import METHODS
 from mahtrt.calibration.ranges import Ranges, TensorRange, collect_ranges
-from mahtrt.data.preprocess import PREPROCESS_VERSION
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.errors import DataError, ModelError, UsageError
 
 TENSOR = "stem_relu_out"

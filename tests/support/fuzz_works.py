@@ -91,7 +91,7 @@ def _write_bare_bundle(path: Path) -> None:
 
     from mahtrt.bundle.bundle import write_bundle
     from mahtrt.bundle.manifest import EngineRecord, GraphRecord, Manifest
-    from mahtrt.data.preprocess import PREPROCESS_VERSION
+    from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 
     with write_bundle(path) as writer:
         onnx.save(make_model(), writer.place("model.onnx"))

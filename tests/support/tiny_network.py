@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from mahtrt.bundle.bundle import write_bundle
 from mahtrt.bundle.golden import GoldenVector, write_golden
 from mahtrt.bundle.manifest import GraphRecord, Manifest
-from mahtrt.data.preprocess import PREPROCESS_VERSION
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.spec import DecodeSpec, InputSpec, ModelSpec, OutputSpec
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import EngineOptions
