@@ -223,17 +223,7 @@ def _judge(
             passed = [c for c in contenders if judged[0].verdicts[c.name].passed]
             replays = replays_of(passed, vectors)
         if data is not None:
-            export = bundle.manifest.graph("fp32")
-            assert export is not None
-            provenance = bundle.manifest.provenance
-            parity = provenance.parity if provenance else None
-            reference = export_as_reference(
-                bundle.file(export.file),
-                spec,
-                parity,
-                options.threads,
-                bundle.manifest.preprocess_version,
-            )
+            reference = _export(bundle, options.threads)
             stack.callback(reference.contender.session.close)
             limits = Limits.of_gate(bundle.manifest.gate)
             settings = GateSettings(len(data), limits, options.threads)
@@ -242,6 +232,17 @@ def _judge(
         if not options.keep_failed:
             each.refuse_failed("No bundle was written; --keep-failed writes one all the same.")
     return replace(judged[-1], replays=replays)
+
+
+def _export(bundle: Bundle, threads: int | None) -> Reference:
+    """The bundle's FP32 graph, for images without recorded landmarks."""
+    manifest = bundle.manifest
+    export = manifest.graph("fp32")
+    assert export is not None
+    parity = manifest.provenance.parity if manifest.provenance else None
+    return export_as_reference(
+        bundle.file(export.file), bundle.spec, parity, threads, manifest.preprocess_version
+    )
 
 
 def _contender(bundle: Bundle, engine: BuiltEngine, threads: int | None) -> Contender:
