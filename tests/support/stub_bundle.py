@@ -17,7 +17,7 @@ from mahtrt.bundle.bundle import write_bundle
 from mahtrt.bundle.golden import GoldenVector, write_golden
 from mahtrt.bundle.manifest import EngineRecord, GraphRecord, Manifest
 from mahtrt.bundle.records import DeviceRecord, VerdictRecord
-from mahtrt.data.preprocess import PREPROCESS_VERSION
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.measure.limits import Limits
 from mahtrt.spec import InputSpec, ModelSpec, OutputSpec
 
