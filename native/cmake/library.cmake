@@ -23,7 +23,7 @@ add_library(mahtrt::mahtrt ALIAS mahtrt)
 
 find_package(Threads REQUIRED)
 target_link_libraries(mahtrt PRIVATE Threads::Threads)
-if(MAHTRT_SANITIZE)
+if(MAHTRT_SANITIZE OR MAHTRT_FUZZ)
   target_link_libraries(mahtrt PRIVATE mahtrt_settings)
 else()
   target_link_options(mahtrt PRIVATE

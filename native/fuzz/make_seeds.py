@@ -1,4 +1,5 @@
-"""Writes the seeds of the fuzz targets, which the tests read as well: PNG files and manifests.
+"""Writes the seeds of the fuzz targets, which the tests read as well: PNG files, manifests and
+images to prepare.
 
 Run it from the repository with mahtrt installed: ``python native/fuzz/make_seeds.py``.
 """
@@ -6,6 +7,9 @@ Run it from the repository with mahtrt installed: ``python native/fuzz/make_seed
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import shutil
 import struct
 import typing
 import zlib
@@ -21,6 +25,7 @@ from mahtrt.bundle.manifest import FileRecord, Manifest, text_of_manifest
 from mahtrt.schema import Between
 
 SEEDS = Path(__file__).parent / "seeds"
+TESTS = Path(__file__).parents[2] / "tests"
 ROWS, COLUMNS = 24, 31
 
 
@@ -145,12 +150,49 @@ def whole_manifest() -> Manifest:
     return dataclasses.replace(made, files=tuple(files))
 
 
-def main() -> None:
-    for name in ("png", "manifest"):
-        (SEEDS / name).mkdir(parents=True, exist_ok=True)
-    write_pngs(SEEDS / "png")
+def sealed(data: dict[str, Any]) -> str:
+    """A manifest as JSON with its own digest, whatever it says."""
+    zeros = "0" * 64
+    text = json.dumps({**data, "sha256": zeros}, indent=1, ensure_ascii=False) + "\n"
+    return text.replace(zeros, hashlib.sha256(text.encode()).hexdigest())
+
+
+def version2(data: dict[str, Any]) -> dict[str, Any]:
+    """The same manifest as mahtrt.bundle/2 has it."""
+    spec = {name: value for name, value in data["spec"].items() if name != "inputs"}
+    spec |= {"input": data["spec"]["inputs"][0], "schema": "mahtrt.spec/1"}
+    del spec["decode"]["sigma"], data["golden"]["images"][0]["others"]
+    return data | {"schema": "mahtrt.bundle/2", "spec": spec}
+
+
+def write_manifests(folder: Path) -> None:
     text = text_of_manifest(whole_manifest())
-    (SEEDS / "manifest" / "whole.json").write_text(text, "utf-8")
+    (folder / "whole.json").write_text(text, "utf-8")
+    (folder / "version2.json").write_text(sealed(version2(json.loads(text))), "utf-8")
+    for name in ("golden_manifest.json", "version1.mahtrt/manifest.json"):
+        source = TESTS / "bundle" / name
+        shutil.copyfile(source, folder / (Path(name).parts[0].partition(".")[0] + ".json"))
+
+
+def write_inputs(folder: Path) -> None:
+    """What fuzz_preprocess.cpp reads: an input, an image, and samples."""
+    random = np.random.default_rng(5)
+    for i in range(7):  # one for each interpolation
+        sides = [1, 30 + 9 * i, 5, 40 + 5 * i]
+        kinds = [i % 2, i // 2 % 2, i % 3, i, 60, 100, 120, 90, 110, 80, 130]
+        image = [1, 50 + 7 * i, 2, 64 - 5 * i, i, 0, i]
+        samples_of_it = random.integers(0, 256, 300).tolist()
+        (folder / f"{i}.bin").write_bytes(bytes(sides + kinds + image + samples_of_it))
+
+
+def main() -> None:
+    for name, write in (
+        ("png", write_pngs),
+        ("manifest", write_manifests),
+        ("preprocess", write_inputs),
+    ):
+        (SEEDS / name).mkdir(parents=True, exist_ok=True)
+        write(SEEDS / name)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,14 @@
 
 namespace mahtrt {
 
+// Whether this is a build for fuzzing, in which no checksum is compared: a mutation has none that
+// is right, and would reach nothing of what comes after it.
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+constexpr bool kFuzzed = true;
+#else
+constexpr bool kFuzzed = false;
+#endif
+
 // Fills `size` bytes of `out`. Never writes more, whatever the data ask for; bytes behind the end
 // of the data are not looked at.
 // Throws Error MAHTRT_BAD_IMAGE: the data are damaged, or unpack to another size.

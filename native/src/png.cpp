@@ -81,7 +81,7 @@ class Chunks {
         const std::size_t size = number_at(at_);
         if (size > left_ - 12) refuse("a file without its end", "an image that is whole");
         const Chunk chunk{{reinterpret_cast<const char*>(at_ + 4), 4}, at_ + 8, size};
-        if (crc32(at_ + 4, size + 4) != number_at(at_ + 8 + size))
+        if (!kFuzzed && crc32(at_ + 4, size + 4) != number_at(at_ + 8 + size))
             refuse("a damaged chunk", "the checksum that it has");
         skip(size + 12);
         return chunk;
