@@ -21,7 +21,8 @@ def gaussian(shape: tuple[int, int], x: float, y: float, sigma: float) -> Map:
     """A peak of height 1 at (x, y), in cells, of three decimals so that the text is short."""
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     values = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2))
-    return np.round(values, 3).astype(np.float32)
+    rounded: Map = np.round(values, 3).astype(np.float32)
+    return rounded
 
 
 def maps() -> dict[str, Map]:
