@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include "backends/openvino.h"
+#include "backends/tensorrt.h"
 #include "status.h"
 
 namespace mahtrt {
@@ -8,6 +9,8 @@ namespace {
 
 constexpr Backend kBackends[] = {
     {"openvino", false, openvino_problem, open_openvino},
+    {"tensorrt", true, tensorrt_problem, open_tensorrt},
+    {"tensorrt-rtx", true, tensorrt_problem, open_tensorrt},
 };
 
 }  // namespace
