@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "mahtrt"
 GROUND = (
-    *("destination", "files", "names", "scratch"),
+    *("destination", "files", "names", "native", "scratch"),
     *("errors", "spec", "schema", "atomic", "digest", "interrupt", "machine"),
     *("cuda", "openvino_core", "cache", "progress", "parsing", "reading"),
 )
