@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.data.compiled import compiled_preprocess
 from mahtrt.data.gray import gray_from_rgb
 from mahtrt.data.limits import MOST_PIXELS, check_image_size
 from mahtrt.data.preprocess_opencv import resize_with_opencv
@@ -104,12 +105,12 @@ def preprocess(
 
 
 def _tensor(image: NDArray[np.generic], spec: InputSpec, version: int) -> NDArray[np.float32]:
-    """The tensor of an image that was checked, and whose fit was.
-
-    This is the one place for compiled code: a function (image, spec) -> tensor of version
-    ``PREPROCESS_VERSION`` may stand here before the NumPy one, whose bits it has to give.
-    """
-    return tensor_from_fitted(fit_image(image, spec, version)[0], spec)
+    """The tensor of an image that was checked, and whose fit was."""
+    compiled = compiled_preprocess() if version == PREPROCESS_VERSION else None
+    tensor = compiled(image, spec) if compiled is not None else None
+    if tensor is None:  # or the library refused the spec
+        tensor = tensor_from_fitted(fit_image(image, spec, version)[0], spec)
+    return tensor
 
 
 def fit_image(

@@ -57,19 +57,16 @@ bool fake_is_current() { return !current.empty() && current.back() == &primary_c
 
 // The driver, by the names that libcuda.so.1 exports.
 
-int cuInit(unsigned) {
-    const Lock lock(state().mutex);
-    return state().start;
-}
+int cuInit(unsigned) { return kSuccess; }
 
 int cuGetErrorName(int result, const char** name) {
     *name = result == kOutOfMemory ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_LAUNCH_FAILED";
-    return result == kNoName ? kInvalidValue : kSuccess;
+    return kSuccess;
 }
 
-int cuGetErrorString(int result, const char** text) {
+int cuGetErrorString(int, const char** text) {
     *text = "told to fail";
-    return result == kNoName ? kInvalidValue : kSuccess;
+    return kSuccess;
 }
 
 int cuDeviceGetCount(int* count) {

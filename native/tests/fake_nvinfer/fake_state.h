@@ -19,8 +19,7 @@ enum : int {
     kOutOfMemory = 2,
     kInvalidContext = 201,
     kNotReady = 600,
-    kLaunchFailed = 719,
-    kNoName = 12345
+    kLaunchFailed = 719
 };
 enum : unsigned { kHostMemory = 1, kDeviceMemory = 2 };
 
@@ -43,7 +42,7 @@ struct Region {
 struct State {
     std::recursive_mutex mutex;
     std::string name = "Fake GPU", failed, violations;
-    int major = 8, minor = 9, count = 1, start = 0;
+    int major = 8, minor = 9, count = 1;
     std::int64_t calls = 0, fail_at = 0, alive = 0;
     std::map<std::uintptr_t, Region> memory;
     std::map<void*, std::shared_ptr<Stream>> streams;
