@@ -1,4 +1,7 @@
-"""Shrinking by area: each new pixel is the mean of the rectangle of image that it covers.
+"""Shrinking by area as versions 1 and 2 of the preprocessing do it, with rounding on the way.
+
+Each new pixel is the mean of the rectangle of image that it covers. Version 3 computes the same
+means exactly (:mod:`mahtrt.data.resample_area`).
 
 OpenCV's ``INTER_AREA`` computes exactly that, but visits every pixel of the image with scalar code
 unless both factors are integers. A summed-area table needs vector code for the image and four

@@ -30,6 +30,7 @@ _MOST_TAPS = 6  # per new pixel, with which rows are taken one by one
 _NEW_PER_BLOCK = 16
 # Products of fewer multiplications than this stay on the thread that calls OpenBLAS.
 _MULTIPLICATIONS = 2**18
+_SKIPPED_FROM = 1.5  # pixels of an axis per one that is used, from which the others are dropped
 _SAMPLES_AT_ONCE = 2**15  # of a sum: few enough for the cache
 _EXACT_QUOTIENT = 2**36  # divisors below it: see _rounded_to_even
 
@@ -68,6 +69,8 @@ def _at_once(
 ) -> Levels:
     """Both axes, rounded at the end: the axis first after which the fewer numbers are left."""
     most, one = int(np.iinfo(image.dtype.name).max), down.total * across.total
+    image, down = _used_alone(image, down, 0)
+    image, across = _used_alone(image, across, 1)
     turn = image.shape[1] * len(down.pixels) > image.shape[0] * len(across.pixels)
     first, second = (across, down) if turn else (down, across)
     levels = _turned(image) if turn else image
@@ -78,6 +81,15 @@ def _at_once(
     sums = _sums(_turned(sums), second, np.dtype(np.float64 if narrow else np.int64))
     found = rounded(sums, one, most).astype(image.dtype)
     return found if turn else _turned(found)
+
+
+def _used_alone(image: Levels, weights: AxisWeights, along: int) -> tuple[Levels, AxisWeights]:
+    """An image without the rows or columns that nothing is made of, where these are many."""
+    if image.shape[along] < _SKIPPED_FROM * weights.pixels.size:
+        return image, weights
+    used, pixels = np.unique(weights.pixels, return_inverse=True)
+    pixels = pixels.reshape(weights.pixels.shape)
+    return image.take(used, along), AxisWeights(pixels, weights.weights, weights.total)
 
 
 def _pass_by_pass(image: Levels, down: AxisWeights, across: AxisWeights) -> Levels:
