@@ -8,6 +8,18 @@ their type are exact in any order, so neither NumPy's nor BLAS's order of summat
 A sum runs along the first axis of an array, whose rows are contiguous, and the array is turned
 between the axes. With few weights per new pixel, each weight takes a row of the image at once; with
 many, a block of new pixels is a product of matrices.
+
+2400x1935 to 512x413 on one core, best of 15 in ms of CPU time (Pillow 13.0 takes 8.0 and 14.1 for
+the last two of gray 8-bit, 18.9 and 33.3 of RGB):
+
+    ===========  =====  ======  =====  =======  ==================  =================
+    image        area   linear  cubic  nearest  antialiased_linear  antialiased_cubic
+    ===========  =====  ======  =====  =======  ==================  =================
+    gray 8-bit   3.5    2.5     12.7   0.3      13.5                13.0
+    RGB 8-bit    12.4   9.3     30.4   1.0      36.3                36.2
+    gray 16-bit  8.3    4.6     10.4   0.4      12.4                13.9
+    RGB 16-bit   31.8   12.2    34.0   1.2      42.8                42.2
+    ===========  =====  ======  =====  =======  ==================  =================
 """
 
 from __future__ import annotations
