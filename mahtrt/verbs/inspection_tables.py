@@ -158,7 +158,7 @@ def _others(found: AccuracyRecord | None) -> str:
 def _engine_details(engine: EngineSummary) -> list[RenderableType]:
     parts: list[RenderableType] = []
     record = engine.record
-    facts = {"device": _pairs(plain(record.device))}
+    facts = {"files": _pairs(record.files), "device": _pairs(plain(record.device))}
     if record.build is not None:
         build = plain(record.build)
         facts |= {"key": _pairs(build.pop("key")), "build": _pairs(build | build.pop("facts"))}

@@ -30,6 +30,13 @@ def test_an_onnx_file_as_a_table(network: Path) -> None:
     assert "fp32" in result.output.lower()
 
 
+def test_a_bundle_as_a_table_names_the_files_of_its_engines(tiny_bundle: Path) -> None:
+    result = runner.invoke(app, ["inspect", str(tiny_bundle)])
+    assert result.exit_code == 0, result.output
+    for file in ("model.xml", "model.bin", "model.blob"):
+        assert file in result.output
+
+
 def test_a_bundle_as_json(tiny_bundle: Path) -> None:
     result = runner.invoke(app, ["inspect", str(tiny_bundle), "--json", "-", "--graphs"])
     assert result.exit_code == 0, result.output
