@@ -218,7 +218,7 @@ class CSession:
 
     @property
     def name(self) -> str:
-        return library().mahtrt_engine_name(self.handle).decode()
+        return str(library().mahtrt_engine_name(self.handle).decode())
 
     @property
     def batch(self) -> int:

@@ -16,7 +16,7 @@ from mahtrt.build.records import gate_record
 from mahtrt.bundle.bundle import write_bundle
 from mahtrt.bundle.golden import GoldenVector, write_golden
 from mahtrt.bundle.manifest import EngineRecord, GraphRecord, Manifest
-from mahtrt.bundle.records import DeviceRecord, VerdictRecord
+from mahtrt.bundle.records import DeviceRecord, Precision, VerdictRecord
 from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.measure.limits import Limits
 from mahtrt.spec import InputSpec, ModelSpec, OutputSpec
@@ -39,6 +39,7 @@ SPEC = ModelSpec(
     landmarks=("first", "second"),
 )
 BATCH = 2
+_VERDICTS: tuple[tuple[Precision, bool], ...] = (("fp32", True), ("bf16", False))
 _SHAPES = {
     "landmarks": "2 2 2",
     "confidence": "2 2",
@@ -73,7 +74,7 @@ def write_stub(path: Path) -> Path:
                 versions=versions,
                 verdict=VerdictRecord(passed, () if passed else ("it is only a stub",)),
             )
-            for precision, passed in (("fp32", True), ("bf16", False))
+            for precision, passed in _VERDICTS
         ),
     )
     sum_of_ones = np.float32(8 * 8 + 4 * 4)
