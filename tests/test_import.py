@@ -88,7 +88,7 @@ DEPLOYMENT_CORE = {
     "mahtrt.data.limits",
     *("mahtrt.data.gray", "mahtrt.data.preprocess", "mahtrt.data.preprocess_opencv"),
     *("mahtrt.data.preprocess_version", "mahtrt.data.resample", "mahtrt.data.resample_area"),
-    *("mahtrt.data.resample_weights", "mahtrt.data.spacing"),
+    *("mahtrt.data.resample_weights", "mahtrt.data.resample_whole", "mahtrt.data.spacing"),
     *("mahtrt.bundle", "mahtrt.bundle.bundle", "mahtrt.bundle.contents", "mahtrt.bundle.manifest"),
     *("mahtrt.bundle.origin", "mahtrt.bundle.output_records", "mahtrt.bundle.records"),
     "mahtrt.bundle.version1",

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from mahtrt.data.resample_area import shrink_from_table, table_is_faster
 from mahtrt.data.resample_weights import FRACTION_BITS, AxisWeights, weights_of
+from mahtrt.data.resample_whole import factors_are_whole, shrink_by_whole_factors
 from mahtrt.spec import Interpolation
 
 Levels = NDArray[np.generic]
@@ -60,6 +61,8 @@ def resample(image: Levels, height: int, width: int, interpolation: Interpolatio
     """
     if image.shape[:2] == (height, width):
         return image
+    if interpolation == "area" and factors_are_whole(image, height, width):
+        return shrink_by_whole_factors(image, height, width)
     if interpolation == "area" and table_is_faster(image, height, width):
         return shrink_from_table(image, height, width)
     down, across = (

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from preprocess_oracle import resized
 
 from mahtrt.data import resample as resample_module
-from mahtrt.data import resample_area
+from mahtrt.data import resample_area, resample_whole
 from mahtrt.data.resample import resample
 from mahtrt.spec import Interpolation
 
@@ -74,6 +74,32 @@ def test_a_table_gives_the_oracles_means(
     image = picture((height, width, *samples), dtype, seed)
     found = resample_area.shrink_from_table(image, new_height, new_width)
     np.testing.assert_array_equal(found, expected(image, new_height, new_width, "area"))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    height=st.integers(1, 9), width=st.integers(1, 9), down=st.integers(1, 9),
+    across=st.integers(1, 9), dtype=dtypes, samples=st.sampled_from(((), (3,))),
+    seed=st.integers(0, 2**20),
+)  # fmt: skip
+def test_whole_factors_give_the_oracles_means(
+    height: int, width: int, down: int, across: int, dtype: type[np.generic],
+    samples: tuple[int, ...], seed: int,
+) -> None:  # fmt: skip
+    image = picture((height * down, width * across, *samples), dtype, seed)
+    assert resample_whole.factors_are_whole(image, height, width)
+    found = resample_whole.shrink_by_whole_factors(image, height, width)
+    np.testing.assert_array_equal(found, expected(image, height, width, "area"))
+
+
+def test_sums_of_blocks_have_32_bits() -> None:
+    use = resample_whole.factors_are_whole
+    white = np.full((2**10, 2**6), 65535, np.uint16)
+    assert use(white, 1, 1)  # 2^16 samples below 2^16
+    assert (resample_whole.shrink_by_whole_factors(white, 1, 1) == 65535).all()
+    assert not use(np.zeros((2**10, 2**7), np.uint16), 1, 1)
+    assert not use(np.zeros((8, 9), np.uint8), 4, 4)
+    assert not use(np.zeros((8, 8), np.uint8), 4, 16)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
