@@ -286,7 +286,8 @@ MAHTRT_API mahtrt_status mahtrt_run_batch(mahtrt_session *session, const mahtrt_
 
 /* Runs the engine on tensors that are prepared, a whole batch: every input, and the outputs that
  * are wanted. With MAHTRT_DEVICE memory (all or none) nothing is copied, and the call returns as
- * soon as the work lies on `stream` (NULL: the session's stream). */
+ * soon as the work lies on `stream`. NULL: the session's stream, or where that is NULL too, behind
+ * the work of CUDA's default stream, whose later work waits. */
 MAHTRT_API mahtrt_status mahtrt_infer(mahtrt_session *session, const mahtrt_tensor *inputs,
                                       size_t input_count, const mahtrt_tensor *outputs,
                                       size_t output_count, void *stream);

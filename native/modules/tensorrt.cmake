@@ -8,7 +8,9 @@ function(mahtrt_tensorrt_module target name)
   target_include_directories(${target} SYSTEM PRIVATE ${ARGN})
   target_link_libraries(${target} PRIVATE mahtrt_settings)
   if(NOT MAHTRT_SANITIZE)
-    target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc -Wl,--no-undefined)
+    target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc
+      LINKER:--version-script=${PROJECT_SOURCE_DIR}/modules/module.map
+      LINKER:--gc-sections LINKER:-z,defs LINKER:-z,relro LINKER:-z,now)
   endif()
 endfunction()
 
@@ -24,32 +26,43 @@ function(mahtrt_header_number text macro result)
   endif()
 endfunction()
 
-# The module for the TensorRT whose headers lie in a folder; its name says for which versions. The
-# names are those of module_name() in src/backends/tensorrt_library.cpp.
-function(mahtrt_tensorrt_module_of folder cuda)
+# What keeps headers from being used, "" where nothing does.
+function(mahtrt_tensorrt_problem folder cuda major minor result)
+  set(problem "")
   if(NOT EXISTS ${folder}/NvInferRuntime.h OR NOT EXISTS ${folder}/NvInferVersion.h)
-    message(FATAL_ERROR "${folder} has no NvInferRuntime.h and NvInferVersion.h")
+    set(problem "got no NvInferRuntime.h with NvInferVersion.h")
+  elseif(major STREQUAL "" OR minor STREQUAL "")
+    set(problem "got a NvInferVersion.h without NV_TENSORRT_MAJOR and NV_TENSORRT_MINOR")
+  elseif(name STREQUAL "tensorrt${major}" AND "${major}.${minor}" VERSION_LESS 10.12)
+    set(problem "got TensorRT ${major}.${minor}, expected 10.12 or newer")
+  elseif(NOT cuda)
+    set(problem "they include cuda_runtime_api.h: set MAHTRT_CUDA_INCLUDE to its folder")
   endif()
-  if(NOT cuda)
-    message(FATAL_ERROR "TensorRT's headers in ${folder} need cuda_runtime_api.h: "
-      "set MAHTRT_CUDA_INCLUDE to its folder")
+  set(${result} "${problem}" PARENT_SCOPE)
+endfunction()
+
+# The module for the TensorRT whose headers lie in a folder; its name says for which versions. The
+# names are those of module_name() in src/backends/tensorrt_library.cpp. mode: of the message where
+# there cannot be one, STATUS or FATAL_ERROR.
+function(mahtrt_tensorrt_module_of folder cuda mode)
+  set(text "")
+  if(EXISTS ${folder}/NvInferVersion.h)
+    file(READ ${folder}/NvInferVersion.h text)
   endif()
-  file(READ ${folder}/NvInferVersion.h text)
   mahtrt_header_number("${text}" NV_TENSORRT_MAJOR major)
   mahtrt_header_number("${text}" NV_TENSORRT_MINOR minor)
-  if(major STREQUAL "" OR minor STREQUAL "")
-    message(FATAL_ERROR "${folder}/NvInferVersion.h tells no version")
-  endif()
   set(name tensorrt${major})
   if(text MATCHES "#define +TRT_MAJOR_RTX")
     set(name tensorrt_rtx${major}.${minor})
-  elseif(major LESS 10)
-    message(FATAL_ERROR "${folder} is TensorRT ${major}.${minor}; 10.12 or newer is needed")
   endif()
-  message(STATUS "Module for TensorRT: libmahtrt_${name}.so, headers ${major}.${minor}")
+  mahtrt_tensorrt_problem(${folder} "${cuda}" "${major}" "${minor}" problem)
+  if(problem)
+    message(${mode} "TensorRT's headers in ${folder}: ${problem}")
+    return()
+  endif()
+  message(STATUS "Module for TensorRT: libmahtrt_${name}.so, by headers of ${major}.${minor}")
   mahtrt_tensorrt_module(mahtrt_${name} libmahtrt_${name}.so ${folder} ${cuda})
   # Beside libmahtrt, where it is looked for first.
-  set_target_properties(mahtrt_${name} PROPERTIES
-    LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
-  install(TARGETS mahtrt_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  set_target_properties(mahtrt_${name} PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+  install(TARGETS mahtrt_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime)
 endfunction()

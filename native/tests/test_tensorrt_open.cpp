@@ -10,6 +10,17 @@ namespace {
 
 constexpr char kCompile[] = "Compile it for this host: mahtrt compile BUNDLE --target tensorrt";
 
+// First of all: a driver that starts stays.
+void check_driver_that_does_not_start() {
+    const FakeBundle bundle;
+    fake_start(719);
+    CHECK_REFUSED(bundle.open(), MAHTRT_MISSING,
+                  "NVIDIA's driver: got CUDA_ERROR_LAUNCH_FAILED (told to fail) from cuInit");
+    fake_start(12345);
+    CHECK_REFUSED(bundle.open(), MAHTRT_MISSING, "got error 12345 from cuInit");
+    fake_start(0);
+}
+
 void check_opened() {
     const FakeBundle bundle;
     CHECK_EQUAL(bundle.problem(), "");
@@ -92,6 +103,13 @@ void check_missing() {
     CHECK_REFUSED(bundle.open("all", nullptr, -1), MAHTRT_MISSING, "GPU number -1 of 1");
 }
 
+void check_streams() {
+    const FakeBundle bundle;
+    CHECK_REFUSED(bundle.open("all", fake_foreign_stream()), MAHTRT_USAGE, "another context");
+    CHECK_REFUSED(bundle.open("all", reinterpret_cast<void*>(77)), MAHTRT_USAGE, "got 77");
+    CHECK_CLEAN(0);
+}
+
 void check_gpus() {
     FakeEngine engine;
     fake_gpu("Fake GPU", 9, 0, 1);
@@ -162,12 +180,14 @@ void check_changed_plan() {
 
 int main() {
     unsetenv("MAHTRT_RUNTIME_DIR");
+    check_driver_that_does_not_start();
     check_opened();
     CHECK_CLEAN(0);
     check_each_interface();
     check_versions();
     check_rtx_is_no_tensorrt();
     check_missing();
+    check_streams();
     check_gpus();
     check_rtx_gpus();
     check_platforms();

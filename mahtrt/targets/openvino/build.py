@@ -3,22 +3,25 @@
 The compiled blob holds the network after OpenVINO's graph rewrites, no machine code. It is tied to
 one OpenVINO version and CPU, so it is opened where both are the same; elsewhere the IR
 (:mod:`mahtrt.targets.openvino.ir`) is compiled again. Opening plus first inference, seconds, and
-peak memory of the process (OpenVINO 2026.4, two Zen 4 cores shared with other work, medians of 5
-interleaved runs, equal outputs):
+peak memory of the process (OpenVINO 2026.4, two Zen 4 cores shared with other work, with much of it
+for base; medians of 5 interleaved runs, 3 of base; equal outputs):
 
     =================  =====================  =====================  =====================
     network            ONNX                   OpenVINO's IR          blob
     =================  =====================  =====================  =====================
     nano, FP32         1.4 s, 211 MB          1.2 s, 208 MB          0.8 s, 206 MB
     nano, INT8         2.3 s, 201 MB          2.3 s, 197 MB          0.9 s, 192 MB
+    base, FP32         10.5 s, 763 MB         11.1 s, 760 MB         not kept
+    base, INT8         8.7 s, 484 MB          9.8 s, 480 MB          6.0 s, 454 MB
     =================  =====================  =====================  =====================
 
-An IR opens as fast as the ONNX that is there anyway, and keeps every weight twice. It is written
-for programs without Python, which cannot edit an ONNX as OpenVINO needs it: without an IR, these
-could open an engine only on the CPU and with the OpenVINO that built it. The blob spares a second.
-Where weights decide it only takes space, so a blob is kept up to a size. Blobs without weights
-(``CACHE_MODE`` ``OPTIMIZE_SIZE`` with ``WEIGHTS_PATH``) would be small, but importing one ended the
-process.
+An IR opens no faster than the ONNX that is there anyway, and keeps every weight twice: a bundle of
+FP32 and INT8 for OpenVINO grows from 78 to 118 MiB with nano, from 400 to 712 MiB with base. It is
+written for programs without Python, which cannot edit an ONNX as OpenVINO needs it: without an IR,
+these could open an engine only on the CPU and with the OpenVINO that built it. The blob spares one
+to three seconds. Where weights decide (base in FP32) it only takes space, so a blob is kept up to a
+size. Blobs without weights (``CACHE_MODE`` ``OPTIMIZE_SIZE`` with ``WEIGHTS_PATH``) would be small,
+but importing one ended the process.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 #include "cuda_driver.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <mutex>
 #include <new>
 
-#include "../error.h"
 #include "../shared_library.h"
+#include "../status.h"
 
 namespace mahtrt {
 namespace {
@@ -18,6 +19,9 @@ constexpr char kInstall[] =
 constexpr int kMajorAttribute = 75, kMinorAttribute = 76;  // compute capability
 constexpr unsigned kNonBlocking = 1;                       // CU_STREAM_NON_BLOCKING
 constexpr unsigned kDisableTiming = 2;                     // CU_EVENT_DISABLE_TIMING
+
+// The default streams have the numbers 0 to 2; other handles are addresses.
+constexpr std::uintptr_t kLargestDefault = 2, kLeastHandle = 4096;
 
 [[noreturn]] void missing(const std::string& got, const std::string& expected) {
     throw Error(MAHTRT_MISSING, sentence(kDriver, got, expected, kInstall));
@@ -65,22 +69,23 @@ CudaDriver::CudaDriver() {
     library.find("cuEventQuery", event_query);
     library.find("cuEventSynchronize", event_synchronize);
     library.find("cuPointerGetAttribute", pointer_get_attribute);
-    try {
-        check(init(0), "cuInit");
-    } catch (const Error& error) {
-        missing(error.what(), "a driver that starts");
-    }
+    const CuResult started = init(0);
+    if (started != kCudaSuccess) missing(name_of(started) + " from cuInit", "a driver that starts");
+}
+
+std::string CudaDriver::name_of(CuResult result) const {
+    const char *name = nullptr, *text = nullptr;
+    std::string told = "error " + std::to_string(result);
+    if (get_error_name(result, &name) == kCudaSuccess && name != nullptr) told = name;
+    if (get_error_string(result, &text) == kCudaSuccess && text != nullptr)
+        told += " (" + std::string(text) + ")";
+    return told;
 }
 
 void CudaDriver::check(CuResult result, const char* function) const {
     if (result == kCudaSuccess) return;
-    const char *name = nullptr, *text = nullptr;
-    std::string got = "error " + std::to_string(result);
-    if (get_error_name(result, &name) == kCudaSuccess && name != nullptr) got = name;
-    if (get_error_string(result, &text) == kCudaSuccess && text != nullptr)
-        got += " (" + std::string(text) + ")";
     throw Error(result == kCudaOutOfMemory ? MAHTRT_OUT_OF_MEMORY : MAHTRT_FAILED,
-                sentence(function, got, "success"));
+                sentence(function, name_of(result), "success"));
 }
 
 Gpu CudaDriver::gpu(int number) const {
@@ -129,6 +134,25 @@ CudaContext::CudaContext(const CudaDriver& driver, const Gpu& gpu) : driver_(dri
 }
 
 CudaContext::~CudaContext() { driver_.device_primary_ctx_release(device_); }
+
+void CudaContext::check_stream(CuStream stream) const {
+    const auto handle = reinterpret_cast<std::uintptr_t>(stream);
+    if (handle == 0) return;
+    // The driver follows a handle as an address: what cannot be one would end the process.
+    if (handle > kLargestDefault && handle < kLeastHandle)
+        refuse("stream", std::to_string(handle), "a CUstream or a cudaStream_t");
+    CuContext context = nullptr;
+    driver_.check(driver_.stream_get_ctx(stream, &context), "cuStreamGetCtx");
+    if (context != handle_)
+        refuse("stream", "one of another context",
+               "one of the primary context of GPU " + std::to_string(gpu_.number),
+               "Make it with the CUDA runtime, or after cuDevicePrimaryCtxRetain.");
+    int status = 0;
+    driver_.check(driver_.stream_is_capturing(stream, &status), "cuStreamIsCapturing");
+    if (status != 0)
+        refuse("stream", "one that is being captured", "one that works",
+               "Capture without libmahtrt: its contexts are shared with other calls.");
+}
 
 CurrentContext::CurrentContext(const CudaContext& context) : driver_(context.driver()) {
     driver_.check(driver_.ctx_push_current(context.handle()), "cuCtxPushCurrent");

@@ -62,6 +62,9 @@ class CudaDriver {
     // that starts.
     static const CudaDriver& find();
 
+    // "CUDA_ERROR_OUT_OF_MEMORY (out of memory)".
+    std::string name_of(CuResult result) const;
+
     // Throws Error MAHTRT_OUT_OF_MEMORY or MAHTRT_FAILED with the driver's name of a result that
     // is not success.
     void check(CuResult result, const char* function) const;
@@ -121,6 +124,10 @@ class CudaContext {
     const CudaDriver& driver() const noexcept { return driver_; }
     CuContext handle() const noexcept { return handle_; }
     const Gpu& gpu() const noexcept { return gpu_; }
+
+    // With this context current: throws Error MAHTRT_USAGE for a stream of a caller that cannot
+    // be used, as far as the driver can tell.
+    void check_stream(CuStream stream) const;
 
   private:
     const CudaDriver& driver_;

@@ -105,6 +105,10 @@ class TensorRtEngine final : public Engine {
     const TensorRtNetwork& network() const { return *plan_->network; }
 
     static std::shared_ptr<const TensorRtPlan> make_plan(const EngineToOpen& wanted);
+    static void check_stream(const TensorRtPlan& plan) {
+        const CurrentContext current(plan.network->cuda());
+        plan.network->cuda().check_stream(plan.stream);
+    }
     static void add_inputs(const EngineToOpen& wanted, TensorRtPlan& plan);
     static OutputSource source_of(const EngineToOpen& wanted, const TensorRtPlan& plan,
                                   const std::string& name);
@@ -130,6 +134,7 @@ std::shared_ptr<const TensorRtPlan> TensorRtEngine::make_plan(const EngineToOpen
     plan->decode = read_decode(wanted);
     plan->network = load(wanted);
     plan->stream = static_cast<CuStream>(wanted.stream);
+    check_stream(*plan);
     add_inputs(wanted, *plan);
     if (plan->decode) check_heatmaps(wanted, *plan);
     for (const OutputSpec& each : wanted.bundle.manifest().spec.outputs)

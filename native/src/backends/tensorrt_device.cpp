@@ -13,7 +13,6 @@ constexpr std::uintptr_t kAlignment = 256;  // bytes; TensorRT's setTensorAddres
 // Numbers of cuda.h that its interface fixes.
 constexpr int kMemoryType = 2, kDeviceOrdinal = 9;  // CU_POINTER_ATTRIBUTE_…
 constexpr int kDeviceMemory = 2;                    // CU_MEMORYTYPE_DEVICE
-constexpr std::uintptr_t kLeastHandle = 4096;       // smaller ones but 1 and 2 are no streams
 
 CuAddress address_of(const void* memory) {
     return static_cast<CuAddress>(reinterpret_cast<std::uintptr_t>(memory));
@@ -34,7 +33,7 @@ TensorRtDeviceCalls::~TensorRtDeviceCalls() {
 void TensorRtDeviceCalls::infer(const std::vector<const float*>& inputs,
                                 const std::vector<float*>& outputs, CuStream stream) {
     const CurrentContext current(plan_->network->cuda());
-    check_stream(stream);
+    plan_->network->cuda().check_stream(stream);
     const Addresses given = addresses(inputs, outputs);
     Slots taken = take(stream);
     Slot& slot = taken.front();
@@ -103,26 +102,6 @@ void TensorRtDeviceCalls::check_memory(const IoTensor& tensor, const void* memor
         if (ordinal != cuda.gpu().number)
             refuse(subject, "memory of GPU " + std::to_string(ordinal), expected);
     }
-}
-
-void TensorRtDeviceCalls::check_stream(CuStream stream) const {
-    const auto handle = reinterpret_cast<std::uintptr_t>(stream);
-    if (handle == 0) return;
-    // The driver follows a handle as an address: what cannot be one would end the process.
-    if (handle > 2 && handle < kLeastHandle)
-        refuse("stream", std::to_string(handle), "a CUstream or a cudaStream_t");
-    const CudaContext& cuda = plan_->network->cuda();
-    CuContext context = nullptr;
-    cuda.driver().check(cuda.driver().stream_get_ctx(stream, &context), "cuStreamGetCtx");
-    if (context != cuda.handle())
-        refuse("stream", "one of another context",
-               "one of the primary context of GPU " + std::to_string(cuda.gpu().number),
-               "Make it with the CUDA runtime, or after cuDevicePrimaryCtxRetain.");
-    int status = 0;
-    cuda.driver().check(cuda.driver().stream_is_capturing(stream, &status), "cuStreamIsCapturing");
-    if (status != 0)
-        refuse("stream", "one that is being captured", "one that works",
-               "Capture without libmahtrt: its contexts are shared with other calls.");
 }
 
 TensorRtDeviceCalls::Slots TensorRtDeviceCalls::take(CuStream stream) {

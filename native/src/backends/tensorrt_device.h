@@ -49,7 +49,6 @@ class TensorRtDeviceCalls {
     Addresses addresses(const std::vector<const float*>& inputs,
                         const std::vector<float*>& outputs) const;
     void check_memory(const IoTensor& tensor, const void* memory) const;
-    void check_stream(CuStream stream) const;
     Slots take(CuStream stream);
     Slots::iterator choose(CuStream stream);
     Slots make() const;

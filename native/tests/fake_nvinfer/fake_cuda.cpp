@@ -57,16 +57,19 @@ bool fake_is_current() { return !current.empty() && current.back() == &primary_c
 
 // The driver, by the names that libcuda.so.1 exports.
 
-int cuInit(unsigned) { return kSuccess; }
+int cuInit(unsigned) {
+    const Lock lock(state().mutex);
+    return state().start;
+}
 
 int cuGetErrorName(int result, const char** name) {
     *name = result == kOutOfMemory ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_LAUNCH_FAILED";
-    return kSuccess;
+    return result == kNoName ? kInvalidValue : kSuccess;
 }
 
-int cuGetErrorString(int, const char** text) {
+int cuGetErrorString(int result, const char** text) {
     *text = "told to fail";
-    return kSuccess;
+    return result == kNoName ? kInvalidValue : kSuccess;
 }
 
 int cuDeviceGetCount(int* count) {

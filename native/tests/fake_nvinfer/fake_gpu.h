@@ -12,7 +12,10 @@ extern "C" {
 
 void fake_gpu(const char* name, int major, int minor, int count);
 
-// Counts calls from 1, and lets that number fail (0: none). Of cuInit, `start_fails` says it.
+// What cuInit answers, 0 for success.
+void fake_start(int result);
+
+// Counts calls from 1, and lets that number fail (0: none).
 void fake_fail_at(std::int64_t call);
 std::int64_t fake_calls();
 const char* fake_failed();  // which function it was, "" where none failed

@@ -54,6 +54,11 @@ void fake_gpu(const char* name, int major, int minor, int count) {
     state().count = count;
 }
 
+void fake_start(int result) {
+    const Lock lock(state().mutex);
+    state().start = result;
+}
+
 void fake_fail_at(std::int64_t call) {
     const Lock lock(state().mutex);
     state().calls = 0;

@@ -19,7 +19,8 @@ enum : int {
     kOutOfMemory = 2,
     kInvalidContext = 201,
     kNotReady = 600,
-    kLaunchFailed = 719
+    kLaunchFailed = 719,
+    kNoName = 12345
 };
 enum : unsigned { kHostMemory = 1, kDeviceMemory = 2 };
 
@@ -42,7 +43,7 @@ struct Region {
 struct State {
     std::recursive_mutex mutex;
     std::string name = "Fake GPU", failed, violations;
-    int major = 8, minor = 9, count = 1;
+    int major = 8, minor = 9, count = 1, start = 0;
     std::int64_t calls = 0, fail_at = 0, alive = 0;
     std::map<std::uintptr_t, Region> memory;
     std::map<void*, std::shared_ptr<Stream>> streams;
