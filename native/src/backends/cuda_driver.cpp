@@ -15,11 +15,6 @@ constexpr char kDriver[] = "NVIDIA's driver";
 constexpr char kInstall[] =
     "Run on a machine with an NVIDIA GPU and its driver, in a container with --gpus all.";
 
-// Numbers of cuda.h that its interface fixes.
-constexpr int kMajorAttribute = 75, kMinorAttribute = 76;  // compute capability
-constexpr unsigned kNonBlocking = 1;                       // CU_STREAM_NON_BLOCKING
-constexpr unsigned kDisableTiming = 2;                     // CU_EVENT_DISABLE_TIMING
-
 // The default streams have the numbers 0 to 2; other handles are addresses.
 constexpr std::uintptr_t kLargestDefault = 2, kLeastHandle = 4096;
 
@@ -98,8 +93,8 @@ Gpu CudaDriver::gpu(int number) const {
     char name[256] = "";
     check(device_get(&device, number), "cuDeviceGet");
     check(device_get_name(name, sizeof name, device), "cuDeviceGetName");
-    check(device_get_attribute(&major, kMajorAttribute, device), "cuDeviceGetAttribute");
-    check(device_get_attribute(&minor, kMinorAttribute, device), "cuDeviceGetAttribute");
+    check(device_get_attribute(&major, kCudaMajorAttribute, device), "cuDeviceGetAttribute");
+    check(device_get_attribute(&minor, kCudaMinorAttribute, device), "cuDeviceGetAttribute");
     name[sizeof name - 1] = '\0';
     return {number, name, "SM" + std::to_string(major) + std::to_string(minor)};
 }
@@ -118,13 +113,13 @@ CudaOwned<void*> CudaDriver::allocate_pinned(std::size_t bytes) const {
 
 CudaOwned<CuStream> CudaDriver::make_stream() const {
     CuStream stream = nullptr;
-    check(stream_create(&stream, kNonBlocking), "cuStreamCreate");
+    check(stream_create(&stream, kCudaNonBlocking), "cuStreamCreate");
     return {stream, stream_destroy};
 }
 
 CudaOwned<CuEvent> CudaDriver::make_event() const {
     CuEvent event = nullptr;
-    check(event_create(&event, kDisableTiming), "cuEventCreate");
+    check(event_create(&event, kCudaDisableTiming), "cuEventCreate");
     return {event, event_destroy};
 }
 

@@ -21,8 +21,13 @@ using CuContext = struct CUctx_st*;
 using CuStream = struct CUstream_st*;
 using CuEvent = struct CUevent_st*;
 
-constexpr CuResult kCudaSuccess = 0, kCudaInvalidValue = 1, kCudaOutOfMemory = 2,
-                   kCudaNotReady = 600;
+// Numbers of cuda.h that its interface fixes; tests/test_cuda_declarations.cpp compares them.
+constexpr CuResult kCudaSuccess = 0, kCudaInvalidValue = 1, kCudaOutOfMemory = 2;
+constexpr int kCudaMajorAttribute = 75, kCudaMinorAttribute = 76;  // of compute capability
+constexpr unsigned kCudaNonBlocking = 1;                           // CU_STREAM_NON_BLOCKING
+constexpr unsigned kCudaDisableTiming = 2;                         // CU_EVENT_DISABLE_TIMING
+constexpr int kCudaMemoryType = 2, kCudaDeviceOrdinal = 9;         // CU_POINTER_ATTRIBUTE_…
+constexpr unsigned kCudaDeviceMemory = 2;                          // CU_MEMORYTYPE_DEVICE
 
 // A handle of the driver, and the function that ends it. Its context has to be current then.
 template <typename Handle>

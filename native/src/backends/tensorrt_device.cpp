@@ -10,10 +10,6 @@ namespace {
 constexpr std::size_t kMostContexts = 4;    // unless more threads call at once
 constexpr std::uintptr_t kAlignment = 256;  // bytes; TensorRT's setTensorAddress asks for it
 
-// Numbers of cuda.h that its interface fixes.
-constexpr int kMemoryType = 2, kDeviceOrdinal = 9;  // CU_POINTER_ATTRIBUTE_…
-constexpr int kDeviceMemory = 2;                    // CU_MEMORYTYPE_DEVICE
-
 CuAddress address_of(const void* memory) {
     return static_cast<CuAddress>(reinterpret_cast<std::uintptr_t>(memory));
 }
@@ -92,12 +88,12 @@ void TensorRtDeviceCalls::check_memory(const IoTensor& tensor, const void* memor
         unsigned type = 0;
         int ordinal = -1;
         const CuAddress at = address_of(memory) + offset;
-        const CuResult known = driver.pointer_get_attribute(&type, kMemoryType, at);
-        if (known == kCudaInvalidValue || (known == kCudaSuccess && type != kDeviceMemory))
+        const CuResult known = driver.pointer_get_attribute(&type, kCudaMemoryType, at);
+        if (known == kCudaInvalidValue || (known == kCudaSuccess && type != kCudaDeviceMemory))
             refuse(subject, "memory that is not the GPU's, or too little of it",
                    expected + ", " + std::to_string(tensor.bytes()) + " bytes");
         driver.check(known, "cuPointerGetAttribute");
-        driver.check(driver.pointer_get_attribute(&ordinal, kDeviceOrdinal, at),
+        driver.check(driver.pointer_get_attribute(&ordinal, kCudaDeviceOrdinal, at),
                      "cuPointerGetAttribute");
         if (ordinal != cuda.gpu().number)
             refuse(subject, "memory of GPU " + std::to_string(ordinal), expected);
