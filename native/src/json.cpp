@@ -158,9 +158,13 @@ class Reader {
     }
 
     void read_character(bool keep) {
-        std::uint32_t code = 0;
-        if (*at_ == '\\') {
+        std::uint32_t code = static_cast<unsigned char>(*at_);
+        if (code == '\\') {
             code = read_escape();
+        } else if (code >= 0x20 && code < 0x7f) {  // nearly all
+            ++at_;
+            if (keep) unescaped_ += static_cast<char>(code);
+            return;
         } else {
             const Utf8Character found = read_utf8(at_, end_);
             if (found.bytes == 0) refuse("bytes that are not UTF-8");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "error.h"
+#include "golden_check.h"
 #include "limits.h"
 #include "png.h"
 #include "ssim.h"
@@ -230,6 +231,7 @@ class Replayer {
         if (golden_.empty())
             throw Error(MAHTRT_FAILED, sentence("bundle " + quoted(session.bundle().path()),
                                                 "no golden images", "some to replay"));
+        check_golden(session.bundle().manifest());
         for (const std::size_t number : kept_outputs(session, golden_)) {
             numbers_.push_back(number);
             tallies_.emplace_back(session.spec().outputs[number], session.outputs()[number]);
