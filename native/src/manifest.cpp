@@ -5,6 +5,7 @@
 #include "manifest_check.h"
 #include "manifest_fill.h"
 #include "manifest_records.h"
+#include "prepare.h"
 #include "sha256.h"
 
 namespace mahtrt {
@@ -14,6 +15,7 @@ constexpr std::string_view kSchema = "mahtrt.bundle/", kSpecSchema = "mahtrt.spe
 constexpr int kNewest = 3, kNewestSpec = 2;
 constexpr const char* kRebuild =
     "Build the bundle again, or copy it again from where it was whole.";
+constexpr const char* kNewer = "Use a newer libmahtrt, or build the bundle again for this one.";
 
 // The number behind `name` of a schema that this library reads.
 int schema_number(Json json, std::string_view name, int newest, const std::string& subject) {
@@ -22,10 +24,9 @@ int schema_number(Json json, std::string_view name, int newest, const std::strin
         const int number = text.back() - '0';
         if (number >= 1 && number <= newest) return number;
     }
-    throw Error(
-        MAHTRT_INTEGRITY,
-        sentence(subject, json.shown(), std::string(name) + "1 to " + std::to_string(newest),
-                 "Use a newer libmahtrt, or build the bundle again for this one."));
+    throw Error(MAHTRT_INTEGRITY,
+                sentence(subject, json.shown(),
+                         std::string(name) + "1 to " + std::to_string(newest), kNewer));
 }
 
 // The page, "The manifest": the file ends with its own digest, taken with zeros in its place.
@@ -60,6 +61,12 @@ void check_inputs(Json spec) {
     if (spec["inputs"].is_null() == spec["input"].is_null())
         throw Error(MAHTRT_INTEGRITY,
                     sentence("spec", "neither or both of inputs and input", "one of them"));
+}
+
+void check_preprocess_version(std::int64_t version) {
+    if (version >= 1 && version <= kPreprocessVersion) return;
+    throw Error(MAHTRT_INTEGRITY, sentence("preprocess_version", std::to_string(version),
+                                           "1 to " + std::to_string(kPreprocessVersion), kNewer));
 }
 
 FileRecord file_from(Json json) {
@@ -108,6 +115,7 @@ Manifest read_manifest(std::string_view bytes) {
     Schema(kManifestRecords).check(root, "Manifest", "manifest", MAHTRT_INTEGRITY);
     check_inputs(root["spec"]);
     Manifest manifest = manifest_from(root);
+    check_preprocess_version(manifest.preprocess_version);
     check_spec(manifest.spec);
     check_manifest(manifest, list_from(root["graphs"], [](Json graph) {
                        return std::make_pair(text_from(graph["name"]), text_from(graph["file"]));

@@ -26,10 +26,10 @@ Size size_from(Json json) {
 
 std::array<double, 3> channels_from(Json json, double other, std::int32_t channels) {
     std::array<double, 3> values{other, other, other};
-    if (json.is_null()) return values;
-    if (json.size() != static_cast<std::size_t>(channels))
+    const std::size_t given = json.is_null() ? values.size() : json.size();
+    if (given != static_cast<std::size_t>(channels))
         throw Error(MAHTRT_INTEGRITY,
-                    sentence("spec: inputs: mean or std", std::to_string(json.size()) + " values",
+                    sentence("spec: inputs: mean or std", std::to_string(given) + " values",
                              "one per channel, " + std::to_string(channels)));
     std::size_t number = 0;
     for (const auto& item : json.items()) values[number++] = item.value.number();

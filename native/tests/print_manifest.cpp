@@ -1,5 +1,6 @@
 // Prints what was read of a manifest as JSON, in the structs' own terms: Python compares it with
 // what it read itself (tests/native/test_native_manifest.py).
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
@@ -7,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -160,10 +162,9 @@ std::string show(const std::vector<T>& list) {
 
 }  // namespace mahtrt
 
-int main(int count, char** arguments) {
-    if (count != 2) return 2;
-    std::ifstream file(arguments[1], std::ios::binary);
-    const std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+namespace {
+
+int print(const std::string& bytes) {
     try {
         std::puts(mahtrt::show(mahtrt::read_manifest(bytes)).c_str());
         return 0;
@@ -171,4 +172,30 @@ int main(int count, char** arguments) {
         std::puts(error.what());
         return error.status();
     }
+}
+
+// A line for each of many manifests, which zero bytes separate: "" where it is read.
+void judge(const std::string& bytes) {
+    for (std::size_t start = 0; start < bytes.size();) {
+        const std::size_t end = std::min(bytes.find('\0', start), bytes.size());
+        try {
+            mahtrt::read_manifest(std::string_view(bytes).substr(start, end - start));
+            std::puts("");
+        } catch (const mahtrt::Error& error) {
+            std::puts(error.what());
+        }
+        start = end + 1;
+    }
+}
+
+}  // namespace
+
+// print_manifest FILE, or print_manifest FILE --judge
+int main(int count, char** arguments) {
+    if (count < 2) return 2;
+    std::ifstream file(arguments[1], std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    if (count == 2) return print(bytes);
+    judge(bytes);
+    return 0;
 }

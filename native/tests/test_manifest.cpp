@@ -81,6 +81,8 @@ void check_schemas() {
     check_refused("bundle/3", "bundle/1", "mahtrt pack OLD --out NEW");
     check_refused("spec/2", "spec/3", "spec: schema");
     check_refused("\"schema\": \"mahtrt.bundle/3\",", "", "schema: got null");
+    check_refused("\"preprocess_version\": 2", "\"preprocess_version\": 4", "a newer libmahtrt");
+    check_refused("\"preprocess_version\": 2", "\"preprocess_version\": 0", "preprocess_version");
     CHECK_REFUSED(read_manifest("[]"), MAHTRT_INTEGRITY, "a table");
     CHECK_REFUSED(read_manifest(""), MAHTRT_INTEGRITY, "manifest");
     std::string old = replaced(tiny_manifest(kFiles), "bundle/3", "bundle/2");
