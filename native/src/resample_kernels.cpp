@@ -14,6 +14,7 @@ namespace portable {
 }  // namespace portable
 
 #if defined(__x86_64__)
+// AVX-512 gains nothing over it: what is not memory is look-ups and running sums.
 namespace avx2 {
 #define MAHTRT_KERNEL __attribute__((target("avx2")))
 #define MAHTRT_KERNEL_NAME "avx2"
@@ -21,30 +22,16 @@ namespace avx2 {
 #undef MAHTRT_KERNEL
 #undef MAHTRT_KERNEL_NAME
 }  // namespace avx2
-
-namespace avx512 {
-#define MAHTRT_KERNEL __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
-#define MAHTRT_KERNEL_NAME "avx512"
-#include "resample_kernels.inl"
-#undef MAHTRT_KERNEL
-#undef MAHTRT_KERNEL_NAME
-}  // namespace avx512
-
-bool has_avx512() noexcept {
-    return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
-           __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vl") != 0;
-}
 #endif
 
 struct Available {
-    const Kernels* sets[4] = {&portable::kTable, nullptr, nullptr, nullptr};
+    const Kernels* sets[3] = {&portable::kTable, nullptr, nullptr};
     int count = 1;
 
     Available() noexcept {
 #if defined(__x86_64__)
         __builtin_cpu_init();
         if (__builtin_cpu_supports("avx2") != 0) sets[count++] = &avx2::kTable;
-        if (has_avx512()) sets[count++] = &avx512::kTable;
 #endif
     }
 };

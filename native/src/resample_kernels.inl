@@ -26,43 +26,48 @@ MAHTRT_KERNEL inline void store(unsigned char* row, std::size_t x, std::uint32_t
 
 // ---- Rows of the image to sums per column --------------------------------------------------
 
+// Rows kFirst to kEnd - 1. Sums over a fixed number of things are templates here rather than loops:
+// a loop around them becomes vector code at any level of optimisation.
+template <bool kWide, class Sum, int kFirst, int kEnd>
+MAHTRT_KERNEL inline Sum sum_of_rows(const unsigned char* const* rows, std::size_t x) {
+    auto sum = static_cast<Sum>(sample<kWide>(rows[kFirst], x));
+    if constexpr (kFirst + 1 < kEnd)
+        sum = static_cast<Sum>(sum + sum_of_rows<kWide, Sum, kFirst + 1, kEnd>(rows, x));
+    return sum;
+}
+
 // Inner rows have the same weight: they are added first. Six samples of 8 bits fit into 16.
 template <bool kWide, int kCount>
 MAHTRT_KERNEL void add_equal(std::uint32_t* __restrict out, const WeightedRows& from,
                              std::size_t samples) {
     using Sum = std::uint32_t;
     using Inner = std::conditional_t<kWide, std::uint32_t, std::uint16_t>;
-    const unsigned char* rows[kCount];
-    for (int k = 0; k < kCount; ++k) rows[k] = from.rows[k];
-    const Sum first = static_cast<Sum>(from.weights[0]);
-    const Sum inner = static_cast<Sum>(from.weights[1]);
-    const Sum last = static_cast<Sum>(from.weights[kCount - 1]);
-    const Sum keep = from.accumulate ? ~Sum{0} : Sum{0};
-    for (std::size_t x = 0; x < samples; ++x) {
-        Inner sum = 0;
-        for (int k = 1; k < kCount - 1; ++k)
-            sum = static_cast<Inner>(sum + sample<kWide>(rows[k], x));
-        out[x] = (out[x] & keep) + first * sample<kWide>(rows[0], x) + inner * sum +
-                 last * sample<kWide>(rows[kCount - 1], x);
-    }
+    const WeightedRows copy = from;  // which `out` cannot be
+    const Sum first = static_cast<Sum>(copy.weights[0]);
+    const Sum inner = static_cast<Sum>(copy.weights[1]);
+    const Sum last = static_cast<Sum>(copy.weights[kCount - 1]);
+    const Sum keep = copy.accumulate ? ~Sum{0} : Sum{0};
+    for (std::size_t x = 0; x < samples; ++x)
+        out[x] = (out[x] & keep) + first * sample<kWide>(copy.rows[0], x) +
+                 inner * sum_of_rows<kWide, Inner, 1, kCount - 1>(copy.rows, x) +
+                 last * sample<kWide>(copy.rows[kCount - 1], x);
+}
+
+template <bool kWide, class Sum, int kCount>
+MAHTRT_KERNEL inline Sum weighted(const WeightedRows& from, std::size_t x) {
+    Sum sum = static_cast<Sum>(from.weights[kCount - 1]) *
+              static_cast<Sum>(sample<kWide>(from.rows[kCount - 1], x));
+    if constexpr (kCount > 1) sum += weighted<kWide, Sum, kCount - 1>(from, x);
+    return sum;
 }
 
 template <bool kWide, class Sum, int kCount>
 MAHTRT_KERNEL void add_weighted(Sum* __restrict out, const WeightedRows& from,
                                 std::size_t samples) {
-    const unsigned char* rows[kCount];
-    Sum weights[kCount];
-    for (int k = 0; k < kCount; ++k) {
-        rows[k] = from.rows[k];
-        weights[k] = static_cast<Sum>(from.weights[k]);
-    }
-    const Sum keep = from.accumulate ? ~Sum{0} : Sum{0};
-    for (std::size_t x = 0; x < samples; ++x) {
-        Sum sum = out[x] & keep;
-        for (int k = 0; k < kCount; ++k)
-            sum += weights[k] * static_cast<Sum>(sample<kWide>(rows[k], x));
-        out[x] = sum;
-    }
+    const WeightedRows copy = from;
+    const Sum keep = copy.accumulate ? ~Sum{0} : Sum{0};
+    for (std::size_t x = 0; x < samples; ++x)
+        out[x] = (out[x] & keep) + weighted<kWide, Sum, kCount>(copy, x);
 }
 
 template <bool kWide, class Sum>
@@ -114,21 +119,20 @@ MAHTRT_KERNEL void add_rows(std::uint32_t* out, const WeightedRows& from, std::s
 
 // ---- Along a row of sums -------------------------------------------------------------------
 
-template <class Prefix, class Sum, std::size_t kStep>
-MAHTRT_KERNEL void prefix_of_step(Prefix* out, const Sum* in, std::size_t samples) {
-    Prefix sums[kStep] = {};
-    for (std::size_t k = 0; k < kStep; ++k) out[k] = 0;
-    for (std::size_t x = 0; x < samples; x += kStep)
-        for (std::size_t k = 0; k < kStep; ++k) {
-            sums[k] += static_cast<Prefix>(in[x + k]);
-            out[x + k + kStep] = sums[k];
-        }
-}
-
 template <class Prefix, class Sum>
 MAHTRT_KERNEL void prefix(Prefix* out, const Sum* in, std::size_t samples, std::size_t step) {
-    if (step == 1) return prefix_of_step<Prefix, Sum, 1>(out, in, samples);
-    prefix_of_step<Prefix, Sum, 3>(out, in, samples);
+    Prefix first = 0, second = 0, third = 0;
+    for (std::size_t k = 0; k < step; ++k) out[k] = 0;
+    out += step;
+    if (step == 1) {
+        for (std::size_t x = 0; x < samples; ++x) out[x] = first += static_cast<Prefix>(in[x]);
+        return;
+    }
+    for (std::size_t x = 0; x + 2 < samples; x += 3) {
+        out[x] = first += static_cast<Prefix>(in[x]);
+        out[x + 1] = second += static_cast<Prefix>(in[x + 1]);
+        out[x + 2] = third += static_cast<Prefix>(in[x + 2]);
+    }
 }
 
 // Prefix sums of 32 bits wrap around: their differences do not.
@@ -153,19 +157,22 @@ MAHTRT_KERNEL void means(std::int64_t* __restrict out, const Prefix* __restrict 
     }
 }
 
-template <class Sum, std::size_t kTaps>
+template <class Sum, int kTaps>
+MAHTRT_KERNEL inline std::int64_t sum_of_taps(const Sum* from, const std::int32_t* weights,
+                                              std::size_t step, std::size_t count) {
+    std::int64_t sum = static_cast<std::int64_t>(*from) * *weights;
+    if constexpr (kTaps > 1)
+        sum += sum_of_taps<Sum, kTaps - 1>(from + step, weights + count, step, count);
+    return sum;
+}
+
+template <class Sum, int kTaps>
 MAHTRT_KERNEL void taps_of_count(std::int64_t* __restrict out, const Sum* __restrict in,
                                  const TapTable& table) {
-    const std::size_t count = table.count;
-    const auto step = static_cast<std::ptrdiff_t>(table.step);
-    for (std::size_t i = 0; i < count; ++i) {
-        const Sum* from = in + table.places[i];
-        std::int64_t sum = 0;
-        for (std::size_t k = 0; k < kTaps; ++k)
-            sum += static_cast<std::int64_t>(from[static_cast<std::ptrdiff_t>(k) * step]) *
-                   table.weights[k * count + i];
-        out[i] = sum;
-    }
+    const TapTable copy = table;
+    for (std::size_t i = 0; i < copy.count; ++i)
+        out[i] =
+            sum_of_taps<Sum, kTaps>(in + copy.places[i], copy.weights + i, copy.step, copy.count);
 }
 
 template <class Sum>
