@@ -71,6 +71,8 @@ class FakeBundle {
     FakeBundle& operator=(const FakeBundle&) = delete;
     ~FakeBundle() { CHECK_EQUAL(std::system(("rm -r '" + folder_ + "'").c_str()), 0); }
 
+    const std::string& folder() const { return folder_; }
+
     void write(const std::string& name, const std::string& content) const {
         std::ofstream file(folder_ + "/" + name, std::ios::binary);
         file << content;
