@@ -9,9 +9,9 @@
 
 #include "error.h"
 #include "golden_check.h"
-#include "limits.h"
 #include "png.h"
 #include "ssim.h"
+#include "verify_limits.h"
 
 namespace mahtrt {
 namespace {
@@ -27,8 +27,7 @@ struct Picture {
 
 [[noreturn]] void refuse_file(const std::string& path, const std::string& got,
                               const std::string& expected) {
-    throw Error(MAHTRT_INTEGRITY,
-                sentence("golden file " + quoted(path), got, expected, kRebuild));
+    throw Error(MAHTRT_INTEGRITY, sentence("golden file " + quoted(path), got, expected, kRebuild));
 }
 
 Picture read_picture(const Bundle& bundle, const GoldenPicture& record) {
@@ -43,9 +42,8 @@ Picture read_picture(const Bundle& bundle, const GoldenPicture& record) {
             refuse_file(record.image, "another size or type", "what the manifest says");
         picture.pixels.resize(header.bytes());
         read_png(file.data(), file.size(), header, picture.pixels.data());
-        picture.image = {picture.pixels.data(), header.row_bytes(), header.width,
-                         header.height,         header.rgb ? 3 : 1, header.wide,
-                         false};
+        picture.image = {picture.pixels.data(), header.row_bytes(), header.width, header.height,
+                         header.rgb ? 3 : 1,    header.wide,        false};
     } catch (const Error& error) {
         if (error.status() != MAHTRT_BAD_IMAGE) throw;
         refuse_file(record.image, error.what(), "the PNG that was written");
@@ -134,8 +132,7 @@ class OutputTally {
             sum_ += apart;
             found_.max = std::max(found_.max, apart);
             finite = finite && both;
-            found_.disagreements +=
-                !(both && (ours[i] >= threshold_) == (theirs[i] >= threshold_));
+            found_.disagreements += !(both && (ours[i] >= threshold_) == (theirs[i] >= threshold_));
         }
         found_.decisions += static_cast<long>(ours.size());
         if (found_.kind == OutputKind::kMap) add_similarity(ours, theirs, record, span, finite);
@@ -154,8 +151,8 @@ class OutputTally {
     std::vector<double> at_places(const float* map, const GoldenOutput& record) const {
         const std::size_t rank = info_.shape.size();
         const auto rows = info_.shape[rank - 2], columns = info_.shape[rank - 1];
-        const auto channels = static_cast<std::int64_t>(info_.floats()) /
-                              (info_.shape[0] * rows * columns);
+        const auto channels =
+            static_cast<std::int64_t>(info_.floats()) / (info_.shape[0] * rows * columns);
         const auto kept = [&](std::int64_t length) {
             return (length + record.step - 1) / record.step;
         };
@@ -190,9 +187,9 @@ class OutputTally {
         for (std::size_t c = 0; c < channels; ++c) {
             const auto begin = static_cast<std::ptrdiff_t>(c * rows * columns);
             const auto end = static_cast<std::ptrdiff_t>((c + 1) * rows * columns);
-            sum += mahtrt::ssim({ours.begin() + begin, ours.begin() + end},
-                                {theirs.begin() + begin, theirs.begin() + end}, rows, columns,
-                                span);
+            sum +=
+                mahtrt::ssim({ours.begin() + begin, ours.begin() + end},
+                             {theirs.begin() + begin, theirs.begin() + end}, rows, columns, span);
         }
         similarity_ += sum / static_cast<double>(channels);
     }
@@ -275,8 +272,7 @@ class Replayer {
         const auto points = read_floats(session_.bundle(), vector.points, 2 * landmarks.size());
         if (!landmarks.empty())
             displacements_.add(landmarks.data(), points,
-                               placement_of(session_.spec().inputs[0], one.images[0]),
-                               one.spacing);
+                               placement_of(session_.spec().inputs[0], one.images[0]), one.spacing);
         for (std::size_t i = 0; i < numbers_.size(); ++i) {
             const std::string& name = session_.outputs()[numbers_[i]].name;
             const auto kept = std::find_if(vector.outputs.begin(), vector.outputs.end(),
@@ -301,8 +297,7 @@ class Replayer {
 Replay replay(Session& session) {
     const Found found = Replayer(session).run();
     Replay result;
-    result.worst_px =
-        found.landmarks ? found.max_px : std::numeric_limits<double>::quiet_NaN();
+    result.worst_px = found.landmarks ? found.max_px : std::numeric_limits<double>::quiet_NaN();
     result.over = over_limits(found, session.bundle().manifest(), session.record());
     return result;
 }
