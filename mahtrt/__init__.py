@@ -75,6 +75,8 @@ if TYPE_CHECKING:
     from mahtrt.verbs.demo import demo as demo
     from mahtrt.verbs.diagnosis import DoctorResult as DoctorResult
     from mahtrt.verbs.diagnosis import doctor as doctor
+    from mahtrt.verbs.native_info import NativeInfoResult as NativeInfoResult
+    from mahtrt.verbs.native_info import native_info as native_info
 
     open = open_session
 
@@ -118,6 +120,7 @@ _PLACES = {
     "mahtrt.verbs.calibrate": ("calibrate", "CalibrateOptions", "CalibrateResult"),
     "mahtrt.verbs.demo": ("demo", "DemoOptions", "DemoResult"),
     "mahtrt.verbs.diagnosis": ("doctor", "DoctorResult"),
+    "mahtrt.verbs.native_info": ("native_info", "NativeInfoResult"),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 

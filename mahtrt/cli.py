@@ -27,6 +27,7 @@ from mahtrt.verbs import (
     export,
     inspect,
     models,
+    native_info,
     pack,
     predict,
     sign,
@@ -52,6 +53,7 @@ VERBS = {
     "verify": verify,
     "sign": sign,
     "doctor": doctor,
+    "native-info": native_info,
     "train": train,
     "evaluate": evaluate,
 }

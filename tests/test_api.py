@@ -31,11 +31,11 @@ for name in ("build", "export", "models"):
 
 def test_the_verbs_of_the_command_line_are_those_of_python() -> None:
     functions = {name for name in mahtrt.__all__ if isinstance(getattr(mahtrt, name), FunctionType)}
-    assert functions - PYTHON_ONLY == set(VERBS)
+    assert functions - PYTHON_ONLY == {verb.replace("-", "_") for verb in VERBS}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"doctor", "models"}))
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"doctor", "models", "native-info"}))
 def test_a_verb_takes_its_options_and_who_is_told_of_progress(verb: str) -> None:
     function = getattr(mahtrt, verb)
     assert list(inspect.signature(function).parameters) == ["options", "progress"]

@@ -32,7 +32,7 @@ def test_the_examples_run_in_their_order(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_every_verb_and_every_public_name_is_told_of() -> None:
     text = "".join(EXAMPLES)
-    assert all(f"mahtrt.{verb}(" in text for verb in {*VERBS, "open"})
+    assert all(f"mahtrt.{verb.replace('-', '_')}(" in text for verb in {*VERBS, "open"})
     options = {name for name in mahtrt.__all__ if name.endswith("Options")}
     told = DOCUMENT.read_text("utf-8")
     assert all(name in told for name in options)

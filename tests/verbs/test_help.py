@@ -22,7 +22,8 @@ def test_every_verb_is_listed_with_a_whole_sentence() -> None:
     assert set(VERBS) >= CONTRACT
     result = run("--help")
     assert result.exit_code == 0
-    listed = dict(re.findall(r"^  (\w+) {2,}(.+)$", result.stdout.partition("Commands:")[2], re.M))
+    commands = result.stdout.partition("Commands:")[2]
+    listed = dict(re.findall(r"^  ([\w-]+) {2,}(.+)$", commands, re.M))
     assert list(listed) == list(VERBS)
     assert [text for text in listed.values() if not text.endswith(".") or "..." in text] == []
 
