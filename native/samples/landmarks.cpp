@@ -9,6 +9,7 @@
 #include <iostream>
 #include <iterator>
 #include <mahtrt.hpp>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ namespace {
 
 mahtrt::Picture read_png(const char* path) {
     std::ifstream file(path, std::ios::binary);
+    if (!file) throw std::runtime_error(std::string(path) + ": cannot be read");
     const std::vector<char> content{std::istreambuf_iterator<char>(file), {}};
     return {content.data(), content.size()};
 }

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from native_library import compiler, configure, native_prefix, needed, run
+from sealing import change_manifest
+from tiny_maps import build_bundle, spec_of
 
 STRICT = ("-Wall", "-Wextra", "-pedantic", "-Werror", "-O1")
 
@@ -92,6 +94,13 @@ BUILDERS: dict[str, Callable[[Path], Command]] = {
     "rust": build_rust,
     "python": build_python,
 }
+
+
+def bundle_of_pairs(place: Path) -> Path:
+    """A bundle of two inputs, a map and labels, whose default is the engine of OpenVINO."""
+    build_bundle(place, spec_of("before", "after"), golden=2)
+    change_manifest(place, lambda data: data.update(default_engine="openvino-fp32"))
+    return place
 
 
 def start(command: Command, *arguments: object) -> subprocess.CompletedProcess[str]:

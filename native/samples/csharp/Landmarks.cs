@@ -1,6 +1,6 @@
 // Landmarks of a PNG, as JSON.
 //
-//     mcs Landmarks.cs Mahtrt.cs
+//     mcs -out:Landmarks.exe Landmarks.cs Mahtrt.cs
 //     LD_LIBRARY_PATH=/folder/of/libmahtrt mono Landmarks.exe BUNDLE IMAGE...
 using System;
 using System.Collections.Generic;
