@@ -54,7 +54,7 @@ def run(*command: object, **environment: str) -> str:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """One process at a time; a lock ends with its process."""
     BUILD.parent.mkdir(exist_ok=True)
     with BUILD.with_suffix(".lock").open("w") as file:
@@ -90,7 +90,7 @@ def native_build() -> Path:
     """The build folder: libmahtrt.so.1, its samples, and tests/ with what ctest runs."""
     if not sys.platform.startswith("linux"):
         pytest.skip("libmahtrt is for Linux")
-    with _alone():
+    with alone():
         options = ("MAHTRT_TESTS", "MAHTRT_SAMPLES", "MAHTRT_WERROR")
         configure(NATIVE, BUILD, *(f"-D{option}=ON" for option in options))
         run(needed("cmake"), "--build", BUILD, "--parallel", "2")
@@ -107,6 +107,6 @@ def native_prefix() -> Path:
     """What ``cmake --install`` makes of the build."""
     build = native_build()
     prefix = build / "installed"
-    with _alone():
+    with alone():
         run(needed("cmake"), "--install", build, "--prefix", prefix)
     return prefix
