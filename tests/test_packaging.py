@@ -27,8 +27,8 @@ MAX_CHECKPOINT_BYTES = 16 * 2**20
 ABSOLUTE = re.compile(
     r"(?<![\w./~-])/(?:" + "|".join(("home", "root", "Users", "work", "tmp", "mnt")) + r")/\w"
 )
-# Made-up paths that tests and docstrings speak about.
-MADE_UP = re.compile(r"/(?:home/(?:me|user|you)|tmp/x)\b")
+# Made-up paths that tests and docstrings speak about, and templates of temporary names.
+MADE_UP = re.compile(r"/(?:home/(?:me|user|you)|tmp/x|tmp/mahtrt[\w ]*)\b")
 
 
 def resolved(extra: str, seen: frozenset[str] = frozenset()) -> list[Requirement]:

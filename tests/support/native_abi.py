@@ -85,7 +85,14 @@ def shell(folder: Path, header: Path = HEADER) -> Path:
     source, library = folder / "shell.c", folder / "libmahtrt.so.1"
     source.write_text(f"#include <mahtrt.h>\n{body}")
     cc = compiler("CC", "cc", "gcc", "clang")
-    options = ("-g", "-shared", "-fPIC", f"-Wl,-soname,{library.name}", f"-I{header.parent}")
+    options = (
+        "-g",
+        f"-ffile-prefix-map={folder}=.",
+        "-shared",
+        "-fPIC",
+        f"-Wl,-soname,{library.name}",
+        f"-I{header.parent}",
+    )
     run(cc, *options, source, "-o", library)
     return library
 
