@@ -9,6 +9,9 @@ int main() {
     CHECK_EQUAL(sentence("image", "", "b"), "image: expected b.");
     CHECK_EQUAL(sentence("image", "a", ""), "image: got a.");
     CHECK_EQUAL(quoted("a\nb"), "\"a\\x0ab\"");
+    CHECK_EQUAL(quoted("\xc3\xa4 \xff\xe2\x82"), "\"\xc3\xa4 \\xff\\xe2\\x82\"");  // no UTF-8
+    CHECK_EQUAL(quoted("a\xe2\x80\xae"), "\"a\\xe2\\x80\\xae\"");  // turns the direction
+    CHECK_EQUAL(quoted(std::string(199, 'x') + "\xc3\xa4").size(), std::size_t{203});
     CHECK_EQUAL(quoted(std::string(300, 'x')).size(), std::size_t{205});
     return 0;
 }
