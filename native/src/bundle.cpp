@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kMostAtOnce = std::size_t{1} << 30;  // what one read() asks for
+constexpr std::size_t kPart = std::size_t{1} << 20;        // bytes of a file that is only hashed
 constexpr const char *kManifest = "manifest.json", *kSignature = "model.sig";
 constexpr const char* kRebuild =
     "Build the bundle again, or copy it again from where it was whole.";
@@ -63,18 +64,32 @@ Content read_content(const Descriptor& file, std::size_t size, const std::string
     return content;
 }
 
-// The file of a record; its size always checked.
-Content read_listed(int folder, const std::string& path, const FileRecord& record, bool check) {
-    const std::string subject = quoted(path + "/" + record.path);
+// A file that is listed, open, of the size that it should have.
+Descriptor open_listed(int folder, const FileRecord& record, const std::string& subject) {
     const std::string expected = std::to_string(record.size) + " bytes";
-    const Descriptor file = open_file(folder, record.path, subject, expected);
+    Descriptor file = open_file(folder, record.path, subject, expected);
     const std::uint64_t size = size_of(file, subject);
     if (size != record.size) refuse(subject, std::to_string(size) + " bytes", expected);
-    Content content = read_content(file, static_cast<std::size_t>(size), subject);
-    if (!check) return content;
-    const std::string digest = sha256_hex(content.data(), content.size());
+    return file;
+}
+
+void compare_digest(const std::string& digest, const FileRecord& record,
+                    const std::string& subject) {
     if (digest != record.sha256) refuse(subject, "SHA-256 " + digest, record.sha256);
-    return content;
+}
+
+// Size and digest of a file, a part at a time.
+void check_file(int folder, const FileRecord& record, const std::string& subject, Content& part) {
+    const Descriptor file = open_listed(folder, record, subject);
+    Sha256 digest;
+    for (std::uint64_t left = record.size; left > 0;) {  // a file that grows has no end
+        const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(left, part.size()));
+        const std::size_t bytes = read_whole(file.number(), part.room(), wanted);
+        if (bytes == 0) break;
+        digest.add(part.data(), bytes);
+        left -= bytes;
+    }
+    compare_digest(digest.hex(), record, subject);
 }
 
 // Tells an empty folder from one that has lost its manifest.
@@ -180,10 +195,13 @@ Bundle Bundle::open(const std::string& path) {
 }
 
 Content Bundle::read(const std::string& relative, bool check) const {
+    const std::string subject = quoted(path_ + "/" + relative);
     const FileRecord* record = manifest_.file(relative);
-    if (record == nullptr)
-        refuse(quoted(path_ + "/" + relative), "a file that the manifest does not list", "");
-    return read_listed(folder_, path_, *record, check);
+    if (record == nullptr) refuse(subject, "a file that the manifest does not list", "");
+    const Descriptor file = open_listed(folder_, *record, subject);
+    Content content = read_content(file, static_cast<std::size_t>(record->size), subject);
+    if (check) compare_digest(sha256_hex(content.data(), content.size()), *record, subject);
+    return content;
 }
 
 void Bundle::verify() const {
@@ -195,7 +213,9 @@ void Bundle::verify() const {
         folders.pop_back();
         check_listed(folder_, inside, quoted(path_), listed, folders);
     }
-    for (const FileRecord& file : manifest_.files) read_listed(folder_, path_, file, true);
+    Content part = Content::with_room(kPart);
+    for (const FileRecord& file : manifest_.files)
+        check_file(folder_, file, quoted(path_ + "/" + file.path), part);
 }
 
 }  // namespace mahtrt

@@ -1,5 +1,6 @@
 #include "sha256.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -15,7 +16,6 @@ namespace {
 
 constexpr std::size_t kBlock = 64;  // bytes
 using State = std::array<std::uint32_t, 8>;
-using Compress = void (*)(State&, const unsigned char*, std::size_t);
 
 constexpr State kStart = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                           0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
@@ -121,26 +121,6 @@ bool cpu_has_sha() noexcept {
 }
 #endif
 
-std::string digest(const void* data, std::size_t bytes, Compress compress) {
-    State state = kStart;
-    const std::size_t whole = bytes / kBlock, rest = bytes % kBlock;
-    const auto* from = static_cast<const unsigned char*>(data);
-    if (whole > 0) compress(state, from, whole);
-    unsigned char last[2 * kBlock] = {};
-    if (rest > 0) std::memcpy(last, from + whole * kBlock, rest);
-    last[rest] = 0x80;
-    const std::size_t blocks = rest + 9 > kBlock ? 2 : 1;
-    const std::uint64_t bits = std::uint64_t{bytes} * 8;
-    for (std::size_t i = 0; i < 8; ++i)
-        last[blocks * kBlock - 1 - i] = static_cast<unsigned char>(bits >> (8 * i));
-    compress(state, last, blocks);
-    std::string text;
-    for (const std::uint32_t word : state)
-        for (int shift = 28; shift >= 0; shift -= 4)
-            text += "0123456789abcdef"[(word >> shift) & 15];
-    return text;
-}
-
 }  // namespace
 
 bool sha256_is_accelerated() noexcept {
@@ -152,15 +132,57 @@ bool sha256_is_accelerated() noexcept {
 #endif
 }
 
-std::string sha256_hex(const void* data, std::size_t bytes) {
+Sha256::Sha256(bool portable) noexcept : compress_(compress_portable), state_(kStart) {
 #ifdef MAHTRT_SHA_NI
-    if (sha256_is_accelerated()) return digest(data, bytes, compress_sha_ni);
+    if (!portable && sha256_is_accelerated()) compress_ = compress_sha_ni;
+#else
+    static_cast<void>(portable);
 #endif
-    return digest(data, bytes, compress_portable);
+}
+
+void Sha256::add(const void* data, std::size_t bytes) noexcept {
+    if (bytes == 0) return;
+    const auto* from = static_cast<const unsigned char*>(data);
+    const std::size_t held = bytes_ % kBlock;
+    bytes_ += bytes;
+    if (held > 0) {
+        const std::size_t taken = std::min(bytes, kBlock - held);
+        std::memcpy(held_.data() + held, from, taken);
+        if (held + taken < kBlock) return;
+        compress_(state_, held_.data(), 1);
+        from += taken;
+        bytes -= taken;
+    }
+    if (bytes >= kBlock) compress_(state_, from, bytes / kBlock);
+    if (bytes % kBlock > 0)
+        std::memcpy(held_.data(), from + bytes / kBlock * kBlock, bytes % kBlock);
+}
+
+std::string Sha256::hex() {
+    const std::uint64_t bits = bytes_ * 8;
+    // A bit 1, zeros, and the number of bits in the last 8 bytes of a block.
+    unsigned char last[kBlock + 8] = {0x80};
+    const std::size_t zeros = (2 * kBlock - 9 - bytes_ % kBlock) % kBlock;
+    for (std::size_t i = 0; i < 8; ++i)
+        last[zeros + 8 - i] = static_cast<unsigned char>(bits >> (8 * i));
+    add(last, zeros + 9);
+    std::string text;
+    for (const std::uint32_t word : state_)
+        for (int shift = 28; shift >= 0; shift -= 4)
+            text += "0123456789abcdef"[(word >> shift) & 15];
+    return text;
+}
+
+std::string sha256_hex(const void* data, std::size_t bytes) {
+    Sha256 digest;
+    digest.add(data, bytes);
+    return digest.hex();
 }
 
 std::string sha256_hex_portable(const void* data, std::size_t bytes) {
-    return digest(data, bytes, compress_portable);
+    Sha256 digest(true);
+    digest.add(data, bytes);
+    return digest.hex();
 }
 
 }  // namespace mahtrt

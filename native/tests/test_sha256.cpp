@@ -1,4 +1,5 @@
 // SHA-256 against the vectors of NIST (FIPS 180-4 examples), and its two ways against each other.
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <vector>
@@ -43,6 +44,21 @@ void check_lengths() {
                         sha256_hex_portable(bytes.data() + start, size));
 }
 
+// The same bytes in parts of every two sizes.
+void check_parts() {
+    std::string text;
+    for (int i = 0; i < 1000; ++i) text += std::to_string(i * i);
+    const std::string whole = sha256_hex(text.data(), text.size());
+    for (std::size_t first = 0; first < 200; ++first)
+        for (std::size_t part : {std::size_t{1}, std::size_t{63}, std::size_t{64}, first + 1}) {
+            mahtrt::Sha256 digest;
+            digest.add(text.data(), first);
+            for (std::size_t at = first; at < text.size(); at += part)
+                digest.add(text.data() + at, std::min(part, text.size() - at));
+            CHECK_EQUAL(digest.hex(), whole);
+        }
+}
+
 double megabytes_per_second(std::string (*hash)(const void*, std::size_t)) {
     const std::vector<unsigned char> bytes(16 << 20, 7);
     const auto start = std::chrono::steady_clock::now();
@@ -56,6 +72,7 @@ double megabytes_per_second(std::string (*hash)(const void*, std::size_t)) {
 int main() {
     check_vectors();
     check_lengths();
+    check_parts();
     std::printf("SHA-256: %.0f MB/s (%s), %.0f MB/s portable\n", megabytes_per_second(sha256_hex),
                 mahtrt::sha256_is_accelerated() ? "instructions of the CPU" : "portable",
                 megabytes_per_second(sha256_hex_portable));
