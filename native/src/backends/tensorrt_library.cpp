@@ -141,7 +141,7 @@ const mahtrt_tensorrt_table* open_module(const EngineToOpen& wanted, const Names
                                          std::string& path) {
     const std::string file = module_name(flavour, built);
     const std::string subject = "the module of libmahtrt for " + std::string(names.title);
-    const std::string fix = "Build it: docs/c-library.md, GPU engines.";
+    const std::string fix = "Build it: docs/c-library.md, On a GPU.";
     const SharedLibrary module(subject, module_candidates(wanted, file), fix);
     const mahtrt_tensorrt_table* (*entry)(void) = nullptr;
     module.find(MAHTRT_TENSORRT_ENTRY, entry);
