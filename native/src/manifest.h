@@ -98,8 +98,9 @@ struct Manifest {
     const FileRecord* file(std::string_view path) const noexcept;
 };
 
-// Reads manifest.json: its schema, its own digest, every field of every record.
-// Throws Error: MAHTRT_INTEGRITY (changed, or a newer schema), MAHTRT_FAILED (not a manifest).
+// Reads manifest.json of mahtrt.bundle/2 and /3: its schema, its own digest, every field of every
+// record.
+// Throws Error MAHTRT_INTEGRITY: changed, newer, or no manifest at all.
 Manifest read_manifest(std::string_view bytes);
 
 }  // namespace mahtrt
