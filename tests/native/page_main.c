@@ -27,8 +27,13 @@ static void try_landmarks(const char *bundle, const char *openvino) {
     need(session != NULL, "open");
     const mahtrt_status checked = check_bundle(bundle, session);
     need(checked == MAHTRT_OK || checked == MAHTRT_FAILED, "check"); /* no golden images */
+    need(infer_there(session, NULL, NULL, NULL) == MAHTRT_USAGE, "no memory of a GPU");
     need(run_part(session, wide, 100, 10, 20, 60, 40, found, 64) == MAHTRT_OK, "part");
     need(found[0].x_px >= 10 && found[0].x_mm >= 0, "its place");
+    mahtrt_image empty = gray_image(pixels, MAHTRT_GRAY8);
+    empty.width = 0;
+    need(mahtrt_run(session, &empty, found, sizeof *found, 64) == MAHTRT_BAD_IMAGE, "no image");
+    printf("%s\n", mahtrt_last_error());
     for (int i = 0; i < 4; ++i) {
         jobs[i].session = session;
         jobs[i].image = gray_image(pixels, i == 0 ? 99 : MAHTRT_GRAY8);

@@ -58,6 +58,8 @@ def test_the_functions_in_c_do_what_is_said_of_them(tiny_bundle: Path, tmp_path:
     maps = bundle_of_pairs(tmp_path / "maps.mahtrt")
     told = run(program_path, tiny_bundle, maps, openvino_folder())
     assert f"openvino-fp32 on cpu, by {openvino_folder()}" in told
+    (error,) = (text for text in blocks("text") if text.startswith("image:"))
+    assert error in told
     assert re.search(r"^edema: 0\.\d{3}", told, re.MULTILINE)
 
 
