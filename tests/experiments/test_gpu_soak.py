@@ -35,7 +35,7 @@ def driver(soak: Any) -> FakeDriver:
         levels = memory.array(image, (count,), np.uint8)
         memory.array(rest[-1], (count,), np.float32)[...] = levels
 
-    types = (ctypes.c_void_p, ctypes.c_longlong, *(ctypes.c_int,) * 16, *(ctypes.c_float,) * 6)
+    types = (ctypes.c_void_p, ctypes.c_longlong, *(ctypes.c_int,) * 15, *(ctypes.c_float,) * 6)
     made = FakeDriver()
     made.kernels[ENTRY] = Kernel((*types, ctypes.c_void_p), run)
     return made
