@@ -17,8 +17,7 @@ from mahtrt.errors import MissingComponentError
 
 VARIABLE = "MAHTRT_LIBRARY"
 ABI = 1  # of the interface that is used here: MAHTRT_ABI of mahtrt.h
-# Releases in which preprocessing has the definition of this one.
-VERSIONS = "0.1."
+PREPROCESS_VERSION = 3  # of docs/preprocessing.md
 _OFF = ("", "off")
 
 
@@ -74,15 +73,16 @@ def _opened(path: Path) -> ctypes.CDLL:
         found.mahtrt_version.restype = ctypes.c_char_p
         found.mahtrt_last_error.restype = ctypes.c_char_p
         abi, version = found.mahtrt_abi(), found.mahtrt_version().decode()
+        pixels = found.mahtrt_preprocess_version()
     except (OSError, AttributeError) as error:
         raise MissingComponentError(
             str(path), got=str(error), expected="libmahtrt", fix=_fix()
         ) from error
-    if abi != ABI or not version.startswith(VERSIONS):
+    if (abi, pixels) != (ABI, PREPROCESS_VERSION):
         raise MissingComponentError(
             str(path),
-            got=f"libmahtrt {version} with interface {abi}",
-            expected=f"a release {VERSIONS}x with interface {ABI}",
+            got=f"libmahtrt {version} with interface {abi} and preprocessing {pixels}",
+            expected=f"interface {ABI} and preprocessing {PREPROCESS_VERSION}",
             fix=_fix(),
         )
     return found

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import mahtrt
 from mahtrt import native
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.errors import MissingComponentError
 
 
@@ -66,9 +66,9 @@ def test_a_library_that_was_named_has_to_be_one(
         native.library()
 
 
-@pytest.mark.parametrize(("abi", "version"), [(2, b"0.1.0"), (1, b"0.2.0")])
-def test_another_release_is_refused(
-    abi: int, version: bytes, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("abi", "pixels"), [(2, PREPROCESS_VERSION), (1, PREPROCESS_VERSION + 1)])
+def test_another_interface_or_preprocessing_is_refused(
+    abi: int, pixels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Function:
         def __init__(self, value: object) -> None:
@@ -78,13 +78,18 @@ def test_another_release_is_refused(
             return self.value
 
     fake = types.SimpleNamespace(
-        mahtrt_abi=Function(abi), mahtrt_version=Function(version), mahtrt_last_error=Function(b"")
+        mahtrt_abi=Function(abi),
+        mahtrt_version=Function(b"7.8.9"),
+        mahtrt_last_error=Function(b""),
+        mahtrt_preprocess_version=Function(pixels),
     )
     monkeypatch.setattr("mahtrt.native.ctypes.CDLL", lambda path: fake)
     monkeypatch.setenv(native.VARIABLE, "other.so")
-    with pytest.raises(MissingComponentError, match=version.decode()):
+    with pytest.raises(
+        MissingComponentError, match=rf"7\.8\.9 with interface {abi} and preprocessing {pixels}"
+    ):
         native.library()
 
 
-def test_this_release_is_one_that_is_taken() -> None:
-    assert mahtrt.__version__.startswith(native.VERSIONS)
+def test_the_preprocessing_asked_for_is_that_of_python() -> None:
+    assert native.PREPROCESS_VERSION == PREPROCESS_VERSION

@@ -56,6 +56,9 @@ extern "C" {
 MAHTRT_API uint32_t mahtrt_abi(void);
 MAHTRT_API const char *mahtrt_version(void);
 
+/* The version of docs/preprocessing.md by which this library prepares images. */
+MAHTRT_API int32_t mahtrt_preprocess_version(void);
+
 /* ---- Status ------------------------------------------------------------------------------ */
 
 /* Integers of 32 bits rather than enums, so that other languages know their size. Those up to 6

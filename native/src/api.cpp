@@ -89,6 +89,10 @@ uint32_t mahtrt_abi(void) { return MAHTRT_ABI; }
 
 const char* mahtrt_version(void) { return MAHTRT_VERSION; }
 
+int32_t mahtrt_preprocess_version(void) {
+    return static_cast<int32_t>(mahtrt::kPreprocessVersion);
+}
+
 const char* mahtrt_last_error(void) { return mahtrt::remembered_error(); }
 
 void mahtrt_options_init(mahtrt_options* options, size_t size) {

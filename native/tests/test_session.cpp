@@ -19,6 +19,7 @@ void refused(mahtrt_status status, mahtrt_status wanted, const char* part) {
 void tells_what_it_is() {
     CHECK_EQUAL(mahtrt_abi(), MAHTRT_ABI);
     CHECK_EQUAL(std::string(mahtrt_version()), MAHTRT_VERSION);
+    CHECK_EQUAL(mahtrt_preprocess_version(), 3);
     mahtrt_session* session = stub::opened();
     CHECK_EQUAL(std::string(mahtrt_engine_name(session)), "openvino-fp32");
     CHECK_EQUAL(std::string(mahtrt_device_name(session)), "cpu");
