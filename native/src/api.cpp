@@ -14,19 +14,36 @@ using mahtrt::Session;
 
 namespace {
 
+// Calls a function with the open session. Not a template: each copy would bring its own handlers.
+void with_session(const mahtrt_session* handle, void (*work)(Session&, void*),
+                  void* context) noexcept {
+    guarded([&] { work(*Registry::get().need(handle), context); });
+}
+
 // A text or number of a session; what is missing where there is no such session.
 template <typename Value, typename Work>
-Value of_session(const mahtrt_session* handle, Value missing, Work&& work) noexcept {
-    Value value = missing;
-    guarded([&] { value = work(*Registry::get().need(handle)); });
-    return value;
+Value of_session(const mahtrt_session* handle, Value missing, Work work) noexcept {
+    struct Context {
+        Work& work;
+        Value value;
+    } context{work, missing};
+    with_session(
+        handle,
+        [](Session& open, void* any) {
+            auto& asked = *static_cast<Context*>(any);
+            asked.value = asked.work(open);
+        },
+        &context);
+    return context.value;
+}
+
+[[noreturn]] void refuse_number(const char* what, std::size_t number, std::size_t count) {
+    refuse(what, "number " + std::to_string(number), "one below " + std::to_string(count));
 }
 
 template <typename Things>
 const auto& at(const Things& things, std::size_t number, const char* what) {
-    if (number >= things.size())
-        refuse(what, "number " + std::to_string(number),
-               "one below " + std::to_string(things.size()));
+    if (number >= things.size()) refuse_number(what, number, things.size());
     return things[number];
 }
 

@@ -5,6 +5,12 @@
 namespace mahtrt {
 namespace {
 
+// On x86 the portable set is for CPUs of before 2013: small code will do there.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("Os", "no-tree-vectorize")
+#define MAHTRT_SMALL_PORTABLE
+#endif
 namespace portable {
 #define MAHTRT_KERNEL
 #define MAHTRT_KERNEL_NAME "portable"
@@ -12,6 +18,9 @@ namespace portable {
 #undef MAHTRT_KERNEL
 #undef MAHTRT_KERNEL_NAME
 }  // namespace portable
+#ifdef MAHTRT_SMALL_PORTABLE
+#pragma GCC pop_options
+#endif
 
 #if defined(__x86_64__)
 // AVX-512 gains nothing over it: what is not memory is look-ups and running sums.

@@ -17,34 +17,29 @@ namespace mahtrt {
 void remember_error(const char* text) noexcept;
 const char* remembered_error() noexcept;
 
+// The status of the exception that is being handled, whose text is remembered.
+mahtrt_status status_of_exception() noexcept;
+
 // Runs a function of a caller; whatever it throws becomes a status and a text.
 template <typename Work>
 mahtrt_status guarded(Work&& work) noexcept {
     try {
         work();
         return MAHTRT_OK;
-    } catch (const Error& error) {
-        remember_error(error.what());
-        return error.status();
-    } catch (const std::bad_alloc&) {
-        remember_error("memory: there is not enough left for this call.");
-        return MAHTRT_OUT_OF_MEMORY;
-    } catch (const std::exception& error) {
-        remember_error(error.what());
     } catch (...) {
-        remember_error("an error without a text, inside of the library.");
+        return status_of_exception();
     }
-    return MAHTRT_FAILED;
 }
 
-[[noreturn]] inline void refuse(const std::string& subject, const std::string& got,
-                                const std::string& expected, const std::string& fix = "") {
-    throw Error(MAHTRT_USAGE, sentence(subject, got, expected, fix));
-}
+// Throws Error MAHTRT_USAGE.
+[[noreturn]] void refuse(const std::string& subject, const std::string& got,
+                         const std::string& expected, const std::string& fix = "");
+[[noreturn]] void refuse_null(const char* name);
+[[noreturn]] void refuse_size(const char* name, std::size_t size, std::size_t least);
 
 template <typename Pointer>
 Pointer* given(Pointer* pointer, const char* name) {
-    if (pointer == nullptr) refuse(name, "NULL", "an address");
+    if (pointer == nullptr) refuse_null(name);
     return pointer;
 }
 
@@ -52,9 +47,7 @@ Pointer* given(Pointer* pointer, const char* name) {
 // of the interface is the least that a caller can know.
 template <typename Struct>
 std::size_t known_bytes(std::size_t size, const char* name, std::size_t least = sizeof(Struct)) {
-    if (size < least)
-        refuse(name, "a size of " + std::to_string(size) + " bytes",
-               "at least " + std::to_string(least), "Call its _init function first.");
+    if (size < least) refuse_size(name, size, least);
     return std::min(size, sizeof(Struct));
 }
 
