@@ -30,6 +30,9 @@ else()
     -static-libstdc++ -static-libgcc
     LINKER:--version-script=${PROJECT_SOURCE_DIR}/src/libmahtrt.map
     LINKER:--gc-sections LINKER:-z,defs LINKER:-z,relro LINKER:-z,now)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_link_options(mahtrt PRIVATE $<$<CONFIG:Release>:-flto=auto;-Os>)
+  endif()
 endif()
 
 # What a user downloads: `cmake --build … --target mahtrt-size` prints it.

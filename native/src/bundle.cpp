@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <unordered_set>
+#include <set>
 #include <utility>
 
 #include "error.h"
@@ -119,7 +119,7 @@ Manifest manifest_of(int folder, const std::string& path) {
 
 // Looks at every file of a folder of the bundle; notes the folders in it.
 void check_listed(int folder, const std::string& inside, const std::string& subject,
-                  const std::unordered_set<std::string_view>& listed,
+                  const std::set<std::string_view>& listed,
                   std::vector<std::string>& folders) {
     std::string problem;
     const Descriptor opened = open_in_folder(folder, inside, true, problem);
@@ -205,7 +205,7 @@ Content Bundle::read(const std::string& relative, bool check) const {
 }
 
 void Bundle::verify() const {
-    std::unordered_set<std::string_view> listed{kManifest, kSignature};
+    std::set<std::string_view> listed{kManifest, kSignature};
     for (const FileRecord& file : manifest_.files) listed.insert(file.path);
     std::vector<std::string> folders{""};
     while (!folders.empty()) {

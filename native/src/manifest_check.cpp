@@ -1,7 +1,7 @@
 #include "manifest_check.h"
 
 #include <algorithm>
-#include <unordered_set>
+#include <set>
 
 #include "error.h"
 
@@ -27,7 +27,7 @@ Names names_of(const List& list, Name name) {
 }
 
 void refuse_repeated(const std::string& what, const Names& names) {
-    std::unordered_set<std::string_view> seen;
+    std::set<std::string_view> seen;
     for (const std::string_view name : names)
         if (!seen.insert(name).second) refuse(what, quoted_view(name) + " twice", "it once");
 }
@@ -63,7 +63,7 @@ Names pointed_paths(const Manifest& manifest,
 }
 
 void check_files(const Manifest& manifest, const Names& pointed) {
-    std::unordered_set<std::string_view> listed;
+    std::set<std::string_view> listed;
     for (const FileRecord& file : manifest.files) {
         check_path(file.path);
         if (file.path == "manifest.json" || file.path == "model.sig")

@@ -70,32 +70,34 @@ MAHTRT_KERNEL void add_weighted(Sum* __restrict out, const WeightedRows& from,
         out[x] = (out[x] & keep) + weighted<kWide, Sum, kCount>(copy, x);
 }
 
+// How many rows are added in one loop. Sums of 64 bits are rare, and their loops are large.
+template <class Sum>
+constexpr int kMostRows = sizeof(Sum) == 8 ? 2 : 4;
+
 template <bool kWide, class Sum>
-MAHTRT_KERNEL void add_up_to_4(Sum* out, const WeightedRows& from, std::size_t samples) {
-    switch (from.count) {
-        case 1:
-            return add_weighted<kWide, Sum, 1>(out, from, samples);
-        case 2:
-            return add_weighted<kWide, Sum, 2>(out, from, samples);
-        case 3:
-            return add_weighted<kWide, Sum, 3>(out, from, samples);
-        default:
-            return add_weighted<kWide, Sum, 4>(out, from, samples);
+MAHTRT_KERNEL void add_few(Sum* out, const WeightedRows& from, std::size_t samples) {
+    if (from.count == 1) return add_weighted<kWide, Sum, 1>(out, from, samples);
+    if (kMostRows<Sum> == 2 || from.count == 2)
+        return add_weighted<kWide, Sum, 2>(out, from, samples);
+    if constexpr (kMostRows<Sum> == 4) {
+        if (from.count == 3) return add_weighted<kWide, Sum, 3>(out, from, samples);
+        add_weighted<kWide, Sum, 4>(out, from, samples);
     }
 }
 
-// Rows of different weights, four at a time.
+// Rows of different weights, a few at a time.
 template <bool kWide, class Sum>
 MAHTRT_KERNEL void add_any(Sum* out, const WeightedRows& from, std::size_t samples) {
     WeightedRows part;
     part.accumulate = from.accumulate;
     for (int done = 0; done < from.count; done += part.count) {
-        part.count = from.count - done < 4 ? from.count - done : 4;
+        const int rest = from.count - done;
+        part.count = rest < kMostRows<Sum> ? rest : kMostRows<Sum>;
         for (int k = 0; k < part.count; ++k) {
             part.rows[k] = from.rows[done + k];
             part.weights[k] = from.weights[done + k];
         }
-        add_up_to_4<kWide, Sum>(out, part, samples);
+        add_few<kWide, Sum>(out, part, samples);
         part.accumulate = true;
     }
 }
