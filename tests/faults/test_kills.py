@@ -36,15 +36,19 @@ CHILDREN_END_S = 60.0
 SHORT = [verb for verb, case in CASES.items() if FAULTS or not case.long]
 
 
+# It needs the C library installed; its JSON is written as that of doctor is.
+APART = {"native-info"}
+
+
 def test_every_verb_that_writes_is_in_the_table() -> None:
-    writing = {verb for verb, module in VERBS.items() if output_options(module)}
+    writing = {verb for verb, module in VERBS.items() if output_options(module)} - APART
     assert writing | {verb for verb, case in CASES.items() if case.in_place} == set(CASES)
 
 
 def output_options(module: Any) -> list[str]:
     """The options of a verb that name something to write."""
     name = module.__name__.rpartition(".")[2]
-    kind = getattr(module, f"{name.capitalize()}Arguments")
+    kind = getattr(module, f"{name.title().replace('_', '')}Arguments")
     hints = get_type_hints(kind, include_extras=True)
     return [
         field.name
