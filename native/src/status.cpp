@@ -1,6 +1,6 @@
 #include "status.h"
 
-#include <cstdio>
+#include "utf8.h"
 
 namespace mahtrt {
 namespace {
@@ -10,8 +10,24 @@ thread_local char last_error[2048] = "";
 
 }  // namespace
 
+// As much of the text as there is room for, in whole characters. A name in a message of the loader
+// or of a runtime may be made of anything: \xNN stands for what is no UTF-8 or cannot be seen.
 void remember_error(const char* text) noexcept {
-    std::snprintf(last_error, sizeof last_error, "%s", text);
+    constexpr char kDigits[] = "0123456789abcdef";
+    const char* const end = text + std::strlen(text);
+    std::size_t used = 0;
+    while (text != end) {
+        const Utf8Character found = read_utf8(text, end);
+        const bool shown = found.bytes != 0 && !is_hidden(found.code);
+        const auto byte = static_cast<unsigned char>(*text);
+        const char escaped[] = {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
+        const std::size_t bytes = shown ? found.bytes : sizeof escaped;
+        if (used + bytes >= sizeof last_error) break;
+        std::memcpy(last_error + used, shown ? text : escaped, bytes);
+        used += bytes;
+        text += shown ? bytes : 1;
+    }
+    last_error[used] = '\0';
 }
 
 const char* remembered_error() noexcept { return last_error; }

@@ -13,7 +13,7 @@
 
 namespace mahtrt {
 
-// Keeps a text for mahtrt_last_error(), of the calling thread. Allocates nothing.
+// Keeps a text for mahtrt_last_error(), of the calling thread, as UTF-8. Allocates nothing.
 void remember_error(const char* text) noexcept;
 const char* remembered_error() noexcept;
 

@@ -179,6 +179,8 @@ void refuses_to_open() {
     options.runtime_dir = "/no/such/folder";
     refused(mahtrt_open(STUB_BUNDLE, &options, &session), MAHTRT_MISSING,
             "/no/such/folder/libopenvino_c.so");
+    options.runtime_dir = "/no/\xff";  // the loader's own message has the bytes as they are
+    refused(mahtrt_open(STUB_BUNDLE, &options, &session), MAHTRT_MISSING, "/no/\\xff/");
     CHECK(session == nullptr);
 }
 
