@@ -5,6 +5,7 @@
 
 #include "error.h"
 #include "prepare.h"
+#include "status.h"
 
 namespace mahtrt {
 namespace {
@@ -12,7 +13,6 @@ namespace {
 constexpr std::int32_t kLeastSide = 2, kMostSide = 32767;
 constexpr std::int64_t kMostPixels = std::int64_t{1} << 26;
 constexpr std::int32_t kMostInputSide = 65536;
-constexpr std::size_t kMostStruct = 4096;  // bytes; more is memory that no _init function has set
 
 struct Format {
     std::int32_t samples;

@@ -58,7 +58,8 @@ void refuse_null(const char* name) { refuse(name, "NULL", "an address"); }
 
 void refuse_size(const char* name, std::size_t size, std::size_t least) {
     refuse(name, "a size of " + std::to_string(size) + " bytes",
-           "at least " + std::to_string(least), "Call its _init function first.");
+           std::to_string(least) + " to " + std::to_string(kMostStruct),
+           "Call its _init function first, or give its sizeof where it has none.");
 }
 
 }  // namespace mahtrt

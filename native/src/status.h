@@ -43,11 +43,13 @@ Pointer* given(Pointer* pointer, const char* name) {
     return pointer;
 }
 
+constexpr std::size_t kMostStruct = 4096;  // bytes; more is memory that nobody has set
+
 // How many bytes of a struct the caller knows. Struct is that of this library; the first version
 // of the interface is the least that a caller can know.
 template <typename Struct>
 std::size_t known_bytes(std::size_t size, const char* name, std::size_t least = sizeof(Struct)) {
-    if (size < least) refuse_size(name, size, least);
+    if (size < least || size > kMostStruct) refuse_size(name, size, least);
     return std::min(size, sizeof(Struct));
 }
 

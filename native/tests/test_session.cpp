@@ -101,6 +101,9 @@ void infers_prepared_tensors() {
     mahtrt_tensor output{sizeof output, "spread", spread.data(), 4, MAHTRT_HOST};
     CHECK_EQUAL(mahtrt_infer(session, inputs, 2, &output, 1, nullptr), MAHTRT_OK);
     CHECK_EQUAL(spread[3], 163.0F);
+    inputs[0].size = std::size_t{1} << 40;  // the next one would lie there
+    refused(mahtrt_infer(session, inputs, 2, &output, 1, nullptr), MAHTRT_USAGE, "sizeof");
+    inputs[0].size = sizeof inputs[0];
     refused(mahtrt_infer(session, inputs, 1, &output, 1, nullptr), MAHTRT_USAGE, "\"image\"");
     output.name = "nothing";
     refused(mahtrt_infer(session, inputs, 2, &output, 1, nullptr), MAHTRT_USAGE, "landmarks");
@@ -126,6 +129,8 @@ void refuses_what_cannot_be_used() {
     refused(mahtrt_run(session, nullptr, found, sizeof found[0], 2), MAHTRT_USAGE, "image");
     refused(mahtrt_run(session, ones.pair, nullptr, sizeof found[0], 2), MAHTRT_USAGE, "NULL");
     refused(mahtrt_run(session, ones.pair, found, 4, 2), MAHTRT_USAGE, "4 bytes");
+    refused(mahtrt_run(session, ones.pair, found, std::size_t{1} << 40, 2), MAHTRT_USAGE,
+            "44 to 4096");
     refused(mahtrt_run(session, ones.pair, found, sizeof found[0], 1), MAHTRT_USAGE, "room for 1");
     mahtrt_image broken[2] = {ones.pair[0], ones.pair[1]};
     broken[0].width = -1;
