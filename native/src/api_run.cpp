@@ -102,6 +102,12 @@ void check_floats(const mahtrt_tensor& tensor, std::size_t floats) {
                "room for " + std::to_string(tensor.floats) + " floats", std::to_string(floats));
 }
 
+// Of two tensors of one name, one would stay as it is.
+void check_once(const char* what, const mahtrt_tensor& tensor, const float* before) {
+    if (before != nullptr)
+        refuse(std::string(what) + " " + mahtrt::quoted(tensor.name), "it twice", "it once");
+}
+
 std::vector<mahtrt::Wanted> checked_wanted(const Session& session, std::size_t cases,
                                            const mahtrt_tensor* outputs, std::size_t count) {
     std::vector<mahtrt::Wanted> wanted;
@@ -132,6 +138,7 @@ Tensors checked_tensors(const Session& session, const mahtrt_tensor* inputs,
     for (const mahtrt_tensor& each : taken_tensors(inputs, input_count, "input")) {
         const std::size_t number = session.input_number(each.name);
         check_floats(each, session.inputs()[number].floats());
+        check_once("input", each, found.inputs[number]);
         found.inputs[number] = each.data;
         on_device += each.memory == MAHTRT_DEVICE;
     }
@@ -142,6 +149,7 @@ Tensors checked_tensors(const Session& session, const mahtrt_tensor* inputs,
     for (const mahtrt_tensor& each : taken_tensors(outputs, output_count, "output")) {
         const std::size_t number = session.output_number(each.name);
         check_floats(each, session.outputs()[number].floats());
+        check_once("output", each, found.outputs[number]);
         found.outputs[number] = each.data;
         on_device += each.memory == MAHTRT_DEVICE;
     }

@@ -105,6 +105,9 @@ void infers_prepared_tensors() {
     refused(mahtrt_infer(session, inputs, 2, &output, 1, nullptr), MAHTRT_USAGE, "sizeof");
     inputs[0].size = sizeof inputs[0];
     refused(mahtrt_infer(session, inputs, 1, &output, 1, nullptr), MAHTRT_USAGE, "\"image\"");
+    const mahtrt_tensor twice[] = {output, output};
+    refused(mahtrt_infer(session, inputs, 2, twice, 2, nullptr), MAHTRT_USAGE,
+            "\"spread\": got it");
     output.name = "nothing";
     refused(mahtrt_infer(session, inputs, 2, &output, 1, nullptr), MAHTRT_USAGE, "landmarks");
     output.name = "spread";
