@@ -78,7 +78,8 @@ class Session {
     }
     Session(Session&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
     Session& operator=(Session&& other) noexcept {
-        std::swap(handle_, other.handle_);
+        Session taken(std::move(other));
+        std::swap(handle_, taken.handle_);
         return *this;
     }
     ~Session() { mahtrt_close(handle_); }

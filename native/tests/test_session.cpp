@@ -3,6 +3,7 @@
 #include <cmath>
 #include <thread>
 
+#include "mahtrt.hpp"
 #include "stub_session.h"
 
 namespace {
@@ -164,6 +165,19 @@ void closes_once() {
     refused(mahtrt_replay(session, nullptr), MAHTRT_USAGE, "closed");
 }
 
+void moves_in_cpp() {
+    mahtrt::Options options;
+    options.runtime_dir = STUB_FOLDER;
+    mahtrt::Session kept(STUB_BUNDLE, options), other(STUB_BUNDLE, options);
+    mahtrt_session *before = kept.handle(), *after = other.handle();
+    kept = std::move(other);
+    CHECK(kept.handle() == after && other.handle() == nullptr);
+    CHECK(mahtrt_engine_name(before) == nullptr);  // closed
+    mahtrt::Session& same = kept;
+    kept = std::move(same);
+    CHECK(kept.handle() == after);
+}
+
 void refuses_to_open() {
     mahtrt_session* session = reinterpret_cast<mahtrt_session*>(1);
     mahtrt_options options = stub::options();
@@ -244,6 +258,7 @@ int main() {
     replays_golden_images();
     refuses_what_cannot_be_used();
     closes_once();
+    moves_in_cpp();
     refuses_to_open();
     serves_several_threads();
     closes_while_it_runs();
