@@ -21,8 +21,9 @@ namespace mahtrt {
 // What a call that failed had to say. status() is MAHTRT_FAILED, MAHTRT_BAD_IMAGE and so on.
 class StatusError : public std::runtime_error {
   public:
-    explicit StatusError(mahtrt_status status)
-        : std::runtime_error(mahtrt_last_error()), status_(status) {}
+    explicit StatusError(mahtrt_status status) : StatusError(status, mahtrt_last_error()) {}
+    StatusError(mahtrt_status status, const char* text)
+        : std::runtime_error(text), status_(status) {}
 
     mahtrt_status status() const noexcept { return status_; }
 
@@ -95,7 +96,11 @@ class Session {
     std::string engine() const { return text(mahtrt_engine_name(handle_)); }
     std::string device() const { return text(mahtrt_device_name(handle_)); }
 
+    // Of a network of one input.
     std::vector<mahtrt_landmark> run(const mahtrt_image& image) const {
+        if (inputs() > 1)
+            throw StatusError(MAHTRT_USAGE,
+                              "image: got one, expected one for each input of the network.");
         std::vector<mahtrt_landmark> found(landmarks());
         run(&image, found);
         return found;

@@ -173,6 +173,14 @@ void moves_in_cpp() {
     kept = std::move(other);
     CHECK(kept.handle() == after && other.handle() == nullptr);
     CHECK(mahtrt_engine_name(before) == nullptr);  // closed
+    const stub::Images ones(255);
+    try {
+        kept.run(mahtrt::Image(ones.first.data(), 8, 8, MAHTRT_GRAY8));  // and no second one
+        CHECK(false);
+    } catch (const mahtrt::StatusError& error) {
+        CHECK_EQUAL(error.status(), MAHTRT_USAGE);
+        CHECK(std::strstr(error.what(), "each input") != nullptr);
+    }
     mahtrt::Session& same = kept;
     kept = std::move(same);
     CHECK(kept.handle() == after);

@@ -39,9 +39,6 @@ public static class Program
             var pictures = paths.Select(path => new Picture(File.ReadAllBytes(path))).ToList();
             try
             {
-                if (pictures.Count != session.Inputs)
-                    throw new StatusException(
-                        Status.Usage, "images: give one for each input of the network");
                 var images = pictures.Select(each => each.Image).ToArray();
                 Console.WriteLine(Json(session, session.Run(images)));
             }

@@ -141,6 +141,9 @@ namespace Mahtrt
         /// One image for each input of the network.
         public Landmark[] Run(params Image[] images)
         {
+            if (images.Length != Inputs)
+                throw new StatusException(
+                    Status.Usage, "images: give one for each input of the network");
             var found = new Landmark[Landmarks];
             var room = (UIntPtr)found.Length;
             Native.Check(
