@@ -22,6 +22,11 @@ std::string environment(const char* name) {
     return value == nullptr ? "" : value;
 }
 
+// "" where neither the caller nor the environment names one.
+std::string named_folder(const std::string& runtime_dir) {
+    return runtime_dir.empty() ? environment("MAHTRT_RUNTIME_DIR") : runtime_dir;
+}
+
 Paths split(const std::string& list) {
     Paths parts;
     for (std::size_t start = 0; start <= list.size();) {
@@ -126,10 +131,10 @@ void* SharedLibrary::symbol(const char* name) const {
     return found;
 }
 
+bool names_runtime(const std::string& runtime_dir) { return !named_folder(runtime_dir).empty(); }
+
 Paths runtime_folders(const std::string& runtime_dir, const std::string& package) {
-    const std::string wanted =
-        runtime_dir.empty() ? environment("MAHTRT_RUNTIME_DIR") : runtime_dir;
-    if (!wanted.empty()) return {wanted};
+    if (names_runtime(runtime_dir)) return {named_folder(runtime_dir)};
     Paths folders;
     if (const std::string own = own_folder(); !own.empty()) {
         folders.push_back(own);

@@ -36,6 +36,9 @@ class SharedLibrary {
 std::vector<std::string> runtime_folders(const std::string& runtime_dir,
                                          const std::string& package);
 
+// Whether the caller or that variable names a folder: no other place is tried then.
+bool names_runtime(const std::string& runtime_dir);
+
 // The files of a folder whose names are `name` or begin with `name` and a dot, newest version
 // first.
 std::vector<std::string> versions_of(const std::string& folder, const std::string& name);

@@ -209,6 +209,12 @@ void refuses_to_open() {
     options.runtime_dir = "/no/such/folder";
     refused(mahtrt_open(STUB_BUNDLE, &options, &session), MAHTRT_MISSING,
             "/no/such/folder/libopenvino_c.so");
+    options.runtime_dir = nullptr;
+    setenv("MAHTRT_RUNTIME_DIR", "/no/such/folder", 1);
+    refused(mahtrt_open(STUB_BUNDLE, &options, &session), MAHTRT_MISSING,
+            "/no/such/folder/libopenvino_c.so");
+    CHECK(std::strstr(mahtrt_last_error(), "; libopenvino_c.so") == nullptr);  // of the loader
+    unsetenv("MAHTRT_RUNTIME_DIR");
     options.runtime_dir = "/no/\xff";  // the loader's own message has the bytes as they are
     refused(mahtrt_open(STUB_BUNDLE, &options, &session), MAHTRT_MISSING, "/no/\\xff/");
     CHECK(session == nullptr);

@@ -32,10 +32,9 @@ std::vector<std::string> candidates(const std::string& runtime_dir, const std::s
         return path.size() > wanted.size() &&
                path.compare(path.size() - wanted.size(), wanted.size(), wanted) == 0;
     });
-    const bool named = folders.size() == 1 && folders.front() == runtime_dir;
     if (found.empty()) {
         for (const std::string& folder : folders) found.push_back(folder + "/" + kLibrary);
-        if (!named) found.emplace_back(kLibrary);  // the loader's own places
+        if (!names_runtime(runtime_dir)) found.emplace_back(kLibrary);  // the loader's own places
     }
     return found;
 }

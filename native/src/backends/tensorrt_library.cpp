@@ -65,9 +65,7 @@ std::vector<std::string> library_candidates(const EngineToOpen& wanted, const Na
         for (const std::string& path : versions_of(folder, file)) found.push_back(path);
     if (found.empty())
         for (const std::string& folder : folders) found.push_back(folder + "/" + file);
-    const bool is_named = folders.size() == 1 && (folders.front() == wanted.runtime_dir ||
-                                                  std::getenv("MAHTRT_RUNTIME_DIR") != nullptr);
-    if (!is_named) found.push_back(file);  // the loader's own places
+    if (!names_runtime(wanted.runtime_dir)) found.push_back(file);  // the loader's own places
     return found;
 }
 
