@@ -2,6 +2,8 @@
 // and out by the size that the caller gave.
 #pragma once
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
@@ -20,9 +22,22 @@ const char* remembered_error() noexcept;
 // The status of the exception that is being handled, whose text is remembered.
 mahtrt_status status_of_exception() noexcept;
 
+// While it lives, pthread_cancel on this thread waits: unwinding it through C++ ends the process.
+class Uncancelled {
+  public:
+    Uncancelled() noexcept { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+    Uncancelled(const Uncancelled&) = delete;
+    Uncancelled& operator=(const Uncancelled&) = delete;
+    ~Uncancelled() { pthread_setcancelstate(before_, nullptr); }
+
+  private:
+    int before_ = PTHREAD_CANCEL_ENABLE;
+};
+
 // Runs a function of a caller; whatever it throws becomes a status and a text.
 template <typename Work>
 mahtrt_status guarded(Work&& work) noexcept {
+    const Uncancelled uncancelled;
     try {
         work();
         return MAHTRT_OK;

@@ -1,5 +1,8 @@
 // Sessions through the C interface, on a stand-in for OpenVINO: what they give, what they refuse,
 // and several threads at once.
+#include <pthread.h>
+
+#include <chrono>
 #include <cmath>
 #include <thread>
 
@@ -240,6 +243,20 @@ void serves_several_threads() {
     CHECK_EQUAL(mahtrt_close(session), MAHTRT_OK);
 }
 
+// A thread that is cancelled ends between two calls, not within one.
+void outlives_pthread_cancel() {
+    pthread_t thread;
+    const auto verify = [](void*) -> void* {
+        for (;; pthread_testcancel()) CHECK_EQUAL(mahtrt_verify(STUB_BUNDLE), MAHTRT_OK);
+    };
+    CHECK_EQUAL(pthread_create(&thread, nullptr, verify, nullptr), 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    void* result = nullptr;
+    CHECK_EQUAL(pthread_cancel(thread), 0);
+    CHECK_EQUAL(pthread_join(thread, &result), 0);
+    CHECK(result == PTHREAD_CANCELED);
+}
+
 // Closed while others run on it: their calls end well or say that it is closed.
 void closes_while_it_runs() {
     for (int round = 0; round < 50; ++round) {
@@ -276,6 +293,7 @@ int main() {
     refuses_to_open();
     serves_several_threads();
     closes_while_it_runs();
+    outlives_pthread_cancel();
     // What stays is the core, which lives as long as the process.
     CHECK_EQUAL(stub::Counters().live_objects(), 1L);
     return 0;
