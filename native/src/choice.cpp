@@ -73,6 +73,15 @@ Choice asked_for(const Bundle& bundle, const OpenOptions& options) {
     return {&record, backend, ""};
 }
 
+// There is a limit to a message: a reason that another engine has is not told again.
+std::string told_once(const std::string& problem, const std::string& reasons) {
+    const std::size_t end = reasons.find(": " + problem);
+    if (end == reasons.npos) return problem;
+    const std::size_t before = reasons.rfind("; ", end);
+    const std::size_t start = before == reasons.npos ? 0 : before + 2;
+    return "as " + reasons.substr(start, end - start);
+}
+
 }  // namespace
 
 Choice choose_engine(const Bundle& bundle, const OpenOptions& options) {
@@ -89,7 +98,7 @@ Choice choose_engine(const Bundle& bundle, const OpenOptions& options) {
         if (problem.empty() && !each.passed.value_or(false))
             problem = "it did not pass its accuracy gate; name it to run it all the same";
         if (!problem.empty())
-            reasons += "; " + each.name + ": " + problem;
+            reasons += "; " + each.name + ": " + told_once(problem, reasons);
         else if (fastest == nullptr || ms_per_case(each) < ms_per_case(*fastest))
             fastest = &each;
     }

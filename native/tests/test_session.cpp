@@ -212,6 +212,9 @@ void refuses_to_open() {
     options.runtime_dir = "/no/such/folder";
     refused(mahtrt_open(STUB_BUNDLE, &options, &session), MAHTRT_MISSING,
             "/no/such/folder/libopenvino_c.so");
+    options.engine = nullptr;
+    refused(mahtrt_open(STUB_BUNDLE, &options, &session), MAHTRT_MISSING,
+            "openvino-bf16: as openvino-fp32");
     options.runtime_dir = nullptr;
     setenv("MAHTRT_RUNTIME_DIR", "/no/such/folder", 1);
     refused(mahtrt_open(STUB_BUNDLE, &options, &session), MAHTRT_MISSING,
