@@ -74,7 +74,7 @@ def _serialized(model: Any, folder: Path) -> tuple[bytes, bytes]:
     with scratch_folder(folder) as scratch:
         place = scratch / "model.xml"
         try:
-            openvino.save_model(model, os.fsencode(place), compress_to_fp16=False)
+            files.call(openvino.save_model, model, os.fsencode(place), False)  # FP32 as it is
         except RuntimeError as error:
             if "iostream" in str(error):  # all that it says of a full disk
                 raise _full(place) from error
