@@ -97,7 +97,8 @@ typedef struct mahtrt_options {
                                 this CPU, else the runtime's own choice */
     int32_t device;          /* number of the GPU */
     int32_t skip_digests;    /* not 0: do not hash the files that are opened */
-    void *stream;            /* CUstream that a GPU engine works on; NULL: streams of its own */
+    void *stream;            /* CUstream that a GPU engine works on, which has to live as long as the
+                                session; NULL: streams of its own */
 } mahtrt_options;
 
 /* Every field to its default. size: sizeof(mahtrt_options). */
@@ -268,7 +269,8 @@ typedef struct mahtrt_tensor {
     const char *name;
     float *data;
     size_t floats;  /* how many fit */
-    int32_t memory; /* MAHTRT_HOST, or MAHTRT_DEVICE for an address on the session's GPU */
+    int32_t memory; /* MAHTRT_HOST, or MAHTRT_DEVICE for an address on the session's GPU; the four
+                       bytes behind it are padding, which no later version uses */
 } mahtrt_tensor;
 
 /* Runs one case. For most networks that is one image; a network of several inputs takes an array

@@ -17,7 +17,6 @@ using mahtrt::Session;
 
 namespace {
 
-constexpr std::size_t kLeastLandmark = sizeof(mahtrt_landmark);  // of the first interface
 constexpr std::size_t kMostCases = 1U << 20;
 constexpr double kLeastMm = 1e-6, kMostMm = 1e6;  // per pixel, far beyond what any image has
 
@@ -60,7 +59,7 @@ void check_room(std::size_t found, const mahtrt_landmark* landmarks, std::size_t
                 std::size_t capacity) {
     if (found == 0) return;
     given(landmarks, "landmarks");
-    mahtrt::known_bytes<mahtrt_landmark>(landmark_size, "landmark", kLeastLandmark);
+    mahtrt::known_bytes<mahtrt_landmark>(landmark_size, "landmark");
     if (capacity < found)
         refuse("landmarks", "room for " + std::to_string(capacity),
                "room for " + std::to_string(found));

@@ -60,10 +60,31 @@ Pointer* given(Pointer* pointer, const char* name) {
 
 constexpr std::size_t kMostStruct = 4096;  // bytes; more is memory that nobody has set
 
-// How many bytes of a struct the caller knows. Struct is that of this library; the first version
-// of the interface is the least that a caller can know.
+// Bytes of each struct in the first version of the interface: the least that a caller can know.
+// These never change; a struct that grows keeps serving programs that were compiled before.
 template <typename Struct>
-std::size_t known_bytes(std::size_t size, const char* name, std::size_t least = sizeof(Struct)) {
+constexpr std::size_t kFirstBytes = 0;
+template <>
+inline constexpr std::size_t kFirstBytes<mahtrt_options> = 48;
+template <>
+inline constexpr std::size_t kFirstBytes<mahtrt_input> = 96;
+template <>
+inline constexpr std::size_t kFirstBytes<mahtrt_output> = 72;
+template <>
+inline constexpr std::size_t kFirstBytes<mahtrt_image> = 56;
+template <>
+inline constexpr std::size_t kFirstBytes<mahtrt_placement> = 40;
+template <>
+inline constexpr std::size_t kFirstBytes<mahtrt_landmark> = 44;
+template <>
+inline constexpr std::size_t kFirstBytes<mahtrt_tensor> = 40;
+static_assert(sizeof(void*) == 8, "The sizes are those of 64-bit machines.");
+
+// How many bytes of a struct the caller knows. Struct is that of this library.
+template <typename Struct>
+std::size_t known_bytes(std::size_t size, const char* name) {
+    constexpr std::size_t least = kFirstBytes<Struct>;
+    static_assert(least > 0 && least <= sizeof(Struct));
     if (size < least || size > kMostStruct) refuse_size(name, size, least);
     return std::min(size, sizeof(Struct));
 }
