@@ -36,7 +36,8 @@ std::size_t read_whole(int file, unsigned char* room, std::size_t size) {
     while (done < size) {
         const ssize_t got = ::read(file, room + done, std::min(size - done, kMostAtOnce));
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) break;
+        if (got < 0) refuse_system(errno);
+        if (got == 0) break;
         done += static_cast<std::size_t>(got);
     }
     return done;
@@ -50,9 +51,9 @@ Descriptor open_file(int folder, const std::string& relative, const std::string&
     return file;
 }
 
-std::uint64_t size_of(const Descriptor& file, const std::string& subject) {
+std::uint64_t size_of(const Descriptor& file) {
     struct stat facts {};
-    if (::fstat(file.number(), &facts) != 0) refuse(subject, system_reason(errno), "a file");
+    if (::fstat(file.number(), &facts) != 0) refuse_system(errno);
     return static_cast<std::uint64_t>(facts.st_size);
 }
 
@@ -68,7 +69,7 @@ Content read_content(const Descriptor& file, std::size_t size, const std::string
 Descriptor open_listed(int folder, const FileRecord& record, const std::string& subject) {
     const std::string expected = std::to_string(record.size) + " bytes";
     Descriptor file = open_file(folder, record.path, subject, expected);
-    const std::uint64_t size = size_of(file, subject);
+    const std::uint64_t size = size_of(file);
     if (size != record.size) refuse(subject, std::to_string(size) + " bytes", expected);
     return file;
 }
@@ -105,7 +106,7 @@ void check_is_bundle(int folder, const std::string& path) {
 Manifest manifest_of(int folder, const std::string& path) {
     const std::string place = path + "/" + kManifest;
     const Descriptor file = open_file(folder, kManifest, quoted(place), "a manifest");
-    const std::uint64_t size = size_of(file, quoted(place));
+    const std::uint64_t size = size_of(file);
     if (size > kMostJsonBytes)
         refuse(quoted(place), std::to_string(size) + " bytes",
                "at most " + std::to_string(kMostJsonBytes));

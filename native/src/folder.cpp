@@ -11,10 +11,19 @@
 #include <cstring>
 #include <memory>
 
+#include "error.h"
+
 namespace mahtrt {
 namespace {
 
 constexpr int kMostLinks = 40;  // as many as Linux follows
+
+// Why a part of a path is not what it should be. Throws Error MAHTRT_FAILED where the system had
+// another reason, such as too many open files, which says nothing about the bundle.
+std::string reason_of_absence(int number) {
+    if (number == ENOENT || number == ENOTDIR || number == ELOOP) return system_reason(number);
+    refuse_system(number);
+}
 
 // Walks a path part by part, so that a link can be judged before it is followed: a call that
 // follows links by itself would have left the folder already.
@@ -36,7 +45,7 @@ class Walk {
             }
             struct stat facts {};
             if (::fstatat(here(), part.c_str(), &facts, AT_SYMLINK_NOFOLLOW) != 0)
-                return fail(system_reason(errno));
+                return fail(reason_of_absence(errno));
             if (S_ISLNK(facts.st_mode)) {
                 if (!follow(part)) return {};
             } else if (last && !want_folder) {
@@ -47,7 +56,7 @@ class Walk {
         }
         if (!want_folder) return fail("a folder");
         Descriptor found(::openat(here(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-        return found.is_open() ? std::move(found) : fail(system_reason(errno));
+        return found.is_open() ? std::move(found) : fail(reason_of_absence(errno));
     }
 
   private:
@@ -72,7 +81,7 @@ class Walk {
     bool follow(const std::string& link) {
         char target[PATH_MAX];
         const ssize_t size = ::readlinkat(here(), link.c_str(), target, sizeof target);
-        if (size < 0) return fail(system_reason(errno)), false;
+        if (size < 0) return fail(reason_of_absence(errno)), false;
         if (size == 0 || target[0] == '/' || size == static_cast<ssize_t>(sizeof target))
             return fail("a link that leads out of the bundle"), false;
         if (++links_ > kMostLinks) return fail("links that lead to each other"), false;
@@ -88,7 +97,7 @@ class Walk {
 #endif
         Descriptor next(
             ::openat(here(), name.c_str(), kAccess | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-        if (!next.is_open()) return fail(system_reason(errno)), false;
+        if (!next.is_open()) return fail(reason_of_absence(errno)), false;
         opened_.push_back(std::move(next));
         return true;
     }
@@ -100,7 +109,7 @@ class Walk {
         Descriptor file(::openat(here(), name.c_str(), kFlags));
         struct stat facts {};
         if (!file.is_open() || ::fstat(file.number(), &facts) != 0)
-            return fail(system_reason(errno));
+            return fail(reason_of_absence(errno));
         return S_ISREG(facts.st_mode) ? std::move(file) : fail(kind(facts));
     }
 
@@ -151,6 +160,11 @@ bool list_folder(int folder, std::vector<FolderEntry>& entries) {
     std::sort(entries.begin(), entries.end(),
               [](const FolderEntry& a, const FolderEntry& b) { return a.name < b.name; });
     return true;
+}
+
+void refuse_system(int number) {
+    throw Error(MAHTRT_FAILED, sentence("reading a bundle", system_reason(number),
+                                        "files that can be opened and read"));
 }
 
 std::string system_reason(int number) {

@@ -40,4 +40,7 @@ bool list_folder(int folder, std::vector<FolderEntry>& entries);
 // What errno says, in words.
 std::string system_reason(int number);
 
+// Throws Error MAHTRT_FAILED with the system's reason.
+[[noreturn]] void refuse_system(int number);
+
 }  // namespace mahtrt

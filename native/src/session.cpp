@@ -34,6 +34,14 @@ std::string doubt_pixels(const Manifest& manifest) {
            ", whose pixels can differ by one grey level. Build the bundle again.";
 }
 
+std::string told_verdict(const EngineRecord& record) {
+    if (record.passed.value_or(true)) return "";
+    std::string reasons;
+    for (const std::string& each : record.reasons) reasons += (reasons.empty() ? "" : "; ") + each;
+    return record.name + " did not pass its accuracy gate: " +
+           (reasons.empty() ? "no reason was kept" : reasons) + ".";
+}
+
 std::vector<LandmarkAccuracy> usual_of(const EngineRecord& record) {
     return record.accuracy ? record.accuracy->per_landmark : std::vector<LandmarkAccuracy>{};
 }
@@ -96,8 +104,8 @@ std::shared_ptr<Session> Session::open(const std::string& path, const OpenOption
     session->runtime_path_ = session->engine_->runtime_path();
     const Manifest& manifest = session->bundle_.manifest();
     auto& notes = session->notes_;
-    notes = {choice.note, doubt_int8(manifest, session->record_, choice.backend->gpu),
-             doubt_pixels(manifest)};
+    notes = {choice.note, told_verdict(session->record_),
+             doubt_int8(manifest, session->record_, choice.backend->gpu), doubt_pixels(manifest)};
     notes.erase(std::remove(notes.begin(), notes.end(), ""), notes.end());
     notes.insert(notes.end(), session->record_.notes.begin(), session->record_.notes.end());
     const auto& here = session->engine_->notes();

@@ -3,6 +3,8 @@
 #include <pthread.h>
 
 #include <chrono>
+#include <sys/resource.h>
+
 #include <cmath>
 #include <thread>
 
@@ -78,6 +80,7 @@ void runs_cases_of_two_images() {
 void runs_more_cases_than_a_batch() {
     mahtrt_session* session = stub::opened("openvino-bf16");
     CHECK_EQUAL(mahtrt_gate_passed(session), 0);
+    CHECK(std::strstr(mahtrt_note(session, 0), "it is only a stub") != nullptr);
     stub::Images ones(255), zeros(0);
     const mahtrt_image images[] = {ones.pair[0],  ones.pair[1],  zeros.pair[0],
                                    zeros.pair[1], ones.pair[0], ones.pair[1]};
@@ -189,6 +192,20 @@ void moves_in_cpp() {
     CHECK(kept.handle() == after);
 }
 
+// No file can be opened any more: that says nothing about the bundle.
+void tells_the_system_from_the_bundle() {
+    mahtrt_options options = stub::options();
+    mahtrt_session* session = nullptr;
+    rlimit before;
+    CHECK_EQUAL(getrlimit(RLIMIT_NOFILE, &before), 0);
+    rlimit none = before;
+    none.rlim_cur = 0;
+    CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &none), 0);
+    const mahtrt_status status = mahtrt_open(STUB_BUNDLE, &options, &session);
+    CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &before), 0);
+    refused(status, MAHTRT_FAILED, "Too many open files");
+}
+
 void refuses_to_open() {
     mahtrt_session* session = reinterpret_cast<mahtrt_session*>(1);
     mahtrt_options options = stub::options();
@@ -294,6 +311,7 @@ int main() {
     closes_once();
     moves_in_cpp();
     refuses_to_open();
+    tells_the_system_from_the_bundle();
     serves_several_threads();
     closes_while_it_runs();
     outlives_pthread_cancel();

@@ -152,7 +152,10 @@ class OpenVinoEngine final : public Engine {
         }
         if (!has_ir(wanted.record))
             throw Error(MAHTRT_FAILED, "engine " + wanted.record.name + ": " +
-                                           no_form(wanted.record, openvino_) + ". " + kRebuild);
+                                           (blob_refused_.empty()
+                                                ? no_form(wanted.record, openvino_)
+                                                : blob_refused_ + ", and there is no IR") +
+                                           ". " + kRebuild);
         compile_ir(wanted, threads);
     }
 
@@ -173,7 +176,11 @@ class OpenVinoEngine final : public Engine {
         // The model goes on pointing into the content, which is not documented.
         const int status = openvino_.core_import_model(
             openvino_.core(), content_.text().data(), content_.size(), "CPU", &compiled);
-        if (status != 0) return false;
+        if (status != 0) {
+            blob_refused_ = "OpenVINO did not take the blob (" + openvino_.reason_of(status) + ")";
+            notes_.push_back(blob_refused_ + ": the IR is compiled.");
+            return false;
+        }
         compiled_.reset(compiled);
         return true;
     }
@@ -265,7 +272,7 @@ class OpenVinoEngine final : public Engine {
 
     OpenVino& openvino_;
     Content content_;  // outlives what OpenVINO made of it
-    std::string precision_;
+    std::string precision_, blob_refused_;
     Owned<ov_compiled_model> compiled_;
     std::vector<Port> ports_;
     std::vector<const ov_output_const_port*> input_ports_, output_ports_;

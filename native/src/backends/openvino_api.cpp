@@ -107,12 +107,16 @@ std::string OpenVino::property(const char* name) const {
 }
 
 void OpenVino::check(int status, const std::string& doing) const {
-    if (status == 0) return;
+    if (status != 0)
+        throw Error(MAHTRT_FAILED, "OpenVINO failed while " + doing + ": " + reason_of(status));
+}
+
+std::string OpenVino::reason_of(int status) const {
     const char* reason = get_last_err_msg();
     if (reason == nullptr || *reason == '\0') reason = get_error_info(status);
     std::string line(reason == nullptr ? "" : reason);
     std::replace(line.begin(), line.end(), '\n', ' ');
-    throw Error(MAHTRT_FAILED, "OpenVINO failed while " + doing + ": " + line);
+    return line;
 }
 
 }  // namespace mahtrt

@@ -54,6 +54,8 @@ class OpenVino {
 
     // Throws Error with OpenVINO's own reason, where a status is not 0.
     void check(int status, const std::string& doing) const;
+    // That reason, in one line.
+    std::string reason_of(int status) const;
 
     // Functions by their names without "ov_".
     int (*get_openvino_version)(ov_version_t*);
