@@ -29,7 +29,9 @@ else()
   target_link_options(mahtrt PRIVATE
     -static-libstdc++ -static-libgcc
     LINKER:--version-script=${PROJECT_SOURCE_DIR}/src/libmahtrt.map
-    LINKER:--gc-sections LINKER:-z,defs LINKER:-z,relro LINKER:-z,now)
+    LINKER:--gc-sections LINKER:-z,defs LINKER:-z,relro LINKER:-z,now
+    # Runtimes keep threads that come back into this library: it stays until the process ends.
+    LINKER:-z,nodelete)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_link_options(mahtrt PRIVATE $<$<CONFIG:Release>:-flto=auto;-Os>)
   endif()

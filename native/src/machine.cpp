@@ -37,7 +37,8 @@ std::set<std::string> read_cpu_flags() {
 using Names = std::initializer_list<const char*>;
 
 bool has_any(Names names) {
-    static const std::set<std::string> flags = read_cpu_flags();
+    // Never destroyed: other threads may still open sessions while the process ends.
+    static const std::set<std::string>& flags = *new std::set<std::string>(read_cpu_flags());
     for (const char* name : names)
         if (flags.count(name) != 0) return true;
     return false;

@@ -150,6 +150,10 @@ class OutputTally {
     // The engine's map (C, h, w) at the rows and columns that are kept.
     std::vector<double> at_places(const float* map, const GoldenOutput& record) const {
         const std::size_t rank = info_.shape.size();
+        if (rank < 3 || info_.floats() == 0)
+            throw Error(MAHTRT_FAILED, sentence("output " + quoted(info_.name),
+                                                std::to_string(rank) + " dimensions",
+                                                "a map with a batch, rows and columns"));
         const auto rows = info_.shape[rank - 2], columns = info_.shape[rank - 1];
         const auto channels =
             static_cast<std::int64_t>(info_.floats()) / (info_.shape[0] * rows * columns);
