@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from native_library import native_library
+from native_samples import openvino_folder
 from numpy.typing import NDArray
 
 from mahtrt.runtime.landmarks import Landmarks
@@ -200,6 +201,8 @@ class CSession:
     """A session of the C library."""
 
     def __init__(self, bundle: Path | bytes, engine: str = "", **options: Any) -> None:
+        # The library's own search knows the Python on PATH, which need not be this one.
+        options.setdefault("runtime_dir", openvino_folder().encode())
         chosen = Options(ctypes.sizeof(Options), engine.encode() or None, **options)
         self.handle = ctypes.c_void_p()
         path = bundle if isinstance(bundle, bytes) else str(bundle).encode()
