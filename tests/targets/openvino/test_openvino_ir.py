@@ -76,8 +76,8 @@ def test_a_file_that_openvino_cut_short_is_a_full_disk(
 
     save = openvino.save_model
 
-    def save_a_part(model: object, path: bytes, **options: object) -> None:
-        save(model, path, **options)
+    def save_a_part(model: object, path: bytes, *options: object) -> None:
+        save(model, path, *options)
         place = Path(path.decode()).with_name(cut)
         place.write_bytes(place.read_bytes()[:kept])
 
