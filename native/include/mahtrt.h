@@ -273,19 +273,19 @@ typedef struct mahtrt_tensor {
                        bytes behind it are padding, which no later version uses */
 } mahtrt_tensor;
 
-/* Runs one case. For most networks that is one image; a network of several inputs takes an array
- * of them, in the order of its inputs, each as large as the first one's `size` says.
- * landmarks has room for capacity landmarks of landmark_size bytes each; it may be NULL for a
- * network without landmarks. */
+/* Runs one image, for a network of one input. landmarks has room for capacity landmarks of
+ * landmark_size bytes each; it may be NULL for a network without landmarks. */
 MAHTRT_API mahtrt_status mahtrt_run(mahtrt_session *session, const mahtrt_image *image,
                                     mahtrt_landmark *landmarks, size_t landmark_size,
                                     size_t capacity);
 
-/* Runs several cases: mahtrt_input_count() images each, one case behind the other. Landmarks come
- * in the same order, mahtrt_landmark_count() of each case. outputs, which may be NULL, are raw
- * outputs to copy as well, each with room for all cases, one case behind the other. */
+/* Runs cases: each is an image for every input of the network, in their order. images holds
+ * image_count of them, one case behind the other, each as large as the first one's `size` says:
+ * with mahtrt_input_count() images it is one case. Landmarks come in the same order,
+ * mahtrt_landmark_count() of each case. outputs, which may be NULL, are raw outputs to copy as
+ * well, each with room for all cases, one case behind the other. */
 MAHTRT_API mahtrt_status mahtrt_run_batch(mahtrt_session *session, const mahtrt_image *images,
-                                          size_t cases, mahtrt_landmark *landmarks,
+                                          size_t image_count, mahtrt_landmark *landmarks,
                                           size_t landmark_size, size_t capacity,
                                           const mahtrt_tensor *outputs, size_t output_count);
 

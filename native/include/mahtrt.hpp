@@ -98,19 +98,22 @@ class Session {
 
     // Of a network of one input.
     std::vector<mahtrt_landmark> run(const mahtrt_image& image) const {
-        if (inputs() > 1)
-            throw StatusError(MAHTRT_USAGE,
-                              "image: got one, expected one for each input of the network.");
         std::vector<mahtrt_landmark> found(landmarks());
-        run(&image, found);
+        run(image, found);
         return found;
     }
 
     // Into memory of the caller: anything with data() and size(), as std::array and std::span.
-    // images: one for each input of the network.
     template <class Landmarks>
-    void run(const mahtrt_image* images, Landmarks&& into) const {
-        check(mahtrt_run(handle_, images, into.data(), sizeof(mahtrt_landmark), into.size()));
+    void run(const mahtrt_image& image, Landmarks&& into) const {
+        check(mahtrt_run(handle_, &image, into.data(), sizeof(mahtrt_landmark), into.size()));
+    }
+
+    // Several cases, or the images of one: one for each input of the network, case by case.
+    template <class Images, class Landmarks>
+    void run_batch(const Images& images, Landmarks&& into) const {
+        check(mahtrt_run_batch(handle_, images.data(), images.size(), into.data(),
+                               sizeof(mahtrt_landmark), into.size(), nullptr, 0));
     }
 
   private:

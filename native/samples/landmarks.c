@@ -121,11 +121,12 @@ static void print_json(const mahtrt_session *session, const mahtrt_landmark *fou
     printf("]}\n");
 }
 
-static mahtrt_status run(mahtrt_session *session, const mahtrt_image *images) {
+static mahtrt_status run(mahtrt_session *session, const mahtrt_image *images, size_t inputs) {
     const size_t count = mahtrt_landmark_count(session);
     mahtrt_landmark *found = malloc((count + 1) * sizeof *found);
     if (found == NULL) return refused("landmarks", "no memory", MAHTRT_OUT_OF_MEMORY);
-    const mahtrt_status status = mahtrt_run(session, images, found, sizeof *found, count);
+    const mahtrt_status status =
+        mahtrt_run_batch(session, images, inputs, found, sizeof *found, count, NULL, 0);
     if (status == MAHTRT_OK) print_json(session, found, count);
     else refused("run", mahtrt_last_error(), status);
     free(found);
@@ -147,7 +148,7 @@ int main(int argc, char **argv) {
         status = refused("images", "give one for each input of the network", MAHTRT_USAGE);
     for (size_t i = 0; i < count && status == MAHTRT_OK; ++i)
         status = read_image(argv[i + 2], &images[i]);
-    if (status == MAHTRT_OK) status = run(session, images);
+    if (status == MAHTRT_OK) status = run(session, images, count);
     for (size_t i = 0; images != NULL && i < count; ++i) free((void *)images[i].data);
     free(images);
     mahtrt_close(session);

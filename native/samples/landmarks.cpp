@@ -70,7 +70,7 @@ int main(int argc, char** argv) try {
         return MAHTRT_USAGE;
     }
     std::vector<mahtrt_landmark> found(session.landmarks());
-    session.run(images.data(), found);
+    session.run_batch(images, found);
     std::cout << json(session, found);
     return MAHTRT_OK;
 } catch (const mahtrt::StatusError& error) {

@@ -162,7 +162,7 @@ mahtrt_status mahtrt_replay(mahtrt_session* session, double* worst_px) {
                 MAHTRT_OVER_BUDGET,
                 mahtrt::sentence("engine on golden images", found.over,
                                  "what the build's gate allows, or what it gave then",
-                                 "Compile it for this machine: mahtrt compile BUNDLE."));
+                                 found.advice));
     });
 }
 

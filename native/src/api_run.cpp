@@ -1,5 +1,6 @@
 // The functions of mahtrt.h that prepare images and run them.
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -34,15 +35,27 @@ mahtrt::Spacing checked_spacing(const mahtrt_image& image) {
     const double row = image.spacing_row_mm, column = image.spacing_column_mm;
     if (row == 0 && column == 0) return {};
     const auto fits = [](double mm) { return mm >= kLeastMm && mm <= kMostMm; };
-    if (!fits(row) || !fits(column))
-        refuse("spacing of the image", std::to_string(row) + " and " + std::to_string(column),
+    if (!fits(row) || !fits(column)) {
+        char given_mm[64];
+        std::snprintf(given_mm, sizeof given_mm, "%g and %g", row, column);
+        refuse("spacing of the image", given_mm,
                "two lengths from 1e-06 to 1e+06 mm per pixel, or 0 for both where unknown");
+    }
     return {row, column};
+}
+
+std::size_t checked_count(const Session& session, std::size_t images) {
+    const std::size_t inputs = session.spec().inputs.size();
+    if (images % inputs != 0)
+        refuse("images", std::to_string(images),
+               "a multiple of " + std::to_string(inputs) + ", one for each input of the network");
+    if (images / inputs > kMostCases)
+        refuse("images", std::to_string(images), "at most 1048576 cases");
+    return images / inputs;
 }
 
 std::vector<mahtrt::Case> checked_cases(const Session& session, const mahtrt_image* images,
                                         std::size_t count) {
-    if (count > kMostCases) refuse("cases", std::to_string(count), "at most 1048576");
     const std::size_t inputs = session.spec().inputs.size();
     std::vector<mahtrt::Case> cases(count);
     for (std::size_t c = 0; c < count; ++c) {
@@ -55,24 +68,35 @@ std::vector<mahtrt::Case> checked_cases(const Session& session, const mahtrt_ima
     return cases;
 }
 
-void check_room(std::size_t found, const mahtrt_landmark* landmarks, std::size_t landmark_size,
-                std::size_t capacity) {
+// The caller's array of landmarks, whose structs may be of another version of the header.
+struct Room {
+    mahtrt_landmark* landmarks;
+    std::size_t landmark_size, capacity;
+};
+
+void check_room(std::size_t found, const Room& room) {
     if (found == 0) return;
-    given(landmarks, "landmarks");
-    mahtrt::known_bytes<mahtrt_landmark>(landmark_size, "landmark");
-    if (capacity < found)
-        refuse("landmarks", "room for " + std::to_string(capacity),
+    given(room.landmarks, "landmarks");
+    mahtrt::known_bytes<mahtrt_landmark>(room.landmark_size, "landmark");
+    if (room.capacity < found)
+        refuse("landmarks", "room for " + std::to_string(room.capacity),
                "room for " + std::to_string(found));
 }
 
-void hand_out(const std::vector<mahtrt_landmark>& found, mahtrt_landmark* landmarks,
-              std::size_t landmark_size) {
-    char* place = reinterpret_cast<char*>(landmarks);
-    const std::size_t known = std::min(landmark_size, sizeof(mahtrt_landmark));
+void hand_out(const std::vector<mahtrt_landmark>& found, const Room& room) {
+    char* place = reinterpret_cast<char*>(room.landmarks);
+    const std::size_t known = std::min(room.landmark_size, sizeof(mahtrt_landmark));
     for (const mahtrt_landmark& each : found) {
         std::memcpy(place, &each, known);
-        place += landmark_size;
+        place += room.landmark_size;
     }
+}
+
+void run_cases(Session& session, const mahtrt_image* images, std::size_t cases, const Room& room,
+               const std::vector<mahtrt::Wanted>& wanted) {
+    const auto checked = checked_cases(session, images, cases);
+    check_room(cases * session.decoder().landmarks(), room);
+    hand_out(session.run(checked, wanted), room);
 }
 
 // Tensors of the caller, an array whose structs are as large as the first one says.
@@ -204,18 +228,26 @@ mahtrt_status mahtrt_preprocess(const mahtrt_input* input, const mahtrt_image* i
 
 mahtrt_status mahtrt_run(mahtrt_session* session, const mahtrt_image* image,
                          mahtrt_landmark* landmarks, size_t landmark_size, size_t capacity) {
-    return mahtrt_run_batch(session, image, 1, landmarks, landmark_size, capacity, nullptr, 0);
+    return guarded([&] {
+        const auto open = Registry::get().need(session);
+        if (open->spec().inputs.size() != 1)
+            refuse("image", "one",
+                   "one for each of the network's " + std::to_string(open->spec().inputs.size()) +
+                       " inputs",
+                   "mahtrt_run_batch takes several.");
+        run_cases(*open, image, 1, {landmarks, landmark_size, capacity}, {});
+    });
 }
 
-mahtrt_status mahtrt_run_batch(mahtrt_session* session, const mahtrt_image* images, size_t cases,
-                               mahtrt_landmark* landmarks, size_t landmark_size, size_t capacity,
+mahtrt_status mahtrt_run_batch(mahtrt_session* session, const mahtrt_image* images,
+                               size_t image_count, mahtrt_landmark* landmarks,
+                               size_t landmark_size, size_t capacity,
                                const mahtrt_tensor* outputs, size_t output_count) {
     return guarded([&] {
         const auto open = Registry::get().need(session);
-        const auto checked = checked_cases(*open, images, cases);
-        check_room(cases * open->decoder().landmarks(), landmarks, landmark_size, capacity);
-        const auto wanted = checked_wanted(*open, cases, outputs, output_count);
-        hand_out(open->run(checked, wanted), landmarks, landmark_size);
+        const std::size_t cases = checked_count(*open, image_count);
+        run_cases(*open, images, cases, {landmarks, landmark_size, capacity},
+                  checked_wanted(*open, cases, outputs, output_count));
     });
 }
 

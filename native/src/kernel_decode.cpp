@@ -29,8 +29,7 @@ void check_schema(Json root, const std::string& where) {
         throw Error(MAHTRT_INTEGRITY,
                     sentence(where + ": schema", schema.shown(), kSchema,
                              "Use a newer libmahtrt where the number is larger."));
-    static const Schema records(kRecords);
-    records.check(root, "KernelDecode", where, MAHTRT_INTEGRITY);
+    Schema(kRecords).check(root, "KernelDecode", where, MAHTRT_INTEGRITY);
 }
 
 // A number where this kernel has it, and null where not.

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "golden_check.h"
 #include "png.h"
+#include "prepare.h"
 #include "ssim.h"
 #include "verify_limits.h"
 
@@ -302,7 +303,12 @@ Replay replay(Session& session) {
     const Found found = Replayer(session).run();
     Replay result;
     result.worst_px = found.landmarks ? found.max_px : std::numeric_limits<double>::quiet_NaN();
-    result.over = over_limits(found, session.bundle().manifest(), session.record());
+    const Manifest& manifest = session.bundle().manifest();
+    result.over = over_limits(found, manifest, session.record());
+    result.advice = manifest.preprocess_version == kPreprocessVersion
+                        ? "Compile it for this machine: mahtrt compile BUNDLE."
+                        : "It was measured with another version of the preprocessing: build the "
+                          "bundle again.";
     return result;
 }
 

@@ -59,8 +59,8 @@ void work(mahtrt_session* session, long runs, Progress& progress, std::vector<fl
         if (number == runs / 100) progress.start_kib = resident_kib();
         if (number == runs / 2) progress.middle_kib = resident_kib();
         const auto before = Clock::now();
-        if (mahtrt_run(session, one.images.data(), found.data(), sizeof found[0], found.size()) !=
-            MAHTRT_OK)
+        if (mahtrt_run_batch(session, one.images.data(), one.images.size(), found.data(),
+                             sizeof found[0], found.size(), nullptr, 0) != MAHTRT_OK)
             give_up("running");
         const std::chrono::duration<float, std::milli> took = Clock::now() - before;
         if (ms.size() < 100000) ms.push_back(took.count());

@@ -59,4 +59,10 @@ struct Images {
     }
 };
 
+inline mahtrt_status run_pair(mahtrt_session* session, const mahtrt_image* pair,
+                              mahtrt_landmark* found, std::size_t landmark_size,
+                              std::size_t capacity) {
+    return mahtrt_run_batch(session, pair, 2, found, landmark_size, capacity, nullptr, 0);
+}
+
 }  // namespace stub

@@ -64,7 +64,7 @@ void runs_cases_of_two_images() {
     ones.pair[0].spacing_row_mm = 0.5;
     ones.pair[0].spacing_column_mm = 0.25;
     mahtrt_landmark found[2];
-    CHECK_EQUAL(mahtrt_run(session, ones.pair, found, sizeof found[0], 2), MAHTRT_OK);
+    CHECK_EQUAL(stub::run_pair(session, ones.pair, found, sizeof found[0], 2), MAHTRT_OK);
     CHECK_EQUAL(found[1].x_px, kSumOfOnes + 2);
     CHECK_EQUAL(found[1].y_px, kSumOfOnes + 3);
     CHECK_EQUAL(found[1].x_mm, (kSumOfOnes + 2) * 0.25F);
@@ -87,7 +87,7 @@ void runs_more_cases_than_a_batch() {
     mahtrt_landmark found[6];
     float change[3 * 16];
     mahtrt_tensor raw{sizeof raw, "change", change, 48, MAHTRT_HOST};
-    CHECK_EQUAL(mahtrt_run_batch(session, images, 3, found, sizeof found[0], 6, &raw, 1),
+    CHECK_EQUAL(mahtrt_run_batch(session, images, 6, found, sizeof found[0], 6, &raw, 1),
                 MAHTRT_OK);
     CHECK_EQUAL(found[0].x_px, kSumOfOnes);          // of both cases of the batch
     CHECK_EQUAL(found[2].x_px, kSumOfOnes + 4);      // the second case's values follow
@@ -95,7 +95,7 @@ void runs_more_cases_than_a_batch() {
     CHECK_EQUAL(change[16], kSumOfOnes + 16);
     CHECK_EQUAL(change[32], kSumOfOnes);
     raw.floats = 47;
-    refused(mahtrt_run_batch(session, images, 3, found, sizeof found[0], 6, &raw, 1),
+    refused(mahtrt_run_batch(session, images, 6, found, sizeof found[0], 6, &raw, 1),
             MAHTRT_USAGE, "48");
     CHECK_EQUAL(mahtrt_close(session), MAHTRT_OK);
 }
@@ -136,24 +136,28 @@ void refuses_what_cannot_be_used() {
     mahtrt_session* session = stub::opened();
     stub::Images ones(255);
     mahtrt_landmark found[2];
-    refused(mahtrt_run(session, nullptr, found, sizeof found[0], 2), MAHTRT_USAGE, "image");
-    refused(mahtrt_run(session, ones.pair, nullptr, sizeof found[0], 2), MAHTRT_USAGE, "NULL");
-    refused(mahtrt_run(session, ones.pair, found, 4, 2), MAHTRT_USAGE, "4 bytes");
-    refused(mahtrt_run(session, ones.pair, found, std::size_t{1} << 40, 2), MAHTRT_USAGE,
+    refused(stub::run_pair(session, nullptr, found, sizeof found[0], 2), MAHTRT_USAGE, "image");
+    refused(stub::run_pair(session, ones.pair, nullptr, sizeof found[0], 2), MAHTRT_USAGE, "NULL");
+    refused(stub::run_pair(session, ones.pair, found, 4, 2), MAHTRT_USAGE, "4 bytes");
+    refused(stub::run_pair(session, ones.pair, found, std::size_t{1} << 40, 2), MAHTRT_USAGE,
             "44 to 4096");
-    refused(mahtrt_run(session, ones.pair, found, sizeof found[0], 1), MAHTRT_USAGE, "room for 1");
+    refused(stub::run_pair(session, ones.pair, found, sizeof found[0], 1), MAHTRT_USAGE, "room for 1");
+    refused(mahtrt_run(session, ones.pair, found, sizeof found[0], 2), MAHTRT_USAGE,
+            "each of the network's 2 inputs");
+    refused(mahtrt_run_batch(session, ones.pair, 1, found, sizeof found[0], 2, nullptr, 0),
+            MAHTRT_USAGE, "a multiple of 2");
     mahtrt_image broken[2] = {ones.pair[0], ones.pair[1]};
     broken[0].width = -1;
-    refused(mahtrt_run(session, broken, found, sizeof found[0], 2), MAHTRT_BAD_IMAGE, "-1");
+    refused(stub::run_pair(session, broken, found, sizeof found[0], 2), MAHTRT_BAD_IMAGE, "-1");
     broken[0] = ones.pair[0];
     broken[0].row_bytes = 7;
-    refused(mahtrt_run(session, broken, found, sizeof found[0], 2), MAHTRT_BAD_IMAGE, "7");
+    refused(stub::run_pair(session, broken, found, sizeof found[0], 2), MAHTRT_BAD_IMAGE, "7");
     broken[0] = ones.pair[0];
     broken[0].spacing_row_mm = 0.1;  // and no column
-    refused(mahtrt_run(session, broken, found, sizeof found[0], 2), MAHTRT_USAGE, "spacing");
+    refused(stub::run_pair(session, broken, found, sizeof found[0], 2), MAHTRT_USAGE, "0.1 and 0");
     broken[0] = ones.pair[0];
     broken[0].size = 3;
-    refused(mahtrt_run(session, broken, found, sizeof found[0], 2), MAHTRT_USAGE, "_init");
+    refused(stub::run_pair(session, broken, found, sizeof found[0], 2), MAHTRT_USAGE, "_init");
     CHECK_EQUAL(mahtrt_close(session), MAHTRT_OK);
 }
 
@@ -185,7 +189,7 @@ void moves_in_cpp() {
         CHECK(false);
     } catch (const mahtrt::StatusError& error) {
         CHECK_EQUAL(error.status(), MAHTRT_USAGE);
-        CHECK(std::strstr(error.what(), "each input") != nullptr);
+        CHECK(std::strstr(error.what(), "each of the network's 2 inputs") != nullptr);
     }
     mahtrt::Session& same = kept;
     kept = std::move(same);
@@ -253,7 +257,7 @@ void serves_several_threads() {
             const float expected = t % 2 == 0 ? kSumOfOnes : 0;
             mahtrt_landmark found[2];
             for (int i = 0; i < kRuns; ++i) {
-                CHECK_EQUAL(mahtrt_run(session, images.pair, found, sizeof found[0], 2),
+                CHECK_EQUAL(stub::run_pair(session, images.pair, found, sizeof found[0], 2),
                             MAHTRT_OK);
                 CHECK_EQUAL(found[0].x_px, expected);
             }
@@ -288,7 +292,7 @@ void closes_while_it_runs() {
                 mahtrt_landmark found[2];
                 mahtrt_status status = MAHTRT_OK;
                 while (status == MAHTRT_OK) {
-                    status = mahtrt_run(session, images.pair, found, sizeof found[0], 2);
+                    status = stub::run_pair(session, images.pair, found, sizeof found[0], 2);
                     if (status == MAHTRT_OK) CHECK_EQUAL(found[0].x_px, kSumOfOnes);
                 }
                 CHECK_EQUAL(status, MAHTRT_USAGE);

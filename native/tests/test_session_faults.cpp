@@ -13,7 +13,7 @@ mahtrt_status whole_life() {
     if (status != MAHTRT_OK) return status;
     const stub::Images images(255);
     mahtrt_landmark found[2];
-    status = mahtrt_run(session, images.pair, found, sizeof found[0], 2);
+    status = stub::run_pair(session, images.pair, found, sizeof found[0], 2);
     CHECK_EQUAL(mahtrt_close(session), MAHTRT_OK);
     return status;
 }

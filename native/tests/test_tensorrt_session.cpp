@@ -11,11 +11,13 @@ namespace {
 
 constexpr std::size_t kPixels = 128;
 
-mahtrt_status open_session(const FakeBundle& bundle, mahtrt_session** session) {
+mahtrt_status open_session(const FakeBundle& bundle, mahtrt_session** session,
+                           void* stream = nullptr) {
     mahtrt_options options;
     mahtrt_options_init(&options, sizeof options);
     options.runtime_dir = MAHTRT_FAKES "/all";
     options.require = MAHTRT_GPU;
+    options.stream = stream;
     return mahtrt_open(bundle.folder().c_str(), &options, session);
 }
 
@@ -78,6 +80,24 @@ void check_memory_of_the_gpu(const FakeBundle& bundle) {
     CHECK_EQUAL(mahtrt_close(session), MAHTRT_OK);
 }
 
+// Waiting for a stream that its owner captures would break the capture.
+void check_captured_stream(const FakeBundle& bundle) {
+    const mahtrt::CudaDriver& driver = mahtrt::CudaDriver::find();
+    const mahtrt::CudaContext context(driver, driver.gpu(0));
+    const mahtrt::CurrentContext current(context);
+    const auto stream = driver.make_stream();
+    mahtrt_session* session = nullptr;
+    CHECK_EQUAL(open_session(bundle, &session, stream.get()), MAHTRT_OK);
+    mahtrt_landmark found[3];
+    CHECK_EQUAL(run_image(session, found), MAHTRT_OK);
+    fake_capture(stream.get(), true);
+    CHECK_EQUAL(run_image(session, found), MAHTRT_USAGE);
+    CHECK(std::string(mahtrt_last_error()).find("captured") != std::string::npos);
+    fake_capture(stream.get(), false);
+    CHECK_EQUAL(run_image(session, found), MAHTRT_OK);
+    CHECK_EQUAL(mahtrt_close(session), MAHTRT_OK);
+}
+
 void check_threads(const FakeBundle& bundle) {
     mahtrt_session* session = nullptr;
     CHECK_EQUAL(open_session(bundle, &session), MAHTRT_OK);
@@ -124,6 +144,8 @@ int main() {
     check_session(bundle);
     CHECK_CLEAN(0);
     check_memory_of_the_gpu(bundle);
+    CHECK_CLEAN(0);
+    check_captured_stream(bundle);
     CHECK_CLEAN(0);
     check_threads(bundle);
     CHECK_CLEAN(0);

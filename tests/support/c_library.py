@@ -273,7 +273,7 @@ class CSession:
         status = library().mahtrt_run_batch(
             self.handle,
             array,
-            ctypes.c_size_t(len(cases)),
+            ctypes.c_size_t(len(images)),
             found.ctypes.data_as(ctypes.c_void_p),
             ctypes.c_size_t(ctypes.sizeof(Landmark)),
             ctypes.c_size_t(found.size),

@@ -67,9 +67,9 @@ namespace Mahtrt
         public static extern Status mahtrt_png_read(
             byte[] png, UIntPtr bytes, byte[] pixels, UIntPtr pixel_bytes, ref Image image);
         [DllImport(Library, CallingConvention = C)]
-        public static extern Status mahtrt_run(
-            IntPtr session, [In] Image[] images, [Out] Landmark[] landmarks,
-            UIntPtr landmark_size, UIntPtr capacity);
+        public static extern Status mahtrt_run_batch(
+            IntPtr session, [In] Image[] images, UIntPtr image_count, [Out] Landmark[] landmarks,
+            UIntPtr landmark_size, UIntPtr capacity, IntPtr outputs, UIntPtr output_count);
 
         public static UIntPtr SizeOf<T>() { return (UIntPtr)Marshal.SizeOf(typeof(T)); }
 
@@ -145,9 +145,9 @@ namespace Mahtrt
                 throw new StatusException(
                     Status.Usage, "images: give one for each input of the network");
             var found = new Landmark[Landmarks];
-            var room = (UIntPtr)found.Length;
-            Native.Check(
-                Native.mahtrt_run(handle, images, found, Native.SizeOf<Landmark>(), room));
+            Native.Check(Native.mahtrt_run_batch(
+                handle, images, (UIntPtr)images.Length, found, Native.SizeOf<Landmark>(),
+                (UIntPtr)found.Length, IntPtr.Zero, UIntPtr.Zero));
             return found;
         }
 

@@ -73,7 +73,9 @@ FUNCTIONS = {
     "mahtrt_landmark_name": (TEXT, POINTER, SIZE),
     "mahtrt_image_init": (None, ctypes.POINTER(Image), SIZE),
     "mahtrt_png_read": (ctypes.c_int32, TEXT, SIZE, POINTER, SIZE, ctypes.POINTER(Image)),
-    "mahtrt_run": (ctypes.c_int32, POINTER, POINTER, POINTER, SIZE, SIZE),
+    "mahtrt_run_batch": (
+        ctypes.c_int32, POINTER, POINTER, SIZE, POINTER, SIZE, SIZE, POINTER, SIZE,
+    ),  # fmt: skip
 }
 
 
@@ -86,7 +88,7 @@ class StatusError(Exception):
 
 
 class Library:
-    """libmahtrt, loaded; ``library.run(...)`` calls mahtrt_run, and raises where it fails."""
+    """libmahtrt, loaded; ``library.open(...)`` calls mahtrt_open, and raises where it fails."""
 
     def __init__(self, path: str) -> None:
         loaded = ctypes.CDLL(path)
@@ -141,7 +143,8 @@ def landmarks(library: Library, bundle: str, paths: list[str]) -> dict[str, obje
         for place, image in enumerate(read):
             images[place] = image
         found = (Landmark * library.landmark_count(session))()
-        library.run(session, images, found, ctypes.sizeof(Landmark), len(found))
+        size = ctypes.sizeof(Landmark)
+        library.run_batch(session, images, len(images), found, size, len(found), None, 0)
         names = [library.landmark_name(session, each).decode() for each in range(len(found))]
         fields = ("x_px", "y_px", "confidence", "spread_px")
         told = [

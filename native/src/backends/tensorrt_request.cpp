@@ -75,6 +75,8 @@ template <typename Work>
 void TensorRtRequest::run(Work&& work) {
     const CurrentContext current(plan_->network->cuda());
     const CudaDriver& driver = plan_->network->driver();
+    // The caller's own stream may be captured by now: waiting for it would break the capture.
+    if (plan_->stream != nullptr) plan_->network->cuda().check_stream(stream_);
     try {
         work();
         driver.check(driver.stream_synchronize(stream_), "cuStreamSynchronize");

@@ -72,12 +72,15 @@ extern "C" {
         pixel_bytes: usize,
         image: *mut Image,
     ) -> i32;
-    fn mahtrt_run(
+    fn mahtrt_run_batch(
         session: *mut RawSession,
-        image: *const Image,
+        images: *const Image,
+        image_count: usize,
         landmarks: *mut Landmark,
         landmark_size: usize,
         capacity: usize,
+        outputs: *const c_void,
+        output_count: usize,
     ) -> i32;
 }
 
@@ -220,8 +223,20 @@ impl Session {
         let images: Vec<Image> = pictures.iter().map(|each| each.image).collect();
         let mut found = vec![Landmark::default(); landmarks];
         let (room, size) = (found.as_mut_ptr(), std::mem::size_of::<Landmark>());
+        let none = std::ptr::null();
         // SAFETY: as many images as inputs, whose pixels the pictures hold; room for `landmarks`.
-        check(unsafe { mahtrt_run(self.0, images.as_ptr(), room, size, landmarks) })?;
+        check(unsafe {
+            mahtrt_run_batch(
+                self.0,
+                images.as_ptr(),
+                inputs,
+                room,
+                size,
+                landmarks,
+                none,
+                0,
+            )
+        })?;
         Ok(found)
     }
 }
