@@ -61,21 +61,20 @@ class Landmark(ctypes.Structure):
 
 
 POINTER, SIZE, TEXT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
+INT = ctypes.c_int32
 # Result and arguments of each function. Without them ctypes cuts pointers to 32 bits.
 FUNCTIONS = {
     "mahtrt_last_error": (TEXT,),
     "mahtrt_options_init": (None, ctypes.POINTER(Options), SIZE),
-    "mahtrt_open": (ctypes.c_int32, TEXT, ctypes.POINTER(Options), ctypes.POINTER(POINTER)),
-    "mahtrt_close": (ctypes.c_int32, POINTER),
+    "mahtrt_open": (INT, TEXT, ctypes.POINTER(Options), ctypes.POINTER(POINTER)),
+    "mahtrt_close": (INT, POINTER),
     "mahtrt_engine_name": (TEXT, POINTER),
     "mahtrt_input_count": (SIZE, POINTER),
     "mahtrt_landmark_count": (SIZE, POINTER),
     "mahtrt_landmark_name": (TEXT, POINTER, SIZE),
     "mahtrt_image_init": (None, ctypes.POINTER(Image), SIZE),
-    "mahtrt_png_read": (ctypes.c_int32, TEXT, SIZE, POINTER, SIZE, ctypes.POINTER(Image)),
-    "mahtrt_run_batch": (
-        ctypes.c_int32, POINTER, POINTER, SIZE, POINTER, SIZE, SIZE, POINTER, SIZE,
-    ),  # fmt: skip
+    "mahtrt_png_read": (INT, TEXT, SIZE, POINTER, SIZE, ctypes.POINTER(Image)),
+    "mahtrt_run_batch": (INT, POINTER, POINTER, SIZE, POINTER, SIZE, SIZE, POINTER, SIZE),
 }
 
 
@@ -95,7 +94,7 @@ class Library:
         for name, (result, *arguments) in FUNCTIONS.items():
             function = getattr(loaded, name)
             function.restype, function.argtypes = result, arguments
-            if result is ctypes.c_int32:
+            if result is INT:
                 function.errcheck = self._check
             setattr(self, name.removeprefix("mahtrt_"), function)
 
