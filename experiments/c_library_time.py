@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ FIRST_IN_PYTHON = """
 import sys, time
 start = time.perf_counter()
 import numpy as np
-from mahtrt import open_session
-with open_session(sys.argv[1]) as session:
+import mahtrt
+with mahtrt.open(sys.argv[1]) as session:
     session.run(np.zeros((512, 512), np.uint8))
 print(time.perf_counter() - start)
 """
@@ -72,13 +72,13 @@ def spread(values: list[float]) -> dict[str, float]:
     }
 
 
-def first_landmarks_s(program: str, *arguments: str) -> float:
-    """Median of five processes, from the first line to the first landmarks."""
+def first_landmarks_s(openings: int, program: str, *arguments: str) -> float:
+    """Median of several processes, from the first line to the first landmarks."""
     times = []
     from native_samples import openvino_folder
 
     environment = {**os.environ, "MAHTRT_RUNTIME_DIR": openvino_folder()}
-    for _ in range(5):
+    for _ in range(openings):
         done = subprocess.run(
             [sys.executable, "-c", program, *arguments],
             env=environment,
@@ -139,13 +139,14 @@ def contenders(bundle: Path, side: int) -> dict[str, Callable[[], Any]]:
     }
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--library", type=Path, help="libmahtrt.so.1; built where none is given")
     parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--openings", type=int, default=5, help="processes that open the bundle")
     parser.add_argument("--side", type=int, default=512, help="pixels of the square gray image")
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     import native_library
 
     if options.library:
@@ -170,8 +171,8 @@ def main() -> None:
         "ms": {name: spread(values) for name, values in times.items()},
         "beside_the_engine_ms": spread(beside),
         "first_landmarks_s": {
-            "Python": first_landmarks_s(FIRST_IN_PYTHON, str(options.bundle)),
-            "C": first_landmarks_s(FIRST_IN_C, str(options.bundle), library),
+            "Python": first_landmarks_s(options.openings, FIRST_IN_PYTHON, str(options.bundle)),
+            "C": first_landmarks_s(options.openings, FIRST_IN_C, str(options.bundle), library),
         },
     }
     print(json.dumps(report, indent=2))
