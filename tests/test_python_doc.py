@@ -22,7 +22,7 @@ EXAMPLES = re.findall(
 def test_the_examples_run_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     # The demo's own data would take minutes.
-    small = {"CALIBRATION": ":8@11", "CHECK": ":4@15", "BENCH": ":2@13"}
+    small = {"PARITY": ":1@3", "CALIBRATION": ":8@11", "CHECK": ":4@15", "BENCH": ":2@13"}
     for name, data in {**small, "SHOWN_CASES": 1, "BENCH_SECONDS": 1.0}.items():
         monkeypatch.setattr(demo, name, data)
     names: dict[str, Any] = {}

@@ -1,7 +1,11 @@
-"""Every family through every verb: export, build, gate, bench, predict, pack, verify, compile."""
+"""Every family through every verb: export, build, gate, bench, predict, pack, verify, compile.
+
+The last test takes its graphs through TensorRT-RTX's real builder, which needs no GPU.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 from dataclasses import replace
@@ -16,11 +20,14 @@ from family_table import FamilyCase
 import mahtrt.targets.openvino.run as ov_runtime
 from mahtrt.benchmarks.bench import bench
 from mahtrt.benchmarks.options import BenchOptions
+from mahtrt.build.build import build
 from mahtrt.build.compile import CompileOptions
 from mahtrt.build.compile import compile as compile_bundle
+from mahtrt.build.options import BuildOptions
 from mahtrt.build.result import BuildResult
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.bundle.pack import PackOptions, pack
+from mahtrt.cuda.probe import probe_cuda
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.feed import Feed, prepare, stack
 from mahtrt.export.onnx import ExportResult
@@ -34,11 +41,13 @@ from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import EngineToOpen, Tensor
 from mahtrt.targets.openvino.ir import write_ir
 from mahtrt.targets.openvino.run import OpenVinoBackend
+from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 pytestmark = pytest.mark.slow
 
 ON_CPUS = ("openvino", "onnxruntime")
 PRECISIONS = ("fp32", "bf16", "int8")
+ARCHITECTURES = ("SM86", "SM89", "SM120")
 
 
 def one_feed(case: FamilyCase, spec: ModelSpec) -> Feed:
@@ -208,3 +217,35 @@ def test_engines_are_compiled_anew_from_a_bundle(built: BuildResult, tmp_path: P
     compile_bundle(CompileOptions(built.path, "onnxruntime", out, threads=1))
     names = {engine.name for engine in read_bundle(out).manifest.engines}
     assert "onnxruntime-int8" in names
+
+
+@pytest.mark.skipif(
+    bool(probe_cuda().devices), reason="says what happens without a GPU, and here is one"
+)
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx_bindings") is None,
+    reason="TensorRT-RTX is not installed",
+)
+def test_tensorrt_rtx_builds_for_every_architecture(
+    case: FamilyCase, exported: ExportResult, checkpoint: Path, tmp_path: Path
+) -> None:
+    asked = BuildOptions(
+        exported.path,
+        tmp_path / "net.mahtrt",
+        ("fp32", "fp16", "int8"),
+        targets=("tensorrt-rtx",),
+        calib=case.data(6, 11),
+        eval=case.data(3, 12),
+        reference=checkpoint,
+        threads=1,
+        limits=case.limits,
+        cache=False,
+        target_options=(TensorRtOptions(compute_capabilities=ARCHITECTURES),),
+    )
+    result = build(asked)
+    assert [engine.precision for engine in result.manifest.engines] == ["fp32", "fp16", "int8"]
+    for engine in result.manifest.engines:
+        assert engine.device.capabilities == ARCHITECTURES
+        assert (result.path / engine.files["plan"]).stat().st_size > 10_000
+        assert engine.verdict is not None
+        assert engine.verdict.passed

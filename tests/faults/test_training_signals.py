@@ -13,8 +13,8 @@ from fork_server import ForkServer, living_in_session
 pytestmark = pytest.mark.slow
 
 COMMAND = (
-    *("train", "--data=phantom:4@1", "--input-size=64", "--batch-size=2", "--workers=1"),
-    "--steps=100000",
+    *("train", "--model=unet/nano", "--data=phantom:4@1", "--input-size=64", "--batch-size=2"),
+    *("--workers=1", "--steps=100000"),
 )
 
 

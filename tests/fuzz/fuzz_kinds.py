@@ -142,10 +142,10 @@ KINDS = (
     Kind("plan", 100, json_edits()),
     Kind("checkpoint", 100, st.builds(FileCase, _NUMBER, byte_edits())),
     Kind("state", 100, _states),
-    Kind("image", 300, st.builds(FileCase, _NUMBER, byte_edits() | st.just(()), _SUFFIXES)),
-    Kind("case_list", 150, byte_edits()),
+    Kind("image", 200, st.builds(FileCase, _NUMBER, byte_edits() | st.just(()), _SUFFIXES)),
+    Kind("case_list", 100, byte_edits()),
     Kind("dicom", 150, st.builds(FileCase, _NUMBER, byte_edits())),
     Kind("names", 40, st.builds(NamesCase, _names, _names, st.booleans())),
-    Kind("arguments", 80, _arguments),
+    Kind("arguments", 60, _arguments),
     Kind("array", 60, _arrays),
 )

@@ -147,8 +147,8 @@ CASES = {
     ),
     "train": Case(
         lambda world, out: (
-            *("train", "--data=phantom:4@1", "--input-size=64", "--steps=2", "--batch-size=2"),
-            *("--workers=1", f"--out={out / 'net.safetensors'}"),
+            *("train", "--model=unet/nano", "--data=phantom:4@1", "--input-size=64"),
+            *("--steps=2", "--batch-size=2", "--workers=1", f"--out={out / 'net.safetensors'}"),
         ),
         ("net.safetensors",),
         resumable="net.safetensors.state.pt",
