@@ -55,8 +55,7 @@ COVERING = {
     ("small", "efficientnet_b1", "swin"): ("fp32", "bf16"),
     ("small", OTHER_ENCODER, "vit"): ("fp16", "int8"),
     ("base", "efficientnet_b3", "vit"): PRECISIONS,
-    ("base", "efficientnet_b3", "swin"): ("fp32", "int8"),
-    ("base", OTHER_ENCODER, "vit"): ("fp32",),
+    ("base", OTHER_ENCODER, "swin"): ("fp32", "int8"),
     ("efficient", "efficientnet_b0", "vit"): ("fp16", "bf16"),
     ("efficient", OTHER_ENCODER, "swin"): ("fp32", "int8"),
 }

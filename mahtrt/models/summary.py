@@ -1,14 +1,25 @@
-"""The verb ``models``: parameters and arithmetic of every variant."""
+"""The verb ``models``: parameters and arithmetic of every variant.
+
+Counting builds every network and runs it as shapes, which takes PyTorch and ten seconds. The
+numbers do not change, so they are kept in ``assets/models.json``: ``python -m
+mahtrt.models.summary`` counts anew and writes that file, and a test counts too.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.resources
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from mahtrt.atomic import write_text_atomic
 from mahtrt.models.families import build_model, model_names
-from mahtrt.progress import StageProgress, silent
+from mahtrt.schema import dataclass_from
+
+_KEPT = "models.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +76,18 @@ class ModelSummary:
         return {**dataclasses.asdict(self), **named, "input_size": self.input_size}
 
 
-def models(progress: StageProgress = silent) -> tuple[ModelSummary, ...]:
-    """Every variant with its size; nothing is computed, the networks are only shapes.
+def models() -> tuple[ModelSummary, ...]:
+    """Every variant with its size."""
+    rows = json.loads(_place().read_text(encoding="utf-8"))
+    return tuple(dataclass_from(ModelSummary, row, _KEPT) for row in rows)
+
+
+def summarize(name: str) -> ModelSummary:
+    """Count a variant on PyTorch's meta device.
 
     Raises:
         MissingComponentError: PyTorch, or another package that a family needs, is not installed.
     """
-    names, found = model_names(), []
-    for done, name in enumerate(names):
-        progress("counting", done, len(names))
-        found.append(summarize(name))
-    return tuple(found)
-
-
-def summarize(name: str) -> ModelSummary:
-    """Count a variant on PyTorch's meta device."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -98,3 +106,17 @@ def summarize(name: str) -> ModelSummary:
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         gflops=round(counter.get_total_flops() / 1e9, 2),
     )
+
+
+def _place() -> Path:
+    return Path(str(importlib.resources.files("mahtrt") / "assets" / _KEPT))
+
+
+def _write() -> None:
+    """Count every variant and keep the numbers."""
+    rows = [dataclasses.asdict(summarize(name)) for name in model_names()]
+    write_text_atomic(_place(), json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    _write()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mahtrt.verbs.command import as_command
-from mahtrt.verbs.console import StageDisplay, show, write_json
+from mahtrt.verbs.console import show, write_json
 from mahtrt.verbs.options import Json
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ def command(arguments: ModelsArguments) -> None:
     """List the networks with their parameters and GFLOPs."""
     from mahtrt.models.summary import models
 
-    with StageDisplay() as display:
-        rows = models(display)
+    rows = models()
     if arguments.json is not None:
         write_json({"models": [row.to_dict() for row in rows]}, arguments.json)
     else:
