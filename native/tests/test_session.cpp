@@ -267,8 +267,10 @@ void serves_several_threads() {
     CHECK_EQUAL(mahtrt_close(session), MAHTRT_OK);
 }
 
-// A thread that is cancelled ends between two calls, not within one.
+// A thread that is cancelled ends between two calls, not within one. AddressSanitizer takes what
+// such a thread leaves on its stack for an overflow, as it does in a program of these lines alone.
 void outlives_pthread_cancel() {
+#ifndef __SANITIZE_ADDRESS__
     pthread_t thread;
     const auto verify = [](void*) -> void* {
         for (;; pthread_testcancel()) CHECK_EQUAL(mahtrt_verify(STUB_BUNDLE), MAHTRT_OK);
@@ -279,6 +281,7 @@ void outlives_pthread_cancel() {
     CHECK_EQUAL(pthread_cancel(thread), 0);
     CHECK_EQUAL(pthread_join(thread, &result), 0);
     CHECK(result == PTHREAD_CANCELED);
+#endif
 }
 
 // Closed while others run on it: their calls end well or say that it is closed.
