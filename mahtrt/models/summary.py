@@ -17,6 +17,8 @@ from typing import Any
 
 from mahtrt.atomic import write_text_atomic
 from mahtrt.models.families import build_model, model_names
+from mahtrt.parsing import read_json_file
+from mahtrt.reading import Wanted
 from mahtrt.schema import dataclass_from
 
 _KEPT = "models.json"
@@ -78,7 +80,7 @@ class ModelSummary:
 
 def models() -> tuple[ModelSummary, ...]:
     """Every variant with its size."""
-    rows = json.loads(_place().read_text(encoding="utf-8"))
+    rows = read_json_file(_place(), Wanted("sizes of networks"))
     return tuple(dataclass_from(ModelSummary, row, _KEPT) for row in rows)
 
 
