@@ -15,6 +15,7 @@ from mahtrt.export.passes.fuse_gelu import FuseGeluPass
 from mahtrt.export.passes.fuse_layer_norm import FuseLayerNormPass
 from mahtrt.export.passes.merge_sibling_convs import MergeSiblingConvsPass
 from mahtrt.export.passes.name_nodes import NameNodesPass
+from mahtrt.export.passes.pool_averaging_resize import PoolAveragingResizePass
 from mahtrt.export.passes.remove_no_ops import RemoveNoOpsPass
 from mahtrt.export.passes.remove_unused import RemoveUnusedPass
 from mahtrt.export.passes.simplify import SimplifyPass
@@ -35,6 +36,7 @@ def optimization_passes() -> Mapping[str, GraphPass]:
         "merge-sibling-convs": MergeSiblingConvsPass(),
         "split-pyramid-conv": SplitPyramidConvPass(),
         "fold-scaled-pool": FoldScaledPoolPass(),
+        "pool-averaging-resize": PoolAveragingResizePass(),
     }
 
 

@@ -88,7 +88,7 @@ def _read_level(value: ir.Value) -> Level | None:
             continue
         weights = _pointwise_weights(conv)
         below = resize.inputs[0]
-        if weights is None or below is None or not _is_linear_resize(resize):
+        if weights is None or below is None or not is_linear_resize(resize):
             continue
         shapes = static_shape(lateral), static_shape(above), static_shape(conv.inputs[0])
         if None in shapes or shapes[0] != shapes[1] or conv.inputs[0] is None:
@@ -115,7 +115,7 @@ def _pointwise_weights(conv: ir.Node) -> tuple[Matrix, Matrix] | None:
     return flat, np.zeros(len(flat)) if bias is None else bias.astype(np.float64)
 
 
-def _is_linear_resize(node: ir.Node) -> bool:
+def is_linear_resize(node: ir.Node) -> bool:
     """Whether a node is :func:`linear_matrix` along the rows and the columns, and no more."""
     if node.op_type != "Resize" or attribute(node, "mode", "nearest") != "linear":
         return False
