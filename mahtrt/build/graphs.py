@@ -160,7 +160,8 @@ def _quantized(found: Calibrated, kind: Int8) -> onnx.ModelProto:
     from mahtrt.calibration.int8_check import check_int8
     from mahtrt.graph.describe import describe_graph
 
-    made = found.quantized(float_graph(found.graph.proto, kind), kind.weight_bits)
+    of = float_graph(found.graph.proto, kind, found.plan.fp32_nodes)
+    made = found.quantized(of, kind.weight_bits)
     check_int8(describe_graph(made), found.plan)
     return made
 

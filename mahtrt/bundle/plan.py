@@ -1,9 +1,11 @@
-"""The plan: which blocks of a network run in INT8, which stay in floating point, and why.
+"""The plan: which blocks of a network run in INT8, which in half precision or FP32, and why.
 
 A plan is a small JSON document meant to be read, edited and given back. Its blocks cover every
-convolution and matrix product of the graph; everything else is floating point anyway. To keep a
-block in floating point, set its ``precision`` to ``float``; to force a single product, move its
-name between ``nodes`` (which follow the block's precision) and ``float_nodes`` (which do not).
+convolution and matrix product of the graph; everything else is floating point anyway. A block's
+``precision`` is one of three: ``int8``; ``float``, the floating-point type of the engine, which is
+half precision where the machine has it; and ``fp32``, which stays FP32 even there. To force a
+single product, move its name between ``nodes`` (which follow the block's precision) and
+``float_nodes`` (which do not).
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ from mahtrt.parsing import first_repeat, read_json, read_json_file
 from mahtrt.reading import Wanted
 from mahtrt.schema import check_schema, dataclass_from
 
-SCHEMA = "mahtrt.plan/1"
+SCHEMA = "mahtrt.plan/2"  # 1 knew no fp32
 PLAN_NAME = "plan.json"  # in a bundle
 
-BlockPrecision = Literal["int8", "float"]
+BlockPrecision = Literal["int8", "float", "fp32"]
 
 # What a planner adds to a block; a plan made by rules alone does not have them.
 _MEASURED = ("gain_ms", "cost_px")
@@ -73,7 +75,17 @@ class Plan:
     @property
     def int8_nodes(self) -> tuple[str, ...]:
         """Names of the products that run in INT8."""
-        return tuple(n for block in self.blocks if block.precision == "int8" for n in block.nodes)
+        return self._nodes("int8")
+
+    @property
+    def fp32_nodes(self) -> tuple[str, ...]:
+        """Names of the products that stay FP32 whatever the rest computes in."""
+        return self._nodes("fp32")
+
+    def _nodes(self, precision: BlockPrecision) -> tuple[str, ...]:
+        return tuple(
+            n for block in self.blocks if block.precision == precision for n in block.nodes
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -105,6 +117,7 @@ def load_plan(path: Path) -> Plan:
 def _plan_from(data: Any, where: str) -> Plan:
     if isinstance(data, Mapping):
         check_schema(str(data.get("schema", SCHEMA)), SCHEMA, where)
+        data = {**data, "schema": SCHEMA}  # an older one says what it said
         if isinstance(data.get("blocks"), list):
             data = {**data, "blocks": [_with_defaults(block) for block in data["blocks"]]}
     plan = dataclass_from(Plan, data, where)

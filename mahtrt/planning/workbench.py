@@ -224,7 +224,11 @@ class TargetBench:
     def _quantized(self, plan: Plan) -> _Engine:
         folder = self._new_folder()
         path = folder / "model.onnx"
-        model = self.network.recipe.apply(self._float_graph, plan)
+        of = self._float_graph
+        if plan.fp32_nodes:
+            kind = self._kind.graph_kind("int8", self.settings.int8_float)
+            of = float_graph(self.graph.proto, kind, plan.fp32_nodes)
+        model = self.network.recipe.apply(of, plan)
         _write(model, path)
         for tensor in model.graph.initializer:  # of what is kept, only the names are needed
             tensor.ClearField("raw_data")

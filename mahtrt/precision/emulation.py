@@ -13,6 +13,8 @@ precision. The split differs from a Cast only in which neighbour an exact tie go
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import onnx
 from onnx import TensorProto
@@ -30,7 +32,9 @@ from mahtrt.precision.types import Half
 SPLIT: dict[Half, float] = {"fp16": 2.0**13 + 1, "bf16": 2.0**16 + 1}
 
 
-def emulate_half(model: onnx.ModelProto, dtype: Half) -> onnx.ModelProto:
+def emulate_half(
+    model: onnx.ModelProto, dtype: Half, keep: Collection[str] = ()
+) -> onnx.ModelProto:
     """An FP32 model that rounds where :func:`mahtrt.precision.half.to_half` would.
 
     Kernels that fuse several nodes round less often, so this bounds their error rather than
@@ -39,13 +43,14 @@ def emulate_half(model: onnx.ModelProto, dtype: Half) -> onnx.ModelProto:
     Args:
         model: The FP32 model that would be given to ``to_half``.
         dtype: ``"fp16"`` or ``"bf16"``.
+        keep: As for ``to_half``.
 
     Raises:
         ModelError: As ``to_half``.
     """
     # The newer opset decides what can be BF16; the graph that is run keeps its own.
     graph = GraphIndex(with_bf16_opset(model) if dtype == "bf16" else model)
-    slots = Islands(graph, dtype).slots
+    slots = Islands(graph, dtype, keep).slots
     write = _Rounding(GraphIndex(model), dtype, "mahtrt_half_split")
     half = {graph.nodes[p].output[slot] for p, s in slots.items() for slot in s.outputs}
     for position, node in enumerate(graph.nodes):
@@ -56,7 +61,7 @@ def emulate_half(model: onnx.ModelProto, dtype: Half) -> onnx.ModelProto:
     return write.finish()
 
 
-def round_to_bf16(model: onnx.ModelProto) -> onnx.ModelProto:
+def round_to_bf16(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelProto:
     """A copy of a model whose products see BF16 inputs and accumulate in FP32, as BF16 CPUs do.
 
     Soft-argmax stays FP32: neither the nodes after the last product on the way to an output, nor
@@ -64,15 +69,16 @@ def round_to_bf16(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Args:
         model: An FP32 model with static shapes.
+        keep: Names of products that see FP32.
 
     Raises:
         ModelError: The model is quantised.
     """
     graph = GraphIndex(model)
     write = _Rounding(graph, "bf16", "mahtrt_bf16_split")
-    tail = tail_positions(graph)
+    exact = tail_positions(graph) | {graph.position_of[name] for name in keep}
     for position, node in enumerate(graph.nodes):
-        if node.op_type not in PRODUCTS or position in tail or is_thin(graph, position):
+        if node.op_type not in PRODUCTS or position in exact or is_thin(graph, position):
             continue
         for slot, name in enumerate(node.input[:2]):
             if graph.element_type(name) == TensorProto.FLOAT:

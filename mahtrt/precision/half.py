@@ -21,7 +21,7 @@ The same model gives the same bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -45,12 +45,13 @@ SCHEMA = "mahtrt.precision/1"
 _HALF_TYPES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
-def to_half(model: onnx.ModelProto, dtype: Half) -> onnx.ModelProto:
+def to_half(model: onnx.ModelProto, dtype: Half, keep: Collection[str] = ()) -> onnx.ModelProto:
     """A copy of an FP32 model that computes in half precision where that is safe.
 
     Args:
         model: An FP32 model with static shapes; its inputs and outputs stay FP32.
         dtype: ``"fp16"`` or ``"bf16"``.
+        keep: Names of products that stay FP32 because a plan wants it.
 
     Returns:
         The model; ``metadata_props["mahtrt.precision"]`` says in JSON what it holds.
@@ -64,7 +65,7 @@ def to_half(model: onnx.ModelProto, dtype: Half) -> onnx.ModelProto:
         raise UsageError("half precision", got=repr(dtype), expected="fp16 or bf16")
     graph = GraphIndex(with_bf16_opset(model) if dtype == "bf16" else model)
     _check(graph)
-    islands = Islands(graph, dtype)
+    islands = Islands(graph, dtype, keep)
     result = _HalfWriter(graph, islands, dtype).write()
     entry = result.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(_record(graph, islands, dtype))

@@ -11,17 +11,19 @@ The islands, and why they are where they are:
 - *Constants* that half cannot hold where they matter: an epsilon of 1e-8, a mask of -1e9.
 - *Operators* whose definition does not take the type (:mod:`mahtrt.precision.types`).
 - What lies between islands without a product of its own: casting there and back gains nothing.
+- What a plan keeps in FP32 (:mod:`mahtrt.precision.float32`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from mahtrt.errors import ModelError
 from mahtrt.graph.flops import PRODUCTS
 from mahtrt.graph.index import GraphIndex, attribute
 from mahtrt.graph.sites import is_thin, is_weighted, tail_positions, weight_axis
 from mahtrt.precision.constants import Loss, loss_of
+from mahtrt.precision.float32 import float32_region
 from mahtrt.precision.types import Half, HalfSlots, float_slots, half_slots
 
 # A softmax over more values than this has outputs below FP16's normal range even when it is flat.
@@ -43,6 +45,9 @@ _ENDS = ("Div", "Mul", "Softmax", "Where")
 class Islands:
     """Finds the FP32 islands of a graph.
 
+    Args:
+        keep: Names of products that stay FP32 because a plan wants it.
+
     Attributes:
         reasons: Position of each node that stays FP32 -> why.
         slots: Position of each node that becomes half -> which inputs and outputs do.
@@ -52,11 +57,12 @@ class Islands:
         ModelError: A product's constant is beyond the range of the half type, or holds NaN.
     """
 
-    def __init__(self, graph: GraphIndex, dtype: Half) -> None:
+    def __init__(self, graph: GraphIndex, dtype: Half, keep: Collection[str] = ()) -> None:
         self.graph, self.dtype = graph, dtype
         self.reasons: dict[int, str] = {}
         self.losses: dict[str, Loss] = {}
         self.slots = self._possible()
+        self._add(float32_region(graph, keep), "the plan keeps it in FP32")
         tail = tail_positions(graph)
         self._add(tail, "after the last product on the way to an output")
         self._add(self._regressions(tail), "matrix product that makes an output")

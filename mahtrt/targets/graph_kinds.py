@@ -13,6 +13,10 @@ FloatType = Literal["fp32", "fp16", "bf16"]
 FLOAT_TYPES: tuple[FloatType, ...] = get_args(FloatType)
 HalfType = Literal["fp16", "bf16"]
 
+# Metadata of a graph whose types do not say it: the nodes that stay FP32 where the runtime chooses
+# half precision, as a JSON list of names.
+FP32_NODES_KEY = "mahtrt.fp32_nodes"
+
 
 class _Named:
     """The file's name follows from the graph's name."""

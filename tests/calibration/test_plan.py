@@ -160,7 +160,7 @@ def test_golden_text() -> None:
     }
     head = {"name": "head", "precision": "float", "reason": "head", "flops_share": 0.75}
     blocks = [told, {**head, "nodes": ["b", "c"]}]
-    table = {"schema": "mahtrt.plan/1", "quantize_residuals": True, "blocks": blocks}
+    table = {"schema": "mahtrt.plan/2", "quantize_residuals": True, "blocks": blocks}
     plan = Plan((gate, Block("head", "float", "head", 0.75, ("b", "c"))))
     assert plan.to_json() == json.dumps(table, indent=2) + "\n"
 
@@ -192,8 +192,23 @@ def test_a_wrong_plan_is_refused_in_words(text: str, message: str) -> None:
 
 
 def test_a_newer_plan_is_refused() -> None:
-    with pytest.raises(IntegrityError, match=r"mahtrt\.plan/2"):
-        plan_from_json('{"schema": "mahtrt.plan/2", "blocks": []}')
+    with pytest.raises(IntegrityError, match=r"mahtrt\.plan/3"):
+        plan_from_json('{"schema": "mahtrt.plan/3", "blocks": []}')
+
+
+def test_a_plan_of_two_precisions_is_read() -> None:
+    old = {**json.loads(table()), "schema": "mahtrt.plan/1"}
+    assert plan_from_json(json.dumps(old)) == plan_from_json(table())
+
+
+def test_the_nodes_of_each_precision() -> None:
+    blocks = [
+        {"name": precision, "precision": precision, "nodes": [f"{precision}-node"]}
+        for precision in ("int8", "float", "fp32")
+    ]
+    plan = plan_from_json(json.dumps({"blocks": blocks}))
+    assert plan.int8_nodes == ("int8-node",)
+    assert plan.fp32_nodes == ("fp32-node",)
 
 
 def test_a_plan_of_another_graph_is_refused(model: onnx.ModelProto) -> None:

@@ -53,7 +53,7 @@ def write_ir(model: Any, folder: Path) -> dict[str, Path]:
     graph, weights = folder / "model.xml", folder / "model.bin"
     with naming_place(graph):
         files.make_folders(folder)
-        text, numbers = _serialized(model, folder)
+        text, numbers = serialized(model, folder)
         files.write_bytes(graph, text)
         files.write_bytes(weights, numbers)
     return {IR: graph, WEIGHTS: weights}
@@ -68,8 +68,17 @@ def read_ir(graph: Content, weights: Content) -> Any:
     return shared_core().read_model(graph.read_bytes(), weights.read_bytes())
 
 
-def _serialized(model: Any, folder: Path) -> tuple[bytes, bytes]:
-    """The two files' content, by way of a scratch folder: OpenVINO writes to paths alone."""
+def serialized(model: Any, folder: Path) -> tuple[bytes, bytes]:
+    """Graph and weights as the IR has them.
+
+    Args:
+        model: An ``openvino.Model``.
+        folder: Gets a scratch folder for a moment: OpenVINO writes to paths alone.
+
+    Raises:
+        OSError: The disk is full.
+        RuntimeError: OpenVINO's own error.
+    """
     openvino: Any = require("openvino", extra="", needed_for="target openvino")
     with scratch_folder(folder) as scratch:
         place = scratch / "model.xml"

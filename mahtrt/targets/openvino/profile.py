@@ -9,6 +9,7 @@ from typing import Any
 from mahtrt.data.feed import Feed
 from mahtrt.openvino_core import shared_core
 from mahtrt.targets.layers import RUNS, WARM_UP, Layer, undisturbed
+from mahtrt.targets.openvino.info import noted
 from mahtrt.targets.openvino.run import config_for, read_model
 
 _NOT_RUN = "not_executed"
@@ -34,9 +35,9 @@ def profile(
 def _layers(compiled: Any, times: dict[str, float]) -> Iterator[Layer]:
     for op in compiled.get_runtime_model().get_ordered_ops():
         name, info = op.get_friendly_name(), op.get_rt_info()
-        if name not in times or _text(info, "execTimeMcs") == _NOT_RUN:
+        if name not in times or noted(info, "execTimeMcs") == _NOT_RUN:
             continue
-        origins = tuple(filter(None, _text(info, "originalLayersNames").split(",")))
+        origins = tuple(filter(None, noted(info, "originalLayersNames").split(",")))
         readers = tuple(
             reader.get_node().get_friendly_name()
             for output in op.outputs()
@@ -60,7 +61,3 @@ def _times(request: Any, tensors: Sequence[Any]) -> dict[str, float]:
             found.setdefault(name, []).append(total_ms - totals.get(name, 0.0))
             totals[name] = total_ms
     return {name: undisturbed(durations) for name, durations in found.items()}
-
-
-def _text(info: Any, key: str) -> str:
-    return str(info[key].astype(str)) if key in info else ""

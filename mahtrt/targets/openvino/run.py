@@ -27,6 +27,7 @@ from mahtrt.targets.backend import (
     failed_to_run,
 )
 from mahtrt.targets.openvino.decoding import keep_decoding_float32
+from mahtrt.targets.openvino.float32 import check_float32, keep_float32, wanted_float32
 from mahtrt.targets.openvino.guard import keep_concats_float
 from mahtrt.targets.openvino.ir import IR, WEIGHTS, read_ir
 
@@ -205,17 +206,22 @@ def read_model(onnx: Content) -> Any:
         raise RuntimeError(str(error)) from error
     keep_concats_float(model)
     keep_decoding_float32(model)
-    return model
+    wanted = wanted_float32(model)
+    return keep_float32(model, wanted) if wanted else model
 
 
 def compile_model(onnx: Content, *, inference_precision: str, threads: int | None) -> Any:
     """Compile an ONNX for the CPU, for latency.
 
     Raises:
+        BuildError: OpenVINO does not keep in FP32 what the plan wants there.
         RuntimeError: OpenVINO's own error.
     """
     config = config_for(inference_precision, threads)
-    return shared_core().compile_model(read_model(onnx), "CPU", config)
+    model = read_model(onnx)
+    compiled = shared_core().compile_model(model, "CPU", config)
+    check_float32(compiled, wanted_float32(model), str(onnx))
+    return compiled
 
 
 def config_for(inference_precision: str, threads: int | None) -> dict[str, Any]:

@@ -1,0 +1,29 @@
+"""The nodes that stay FP32 because a plan wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mahtrt.graph.flops import PRODUCTS
+from mahtrt.graph.index import GraphIndex
+
+
+def float32_region(graph: GraphIndex, products: Iterable[str]) -> list[int]:
+    """Products, and what follows on them alone: additions, normalisations, activations.
+
+    The region ends before the next product, and where something comes in that is not FP32, so that
+    numbers are rounded once, on the way out.
+
+    Args:
+        products: Names of nodes of the graph.
+
+    Returns:
+        Positions, in order.
+    """
+    region = {graph.position_of[name] for name in products}
+    for position, node in enumerate(graph.nodes):
+        data = [name for name in node.input if name and not graph.is_constant(name)]
+        follows = bool(data) and all(graph.producer.get(name) in region for name in data)
+        if follows and node.op_type not in PRODUCTS:
+            region.add(position)
+    return sorted(region)
