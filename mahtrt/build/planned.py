@@ -25,6 +25,7 @@ from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.store import usable_cache
 from mahtrt.planning.workbench import BenchSettings
 from mahtrt.progress import StageProgress
+from mahtrt.targets.graph_kinds import HalfType
 from mahtrt.targets.table import TARGETS, find_target
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions
 
@@ -96,7 +97,7 @@ def choose_plan(request: Request, images: ImageSets, progress: StageProgress) ->
 
 @dataclass(frozen=True, slots=True)
 class AttributionOptions:
-    """How the cost of INT8 is measured block by block.
+    """How the cost of reduced precision is measured block by block.
 
     Attributes:
         calibration: How scales are found.
@@ -104,6 +105,7 @@ class AttributionOptions:
         cache: Keep results between runs.
         cache_dir: Folder in which they are kept; None is the user's cache.
         images: Number of images that are measured on.
+        half: Half precision to measure beside INT8; None for INT8 alone.
     """
 
     calibration: CalibrationOptions
@@ -111,6 +113,7 @@ class AttributionOptions:
     cache: bool = True
     cache_dir: Path | None = None
     images: int = SENSITIVITY_IMAGES
+    half: HalfType | None = None
 
 
 def attribute(
@@ -141,7 +144,7 @@ def attribute(
     sensitivity = measure_sensitivity(
         network,
         list(calib.spread_out(options.images)),
-        SensitivityOptions(cache=cache, threads=how.threads),
+        SensitivityOptions(cache=cache, half=options.half, threads=how.threads),
         progress=lambda done, of: progress("measuring sensitivity", done, of),
     )
     return Attribution(network, sensitivity, (note,) if note else ())

@@ -1,4 +1,4 @@
-"""How far each block moves each landmark when it alone is INT8: the matrix and its JSON.
+"""How far each block moves each landmark when it alone is INT8, or half: matrices and their JSON.
 
 Displacement is split in two, because they are mended differently: *bias*, the length of the mean
 shift over the images (what bias correction takes away), and *spread*, the root mean square around
@@ -29,7 +29,7 @@ from mahtrt.measure.displacement import compare_points, nearest_rank
 from mahtrt.measure.distances import Target, Unit, common, unit_in_words
 from mahtrt.measure.wide_heatmaps import WIDE, compare_widths
 
-SCHEMA = "mahtrt.sensitivity/1"
+SCHEMA = "mahtrt.sensitivity/2"  # 1 knew INT8 alone
 
 Floats = NDArray[np.floating]
 Flags = NDArray[np.bool_]
@@ -67,7 +67,7 @@ class BlockRow:
 
     Attributes:
         name: Name of the block.
-        nodes: The products that were INT8.
+        nodes: The products that were reduced.
         flops_share: Share of the graph's arithmetic.
         ruled_out: Why the rules keep it in floating point, "" where they do not.
         excluded: Whether the model's spec excludes it.
@@ -103,7 +103,9 @@ class Sensitivity:
 
     Attributes:
         landmarks: Names of the columns: landmarks, then other targets.
-        blocks: The rows, in the order of the graph.
+        blocks: The rows of blocks in INT8, in the order of the graph.
+        half_blocks: Those of blocks in half precision; none where it was not measured.
+        half: ``bf16``, ``fp16``, or "" where it was not measured.
         images: How many images it was measured on.
         images_digest: SHA-256 over the preprocessed images.
         onnx_sha256: Digest of the graph.
@@ -120,6 +122,8 @@ class Sensitivity:
     recipe: str
     method: str
     weight_bits: int
+    half_blocks: tuple[BlockRow, ...] = ()
+    half: str = ""
     two_peaks: float = WIDE
     schema: str = SCHEMA
 
@@ -132,7 +136,7 @@ class Sensitivity:
     def to_dict(self) -> dict[str, Any]:
         """Plain data; numbers that are not finite become None."""
         table = asdict(self)
-        for row in table["blocks"]:
+        for row in (*table["blocks"], *table["half_blocks"]):
             for cell in row["cells"]:
                 for name, value in cell.items():
                     cell[name] = value if isinstance(value, str) else _plain(value)
@@ -214,7 +218,11 @@ def _plain(value: float) -> float | None:
 
 
 def summary_rows(sensitivity: Sensitivity) -> list[Mapping[str, Any]]:
-    """One plain row per block, the costliest first: what a table on a terminal shows."""
+    """One plain row per block that can be INT8, the costliest first, as a terminal shows them.
+
+    ``half_px`` is the mean distance with the block in half precision, None where not measured.
+    """
+    half_px = {row.name: row.mean_px for row in sensitivity.half_blocks}
     return [
         {
             "block": row.name,
@@ -226,6 +234,7 @@ def summary_rows(sensitivity: Sensitivity) -> list[Mapping[str, Any]]:
             "max_px": float(row.in_common("max_px").max()),
             "two_peaked": sum(c.two_peaked for c in row.cells),
             "ruled_out": row.ruled_out,
+            "half_px": half_px.get(row.name),
         }
         for row in sorted(sensitivity.blocks, key=lambda row: -row.mean_px)
     ]

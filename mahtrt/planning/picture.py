@@ -1,4 +1,4 @@
-"""The landmark x block matrix as a picture: one coloured square per cell, its number inside."""
+"""Landmark x block matrices as a picture: one coloured square per cell, its number inside."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_picture(path: Path, sensitivity: Sensitivity) -> None:
 
 
 def draw_picture(sensitivity: Sensitivity) -> Image.Image:
-    """The matrix as an RGB picture.
+    """The matrix of INT8 as an RGB picture, and below it that of half precision, if measured.
 
     Rows are blocks in the order of the graph, those that the rules keep in floating point in
     gray; columns are landmarks, and last the mean over them. A cell is the mean displacement in
@@ -47,24 +47,30 @@ def draw_picture(sensitivity: Sensitivity) -> Image.Image:
     among it.
     """
     font = ImageFont.load_default(_TEXT)
-    names = [row.name for row in sensitivity.blocks]
+    said = f"{_SAID.get(sensitivity.unit, 'Mean distance')}, one block in "
+    images = f"{sensitivity.images} images"
+    int8 = f"{said}INT8 ({sensitivity.method}, {sensitivity.weight_bits}-bit weights, {images})"
+    half = f"{said}{sensitivity.half.upper()} ({images})"
+    matrices = [(int8, sensitivity.blocks), (half, sensitivity.half_blocks)]
+    matrices = [each for n, each in enumerate(matrices) if n == 0 or each[1]]
     columns = [*sensitivity.landmarks, "mean"]
-    title = (
-        f"{_SAID.get(sensitivity.unit, 'Mean distance')}, one block in INT8 ({sensitivity.method}, "
-        f"{sensitivity.weight_bits}-bit weights, {sensitivity.images} images)"
-    )
+    names = [row.name for _, rows in matrices for row in rows]
     left = _MARGIN + max((_width(n, font) for n in names), default=0) + _GAP
     lean = math.ceil(max(_width(c, font) for c in columns) * math.sin(math.radians(_SLOPE)))
-    top = _MARGIN + 2 * _TEXT + _GAP + lean + _GAP
-    right = max(left + len(columns) * _CELL[0] + lean, _MARGIN + _width(title, font)) + _MARGIN
-    bottom = top + len(names) * _CELL[1] + _MARGIN
+    head = 2 * _TEXT + _GAP + lean + _GAP  # of a matrix: its title, and the landmarks' names
+    most = max(_width(title, font) for title, _ in matrices)
+    right = max(left + len(columns) * _CELL[0] + lean, _MARGIN + most) + _MARGIN
+    bottom = sum(_MARGIN + head + len(rows) * _CELL[1] for _, rows in matrices) + _MARGIN
     picture = Image.new("RGB", (right, bottom), _PAPER)
-    draw = ImageDraw.Draw(picture)
-    draw.text((_MARGIN, _MARGIN), title, _INK, font)
-    for k, name in enumerate(columns):
-        _lean(picture, name, (left + k * _CELL[0] + _CELL[0] // 2, top - _GAP // 2), font)
-    for i, row in enumerate(sensitivity.blocks):
-        _draw_row(draw, row, (left, top + i * _CELL[1]), font)
+    draw, y = ImageDraw.Draw(picture), 0
+    for title, rows in matrices:
+        draw.text((_MARGIN, y + _MARGIN), title, _INK, font)
+        y += _MARGIN + head
+        for k, name in enumerate(columns):
+            _lean(picture, name, (left + k * _CELL[0] + _CELL[0] // 2, y - _GAP // 2), font)
+        for row in rows:
+            _draw_row(draw, row, (left, y), font)
+            y += _CELL[1]
     return picture
 
 

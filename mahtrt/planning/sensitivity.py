@@ -1,15 +1,18 @@
-"""Measuring how far landmarks move, and other outputs change, when one block alone is INT8.
+"""Measuring how far landmarks move, and other outputs change, when one block alone is reduced.
 
-The quantised graph is executed literally, as its Q/DQ nodes say, by ONNX Runtime with its INT8
-kernels off: what is found are the errors of INT8 itself and of no target's kernels. For each block
+It is INT8, or half precision, and all the rest is FP32. The quantised graph is executed literally,
+as its Q/DQ nodes say, by ONNX Runtime with its INT8 kernels off, and half precision is rounded by
+arithmetic (:mod:`mahtrt.precision.emulation`): what is found are the errors of the number format
+itself and of no target's kernels. For each block
 only the part of the graph behind it is run, from tensors that the floating-point network gave
 (:mod:`mahtrt.graph.subgraph`). Blocks share such a run as long as their tensors fit in memory.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +25,7 @@ from numpy.typing import NDArray
 from mahtrt.bundle.plan import Plan
 from mahtrt.data.feed import Feed, batches
 from mahtrt.errors import DataError
+from mahtrt.graph.flops import PRODUCTS
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.graph.index import GraphIndex
 from mahtrt.graph.subgraph import boundary, downstream, extract, size_in_bytes, upstream
@@ -31,6 +35,8 @@ from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.matrix import BlockRow, Sensitivity, cells_of, other_cells
 from mahtrt.planning.recipe import NetworkToPlan
 from mahtrt.planning.store import LandmarkStore, StoredLandmarks
+from mahtrt.precision.emulation import emulate_half
+from mahtrt.precision.types import Half
 from mahtrt.runtime.decode import check_judged, decode_batches, landmark_names, needed_outputs
 from mahtrt.targets.onnxruntime.run import OrtMode, open_onnx
 
@@ -45,11 +51,13 @@ class SensitivityOptions:
 
     Attributes:
         cache: Folder that keeps results between runs, None for none.
+        half: Half precision to measure beside INT8; None for INT8 alone.
         memory_mib: For the tensors that blocks start from; more means fewer runs of the network.
         threads: For ONNX Runtime; None lets it choose.
     """
 
     cache: Path | None = None
+    half: Half | None = None
     memory_mib: int = DEFAULT_MEMORY_MIB
     threads: int | None = None
 
@@ -64,7 +72,7 @@ def measure_sensitivity(
     """The landmark x block matrix.
 
     Args:
-        network: Candidates without a choice are passed over.
+        network: Candidates that cannot be INT8 are passed over, but for half precision.
         images: Preprocessed cases (C, H, W), a few; with more, p99 means more.
         progress: Called with the blocks done and their number.
 
@@ -74,7 +82,6 @@ def measure_sensitivity(
         SpecError: The ranges lack a tensor.
     """
     options, graph, recipe = options or SensitivityOptions(), network.graph, network.recipe
-    blocks = decidable(network.candidates)
     if not images:
         raise DataError("sensitivity", got="no images", expected="at least one")
     digest = _digest(images)
@@ -82,21 +89,30 @@ def measure_sensitivity(
     base = _key(graph, digest)
     measuring = _Measuring(network, images, options)
     reference = _reference(store, base, measuring)
-    keys = {c.name: {**base, "recipe": recipe.digest(), "nodes": list(c.nodes)} for c in blocks}
+    trials = [*_int8_trials(network)]
+    if options.half is not None:
+        trials += _half_trials(network, options.half)
     found = {
-        c.name: kept
-        for c in blocks
-        if (kept := store.read(keys[c.name])) is not None and kept.targets == reference.targets
+        trial: kept
+        for trial in trials
+        if (kept := store.read({**base, **trial.key})) is not None
+        and kept.targets == reference.targets
     }
     tell, cell_px = progress or (lambda *_: None), graph.spec.heatmap_cell_px
-    tell(len(found), len(blocks))
-    for name, measured in measuring.blocks([c for c in blocks if c.name not in found]):
-        store.write(keys[name], measured)
-        found[name] = measured
-        tell(len(found), len(blocks))
+    tell(len(found), len(trials))
+    for trial, measured in measuring.trials([t for t in trials if t not in found]):
+        store.write({**base, **trial.key}, measured)
+        found[trial] = measured
+        tell(len(found), len(trials))
+
+    def rows(half: bool) -> tuple[BlockRow, ...]:
+        return tuple(_row(t, reference, found[t], cell_px) for t in trials if t.is_half == half)
+
     return Sensitivity(
         landmarks=(*landmark_names(graph.spec), *(target.name for target in reference.targets)),
-        blocks=tuple(_row(c, reference, found[c.name], cell_px) for c in blocks),
+        blocks=rows(half=False),
+        half_blocks=rows(half=True),
+        half=options.half or "",
         images=len(images),
         images_digest=digest,
         onnx_sha256=graph.sha256,
@@ -104,6 +120,59 @@ def measure_sensitivity(
         method=recipe.method_name,
         weight_bits=recipe.weight_bits,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trial:
+    """A block in a precision.
+
+    Attributes:
+        nodes: The products that are reduced.
+        key: What its numbers depend on beside graph and images.
+        reduce: The part of the graph behind the block -> the same with the block reduced.
+    """
+
+    candidate: Candidate
+    nodes: tuple[str, ...]
+    key: Mapping[str, Any]
+    reduce: Callable[[onnx.ModelProto], onnx.ModelProto]
+    is_half: bool = False
+
+
+def _int8_trials(network: NetworkToPlan) -> Iterator[_Trial]:
+    recipe, digest = network.recipe, network.recipe.digest()
+    for candidate in decidable(network.candidates):
+        whole = compose(network.candidates, [candidate.name])
+        blocks = tuple(replace(b, float_nodes={}) for b in whole.blocks if b.precision == "int8")
+        yield _Trial(
+            candidate,
+            candidate.nodes,
+            {"recipe": digest, "nodes": list(candidate.nodes)},
+            functools.partial(recipe.apply, plan=Plan(blocks)),
+        )
+
+
+def _half_trials(network: NetworkToPlan, half: Half) -> Iterator[_Trial]:
+    for candidate in network.candidates:
+        nodes = (*candidate.nodes, *candidate.float_nodes)
+        yield _Trial(
+            candidate,
+            nodes,
+            {"half": half, "nodes": list(nodes)},
+            functools.partial(_round_alone, nodes=nodes, half=half),
+            is_half=True,
+        )
+
+
+def _round_alone(part: onnx.ModelProto, nodes: Collection[str], half: Half) -> onnx.ModelProto:
+    """A graph in which all products but some stay FP32."""
+    index = GraphIndex(part)
+    others = [
+        key
+        for key, node in zip(index.keys, index.nodes, strict=True)
+        if node.op_type in PRODUCTS and key not in nodes
+    ]
+    return emulate_half(part, half, others)
 
 
 def _reference(
@@ -125,11 +194,12 @@ def _key(graph: GraphFile, images_digest: str) -> dict[str, Any]:
 
 
 def _row(
-    candidate: Candidate, reference: StoredLandmarks, found: StoredLandmarks, cell_px: float
+    trial: _Trial, reference: StoredLandmarks, found: StoredLandmarks, cell_px: float
 ) -> BlockRow:
+    candidate = trial.candidate
     return BlockRow(
         name=candidate.name,
-        nodes=candidate.nodes,
+        nodes=trial.nodes,
         flops_share=round(candidate.flops_share, 6),
         ruled_out=candidate.ruled_out,
         excluded=candidate.excluded,
@@ -157,7 +227,7 @@ class _Measuring:
         graph = network.graph
         self.spec, self.proto = graph.spec, graph.proto
         self.index = GraphIndex(graph.proto)
-        self.candidates, self.recipe, self.options = network.candidates, network.recipe, options
+        self.options = options
         check_judged(graph.spec, f"network {graph.spec.family}")
         confidence = graph.spec.output("confidence")
         needed = needed_outputs(graph.spec)
@@ -175,27 +245,27 @@ class _Measuring:
         runner = _Runner(self.proto, self.outputs, self.options.threads)
         return [runner(feed) for feed in self.feeds]
 
-    def blocks(self, candidates: Sequence[Candidate]) -> Iterator[tuple[str, StoredLandmarks]]:
-        """The landmarks with one block after another in INT8."""
-        for group in self._groups(candidates):
+    def trials(self, trials: Sequence[_Trial]) -> Iterator[tuple[_Trial, StoredLandmarks]]:
+        """The landmarks with one block after another reduced."""
+        for group in self._groups(trials):
             yield from self._measure(group)
 
-    def _groups(self, candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
-        """Candidates whose tensors of all images fit in memory together."""
-        group: list[Candidate] = []
+    def _groups(self, trials: Sequence[_Trial]) -> Iterator[list[_Trial]]:
+        """Trials whose tensors of all images fit in memory together."""
+        group: list[_Trial] = []
         tensors: set[str] = set()
-        for candidate in candidates:
-            more = tensors | set(self._boundary(candidate))
+        for trial in trials:
+            more = tensors | set(self._boundary(trial))
             if group and self._bytes(more) * len(self.feeds) > self.options.memory_mib * 2**20:
                 yield group
-                group, more = [], set(self._boundary(candidate))
-            group.append(candidate)
+                group, more = [], set(self._boundary(trial))
+            group.append(trial)
             tensors = more
         if group:
             yield group
 
-    def _measure(self, group: Sequence[Candidate]) -> Iterator[tuple[str, StoredLandmarks]]:
-        tensors = sorted({name for c in group for name in self._boundary(c)})
+    def _measure(self, group: Sequence[_Trial]) -> Iterator[tuple[_Trial, StoredLandmarks]]:
+        tensors = sorted({name for trial in group for name in self._boundary(trial)})
         made = [name for name in tensors if name in self.index.producer]
         prefix = _Runner(
             extract(self.index, upstream(self.index, made), made), made, self.options.threads
@@ -203,29 +273,29 @@ class _Measuring:
         # Only a group of one can be too large for memory; it goes through in parts.
         room = self.options.memory_mib * 2**20 // max(1, self._bytes(set(tensors)))
         step = len(self.feeds) if len(group) > 1 else min(max(1, room), len(self.feeds))
-        results: dict[str, list[Tensors]] = {c.name: [] for c in group}
+        results: dict[_Trial, list[Tensors]] = {trial: [] for trial in group}
         for start in range(0, len(self.feeds), step):
             kept = [{**feed, **prefix(feed)} for feed in self.feeds[start : start + step]]
             if start + step >= len(self.feeds):
                 prefix.close()
-            for candidate in group:
-                runner = self._open(candidate)
-                needed = self._boundary(candidate)
+            for trial in group:
+                runner = self._open(trial)
+                needed = self._boundary(trial)
                 found = [runner({n: k[n] for n in needed}) for k in kept]
                 if runner.outputs != self.outputs:  # what the block does not lead to stays
                     same = self._float_outputs[start : start + step]
                     found = [a | b for a, b in zip(same, found, strict=True)]
-                results[candidate.name] += found
+                results[trial] += found
                 runner.close()
-                if len(results[candidate.name]) == len(self.feeds):
-                    yield candidate.name, self._found(results.pop(candidate.name))
+                if len(results[trial]) == len(self.feeds):
+                    yield trial, self._found(results.pop(trial))
 
-    def _open(self, candidate: Candidate) -> _Runner:
-        """The part of the graph behind a block, with the block in INT8.
+    def _open(self, trial: _Trial) -> _Runner:
+        """The part of the graph behind a block, with the block reduced.
 
         It gives those outputs that the block leads to: a block of another head leads to none.
         """
-        behind = downstream(self.index, candidate.nodes)
+        behind = downstream(self.index, trial.nodes)
         made = {name for position in behind for name in self.index.nodes[position].output}
         outputs = [name for name in self.outputs if name in made]
         if not outputs:
@@ -233,14 +303,11 @@ class _Measuring:
         part = extract(
             self.index, behind, [o.name for o in self.proto.graph.output if o.name in made]
         )
-        inside = {self.index.keys[position] for position in behind}
-        whole = compose(self.candidates, [candidate.name])
-        blocks = tuple(replace(b, float_nodes={}) for b in whole.blocks if b.precision == "int8")
-        assert all(node in inside for block in blocks for node in block.nodes)
-        return _Runner(self.recipe.apply(part, Plan(blocks)), outputs, self.options.threads)
+        assert {self.index.position_of[node] for node in trial.nodes} <= set(behind)
+        return _Runner(trial.reduce(part), outputs, self.options.threads)
 
-    def _boundary(self, candidate: Candidate) -> tuple[str, ...]:
-        return boundary(self.index, downstream(self.index, candidate.nodes))
+    def _boundary(self, trial: _Trial) -> tuple[str, ...]:
+        return boundary(self.index, downstream(self.index, trial.nodes))
 
     def _bytes(self, tensors: set[str]) -> int:
         return sum(size_in_bytes(self.index, name) for name in tensors)

@@ -1,14 +1,15 @@
-"""``mahtrt calibrate``: ranges, the calibration card, and what INT8 costs block by block."""
+"""``mahtrt calibrate``: ranges, the calibration card, and what precision costs block by block."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 from mahtrt.errors import UsageError
 from mahtrt.progress import StageProgress, silent
+from mahtrt.targets.graph_kinds import HalfType
 from mahtrt.verbs.command import DATA, MEASURING, OUTPUT, PLAN, argument, as_command, option
 from mahtrt.verbs.console import StageDisplay, answer, say, show
 from mahtrt.verbs.options import DATA_HELP, Cache, CacheDir, CalibrationArguments, SkipBad, Threads
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mahtrt.graph.graph_file import GraphFile
     from mahtrt.planning.matrix import Sensitivity
 
+HALVES: tuple[HalfType, ...] = get_args(HalfType)
 SHOWN_TENSORS = 3  # of those that saturate
 
 
@@ -35,7 +37,8 @@ class CalibrateOptions:
         onnx: The FP32 export.
         calib: DATA.
         out: A folder; files of these names in it are replaced.
-        sensitivity: Also measure what INT8 costs block by block.
+        sensitivity: Also measure what INT8 and half precision cost block by block.
+        half: Half precision of the sensitivity.
         images: How many images that is measured on.
         plan: A plan file instead of the rules' plan.
         method: How ranges are found, with ``percentile``; see :class:`mahtrt.BuildOptions`.
@@ -50,6 +53,7 @@ class CalibrateOptions:
     calib: str
     out: Path = Path("calibration")
     sensitivity: bool = False
+    half: str = "bf16"
     images: int = 8
     plan: Path | None = None
     method: str = "minmax"
@@ -103,6 +107,8 @@ def calibrate(options: CalibrateOptions, progress: StageProgress = silent) -> Ca
     from mahtrt.targets.cpu import weight_bits_here
 
     check_calibration(options.calibration)
+    if options.half not in HALVES:
+        raise UsageError("--half", got=repr(options.half), expected=" or ".join(HALVES))
     if options.out.exists() and not options.out.is_dir():
         raise UsageError(str(options.out), got="a file", expected="a folder, or a free name")
     graph = read_graph(options.onnx)
@@ -132,11 +138,16 @@ def _attribution(
     weight_bits: int,
     progress: StageProgress,
 ) -> Attribution:
-    """Scales for all blocks, and what INT8 costs in each."""
+    """Scales for all blocks, and what INT8 and half precision cost in each."""
     from mahtrt.build.planned import AttributionOptions, attribute
 
     how = AttributionOptions(
-        options.calibration, weight_bits, options.cache, options.cache_dir, options.images
+        options.calibration,
+        weight_bits,
+        options.cache,
+        options.cache_dir,
+        options.images,
+        cast(HalfType, options.half),
     )
     return attribute(graph, images, how, progress)
 
@@ -169,11 +180,14 @@ class CalibrateArguments(CalibrationArguments):
         bool,
         option(
             MEASURING,
-            "Sensitivity: how far INT8 in each block alone moves the landmarks, or changes other "
-            "outputs.",
+            "Sensitivity: how far INT8, or half precision, in each block alone moves the "
+            "landmarks, or changes other outputs.",
             "--sensitivity",
         ),
     ] = False
+    half: Annotated[str, option(MEASURING, "Half precision of the sensitivity: bf16 or fp16.")] = (
+        "bf16"
+    )
     images: Annotated[
         int, option(MEASURING, "Number of images that the sensitivity is measured on.", least=1)
     ] = 8
@@ -192,7 +206,7 @@ def command(arguments: CalibrateArguments) -> None:
     """Measure the ranges of INT8 on images.
 
     The calibration card says how well the images determine the ranges; the sensitivity says what
-    INT8 costs block by block.
+    INT8 and half precision cost block by block.
     """
     options = CalibrateOptions(**vars(arguments))
     with StageDisplay() as display:
@@ -228,7 +242,7 @@ def table_of(sensitivity: Sensitivity) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("block, INT8 alone", no_wrap=True)
     worst = "worst landmark" if sensitivity.unit == "px" else "worst target"
-    for name in (f"moved {sensitivity.unit}", "shift", "spread", worst):
+    for name in (f"moved {sensitivity.unit}", "shift", "spread", worst, f"in {sensitivity.half}"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("by the rules")
     for row in summary_rows(sensitivity):
@@ -236,6 +250,7 @@ def table_of(sensitivity: Sensitivity) -> Table:
             row["block"],
             *(f"{row[name]:.4f}" for name in ("mean_px", "bias_px", "spread_px")),
             f"{row['worst_landmark']} {row['worst_px']:.4f}",
+            f"{row['half_px']:.4f}",
             "float" if row["ruled_out"] else "int8",
         )
     return table

@@ -16,12 +16,15 @@ from mahtrt.bundle.origin import SourceRecord
 from mahtrt.calibration.ranges import collect_ranges
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import DataError, ModelError
+from mahtrt.graph.flops import PRODUCTS
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.planning import sensitivity as module
 from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.matrix import BlockRow, Sensitivity
 from mahtrt.planning.recipe import NetworkToPlan, Recipe, tensors_of_candidates
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
+from mahtrt.precision.emulation import emulate_half
+from mahtrt.precision.types import Half
 from mahtrt.spec import OutputSpec
 
 IMAGES = smooth_images(3, seed=5)
@@ -93,14 +96,14 @@ class Counting:
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.measured: list[str] = []
-        self.stop_after, self.original = stop_after, module._Measuring.blocks
+        self.stop_after, self.original = stop_after, module._Measuring.trials
 
-    def __call__(self, measuring: Any, candidates: list[Candidate]) -> Iterator[tuple[str, Any]]:
-        for name, value in self.original(measuring, candidates):
+    def __call__(self, measuring: Any, trials: list[Any]) -> Iterator[tuple[Any, Any]]:
+        for trial, value in self.original(measuring, trials):
             if len(self.measured) == self.stop_after:
                 raise KeyboardInterrupt
-            self.measured.append(name)
-            yield name, value
+            self.measured.append(trial.candidate.name)
+            yield trial, value
 
 
 def test_an_interrupted_run_goes_on(
@@ -110,12 +113,12 @@ def test_an_interrupted_run_goes_on(
     part = replace(network, candidates=some)
     options = SensitivityOptions(cache=tmp_path, threads=1)
     first = Counting(stop_after=2)
-    monkeypatch.setattr(module._Measuring, "blocks", lambda *a: first(*a))
+    monkeypatch.setattr(module._Measuring, "trials", lambda *a: first(*a))
     with pytest.raises(KeyboardInterrupt):
         measure_sensitivity(part, feeds(IMAGES), options)
     second, seen = Counting(), []
     second.original = first.original
-    monkeypatch.setattr(module._Measuring, "blocks", lambda *a: second(*a))
+    monkeypatch.setattr(module._Measuring, "trials", lambda *a: second(*a))
     whole = measure_sensitivity(
         part, feeds(IMAGES), options, progress=lambda done, of: seen.append((done, of))
     )
@@ -144,6 +147,46 @@ def test_a_damaged_cache_is_measured_again(network: NetworkToPlan, tmp_path: Pat
     for place, text in zip(files, ("{", '{"points_px": [[1]], "spread_px": []}'), strict=True):
         place.write_text(text)
     assert measure_sensitivity(some, feeds(IMAGES), options).to_json() == first.to_json()
+
+
+@pytest.mark.parametrize("half", ["bf16", "fp16"])
+def test_half_precision_of_a_block_is_what_the_whole_graph_gives(
+    network: NetworkToPlan, half: Half
+) -> None:
+    names = ("encoder.stem", "decoder.blocks.0", "head.heatmaps")
+    options = SensitivityOptions(half=half, threads=1)
+    found = measure_sensitivity(only(network, *names), feeds(IMAGES), options)
+    assert (found.half, [row.name for row in found.half_blocks]) == (half, [*names])
+    proto = network.graph.proto
+    products = [node.name for node in proto.graph.node if node.op_type in PRODUCTS]
+    reference = landmarks(proto)
+    for row in found.half_blocks:
+        others = [name for name in products if name not in row.nodes]
+        moved = landmarks(emulate_half(proto, half, others)) - reference
+        expected = np.hypot(moved[..., 0], moved[..., 1]).mean(axis=0)
+        assert [c.mean_px for c in row.cells] == pytest.approx(expected.tolist(), rel=0.2, abs=2e-3)
+        assert row.mean_px > 0
+
+
+def test_half_precision_is_measured_of_blocks_that_cannot_be_int8(
+    network: NetworkToPlan, tmp_path: Path
+) -> None:
+    fixed = [c for c in network.candidates if not c.nodes]
+    assert fixed
+    options = SensitivityOptions(cache=tmp_path, half="bf16", threads=1)
+    found = measure_sensitivity(replace(network, candidates=fixed[:1]), feeds(IMAGES), options)
+    assert found.blocks == ()
+    assert [row.name for row in found.half_blocks] == [fixed[0].name]
+    assert found.half_blocks[0].nodes == tuple(fixed[0].float_nodes)
+    told: list[tuple[int, int]] = []
+    again = measure_sensitivity(
+        replace(network, candidates=fixed[:1]),
+        feeds(IMAGES),
+        options,
+        progress=lambda done, of: told.append((done, of)),
+    )
+    assert told == [(1, 1)]  # kept
+    assert again.to_json() == found.to_json()
 
 
 def test_no_images(network: NetworkToPlan) -> None:

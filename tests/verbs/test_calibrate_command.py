@@ -41,6 +41,9 @@ def test_the_sensitivity_by_block(foreign_network: ForeignNetwork, tmp_path: Pat
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "c/sensitivity.json").read_text())
     assert found["blocks"]
+    assert found["half"] == "bf16"
+    assert {each["name"] for each in found["blocks"]} <= {e["name"] for e in found["half_blocks"]}
+    assert "in bf16" in result.stdout
     for block in found["blocks"]:
         assert block["name"] in result.stdout
         assert len(block["cells"]) == len(found["landmarks"]) == 3
@@ -59,6 +62,13 @@ def test_a_usual_cache_that_others_may_write_is_noted(
     result = calibrate(foreign_network, tmp_path / "c", "--sensitivity", "--images=1")
     assert result.exit_code == 0, result.output
     assert "Sensitivities are not kept" in result.stderr
+
+
+def test_another_half_precision_is_refused(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
+    result = calibrate(foreign_network, tmp_path / "c", "--sensitivity", "--half=tf32")
+    assert result.exit_code == 2
+    assert "--half: got 'tf32'; expected fp16 or bf16" in result.stderr
+    assert not (tmp_path / "c").exists()
 
 
 def test_what_is_no_export_is_refused(foreign_network: ForeignNetwork, tmp_path: Path) -> None:

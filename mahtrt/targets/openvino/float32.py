@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Set
-from typing import Any
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, Any
 
 from mahtrt.errors import BuildError, some_of
 from mahtrt.openvino_core import shared_core
@@ -19,6 +18,9 @@ from mahtrt.scratch import temporary_folder
 from mahtrt.targets.graph_kinds import FP32_NODES_KEY
 from mahtrt.targets.openvino.info import noted
 from mahtrt.targets.openvino.ir import serialized
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 _PRODUCTS = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")  # in execution lists
 _UNBIASED = "/WithoutBiases"  # of a convolution whose bias the reader of ONNX adds
@@ -45,6 +47,8 @@ def keep_float32(model: Any, names: Set[str]) -> Any:
         model: An ``openvino.Model`` as read from ONNX.
         names: Of ONNX nodes.
     """
+    from xml.etree import ElementTree  # here: few graphs need it, and all that open pay for it
+
     with temporary_folder() as folder:
         text, weights = serialized(model, folder)
     root = ElementTree.fromstring(text)
@@ -92,11 +96,11 @@ def _origin(name: str) -> str:
     return name.removesuffix(_UNBIASED)
 
 
-def _mark(layer: ElementTree.Element) -> None:
+def _mark(layer: Element) -> None:
     """Call a layer of OpenVINO's file precise."""
     found = layer.find("rt_info")
     if found is None:
-        found = ElementTree.Element("rt_info")
+        found = layer.makeelement("rt_info", {})
         data = layer.find("data")
         layer.insert(0 if data is None else list(layer).index(data) + 1, found)
-    found.append(ElementTree.Element("attribute", {"name": "precise", "version": "0"}))
+    found.append(layer.makeelement("attribute", {"name": "precise", "version": "0"}))
