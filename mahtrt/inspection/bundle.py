@@ -46,12 +46,14 @@ class PlanBlocks:
 
     Attributes:
         int8_blocks: Names of the blocks in INT8.
-        float_blocks: Name of each other block to the reason why.
+        float_blocks: Name of each block in the engine's floating-point type to the reason why.
+        fp32_blocks: Name of each block that stays FP32 beside it to the reason why.
         int8_flops_share: Share of the arithmetic that is in INT8 blocks.
     """
 
     int8_blocks: tuple[str, ...]
     float_blocks: Mapping[str, str]
+    fp32_blocks: Mapping[str, str]
     int8_flops_share: float
 
 
@@ -129,7 +131,8 @@ def _plan(bundle: Bundle) -> PlanBlocks | None:
     int8 = [block for block in blocks if block.precision == "int8"]
     return PlanBlocks(
         int8_blocks=tuple(block.name for block in int8),
-        float_blocks={b.name: b.reason for b in blocks if b.precision != "int8"},
+        float_blocks={b.name: b.reason for b in blocks if b.precision == "float"},
+        fp32_blocks={b.name: b.reason for b in blocks if b.precision == "fp32"},
         int8_flops_share=round(sum(block.flops_share for block in int8), 6),
     )
 

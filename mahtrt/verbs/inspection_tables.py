@@ -199,7 +199,9 @@ def _plan_line(plan: PlanBlocks | None) -> str:
     if plan is None:
         return ""
     share = f"{plan.int8_flops_share:.0%} of the arithmetic"
-    return f"{len(plan.int8_blocks)} INT8 blocks ({share}), {len(plan.float_blocks)} float blocks"
+    kept = f", {len(plan.fp32_blocks)} FP32 blocks" if plan.fp32_blocks else ""
+    int8 = f"{len(plan.int8_blocks)} INT8 blocks ({share})"
+    return f"{int8}, {len(plan.float_blocks)} float blocks{kept}"
 
 
 def _table(

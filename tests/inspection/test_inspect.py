@@ -48,7 +48,11 @@ def rtx_plan(size: int = 64) -> bytes:
 
 
 PLAN = Plan(
-    (Block("a", "int8", "fast", 0.25, ("a.Conv",)), Block("b", "float", "stem", 0.75, ("b.Conv",)))
+    (
+        Block("a", "int8", "fast", 0.25, ("a.Conv",)),
+        Block("b", "float", "stem", 0.5, ("b.Conv",)),
+        Block("c", "fp32", "too coarse", 0.25, ("c.Conv",)),
+    )
 )
 
 
@@ -148,14 +152,14 @@ def test_the_graphs_of_a_bundle_on_request(tiny_bundle: Path) -> None:
 def test_a_bundle_with_a_plan(plan_bundle: Path) -> None:
     found = inspect(InspectOptions(plan_bundle))
     assert found.bundle is not None
-    assert found.bundle.plan == PlanBlocks(("a",), {"b": "stem"}, 0.25)
+    assert found.bundle.plan == PlanBlocks(("a",), {"b": "stem"}, {"c": "too coarse"}, 0.25)
     (engine,) = found.bundle.engines
     assert engine.record.verdict == VerdictRecord(True)
     assert engine.layers is not None
     assert engine.layers.by_precision == {"int8": 1, "fp16": 1}
     text = text_of(tables_of(found))
     assert "2 layers: 1 int8, 1 fp16; 1 products in INT8" in text
-    assert "1 INT8 blocks (25% of the arithmetic)" in text
+    assert "1 INT8 blocks (25% of the arithmetic), 1 float blocks, 1 FP32 blocks" in text
     assert "SM86" in text
 
 
