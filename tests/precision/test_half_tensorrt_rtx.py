@@ -21,14 +21,27 @@ TYPE_NAMES: dict[int, str] = {
 }
 
 
+# The stem is no block of the rules' INT8 plan.
+KEPT = "encoder.stem"
+
+
+@pytest.mark.parametrize("keep", [(), (KEPT,)], ids=["", "fp32"])
 @pytest.mark.parametrize("int8", [False, True], ids=["float", "int8"])
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
 def test_tensorrt_rtx_builds_it_with_the_types_of_the_graph(
-    model: onnx.ModelProto, ranges: Ranges, plan: Plan, dtype: Half, int8: bool
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    plan: Plan,
+    dtype: Half,
+    int8: bool,
+    keep: tuple[str, ...],
 ) -> None:
-    graph = to_half(model, dtype)
+    graph = to_half(model, dtype, keep)
     if int8:
         graph = quantize(graph, ranges, plan)
+    (kept,) = (node.output[0] for node in graph.graph.node if node.name == KEPT)
+    stem = TYPE_NAMES[strict_types(graph)[kept]]
+    assert stem == ("FLOAT" if keep else {"fp16": "HALF", "bf16": "BF16"}[dtype])
     builder, network = rtx_network(graph)
     layers = [network.get_layer(i) for i in range(network.num_layers)]
     outputs = [layer.get_output(i) for layer in layers for i in range(layer.num_outputs)]
