@@ -164,7 +164,14 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
     )
     rest = NetworkTensors(kept, graph.spec)
     bits = find_target(target).weight_bits(options.weight_bits)
-    settings = AttributionOptions(options.calibration, bits, options.cache, options.cache_dir)
+    float_type = find_target(target).float_type(options.int8_float)
+    settings = AttributionOptions(
+        options.calibration,
+        bits,
+        options.cache,
+        options.cache_dir,
+        half=None if float_type == "fp32" else float_type,
+    )
     attribution = attribute(graph, rest, settings, progress)
     result = make_plan(
         PlanOptions(
@@ -186,7 +193,7 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
     planned = Planned(result, attribution)
     if result.uses_int8:
         return PlanChoice(request.precisions, result.plan, rest, planned)
-    instead = result.float_precision
+    instead = result.instead_of_int8
     precisions = dict.fromkeys(instead if p == "int8" else p for p in request.precisions)
     return PlanChoice(tuple(precisions), planned=planned)
 

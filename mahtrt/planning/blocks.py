@@ -6,6 +6,9 @@ image, very thin matrix products) is not a candidate and stays in floating point
 keep in floating point for another reason *is* a candidate, with the rule's reason, for a
 measurement may disagree; of a block that the rules split, it is a candidate of its own. And the
 blocks of a stage (``encoder.blocks.3.0``, ``encoder.blocks.3.1``) that are ruled out whole are one.
+
+A planner chooses *options*: names of blocks that are INT8, and ``<name> in FP32`` of blocks that
+stay FP32 beside half precision. What no option is chosen of is in the engine's own type.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from mahtrt.spec import ModelSpec
 
 _IMPOSSIBLE = (has_constant_weights, not_grouped, not_squeezed, wide_enough)
 _REST = " (rest)"
+_IN_FP32 = " in FP32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,21 @@ def decidable(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     return tuple(candidate for candidate in candidates if candidate.nodes)
 
 
+def in_fp32(name: str) -> str:
+    """The option that keeps a block in FP32."""
+    return name + _IN_FP32
+
+
+def is_fp32(option: str) -> bool:
+    """Whether an option keeps its block in FP32."""
+    return option.endswith(_IN_FP32)
+
+
+def block_of(option: str) -> str:
+    """The block that an option is about."""
+    return option.removesuffix(_IN_FP32)
+
+
 def compose(
     candidates: Sequence[Candidate],
     chosen: Collection[str],
@@ -86,27 +105,31 @@ def compose(
     gains_ms: Mapping[str, float] | None = None,
     costs_px: Mapping[str, float] | None = None,
 ) -> Plan:
-    """The plan in which the chosen candidates are INT8.
+    """The plan of some options.
 
     Args:
         candidates: All blocks of the graph (:func:`find_candidates`).
-        chosen: Names of those that are INT8.
+        chosen: Options: of a block at most one.
         reasons: Name -> why, instead of what the rules say.
         gains_ms, costs_px: Name -> what goes into the plan's blocks.
     """
-    unknown = set(chosen) - {c.name for c in decidable(candidates)}
+    possible = {c.name for c in decidable(candidates)} | {in_fp32(c.name) for c in candidates}
+    unknown = set(chosen) - possible
     if unknown:
         raise ValueError(f"no such candidates: {', '.join(sorted(unknown))}")
     blocks = []
     for candidate in candidates:
-        int8 = candidate.name in chosen
+        int8, fp32 = candidate.name in chosen, in_fp32(candidate.name) in chosen
+        if int8 and fp32:
+            raise ValueError(f"two options of {candidate.name}")
+        whole = (*candidate.nodes, *candidate.float_nodes)
         block = Block(
             name=candidate.name,
-            precision="int8" if int8 else "float",
+            precision="int8" if int8 else "fp32" if fp32 else "float",
             reason=(reasons or {}).get(candidate.name, _reason(candidate, int8)),
             flops_share=round(candidate.flops_share, 6),
-            nodes=candidate.nodes or tuple(candidate.float_nodes),
-            float_nodes=candidate.float_nodes if candidate.nodes else {},
+            nodes=whole if fp32 else candidate.nodes or tuple(candidate.float_nodes),
+            float_nodes=candidate.float_nodes if candidate.nodes and not fp32 else {},
             gain_ms=_rounded(gains_ms, candidate.name),
             cost_px=_rounded(costs_px, candidate.name),
         )

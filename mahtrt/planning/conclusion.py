@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.measure.contest import MARGIN
 from mahtrt.measure.limits import Limits
-from mahtrt.planning.blocks import Candidate
+from mahtrt.planning.blocks import Candidate, in_fp32, is_fp32
 from mahtrt.planning.proposals import ALL_FLOAT, Knowledge
 from mahtrt.planning.search import ALONE, REDUCED, TOO_MUCH, RacedPlan, SearchResult, is_baseline
 
@@ -21,7 +21,15 @@ RESOLUTION_MS = 0.005
 
 def reason_of(candidate: Candidate, known: Knowledge, outcome: SearchResult, target: str) -> str:
     """Why a block is what it is in the plan."""
-    name = candidate.name
+    name, kept = candidate.name, in_fp32(candidate.name)
+    if kept in outcome.blocks:
+        lost = max(0.0, -known.gains_ms.get(kept, 0.0))
+        text = (
+            f"stays FP32: half precision moves {known.half_cost_in_words(name)} for {lost:.3f} ms "
+            f"of layer time on {target}"
+        )
+        measured = outcome.why.get(kept)
+        return f"{text}; {measured}" if measured else text
     gain = known.gains_ms.get(name)
     if gain is None:
         return candidate.ruled_out
@@ -37,7 +45,7 @@ def reason_of(candidate: Candidate, known: Knowledge, outcome: SearchResult, tar
         return f"{measured}: {facts}"
     elif _only_over(name, outcome):
         text = f"over the budget in every plan that was measured with it: {facts}"
-    elif not outcome.blocks:
+    elif not any(not is_fp32(option) for option in outcome.blocks):
         text = f"the network as a whole is not faster with INT8 on {target}"
     else:
         text = f"not chosen: {facts}"
@@ -63,10 +71,13 @@ def conclusion_of(outcome: SearchResult, target: str, float_precision: str, limi
     """One paragraph for the user: what was chosen and what it brings, or why nothing was."""
     rows = {row.name: row for row in outcome.rows}
     timed = f"{outcome.rounds} interleaved rounds"
-    if not outcome.blocks:
+    fp32 = sum(map(is_fp32, outcome.blocks))
+    int8 = len(outcome.blocks) - fp32
+    if not int8:
         over = limits.over(rows[ALL_FLOAT].accuracy, REDUCED)
+        kept = f"{float_precision} with {fp32} blocks in FP32" if fp32 else f"all {float_precision}"
         return (
-            f"{_refusal(outcome, target, float_precision)} The plan is all {float_precision}; "
+            f"{_refusal(outcome, target, float_precision)} The plan is {kept}; "
             f"{timed}.{_float_over(over, float_precision)}"
         )
     chosen = next(row for row in outcome.rows if row.blocks == outcome.blocks)
@@ -76,8 +87,9 @@ def conclusion_of(outcome: SearchResult, target: str, float_precision: str, limi
         if is_baseline(row) and row.blocks and row is not chosen
     ]
     same = f" It is the baseline {chosen.name}." if is_baseline(chosen) else ""
+    blocks = f"{int8} blocks in INT8" + (f" and {fp32} in FP32" if fp32 else "")
     return (
-        f"{len(outcome.blocks)} blocks in INT8 take {chosen.against_float} of {float_precision}'s "
+        f"{blocks} take {chosen.against_float} of {float_precision}'s "
         f"time on {target} ({chosen.p50_ms:.2f} ms p50), and {_moved(chosen.accuracy)}."
         f"{same} Baselines: {', '.join(others) or 'none'}; {timed}; "
         f"refinement ended because {outcome.ended}; differences below {MARGIN:.0%} decide nothing."
@@ -119,10 +131,14 @@ def _refusal(outcome: SearchResult, target: str, float_precision: str) -> str:
 def _fastest(outcome: SearchResult, *, is_over: bool) -> RacedPlan | None:
     """The fastest INT8 row within or over the budget; the last race has the last word."""
     for rows in (outcome.rows, outcome.tried):
-        found = [row for row in rows if row.blocks and bool(row.over) == is_over]
+        found = [row for row in rows if _has_int8(row) and bool(row.over) == is_over]
         if found:
             return min(found, key=lambda row: row.against_float.median)
     return None
+
+
+def _has_int8(row: RacedPlan) -> bool:
+    return not all(map(is_fp32, row.blocks))
 
 
 def _float_over(over: Sequence[str], float_precision: str) -> str:

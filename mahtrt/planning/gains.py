@@ -41,14 +41,19 @@ class Owners:
     flops_share: Mapping[str, float]
 
 
-def find_owners(model: onnx.ModelProto, candidates: Sequence[Candidate]) -> Owners:
+def find_owners(
+    model: onnx.ModelProto, candidates: Sequence[Candidate], *, whole: bool = False
+) -> Owners:
     """The owners of a graph's nodes, quantised or not.
 
     Args:
         model: A model with the node names of the candidates' graph.
+        whole: Products that cannot be INT8 belong to their blocks too.
     """
     nodes = list(model.graph.node)
-    block_of = {key: c.name for c in candidates if c.nodes for key in c.nodes}
+    block_of = {key: c.name for c in candidates for key in c.nodes}
+    if whole:
+        block_of |= {key: c.name for c in candidates for key in c.float_nodes}
     own = [_product_owner(node, block_of) for node in nodes]
     producer = {name: i for i, node in enumerate(nodes) for name in node.output}
     readers: dict[int, list[int]] = {}

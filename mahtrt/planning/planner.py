@@ -12,25 +12,28 @@ and the conclusion says so.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mahtrt.bundle.plan import Plan
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import DataError, UsageError
 from mahtrt.measure.limits import Limits
-from mahtrt.planning.blocks import Candidate, compose, decidable
+from mahtrt.planning.blocks import Candidate, block_of, compose, decidable, in_fp32, is_fp32
 from mahtrt.planning.conclusion import conclusion_of, reason_of
 from mahtrt.planning.gains import gains_by_block
 from mahtrt.planning.matrix import Sensitivity
-from mahtrt.planning.proposals import Knowledge, costs_from, units_of
+from mahtrt.planning.proposals import Knowledge, costs_from, half_costs_from, units_of
 from mahtrt.planning.recipe import NetworkToPlan
 from mahtrt.planning.search import RacedPlan, Search, SearchOptions, SearchResult, Tell
 from mahtrt.planning.workbench import Bench, BenchSettings, TargetBench
 from mahtrt.schema import plain
 
-SCHEMA = "mahtrt.planning/2"
+SCHEMA = "mahtrt.planning/3"
 
 # What the planner's file says of a candidate's accuracy.
 _TOLD = (
@@ -90,6 +93,11 @@ class PlanResult:
     def uses_int8(self) -> bool:
         """Whether any block is INT8."""
         return bool(self.plan.int8_nodes)
+
+    @property
+    def instead_of_int8(self) -> str:
+        """What to build where no block is INT8: half precision, unless it is over the limits."""
+        return "fp32" if self.plan.fp32_nodes else self.float_precision
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, the plan aside (it is a file of its own)."""
@@ -155,6 +163,8 @@ def plan_on(
     gains_ms = gains_by_block(float_ms, int8_ms, allowed)
     costs, units = costs_from(sensitivity), units_of(sensitivity)
     known = Knowledge(candidates, allowed, gains_ms, costs, units)
+    if sensitivity.half and sensitivity.half == bench.float_precision:
+        known = _with_fp32(bench, known, half_costs_from(sensitivity))
     left = max(0.0, options.minutes * 60 - (clock() - begun))
     asked = SearchOptions(options.limits, left, options.seed)
     outcome = Search(bench, known, asked, clock=clock, tell=tell).run()
@@ -169,6 +179,18 @@ def plan_on(
         rounds=outcome.rounds,
         minutes=(clock() - begun) / 60,
     )
+
+
+def _with_fp32(
+    bench: Bench, known: Knowledge, half_costs_px: Mapping[str, NDArray[np.float64]]
+) -> Knowledge:
+    """Also what it takes to keep each block in FP32."""
+    known = replace(known, half_costs_px=half_costs_px)
+    options = known.fp32_options
+    half_ms = bench.block_times_ms(compose(known.candidates, ()), whole=True)
+    fp32_ms = bench.block_times_ms(compose(known.candidates, options), whole=True)
+    lost = {o: half_ms.get(block_of(o), 0.0) - fp32_ms.get(block_of(o), 0.0) for o in options}
+    return replace(known, gains_ms={**known.gains_ms, **lost})
 
 
 def _undecided(bench: Bench, candidates: Sequence[Candidate], options: PlanOptions) -> PlanResult:
@@ -219,7 +241,11 @@ def _plan(known: Knowledge, outcome: SearchResult, target: str) -> Plan:
     return compose(
         known.candidates,
         outcome.blocks,
-        reasons={c.name: reason_of(c, known, outcome, target) for c in decidable(known.candidates)},
+        reasons={
+            c.name: reason_of(c, known, outcome, target)
+            for c in known.candidates
+            if c.nodes or in_fp32(c.name) in outcome.blocks
+        },
         gains_ms=known.gains_ms,
         costs_px={c.name: known.cost_px(c.name) for c in decidable(known.candidates)},
     )
@@ -229,7 +255,8 @@ def _row_table(row: RacedPlan) -> dict[str, Any]:
     found, known = row.against_float, plain(row.accuracy)
     return {
         "name": row.name,
-        "int8_blocks": list(row.blocks),
+        "int8_blocks": [option for option in row.blocks if not is_fp32(option)],
+        "fp32_blocks": [block_of(option) for option in row.blocks if is_fp32(option)],
         "p50_ms": round(row.p50_ms, 4),
         "against_float": [round(v, 4) for v in (found.median, found.low, found.high)],
         "accuracy": {name: known[name] for name in _TOLD},

@@ -2,26 +2,34 @@
 
 The cost of several blocks together is taken for the root of the sum of their squared costs, as if
 their errors were independent. That is a guess, and only decides what is measured first.
+
+Where the engine computes in half precision, every block costs something whatever is chosen. Then
+each block takes what is best at a *price* (milliseconds per squared pixel): the fewest milliseconds
+and price times squared cost together. Prices from nothing to infinity give the plans from the
+fastest to the most faithful one.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.measure.distances import Unit, common, unit_in_words
 from mahtrt.measure.limits import Limits
-from mahtrt.planning.blocks import Candidate, decidable
+from mahtrt.planning.blocks import Candidate, decidable, in_fp32
 from mahtrt.planning.matrix import Sensitivity
 
 ALL_FLOAT = "all-float"
 ALL_INT8 = "all-INT8"
 RULES_PLAN = "rules' plan"
 BIG_CONVOLUTIONS = "big convolutions"
+ALL_FP32 = "all-FP32"
+BY_PRICE = "each block at one price"
 BASELINES = (ALL_FLOAT, ALL_INT8, RULES_PLAN, BIG_CONVOLUTIONS)
 
 BIG_SHARE = 0.02  # of the graph's arithmetic, for a block of big convolutions
@@ -41,6 +49,8 @@ class Knowledge:
         gains_ms: Name -> what INT8 saves.
         costs_px: Name -> (K,) mean distance of each target, a landmark's in pixels.
         units: Units of the K targets; none where all are landmarks.
+        half_costs_px: As ``costs_px``, of blocks in the engine's half precision. Empty where it
+            computes in FP32, or where that was not measured: then no block is kept in FP32.
     """
 
     candidates: Sequence[Candidate]
@@ -48,6 +58,12 @@ class Knowledge:
     gains_ms: Mapping[str, float]
     costs_px: Mapping[str, NDArray[np.float64]]
     units: tuple[Unit, ...] = ()
+    half_costs_px: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    @property
+    def fp32_options(self) -> Chosen:
+        """The options that keep a block in FP32."""
+        return tuple(in_fp32(c.name) for c in self.candidates if c.name in self.half_costs_px)
 
     def cost_px(self, name: str) -> float:
         """Mean distance over the targets, in the unit that they have in common."""
@@ -57,14 +73,24 @@ class Knowledge:
         """:meth:`cost_px` with its unit."""
         return f"{self.cost_px(name):.4f} {unit_in_words(self.units)}"
 
+    def half_cost_in_words(self, name: str) -> str:
+        """:meth:`half_cost_px` with its unit."""
+        return f"{self.half_cost_px(name):.4f} {unit_in_words(self.units)}"
+
     def worth(self, name: str) -> float:
         """Milliseconds gained per pixel moved."""
         return self.gains_ms.get(name, 0.0) / max(self.cost_px(name), _LEAST_COST_PX)
 
+    def half_cost_px(self, name: str) -> float:
+        """As :meth:`cost_px`, of a block in half precision; 0 where that is not known."""
+        costs = self.half_costs_px.get(name)
+        return 0.0 if costs is None else float(common(costs, self.units).mean())
+
     def in_order(self, names: Iterable[str]) -> Chosen:
-        """The names in the order of the graph."""
+        """The options in the order of the graph."""
         wanted = set(names)
-        return tuple(c.name for c in self.candidates if c.name in wanted)
+        options = ((c.name, in_fp32(c.name)) for c in self.candidates)
+        return tuple(option for both in options for option in both if option in wanted)
 
     def ranked(self, names: Iterable[str]) -> list[str]:
         """Best worth first; ties in the order of the graph."""
@@ -76,15 +102,26 @@ def costs_from(sensitivity: Sensitivity) -> dict[str, NDArray[np.float64]]:
     return {row.name: np.array([cell.mean_px for cell in row.cells]) for row in sensitivity.blocks}
 
 
+def half_costs_from(sensitivity: Sensitivity) -> dict[str, NDArray[np.float64]]:
+    """As :func:`costs_from`, of half precision."""
+    return {
+        row.name: np.array([cell.mean_px for cell in row.cells]) for row in sensitivity.half_blocks
+    }
+
+
 def units_of(sensitivity: Sensitivity) -> tuple[Unit, ...]:
     """Units of the columns of a matrix."""
     return tuple(cell.unit for cell in sensitivity.blocks[0].cells) if sensitivity.blocks else ()
 
 
 def baselines(known: Knowledge) -> dict[str, Chosen]:
-    """What a planner has to beat: no INT8, all that may be, the rules' plan, big convolutions."""
+    """What a planner has to beat: no INT8, all that may be, the rules' plan, big convolutions.
+
+    And all in FP32, where blocks may be kept there.
+    """
     by_rules = [c for c in decidable(known.candidates) if not c.ruled_out]
-    return {
+    exact = {ALL_FP32: known.fp32_options} if known.fp32_options else {}
+    return exact | {
         ALL_FLOAT: (),
         ALL_INT8: known.in_order(known.allowed),
         RULES_PLAN: tuple(c.name for c in by_rules),
@@ -102,6 +139,43 @@ def proposals(known: Knowledge, limits: Limits) -> dict[str, Chosen]:
         "most of the gain": _most_of_the_gain(known, greedy),
         "rules, where they gain": known.in_order(n for n in greedy if n not in ruled_out),
     }
+
+
+def priced(known: Knowledge) -> list[Chosen]:
+    """The plans of all prices, from the fastest to the most faithful one."""
+    points: set[float] = set()  # prices at which some block changes
+    for candidate in known.candidates:
+        levels = list(_levels(known, candidate.name).values())
+        for ms, square in levels:
+            points |= {
+                (other_ms - ms) / (square - other_square)
+                for other_ms, other_square in levels
+                if other_ms > ms and other_square < square
+            }
+    ordered = sorted(points)
+    between = [(low + high) / 2 for low, high in pairwise(ordered)]
+    prices = [0.0, *between, *(2 * price for price in ordered[-1:])]
+    return list(dict.fromkeys(_at_price(known, price) for price in prices))
+
+
+def _at_price(known: Knowledge, price: float) -> Chosen:
+    """The best option of each block at a price."""
+    chosen = []
+    for candidate in known.candidates:
+        levels = _levels(known, candidate.name)
+        worth = {option: ms + price * square for option, (ms, square) in levels.items()}
+        chosen.append(min(worth, key=worth.__getitem__))
+    return known.in_order(chosen)
+
+
+def _levels(known: Knowledge, name: str) -> dict[str, tuple[float, float]]:
+    """What a block can be -> milliseconds against half precision, and squared pixels."""
+    levels = {"": (0.0, known.half_cost_px(name) ** 2)}
+    if name in known.allowed:
+        levels[name] = (-known.gains_ms.get(name, 0.0), known.cost_px(name) ** 2)
+    if in_fp32(name) in known.fp32_options:
+        levels[in_fp32(name)] = (-known.gains_ms.get(in_fp32(name), 0.0), 0.0)
+    return levels
 
 
 def fill(known: Knowledge, ranked: Sequence[str], limits: Limits) -> Chosen:

@@ -17,8 +17,18 @@ from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.errors import BuildError
 from mahtrt.measure.contest import MARGIN, Ratio, ratio
 from mahtrt.measure.limits import Limits
-from mahtrt.planning.blocks import compose
-from mahtrt.planning.proposals import ALL_FLOAT, BASELINES, Chosen, Knowledge, baselines, proposals
+from mahtrt.planning.blocks import block_of, compose, is_fp32
+from mahtrt.planning.proposals import (
+    ALL_FLOAT,
+    ALL_FP32,
+    BASELINES,
+    BY_PRICE,
+    Chosen,
+    Knowledge,
+    baselines,
+    priced,
+    proposals,
+)
 from mahtrt.planning.workbench import Bench
 
 CHOSEN = "planned"
@@ -27,6 +37,7 @@ _MOVES_AT_ONCE = 3
 # Shares of the time: the first race, and what is kept for the last one.
 _FIRST_RACE, _LAST_RACE = 0.25, 0.25
 TOO_MUCH, ALONE = "over the budget together with the others", "over the budget even alone"
+NEEDED = "half precision here is over the budget together with the others"
 # Plans are held to the limits of a reduced precision, the one without INT8 too.
 REDUCED = "int8"
 
@@ -39,7 +50,7 @@ class RacedPlan:
 
     Attributes:
         name: Name of the plan in reports.
-        blocks: Names of its INT8 blocks.
+        blocks: Its options: INT8 blocks, and blocks in FP32.
         p50_ms: Median duration of one inference.
         against_float: Duration in durations of the plan without INT8, round by round.
         accuracy: How far it is from FP32.
@@ -59,7 +70,8 @@ class SearchResult:
     """The result of a search.
 
     Attributes:
-        blocks: Names of the INT8 blocks, empty where INT8 does not pay.
+        blocks: The options that were chosen, none where nothing pays: INT8 blocks, and blocks that
+            stay FP32.
         rows: The last race, which did not pick the winner: all from one interleaved run.
         tried: Earlier races' rows, in the order of the search.
         why: Block -> why it is what it is, where the search decided about it.
@@ -162,12 +174,32 @@ class Search:
     def _feasible_proposals(self) -> dict[str, Chosen]:
         """The proposals, with blocks taken out until they are within the budget."""
         found: dict[str, Chosen] = {}
+        if self.known.fp32_options:
+            within = self._cheapest_price()
+            if within not in self.baselines.values():
+                found[BY_PRICE] = within
+            if not self._holds(()):  # then no plan without FP32 holds
+                return found
         for name, chosen in proposals(self.known, self.limits).items():
             self.tell(f"measuring accuracy: {name}")
             within = self._back_off(chosen)
             if within and within not in (*found.values(), *self.baselines.values()):
                 found[name] = within
         return found
+
+    def _cheapest_price(self) -> Chosen:
+        """The plan at the lowest price at which it is within the budget, by bisection."""
+        plans = priced(self.known)
+        low, high = 0, len(plans) - 1  # the last one is within: all of it is FP32
+        while low < high and self._has_time:
+            middle = (low + high) // 2
+            self.tell(f"measuring accuracy: {BY_PRICE}")
+            if self._holds(plans[middle]):
+                high = middle
+            else:
+                low = middle + 1
+                self._forget([plans[middle]], keep=[])
+        return plans[high]
 
     def _back_off(self, chosen: Chosen) -> Chosen:
         """Take out the blocks that cost most for their gain, more at once each time."""
@@ -206,13 +238,19 @@ class Search:
                 p50_ms=timings[name].p50_ms,
                 against_float=self._ratios[name, ALL_FLOAT],
                 accuracy=accuracy,
-                over=self.limits.over(accuracy, REDUCED) if sets[name] else (),
+                over=self._over(accuracy, sets[name]),
             )
             for name, accuracy in moved.items()
         ]
 
+    def _over(self, accuracy: AccuracyRecord, chosen: Chosen) -> tuple[str, ...]:
+        """What a plan is over; the float plan only where there are plans nearer to FP32."""
+        if not chosen and not self.known.fp32_options:
+            return ()
+        return self.limits.over(accuracy, REDUCED)
+
     def _best(self, rows: Sequence[RacedPlan]) -> RacedPlan:
-        """The fastest within the budget by its median; the float plan is always within."""
+        """The fastest within the budget by its median; the float plan or all FP32 is within."""
         within = [row for row in rows if not row.over]
         return min(within, key=lambda row: (row.against_float.median, len(row.blocks)))
 
@@ -248,7 +286,11 @@ class Search:
         return self._left() > _LAST_RACE * self.seconds
 
     def _moves(self, chosen: Chosen) -> list[str]:
-        """Blocks to toggle: those nearest to not paying first, in turn with those left out."""
+        """Options to toggle: those nearest to not paying first, in turn with those left out.
+
+        What is FP32 is taken out or replaced by INT8, and nothing is put there: that gains nothing
+        by itself.
+        """
         gain = self.known.gains_ms
         out = sorted(chosen, key=lambda name: gain.get(name, 0.0))
         left = [name for name in self.known.allowed if name not in chosen]
@@ -259,7 +301,8 @@ class Search:
         return order
 
     def _toggled(self, chosen: Chosen, name: str) -> Chosen:
-        return self.known.in_order(set(chosen) ^ {name})
+        others = {option for option in chosen if block_of(option) != block_of(name)}
+        return self.known.in_order(others if name in chosen else {*others, name})
 
     def _accepted(self, batch: Mapping[str, Chosen], chosen: Chosen) -> str | None:
         """The best move of a batch that is an improvement beyond doubt."""
@@ -281,6 +324,8 @@ class Search:
             self._forget([moved], keep=[])
             if name in moved:
                 self.outcome.why[name] = TOO_MUCH if len(moved) > 1 else ALONE
+            elif is_fp32(name):
+                self.outcome.why[name] = NEEDED
         return within
 
     def _as_move(self, row: RacedPlan, chosen: Chosen) -> RacedPlan:
@@ -303,12 +348,20 @@ class Search:
             self.tell("timing the winner once more")
             rows = self._race(sets, seconds)
             winner = next(row for row in rows if row.name == winner.name)
-        pays = bool(winner.blocks) and winner.against_float.is_faster
         self.outcome.rows = tuple(rows)
-        self.outcome.blocks = winner.blocks if pays else ()
+        self.outcome.blocks = self._decided(rows, winner)
         for name in self.outcome.blocks:
             if self.outcome.why.get(name) in (TOO_MUCH, ALONE):  # in the company of others
                 del self.outcome.why[name]
+
+    def _decided(self, rows: Sequence[RacedPlan], winner: RacedPlan) -> Chosen:
+        """The winner where it pays, beside the float plan, or beside FP32 where that is over."""
+        float_row = next(row for row in rows if row.name == ALL_FLOAT)
+        rival = next((row for row in rows if row.name == ALL_FP32), None)
+        if rival is None or not float_row.over:
+            rival = float_row
+        pays = bool(winner.blocks) and self._ratios[winner.name, rival.name].is_faster
+        return winner.blocks if pays else rival.blocks
 
     def _winner(self, rows: Sequence[RacedPlan]) -> RacedPlan:
         """The plan of the search, unless another within the budget beats it beyond doubt."""
@@ -334,4 +387,4 @@ def _pays(taken_out: bool, accepted: bool, found: Ratio) -> bool:
 
 def is_baseline(row: RacedPlan) -> bool:
     """Whether a row is one of the baselines."""
-    return row.name in BASELINES
+    return row.name in (*BASELINES, ALL_FP32)

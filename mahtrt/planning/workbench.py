@@ -32,12 +32,13 @@ from mahtrt.targets.graph_kinds import FloatType, GraphKind
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Target
 
+_Key = tuple[tuple[str, ...], tuple[str, ...]]
 _TIMED_TENSORS = 4
 _FINITE_IMAGES = 2  # FP16 overflows in one image or in none
 
 
 class Bench(Protocol):
-    """What a planner needs of a target. Plans are equal where their INT8 nodes are.
+    """What a planner needs of a target. Plans are equal where their INT8 and FP32 nodes are.
 
     Attributes:
         target: Name of the target.
@@ -55,8 +56,12 @@ class Bench(Protocol):
     def race(self, plans: Mapping[str, Plan], seconds: float, seed: int) -> dict[str, Timings]:
         """The plans timed in one interleaved run."""
 
-    def block_times_ms(self, plan: Plan) -> dict[str, float]:
-        """Milliseconds per block, by the target's layer times."""
+    def block_times_ms(self, plan: Plan, *, whole: bool = False) -> dict[str, float]:
+        """Milliseconds per block, by the target's layer times.
+
+        Args:
+            whole: With the products that cannot be INT8.
+        """
 
     def forget(self, plan: Plan) -> None:
         """The plan is out of the race; its engine may be closed."""
@@ -112,8 +117,8 @@ class TargetBench:
         self._options = replace(self.settings.engine, trial=True, progress=tell)
         self._kind.check_timing(self._options)
         self._built = 0
-        self._engines: dict[tuple[str, ...], _Engine] = {}
-        self._accuracies: dict[tuple[str, ...], AccuracyRecord] = {}
+        self._engines: dict[_Key, _Engine] = {}
+        self._accuracies: dict[_Key, AccuracyRecord] = {}
         self._images = EvaluationImages(evaluation, self.graph.spec, self.settings.images)
         self._reference: Found | None = None
         if self._float_kind.declares == "fp16":
@@ -133,7 +138,7 @@ class TargetBench:
 
         The reference is the FP32 engine of :meth:`mahtrt.targets.target.Target.reference`.
         """
-        key = plan.int8_nodes
+        key = _key(plan)
         if key not in self._accuracies:
             reference, ours = self._found_reference(), self._find(self._engine(plan))
             self._accuracies[key] = self._images.measure(ours, reference)
@@ -157,17 +162,17 @@ class TargetBench:
             for name, t in timings.items()
         }
 
-    def block_times_ms(self, plan: Plan) -> dict[str, float]:
+    def block_times_ms(self, plan: Plan, *, whole: bool = False) -> dict[str, float]:
         """See :class:`Bench`."""
         engine = self._engine(plan)
-        owners = find_owners(engine.model, self.network.candidates)
+        owners = find_owners(engine.model, self.network.candidates, whole=whole)
         feed = self._images.batches(self.graph.batch)[0]
         layers = self._kind.profile(engine.artifact, engine.backend, feed, self._options.threads)
         return time_by_block(layers, owners)
 
     def forget(self, plan: Plan) -> None:
         """See :class:`Bench`; what was measured is kept."""
-        engine = self._engines.pop(plan.int8_nodes, None)
+        engine = self._engines.pop(_key(plan), None)
         if engine is not None:
             engine.backend.close()
             files.remove_tree(engine.folder)
@@ -200,9 +205,9 @@ class TargetBench:
         return self._reference
 
     def _engine(self, plan: Plan) -> _Engine:
-        key = plan.int8_nodes
+        key = _key(plan)
         if key not in self._engines:
-            self._engines[key] = self._quantized(plan) if key else self._float()
+            self._engines[key] = self._quantized(plan) if plan.int8_nodes else self._float(plan)
         return self._engines[key]
 
     @property
@@ -214,12 +219,14 @@ class TargetBench:
         """The graph of a plan without INT8."""
         return float_graph(self.graph.proto, self._float_kind)
 
-    def _float(self) -> _Engine:
-        folder, path = self._new_folder(), self.graph.path
-        if self._float_graph is not self.graph.proto:
+    def _float(self, plan: Plan) -> _Engine:
+        folder, path, graph = self._new_folder(), self.graph.path, self._float_graph
+        if plan.fp32_nodes:
+            graph = float_graph(self.graph.proto, self._float_kind, plan.fp32_nodes)
+        if graph is not self.graph.proto:
             path = folder / "model.onnx"
-            _write(self._float_graph, path)
-        return self._build(self._float_graph, path, self.float_precision, folder)
+            _write(graph, path)
+        return self._build(graph, path, self.float_precision, folder)
 
     def _quantized(self, plan: Plan) -> _Engine:
         folder = self._new_folder()
@@ -269,6 +276,10 @@ class _Engine:
     artifact: EngineArtifact
     model: Any
     folder: Path
+
+
+def _key(plan: Plan) -> _Key:
+    return plan.int8_nodes, plan.fp32_nodes
 
 
 def _write(model: onnx.ModelProto, path: Path) -> None:

@@ -115,7 +115,7 @@ class FakeBench:
         blocks = self.blocks(plan)
         return FLOAT_MS - sum(self.gains[b] for b in blocks) + self.interaction(blocks)
 
-    def block_times_ms(self, plan: Plan) -> dict[str, float]:
+    def block_times_ms(self, plan: Plan, *, whole: bool = False) -> dict[str, float]:
         blocks = self.blocks(plan)
         return {b: 40.0 - (self.profiled[b] if b in blocks else 0.0) for b in self.gains}
 
@@ -452,4 +452,4 @@ def test_the_table_is_plain_data() -> None:
     assert rows[ALL_FLOAT]["against_float"][0] == 1.0
     assert rows[BIG_CONVOLUTIONS]["int8_blocks"] == ["fusion", "block"]
     assert table["limits"]["budget_px"] == 0.1
-    assert table["schema"] == "mahtrt.planning/2"
+    assert table["schema"] == "mahtrt.planning/3"
