@@ -185,11 +185,11 @@ def _with_fp32(
     bench: Bench, known: Knowledge, half_costs_px: Mapping[str, NDArray[np.float64]]
 ) -> Knowledge:
     """Also what it takes to keep each block in FP32."""
-    known = replace(known, half_costs_px=half_costs_px)
-    options = known.fp32_options
+    keepable = tuple(c.name for c in known.candidates if bench.keeps_fp32(c))
+    known = replace(known, half_costs_px=half_costs_px, keepable=keepable)
     half_ms = bench.block_times_ms(compose(known.candidates, ()), whole=True)
-    fp32_ms = bench.block_times_ms(compose(known.candidates, options), whole=True)
-    lost = {o: half_ms.get(block_of(o), 0.0) - fp32_ms.get(block_of(o), 0.0) for o in options}
+    fp32_ms = bench.block_times_ms(compose(known.candidates, known.all_fp32), whole=True)
+    lost = {in_fp32(n): half_ms.get(n, 0.0) - fp32_ms.get(n, 0.0) for n in keepable}
     return replace(known, gains_ms={**known.gains_ms, **lost})
 
 

@@ -51,6 +51,7 @@ class Knowledge:
         units: Units of the K targets; none where all are landmarks.
         half_costs_px: As ``costs_px``, of blocks in the engine's half precision. Empty where it
             computes in FP32, or where that was not measured: then no block is kept in FP32.
+        keepable: Names of blocks that the target can keep in FP32 beside half precision.
     """
 
     candidates: Sequence[Candidate]
@@ -59,11 +60,17 @@ class Knowledge:
     costs_px: Mapping[str, NDArray[np.float64]]
     units: tuple[Unit, ...] = ()
     half_costs_px: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    keepable: Chosen = ()
 
     @property
-    def fp32_options(self) -> Chosen:
-        """The options that keep a block in FP32."""
-        return tuple(in_fp32(c.name) for c in self.candidates if c.name in self.half_costs_px)
+    def is_half(self) -> bool:
+        """Whether half precision has a cost, and FP32 is a choice."""
+        return bool(self.half_costs_px)
+
+    @property
+    def all_fp32(self) -> Chosen:
+        """Every block in FP32, which is no matter of what the target can keep apart."""
+        return tuple(in_fp32(c.name) for c in self.candidates)
 
     def cost_px(self, name: str) -> float:
         """Mean distance over the targets, in the unit that they have in common."""
@@ -120,7 +127,7 @@ def baselines(known: Knowledge) -> dict[str, Chosen]:
     And all in FP32, where blocks may be kept there.
     """
     by_rules = [c for c in decidable(known.candidates) if not c.ruled_out]
-    exact = {ALL_FP32: known.fp32_options} if known.fp32_options else {}
+    exact = {ALL_FP32: known.all_fp32} if known.is_half else {}
     return exact | {
         ALL_FLOAT: (),
         ALL_INT8: known.in_order(known.allowed),
@@ -155,7 +162,8 @@ def priced(known: Knowledge) -> list[Chosen]:
     ordered = sorted(points)
     between = [(low + high) / 2 for low, high in pairwise(ordered)]
     prices = [0.0, *between, *(2 * price for price in ordered[-1:])]
-    return list(dict.fromkeys(_at_price(known, price) for price in prices))
+    plans = [_at_price(known, price) for price in prices]
+    return list(dict.fromkeys([*plans, known.all_fp32]))
 
 
 def _at_price(known: Knowledge, price: float) -> Chosen:
@@ -173,7 +181,7 @@ def _levels(known: Knowledge, name: str) -> dict[str, tuple[float, float]]:
     levels = {"": (0.0, known.half_cost_px(name) ** 2)}
     if name in known.allowed:
         levels[name] = (-known.gains_ms.get(name, 0.0), known.cost_px(name) ** 2)
-    if in_fp32(name) in known.fp32_options:
+    if known.is_half and name in known.keepable:
         levels[in_fp32(name)] = (-known.gains_ms.get(in_fp32(name), 0.0), 0.0)
     return levels
 

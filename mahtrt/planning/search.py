@@ -174,7 +174,7 @@ class Search:
     def _feasible_proposals(self) -> dict[str, Chosen]:
         """The proposals, with blocks taken out until they are within the budget."""
         found: dict[str, Chosen] = {}
-        if self.known.fp32_options:
+        if self.known.is_half:
             within = self._cheapest_price()
             if within not in self.baselines.values():
                 found[BY_PRICE] = within
@@ -245,7 +245,7 @@ class Search:
 
     def _over(self, accuracy: AccuracyRecord, chosen: Chosen) -> tuple[str, ...]:
         """What a plan is over; the float plan only where there are plans nearer to FP32."""
-        if not chosen and not self.known.fp32_options:
+        if not chosen and not self.known.is_half:
             return ()
         return self.limits.over(accuracy, REDUCED)
 
@@ -301,7 +301,13 @@ class Search:
         return order
 
     def _toggled(self, chosen: Chosen, name: str) -> Chosen:
-        others = {option for option in chosen if block_of(option) != block_of(name)}
+        others = {
+            option
+            for option in chosen
+            if block_of(option) != block_of(name)
+            # Of a plan that was all FP32: the target cannot keep each of its blocks apart.
+            and (not is_fp32(option) or block_of(option) in self.known.keepable)
+        }
         return self.known.in_order(others if name in chosen else {*others, name})
 
     def _accepted(self, batch: Mapping[str, Chosen], chosen: Chosen) -> str | None:

@@ -20,7 +20,10 @@ from mahtrt.bundle.plan import Plan
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.feed import Feed
 from mahtrt.data.sample import Dataset
+from mahtrt.graph.index import GraphIndex
+from mahtrt.graph.sites import is_weighted
 from mahtrt.measure.timing import TimingOptions, Timings, interleave
+from mahtrt.planning.blocks import Candidate
 from mahtrt.planning.evaluation import EvaluationImages, Found
 from mahtrt.planning.gains import find_owners, time_by_block
 from mahtrt.planning.recipe import NetworkToPlan
@@ -62,6 +65,9 @@ class Bench(Protocol):
         Args:
             whole: With the products that cannot be INT8.
         """
+
+    def keeps_fp32(self, candidate: Candidate) -> bool:
+        """Whether the target can keep a block in FP32 beside half precision."""
 
     def forget(self, plan: Plan) -> None:
         """The plan is out of the race; its engine may be closed."""
@@ -170,6 +176,17 @@ class TargetBench:
         layers = self._kind.profile(engine.artifact, engine.backend, feed, self._options.threads)
         return time_by_block(layers, owners)
 
+    def keeps_fp32(self, candidate: Candidate) -> bool:
+        """See :class:`Bench`."""
+        keys = (*candidate.nodes, *candidate.float_nodes)
+        positions = [self._index.position_of[key] for key in keys]
+        return all(
+            self._kind.keeps_fp32(
+                self._index.nodes[position].op_type, weighted=is_weighted(self._index, position)
+            )
+            for position in positions
+        )
+
     def forget(self, plan: Plan) -> None:
         """See :class:`Bench`; what was measured is kept."""
         engine = self._engines.pop(_key(plan), None)
@@ -215,12 +232,18 @@ class TargetBench:
         return self._kind.graph_kind(self.float_precision)
 
     @cached_property
+    def _index(self) -> GraphIndex:
+        return GraphIndex(self.graph.proto)
+
+    @cached_property
     def _float_graph(self) -> onnx.ModelProto:
         """The graph of a plan without INT8."""
         return float_graph(self.graph.proto, self._float_kind)
 
     def _float(self, plan: Plan) -> _Engine:
         folder, path, graph = self._new_folder(), self.graph.path, self._float_graph
+        if all(block.precision == "fp32" for block in plan.blocks):
+            return self._build(self.graph.proto, path, "fp32", folder)
         if plan.fp32_nodes:
             graph = float_graph(self.graph.proto, self._float_kind, plan.fp32_nodes)
         if graph is not self.graph.proto:

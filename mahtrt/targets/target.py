@@ -194,6 +194,15 @@ class Target(ABC):
         """
         return "fp32"
 
+    def keeps_fp32(self, op: str, *, weighted: bool) -> bool:
+        """Whether a product can stay FP32 in an engine that computes in half precision.
+
+        Args:
+            op: Its ONNX operator.
+            weighted: Whether it has constant weights.
+        """
+        return True
+
     def weight_bits(self, asked: int | None) -> int:
         """Bits of quantised weights: as asked, else as many as the device multiplies exactly."""
         return asked or weight_bits_here(describe_machine())

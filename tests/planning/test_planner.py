@@ -119,6 +119,9 @@ class FakeBench:
         blocks = self.blocks(plan)
         return {b: 40.0 - (self.profiled[b] if b in blocks else 0.0) for b in self.gains}
 
+    def keeps_fp32(self, candidate: Candidate) -> bool:
+        return True
+
     def forget(self, plan: Plan) -> None:
         self.open.discard(self.blocks(plan))
 

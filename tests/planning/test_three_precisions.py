@@ -42,8 +42,9 @@ class Bench:
         gains: Mapping[str, float] = GAINS,
         costs: Mapping[str, float] = COSTS,
         half: Mapping[str, float] = HALF,
+        fixed: tuple[str, ...] = (),
     ) -> None:
-        self.gains, self.costs, self.half = gains, costs, half
+        self.gains, self.costs, self.half, self.fixed = gains, costs, half, fixed
         self.now, self.target, self.float_precision = 0.0, "abacus", "bf16"
         self.measured = 0
 
@@ -86,6 +87,9 @@ class Bench:
             + (LOST[b.name] if b.precision == "fp32" else 0.0)
             for b in plan.blocks
         }
+
+    def keeps_fp32(self, candidate: Candidate) -> bool:
+        return candidate.name not in self.fixed
 
     def forget(self, plan: Plan) -> None:
         pass
@@ -163,6 +167,14 @@ def test_where_no_int8_pays_and_half_is_over_the_budget_fp32_is_built() -> None:
     assert "Even bf16 alone is over the budget" in result.conclusion
 
 
+def test_what_the_target_cannot_keep_apart_is_not_planned() -> None:
+    found = precisions(plan(Bench(fixed=("head",)), 0.16))
+    assert (found["head"], found["stem"]) == ("float", "fp32")
+    # The head alone is over this one: what is left is FP32 everywhere, or INT8 that is nearer.
+    found = precisions(plan(Bench(fixed=("head",)), 0.1))
+    assert set(found.values()) == {"fp32"}
+
+
 def test_int8_takes_the_place_of_fp32_where_half_is_over_the_budget() -> None:
     """It need not be faster than half precision, which cannot be had."""
     slow = Bench(gains=dict.fromkeys(GAINS, -5.0), half=dict.fromkeys(NAMES, 1.0))
@@ -191,10 +203,12 @@ def test_prices_lead_from_the_fastest_plan_to_the_most_faithful_one() -> None:
 
     gains = {**GAINS, **{in_fp32(name): -ms for name, ms in LOST.items()}}
     allowed = ("fusion", "block", "head")
-    known = Knowledge(CANDIDATES, allowed, gains, costs(COSTS), half_costs_px=costs(HALF))
+    known = Knowledge(
+        CANDIDATES, allowed, gains, costs(COSTS), half_costs_px=costs(HALF), keepable=NAMES
+    )
     plans = priced(known)
     assert plans[0] == ("fusion", "block", "head")
-    assert plans[-1] == known.fp32_options
+    assert plans[-1] == known.all_fp32
     bench = Bench()
     ms = [bench.ms(compose(CANDIDATES, chosen)) for chosen in plans]
     px = [moved(bench, compose(CANDIDATES, chosen)) for chosen in plans]

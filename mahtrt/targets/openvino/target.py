@@ -22,6 +22,10 @@ class OpenVino(Target):
         """BF16 where the CPU multiplies it natively."""
         return "bf16" if _native_bf16() else "fp32"
 
+    def keeps_fp32(self, op: str, *, weighted: bool) -> bool:
+        """Not where OpenVINO makes a fully connected layer, which forgets that it is precise."""
+        return not (weighted and op in ("MatMul", "Gemm"))
+
     def graph_kind(
         self, precision: str, int8_float: FloatType = "fp16", weight_bits: int | None = None
     ) -> GraphKind:
