@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mahtrt.build.images import ImageSets
-from mahtrt.build.options import AUTO_METHOD, AUTO_PLAN, CalibrationOptions
+from mahtrt.build.options import AUTO_METHOD, AUTO_PLAN, BuildOptions, CalibrationOptions
 from mahtrt.build.request import Request
 from mahtrt.bundle.plan import Plan, load_plan
 from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Method
@@ -163,16 +163,7 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
         progress=lambda n, of: progress("comparing the planner's images", n, of),
     )
     rest = NetworkTensors(kept, graph.spec)
-    bits = find_target(target).weight_bits(options.weight_bits)
-    float_type = find_target(target).float_type(options.int8_float)
-    settings = AttributionOptions(
-        options.calibration,
-        bits,
-        options.cache,
-        options.cache_dir,
-        half=None if float_type == "fp32" else float_type,
-    )
-    attribution = attribute(graph, rest, settings, progress)
+    attribution = attribute(graph, rest, _attribution_options(options, target), progress)
     result = make_plan(
         PlanOptions(
             limits=options.limits.scaled(SHARE_OF_LIMITS),
@@ -196,6 +187,13 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
     instead = result.instead_of_int8
     precisions = dict.fromkeys(instead if p == "int8" else p for p in request.precisions)
     return PlanChoice(tuple(precisions), planned=planned)
+
+
+def _attribution_options(options: BuildOptions, target: str) -> AttributionOptions:
+    kind = find_target(target)
+    bits, beside = kind.weight_bits(options.weight_bits), kind.float_type(options.int8_float)
+    how = (options.calibration, bits, options.cache, options.cache_dir)
+    return AttributionOptions(*how, half=None if beside == "fp32" else beside)
 
 
 def _split(calib: Dataset) -> tuple[Dataset, Dataset]:

@@ -92,26 +92,20 @@ def measure_sensitivity(
     trials = [*_int8_trials(network)]
     if options.half is not None:
         trials += _half_trials(network, options.half)
-    found = {
-        trial: kept
-        for trial in trials
-        if (kept := store.read({**base, **trial.key})) is not None
-        and kept.targets == reference.targets
-    }
-    tell, cell_px = progress or (lambda *_: None), graph.spec.heatmap_cell_px
+    keys = {trial: {**base, **trial.key} for trial in trials}
+    kept = {trial: store.read(key) for trial, key in keys.items()}
+    found = {t: k for t, k in kept.items() if k is not None and k.targets == reference.targets}
+    tell = progress or (lambda *_: None)
     tell(len(found), len(trials))
     for trial, measured in measuring.trials([t for t in trials if t not in found]):
-        store.write({**base, **trial.key}, measured)
+        store.write(keys[trial], measured)
         found[trial] = measured
         tell(len(found), len(trials))
-
-    def rows(half: bool) -> tuple[BlockRow, ...]:
-        return tuple(_row(t, reference, found[t], cell_px) for t in trials if t.is_half == half)
-
+    rows = {t: _row(t, reference, found[t], graph.spec.heatmap_cell_px) for t in trials}
     return Sensitivity(
         landmarks=(*landmark_names(graph.spec), *(target.name for target in reference.targets)),
-        blocks=rows(half=False),
-        half_blocks=rows(half=True),
+        blocks=tuple(row for trial, row in rows.items() if not trial.is_half),
+        half_blocks=tuple(row for trial, row in rows.items() if trial.is_half),
         half=options.half or "",
         images=len(images),
         images_digest=digest,

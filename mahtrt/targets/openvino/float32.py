@@ -8,12 +8,12 @@ say that of a node, so the graph goes through such a file. ``Interpolate`` is lo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Set
 from typing import TYPE_CHECKING, Any
 
-from mahtrt.errors import BuildError, some_of
+from mahtrt.errors import BuildError, SpecError, some_of
 from mahtrt.openvino_core import shared_core
+from mahtrt.parsing import read_json
 from mahtrt.scratch import temporary_folder
 from mahtrt.targets.graph_kinds import FP32_NODES_KEY
 from mahtrt.targets.openvino.info import noted
@@ -33,11 +33,19 @@ def wanted_float32(model: Any) -> frozenset[str]:
 
     Args:
         model: An ``openvino.Model`` as read from ONNX.
+
+    Raises:
+        SpecError: They are no list of names.
     """
     place = ["framework", FP32_NODES_KEY]
     if not model.has_rt_info(place):
         return frozenset()
-    return frozenset(json.loads(model.get_rt_info(place).astype(str)))
+    text = model.get_rt_info(place).astype(str)
+    where = f"metadata {FP32_NODES_KEY}"
+    names = read_json(text, where, "a list of names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SpecError(where, got=type(names).__name__, expected="a list of names")
+    return frozenset(names)
 
 
 def keep_float32(model: Any, names: Set[str]) -> Any:

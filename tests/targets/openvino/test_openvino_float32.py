@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mahtrt.errors import BuildError
+from mahtrt.errors import BuildError, SpecError
 from mahtrt.precision.float_graph import float_graph
-from mahtrt.targets.graph_kinds import Int8
+from mahtrt.targets.graph_kinds import FP32_NODES_KEY, Int8
 from mahtrt.targets.openvino.build import build_engine
 from mahtrt.targets.openvino.float32 import check_float32, wanted_float32
 from mahtrt.targets.openvino.run import compile_model, has_native_bf16, read_model
@@ -79,6 +79,14 @@ def executed(compiled: Any) -> dict[str, str]:
 def test_the_graph_names_what_follows_on_it_too(tmp_path: Path) -> None:
     assert wanted_float32(read_model(saved(tmp_path, "conv1"))) == {"conv1", "relu1"}
     assert wanted_float32(read_model(saved(tmp_path))) == frozenset()
+
+
+def test_metadata_that_are_no_names_are_refused(tmp_path: Path) -> None:
+    model = network()
+    model.metadata_props.add(key=FP32_NODES_KEY, value='{"conv1": 1}')
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(SpecError, match=r"mahtrt\.fp32_nodes: got dict; expected a list of names"):
+        read_model(tmp_path / "net.onnx")
 
 
 @native
