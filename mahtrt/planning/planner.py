@@ -27,7 +27,7 @@ from mahtrt.planning.blocks import Candidate, block_of, compose, decidable, in_f
 from mahtrt.planning.conclusion import conclusion_of, reason_of
 from mahtrt.planning.gains import gains_by_block
 from mahtrt.planning.matrix import Sensitivity
-from mahtrt.planning.proposals import Knowledge, costs_from, half_costs_from, units_of
+from mahtrt.planning.proposals import Knowledge, costs_from, units_of
 from mahtrt.planning.recipe import NetworkToPlan
 from mahtrt.planning.search import RacedPlan, Search, SearchOptions, SearchResult, Tell
 from mahtrt.planning.workbench import Bench, BenchSettings, TargetBench
@@ -161,10 +161,10 @@ def plan_on(
     float_ms = bench.block_times_ms(compose(candidates, ()))
     int8_ms = bench.block_times_ms(compose(candidates, allowed))  # a baseline: kept open
     gains_ms = gains_by_block(float_ms, int8_ms, allowed)
-    costs, units = costs_from(sensitivity), units_of(sensitivity)
+    costs, units = costs_from(sensitivity.blocks), units_of(sensitivity)
     known = Knowledge(candidates, allowed, gains_ms, costs, units)
     if sensitivity.half and sensitivity.half == bench.float_precision:
-        known = _with_fp32(bench, known, half_costs_from(sensitivity))
+        known = _with_fp32(bench, known, costs_from(sensitivity.half_blocks))
     left = max(0.0, options.minutes * 60 - (clock() - begun))
     asked = SearchOptions(options.limits, left, options.seed)
     outcome = Search(bench, known, asked, clock=clock, tell=tell).run()

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mahtrt.measure.distances import Unit, common, unit_in_words
 from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import Candidate, decidable, in_fp32
-from mahtrt.planning.matrix import Sensitivity
+from mahtrt.planning.matrix import BlockRow, Sensitivity
 
 ALL_FLOAT = "all-float"
 ALL_INT8 = "all-INT8"
@@ -104,16 +104,9 @@ class Knowledge:
         return sorted(self.in_order(names), key=lambda name: -self.worth(name))
 
 
-def costs_from(sensitivity: Sensitivity) -> dict[str, NDArray[np.float64]]:
+def costs_from(rows: Iterable[BlockRow]) -> dict[str, NDArray[np.float64]]:
     """Name -> (K,) mean displacement, of every block of a matrix."""
-    return {row.name: np.array([cell.mean_px for cell in row.cells]) for row in sensitivity.blocks}
-
-
-def half_costs_from(sensitivity: Sensitivity) -> dict[str, NDArray[np.float64]]:
-    """As :func:`costs_from`, of half precision."""
-    return {
-        row.name: np.array([cell.mean_px for cell in row.cells]) for row in sensitivity.half_blocks
-    }
+    return {row.name: np.array([cell.mean_px for cell in row.cells]) for row in rows}
 
 
 def units_of(sensitivity: Sensitivity) -> tuple[Unit, ...]:

@@ -32,6 +32,7 @@ from mahtrt.scratch import temporary_folder
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend, EngineToOpen
 from mahtrt.targets.graph_kinds import FloatType, GraphKind
+from mahtrt.targets.layers import Layer
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Target
 
@@ -125,6 +126,7 @@ class TargetBench:
         self._built = 0
         self._engines: dict[_Key, _Engine] = {}
         self._accuracies: dict[_Key, AccuracyRecord] = {}
+        self._layers: dict[_Key, list[Layer]] = {}
         self._images = EvaluationImages(evaluation, self.graph.spec, self.settings.images)
         self._reference: Found | None = None
         if self._float_kind.declares == "fp16":
@@ -172,9 +174,7 @@ class TargetBench:
         """See :class:`Bench`."""
         engine = self._engine(plan)
         owners = find_owners(engine.model, self.network.candidates, whole=whole)
-        feed = self._images.batches(self.graph.batch)[0]
-        layers = self._kind.profile(engine.artifact, engine.backend, feed, self._options.threads)
-        return time_by_block(layers, owners)
+        return time_by_block(self._layers_of(plan, engine), owners)
 
     def keeps_fp32(self, candidate: Candidate) -> bool:
         """See :class:`Bench`."""
@@ -186,6 +186,14 @@ class TargetBench:
             )
             for position in positions
         )
+
+    def _layers_of(self, plan: Plan, engine: _Engine) -> list[Layer]:
+        """The layer times of a plan, measured once: a target compiles it anew for them."""
+        key = _key(plan)
+        if key not in self._layers:
+            feed, threads = self._images.batches(self.graph.batch)[0], self._options.threads
+            self._layers[key] = self._kind.profile(engine.artifact, engine.backend, feed, threads)
+        return self._layers[key]
 
     def forget(self, plan: Plan) -> None:
         """See :class:`Bench`; what was measured is kept."""
@@ -237,15 +245,20 @@ class TargetBench:
 
     @cached_property
     def _float_graph(self) -> onnx.ModelProto:
-        """The graph of a plan without INT8."""
+        """The graph of the plan without INT8 and FP32."""
         return float_graph(self.graph.proto, self._float_kind)
 
+    def _without_int8(self, plan: Plan) -> onnx.ModelProto:
+        """The graph of a plan before anything in it is INT8."""
+        if not plan.fp32_nodes:
+            return self._float_graph
+        return float_graph(self.graph.proto, self._float_kind, plan.fp32_nodes)
+
     def _float(self, plan: Plan) -> _Engine:
-        folder, path, graph = self._new_folder(), self.graph.path, self._float_graph
+        folder, path = self._new_folder(), self.graph.path
         if all(block.precision == "fp32" for block in plan.blocks):
             return self._build(self.graph.proto, path, "fp32", folder)
-        if plan.fp32_nodes:
-            graph = float_graph(self.graph.proto, self._float_kind, plan.fp32_nodes)
+        graph = self._without_int8(plan)
         if graph is not self.graph.proto:
             path = folder / "model.onnx"
             _write(graph, path)
@@ -254,11 +267,7 @@ class TargetBench:
     def _quantized(self, plan: Plan) -> _Engine:
         folder = self._new_folder()
         path = folder / "model.onnx"
-        of = self._float_graph
-        if plan.fp32_nodes:
-            kind = self._kind.graph_kind("int8", self.settings.int8_float)
-            of = float_graph(self.graph.proto, kind, plan.fp32_nodes)
-        model = self.network.recipe.apply(of, plan)
+        model = self.network.recipe.apply(self._without_int8(plan), plan)
         _write(model, path)
         for tensor in model.graph.initializer:  # of what is kept, only the names are needed
             tensor.ClearField("raw_data")

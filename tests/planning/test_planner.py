@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from planning_fixtures import moved_by
 
 from mahtrt.bundle.plan import Plan, plan_from_json
-from mahtrt.bundle.records import AccuracyRecord, LandmarkRecord
+from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.errors import BuildError
 from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Timings
@@ -86,17 +87,7 @@ class FakeBench:
         if self.refuses in blocks:
             raise BuildError("engine", got="no", expected="yes")
         mean = float(np.sqrt(sum(self.costs[b] ** 2 for b in blocks)))
-        return AccuracyRecord(
-            images=1,
-            non_finite_points=0,
-            mean_px=mean,
-            p99_px=3 * mean,
-            max_px=4 * mean,
-            worst_landmark_mean_px=2 * mean,
-            per_landmark=(LandmarkRecord("a", 2 * mean, 4 * mean),),
-            single_peak_p99_px=3 * mean,
-            single_peak_max_px=4 * mean,
-        )
+        return moved_by(mean, 2 * mean)
 
     def race(self, plans: Mapping[str, Plan], seconds: float, seed: int) -> dict[str, Timings]:
         self.now += 10.0

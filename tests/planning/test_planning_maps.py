@@ -107,7 +107,7 @@ def test_the_error_of_a_trial_counts_maps_and_labels(network: NetworkToPlan) -> 
 
 
 def test_guesses_stay_within_the_limit_of_maps(sensitivity: Sensitivity) -> None:
-    costs = costs_from(sensitivity)
+    costs = costs_from(sensitivity.blocks)
     names = tuple(costs)
     gains = dict.fromkeys(names, 1.0)
     known = Knowledge((), names, gains, costs, units_of(sensitivity))

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from planning_fixtures import moved_by
 
 from mahtrt.bundle.plan import Plan
-from mahtrt.bundle.records import AccuracyRecord, LandmarkRecord
+from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Timings
 from mahtrt.planning.blocks import Candidate, compose, in_fp32
@@ -54,17 +55,7 @@ class Bench:
         table = {"int8": self.costs, "float": self.half, "fp32": dict.fromkeys(NAMES, 0.0)}
         squares = [table[b.precision][b.name] ** 2 for b in plan.blocks]
         mean = float(np.sqrt(sum(squares)))
-        return AccuracyRecord(
-            images=1,
-            non_finite_points=0,
-            mean_px=mean,
-            p99_px=3 * mean,
-            max_px=4 * mean,
-            worst_landmark_mean_px=mean,
-            per_landmark=(LandmarkRecord("a", mean, 4 * mean),),
-            single_peak_p99_px=3 * mean,
-            single_peak_max_px=4 * mean,
-        )
+        return moved_by(mean, mean)
 
     def ms(self, plan: Plan) -> float:
         return HALF_MS + sum(

@@ -9,6 +9,7 @@ from sample_list import SampleList
 from tiny_graphs import feeds, landmark_net, smooth_images, tiny_spec
 
 from mahtrt.bundle.origin import SourceRecord
+from mahtrt.bundle.records import AccuracyRecord, LandmarkRecord
 from mahtrt.calibration.ranges import collect_ranges
 from mahtrt.data.sample import Sample
 from mahtrt.digest import sha256_of_file
@@ -33,6 +34,21 @@ def matrix(cells: tuple[Cell, ...] = (Cell(0.1, 0.05, 0.06, 0.2, 0.2),)) -> Sens
         BlockRow("b", ("n2", "n3"), 0.5, "head", False, (Cell(0.3, 0.3, 0.0, 0.3, 0.3, 1, 4.0),)),
     )
     return Sensitivity(("sella",), rows, 4, "i" * 64, "o" * 64, "r" * 64, "minmax", 7)
+
+
+def moved_by(mean_px: float, worst_landmark_px: float) -> AccuracyRecord:
+    """What a plan does that moves landmarks so far."""
+    return AccuracyRecord(
+        images=1,
+        non_finite_points=0,
+        mean_px=mean_px,
+        p99_px=3 * mean_px,
+        max_px=4 * mean_px,
+        worst_landmark_mean_px=worst_landmark_px,
+        per_landmark=(LandmarkRecord("a", worst_landmark_px, 4 * mean_px),),
+        single_peak_p99_px=3 * mean_px,
+        single_peak_max_px=4 * mean_px,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,7 @@ def keep_float32(model: Any, names: Set[str]) -> Any:
 
     Args:
         model: An ``openvino.Model`` as read from ONNX.
-        names: Of ONNX nodes.
+        names: Names of ONNX nodes.
     """
     from xml.etree import ElementTree  # here: few graphs need it, and all that open pay for it
 
@@ -71,7 +71,7 @@ def check_float32(compiled: Any, names: Set[str], where: str) -> None:
 
     Args:
         compiled: An ``openvino.CompiledModel``.
-        names: Of ONNX nodes.
+        names: Names of ONNX nodes.
         where: The graph, for the message.
 
     Raises:
