@@ -26,9 +26,10 @@ from mahtrt.export.passes.pyramid import (
     read_levels,
     static_shape,
 )
+from mahtrt.export.passes.windows import Windows, cut
 
 # What the rewritten form may cost at most, as a share of the convolution's arithmetic. Measured on
-# a CPU: at 0.65 (a 64x64 level of 256 channels) the copies cost what the arithmetic saves.
+# a CPU: a 64x64 level of 256 channels, at 0.51 of the arithmetic, takes 0.56 of the time.
 MAX_COST_SHARE = 0.6
 # The constant matrices are bound by memory, and stay in floating point beside INT8 products.
 MATRIX_COST = 2
@@ -65,8 +66,9 @@ class SplitPyramidConvPass:
       product of both; and
     - for the sum of the coarse ones, a 1x1 convolution where they are, with the weights of the
       k*k taps side by side, then interpolation, shift and sum of the taps as one constant matrix
-      per axis. Borders (zero padding, clamped interpolation) and the laterals' biases are in the
-      matrices, so the result is the same everywhere.
+      per axis, cut into windows (:mod:`mahtrt.export.passes.windows`). Borders (zero padding,
+      clamped interpolation) and the laterals' biases are in the matrices, so the result is the
+      same everywhere.
 
     Where the border between fine and coarse lies follows from the cost of each choice.
     """
@@ -120,13 +122,15 @@ def _target(conv: ir.Node) -> _Target | None:
 def _cost(target: _Target, fine: int) -> int:
     """Multiplications per image if the first ``fine`` levels are convolved directly."""
     outer, inner, kh, kw = target.weight.shape
-    (height, width), (low_h, low_w) = target.out_size, _size(target.levels[fine - 1].below)
-    channels = sum(level.weight.shape[1] for level in target.levels[:fine])
+    levels = target.levels[:fine]
+    (height, width), (low_h, low_w) = target.out_size, _size(levels[-1].below)
+    channels = sum(level.weight.shape[1] for level in levels)
     direct = height * width * channels * outer * kh * kw
     taps = low_h * low_w * inner * outer * kh * kw
-    columns = outer * kh * low_h * kw * low_w * width
-    rows = outer * height * kh * low_h * width
-    return int(direct + taps + MATRIX_COST * (columns + rows))
+    rows, columns = (cut(_axis_matrix(target, levels, axis)) for axis in (0, 1))
+    first = height * rows.depth * len(columns.indices) * outer
+    second = height * width * columns.depth * outer
+    return int(direct + taps + MATRIX_COST * (first + second))
 
 
 class _Writer:
@@ -185,23 +189,26 @@ class _Writer:
     def _coarse(self, levels: Sequence[Level]) -> ir.Value:
         """The part of the sum below the levels, with the biases of their laterals.
 
-        Channels last from the 1x1 convolution on: the matrices then are products of whole planes,
-        and a runtime with channels-last convolutions has no layout to change.
+        Channels last from the 1x1 convolution on: the matrices then are products of whole rows of
+        channels, and a runtime with channels-last convolutions has no layout to change. Rows come
+        before columns, so that the larger product is one of many small ones.
         """
         batch, (height, width) = self.target.batch, self.target.out_size
         outer, _, kh, kw = self.target.weight.shape
         low_h, low_w = _size(levels[-1].below)
         x = self._taps(levels)  # (B, kh * kw * O, h, w)
         x = self._transposed(x, [0, 2, 3, 1])
-        x = self._reshaped(x, (batch, low_h, low_w, kh, kw, outer))
-        x = self._transposed(x, [0, 3, 1, 4, 2, 5])
-        x = self._reshaped(x, (batch, kh * low_h, kw * low_w, outer))
+        x = self._reshaped(x, (batch, low_h, low_w, kh, kw * outer))
+        x = self._transposed(x, [0, 1, 3, 2, 4])
+        x = self._reshaped(x, (batch, low_h * kh, low_w * kw, outer))
+        rows, columns = (self._windows(levels, axis) for axis in (0, 1))
+        x = self._gathered(self._gathered(x, columns, 2), rows, 1)
+        wide = columns.blocks * columns.depth
+        x = self._reshaped(x, (batch, rows.blocks, rows.depth, wide * outer))
         # Constants of more than two axes: an INT8 plan takes them for what they are, no weights.
-        columns = self._constant("columns", self._axis_matrix(levels, 1)[None, None])
-        x = self._add("MatMul", [columns, x], (batch, kh * low_h, width, outer))
-        x = self._reshaped(x, (batch, kh * low_h, width * outer))
-        rows = self._constant("rows", self._axis_matrix(levels, 0)[None])
-        x = self._add("MatMul", [rows, x], (batch, height, width * outer))
+        x = self._multiplied(self._constant("rows", rows.matrices[None]), x)
+        x = self._reshaped(x, (batch, height, columns.blocks, columns.depth, outer))
+        x = self._multiplied(self._constant("columns", columns.matrices[None, None]), x)
         x = self._reshaped(x, (batch, height, width, outer))
         return self._transposed(x, [0, 3, 1, 2])
 
@@ -218,18 +225,21 @@ class _Writer:
         shape = (self.target.batch, len(weight), *_size(below))
         return self._add("Conv", [below, *constants], shape, kernel_shape=[1, 1])
 
-    def _axis_matrix(self, levels: Sequence[Level], axis: int) -> NDArray[np.float32]:
-        """(out, k * low): from the taps at low resolution to the output, along one axis."""
-        steps = [
-            linear_matrix(_size(level.below)[axis], _size(level.resize.outputs[0])[axis])
-            for level in levels
-        ]
-        whole = reduce(np.matmul, steps)  # (size, low)
-        size_out, taps = self.target.out_size[axis], self.target.weight.shape[2 + axis]
-        begin, end = self.target.pads[axis], self.target.pads[axis + 2]
-        padded = np.pad(whole, ((begin, end), (0, 0)))
-        shifted = [padded[tap : tap + size_out] for tap in range(taps)]
-        return np.concatenate(shifted, axis=1).astype(np.float32)
+    def _windows(self, levels: Sequence[Level], axis: int) -> Windows:
+        return cut(_axis_matrix(self.target, levels, axis))
+
+    def _gathered(self, value: ir.Value, windows: Windows, axis: int) -> ir.Value:
+        """The windows of a tensor side by side along an axis."""
+        if windows.reads_all:
+            return value
+        shape = list(known_shape(value))
+        shape[axis] = len(windows.indices)
+        indices = self._constant("windows", windows.indices)
+        return self._add("Gather", [value, indices], tuple(shape), axis=axis)
+
+    def _multiplied(self, matrices: ir.Value, value: ir.Value) -> ir.Value:
+        *batch, _, wide = known_shape(value)
+        return self._add("MatMul", [matrices, value], (*batch, known_shape(matrices)[-2], wide))
 
     def _transposed(self, value: ir.Value, perm: list[int]) -> ir.Value:
         shape = tuple(known_shape(value)[axis] for axis in perm)
@@ -262,6 +272,18 @@ class _Writer:
         output.type = self.target.conv.outputs[0].type
         self.nodes.append(node)
         return output
+
+
+def _axis_matrix(target: _Target, levels: Sequence[Level], axis: int) -> Matrix:
+    """(out, low, k): from the taps at low resolution to the output, along one axis."""
+    steps = [
+        linear_matrix(_size(level.below)[axis], _size(level.resize.outputs[0])[axis])
+        for level in levels
+    ]
+    whole = reduce(np.matmul, steps)  # (size, low)
+    size_out, taps = target.out_size[axis], target.weight.shape[2 + axis]
+    padded = np.pad(whole, ((target.pads[axis], target.pads[axis + 2]), (0, 0)))
+    return np.stack([padded[tap : tap + size_out] for tap in range(taps)], axis=2)
 
 
 def _size(value: ir.Value) -> tuple[int, int]:

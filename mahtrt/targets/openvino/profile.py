@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mahtrt.data.feed import Feed
-from mahtrt.openvino_core import shared_core
 from mahtrt.targets.layers import RUNS, WARM_UP, Layer, undisturbed
 from mahtrt.targets.openvino.info import noted
-from mahtrt.targets.openvino.run import config_for, read_model
+from mahtrt.targets.openvino.run import compile_graph, read_model
 
 _NOT_RUN = "not_executed"
 
@@ -25,8 +24,7 @@ def profile(
         feed: Each input by name (B, C, H, W).
         inference_precision: ``f32`` or ``bf16``, for what is not INT8.
     """
-    config = {"PERF_COUNT": True, **config_for(inference_precision, threads)}
-    compiled = shared_core().compile_model(read_model(onnx_path), "CPU", config)
+    compiled = compile_graph(read_model(onnx_path), inference_precision, threads, PERF_COUNT=True)
     tensors = [feed[each.any_name] for each in compiled.inputs]
     times = _times(compiled.create_infer_request(), tensors)
     return list(_layers(compiled, times))

@@ -30,6 +30,7 @@ from mahtrt.targets.openvino.decoding import keep_decoding_float32
 from mahtrt.targets.openvino.float32 import check_float32, keep_float32, wanted_float32
 from mahtrt.targets.openvino.guard import keep_concats_float
 from mahtrt.targets.openvino.ir import IR, WEIGHTS, read_ir
+from mahtrt.targets.openvino.matrices import lower_constant_products
 
 BLOB = "blob"  # the role
 
@@ -179,9 +180,8 @@ def compile_ir(
     graph: Content, weights: Content, *, inference_precision: str, threads: int | None
 ) -> Any | None:
     """A network compiled from its IR, None where OpenVINO does not take that."""
-    config = config_for(inference_precision, threads)
     try:
-        return shared_core().compile_model(read_ir(graph, weights), "CPU", config)
+        return compile_graph(read_ir(graph, weights), inference_precision, threads)
     except RuntimeError:
         return None
 
@@ -217,11 +217,28 @@ def compile_model(onnx: Content, *, inference_precision: str, threads: int | Non
         BuildError: OpenVINO does not keep in FP32 what the plan wants there.
         RuntimeError: OpenVINO's own error.
     """
-    config = config_for(inference_precision, threads)
     model = read_model(onnx)
-    compiled = shared_core().compile_model(model, "CPU", config)
+    compiled = compile_graph(model, inference_precision, threads)
     check_float32(compiled, wanted_float32(model), str(onnx))
     return compiled
+
+
+def compile_graph(
+    model: Any, inference_precision: str, threads: int | None, **settings: Any
+) -> Any:
+    """Compile a graph for the CPU; what only suits the inference precision is changed in place.
+
+    Args:
+        model: An ``openvino.Model``, as :func:`read_model` gives it.
+        settings: OpenVINO's own, beside those of :func:`config_for`.
+
+    Raises:
+        RuntimeError: OpenVINO's own error.
+    """
+    if inference_precision == "bf16":
+        lower_constant_products(model, wanted_float32(model))
+    config = {**config_for(inference_precision, threads), **settings}
+    return shared_core().compile_model(model, "CPU", config)
 
 
 def config_for(inference_precision: str, threads: int | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from mahtrt.export.passes.name_nodes import NameNodesPass
 from mahtrt.export.passes.pyramid import linear_matrix, read_levels, static_shape
 from mahtrt.export.passes.remove_unused import RemoveUnusedPass
 from mahtrt.export.passes.split_pyramid_conv import SplitPyramidConvPass
+from mahtrt.export.passes.windows import ROWS_PER_BLOCK
 from mahtrt.graph.flops import flops_by_node
 from mahtrt.graph.index import GraphIndex
 from mahtrt.graph.sites import is_weighted
@@ -102,6 +103,9 @@ def test_a_pyramid_of_any_depth_stays_what_it_was_and_gets_cheaper(
         {"pads": (0, 0, 0, 0)},
         {"pads": (2, 0, 1, 1)},
         {"size": (8, 40), "depth": 3},
+        {"size": (64, 96)},  # long enough for windows along both axes
+        {"size": (64, 24), "depth": 1, "batch": 2},  # along the rows alone
+        {"size": (16, 64), "depth": 1, "batch": 2},  # along the columns alone
     ],
     ids=str,
 )
@@ -109,6 +113,17 @@ def test_borders_biases_and_shapes(options: dict[str, object]) -> None:
     # The whole output is compared, borders too: there the biases meet the zero padding.
     model = pyramid(**options)  # type: ignore[arg-type]
     assert apply(SplitPyramidConvPass(), model, tolerance=1e-4) == 1
+
+
+def test_an_output_is_a_product_of_its_neighbours_alone() -> None:
+    model = pyramid(size=(96, 128))
+    SplitPyramidConvPass()(model)
+    RemoveUnusedPass()(model)
+    products = [node for node in model.graph if node.op_type == "MatMul"]
+    depths = [static_shape(node.inputs[0])[-1] for node in products]  # type: ignore[index]
+    assert op_counts(model)["Gather"] == len(depths) == 2
+    # Three taps of a block and its neighbours, far fewer than the 24 and 32 rows and columns.
+    assert max(depths) <= 3 * (ROWS_PER_BLOCK + 4)
 
 
 def test_the_sum_at_full_resolution_is_gone() -> None:
@@ -172,13 +187,15 @@ def test_scopes_names_and_precision() -> None:
     SplitPyramidConvPass()(model)
     RemoveUnusedPass()(model)
     NameNodesPass()(model)
-    added = {"Transpose", "Reshape", "MatMul"}
+    added = {"Transpose", "Reshape", "Gather", "MatMul"}
     assert all(
         node.metadata_props[SCOPE_KEY] == "fusion.outputs.0"
         for node in model.graph
         if node.op_type in added
     )
-    assert {"w.features.weight", "w.taps.weight", "w.columns"} <= set(model.graph.initializers)
+    assert {"w.features.weight", "w.taps.weight", "w.rows", "w.columns"} <= set(
+        model.graph.initializers
+    )
     index = GraphIndex(ir.to_proto(model))
     weighted = {n.op_type for i, n in enumerate(index.nodes) if is_weighted(index, i)}
     assert weighted == {"Conv"}  # interpolation is never INT8
