@@ -61,6 +61,7 @@ def run_ort() -> Callable[..., list[NDArray[np.float32]]]:
 def run_openvino() -> Callable[..., list[NDArray[np.float32]]]:
     """Runs a model as mahtrt gives it to OpenVINO."""
     from mahtrt.openvino_core import shared_core
+    from mahtrt.targets.openvino.concats import quantize_before_concats
     from mahtrt.targets.openvino.decoding import keep_decoding_float32
     from mahtrt.targets.openvino.guard import keep_concats_float
 
@@ -75,6 +76,7 @@ def run_openvino() -> Callable[..., list[NDArray[np.float32]]]:
     ) -> list[NDArray[np.float32]]:
         graph = core.read_model(model.SerializeToString())
         if guard:
+            quantize_before_concats(graph)
             keep_concats_float(graph)
             keep_decoding_float32(graph)
         config = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": precision}

@@ -26,6 +26,7 @@ from mahtrt.targets.backend import (
     compile_here,
     failed_to_run,
 )
+from mahtrt.targets.openvino.concats import quantize_before_concats
 from mahtrt.targets.openvino.decoding import keep_decoding_float32
 from mahtrt.targets.openvino.float32 import check_float32, keep_float32, wanted_float32
 from mahtrt.targets.openvino.guard import keep_concats_float
@@ -204,7 +205,8 @@ def read_model(onnx: Content) -> Any:
         raise
     except Exception as error:  # the readers' errors have no base of their own
         raise RuntimeError(str(error)) from error
-    keep_concats_float(model)
+    quantize_before_concats(model)
+    keep_concats_float(model)  # what is still quantised behind a Concat
     keep_decoding_float32(model)
     wanted = wanted_float32(model)
     return keep_float32(model, wanted) if wanted else model

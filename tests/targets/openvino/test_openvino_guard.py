@@ -22,18 +22,19 @@ Run = Callable[..., list[np.ndarray]]
 
 @pytest.fixture(scope="module")
 def concat_model() -> onnx.ModelProto:
-    """Two branches, joined, and one INT8 convolution that hands its input through."""
+    """Two branches, joined, and an INT8 convolution that hands on what is positive."""
     b = Builder()
     left = b.conv("image", "left", 3, 32)
     right = b.conv("image", "right", 3, 32)
     joined = b.op("Concat", [left, right], "joined", axis=1)
     weight = b.constant("w", np.eye(64, dtype=np.float32).reshape(64, 64, 1, 1))
-    y = b.op("Conv", [joined, weight], "copy", kernel_shape=[1, 1])
+    kept = b.op("Relu", [joined], "kept")  # between, so that the pair stays behind the Concat
+    y = b.op("Conv", [kept, weight], "copy", kernel_shape=[1, 1])
     floats = b.op("Concat", [left, right], "floats", axis=1)
     model = b.model({"y": y, "z": b.op("Relu", [floats], "relu")})
     one = TensorRange(-8.0, 8.0, dict.fromkeys(METHODS, 8.0), dict.fromkeys(METHODS, 0.0), 1, 1)
     plan = Plan((Block("all", "int8", "", 1.0, ("copy",)),))
-    return quantize(model, Ranges({"joined_out": one}, 1, "", 1), plan, weight_bits=7)
+    return quantize(model, Ranges({"kept_out": one}, 1, "", 1), plan, weight_bits=7)
 
 
 def test_a_guarded_concat_is_computed_right(
