@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mahtrt.build.images import ImageSets
-from mahtrt.build.options import AUTO_METHOD, AUTO_PLAN, BuildOptions, CalibrationOptions
+from mahtrt.build.options import AUTO_METHOD, AUTO_PLAN, CalibrationOptions
 from mahtrt.build.request import Request
 from mahtrt.bundle.plan import Plan, load_plan
 from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Method
@@ -91,7 +91,7 @@ def choose_plan(request: Request, images: ImageSets, progress: StageProgress) ->
     if options.plan is not None:
         plan = load_plan(Path(options.plan))
     else:
-        plan = default_plan(graph.proto, graph.spec)
+        plan = default_plan(graph.proto, graph.spec, least_channels(request.targets))
     return PlanChoice(request.precisions, plan, NetworkTensors(calib, graph.spec))
 
 
@@ -106,6 +106,7 @@ class AttributionOptions:
         cache_dir: Folder in which they are kept; None is the user's cache.
         images: Number of images that are measured on.
         half: Half precision to measure beside INT8; None for INT8 alone.
+        least_channels: The fewest channels of an INT8 convolution that the targets want.
     """
 
     calibration: CalibrationOptions
@@ -114,6 +115,7 @@ class AttributionOptions:
     cache_dir: Path | None = None
     images: int = SENSITIVITY_IMAGES
     half: HalfType | None = None
+    least_channels: int = 1
 
 
 def attribute(
@@ -130,7 +132,7 @@ def attribute(
     """
     how = options.calibration
     cache, note = usable_cache(options.cache_dir) if options.cache else (None, "")
-    candidates = find_candidates(graph.proto, graph.spec)
+    candidates = find_candidates(graph.proto, graph.spec, options.least_channels)
     method: Method = DEFAULT_METHOD if how.method == AUTO_METHOD else how.method  # type: ignore[assignment]
     percentile = DEFAULT_PERCENTILE if how.percentile is None else how.percentile
     recipe = make_recipe(
@@ -163,7 +165,7 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
         progress=lambda n, of: progress("comparing the planner's images", n, of),
     )
     rest = NetworkTensors(kept, graph.spec)
-    attribution = attribute(graph, rest, _attribution_options(options, target), progress)
+    attribution = attribute(graph, rest, _attribution_options(request, target), progress)
     result = make_plan(
         PlanOptions(
             limits=options.limits.scaled(SHARE_OF_LIMITS),
@@ -189,11 +191,15 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
     return PlanChoice(tuple(precisions), planned=planned)
 
 
-def _attribution_options(options: BuildOptions, target: str) -> AttributionOptions:
-    kind = find_target(target)
+def _attribution_options(request: Request, target: str) -> AttributionOptions:
+    options, kind = request.options, find_target(target)
     bits, beside = kind.weight_bits(options.weight_bits), kind.float_type(options.int8_float)
     how = (options.calibration, bits, options.cache, options.cache_dir)
-    return AttributionOptions(*how, half=None if beside == "fp32" else beside)
+    return AttributionOptions(
+        *how,
+        half=None if beside == "fp32" else beside,
+        least_channels=least_channels(request.targets),
+    )
 
 
 def _split(calib: Dataset) -> tuple[Dataset, Dataset]:
@@ -206,6 +212,11 @@ def _split(calib: Dataset) -> tuple[Dataset, Dataset]:
             fix="Give --calib some dozens of images.",
         )
     return hold_back(calib, min(JUDGED_IMAGES, max(1, len(calib) // 4)))
+
+
+def least_channels(targets: Sequence[str]) -> int:
+    """The fewest channels of an INT8 convolution that every target of a build wants."""
+    return max((find_target(name).least_int8_channels for name in targets), default=1)
 
 
 def planning_target(targets: Sequence[str], options: EngineOptions = DEFAULT_OPTIONS) -> str:

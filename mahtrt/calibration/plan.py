@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx
 
@@ -14,12 +14,13 @@ from mahtrt.graph.sites import Site, find_sites, is_weighted
 from mahtrt.spec import ModelSpec
 
 
-def default_plan(model: onnx.ModelProto, spec: ModelSpec) -> Plan:
+def default_plan(model: onnx.ModelProto, spec: ModelSpec, least_channels: int = 1) -> Plan:
     """The plan that the rules of :mod:`mahtrt.calibration.rules` give.
 
     Args:
         model: A floating-point model with static shapes.
         spec: Gives the scopes that the family keeps in floating point.
+        least_channels: The fewest channels of an INT8 convolution that the targets want.
 
     Raises:
         ModelError: The model is quantised already.
@@ -28,8 +29,10 @@ def default_plan(model: onnx.ModelProto, spec: ModelSpec) -> Plan:
     groups: dict[str, list[Site]] = {}
     for site, name in zip(sites, block_names([s.scope for s in sites]), strict=True):
         groups.setdefault(name, []).append(site)
-    exclude = spec.quantize.exclude
-    return Plan(tuple(_block(name, members, exclude) for name, members in groups.items()))
+    reasons = {
+        site.key: reason_for_float(site, spec.quantize.exclude, least_channels) for site in sites
+    }
+    return Plan(tuple(_block(name, members, reasons) for name, members in groups.items()))
 
 
 def check_plan(plan: Plan, graph: GraphIndex) -> None:
@@ -82,8 +85,8 @@ def _base_length(path: Sequence[str]) -> int:
     return min(2, len(path)) if index is None else index + 1
 
 
-def _block(name: str, sites: Sequence[Site], exclude: Sequence[str]) -> Block:
-    reasons = {site.key: reason_for_float(site, exclude) for site in sites}
+def _block(name: str, sites: Sequence[Site], why: Mapping[str, str | None]) -> Block:
+    reasons = {site.key: why[site.key] for site in sites}
     float_nodes = {key: reason for key, reason in reasons.items() if reason}
     share = round(sum(site.flops_share for site in sites), 6)
     if len(float_nodes) == len(sites):

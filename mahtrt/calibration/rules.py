@@ -66,6 +66,21 @@ def wide_enough(site: Site) -> str | None:
     return None
 
 
+def not_narrow(least: int) -> Rule:
+    """The rule of targets whose INT8 convolutions of fewer channels in or out are slower.
+
+    Args:
+        least: The fewest channels in and out; 1 where the target has no such limit.
+    """
+
+    def rule(site: Site) -> str | None:
+        if site.is_convolution and min(site.inner, site.outer) < least:
+            return f"convolution with fewer than {least} channels ({site.inner}x{site.outer})"
+        return None
+
+    return rule
+
+
 def pays(site: Site) -> str | None:
     if site.is_convolution and site.flops_share < MIN_FLOPS_SHARE:
         return f"below {MIN_FLOPS_SHARE:.1%} of the arithmetic: does not pay"
@@ -99,12 +114,20 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def reason_for_float(site: Site, exclude: Sequence[str] = ()) -> str | None:
+def reason_for_float(
+    site: Site, exclude: Sequence[str] = (), least_channels: int = 1
+) -> str | None:
     """Why a site stays in floating point, or None where it may run in INT8.
 
     Args:
         site: The product.
         exclude: Scope prefixes from the spec's ``quantize.exclude``.
+        least_channels: See :func:`not_narrow`.
     """
-    rules = (has_constant_weights, not_excluded(exclude), *RULES[1:])
+    rules = (
+        has_constant_weights,
+        not_excluded(exclude),
+        *RULES[1:],
+        not_narrow(least_channels),
+    )
     return next((reason for rule in rules if (reason := rule(site))), None)

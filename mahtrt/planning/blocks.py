@@ -1,11 +1,12 @@
 """The blocks that a planner decides about, and plans made of them.
 
 They are the blocks of the default plan, with three differences. What INT8 is impossible or
-senseless for on every target (products of two activations, grouped convolutions, one position per
-image, very thin matrix products) is not a candidate and stays in floating point. What the rules
-keep in floating point for another reason *is* a candidate, with the rule's reason, for a
-measurement may disagree; of a block that the rules split, it is a candidate of its own. And the
-blocks of a stage (``encoder.blocks.3.0``, ``encoder.blocks.3.1``) that are ruled out whole are one.
+senseless for (products of two activations, grouped convolutions, one position per image, very thin
+matrix products, and convolutions that are too thin for the target) is not a candidate and stays in
+floating point. What the rules keep in floating point for another reason *is* a candidate, with the
+rule's reason, for a measurement may disagree; of a block that the rules split, it is a candidate of
+its own. And the blocks of a stage (``encoder.blocks.3.0``, ``encoder.blocks.3.1``) that are ruled
+out whole are one.
 
 A planner chooses *options*: names of blocks that are INT8, and ``<name> in FP32`` of blocks that
 stay FP32 beside half precision. What no option is chosen of is in the engine's own type.
@@ -25,6 +26,7 @@ from mahtrt.calibration.rules import (
     has_constant_weights,
     not_excluded,
     not_grouped,
+    not_narrow,
     not_squeezed,
     wide_enough,
 )
@@ -60,20 +62,29 @@ class Candidate:
     excluded: bool = False
 
 
-def find_candidates(model: onnx.ModelProto, spec: ModelSpec) -> tuple[Candidate, ...]:
+def find_candidates(
+    model: onnx.ModelProto, spec: ModelSpec, least_channels: int = 1
+) -> tuple[Candidate, ...]:
     """Every block of a graph, in its order, those without a choice included.
 
     Args:
         model: A floating-point model with static shapes.
         spec: Gives the scopes that are excluded.
+        least_channels: The fewest channels of an INT8 convolution that the targets want.
 
     Raises:
         ModelError: The model is quantised already.
     """
     sites = {site.key: site for site in find_sites(GraphIndex(model))}
+    rules = (*_IMPOSSIBLE, not_narrow(least_channels))
+    impossible = {
+        key: why
+        for key, site in sites.items()
+        if (why := next(filter(None, (rule(site) for rule in rules)), None))
+    }
     found: list[Candidate] = []
-    for block in default_plan(model, spec).blocks:
-        found += _candidates(block, sites, spec.quantize.exclude)
+    for block in default_plan(model, spec, least_channels).blocks:
+        found += _candidates(block, sites, impossible, spec.quantize.exclude)
     return _merge_stages(found)
 
 
@@ -148,10 +159,15 @@ def _rounded(table: Mapping[str, float] | None, name: str) -> float | None:
     return round(value, 4) if math.isfinite(value) else None
 
 
-def _candidates(block: Block, sites: Mapping[str, Site], exclude: Sequence[str]) -> list[Candidate]:
+def _candidates(
+    block: Block,
+    sites: Mapping[str, Site],
+    ruled_impossible: Mapping[str, str],
+    exclude: Sequence[str],
+) -> list[Candidate]:
     """What the rules allow of a block, and what they rule out though it is possible."""
     keys = [*block.nodes, *block.float_nodes]
-    impossible = {key: why for key in keys if (why := _impossible(sites[key]))}
+    impossible = {key: ruled_impossible[key] for key in keys if key in ruled_impossible}
     allowed = block.nodes if block.precision == "int8" else ()
     rest = tuple(key for key in keys if key not in allowed and key not in impossible)
     ruled_out = "; ".join(dict.fromkeys(block.float_nodes.get(k, block.reason) for k in rest))
@@ -177,10 +193,6 @@ def _candidates(block: Block, sites: Mapping[str, Site], exclude: Sequence[str])
         excluded=excluded,
     )
     return [first, second]
-
-
-def _impossible(site: Site) -> str | None:
-    return next((reason for rule in _IMPOSSIBLE if (reason := rule(site))), None)
 
 
 def _share(keys: Sequence[str], sites: Mapping[str, Site]) -> float:

@@ -12,7 +12,7 @@ fastest to the most faithful one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -92,6 +92,14 @@ class Knowledge:
         """As :meth:`cost_px`, of a block in half precision; 0 where that is not known."""
         costs = self.half_costs_px.get(name)
         return 0.0 if costs is None else float(common(costs, self.units).mean())
+
+    def is_beside(self, name: str, chosen: Collection[str]) -> bool:
+        """Whether the block just before or behind another one is INT8."""
+        names = [candidate.name for candidate in self.candidates]
+        at = names.index(name)
+        return any(
+            each in chosen for each in (*names[max(at - 1, 0) : at], *names[at + 1 : at + 2])
+        )
 
     def in_order(self, names: Iterable[str]) -> Chosen:
         """The options in the order of the graph."""

@@ -289,11 +289,17 @@ class Search:
         """Options to toggle: those nearest to not paying first, in turn with those left out.
 
         What is FP32 is taken out or replaced by INT8, and nothing is put there: that gains nothing
-        by itself.
+        by itself. Neither does INT8 that took as long as floating point where its neighbours were
+        INT8 too, and would now need conversions on both sides.
         """
         gain = self.known.gains_ms
         out = sorted(chosen, key=lambda name: gain.get(name, 0.0))
-        left = [name for name in self.known.allowed if name not in chosen]
+        left = [
+            name
+            for name in self.known.allowed
+            if name not in chosen
+            and (gain.get(name, 0.0) > 0 or self.known.is_beside(name, chosen))
+        ]
         into = sorted(left, key=lambda name: -gain.get(name, 0.0))
         order = []
         for i in range(max(len(out), len(into))):

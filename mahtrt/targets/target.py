@@ -124,12 +124,14 @@ class Target(ABC):
         precisions: What it builds.
         extra: The extra of mahtrt that brings the package; "" for a core dependency.
         options_type: Class of the options that only this target has, see :class:`EngineOptions`.
+        least_int8_channels: The fewest channels, in and out, of convolutions that are worth INT8.
         rank: Which target a plan is made for where several run here: the one of the highest rank.
         device: Kind of device that its engines run on, in PyTorch's words: the PyTorch network that
             they are compared with runs there too.
     """
 
     device: ClassVar[Literal["cpu", "cuda"]] = "cpu"
+    least_int8_channels: ClassVar[int] = 1
 
     name: str
     package: str

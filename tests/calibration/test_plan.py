@@ -115,6 +115,24 @@ def test_each_rule_on_its_own(change: dict[str, object], reason: str | None) -> 
     assert reason_for_float(replace(SITE, **change)) == reason  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"outer": 15}, "convolution with fewer than 16 channels (64x15)"),
+        ({"outer": 16}, None),
+        ({"op": "ConvTranspose", "outer": 8}, "convolution with fewer than 16 channels (64x8)"),
+        ({"outer": 1}, "one output channel (attention gate)"),
+    ],
+)
+def test_a_target_may_want_wider_convolutions(
+    change: dict[str, object], reason: str | None
+) -> None:
+    site = replace(SITE, **change)  # type: ignore[arg-type]
+    assert reason_for_float(site, least_channels=16) == reason
+    if site.outer > 1:
+        assert reason_for_float(site) is None
+
+
 def test_blocks_are_named_after_modules() -> None:
     scopes = {
         "decoder.blocks.3.conv1.0": "decoder.blocks.3",

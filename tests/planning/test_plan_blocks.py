@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import onnx
 import pytest
+from tiny_graphs import landmark_net, tiny_spec
 
 from mahtrt.bundle.plan import plan_from_json
 from mahtrt.calibration.plan import check_plan, default_plan
@@ -36,6 +37,28 @@ def test_what_the_rules_keep_float_is_a_candidate_with_their_reason(
     assert "attention gate" in rest.ruled_out
     assert not named(candidates, "decoder.gates.0").ruled_out
     assert named(candidates, "encoder.stem").excluded
+
+
+def test_stem_and_heatmaps_are_the_planners_to_decide_where_no_spec_excludes_them() -> None:
+    model = landmark_net()
+    found = find_candidates(model, tiny_spec())
+    for name, reason in (("encoder.stem", "stem"), ("head.heatmaps", "head")):
+        candidate = named(found, name)
+        assert candidate.nodes == (name,)
+        assert candidate.ruled_out.startswith(reason)
+        assert not candidate.excluded
+        assert compose(found, [name]).int8_nodes == (name,)
+
+
+def test_thin_convolutions_are_none_where_the_target_wants_more_channels() -> None:
+    model = landmark_net()
+    found = find_candidates(model, tiny_spec(), least_channels=16)
+    fixed = {key: why for c in found for key, why in c.float_nodes.items()}
+    assert fixed["encoder.stem"] == "convolution with fewer than 16 channels (3x32)"
+    assert fixed["decoder.gates.0.psi"] == "convolution with fewer than 16 channels (32x1)"
+    assert "decoder.gates.0.skip" not in fixed
+    everything = compose(found, [c.name for c in decidable(found)])
+    assert not {"encoder.stem", "decoder.gates.0.psi"} & set(everything.int8_nodes)
 
 
 def test_every_product_is_in_one_candidate(
@@ -122,7 +145,5 @@ def test_the_digest_tells_recipes_apart(recipe: Recipe) -> None:
 
 
 def test_candidates_without_scopes(graph: GraphFile) -> None:
-    from tiny_graphs import landmark_net, tiny_spec
-
     found = find_candidates(landmark_net(scopes=False), tiny_spec())
     assert len(decidable(found)) >= 10

@@ -432,6 +432,15 @@ def test_nothing_to_decide_is_said_and_nothing_is_measured(
     assert json.loads(json.dumps(result.to_dict()))["last_race"] == []
 
 
+def test_int8_that_gains_nothing_between_floating_point_is_not_tried() -> None:
+    gains = {**GAINS, "fusion": -1.0, "block": -1.0, "gate": -1.0, "head": 10.0}
+    bench = FakeBench(gains, {**COSTS, "head": 0.02})
+    assert chosen(plan(bench)) == {"head"}
+    assert frozenset({"gate", "head"}) in bench.asked  # they might share a conversion
+    assert frozenset({"fusion", "head"}) not in bench.asked
+    assert frozenset({"mlp", "head"}) not in bench.asked
+
+
 def test_engines_are_not_kept_open_for_ever() -> None:
     bench = FakeBench()
     plan(bench)
