@@ -100,6 +100,7 @@ DEPLOYMENT_CORE = {
     *("mahtrt.openvino_core", "mahtrt.targets.openvino.decoding", "mahtrt.targets.openvino.ir"),
     *("mahtrt.targets.openvino.float32", "mahtrt.targets.openvino.info"),
     *("mahtrt.targets.openvino.concats", "mahtrt.targets.openvino.matrices"),
+    "mahtrt.targets.openvino.interpolation",
     *("mahtrt.targets.openvino.run", "mahtrt.targets.openvino.target"),
     *("mahtrt.runtime", "mahtrt.runtime.decode", "mahtrt.runtime.landmarks"),
     *("mahtrt.runtime.checked_feed", "mahtrt.runtime.engine_choice", "mahtrt.runtime.labels"),

@@ -30,6 +30,7 @@ from mahtrt.targets.openvino.concats import quantize_before_concats
 from mahtrt.targets.openvino.decoding import keep_decoding_float32
 from mahtrt.targets.openvino.float32 import check_float32, keep_float32, wanted_float32
 from mahtrt.targets.openvino.guard import keep_concats_float
+from mahtrt.targets.openvino.interpolation import gather_last_interpolations
 from mahtrt.targets.openvino.ir import IR, WEIGHTS, read_ir
 from mahtrt.targets.openvino.matrices import lower_constant_products
 
@@ -208,6 +209,7 @@ def read_model(onnx: Content) -> Any:
     quantize_before_concats(model)
     keep_concats_float(model)  # what is still quantised behind a Concat
     keep_decoding_float32(model)
+    gather_last_interpolations(model)
     wanted = wanted_float32(model)
     return keep_float32(model, wanted) if wanted else model
 
