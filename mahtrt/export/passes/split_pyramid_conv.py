@@ -128,7 +128,7 @@ def _cost(target: _Target, fine: int) -> int:
     direct = height * width * channels * outer * kh * kw
     taps = low_h * low_w * inner * outer * kh * kw
     rows, columns = (cut(_axis_matrix(target, levels, axis)) for axis in (0, 1))
-    first = height * rows.depth * len(columns.indices) * outer
+    first = height * rows.depth * columns.blocks * columns.depth * outer
     second = height * width * columns.depth * outer
     return int(direct + taps + MATRIX_COST * (first + second))
 
@@ -198,11 +198,9 @@ class _Writer:
         low_h, low_w = _size(levels[-1].below)
         x = self._taps(levels)  # (B, kh * kw * O, h, w)
         x = self._transposed(x, [0, 2, 3, 1])
-        x = self._reshaped(x, (batch, low_h, low_w, kh, kw * outer))
-        x = self._transposed(x, [0, 1, 3, 2, 4])
-        x = self._reshaped(x, (batch, low_h * kh, low_w * kw, outer))
+        x = self._reshaped(x, (batch, low_h * low_w * kh, kw * outer))
         rows, columns = (self._windows(levels, axis) for axis in (0, 1))
-        x = self._gathered(self._gathered(x, columns, 2), rows, 1)
+        x = self._gathered(x, _window_places(rows, columns, low_w, kh))
         wide = columns.blocks * columns.depth
         x = self._reshaped(x, (batch, rows.blocks, rows.depth, wide * outer))
         # Constants of more than two axes: an INT8 plan takes them for what they are, no weights.
@@ -228,14 +226,11 @@ class _Writer:
     def _windows(self, levels: Sequence[Level], axis: int) -> Windows:
         return cut(_axis_matrix(self.target, levels, axis))
 
-    def _gathered(self, value: ir.Value, windows: Windows, axis: int) -> ir.Value:
-        """The windows of a tensor side by side along an axis."""
-        if windows.reads_all:
-            return value
-        shape = list(known_shape(value))
-        shape[axis] = len(windows.indices)
-        indices = self._constant("windows", windows.indices)
-        return self._add("Gather", [value, indices], tuple(shape), axis=axis)
+    def _gathered(self, value: ir.Value, places: NDArray[np.int64]) -> ir.Value:
+        """The rows at some places of a tensor (B, rows, columns)."""
+        batch, _, columns = known_shape(value)
+        indices = self._constant("windows", places)
+        return self._add("Gather", [value, indices], (batch, len(places), columns), axis=1)
 
     def _multiplied(self, matrices: ir.Value, value: ir.Value) -> ir.Value:
         *batch, _, wide = known_shape(value)
@@ -284,6 +279,13 @@ def _axis_matrix(target: _Target, levels: Sequence[Level], axis: int) -> Matrix:
     size_out, taps = target.out_size[axis], target.weight.shape[2 + axis]
     padded = np.pad(whole, ((target.pads[axis], target.pads[axis + 2]), (0, 0)))
     return np.stack([padded[tap : tap + size_out] for tap in range(taps)], axis=2)
+
+
+def _window_places(rows: Windows, columns: Windows, low_w: int, kh: int) -> NDArray[np.int64]:
+    """Where (window row, kernel row, window column) lies in (row, column, kernel row), flat."""
+    row, kernel_row, column = np.ix_(rows.indices, np.arange(kh), columns.indices)
+    places: NDArray[np.int64] = (row * low_w + column) * kh + kernel_row
+    return places.reshape(-1)
 
 
 def _size(value: ir.Value) -> tuple[int, int]:

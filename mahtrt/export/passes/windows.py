@@ -23,7 +23,7 @@ class Windows:
     """A matrix (out, low, taps) along one axis, cut into blocks.
 
     Attributes:
-        indices: (blocks * window * taps,), what the windows hold of the input (low * taps,).
+        indices: (blocks * window,), what the windows hold of the input's (low,) rows of taps.
         matrices: (blocks, out / blocks, window * taps).
     """
 
@@ -38,11 +38,6 @@ class Windows:
     def depth(self) -> int:
         """How much of the input each output is a product of."""
         return int(self.matrices.shape[2])
-
-    @property
-    def reads_all(self) -> bool:
-        """Whether there is but one window, of the whole input in its order."""
-        return self.blocks == 1
 
 
 def cut(matrix: NDArray[np.float64]) -> Windows:
@@ -60,7 +55,7 @@ def cut(matrix: NDArray[np.float64]) -> Windows:
         part[:, begin : begin + width].reshape(out // blocks, width * taps)
         for part, begin in zip(parts, begins, strict=True)
     ]
-    indices = [np.arange(begin * taps, (begin + width) * taps) for begin in begins]
+    indices = [np.arange(begin, begin + width) for begin in begins]
     return Windows(np.concatenate(indices), np.stack(windows).astype(np.float32))
 
 
