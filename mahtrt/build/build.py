@@ -39,14 +39,14 @@ def build(options: BuildOptions, progress: StageProgress = silent) -> BuildResul
     images = split_images(options, request.graph.spec, progress)
     with open_workspace(options.out) as work:
         choice = choose_plan(request, images, progress)
-        request = request.with_precisions(choice.precisions)
+        request = request.following(choice.precisions, choice.planned_halves)
         graphs = make_graphs(request, images, choice, work, progress)
         jobs = [(job, graphs.models[request.graph_kind(job)]) for job in request.jobs]
         progress("opening the reference", 0, 0)
         with open_reference(request, graphs) as reference:
             engines = compile_engines(jobs, options.engine, work, progress)
             _check_int8_layers(engines, graphs)
-            judged_by = [(e, graphs.stand_in(e.files["onnx"])) for e in engines]
+            judged_by = [(e, graphs.stand_in(e.record.precision, e.files["onnx"])) for e in engines]
             judged = judge_engines(request, images, reference, judged_by, work, progress)
         progress("writing", 0, 0)
         return write_result(request, images, graphs, engines, judged, work)
