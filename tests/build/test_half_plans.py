@@ -14,6 +14,7 @@ from build_options import make_options
 from cpus import Cpu
 from foreign_network import ForeignNetwork
 
+from mahtrt.build import graphs as graphs_module
 from mahtrt.build import planned as planned_module
 from mahtrt.build.build import build
 from mahtrt.build.compile import CompileOptions, compile
@@ -23,15 +24,18 @@ from mahtrt.bundle.plan import Plan, load_plan, save_plan
 from mahtrt.calibration.plan import default_plan
 from mahtrt.cuda.probe import probe_cuda
 from mahtrt.data.sample import Dataset
-from mahtrt.errors import BuildError, SpecError, UsageError
+from mahtrt.errors import BuildError, GateError, SpecError, UsageError
 from mahtrt.graph.graph_file import read_graph
 from mahtrt.inspection.inspect import InspectOptions, inspect
 from mahtrt.planning.blocks import compose, decidable, in_fp32
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult
 from mahtrt.planning.recipe import NetworkToPlan
+from mahtrt.precision.float_graph import float_graph
 from mahtrt.targets.graph_kinds import FP32_NODES_KEY
 from mahtrt.targets.openvino.target import TARGET as OPENVINO
+from mahtrt.targets.tensorrt import build as tensorrt_module
+from mahtrt.targets.tensorrt.network import network_layers
 from mahtrt.targets.tensorrt.options import TensorRtOptions
 
 pytestmark = pytest.mark.slow
@@ -153,6 +157,40 @@ def test_typed_graphs_and_stand_ins_follow_the_plan(
     moved: Any = [[e.accuracy.mean_px for e in each.engines] for each in (plain, kept)]
     assert all(px > 0 for px in moved[0])
     assert moved[1] == pytest.approx([0, 0], abs=1e-4)  # nothing is rounded in the stand-in either
+
+
+@pytest.mark.skipif(bool(probe_cuda().devices), reason="a GPU is here")
+@pytest.mark.parametrize("lies", ["graph", "network"])
+def test_an_engine_in_other_precisions_than_its_plan_is_refused(
+    foreign_network: ForeignNetwork,
+    plan: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lies: str,
+) -> None:
+    if lies == "graph":
+        monkeypatch.setattr(graphs_module, "float_graph", lambda of, kind, _: float_graph(of, kind))
+    else:
+        monkeypatch.setattr(
+            tensorrt_module,
+            "network_layers",
+            lambda found: network_layers(dict.fromkeys(found, "fp16")),
+        )
+    asked = options(
+        foreign_network,
+        tmp_path / "b.mahtrt",
+        precisions=("fp16",),
+        targets=("tensorrt-rtx",),
+        target_options=(TensorRtOptions(compute_capabilities=("SM89",)),),
+        plan=plan,
+        cache=False,
+    )
+    where = {"graph": "its graph", "network": "the network that was parsed"}[lies]
+    with pytest.raises(
+        GateError, match=rf"{where}: got other precisions .* 2 blocks: down\.0, join"
+    ):
+        build(asked)
+    assert not list(tmp_path.iterdir())
 
 
 class Planner:
