@@ -36,17 +36,18 @@ def half_conclusion_of(outcome: SearchResult, target: str, half: str, limits: Li
     alone = f" {half} alone is over the budget: {'; '.join(over)}." if over else ""
     if not chosen.blocks:
         return (
-            f"All of the network is {half}, which is within the budget: it takes "
-            f"{chosen.p50_ms:.2f} ms p50, and {moved_in_words(chosen.accuracy)}. {told}; {timed}"
+            f"All {len(exact.blocks)} blocks in {half} take {chosen.p50_ms:.2f} ms p50, and "
+            f"{moved_in_words(chosen.accuracy)}, which is within the budget. {told}; {timed}"
         )
     if chosen.blocks == exact.blocks:
         return (
             f"{half} does not pay on {target}: no plan within the budget is faster than FP32 "
             f"beyond doubt. {told}; {timed}{alone}"
         )
+    kept = len(chosen.blocks)
     return (
-        f"{half} with {len(chosen.blocks)} blocks in FP32 takes {chosen.against_float} of "
-        f"{half}'s time on {target} ({chosen.p50_ms:.2f} ms p50), and "
+        f"{len(exact.blocks) - kept} blocks in {half} and {kept} in FP32 take "
+        f"{chosen.against_float} of {half}'s time on {target} ({chosen.p50_ms:.2f} ms p50), and "
         f"{moved_in_words(chosen.accuracy)}. {told}; refinement ended because {outcome.ended}; "
         f"{timed}{alone}"
     )

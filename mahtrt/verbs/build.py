@@ -143,7 +143,7 @@ class BuildArguments(TensorRtArguments, CalibrationArguments, ReferenceArguments
             PLAN,
             "File plan.json that says which block is INT8 and which stays FP32, or auto: the "
             "fastest plan within the budget is searched for, of INT8 and of each half precision. "
-            "Without it, fixed rules decide.",
+            "Without it, fixed rules decide. With --int8, a file is INT8's.",
         ),
     ] = None
     plan_minutes: Annotated[

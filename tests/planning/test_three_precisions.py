@@ -224,7 +224,7 @@ def test_half_precision_alone_is_planned_without_int8() -> None:
         "head": "fp32",
     }
     assert result.precision == "bf16"
-    assert "bf16 with 2 blocks in FP32 takes 1.08" in result.conclusion
+    assert "3 blocks in bf16 and 2 in FP32 take 1.08" in result.conclusion
     assert "bf16 alone is over the budget: mean displacement" in result.conclusion
     assert not any(row["int8_blocks"] for row in result.to_dict()["last_race"])
     reasons = {block.name: block.reason for block in result.plan.blocks}
@@ -235,7 +235,7 @@ def test_half_precision_alone_is_planned_without_int8() -> None:
 def test_half_precision_within_the_budget_is_left_alone() -> None:
     result = plan_half(Bench(), 0.5)
     assert (set(precisions(result).values()), result.precision) == ({"float"}, "bf16")
-    assert "All of the network is bf16, which is within the budget" in result.conclusion
+    assert "All 5 blocks in bf16 take " in result.conclusion
 
 
 def test_where_half_precision_saves_no_time_fp32_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
