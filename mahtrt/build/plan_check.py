@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mahtrt.build.options import AUTO_PLAN, BuildOptions
 from mahtrt.bundle.plan import Plan, load_plan
-from mahtrt.calibration.plan import check_plan
 from mahtrt.errors import BuildError, UsageError, some_of
-from mahtrt.graph.graph_file import GraphFile
-from mahtrt.graph.index import GraphIndex
-from mahtrt.precision.float32 import lost_float32
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import Target
+
+if TYPE_CHECKING:  # compile needs this module without the onnx package
+    from mahtrt.graph.graph_file import GraphFile
+    from mahtrt.graph.index import GraphIndex
 
 # What a plan can be about. A plan file is INT8's where INT8 is built.
 PLANNED_PRECISIONS = ("fp16", "bf16", "int8")
@@ -32,6 +33,9 @@ def read_plan(options: BuildOptions, graph: GraphFile, targets: Sequence[str]) -
     """
     if options.plan is None or options.plan == AUTO_PLAN:
         return None
+    from mahtrt.calibration.plan import check_plan
+    from mahtrt.graph.index import GraphIndex
+
     plan, index = load_plan(Path(options.plan)), GraphIndex(graph.proto)
     check_plan(plan, index)
     int8 = [block.name for block in plan.blocks if block.precision == "int8"]
@@ -60,6 +64,8 @@ def _computing_in_half(options: BuildOptions, targets: Sequence[str]) -> Iterato
 
 
 def _check_kept(plan: Plan, graph: GraphIndex, target: Target) -> None:
+    from mahtrt.precision.float32 import lost_float32
+
     lost = {
         block.name: nodes
         for block in plan.blocks
