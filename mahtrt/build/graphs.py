@@ -115,7 +115,7 @@ def _kept(choice: PlanChoice, kind: GraphKind) -> tuple[str, ...]:
 def _told(folder: Path, choice: PlanChoice) -> tuple[list[Path], list[str]]:
     """What a bundle keeps of plans, but for INT8's, and what the user is told of them."""
     documents: list[Path] = []
-    notes: list[str] = []
+    notes = [*choice.notes]
     for precision, planned in choice.searches.items():
         documents += _planning_documents(folder, precision, planned)
         of = "" if precision == "int8" else f" of {precision}"

@@ -71,12 +71,14 @@ class PlanChoice:
             half precisions that keep blocks in FP32.
         calib: Images that calibrate; None where no engine is INT8.
         searches: Precision to the planner's result, where the caller asked for a search.
+        notes: What the user should know, one sentence each.
     """
 
     precisions: tuple[str, ...]
     plans: Mapping[str, Plan] = field(default_factory=dict)
     calib: NetworkTensors | None = None
     searches: Mapping[str, Planned] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def planned_halves(self) -> tuple[str, ...]:
@@ -174,8 +176,7 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
     reduced = [precision for precision in request.precisions if precision != "fp32"]
     if not reduced:
         return PlanChoice(request.precisions)
-    for precision in reduced:  # what cannot be timed is refused before anything is searched
-        _planned_for(request, precision)
+    reduced, notes = _timed(request, reduced)
     kept, judged = _split(calib)
     refuse_overlap(
         kept,
@@ -191,7 +192,27 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
     found = {s.result.precision: s.result.plan for s in searches.values()}
     found |= {p: s.result.plan for p, s in searches.items() if s.result.precision == p}
     plans = {p: plan for p, plan in found.items() if p in built and p != "fp32"}
-    return PlanChoice(built, plans, rest if "int8" in built else None, searches)
+    return PlanChoice(built, plans, rest if "int8" in built else None, searches, notes)
+
+
+def _timed(request: Request, precisions: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """The precisions that are planned; half precision beside them is built without a plan.
+
+    Raises:
+        MissingComponentError: None can be timed here, or INT8 cannot, which needs a plan.
+    """
+    timed, notes = list[str](), list[str]()
+    for precision in precisions:
+        try:
+            _planned_for(request, precision)
+            timed.append(precision)
+        except MissingComponentError as error:
+            if precision == "int8" or len(precisions) == 1:
+                raise
+            notes.append(f"{precision}: built without a plan: {error}")
+    if not timed:
+        _planned_for(request, precisions[0])
+    return timed, tuple(notes)
 
 
 def _built(precision: str, searches: Mapping[str, Planned]) -> str:

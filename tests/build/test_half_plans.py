@@ -24,7 +24,7 @@ from mahtrt.bundle.plan import Plan, load_plan, save_plan
 from mahtrt.calibration.plan import default_plan
 from mahtrt.cuda.probe import probe_cuda
 from mahtrt.data.sample import Dataset
-from mahtrt.errors import BuildError, GateError, SpecError, UsageError
+from mahtrt.errors import BuildError, GateError, MissingComponentError, SpecError, UsageError
 from mahtrt.graph.graph_file import read_graph
 from mahtrt.inspection.inspect import InspectOptions, inspect
 from mahtrt.planning.blocks import compose, decidable, in_fp32
@@ -282,6 +282,32 @@ def test_a_search_for_int8_that_ends_in_half_precision_builds_that_plan(
     assert [e.files["onnx"] for e in result.manifest.engines] == ["model.bf16-planned.onnx"]
     assert result.manifest.calibration is None
     assert load_plan(result.path / "plan.bf16.json") == load_plan(result.path / "plan.json")
+
+
+@pytest.mark.skipif(bool(probe_cuda().devices), reason="a GPU is here")
+def test_half_precision_that_cannot_be_timed_is_built_without_a_plan_beside_int8(
+    foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planner = Planner()
+    monkeypatch.setattr(planned_module, "make_plan", planner)
+    rtx = TensorRtOptions(compute_capabilities=("SM89",))
+    asked = options(
+        foreign_network,
+        tmp_path / "b.mahtrt",
+        precisions=("fp16", "int8"),
+        targets=("openvino", "tensorrt-rtx"),
+        target_options=(rtx,),
+        calib="phantom:8@1",
+        plan="auto",
+    )
+    result = build(asked)
+    assert planner.asked == [("int8", "openvino")]
+    assert result.manifest.engines[0].files["onnx"] == "model.fp16.onnx"
+    assert any(note.startswith("fp16: built without a plan: planning") for note in result.notes)
+    for precisions in (("fp16",), ("fp16", "bf16")):
+        alone = dataclasses.replace(asked, precisions=precisions, targets=("tensorrt-rtx",))
+        with pytest.raises(MissingComponentError, match="plans are chosen by timing"):
+            build(dataclasses.replace(alone, out=tmp_path / "c.mahtrt"))
 
 
 @pytest.mark.parametrize(
