@@ -10,22 +10,19 @@ from typing import Any
 
 import onnx
 import pytest
-from build_options import make_options
 from cpus import Cpu
 from foreign_network import ForeignNetwork
+from hand_plans import options, plan_of
 
 from mahtrt.build import graphs as graphs_module
 from mahtrt.build import planned as planned_module
 from mahtrt.build.build import build
 from mahtrt.build.compile import CompileOptions, compile
-from mahtrt.build.options import BuildOptions
 from mahtrt.build.result import BuildResult
-from mahtrt.bundle.plan import Plan, load_plan, save_plan
-from mahtrt.calibration.plan import default_plan
+from mahtrt.bundle.plan import load_plan, save_plan
 from mahtrt.cuda.probe import probe_cuda
 from mahtrt.data.sample import Dataset
-from mahtrt.errors import BuildError, GateError, MissingComponentError, SpecError, UsageError
-from mahtrt.graph.graph_file import read_graph
+from mahtrt.errors import GateError, MissingComponentError, UsageError
 from mahtrt.inspection.inspect import InspectOptions, inspect
 from mahtrt.planning.blocks import compose, decidable, in_fp32
 from mahtrt.planning.matrix import Sensitivity
@@ -33,7 +30,6 @@ from mahtrt.planning.planner import PlanOptions, PlanResult
 from mahtrt.planning.recipe import NetworkToPlan
 from mahtrt.precision.float_graph import float_graph
 from mahtrt.targets.graph_kinds import FP32_NODES_KEY
-from mahtrt.targets.openvino.target import TARGET as OPENVINO
 from mahtrt.targets.tensorrt import build as tensorrt_module
 from mahtrt.targets.tensorrt.network import network_layers
 from mahtrt.targets.tensorrt.options import TensorRtOptions
@@ -42,34 +38,12 @@ pytestmark = pytest.mark.slow
 KEPT = ("down.0", "join.2")
 
 
-def plan_of(network: ForeignNetwork, **precisions: Any) -> Plan:
-    """A plan by hand: all of it half precision, but for some blocks."""
-    graph = read_graph(network.onnx)
-    named = {name.replace("_", "."): precision for name, precision in precisions.items()}
-    return Plan(
-        tuple(
-            dataclasses.replace(
-                block,
-                precision=named.get(block.name, "float"),
-                nodes=(*block.nodes, *block.float_nodes),
-                float_nodes={},
-            )
-            for block in default_plan(graph.proto, graph.spec).blocks
-        )
-    )
-
-
 @pytest.fixture(scope="module")
 def plan(foreign_network: ForeignNetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plan file that keeps two blocks in FP32."""
     path = tmp_path_factory.mktemp("plan") / "own.json"
     save_plan(plan_of(foreign_network, **dict.fromkeys(("down_0", "join_2"), "fp32")), path)
     return path
-
-
-def options(network: ForeignNetwork, out: Path, **changed: Any) -> BuildOptions:
-    asked = {"precisions": ("bf16",), "calib": None, "eval": "phantom:2@9"}
-    return make_options(network, out, **(asked | changed))
 
 
 def rounded(path: Path) -> set[str]:
@@ -308,64 +282,3 @@ def test_half_precision_that_cannot_be_timed_is_built_without_a_plan_beside_int8
         alone = dataclasses.replace(asked, precisions=precisions, targets=("tensorrt-rtx",))
         with pytest.raises(MissingComponentError, match="plans are chosen by timing"):
             build(dataclasses.replace(alone, out=tmp_path / "c.mahtrt"))
-
-
-@pytest.mark.parametrize(
-    ("changed", "error", "message"),
-    [
-        ({"precisions": ("fp32",)}, UsageError, "--plan: got no precision that a plan is about"),
-        ({"plan": "auto"}, UsageError, "--plan auto: got no images to measure plans on"),
-    ],
-)
-def test_a_plan_without_what_it_needs_is_refused(
-    foreign_network: ForeignNetwork,
-    plan: Path,
-    tmp_path: Path,
-    changed: dict[str, Any],
-    error: type[Exception],
-    message: str,
-) -> None:
-    asked = options(foreign_network, tmp_path / "b.mahtrt", plan=plan)
-    with pytest.raises(error, match=message):
-        build(dataclasses.replace(asked, **changed))
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_plan_file_that_cannot_be_built_is_refused_before_anything_is_done(
-    foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[str] = []
-
-    def refused(plan: Plan, error: type[Exception], message: str, **more: Any) -> None:
-        save_plan(plan, tmp_path / "own.json")
-        asked = options(foreign_network, tmp_path / "b.mahtrt", plan=tmp_path / "own.json", **more)
-        with pytest.raises(error, match=message):
-            build(asked, lambda stage, *_: told.append(stage))
-        assert set(told) == {"reading"}
-
-    refused(
-        plan_of(foreign_network, down_1="int8"),
-        UsageError,
-        "got INT8 in down.1, and no --int8; expected a plan of float and fp32 blocks",
-    )
-    unknown = plan_of(foreign_network)
-    first = dataclasses.replace(unknown.blocks[0], nodes=("nobody",))
-    refused(Plan((first,)), SpecError, r"block 'down.0': got 1 node.*lacks: nobody")
-
-    def keeps_none_weighted(target: Any, op: str, *, weighted: bool) -> bool:
-        return not weighted
-
-    monkeypatch.setattr(type(OPENVINO), "keeps_fp32", keeps_none_weighted)
-    kept = plan_of(foreign_network, down_0="fp32", join_2="fp32")
-    message = r"plan for target openvino: got fp32 for down\.0, join\.2, of which openvino would"
-    for targets in (("openvino",), ("onnxruntime", "openvino")):
-        refused(kept, BuildError, message, targets=targets)
-    build(options(foreign_network, tmp_path / "ort.mahtrt", plan=tmp_path / "own.json"))
-
-
-def test_openvino_tells_what_it_cannot_keep(cpu: Callable[[str], Cpu]) -> None:
-    for name, kept in (("bf16", False), ("vnni", True)):
-        cpu(name)  # without BF16 of its own everything is FP32, or rounded by the graph
-        assert OPENVINO.keeps_fp32("MatMul", weighted=True) is kept
-        assert OPENVINO.keeps_fp32("MatMul", weighted=False)
-        assert OPENVINO.keeps_fp32("Conv", weighted=True)
