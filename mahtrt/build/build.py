@@ -39,33 +39,36 @@ def build(options: BuildOptions, progress: StageProgress = silent) -> BuildResul
     images = split_images(options, request.graph.spec, progress)
     with open_workspace(options.out) as work:
         choice = choose_plan(request, images, progress)
-        request = request.with_precisions(choice.precisions)
+        request = request.following(choice.precisions, choice.planned_halves)
         graphs = make_graphs(request, images, choice, work, progress)
         jobs = [(job, graphs.models[request.graph_kind(job)]) for job in request.jobs]
         progress("opening the reference", 0, 0)
         with open_reference(request, graphs) as reference:
             engines = compile_engines(jobs, options.engine, work, progress)
-            _check_int8_layers(engines, graphs)
-            judged_by = [(e, graphs.stand_in(e.files["onnx"])) for e in engines]
+            _check_layers(engines, graphs)
+            judged_by = [(e, graphs.stand_in(e.record.precision, e.files["onnx"])) for e in engines]
             judged = judge_engines(request, images, reference, judged_by, work, progress)
         progress("writing", 0, 0)
         return write_result(request, images, graphs, engines, judged, work)
 
 
-def _check_int8_layers(engines: Sequence[BuiltEngine], graphs: Graphs) -> None:
-    """Hold the layers of engines against the plan; raises GateError without INT8."""
+def _check_layers(engines: Sequence[BuiltEngine], graphs: Graphs) -> None:
+    """Hold graphs and layers of engines against the plans; raises GateError where they differ."""
     for engine in engines:
-        if engine.record.precision != "int8":
-            continue
-        layers = find_target(engine.record.target).engine_layers(engine.files)
-        if layers is None or not layers.detailed:
+        plan = graphs.plans.get(engine.record.precision)
+        if plan is None:
             continue
         import onnx
 
-        from mahtrt.bundle.plan import load_plan
         from mahtrt.calibration.int8_check import check_int8
         from mahtrt.graph.describe import describe_graph
+        from mahtrt.precision.layer_check import check_layers, graph_layers
 
-        (plan,) = (place for place in graphs.documents if place.name == "plan.json")
-        described = describe_graph(onnx.load(engine.files["onnx"]))
-        check_int8(described, load_plan(plan), layers.int8_layers)
+        described, name = describe_graph(onnx.load(engine.files["onnx"])), engine.record.name
+        check_layers(described, plan, graph_layers(described), f"{name}: its graph")
+        if engine.network is not None:
+            check_layers(described, plan, engine.network, f"{name}: the network that was parsed")
+        inspected = find_target(engine.record.target).engine_layers(engine.files)
+        if inspected is not None and inspected.detailed:
+            check_int8(described, plan, inspected.int8_layers)
+            check_layers(described, plan, inspected, f"{name}: the engine")

@@ -128,7 +128,7 @@ def calibrate(
             "--int8",
             got="a plan without any INT8 block",
             expected="at least one",
-            fix="Build --fp32 instead, or plan at least one block in INT8.",
+            fix="Build --fp32, --bf16 or --fp16 instead, or plan at least one block in INT8.",
         )
     # A plan may force what the planner does not consider, so it may need more than was seen.
     if ranges is None or set(tensors) - set(ranges.tensors):

@@ -27,6 +27,7 @@ from mahtrt.build.workspace import Workspace, open_workspace
 from mahtrt.bundle.bundle import Bundle, check_apart, check_replaceable, read_bundle, write_bundle
 from mahtrt.bundle.golden import copy_golden, read_golden
 from mahtrt.bundle.manifest import SCHEMA, GraphRecord
+from mahtrt.bundle.plan import plan_name
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.bundle.signature import Trust, notes_on_signature
 from mahtrt.data.datasets import open_dataset
@@ -35,7 +36,7 @@ from mahtrt.data.subset import spread_out
 from mahtrt.errors import DataError, MissingComponentError, UsageError
 from mahtrt.measure.limits import Limits
 from mahtrt.progress import StageProgress, silent
-from mahtrt.targets.graph_kinds import FLOAT_TYPES
+from mahtrt.targets.graph_kinds import FLOAT_TYPES, follows_plan
 from mahtrt.targets.table import check_options, find_target
 from mahtrt.targets.target import Target
 
@@ -131,7 +132,7 @@ def _graphs(bundle: Bundle, target: Target) -> list[tuple[Job, GraphRecord]]:
             got=f"a bundle with the graphs {graphs}",
             expected=f"the graph of {', '.join(_missing(bundle, target)) or 'a precision'} as "
             f"{target.name} compiles it",
-            fix=_build_option(_missing(bundle, target), target),
+            fix=_build_option(bundle, _missing(bundle, target), target),
         )
     return found
 
@@ -147,19 +148,26 @@ def _missing(bundle: Bundle, target: Target) -> list[str]:
     return [p for p in _precisions(bundle, target) if not _graph(bundle, target, p)]
 
 
-def _build_option(precisions: Sequence[str], target: Target) -> str:
+def _build_option(bundle: Bundle, precisions: Sequence[str], target: Target) -> str:
     """The build that puts the graphs of a target into a bundle."""
     flags = "".join(f" --{precision}" for precision in precisions)
-    calibration = " --calib DATA" if "int8" in precisions else ""
-    return (
-        f"Build the bundle with mahtrt build MODEL.onnx{flags}{calibration} --target {target.name}."
-    )
+    flags += " --calib DATA" if "int8" in precisions else ""
+    planned = [plan_name(precision) for precision in precisions if _is_planned(bundle, precision)]
+    flags += "".join(f" --plan {name}" for name in planned[:1])
+    return f"Build the bundle with mahtrt build MODEL.onnx{flags} --target {target.name}."
 
 
 def _graph(bundle: Bundle, target: Target, precision: str) -> GraphRecord | None:
     """The bundle's graph that a target compiles to a precision, None where it is not there."""
-    kinds = (target.graph_kind(precision, float_type) for float_type in FLOAT_TYPES)
+    planned = _is_planned(bundle, precision)  # another graph would forget the plan
+    kinds = (target.graph_kind(precision, each, planned=planned) for each in FLOAT_TYPES)
     return next((g for kind in kinds if (g := bundle.manifest.graph(kind.name))), None)
+
+
+def _is_planned(bundle: Bundle, precision: str) -> bool:
+    """Whether engines of a half precision keep in the bundle what a plan says in FP32."""
+    graphs = bundle.manifest.graphs
+    return any(graph.precision == precision and follows_plan(graph.name) for graph in graphs)
 
 
 def _data(bundle: Bundle, options: CompileOptions) -> Dataset | None:
@@ -303,6 +311,6 @@ def _write(
 def _left_out(bundle: Bundle, target: Target) -> list[str]:
     """What the target could build, were its graph in the bundle, and how to have it there."""
     return [
-        f"{precision}: left out, its graph is not here. {_build_option([precision], target)}"
-        for precision in _missing(bundle, target)
+        f"{each}: left out, its graph is not here. {_build_option(bundle, [each], target)}"
+        for each in _missing(bundle, target)
     ]

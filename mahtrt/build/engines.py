@@ -15,6 +15,7 @@ from mahtrt.progress import StageProgress
 from mahtrt.runtime.session import Session
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import EngineToOpen
+from mahtrt.targets.layers import EngineLayers
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import EngineOptions
 
@@ -26,10 +27,12 @@ class BuiltEngine:
     Attributes:
         record: What the manifest says of it, but for accuracy and latency.
         files: Role to place, in the workspace.
+        network: The products of the network that its builder parsed, where it tells them.
     """
 
     record: EngineRecord
     files: Mapping[str, Path]
+    network: EngineLayers | None = None
 
     def open(
         self, spec: ModelSpec, threads: int | None, preprocess_version: int = PREPROCESS_VERSION
@@ -64,5 +67,5 @@ def compile_engines(
         folder = work.bundle / "engines" / job.name
         artifact = find_target(job.target).build(onnx, job.precision, folder, told)
         record = artifact.record(job.target, job.precision, work.bundle)
-        built.append(BuiltEngine(record, artifact.files))
+        built.append(BuiltEngine(record, artifact.files, artifact.network))
     return tuple(built)

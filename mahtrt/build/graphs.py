@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mahtrt import files
+from mahtrt.build.stand_in import StandInGraph
 from mahtrt.bundle.origin import CalibrationRecord
+from mahtrt.bundle.plan import Plan, plan_name
 from mahtrt.data.subset import NetworkTensors, spread_out
 from mahtrt.digest import sha256_of_file
 from mahtrt.errors import ModelError
 from mahtrt.precision.float_graph import float_graph
 from mahtrt.progress import StageProgress
 from mahtrt.schema import dataclass_from, plain
-from mahtrt.targets.graph_kinds import Fp32, GraphKind, Int8
+from mahtrt.targets.graph_kinds import Fp32, GraphKind, Int8, follows_plan
 
 if TYPE_CHECKING:
     import onnx
@@ -41,6 +43,7 @@ class Graphs:
         documents: Files about calibration and plan that a bundle keeps.
         calibration: What INT8 graphs were calibrated on and how; None without any.
         notes: What the user should know, one sentence each.
+        plans: Precision to the plan that its engines follow.
         stand_ins: ONNX that ONNX Runtime does not run, to one that it does.
     """
 
@@ -48,11 +51,13 @@ class Graphs:
     documents: tuple[Path, ...] = ()
     calibration: CalibrationRecord | None = None
     notes: tuple[str, ...] = ()
+    plans: Mapping[str, Plan] = field(default_factory=dict)
     stand_ins: Mapping[Path, Path] = field(default_factory=dict)
 
-    def stand_in(self, onnx: Path) -> Path:
-        """The ONNX that is judged in place of an engine that cannot run here."""
-        return self.stand_ins.get(onnx, onnx)
+    def stand_in(self, precision: str, onnx: Path) -> StandInGraph:
+        """What is judged in place of an engine that cannot run here."""
+        plan = self.plans.get(precision)
+        return StandInGraph(self.stand_ins.get(onnx, onnx), plan.fp32_nodes if plan else ())
 
 
 def make_graphs(
@@ -73,23 +78,18 @@ def make_graphs(
         UsageError: A plan without INT8.
     """
     kinds = dict.fromkeys(map(request.graph_kind, request.jobs))
-    if any(kind.declares == "fp16" for kind in kinds):
-        _check_fp16(request, images, progress)
+    _check_fp16(request, images, choice, progress)
     export = work.bundle / Fp32().file_name
     _copy_export(request.graph, export)
     models: dict[GraphKind, Path] = {Fp32(): export}
     for kind in kinds:
         if not isinstance(kind, Fp32 | Int8):
-            models[kind] = _write(work.bundle, kind, float_graph(request.graph.proto, kind))
-    documents: list[Path] = []
-    notes: list[str] = []
-    if choice.planned is not None:
-        documents += _planning_documents(work.bundle, choice.planned)
-        notes.append(f"plan: {choice.planned.result.conclusion}")
-        notes += choice.planned.attribution.notes
+            keep = _kept(choice, kind)
+            models[kind] = _write(work.bundle, kind, float_graph(request.graph.proto, kind, keep))
+    documents, notes = _told(work.bundle, choice)
     calibration = None
     stand_ins = {}
-    if choice.plan is not None and choice.calib is not None:
+    if choice.calib is not None:
         int8_kinds = [kind for kind in kinds if isinstance(kind, Int8)]
         found = _calibrated(request, choice, int8_kinds, progress)
         for kind in int8_kinds:
@@ -101,7 +101,31 @@ def make_graphs(
         calibration = _record(choice.calib, found)
         documents += _calibration_documents(work.bundle, found)
         notes += [f"calibration: {warning}" for warning in found.card.warnings]
-    return Graphs(models, tuple(dict.fromkeys(documents)), calibration, tuple(notes), stand_ins)
+    files_kept, said = tuple(dict.fromkeys(documents)), tuple(dict.fromkeys(notes))
+    return Graphs(models, files_kept, calibration, said, choice.plans, stand_ins)
+
+
+def _kept(choice: PlanChoice, kind: GraphKind) -> tuple[str, ...]:
+    """The products that stay FP32 in a graph of half precision."""
+    precision = kind.name.partition("-")[0]
+    plan = choice.plans.get(precision) if follows_plan(kind.name) else None
+    return plan.fp32_nodes if plan else ()
+
+
+def _told(folder: Path, choice: PlanChoice) -> tuple[list[Path], list[str]]:
+    """What a bundle keeps of plans, but for INT8's, and what the user is told of them."""
+    documents: list[Path] = []
+    notes = [*choice.notes]
+    for precision, planned in choice.searches.items():
+        documents += _planning_documents(folder, precision, planned)
+        of = "" if precision == "int8" else f" of {precision}"
+        notes.append(f"plan{of}: {planned.result.conclusion}")
+        notes += planned.attribution.notes
+    for precision, plan in choice.plans.items():
+        place = folder / plan_name(precision)
+        files.write_text(place, plan.to_json())
+        documents.append(place)
+    return documents, notes
 
 
 def _copy_export(graph: GraphFile, place: Path) -> None:
@@ -120,12 +144,17 @@ def _copy_export(graph: GraphFile, place: Path) -> None:
         )
 
 
-def _check_fp16(request: Request, images: ImageSets, progress: StageProgress) -> None:
-    from mahtrt.precision.half import check_half
+def _check_fp16(
+    request: Request, images: ImageSets, choice: PlanChoice, progress: StageProgress
+) -> None:
+    """Check every FP16 graph, each with what its plan keeps in FP32."""
+    kinds = dict.fromkeys(map(request.graph_kind, request.jobs))
+    for keep in dict.fromkeys(_kept(choice, kind) for kind in kinds if kind.declares == "fp16"):
+        from mahtrt.precision.half import check_half
 
-    progress("checking FP16", 0, 0)
-    few = spread_out(images.evaluation, FINITE_IMAGES)
-    check_half(request.graph, NetworkTensors(few, request.graph.spec), request.options.threads)
+        progress("checking FP16", 0, 0)
+        few = NetworkTensors(spread_out(images.evaluation, FINITE_IMAGES), request.graph.spec)
+        check_half(request.graph, few, request.options.threads, keep)
 
 
 def _calibrated(
@@ -137,17 +166,16 @@ def _calibrated(
     """Calibrate once for all INT8 graphs."""
     from mahtrt.build.calibrated import calibrate
 
-    options = request.options
-    assert choice.plan is not None
+    options, searched = request.options, choice.searches.get("int8")
     assert choice.calib is not None
     bits = sorted({kind.weight_bits for kind in kinds})
     found = calibrate(
         request.graph,
         choice.calib,
-        choice.plan,
+        choice.plans["int8"],
         replace(options.calibration, trial_bits=bits[0]),
         progress,
-        choice.planned.attribution.network.recipe.ranges if choice.planned else None,
+        searched.attribution.network.recipe.ranges if searched else None,
     )
     if options.bias_correction:
         for each in bits:
@@ -178,23 +206,24 @@ def _record(calib: NetworkTensors, found: Calibrated) -> CalibrationRecord:
 
 
 def _calibration_documents(folder: Path, found: Calibrated) -> Iterator[Path]:
-    texts = {"ranges.json": found.ranges.to_json(), "plan.json": found.plan.to_json()}
-    for name, text in texts.items():
-        files.write_text(folder / name, text)
-        yield folder / name
+    files.write_text(folder / "ranges.json", found.ranges.to_json())
+    yield folder / "ranges.json"
 
 
-def _planning_documents(folder: Path, planned: Planned) -> Iterator[Path]:
+def _planning_documents(folder: Path, precision: str, planned: Planned) -> Iterator[Path]:
+    """What a search measured, and its plan, in files that have its precision in their names."""
     from mahtrt.planning.matrix import save_sensitivity
     from mahtrt.planning.picture import write_picture
 
+    of = "" if precision == "int8" else f".{precision}"
     sensitivity = planned.attribution.sensitivity
-    save_sensitivity(sensitivity, folder / "sensitivity.json")
-    write_picture(folder / "sensitivity.png", sensitivity)
+    save_sensitivity(sensitivity, folder / f"sensitivity{of}.json")
+    write_picture(folder / f"sensitivity{of}.png", sensitivity)
     text = json.dumps(planned.result.to_dict(), indent=1)
-    files.write_text(folder / "planning.json", text + "\n")
-    files.write_text(folder / "plan.json", planned.result.plan.to_json())
-    for name in ("sensitivity.json", "sensitivity.png", "planning.json", "plan.json"):
+    files.write_text(folder / f"planning{of}.json", text + "\n")
+    files.write_text(folder / plan_name(precision), planned.result.plan.to_json())
+    names = (f"sensitivity{of}.json", f"sensitivity{of}.png", f"planning{of}.json")
+    for name in (*names, plan_name(precision)):
         yield folder / name
 
 

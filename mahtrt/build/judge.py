@@ -16,7 +16,7 @@ from mahtrt.benchmarks.report import BenchReport, ReportFacts
 from mahtrt.build.engines import BuiltEngine
 from mahtrt.build.images import GOLDEN_IMAGES, ImageSets
 from mahtrt.build.request import Request
-from mahtrt.build.stand_in import open_stand_in
+from mahtrt.build.stand_in import StandInGraph, open_stand_in
 from mahtrt.build.workspace import Workspace
 from mahtrt.bundle.golden import GoldenVector
 from mahtrt.bundle.golden_outputs import golden_values
@@ -87,14 +87,14 @@ def judge_engines(
     request: Request,
     images: ImageSets,
     reference: Reference,
-    engines: Sequence[tuple[BuiltEngine, Path]],
+    engines: Sequence[tuple[BuiltEngine, StandInGraph]],
     work: Workspace,
     progress: StageProgress,
 ) -> Judged:
     """Measure every engine on the evaluation images, and choose the default engine.
 
     Args:
-        engines: Engines, each with the ONNX that stands in for it where it cannot run here.
+        engines: Engines, each with what stands in for it where it cannot run here.
 
     Raises:
         AccuracyError: An engine is over its budget, and is not to be kept then (exit 3).
@@ -188,7 +188,9 @@ def _with_default(report: BenchReport, name: str) -> BenchReport:
     return dataclasses.replace(report, rows=rows)
 
 
-def _contender(request: Request, engine: BuiltEngine, stand_in: Path, scratch: Path) -> Contender:
+def _contender(
+    request: Request, engine: BuiltEngine, stand_in: StandInGraph, scratch: Path
+) -> Contender:
     """An engine ready to be judged, or its stand-in where it is for another machine."""
     record, options, what = engine.record, request.options, ""
     if find_target(record.target).can_run(record):

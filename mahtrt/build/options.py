@@ -94,15 +94,16 @@ class BuildOptions(EngineBuild):
             that compute in it.
         targets: Targets by name, or ``auto``: all whose engines run here. Whichever, the fastest
             engine that passes its gate becomes the bundle's default.
-        calib: DATA to calibrate INT8 on.
+        calib: DATA to calibrate INT8 and to search for plans on.
         eval: DATA to check engines on; None holds back some of ``calib``, and takes phantoms
             where there is none.
         method: ``minmax``, ``percentile``, ``entropy``, ``mse``, or ``auto``: for each class of
             tensors what changes the network's results least.
         percentile: What ``percentile`` keeps.
         bias_correction: Take the mean error of INT8 products out through their biases.
-        plan: A plan file, or ``auto``: the planner's, instead of the default plan.
-        plan_minutes: How long the planner may search.
+        plan: A plan file, or ``auto``: the planner's, instead of the default plan. A file is
+            INT8's where INT8 is built, else that of every half precision.
+        plan_minutes: How long the planner may search for a plan, of which each precision has one.
         seed: Seed of the planner.
         weight_bits: 8, 7, or None: 7 where this CPU's INT8 sums could saturate.
         int8_float: What a TensorRT engine computes in where its plan has no INT8.

@@ -1,15 +1,19 @@
-"""``--plan auto``: attribution and planner, run by a build on the images it calibrates on."""
+"""``--plan auto``: attribution and planner, run by a build on the images it calibrates on.
+
+INT8 and each half precision have a search of their own, on the same images.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from mahtrt.build.images import ImageSets
 from mahtrt.build.options import AUTO_METHOD, AUTO_PLAN, CalibrationOptions
 from mahtrt.build.request import Request
-from mahtrt.bundle.plan import Plan, load_plan
+from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.methods import DEFAULT_METHOD, DEFAULT_PERCENTILE, Method
 from mahtrt.calibration.plan import default_plan
 from mahtrt.data.overlap import refuse_overlap
@@ -20,7 +24,7 @@ from mahtrt.graph.graph_file import GraphFile
 from mahtrt.planning.blocks import find_candidates
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult, make_plan
-from mahtrt.planning.recipe import NetworkToPlan, RecipeOptions, make_recipe
+from mahtrt.planning.recipe import NetworkToPlan, RecipeOptions, make_recipe, no_recipe
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.store import usable_cache
 from mahtrt.planning.workbench import BenchSettings
@@ -59,40 +63,48 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlanChoice:
-    """What becomes INT8, and what is built because of it.
+    """What is built in which precision.
 
     Attributes:
-        precisions: Precisions to build: the caller's, without INT8 where it does not pay.
-        plan: Plan to quantise by; None where no engine is INT8.
+        precisions: Precisions to build: the caller's, without those that do not pay.
+        plans: Precision to the plan that its engines follow: INT8's to quantise by, and those of
+            half precisions that keep blocks in FP32.
         calib: Images that calibrate; None where no engine is INT8.
-        planned: The planner's result, where the caller asked for a search.
+        searches: Precision to the planner's result, where the caller asked for a search.
+        notes: What the user should know, one sentence each.
     """
 
     precisions: tuple[str, ...]
-    plan: Plan | None = None
+    plans: Mapping[str, Plan] = field(default_factory=dict)
     calib: NetworkTensors | None = None
-    planned: Planned | None = None
+    searches: Mapping[str, Planned] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def planned_halves(self) -> tuple[str, ...]:
+        """Half precisions in which a plan keeps blocks in FP32."""
+        return tuple(p for p, plan in self.plans.items() if p != "int8" and plan.fp32_nodes)
 
 
 def choose_plan(request: Request, images: ImageSets, progress: StageProgress) -> PlanChoice:
     """Third stage of a build: the caller's plan, the planner's, or the one by the rules.
 
     Raises:
-        SpecError, DataError: A plan file that cannot be used.
+        DataError: Too few images to search with, or the same image twice among them.
         MissingComponentError: A plan is to be searched for, and no target runs here.
     """
-    options, graph = request.options, request.graph
-    if "int8" not in request.precisions:
-        return PlanChoice(request.precisions)
-    calib = images.calib
-    assert calib is not None
-    if options.plan == AUTO_PLAN:
-        return _searched(request, calib, progress)
-    if options.plan is not None:
-        plan = load_plan(Path(options.plan))
-    else:
-        plan = default_plan(graph.proto, graph.spec, least_channels(request.targets))
-    return PlanChoice(request.precisions, plan, NetworkTensors(calib, graph.spec))
+    graph, precisions = request.graph, request.precisions
+    if request.options.plan == AUTO_PLAN:
+        assert images.calib is not None
+        return _searched(request, images.calib, progress)
+    if "int8" not in precisions:
+        if request.plan is None:
+            return PlanChoice(precisions)
+        halves = [precision for precision in precisions if precision != "fp32"]
+        return PlanChoice(precisions, dict.fromkeys(halves, request.plan))
+    assert images.calib is not None
+    plan = request.plan or default_plan(graph.proto, graph.spec, least_channels(request.targets))
+    return PlanChoice(precisions, {"int8": plan}, NetworkTensors(images.calib, graph.spec))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +119,7 @@ class AttributionOptions:
         images: Number of images that are measured on.
         half: Half precision to measure beside INT8; None for INT8 alone.
         least_channels: The fewest channels of an INT8 convolution that the targets want.
+        int8: Whether INT8 is measured; without, nothing is calibrated.
     """
 
     calibration: CalibrationOptions
@@ -115,13 +128,14 @@ class AttributionOptions:
     cache_dir: Path | None = None
     images: int = SENSITIVITY_IMAGES
     half: HalfType | None = None
+    int8: bool = True
     least_channels: int = 1
 
 
 def attribute(
     graph: GraphFile, calib: NetworkTensors, options: AttributionOptions, progress: StageProgress
 ) -> Attribution:
-    """Measure block by block how far INT8 moves landmarks.
+    """Measure block by block how far INT8, or half precision, moves landmarks.
 
     Args:
         calib: Images that calibrate; some of them are measured on.
@@ -133,29 +147,38 @@ def attribute(
     how = options.calibration
     cache, note = usable_cache(options.cache_dir) if options.cache else (None, "")
     candidates = find_candidates(graph.proto, graph.spec, options.least_channels)
-    method: Method = DEFAULT_METHOD if how.method == AUTO_METHOD else how.method  # type: ignore[assignment]
-    percentile = DEFAULT_PERCENTILE if how.percentile is None else how.percentile
-    recipe = make_recipe(
-        graph,
-        candidates,
-        calib,
-        RecipeOptions(method, percentile, options.weight_bits, how.threads),
-        progress=lambda done, of: progress("calibrating", done, of),
-    )
+    recipe = no_recipe()
+    if options.int8:
+        recipe = make_recipe(
+            graph,
+            candidates,
+            calib,
+            _recipe_options(options),
+            progress=lambda done, of: progress("calibrating", done, of),
+        )
     network = NetworkToPlan(graph, candidates, recipe)
     sensitivity = measure_sensitivity(
         network,
         list(calib.spread_out(options.images)),
-        SensitivityOptions(cache=cache, half=options.half, threads=how.threads),
+        SensitivityOptions(cache=cache, half=options.half, int8=options.int8, threads=how.threads),
         progress=lambda done, of: progress("measuring sensitivity", done, of),
     )
     return Attribution(network, sensitivity, (note,) if note else ())
 
 
+def _recipe_options(options: AttributionOptions) -> RecipeOptions:
+    how = options.calibration
+    method = DEFAULT_METHOD if how.method == AUTO_METHOD else cast("Method", how.method)
+    percentile = DEFAULT_PERCENTILE if how.percentile is None else how.percentile
+    return RecipeOptions(method, percentile, options.weight_bits, how.threads)
+
+
 def _searched(request: Request, calib: Dataset, progress: StageProgress) -> PlanChoice:
-    """The planner's choice, within a share of the gate's limits."""
-    options, graph = request.options, request.graph
-    target = planning_target(request.targets, options.engine)
+    """The planner's choices: of INT8, and of each half precision."""
+    reduced = [precision for precision in request.precisions if precision != "fp32"]
+    if not reduced:
+        return PlanChoice(request.precisions)
+    reduced, notes = _timed(request, reduced)
     kept, judged = _split(calib)
     refuse_overlap(
         kept,
@@ -164,8 +187,53 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
         fix="Cases of --calib have an image in common: keep one of these cases.",
         progress=lambda n, of: progress("comparing the planner's images", n, of),
     )
-    rest = NetworkTensors(kept, graph.spec)
-    attribution = attribute(graph, rest, _attribution_options(request, target), progress)
+    rest = NetworkTensors(kept, request.graph.spec)
+    searches = {p: _search(request, p, rest, judged, progress) for p in reduced}
+    built = tuple(dict.fromkeys(_built(p, searches) for p in request.precisions))
+    # A search for INT8 may end in half precision; its own search knows better.
+    found = {s.result.precision: s.result.plan for s in searches.values()}
+    found |= {p: s.result.plan for p, s in searches.items() if s.result.precision == p}
+    plans = {p: plan for p, plan in found.items() if p in built and p != "fp32"}
+    return PlanChoice(built, plans, rest if "int8" in built else None, searches, notes)
+
+
+def _timed(request: Request, precisions: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """The precisions that are planned; half precision beside them is built without a plan.
+
+    Raises:
+        MissingComponentError: None can be timed here, or INT8 cannot, which needs a plan.
+    """
+    timed, notes = list[str](), list[str]()
+    for precision in precisions:
+        try:
+            _planned_for(request, precision)
+            timed.append(precision)
+        except MissingComponentError as error:
+            if precision == "int8" or len(precisions) == 1:
+                raise
+            notes.append(f"{precision}: built without a plan: {error}")
+    if not timed:
+        _planned_for(request, precisions[0])
+    return timed, tuple(notes)
+
+
+def _built(precision: str, searches: Mapping[str, Planned]) -> str:
+    """What is built where a precision was asked for."""
+    found = searches.get(precision)
+    if found is None or found.result.precision == precision:
+        return precision
+    return _built(found.result.precision, searches)
+
+
+def _search(
+    request: Request, precision: str, rest: NetworkTensors, judged: Dataset, progress: StageProgress
+) -> Planned:
+    """The planner's result of one precision, within a share of the gate's limits."""
+    options, graph = request.options, request.graph
+    target = _planned_for(request, precision)
+    half = None if precision == "int8" else cast("HalfType", precision)
+    asked = _attribution_options(request, target, half)
+    attribution = attribute(graph, rest, asked, progress)
     result = make_plan(
         PlanOptions(
             limits=options.limits.scaled(SHARE_OF_LIMITS),
@@ -175,6 +243,8 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
                 engine=options.engine,
                 images=len(judged),
                 int8_float=options.int8_float,
+                half=half,
+                others=_targets_of(request, precision),
             ),
         ),
         attribution.network,
@@ -183,23 +253,31 @@ def _searched(request: Request, calib: Dataset, progress: StageProgress) -> Plan
         judged,
         tell=lambda what: progress(f"planning: {what}", 0, 0),
     )
-    planned = Planned(result, attribution)
-    if result.uses_int8:
-        return PlanChoice(request.precisions, result.plan, rest, planned)
-    instead = result.instead_of_int8
-    precisions = dict.fromkeys(instead if p == "int8" else p for p in request.precisions)
-    return PlanChoice(tuple(precisions), planned=planned)
+    return Planned(result, attribution)
 
 
-def _attribution_options(request: Request, target: str) -> AttributionOptions:
+def _attribution_options(
+    request: Request, target: str, half: HalfType | None
+) -> AttributionOptions:
+    """What to measure for a plan of INT8, or of half precision alone."""
     options, kind = request.options, find_target(target)
     bits, beside = kind.weight_bits(options.weight_bits), kind.float_type(options.int8_float)
     how = (options.calibration, bits, options.cache, options.cache_dir)
+    if half is not None:
+        return AttributionOptions(*how, half=half, int8=False)
     return AttributionOptions(
         *how,
         half=None if beside == "fp32" else beside,
-        least_channels=least_channels(request.targets),
+        least_channels=least_channels(_targets_of(request, "int8")),
     )
+
+
+def _targets_of(request: Request, precision: str) -> tuple[str, ...]:
+    return tuple(t for t in request.targets if precision in find_target(t).precisions)
+
+
+def _planned_for(request: Request, precision: str) -> str:
+    return planning_target(_targets_of(request, precision), request.options.engine)
 
 
 def _split(calib: Dataset) -> tuple[Dataset, Dataset]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mahtrt.build.options import AUTO, BuildOptions, check_calibration
+from mahtrt.build.options import AUTO, AUTO_PLAN, BuildOptions, check_calibration
+from mahtrt.build.plan_check import PLANNED_PRECISIONS, read_plan
 from mahtrt.bundle.bundle import check_replaceable
+from mahtrt.bundle.plan import Plan
 from mahtrt.errors import MissingComponentError, UsageError
 from mahtrt.graph.graph_file import GraphFile, read_graph
 from mahtrt.progress import StageProgress
@@ -40,16 +42,20 @@ class Request:
         graph: The FP32 export.
         targets: Names of the targets, without ``auto``.
         precisions: Precisions to build, in the caller's order.
+        plan: The caller's plan file, which fits the graph and the targets; None without one.
+        planned: Half precisions in which a plan keeps blocks in FP32.
     """
 
     options: BuildOptions
     graph: GraphFile
     targets: tuple[str, ...]
     precisions: tuple[str, ...]
+    plan: Plan | None = None
+    planned: tuple[str, ...] = ()
 
-    def with_precisions(self, precisions: tuple[str, ...]) -> Request:
-        """The same build with other precisions."""
-        return replace(self, precisions=precisions)
+    def following(self, precisions: tuple[str, ...], planned: tuple[str, ...]) -> Request:
+        """The same build after what to build was chosen."""
+        return replace(self, precisions=precisions, planned=planned)
 
     @property
     def jobs(self) -> tuple[Job, ...]:
@@ -65,7 +71,10 @@ class Request:
         """The graph that an engine is compiled from."""
         options = self.options
         return find_target(job.target).graph_kind(
-            job.precision, options.int8_float, options.weight_bits
+            job.precision,
+            options.int8_float,
+            options.weight_bits,
+            planned=job.precision in self.planned,
         )
 
 
@@ -76,6 +85,8 @@ def check(options: BuildOptions, progress: StageProgress) -> Request:
         UsageError: Options that contradict each other, a limit of outputs that the network does not
             have, or a place that cannot be replaced.
         ModelError: The ONNX is not an export of mahtrt, or gives nothing that can be judged.
+        SpecError, DataError, IntegrityError: A plan file that cannot be used.
+        BuildError: A plan that a target cannot keep.
         MissingComponentError: A target is not installed, or none computes in a precision.
     """
     targets = _targets(options)
@@ -87,7 +98,8 @@ def check(options: BuildOptions, progress: StageProgress) -> Request:
     graph = read_graph(options.onnx)
     check_judged(graph.spec, str(options.onnx))
     options.limits.check_outputs(graph.spec)
-    return Request(options, graph, targets, options.precisions)
+    plan = read_plan(options, graph, targets)
+    return Request(options, graph, targets, options.precisions, plan)
 
 
 def _targets(options: BuildOptions) -> tuple[str, ...]:
@@ -120,14 +132,27 @@ def _check_options(options: BuildOptions) -> None:
     options.limits.check()
     if not options.plan_minutes > 0:
         raise UsageError("--plan-minutes", got=str(options.plan_minutes), expected="more than 0")
-    if options.plan is not None and "int8" not in options.precisions:
+    if options.plan is not None and not {*PLANNED_PRECISIONS} & {*options.precisions}:
         raise UsageError(
-            "--plan", got="no --int8", expected="--int8: a plan says what becomes INT8"
+            "--plan",
+            got="no precision that a plan is about",
+            expected=f"{', '.join(f'--{p}' for p in PLANNED_PRECISIONS)}, or several of them",
         )
+    _check_calib(options)
+
+
+def _check_calib(options: BuildOptions) -> None:
     if "int8" in options.precisions and options.calib is None:
         raise UsageError(
             "--int8",
             got="no calibration images",
+            expected="--calib DATA",
+            fix="Give some dozens of the images that the network was trained on.",
+        )
+    if options.plan == AUTO_PLAN and options.calib is None:
+        raise UsageError(
+            f"--plan {AUTO_PLAN}",
+            got="no images to measure plans on",
             expected="--calib DATA",
             fix="Give some dozens of the images that the network was trained on.",
         )

@@ -9,7 +9,9 @@ what it was made on, and the engine is judged again where it runs, by ``mahtrt b
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mahtrt import files
 from mahtrt.bundle.manifest import EngineRecord
@@ -17,6 +19,9 @@ from mahtrt.errors import ModelError
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.runtime.session import Session
 from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, OrtMode, open_onnx
+
+if TYPE_CHECKING:
+    from mahtrt.precision.types import Half
 
 _WHAT = {
     "fp32": "its FP32 graph through ONNX Runtime",
@@ -26,15 +31,27 @@ _WHAT = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class StandInGraph:
+    """What stands in for an engine.
+
+    Attributes:
+        onnx: What the engine was compiled from; of INT8 beside BF16, which ONNX Runtime does not
+            run, the same with FP32 beside it.
+        keep: Names of products that a plan keeps in FP32.
+    """
+
+    onnx: Path
+    keep: tuple[str, ...] = ()
+
+
 def open_stand_in(
-    record: EngineRecord, graph: GraphFile, onnx_path: Path, scratch: Path, threads: int | None
+    record: EngineRecord, graph: GraphFile, given: StandInGraph, scratch: Path, threads: int | None
 ) -> tuple[Session, str]:
     """Open what stands in for an engine.
 
     Args:
         graph: The export.
-        onnx_path: What the engine was compiled from; of INT8 beside BF16, which ONNX Runtime does
-            not run, the same with FP32 beside it.
         scratch: A folder for the graph that is run instead.
 
     Returns:
@@ -44,10 +61,12 @@ def open_stand_in(
         ModelError: ONNX Runtime cannot run the graph.
         MissingComponentError: ONNX Runtime is not installed.
     """
+    onnx_path = given.onnx
     if record.precision in ("fp16", "bf16"):
         from mahtrt.precision.emulation import emulate_half
 
-        emulated = emulate_half(graph.proto, "bf16" if record.precision == "bf16" else "fp16")
+        half: Half = "bf16" if record.precision == "bf16" else "fp16"
+        emulated = emulate_half(graph.proto, half, given.keep)
         onnx_path = scratch / f"{record.name}.onnx"
         files.write_bytes(onnx_path, emulated.SerializeToString())
     mode = OrtMode.LITERAL_INT8 if record.precision == "int8" else OrtMode.ENGINE

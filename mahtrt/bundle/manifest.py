@@ -62,7 +62,8 @@ class GraphRecord:
 
     Attributes:
         name: Unique in the bundle: ``fp32`` (the export), ``fp16``, ``bf16`` (FP32 that rounds to
-            BF16), ``bf16-typed``, ``int8`` (INT8 beside FP32), ``int8-fp16``, ``int8-bf16``.
+            BF16), ``bf16-typed``, ``int8`` (INT8 beside FP32), ``int8-fp16``, ``int8-bf16``; and
+            half precisions that follow a plan, whose names end in ``-planned``.
         file: Relative path.
         precision: Precision of the products that are reduced, ``fp32`` where none is.
         batch: Images per inference, static.

@@ -23,7 +23,6 @@ from mahtrt.reading import Wanted
 from mahtrt.schema import check_schema, dataclass_from
 
 SCHEMA = "mahtrt.plan/2"  # 1 knew no fp32
-PLAN_NAME = "plan.json"  # in a bundle
 
 BlockPrecision = Literal["int8", "float", "fp32"]
 
@@ -82,6 +81,11 @@ class Plan:
         """Names of the products that stay FP32 whatever the rest computes in."""
         return self._nodes("fp32")
 
+    @property
+    def is_fp32(self) -> bool:
+        """Whether every block stays FP32."""
+        return bool(self.blocks) and all(block.precision == "fp32" for block in self.blocks)
+
     def _nodes(self, precision: BlockPrecision) -> tuple[str, ...]:
         return tuple(
             n for block in self.blocks if block.precision == precision for n in block.nodes
@@ -97,6 +101,11 @@ class Plan:
     def to_json(self) -> str:
         """The plan as indented JSON: equal plans give equal text."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
+
+
+def plan_name(precision: str) -> str:
+    """The file in a bundle that holds the plan of engines in a precision."""
+    return "plan.json" if precision == "int8" else f"plan.{precision}.json"
 
 
 def plan_from_json(text: str | bytes, *, where: str = "plan") -> Plan:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.manifest import EngineRecord, Manifest, as_integrity_error
-from mahtrt.bundle.plan import PLAN_NAME, plan_from_json
+from mahtrt.bundle.plan import plan_from_json, plan_name
 from mahtrt.inspection.engine_file import layers_beside
 from mahtrt.schema import plain
+from mahtrt.targets.graph_kinds import HALVES
 from mahtrt.targets.layers import EngineLayers
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class BundleSummary:
 
     Attributes:
         bytes: Size of all its files.
-        plan: The precision plan, None in a bundle without one.
+        plan: The plan of INT8, None in a bundle without one.
+        half_plans: The plans of half precisions, by precision.
         onnx: Name of a graph to what is inside, of those that were asked for.
     """
 
@@ -71,6 +73,7 @@ class BundleSummary:
     engines: tuple[EngineSummary, ...]
     bytes: int
     plan: PlanBlocks | None = None
+    half_plans: Mapping[str, PlanBlocks] = field(default_factory=dict)
     onnx: Mapping[str, GraphSummary] = field(default_factory=dict)
 
     def to_dict(self, top: int = 10) -> dict[str, Any]:
@@ -79,6 +82,7 @@ class BundleSummary:
             "engines": [engine.to_dict() for engine in self.engines],
             "bytes": self.bytes,
             "plan": plain(self.plan),
+            "half_plans": plain(self.half_plans),
             "onnx": {name: graph.to_dict(top) for name, graph in self.onnx.items()},
         }
 
@@ -106,7 +110,8 @@ def describe_bundle(
         manifest=bundle.manifest,
         engines=tuple(_engine(bundle, record) for record in bundle.manifest.engines),
         bytes=sum(record.size for record in bundle.manifest.files),
-        plan=_plan(bundle),
+        plan=_plan(bundle, "int8"),
+        half_plans={p: plan for p in HALVES if (plan := _plan(bundle, p)) is not None},
         onnx=_graphs(bundle) if graphs else {},
     )
 
@@ -122,10 +127,11 @@ def _engine(bundle: Bundle, record: EngineRecord) -> EngineSummary:
     )
 
 
-def _plan(bundle: Bundle) -> PlanBlocks | None:
-    if PLAN_NAME not in {record.path for record in bundle.manifest.files}:
+def _plan(bundle: Bundle, precision: str) -> PlanBlocks | None:
+    name = plan_name(precision)
+    if name not in {record.path for record in bundle.manifest.files}:
         return None
-    file = bundle.file(PLAN_NAME)
+    file = bundle.file(name)
     with as_integrity_error():
         blocks = plan_from_json(file.read_bytes(), where=str(file)).blocks
     int8 = [block for block in blocks if block.precision == "int8"]

@@ -23,13 +23,7 @@ def reason_of(candidate: Candidate, known: Knowledge, outcome: SearchResult, tar
     """Why a block is what it is in the plan."""
     name, kept = candidate.name, in_fp32(candidate.name)
     if kept in outcome.blocks:
-        lost = max(0.0, -known.gains_ms.get(kept, 0.0))
-        text = (
-            f"stays FP32: half precision moves {known.half_cost_in_words(name)} for {lost:.3f} ms "
-            f"of layer time on {target}"
-        )
-        measured = outcome.why.get(kept)
-        return f"{text}; {measured}" if measured else text
+        return why_fp32(name, known, outcome, target)
     gain = known.gains_ms.get(name)
     if gain is None:
         return candidate.ruled_out
@@ -49,6 +43,18 @@ def reason_of(candidate: Candidate, known: Knowledge, outcome: SearchResult, tar
         text = f"the network as a whole is not faster with INT8 on {target}"
     else:
         text = f"not chosen: {facts}"
+    return f"{text}; {measured}" if measured else text
+
+
+def why_fp32(name: str, known: Knowledge, outcome: SearchResult, target: str) -> str:
+    """Why a block stays FP32, by what half precision costs and gains there."""
+    kept = in_fp32(name)
+    lost = max(0.0, -known.gains_ms.get(kept, 0.0))
+    text = (
+        f"stays FP32: half precision moves {known.half_cost_in_words(name)} for {lost:.3f} ms "
+        f"of layer time on {target}"
+    )
+    measured = outcome.why.get(kept)
     return f"{text}; {measured}" if measured else text
 
 
@@ -90,13 +96,13 @@ def conclusion_of(outcome: SearchResult, target: str, float_precision: str, limi
     blocks = f"{int8} blocks in INT8" + (f" and {fp32} in FP32" if fp32 else "")
     return (
         f"{blocks} take {chosen.against_float} of {float_precision}'s "
-        f"time on {target} ({chosen.p50_ms:.2f} ms p50), and {_moved(chosen.accuracy)}."
+        f"time on {target} ({chosen.p50_ms:.2f} ms p50), and {moved_in_words(chosen.accuracy)}."
         f"{same} Baselines: {', '.join(others) or 'none'}; {timed}; "
         f"refinement ended because {outcome.ended}; differences below {MARGIN:.0%} decide nothing."
     )
 
 
-def _moved(found: AccuracyRecord) -> str:
+def moved_in_words(found: AccuracyRecord) -> str:
     """How far a plan is from FP32, of every kind of output that there is."""
     said = []
     if found.mean_px is not None:

@@ -103,7 +103,8 @@ class Sensitivity:
 
     Attributes:
         landmarks: Names of the columns: landmarks, then other targets.
-        blocks: The rows of blocks in INT8, in the order of the graph.
+        blocks: The rows of blocks in INT8, in the order of the graph; none where it was not
+            measured.
         half_blocks: Those of blocks in half precision; none where it was not measured.
         half: ``bf16``, ``fp16``, or "" where it was not measured.
         images: How many images it was measured on.
@@ -130,8 +131,13 @@ class Sensitivity:
     @property
     def unit(self) -> str:
         """Unit of what is said over all columns, in words: ``px``, for landmarks alone."""
-        cells = self.blocks[0].cells if self.blocks else ()
-        return unit_in_words([cell.unit for cell in cells])
+        return unit_in_words(self.units)
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """Units of the columns."""
+        rows = self.blocks or self.half_blocks
+        return tuple(cell.unit for cell in rows[0].cells) if rows else ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; numbers that are not finite become None."""

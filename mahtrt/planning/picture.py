@@ -39,7 +39,7 @@ def write_picture(path: Path, sensitivity: Sensitivity) -> None:
 
 
 def draw_picture(sensitivity: Sensitivity) -> Image.Image:
-    """The matrix of INT8 as an RGB picture, and below it that of half precision, if measured.
+    """The matrix of INT8 as an RGB picture, and below it that of half precision: what was measured.
 
     Rows are blocks in the order of the graph, those that the rules keep in floating point in
     gray; columns are landmarks, and last the mean over them. A cell is the mean displacement in
@@ -52,7 +52,7 @@ def draw_picture(sensitivity: Sensitivity) -> Image.Image:
     int8 = f"{said}INT8 ({sensitivity.method}, {sensitivity.weight_bits}-bit weights, {images})"
     half = f"{said}{sensitivity.half.upper()} ({images})"
     matrices = [(int8, sensitivity.blocks), (half, sensitivity.half_blocks)]
-    matrices = [each for n, each in enumerate(matrices) if n == 0 or each[1]]
+    matrices = [each for each in matrices if each[1]] or matrices[:1]
     columns = [*sensitivity.landmarks, "mean"]
     names = [row.name for _, rows in matrices for row in rows]
     left = _MARGIN + max((_width(n, font) for n in names), default=0) + _GAP

@@ -1,4 +1,4 @@
-"""The planner: which blocks become INT8 so that the network is fastest within its budget.
+"""The planner: which blocks become INT8 or stay FP32, so that the network is fastest in its budget.
 
     gains     layer times of the target, without INT8 and with all of it        (gains)
     costs     the sensitivity matrix                                            (sensitivity)
@@ -7,17 +7,16 @@
 The last two races hold the plan and the baselines in one interleaved run each: one picks, the other
 says how fast. What is not faster than the float network beyond doubt in the second is not planned,
 and the conclusion says so.
+
+A plan of half precision alone is searched for in the same way: its options are blocks in FP32.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mahtrt.bundle.plan import Plan
 from mahtrt.data.sample import Dataset
@@ -26,8 +25,9 @@ from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import Candidate, block_of, compose, decidable, in_fp32, is_fp32
 from mahtrt.planning.conclusion import conclusion_of, reason_of
 from mahtrt.planning.gains import gains_by_block
+from mahtrt.planning.half_conclusion import half_conclusion_of, half_reason_of
 from mahtrt.planning.matrix import Sensitivity
-from mahtrt.planning.proposals import Knowledge, costs_from, units_of
+from mahtrt.planning.proposals import Knowledge, costs_from
 from mahtrt.planning.recipe import NetworkToPlan
 from mahtrt.planning.search import RacedPlan, Search, SearchOptions, SearchResult, Tell
 from mahtrt.planning.workbench import Bench, BenchSettings, TargetBench
@@ -70,7 +70,7 @@ class PlanResult:
 
     Attributes:
         plan: Every block with its precision, gain, cost and reason. Without an INT8 block where
-            INT8 does not pay: build such a network in BF16 or FP32.
+            INT8 does not pay, or was not asked for: build such a network in :attr:`precision`.
         conclusion: One paragraph for the user.
         rows: The last race: the baselines and the plan, from one interleaved run.
         tried: Plans that were measured on the way.
@@ -95,9 +95,11 @@ class PlanResult:
         return bool(self.plan.int8_nodes)
 
     @property
-    def instead_of_int8(self) -> str:
-        """What to build where no block is INT8: half precision, unless it is over the limits."""
-        return "fp32" if self.plan.fp32_nodes else self.float_precision
+    def precision(self) -> str:
+        """What to build: INT8 where any block is, FP32 where all are, else what the rest is."""
+        if self.uses_int8:
+            return "int8"
+        return "fp32" if self.plan.is_fp32 else self.float_precision
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, the plan aside (it is a file of its own)."""
@@ -154,23 +156,22 @@ def plan_on(
 ) -> PlanResult:
     """Plan with whatever measures plans; see :func:`make_plan`."""
     begun, tell = clock(), tell or (lambda _: None)
-    allowed = _allowed(candidates, options)
-    if not allowed:
+    allowed = _allowed(candidates, options) if options.bench.half is None else ()
+    is_half = bool(sensitivity.half) and sensitivity.half == bench.float_precision
+    if not allowed and not is_half:
         return _undecided(bench, candidates, options)
     tell("measuring layer times")
-    float_ms = bench.block_times_ms(compose(candidates, ()))
-    int8_ms = bench.block_times_ms(compose(candidates, allowed))  # a baseline: kept open
-    gains_ms = gains_by_block(float_ms, int8_ms, allowed)
-    costs, units = costs_from(sensitivity.blocks), units_of(sensitivity)
-    known = Knowledge(candidates, allowed, gains_ms, costs, units)
-    if sensitivity.half and sensitivity.half == bench.float_precision:
-        known = _with_fp32(bench, known, costs_from(sensitivity.half_blocks))
+    known = Knowledge(candidates, allowed, {}, {}, sensitivity.units)
+    if allowed:
+        known = _with_int8(bench, known, sensitivity)
+    if is_half:
+        known = _with_fp32(bench, known, sensitivity)
     left = max(0.0, options.minutes * 60 - (clock() - begun))
     asked = SearchOptions(options.limits, left, options.seed)
     outcome = Search(bench, known, asked, clock=clock, tell=tell).run()
     return PlanResult(
-        plan=_plan(known, outcome, bench.target),
-        conclusion=conclusion_of(outcome, bench.target, bench.float_precision, options.limits),
+        plan=_plan(known, outcome, bench),
+        conclusion=_conclusion(known, outcome, bench, options.limits),
         rows=outcome.rows,
         tried=tuple(outcome.tried),
         target=bench.target,
@@ -181,11 +182,18 @@ def plan_on(
     )
 
 
-def _with_fp32(
-    bench: Bench, known: Knowledge, half_costs_px: Mapping[str, NDArray[np.float64]]
-) -> Knowledge:
+def _with_int8(bench: Bench, known: Knowledge, sensitivity: Sensitivity) -> Knowledge:
+    """Also what INT8 gains and costs in each block."""
+    float_ms = bench.block_times_ms(compose(known.candidates, ()))
+    int8_ms = bench.block_times_ms(compose(known.candidates, known.allowed))  # kept open: baseline
+    gains_ms = gains_by_block(float_ms, int8_ms, known.allowed)
+    return replace(known, gains_ms=gains_ms, costs_px=costs_from(sensitivity.blocks))
+
+
+def _with_fp32(bench: Bench, known: Knowledge, sensitivity: Sensitivity) -> Knowledge:
     """Also what it takes to keep each block in FP32."""
     keepable = tuple(c.name for c in known.candidates if bench.keeps_fp32(c))
+    half_costs_px = costs_from(sensitivity.half_blocks)
     known = replace(known, half_costs_px=half_costs_px, keepable=keepable)
     half_ms = bench.block_times_ms(compose(known.candidates, ()), whole=True)
     fp32_ms = bench.block_times_ms(compose(known.candidates, known.all_fp32), whole=True)
@@ -226,8 +234,14 @@ def _check(
         raise UsageError("budget", got=str(options.limits), expected="pixels of 0 or more")
     if not len(evaluation):
         raise DataError("planner", got="no evaluation images", expected="at least one")
-    measured = {row.name for row in sensitivity.blocks}
-    missing = [c.name for c in decidable(network.candidates) if c.name not in measured]
+    half = options.bench.half
+    if half is None:
+        wanted, rows = decidable(network.candidates), sensitivity.blocks
+    else:
+        wanted = tuple(network.candidates)
+        rows = sensitivity.half_blocks if sensitivity.half == half else ()
+    measured = {row.name for row in rows}
+    missing = [c.name for c in wanted if c.name not in measured]
     if sensitivity.onnx_sha256 != graph.sha256 or missing:
         raise DataError(
             "sensitivity",
@@ -237,18 +251,30 @@ def _check(
         )
 
 
-def _plan(known: Knowledge, outcome: SearchResult, target: str) -> Plan:
+def _plan(known: Knowledge, outcome: SearchResult, bench: Bench) -> Plan:
+    if known.allowed:
+        reasons = {
+            c.name: reason_of(c, known, outcome, bench.target)
+            for c in known.candidates
+            if c.nodes or in_fp32(c.name) in outcome.blocks
+        }
+    else:
+        reasons = {
+            c.name: half_reason_of(c, known, outcome, bench.target, bench.float_precision)
+            for c in known.candidates
+        }
     return compose(
         known.candidates,
         outcome.blocks,
-        reasons={
-            c.name: reason_of(c, known, outcome, target)
-            for c in known.candidates
-            if c.nodes or in_fp32(c.name) in outcome.blocks
-        },
+        reasons=reasons,
         gains_ms=known.gains_ms,
-        costs_px={c.name: known.cost_px(c.name) for c in decidable(known.candidates)},
+        costs_px={name: known.cost_px(name) for name in known.costs_px},
     )
+
+
+def _conclusion(known: Knowledge, outcome: SearchResult, bench: Bench, limits: Limits) -> str:
+    told = conclusion_of if known.allowed else half_conclusion_of
+    return told(outcome, bench.target, bench.float_precision, limits)
 
 
 def _row_table(row: RacedPlan) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mahtrt.measure.distances import Unit, common, unit_in_words
 from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import Candidate, decidable, in_fp32
-from mahtrt.planning.matrix import BlockRow, Sensitivity
+from mahtrt.planning.matrix import BlockRow
 
 ALL_FLOAT = "all-float"
 ALL_INT8 = "all-INT8"
@@ -117,18 +117,15 @@ def costs_from(rows: Iterable[BlockRow]) -> dict[str, NDArray[np.float64]]:
     return {row.name: np.array([cell.mean_px for cell in row.cells]) for row in rows}
 
 
-def units_of(sensitivity: Sensitivity) -> tuple[Unit, ...]:
-    """Units of the columns of a matrix."""
-    return tuple(cell.unit for cell in sensitivity.blocks[0].cells) if sensitivity.blocks else ()
-
-
 def baselines(known: Knowledge) -> dict[str, Chosen]:
     """What a planner has to beat: no INT8, all that may be, the rules' plan, big convolutions.
 
-    And all in FP32, where blocks may be kept there.
+    And all in FP32, where blocks may be kept there. Where none may be INT8, only what has none.
     """
     by_rules = [c for c in decidable(known.candidates) if not c.ruled_out]
     exact = {ALL_FP32: known.all_fp32} if known.is_half else {}
+    if not known.allowed:
+        return {**exact, ALL_FLOAT: ()}
     return exact | {
         ALL_FLOAT: (),
         ALL_INT8: known.in_order(known.allowed),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -115,8 +115,13 @@ def make_recipe(
             progress=progress,
         )
     else:
-        ranges = Ranges({}, 0, "", PREPROCESS_VERSION, how.percentile)
+        ranges = replace(no_recipe().ranges, percentile=how.percentile)
     return Recipe(ranges, how.method, how.weight_bits)
+
+
+def no_recipe() -> Recipe:
+    """The recipe of plans without INT8: it rests on no image."""
+    return Recipe(Ranges({}, 0, "", PREPROCESS_VERSION, DEFAULT_PERCENTILE))
 
 
 def tensors_of_candidates(

@@ -52,12 +52,14 @@ class SensitivityOptions:
     Attributes:
         cache: Folder that keeps results between runs, None for none.
         half: Half precision to measure beside INT8; None for INT8 alone.
+        int8: Whether to measure INT8.
         memory_mib: For the tensors that blocks start from; more means fewer runs of the network.
         threads: For ONNX Runtime; None lets it choose.
     """
 
     cache: Path | None = None
     half: Half | None = None
+    int8: bool = True
     memory_mib: int = DEFAULT_MEMORY_MIB
     threads: int | None = None
 
@@ -89,7 +91,7 @@ def measure_sensitivity(
     base = _key(graph, digest)
     measuring = _Measuring(network, images, options)
     reference = _reference(store, base, measuring)
-    trials = [*_int8_trials(network)]
+    trials = [*_int8_trials(network)] if options.int8 else []
     if options.half is not None:
         trials += _half_trials(network, options.half)
     keys = {trial: {**base, **trial.key} for trial in trials}

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -21,17 +21,17 @@ from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.feed import Feed
 from mahtrt.data.sample import Dataset
 from mahtrt.graph.index import GraphIndex
-from mahtrt.graph.sites import is_weighted
 from mahtrt.measure.timing import TimingOptions, Timings, interleave
 from mahtrt.planning.blocks import Candidate
 from mahtrt.planning.evaluation import EvaluationImages, Found
 from mahtrt.planning.gains import find_owners, time_by_block
 from mahtrt.planning.recipe import NetworkToPlan
+from mahtrt.precision.float32 import lost_float32
 from mahtrt.precision.float_graph import float_graph
 from mahtrt.scratch import temporary_folder
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend, EngineToOpen
-from mahtrt.targets.graph_kinds import FloatType, GraphKind
+from mahtrt.targets.graph_kinds import FloatType, GraphKind, HalfType
 from mahtrt.targets.layers import Layer
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Target
@@ -85,13 +85,17 @@ class BenchSettings:
         min_rounds: The fewest rounds, whatever the time.
         int8_float: What the rest of an INT8 engine computes in, where the graph's types decide
             (TensorRT); the plan without INT8 is all of it.
+        half: What plans without INT8 are for; None where plans are for INT8.
+        others: Names of other targets that engines of the plan are built for too.
     """
 
     engine: EngineOptions = DEFAULT_OPTIONS
     images: int = 16
     rounds: int = 60
     min_rounds: int = 7
-    int8_float: Literal["fp16", "bf16", "fp32"] = "fp16"
+    int8_float: FloatType = "fp16"
+    half: HalfType | None = None
+    others: tuple[str, ...] = ()
 
 
 class TargetBench:
@@ -139,7 +143,7 @@ class TargetBench:
     @property
     def float_precision(self) -> FloatType:
         """What a plan's floating-point part runs in."""
-        return self._kind.float_type(self.settings.int8_float)
+        return self.settings.half or self._kind.float_type(self.settings.int8_float)
 
     def accuracy(self, plan: Plan) -> AccuracyRecord:
         """See :class:`Bench`.
@@ -178,14 +182,9 @@ class TargetBench:
 
     def keeps_fp32(self, candidate: Candidate) -> bool:
         """See :class:`Bench`."""
-        keys = (*candidate.nodes, *candidate.float_nodes)
-        positions = [self._index.position_of[key] for key in keys]
-        return all(
-            self._kind.keeps_fp32(
-                self._index.nodes[position].op_type, weighted=is_weighted(self._index, position)
-            )
-            for position in positions
-        )
+        products = (*candidate.nodes, *candidate.float_nodes)
+        targets = dict.fromkeys((self.target, *self.settings.others))
+        return not any(lost_float32(self._index, products, find_target(t)) for t in targets)
 
     def _layers_of(self, plan: Plan, engine: _Engine) -> list[Layer]:
         """The layer times of a plan, measured once: a target compiles it anew for them."""
@@ -256,7 +255,7 @@ class TargetBench:
 
     def _float(self, plan: Plan) -> _Engine:
         folder, path = self._new_folder(), self.graph.path
-        if all(block.precision == "fp32" for block in plan.blocks):
+        if plan.is_fp32:
             return self._build(self.graph.proto, path, "fp32", folder)
         graph = self._without_int8(plan)
         if graph is not self.graph.proto:

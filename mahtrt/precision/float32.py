@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from mahtrt.graph.flops import PRODUCTS
 from mahtrt.graph.index import GraphIndex
+from mahtrt.graph.sites import is_weighted
+from mahtrt.targets.target import Target
 
 
 def float32_region(graph: GraphIndex, products: Iterable[str]) -> list[int]:
@@ -27,3 +29,19 @@ def float32_region(graph: GraphIndex, products: Iterable[str]) -> list[int]:
         if follows and node.op_type not in PRODUCTS:
             region.add(position)
     return sorted(region)
+
+
+def lost_float32(graph: GraphIndex, products: Collection[str], target: Target) -> list[str]:
+    """The products among some that a target would not keep in FP32 beside half precision.
+
+    Args:
+        products: Names of nodes of the graph.
+    """
+    positions = {name: graph.position_of[name] for name in products}
+    return [
+        name
+        for name, position in positions.items()
+        if not target.keeps_fp32(
+            graph.nodes[position].op_type, weighted=is_weighted(graph, position)
+        )
+    ]

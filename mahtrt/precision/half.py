@@ -72,17 +72,20 @@ def to_half(model: onnx.ModelProto, dtype: Half, keep: Collection[str] = ()) -> 
     return result
 
 
-def check_half(graph: GraphFile, images: Iterable[Feed], threads: int | None) -> None:
+def check_half(
+    graph: GraphFile, images: Iterable[Feed], threads: int | None, keep: Collection[str] = ()
+) -> None:
     """Refuse FP16 for a network whose numbers leave its range, before any engine exists.
 
     Args:
         images: Preprocessed (C, H, W), a few.
+        keep: As for :func:`to_half`.
 
     Raises:
         GateError: Some node gives values that are not finite, or beyond FP16 (exit 3).
         MissingComponentError: ONNX Runtime is not installed.
     """
-    found = check_finite(to_half(graph.proto, "fp16"), images, threads=threads)
+    found = check_finite(to_half(graph.proto, "fp16", keep), images, threads=threads)
     if found:
         first = found[0]
         raise GateError(

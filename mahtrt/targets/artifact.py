@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import BuildRecord, DeviceRecord
+from mahtrt.targets.layers import EngineLayers
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class EngineArtifact:
         versions: Versions of the libraries that compiled it.
         notes: What the user should know, one sentence each.
         build: How it was built, where the target keeps that.
+        network: The products of the network that the target's builder parsed, where it tells them.
     """
 
     files: Mapping[str, Path]
@@ -29,6 +31,7 @@ class EngineArtifact:
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
     build: BuildRecord | None = None
+    network: EngineLayers | None = None
 
     def record(self, target: str, precision: str, root: Path | None = None) -> EngineRecord:
         """What a manifest says of the engine.

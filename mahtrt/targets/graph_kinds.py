@@ -12,10 +12,17 @@ from typing import Literal, get_args
 FloatType = Literal["fp32", "fp16", "bf16"]
 FLOAT_TYPES: tuple[FloatType, ...] = get_args(FloatType)
 HalfType = Literal["fp16", "bf16"]
+HALVES: tuple[HalfType, ...] = get_args(HalfType)
 
 # Metadata of a graph whose types do not say it: the nodes that stay FP32 where the runtime chooses
 # half precision, as a JSON list of names.
 FP32_NODES_KEY = "mahtrt.fp32_nodes"
+_PLANNED = "-planned"
+
+
+def follows_plan(name: str) -> bool:
+    """Whether a graph in half precision keeps in FP32 what a plan says, by the graph's name."""
+    return name.endswith(_PLANNED)
 
 
 class _Named:
@@ -53,11 +60,31 @@ class Fp32(_Named):
 
 @dataclass(frozen=True, slots=True)
 class RoundedBf16(_Named):
-    """FP32 tensors whose values are rounded as BF16 rounds them, for runtimes without BF16."""
+    """FP32 tensors whose values are rounded as BF16 rounds them, for runtimes without BF16.
+
+    Attributes:
+        planned: Not where a plan says FP32.
+    """
+
+    planned: bool = False
 
     @property
     def name(self) -> str:
-        return "bf16"
+        return f"bf16{_PLANNED if self.planned else ''}"
+
+    @property
+    def declares(self) -> FloatType:
+        """See :attr:`Fp32.declares`."""
+        return "fp32"
+
+
+@dataclass(frozen=True, slots=True)
+class NativeBf16(_Named):
+    """The export, which names what a plan keeps in FP32 where the runtime computes in BF16."""
+
+    @property
+    def name(self) -> str:
+        return f"bf16-native{_PLANNED}"
 
     @property
     def declares(self) -> FloatType:
@@ -67,13 +94,19 @@ class RoundedBf16(_Named):
 
 @dataclass(frozen=True, slots=True)
 class Half(_Named):
-    """Tensors and weights of a type of 16 bits, except where FP32 is kept for accuracy."""
+    """Tensors and weights of a type of 16 bits, except where FP32 is kept for accuracy.
+
+    Attributes:
+        planned: And where a plan says FP32.
+    """
 
     dtype: HalfType
+    planned: bool = False
 
     @property
     def name(self) -> str:
-        return "bf16-typed" if self.dtype == "bf16" else self.dtype
+        typed = "bf16-typed" if self.dtype == "bf16" else self.dtype
+        return f"{typed}{_PLANNED if self.planned else ''}"
 
     @property
     def declares(self) -> FloatType:
@@ -103,4 +136,4 @@ class Int8(_Named):
         return self.beside or "fp32"
 
 
-GraphKind = Fp32 | RoundedBf16 | Half | Int8
+GraphKind = Fp32 | RoundedBf16 | NativeBf16 | Half | Int8

@@ -39,12 +39,17 @@ class EngineLayer:
         kind: Its type in the target's words.
         precision: Type of its weights, else of its first input; ``UNKNOWN`` where it is not told.
         is_product: Whether it is a convolution or a matrix product.
+        origins: Names that may be those of ONNX nodes or of their outputs.
+        types: Every type that it may compute in, by what is told of it: that of its weights, else
+            those of its inputs and outputs.
     """
 
     name: str
     kind: str
     precision: str
     is_product: bool
+    origins: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ class EngineLayers:
     def to_dict(self) -> dict[str, Any]:
         return {
             "detailed": self.detailed,
-            "layers": [asdict(layer) for layer in self.layers],
+            "layers": [_layer_table(layer) for layer in self.layers],
             "tensors": list(self.tensors),
             "by_precision": self.by_precision,
             "int8_layers": self.int8_layers if self.detailed else None,
@@ -85,10 +90,17 @@ def layers_from_profile(times_ms: Mapping[str, float]) -> list[Layer]:
     TensorRT names a fused layer by its parts: ``a + b``, ``PWN(a, b)``, ``{ForeignNode[a...b]}``,
     and a conversion by the layer that needs it.
     """
-    return [Layer(name, tuple(_parts(name)), ms) for name, ms in times_ms.items()]
+    return [Layer(name, tuple(parts_of(name)), ms) for name, ms in times_ms.items()]
 
 
-def _parts(name: str) -> list[str]:
+def _layer_table(layer: EngineLayer) -> dict[str, Any]:
+    table = asdict(layer)
+    del table["origins"], table["types"]  # what they lead to is told
+    return table
+
+
+def parts_of(name: str) -> list[str]:
+    """The names in TensorRT's name of a fused layer."""
     wanted = name.rpartition(" to ")[2] if name.startswith("Reformatting CopyNode") else name
     pieces = re.split(r"\s\+\s|,\s*|\.\.\.|[\[\](){}]", wanted)
     return [piece.strip() for piece in pieces if piece.strip()]

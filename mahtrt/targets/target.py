@@ -210,18 +210,24 @@ class Target(ABC):
         return asked or weight_bits_here(describe_machine())
 
     def graph_kind(
-        self, precision: str, int8_float: FloatType = "fp16", weight_bits: int | None = None
+        self,
+        precision: str,
+        int8_float: FloatType = "fp16",
+        weight_bits: int | None = None,
+        *,
+        planned: bool = False,
     ) -> GraphKind:
         """The graph that an engine is compiled from.
 
         Args:
             int8_float: Type beside INT8, taken where the types of the graph decide.
             weight_bits: As for :meth:`weight_bits`.
+            planned: Of half precision: a plan keeps blocks in FP32.
         """
         kinds: dict[str, GraphKind] = {
             "fp32": Fp32(),
-            "fp16": Half("fp16"),
-            "bf16": RoundedBf16(),
+            "fp16": Half("fp16", planned),
+            "bf16": RoundedBf16(planned),
             "int8": Int8(None, self.weight_bits(weight_bits)),
         }
         return kinds[precision]

@@ -115,9 +115,10 @@ class BuildArguments(TensorRtArguments, CalibrationArguments, ReferenceArguments
             "repeated.  [default: auto]",
         ),
     ] = None
-    calib: Annotated[str | None, option(DATA, f"DATA that INT8 is calibrated on. {DATA_HELP}")] = (
-        None
-    )
+    calib: Annotated[
+        str | None,
+        option(DATA, f"DATA that INT8 is calibrated and plans are searched on. {DATA_HELP}"),
+    ] = None
     eval: Annotated[
         str | None,
         option(
@@ -140,12 +141,14 @@ class BuildArguments(TensorRtArguments, CalibrationArguments, ReferenceArguments
         str | None,
         option(
             PLAN,
-            "File plan.json that says which block is INT8, or auto: the fastest plan within the "
-            "budget is searched for. Without it, fixed rules decide.",
+            "File plan.json that says which block is INT8 and which stays FP32, or auto: the "
+            "fastest plan within the budget is searched for, of INT8 and of each half precision. "
+            "Without it, fixed rules decide. With --int8, a file is INT8's.",
         ),
     ] = None
     plan_minutes: Annotated[
-        float, option(PLAN, "Minutes that --plan auto may search, after the sensitivity.")
+        float,
+        option(PLAN, "Minutes that --plan auto may search for a plan, after the sensitivity."),
     ] = 10.0
     seed: Annotated[int, option(PLAN, "Seed of the search order.")] = 0
     bias_correction: Annotated[

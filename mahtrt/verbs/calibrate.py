@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast
 
 from mahtrt.errors import UsageError
 from mahtrt.progress import StageProgress, silent
-from mahtrt.targets.graph_kinds import HalfType
+from mahtrt.targets.graph_kinds import HALVES, HalfType
 from mahtrt.verbs.command import DATA, MEASURING, OUTPUT, PLAN, argument, as_command, option
 from mahtrt.verbs.console import StageDisplay, answer, say, show
 from mahtrt.verbs.options import DATA_HELP, Cache, CacheDir, CalibrationArguments, SkipBad, Threads
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from mahtrt.graph.graph_file import GraphFile
     from mahtrt.planning.matrix import Sensitivity
 
-HALVES: tuple[HalfType, ...] = get_args(HalfType)
 SHOWN_TENSORS = 3  # of those that saturate
 
 

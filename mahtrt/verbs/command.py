@@ -20,7 +20,7 @@ from mahtrt.verbs.console import check_results, ends_well, keep_inputs
 # Groups of options in the order of --help; what only experts need comes last.
 ENGINES, NETWORK, DATA, MEASURING, BUDGETS = "Engines", "Network", "Data", "Measuring", "Budgets"
 REFERENCE, TRAINING, OUTPUT, GENERAL = "PyTorch reference", "Training", "Output", "Options"
-PLAN, INT8, TENSORRT = "INT8 plan", "INT8 (expert)", "TensorRT (expert)"
+PLAN, INT8, TENSORRT = "Precision plan", "INT8 (expert)", "TensorRT (expert)"
 SIGNATURE, LOSS = "Signature", "Loss"
 GROUPS = (
     *(

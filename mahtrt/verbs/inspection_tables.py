@@ -102,6 +102,7 @@ def _bundle(bundle: BundleSummary, top: int) -> list[RenderableType]:
         "provenance": _line(plain(manifest.source)) if manifest.provenance else "",
         "calibration": _line(plain(manifest.calibration)) if manifest.calibration else "",
         "plan": _plan_line(bundle.plan),
+        **{f"plan of {p}": _half_plan_line(plan) for p, plan in bundle.half_plans.items()},
         "gate": f"{'passed' if manifest.passed else 'FAILED'} against {gate.reference}"
         if gate
         else "not judged",
@@ -202,6 +203,10 @@ def _plan_line(plan: PlanBlocks | None) -> str:
     kept = f", {len(plan.fp32_blocks)} FP32 blocks" if plan.fp32_blocks else ""
     int8 = f"{len(plan.int8_blocks)} INT8 blocks ({share})"
     return f"{int8}, {len(plan.float_blocks)} float blocks{kept}"
+
+
+def _half_plan_line(plan: PlanBlocks) -> str:
+    return f"{len(plan.fp32_blocks)} FP32 blocks, {len(plan.float_blocks)} float blocks"
 
 
 def _table(

@@ -32,7 +32,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
     monkeypatch.setattr(compare_module, "interleave", interleave)
     # The fake inspector does not tell what its engines compute in.
     module = importlib.import_module("mahtrt.build.build")
-    monkeypatch.setattr(module, "_check_int8_layers", lambda *_: None)
+    monkeypatch.setattr(module, "_check_layers", lambda *_: None)
     return made
 
 

@@ -13,6 +13,7 @@ from foreign_network import ForeignNetwork
 from mahtrt.build.graphs import Graphs, make_graphs
 from mahtrt.build.images import ImageSets
 from mahtrt.build.options import BuildOptions
+from mahtrt.build.plan_check import read_plan
 from mahtrt.build.planned import choose_plan
 from mahtrt.build.request import Request
 from mahtrt.build.workspace import Workspace
@@ -40,13 +41,15 @@ def write(root: Path, graph: GraphFile, **options: object) -> tuple[Graphs, list
         BuildOptions(graph.path, root, ("fp32", "int8"), calib="phantom", threads=1),
         **options,  # type: ignore[arg-type]
     )
-    request = Request(asked, graph, ("onnxruntime",), asked.precisions)
+    targets = ("onnxruntime",)
+    request = Request(asked, graph, targets, asked.precisions, read_plan(asked, graph, targets))
     images = ImageSets(PhantomDataset(3, 1), PhantomDataset(2, 5))
 
     def tell(stage: str, done: int, total: int, detail: str = "") -> None:
         told.append((done, total))
 
     choice = choose_plan(request, images, tell)
+    request = request.following(choice.precisions, choice.planned_halves)
     return make_graphs(request, images, choice, Workspace(root, scratch), tell), told
 
 

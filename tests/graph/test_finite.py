@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from tiny_graphs import Builder, feeds, smooth_images
+from tiny_graphs import Builder, feeds, smooth_images, tiny_spec
 
+from mahtrt.bundle.origin import SourceRecord
 from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.qdq import quantize
 from mahtrt.calibration.ranges import Ranges
-from mahtrt.errors import DataError, ModelError
+from mahtrt.errors import DataError, GateError, ModelError
 from mahtrt.graph.finite import UnfitTensor, check_finite
-from mahtrt.precision.half import to_half
+from mahtrt.graph.graph_file import GraphFile
+from mahtrt.precision.half import check_half, to_half
 
 ONES = [np.ones((3, 32, 32), np.float32)]
 
@@ -90,3 +94,11 @@ def test_what_cannot_be_looked_at_is_refused(model: onnx.ModelProto) -> None:
         check_finite(model, feeds([np.zeros((3, 8, 8), np.float32)]))
     with pytest.raises(ModelError, match="ONNX Runtime runs"):
         check_finite(to_half(model, "bf16"), feeds(ONES))
+
+
+def test_fp16_is_judged_with_what_a_plan_keeps_in_fp32(tmp_path: Path) -> None:
+    graph = GraphFile(tmp_path, growing(60000.0), tiny_spec(), SourceRecord(), None, "", 1)
+    loud = feeds([image * 100 for image in ONES])
+    with pytest.raises(GateError, match="FP16: got 2 tensors beyond its range, first grow"):
+        check_half(graph, loud, 1)
+    check_half(graph, loud, 1, ("grow", "shrink"))

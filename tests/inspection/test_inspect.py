@@ -79,6 +79,7 @@ def plan_bundle(tmp_path: Path) -> Path:
         writer.place(files["plan"]).write_bytes(rtx_plan())
         writer.place(files["layers"]).write_text(json.dumps(LAYERS))
         writer.place("plan.json").write_text(PLAN.to_json())
+        writer.place("plan.bf16.json").write_text(Plan(PLAN.blocks[2:]).to_json())
         writer.finish(
             Manifest(
                 spec=tiny.SPEC,
@@ -153,6 +154,8 @@ def test_a_bundle_with_a_plan(plan_bundle: Path) -> None:
     found = inspect(InspectOptions(plan_bundle))
     assert found.bundle is not None
     assert found.bundle.plan == PlanBlocks(("a",), {"b": "stem"}, {"c": "too coarse"}, 0.25)
+    assert found.bundle.half_plans == {"bf16": PlanBlocks((), {}, {"c": "too coarse"}, 0.0)}
+    assert found.to_dict()["bundle"]["half_plans"]["bf16"]["fp32_blocks"] == {"c": "too coarse"}
     (engine,) = found.bundle.engines
     assert engine.record.verdict == VerdictRecord(True)
     assert engine.layers is not None

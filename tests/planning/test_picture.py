@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -33,3 +34,11 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BuildError):
         write_picture(tmp_path / "file" / "m.png", matrix())
+
+
+def test_what_was_not_measured_is_not_drawn() -> None:
+    int8 = matrix()
+    both = dataclasses.replace(int8, half_blocks=int8.blocks, half="bf16")
+    alone = dataclasses.replace(both, blocks=())
+    assert draw_picture(alone).height < draw_picture(both).height
+    draw_picture(dataclasses.replace(alone, half_blocks=(), half=""))

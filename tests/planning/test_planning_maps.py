@@ -26,7 +26,7 @@ from mahtrt.planning.blocks import compose, decidable, find_candidates
 from mahtrt.planning.matrix import Sensitivity, other_cells, summary_rows
 from mahtrt.planning.picture import draw_picture
 from mahtrt.planning.planner import PlanOptions, make_plan
-from mahtrt.planning.proposals import Knowledge, costs_from, fill, units_of
+from mahtrt.planning.proposals import Knowledge, costs_from, fill
 from mahtrt.planning.recipe import NetworkToPlan, Recipe, tensors_of_candidates
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.workbench import BenchSettings
@@ -66,7 +66,7 @@ def test_the_matrix_has_a_column_for_the_map_and_one_per_label(
     assert {row.name for row in sensitivity.blocks} == {
         c.name for c in decidable(network.candidates)
     }
-    assert units_of(sensitivity) == ("map", "logit", "logit")
+    assert sensitivity.units == ("map", "logit", "logit")
     for row in sensitivity.blocks:
         change, *labels = row.cells
         assert 0 < change.mean_px < 0.05
@@ -110,7 +110,7 @@ def test_guesses_stay_within_the_limit_of_maps(sensitivity: Sensitivity) -> None
     costs = costs_from(sensitivity.blocks)
     names = tuple(costs)
     gains = dict.fromkeys(names, 1.0)
-    known = Knowledge((), names, gains, costs, units_of(sensitivity))
+    known = Knowledge((), names, gains, costs, sensitivity.units)
     least = min(float(cost[0]) for cost in costs.values())
     # fill orders by candidates, of which there are none here: it is asked through its limits.
     assert known.cost_in_words(names[0]).endswith("px or as far")

@@ -21,7 +21,7 @@ from mahtrt.graph.graph_file import GraphFile
 from mahtrt.planning import sensitivity as module
 from mahtrt.planning.blocks import Candidate, compose, decidable
 from mahtrt.planning.matrix import BlockRow, Sensitivity
-from mahtrt.planning.recipe import NetworkToPlan, Recipe, tensors_of_candidates
+from mahtrt.planning.recipe import NetworkToPlan, Recipe, no_recipe, tensors_of_candidates
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.precision.emulation import emulate_half
 from mahtrt.precision.types import Half
@@ -243,3 +243,13 @@ def test_a_block_that_landmarks_do_not_come_from_moves_none(
         moved = {row.name: row.mean_px for row in found.blocks}
         assert moved["width"] == moved["aside"] == 0.0
         assert min(moved["trunk"], moved["maps"]) > 0
+
+
+def test_half_precision_alone_asks_for_no_ranges(network: NetworkToPlan) -> None:
+    both = measure_sensitivity(network, feeds(IMAGES), SensitivityOptions(half="bf16", threads=1))
+    bare = NetworkToPlan(network.graph, network.candidates, no_recipe())
+    alone = measure_sensitivity(
+        bare, feeds(IMAGES), SensitivityOptions(half="bf16", int8=False, threads=1)
+    )
+    assert (alone.blocks, alone.half_blocks) == ((), both.half_blocks)
+    assert alone.units == both.units

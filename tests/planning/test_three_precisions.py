@@ -18,6 +18,7 @@ from mahtrt.planning.blocks import Candidate, compose, in_fp32
 from mahtrt.planning.matrix import BlockRow, Cell, Sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult, plan_on
 from mahtrt.planning.proposals import ALL_FLOAT, ALL_FP32, Knowledge, priced
+from mahtrt.planning.workbench import BenchSettings
 
 HALF_MS = 100.0
 CANDIDATES = (
@@ -93,13 +94,18 @@ def rows_of(costs: Mapping[str, float]) -> tuple[BlockRow, ...]:
     )
 
 
-def plan(bench: Bench, budget_px: float, **more: Any) -> PlanResult:
-    costs = {"stem": 9.0, **bench.costs}
+def plan_half(bench: Bench, budget_px: float) -> PlanResult:
+    """Plan BF16 alone."""
+    return plan(bench, budget_px, bench=BenchSettings(half="bf16"))
+
+
+def plan(on: Bench, budget_px: float, **more: Any) -> PlanResult:
+    costs = {"stem": 9.0, **on.costs}
     found = Sensitivity(
-        ("a", "b"), rows_of(costs), 8, "", "", "", "minmax", 8, rows_of(bench.half), "bf16"
+        ("a", "b"), rows_of(costs), 8, "", "", "", "minmax", 8, rows_of(on.half), "bf16"
     )
     options = PlanOptions(Limits(budget_px, 1.0), minutes=10.0, **more)
-    return plan_on(bench, options, CANDIDATES, found, clock=lambda: bench.now)
+    return plan_on(on, options, CANDIDATES, found, clock=lambda: on.now)
 
 
 def moved(bench: Bench, plan: Plan) -> float:
@@ -153,7 +159,7 @@ def test_where_no_int8_pays_and_half_is_over_the_budget_fp32_is_built() -> None:
     result = plan(slow, 0.1)
     assert set(precisions(result).values()) == {"fp32"}
     assert not result.uses_int8
-    assert result.instead_of_int8 == "fp32"
+    assert result.precision == "fp32"
     assert "The plan is bf16 with 5 blocks in FP32" in result.conclusion
     assert "Even bf16 alone is over the budget" in result.conclusion
 
@@ -177,7 +183,7 @@ def test_int8_takes_the_place_of_fp32_where_half_is_over_the_budget() -> None:
 def test_where_no_int8_pays_and_half_is_within_half_is_built() -> None:
     result = plan(Bench(gains=dict.fromkeys(GAINS, -5.0)), 0.5)
     assert set(precisions(result).values()) == {"float"}
-    assert result.instead_of_int8 == "bf16"
+    assert result.precision == "bf16"
 
 
 def test_an_fp32_block_has_all_of_its_products() -> None:
@@ -206,3 +212,68 @@ def test_prices_lead_from_the_fastest_plan_to_the_most_faithful_one() -> None:
     assert ms == sorted(ms)
     assert px == sorted(px, reverse=True)
     assert len(set(plans)) == len(plans) > 5
+
+
+def test_half_precision_alone_is_planned_without_int8() -> None:
+    result = plan_half(Bench(), 0.1)
+    assert precisions(result) == {
+        "stem": "fp32",
+        "depthwise": "float",
+        "fusion": "float",
+        "block": "float",
+        "head": "fp32",
+    }
+    assert result.precision == "bf16"
+    assert "3 blocks in bf16 and 2 in FP32 take 1.08" in result.conclusion
+    assert "bf16 alone is over the budget: mean displacement" in result.conclusion
+    assert not any(row["int8_blocks"] for row in result.to_dict()["last_race"])
+    reasons = {block.name: block.reason for block in result.plan.blocks}
+    assert reasons["head"].startswith("stays FP32: half precision moves 0.1500 px for 2.000 ms")
+    assert reasons["fusion"].startswith("bf16 moves 0.0100 px for +25.000 ms of layer time on aba")
+
+
+def test_half_precision_within_the_budget_is_left_alone() -> None:
+    result = plan_half(Bench(), 0.5)
+    assert (set(precisions(result).values()), result.precision) == ({"float"}, "bf16")
+    assert "All 5 blocks in bf16 take " in result.conclusion
+
+
+def test_where_half_precision_saves_no_time_fp32_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.setitem(LOST, name, -5.0)  # as where half precision is computed in FP32
+    result = plan_half(Bench(), 0.5)
+    assert (set(precisions(result).values()), result.precision) == ({"fp32"}, "fp32")
+    assert "bf16 does not pay on abacus" in result.conclusion
+
+
+def test_a_plan_of_half_precision_is_the_cheapest_of_all_within_the_budget() -> None:
+    bench = Bench()
+    for budget in (0.3, 0.21, 0.16, 0.1, 0.02, 0.012):
+        within = [
+            bench.ms(candidate)
+            for n in range(2 ** len(NAMES))
+            for candidate in [
+                compose(CANDIDATES, [in_fp32(x) for i, x in enumerate(NAMES) if n >> i & 1])
+            ]
+            if moved(bench, candidate) <= budget
+        ]
+        assert bench.ms(plan_half(bench, budget).plan) == pytest.approx(min(within))
+
+
+def test_a_search_for_int8_may_end_in_half_precision_with_fp32_blocks() -> None:
+    result = plan(Bench(gains=dict.fromkeys(GAINS, -50.0)), 0.1)
+    assert (result.precision, result.uses_int8) == ("bf16", False)
+    found = precisions(result)
+    assert [name for name in NAMES if found[name] == "fp32"] == ["stem", "head"]
+    assert "The plan is bf16 with 2 blocks in FP32" in result.conclusion
+
+
+def test_where_no_block_may_be_int8_half_precision_is_planned_all_the_same() -> None:
+    bench, able = Bench(), CANDIDATES[1:2]
+    found = Sensitivity(
+        ("a", "b"), (), 8, "", "", "", "minmax", 8, rows_of({"depthwise": 0.01}), "bf16"
+    )
+    result = plan_on(bench, PlanOptions(Limits(0.001, 1.0)), able, found, clock=lambda: bench.now)
+    assert [block.precision for block in result.plan.blocks] == ["fp32"]
+    result = plan_on(bench, PlanOptions(Limits(0.1, 1.0)), able, found, clock=lambda: bench.now)
+    assert [block.precision for block in result.plan.blocks] == ["float"]

@@ -16,13 +16,14 @@ from mahtrt.bundle.plan import load_plan, save_plan
 from mahtrt.errors import DataError, UsageError
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.measure.limits import Limits
-from mahtrt.planning.blocks import Candidate, compose
+from mahtrt.planning.blocks import Candidate, compose, in_fp32
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, make_plan
 from mahtrt.planning.proposals import BASELINES
 from mahtrt.planning.recipe import NetworkToPlan, RecipeOptions, make_recipe
 from mahtrt.planning.sensitivity import SensitivityOptions, measure_sensitivity
 from mahtrt.planning.workbench import BenchSettings, TargetBench
+from mahtrt.targets.openvino.target import OpenVino
 from mahtrt.targets.target import EngineOptions
 
 pytestmark = pytest.mark.slow
@@ -137,3 +138,46 @@ def test_what_cannot_be_planned_is_refused(
         plan(PlanOptions(), replace(sensitivity, onnx_sha256="0" * 64))
     with pytest.raises(DataError, match=r"no block 'encoder\.stem'"):
         plan(PlanOptions(), replace(sensitivity, blocks=sensitivity.blocks[1:]))
+
+
+def test_plans_of_half_precision_become_engines(network: NetworkToPlan) -> None:
+    names = [candidate.name for candidate in network.candidates]
+    settings = replace(SETTINGS, half="bf16")
+    with TargetBench(network, "onnxruntime", Photographs(3), settings) as bench:
+        assert bench.float_precision == "bf16"  # beside INT8 it is FP32 there
+        moved = [
+            bench.accuracy(compose(network.candidates, [in_fp32(n) for n in kept])).mean_px
+            for kept in ((), names[1:], names)
+        ]
+    whole, first, none = (float(px or 0.0) for px in moved)
+    assert whole > first > none
+    assert none == pytest.approx(0, abs=1e-5)
+
+
+def test_a_block_is_kept_where_every_target_of_the_plan_keeps_it(
+    network: NetworkToPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenVino, "keeps_fp32", lambda *_, weighted: not weighted)
+    kept = []
+    for others in ((), ("openvino",)):
+        settings = replace(SETTINGS, half="bf16", others=others)
+        with TargetBench(network, "onnxruntime", Photographs(1), settings) as bench:
+            kept.append([bench.keeps_fp32(candidate) for candidate in network.candidates])
+    assert all(kept[0])
+    assert not any(kept[1])
+
+
+def test_half_precision_is_not_planned_without_its_own_sensitivity(
+    network: NetworkToPlan, sensitivity: Sensitivity
+) -> None:
+    asked = PlanOptions(minutes=0.01, bench=replace(SETTINGS, half="bf16"))
+    with pytest.raises(DataError, match="sensitivity: got another graph, or no block"):
+        make_plan(asked, network, sensitivity, "onnxruntime", Photographs(2))
+    options = SensitivityOptions(threads=1, half="bf16", int8=False)
+    found = measure_sensitivity(network, feeds(smooth_images(2, seed=5)), options)
+    result = make_plan(asked, network, found, "onnxruntime", Photographs(2))
+    assert result.precision in ("bf16", "fp32")
+    assert not result.uses_int8
+    other = replace(asked, bench=replace(SETTINGS, half="fp16"))
+    with pytest.raises(DataError, match="sensitivity: got another graph, or no block"):
+        make_plan(other, network, found, "onnxruntime", Photographs(2))

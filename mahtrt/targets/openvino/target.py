@@ -9,7 +9,7 @@ from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.data.feed import Feed
 from mahtrt.targets.artifact import EngineArtifact
 from mahtrt.targets.backend import Backend, EngineToOpen
-from mahtrt.targets.graph_kinds import FloatType, Fp32, GraphKind
+from mahtrt.targets.graph_kinds import FloatType, Fp32, GraphKind, NativeBf16
 from mahtrt.targets.layers import Layer
 from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions, Target
 
@@ -23,16 +23,24 @@ class OpenVino(Target):
         return "bf16" if _native_bf16() else "fp32"
 
     def keeps_fp32(self, op: str, *, weighted: bool) -> bool:
-        """Not where OpenVINO makes a fully connected layer, which forgets that it is precise."""
-        return not (weighted and op in ("MatMul", "Gemm"))
+        """Not where OpenVINO makes a fully connected layer, which forgets that it is precise.
+
+        Where it computes in FP32 everything is kept: a graph says itself what is rounded.
+        """
+        return not (weighted and op in ("MatMul", "Gemm") and _native_bf16())
 
     def graph_kind(
-        self, precision: str, int8_float: FloatType = "fp16", weight_bits: int | None = None
+        self,
+        precision: str,
+        int8_float: FloatType = "fp16",
+        weight_bits: int | None = None,
+        *,
+        planned: bool = False,
     ) -> GraphKind:
         """A CPU with BF16 of its own needs no rounding in the graph."""
         if precision == "bf16" and _native_bf16():
-            return Fp32()
-        return super().graph_kind(precision, int8_float, weight_bits)
+            return NativeBf16() if planned else Fp32()
+        return super().graph_kind(precision, int8_float, weight_bits, planned=planned)
 
     def build(
         self, onnx: Path, precision: str, out_dir: Path, options: EngineOptions = DEFAULT_OPTIONS

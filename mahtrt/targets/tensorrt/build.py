@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from mahtrt.targets.tensorrt.compatible import LEVEL
 from mahtrt.targets.tensorrt.device import BuildDevice, build_platform, choose_device
 from mahtrt.targets.tensorrt.flavours import Flavour, load_flavour
 from mahtrt.targets.tensorrt.messages import build_error, cleaned, parse_error
+from mahtrt.targets.tensorrt.network import network_layers
 from mahtrt.targets.tensorrt.options import TensorRtOptions, check_options, ignored_options
 from mahtrt.targets.tensorrt.process import run_child, shown_progress
 
@@ -190,7 +191,8 @@ def _built(
             cache.store(entry, job.places)
         except (BuildError, OSError) as error:
             notes.append(f"The engine was not kept in the cache: {error}")
-    return _artifact(job, entry, notes, cached=False)
+    network = network_layers(result.get("products", {}))
+    return replace(_artifact(job, entry, notes, cached=False), network=network)
 
 
 def _request(job: _Job, cache: EngineCache | None, scratch: Path) -> Request:
@@ -247,7 +249,7 @@ def _shape(io_tensor: Mapping[str, Any]) -> str:
 
 def _facts(result: Mapping[str, Any]) -> BuildFacts:
     """What of the child's result the manifest and the cache keep."""
-    facts = {name: value for name, value in result.items() if name != "status"}
+    facts = {name: value for name, value in result.items() if name not in ("status", "products")}
     facts |= {"warnings": cleaned(result["warnings"])}
     return dataclass_from(BuildFacts, plain(facts), "the builder's result", error=BuildError)
 

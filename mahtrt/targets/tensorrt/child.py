@@ -30,6 +30,7 @@ from mahtrt.parsing import read_json
 from mahtrt.schema import check_schema, dataclass_from
 from mahtrt.targets.tensorrt.cache import read_timing_cache, write_timing_cache
 from mahtrt.targets.tensorrt.flavours import find_flavour, load_flavour
+from mahtrt.targets.tensorrt.network import product_types
 
 SCHEMA = "mahtrt.tensorrt-request/1"
 # How long a cancelled build may take to end by itself; some steps look at it rarely.
@@ -95,7 +96,8 @@ def run_request(
     Returns:
         ``status`` and what belongs to it. ``built``: ``plan_bytes``, ``plan_sha256``, ``inputs``
         and ``outputs`` (each name, shape, dtype), ``layers`` (type of network layer to number),
-        ``timing_cache``, ``parse_s``, ``build_s``, ``warnings``. ``parse`` and ``build``, which
+        ``products`` (each to the type it computes in), ``timing_cache``, ``parse_s``, ``build_s``,
+        ``warnings``. ``parse`` and ``build``, which
         failed: ``log`` and, for the former, ``errors``. ``dynamic``: ``inputs``. ``cancelled``:
         nothing.
     """
@@ -123,6 +125,7 @@ def run_request(
         "inputs": inputs,
         "outputs": [_io_tensor(network.get_output(i)) for i in range(network.num_outputs)],
         "layers": dict(sorted(kinds.items())),
+        "products": product_types(network),
         "parse_s": round(parsed - started, 3),
         "warnings": log.warnings[:20],
     }

@@ -14,7 +14,8 @@ from typing import Any
 from mahtrt.errors import IntegrityError, SpecError
 from mahtrt.parsing import read_json
 from mahtrt.reading import Content
-from mahtrt.targets.layers import UNKNOWN, EngineLayer, EngineLayers
+from mahtrt.targets.layers import UNKNOWN, EngineLayer, EngineLayers, parts_of
+from mahtrt.targets.tensorrt.network import NODE
 
 IO_KEYS = ("I/O Tensors", "Bindings")
 
@@ -84,17 +85,36 @@ def _layer(layer: Any) -> EngineLayer:
     # Fused products of one kernel library are all of one type; their kernel's name tells.
     told = " ".join(str(layer.get(key, "")) for key in ("LayerType", "ParameterType", "TacticName"))
     is_product = bool(_PRODUCT.search(told)) and not _NO_PRODUCT.search(kind)
-    return EngineLayer(_name(layer), kind, _precision(layer), is_product)
+    types = tuple(dict.fromkeys(name for text in _texts(layer) if (name := _type_in(text))))
+    weights = _type_in(_weights_text(layer))
+    return EngineLayer(
+        _name(layer),
+        kind,
+        types[0] if types else UNKNOWN,
+        is_product,
+        _origins(layer),
+        (weights,) if weights else types,
+    )
 
 
-def _precision(layer: Mapping[str, Any]) -> str:
-    weights = layer.get("Weights")
-    texts = [str(weights.get("Type", ""))] if isinstance(weights, Mapping) else []
+def _origins(layer: Mapping[str, Any]) -> tuple[str, ...]:
+    nodes = NODE.findall(str(layer.get("Metadata", "")))
+    return tuple(dict.fromkeys((*nodes, *parts_of(_name(layer)))))
+
+
+def _texts(layer: Mapping[str, Any]) -> list[str]:
+    """What tells a type, the most telling first: weights, inputs, outputs."""
+    texts = [_weights_text(layer)]
     for key in ("Inputs", "Outputs"):
         tensors: Any = layer.get(key, [])
         if isinstance(tensors, list):
             texts += [_type_text(tensor) for tensor in tensors if isinstance(tensor, Mapping)]
-    return next((name for text in texts if (name := _type_in(text))), UNKNOWN)
+    return texts
+
+
+def _weights_text(layer: Mapping[str, Any]) -> str:
+    weights = layer.get("Weights")
+    return str(weights.get("Type", "")) if isinstance(weights, Mapping) else ""
 
 
 def _type_text(tensor: Mapping[str, Any]) -> str:

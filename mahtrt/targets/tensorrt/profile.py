@@ -8,7 +8,6 @@ inspector gives for the layer, and the layers that read it follow from its tenso
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +20,8 @@ from mahtrt.targets.layers import RUNS, WARM_UP, Layer, layers_from_profile, und
 from mahtrt.targets.target import EngineOptions
 from mahtrt.targets.tensorrt.flavours import Flavour
 from mahtrt.targets.tensorrt.inspector import read_document
+from mahtrt.targets.tensorrt.network import NODE
 from mahtrt.targets.tensorrt.run import TensorRtBackend
-
-_NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
 
 
 def check_runs_here(flavour: Flavour, options: EngineOptions) -> None:
@@ -100,7 +98,7 @@ def _known(
     if layer.name not in tables:
         return layer
     table = tables[layer.name]
-    nodes = _NODE.findall(str(table.get("Metadata", "")))
+    nodes = NODE.findall(str(table.get("Metadata", "")))
     after = (name for tensor in _tensors(table, "Outputs") for name in readers.get(tensor, ()))
     return replace(
         layer,

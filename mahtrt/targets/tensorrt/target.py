@@ -82,13 +82,18 @@ class TensorRt(Target):
         return asked or _WEIGHT_BITS
 
     def graph_kind(
-        self, precision: str, int8_float: FloatType = "fp16", weight_bits: int | None = None
+        self,
+        precision: str,
+        int8_float: FloatType = "fp16",
+        weight_bits: int | None = None,
+        *,
+        planned: bool = False,
     ) -> GraphKind:
         if precision == "bf16":
-            return Half("bf16")
+            return Half("bf16", planned)
         if precision == "int8":
             return Int8(int8_float, self.weight_bits(weight_bits))
-        return super().graph_kind(precision, int8_float, weight_bits)
+        return super().graph_kind(precision, int8_float, weight_bits, planned=planned)
 
     def build(
         self, onnx: Path, precision: str, out_dir: Path, options: EngineOptions = DEFAULT_OPTIONS

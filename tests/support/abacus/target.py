@@ -89,11 +89,18 @@ class Abacus(Target):
         return asked or 8
 
     def graph_kind(
-        self, precision: str, int8_float: FloatType = "fp16", weight_bits: int | None = None
+        self,
+        precision: str,
+        int8_float: FloatType = "fp16",
+        weight_bits: int | None = None,
+        *,
+        planned: bool = False,
     ) -> GraphKind:
         if precision == "int8":
             return Int8(int8_float, self.weight_bits(weight_bits))
-        return Half("bf16") if precision == "bf16" else super().graph_kind(precision)
+        if precision == "bf16":
+            return Half("bf16", planned)
+        return super().graph_kind(precision, planned=planned)
 
     def build(
         self, onnx: Path, precision: str, out_dir: Path, options: EngineOptions = DEFAULT_OPTIONS
