@@ -115,15 +115,16 @@ def plan_from_json(text: str | bytes, *, where: str = "plan") -> Plan:
         SpecError: Unknown or missing fields, wrong values, or a block named twice.
         IntegrityError: The schema is newer than this version reads.
     """
-    return _plan_from(read_json(text, where, "a plan"), where)
+    return plan_from_table(read_json(text, where, "a plan"), where)
 
 
 def load_plan(path: Path) -> Plan:
     """Read a plan from a JSON file; raises as :func:`plan_from_json` does."""
-    return _plan_from(read_json_file(path, Wanted("a plan", SpecError)), str(path))
+    return plan_from_table(read_json_file(path, Wanted("a plan", SpecError)), str(path))
 
 
-def _plan_from(data: Any, where: str) -> Plan:
+def plan_from_table(data: Any, where: str) -> Plan:
+    """The plan that JSON holds; raises as :func:`plan_from_json` does."""
     if isinstance(data, Mapping):
         check_schema(str(data.get("schema", SCHEMA)), SCHEMA, where)
         data = {**data, "schema": SCHEMA}  # an older one says what it said

@@ -8,7 +8,7 @@ squared error.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from mahtrt.calibration.histogram import StreamingHistogram
 from mahtrt.calibration.weights import ACTIVATION_MAX
 
-Method = Literal["minmax", "percentile", "entropy", "mse"]
-METHODS: tuple[Method, ...] = get_args(Method)
+Method = Literal["minmax", "percentile", "entropy", "mse", "learned"]
+# What histograms give; "learned" ranges come from fine-tuning (mahtrt qat).
+METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy", "mse")
+LEARNED: Method = "learned"
 DEFAULT_METHOD: Method = "minmax"
 DEFAULT_PERCENTILE = 99.99
 

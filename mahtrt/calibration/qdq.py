@@ -29,7 +29,7 @@ import onnx
 from onnx import TensorProto
 
 from mahtrt.bundle.plan import Plan
-from mahtrt.calibration.methods import DEFAULT_METHOD, METHODS, Method
+from mahtrt.calibration.methods import DEFAULT_METHOD, LEARNED, METHODS, Method
 from mahtrt.calibration.plan import check_plan
 from mahtrt.calibration.ranges import Ranges
 from mahtrt.calibration.weights import quantize_weight, scale_from_amax, scale_of_type
@@ -88,7 +88,7 @@ def quantize(
     writer = _QdqWriter(graph, ranges, method, weight_bits)
     for position, slot, tensor in quantized_inputs(graph, plan):
         writer.quantize_activation(position, slot, tensor)
-    for position in _int8_positions(graph, plan):
+    for position in int8_positions(graph, plan):
         writer.quantize_weights(position)
     result = writer.rewriter.finish()
     entry = result.metadata_props.add()
@@ -106,7 +106,7 @@ def _check_options(
     model: onnx.ModelProto, method: Method | Mapping[str, Method], weight_bits: int
 ) -> None:
     for name in method.values() if isinstance(method, Mapping) else [method]:
-        if name not in METHODS:
+        if name not in (*METHODS, LEARNED):
             raise UsageError("calibration method", got=repr(name), expected=" or ".join(METHODS))
     if weight_bits not in (7, 8):
         raise UsageError("weight bits", got=str(weight_bits), expected="7 or 8")
@@ -144,13 +144,14 @@ def _record(
     return json.dumps(record, sort_keys=True)
 
 
-def _int8_positions(graph: GraphIndex, plan: Plan) -> list[int]:
+def int8_positions(graph: GraphIndex, plan: Plan) -> list[int]:
+    """Places of the products that a plan wants in INT8."""
     return sorted(graph.position_of[name] for name in plan.int8_nodes)
 
 
 def quantized_inputs(graph: GraphIndex, plan: Plan) -> list[tuple[int, int, str]]:
     """Node position, input slot and tensor of each activation that is read through a Q/DQ pair."""
-    products = _int8_positions(graph, plan)
+    products = int8_positions(graph, plan)
     found = [(position, 0, graph.nodes[position].input[0]) for position in products]
     if plan.quantize_residuals:
         found += _residuals(graph, products)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 ACTIVATION_MAX = 127
 
 # Channels whose largest weight is below this are dead; they become exact zeros.
-_DEAD = 1e-12
+DEAD = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def scale_from_amax(amax: float) -> float:
 
     A tensor that was always zero gets the scale of [-1, 1]: any would do.
     """
-    return (amax if amax > _DEAD else 1.0) / ACTIVATION_MAX
+    return (amax if amax > DEAD else 1.0) / ACTIVATION_MAX
 
 
 def scale_of_type(
@@ -74,7 +74,7 @@ def quantize_weight(
     value = weight.astype(np.float32)
     largest = np.abs(value).max(axis=tuple(i for i in range(value.ndim) if i != axis))
     limit = largest_code(bits)
-    scales = scale_of_type(np.where(largest > _DEAD, largest, 1.0) / limit, scale_dtype)
+    scales = scale_of_type(np.where(largest > DEAD, largest, 1.0) / limit, scale_dtype)
     shape = [-1 if i == axis else 1 for i in range(value.ndim)]
     codes = np.rint(value / scales.astype(np.float32).reshape(shape))
     return QuantizedWeight(np.clip(codes, -limit, limit).astype(np.int8), scales)
