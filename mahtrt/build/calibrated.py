@@ -19,9 +19,10 @@ from mahtrt.bundle.plan import Plan
 from mahtrt.calibration.bias_correction import BiasCorrection, apply_correction, measure_bias
 from mahtrt.calibration.card import make_card
 from mahtrt.calibration.method_choice import choose_methods, methods_by_tensor, tensor_classes
-from mahtrt.calibration.methods import DEFAULT_PERCENTILE, Method
+from mahtrt.calibration.methods import DEFAULT_PERCENTILE, LEARNED, Method
 from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
 from mahtrt.calibration.ranges import Ranges, collect_ranges
+from mahtrt.calibration.tuned import Tuned
 from mahtrt.data.feed import Feed, stack
 from mahtrt.data.subset import NetworkTensors
 from mahtrt.errors import UsageError
@@ -100,6 +101,12 @@ class Calibrated:
         return method in (
             {self.method} if isinstance(self.method, str) else {*self.method.values()}
         )
+
+
+def fine_tuned(graph: GraphFile, tuned: Tuned) -> Calibrated:
+    """A network with the weights and ranges that ``mahtrt qat`` found for it."""
+    learned = dataclasses.replace(graph, proto=tuned.model)
+    return Calibrated(learned, tuned.plan, tuned.ranges, LEARNED, tuned.card)
 
 
 def calibrate(

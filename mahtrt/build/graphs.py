@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mahtrt.build.planned import PlanChoice, Planned
     from mahtrt.build.request import Request
     from mahtrt.build.workspace import Workspace
+    from mahtrt.calibration.tuned import Tuned
     from mahtrt.graph.graph_file import GraphFile
 
 # FP16 overflows in one image or in none: its range is the network's more than the image's.
@@ -89,8 +90,8 @@ def make_graphs(
     documents, notes = _told(work.bundle, choice)
     calibration = None
     stand_ins = {}
-    if choice.calib is not None:
-        int8_kinds = [kind for kind in kinds if isinstance(kind, Int8)]
+    int8_kinds = [kind for kind in kinds if isinstance(kind, Int8)]
+    if int8_kinds and (choice.calib is not None or request.tuned is not None):
         found = _calibrated(request, choice, int8_kinds, progress)
         for kind in int8_kinds:
             models[kind] = _write(work.bundle, kind, _quantized(found, kind))
@@ -98,9 +99,10 @@ def make_graphs(
                 stand_ins[models[kind]] = _write(
                     work.scratch, kind, found.quantized(found.graph.proto, kind.weight_bits)
                 )
-        calibration = _record(choice.calib, found)
+        calibration = _record(choice.calib, found, request.tuned)
         documents += _calibration_documents(work.bundle, found)
         notes += [f"calibration: {warning}" for warning in found.card.warnings]
+        notes += _notes_on_bits(int8_kinds, request.tuned)
     files_kept, said = tuple(dict.fromkeys(documents)), tuple(dict.fromkeys(notes))
     return Graphs(models, files_kept, calibration, said, choice.plans, stand_ins)
 
@@ -163,9 +165,11 @@ def _calibrated(
     kinds: Sequence[Int8],
     progress: StageProgress,
 ) -> Calibrated:
-    """Calibrate once for all INT8 graphs."""
-    from mahtrt.build.calibrated import calibrate
+    """Calibrate once for all INT8 graphs, or take what was learned."""
+    from mahtrt.build.calibrated import calibrate, fine_tuned
 
+    if request.tuned is not None:
+        return fine_tuned(request.graph, request.tuned)
     options, searched = request.options, choice.searches.get("int8")
     assert choice.calib is not None
     bits = sorted({kind.weight_bits for kind in kinds})
@@ -194,15 +198,30 @@ def _quantized(found: Calibrated, kind: Int8) -> onnx.ModelProto:
     return made
 
 
-def _record(calib: NetworkTensors, found: Calibrated) -> CalibrationRecord:
+def _record(
+    calib: NetworkTensors | None, found: Calibrated, tuned: Tuned | None
+) -> CalibrationRecord:
     """What a manifest says of the calibration."""
-    facts = {
-        "data": calib.source.rstrip("/").rpartition("/")[2],
-        "skipped": calib.skipped,
-        "images_digest": calib.images_digest,
-        **found.to_dict(),
-    }
+    if tuned is not None:
+        images = {k: getattr(tuned.record, k) for k in ("data", "skipped", "images_digest")}
+    else:
+        assert calib is not None
+        images = {
+            "data": calib.source.rstrip("/").rpartition("/")[2],
+            "skipped": calib.skipped,
+            "images_digest": calib.images_digest,
+        }
+    facts = {**images, **found.to_dict()}
     return dataclass_from(CalibrationRecord, plain(facts), "calibration")
+
+
+def _notes_on_bits(kinds: Sequence[Int8], tuned: Tuned | None) -> list[str]:
+    """Whether weights were learned for other bits than they get."""
+    if tuned is None:
+        return []
+    learned = tuned.record.weight_bits
+    others = sorted({kind.weight_bits for kind in kinds} - {learned})
+    return [f"weights fine-tuned for {learned} bits are rounded to {bits}" for bits in others]
 
 
 def _calibration_documents(folder: Path, found: Calibrated) -> Iterator[Path]:

@@ -108,15 +108,22 @@ def judge_engines(
         settings = GateSettings(options.check_images, options.limits, options.threads)
         judged = judge_contenders(contenders, reference, images.evaluation, settings, progress)
         if not options.keep_failed:
-            judged.refuse_failed(
-                "No bundle was written; see --keep-failed, --plan and the budgets."
-            )
+            judged.refuse_failed(_advice(contenders, judged))
         session = reference.contender.session
         golden = tuple(_golden(session, images.evaluation)) if options.golden else ()
         # What nobody judged must not widen the limits of a replay.
         judges_enough = options.check_images >= len(golden)
         replays = replays_of(contenders, golden) if judges_enough else {}
         return dataclasses.replace(judged, golden=golden, replays=replays)
+
+
+def _advice(contenders: Sequence[Contender], judged: Judged) -> str:
+    """What can be done where an engine is over its limits."""
+    advice = "No bundle was written; see --keep-failed, --plan and the budgets."
+    failed = {c.precision for c in contenders if not judged.verdicts[c.name].passed}
+    if "int8" not in failed:
+        return advice
+    return f"{advice} mahtrt qat fine-tunes the network, so that its INT8 comes nearer."
 
 
 def replays_of(

@@ -105,6 +105,7 @@ class BuildOptions(EngineBuild):
             INT8's where INT8 is built, else that of every half precision.
         plan_minutes: How long the planner may search for a plan, of which each precision has one.
         seed: Seed of the planner.
+        tuned: What ``mahtrt qat`` made of the export: INT8 follows its plan, weights and ranges.
         weight_bits: 8, 7, or None: 7 where this CPU's INT8 sums could saturate.
         int8_float: What a TensorRT engine computes in where its plan has no INT8.
         check_images: How many images engines are checked on; of ``calib``, at most a quarter is
@@ -125,6 +126,7 @@ class BuildOptions(EngineBuild):
     bias_correction: bool = True
     plan: str | Path | None = None
     plan_minutes: float = 10.0
+    tuned: Path | None = None
     seed: int = 0
     weight_bits: int | None = None
     int8_float: FloatType = "fp16"

@@ -94,6 +94,8 @@ def choose_plan(request: Request, images: ImageSets, progress: StageProgress) ->
         MissingComponentError: A plan is to be searched for, and no target runs here.
     """
     graph, precisions = request.graph, request.precisions
+    if request.tuned is not None:
+        return PlanChoice(precisions, {"int8": request.tuned.plan})
     if request.options.plan == AUTO_PLAN:
         assert images.calib is not None
         return _searched(request, images.calib, progress)

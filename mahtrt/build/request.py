@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mahtrt.build.options import AUTO, AUTO_PLAN, BuildOptions, check_calibration
 from mahtrt.build.plan_check import PLANNED_PRECISIONS, read_plan
@@ -15,6 +17,9 @@ from mahtrt.progress import StageProgress
 from mahtrt.runtime.decode import check_judged
 from mahtrt.targets.graph_kinds import GraphKind
 from mahtrt.targets.table import TARGETS, all_targets, check_options, find_target
+
+if TYPE_CHECKING:
+    from mahtrt.calibration.tuned import Tuned
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 INT8_FLOATS = ("fp16", "bf16", "fp32")
@@ -44,6 +49,7 @@ class Request:
         precisions: Precisions to build, in the caller's order.
         plan: The caller's plan file, which fits the graph and the targets; None without one.
         planned: Half precisions in which a plan keeps blocks in FP32.
+        tuned: What INT8 is made of instead of the export; None where it was not fine-tuned.
     """
 
     options: BuildOptions
@@ -52,6 +58,7 @@ class Request:
     precisions: tuple[str, ...]
     plan: Plan | None = None
     planned: tuple[str, ...] = ()
+    tuned: Tuned | None = None
 
     def following(self, precisions: tuple[str, ...], planned: tuple[str, ...]) -> Request:
         """The same build after what to build was chosen."""
@@ -99,7 +106,14 @@ def check(options: BuildOptions, progress: StageProgress) -> Request:
     check_judged(graph.spec, str(options.onnx))
     options.limits.check_outputs(graph.spec)
     plan = read_plan(options, graph, targets)
-    return Request(options, graph, targets, options.precisions, plan)
+    tuned = None if options.tuned is None else _read_tuned(options.tuned, graph)
+    return Request(options, graph, targets, options.precisions, plan, tuned=tuned)
+
+
+def _read_tuned(path: Path, graph: GraphFile) -> Tuned:
+    from mahtrt.calibration.tuned import read_tuned
+
+    return read_tuned(path, graph)
 
 
 def _targets(options: BuildOptions) -> tuple[str, ...]:
@@ -141,7 +155,25 @@ def _check_options(options: BuildOptions) -> None:
     _check_calib(options)
 
 
+def _check_tuned(options: BuildOptions) -> None:
+    if "int8" not in options.precisions:
+        raise UsageError("--tuned", got="no --int8", expected="--int8: it is what was fine-tuned")
+    if options.plan is not None:
+        raise UsageError(
+            "--tuned", got="--plan beside it", expected="one of them: the file has its own plan"
+        )
+    if options.eval is None:
+        raise UsageError(
+            "--tuned",
+            got="no images to check engines on",
+            expected="--eval DATA, of which nothing was fine-tuned on",
+        )
+
+
 def _check_calib(options: BuildOptions) -> None:
+    if options.tuned is not None:
+        _check_tuned(options)
+        return
     if "int8" in options.precisions and options.calib is None:
         raise UsageError(
             "--int8",

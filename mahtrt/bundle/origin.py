@@ -160,7 +160,8 @@ class CalibrationRecord:
         data: Name of the data set, without folders.
         skipped: Images that were left out because they cannot be read.
         images_digest: SHA-256 over the data set's images.
-        method: ``minmax``, ``percentile``, ``entropy``, ``mse`` or ``auto``.
+        method: ``minmax``, ``percentile``, ``entropy``, ``mse`` or ``auto``; ``learned`` where
+            ``mahtrt qat`` found the ranges.
         percentile: Percentile of ``percentile``, None where that method is not used.
         method_choice: How ``auto`` chose.
         bias_correction_images: Images that biases were corrected on, 0 without.

@@ -150,6 +150,14 @@ class BuildArguments(TensorRtArguments, CalibrationArguments, ReferenceArguments
         float,
         option(PLAN, "Minutes that --plan auto may search for a plan, after the sensitivity."),
     ] = 10.0
+    tuned: Annotated[
+        Path | None,
+        option(
+            PLAN,
+            "File that mahtrt qat wrote for this export: INT8 follows its plan, weights and "
+            "ranges. It needs --eval, and neither --calib nor --plan.",
+        ),
+    ] = None
     seed: Annotated[int, option(PLAN, "Seed of the search order.")] = 0
     bias_correction: Annotated[
         bool, option(INT8, "Mean error of INT8 products is taken out through their biases.")
@@ -189,6 +197,7 @@ class BuildArguments(TensorRtArguments, CalibrationArguments, ReferenceArguments
             plan=self.plan,
             plan_minutes=self.plan_minutes,
             seed=self.seed,
+            tuned=self.tuned,
             weight_bits=self.weight_bits,
             int8_float=self.int8_float,  # type: ignore[arg-type]
             check_images=self.check_images,
