@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from mahtrt.export.onnx import ExportResult as ExportResult
     from mahtrt.export.options import ExportOptions as ExportOptions
     from mahtrt.export.parity import ParityError as ParityError
+    from mahtrt.finetuning.options import QatOptions as QatOptions
+    from mahtrt.finetuning.qat import QatResult as QatResult
+    from mahtrt.finetuning.qat import qat as qat
     from mahtrt.inspection.inspect import Inspection as Inspection
     from mahtrt.inspection.inspect import InspectOptions as InspectOptions
     from mahtrt.inspection.inspect import inspect as inspect
@@ -105,6 +108,8 @@ _PLACES = {
     "mahtrt.export.onnx": ("ExportResult",),
     "mahtrt.export.options": ("ExportOptions",),
     "mahtrt.export.parity": ("ParityError",),
+    "mahtrt.finetuning.options": ("QatOptions",),
+    "mahtrt.finetuning.qat": ("qat", "QatResult"),
     "mahtrt.inspection.inspect": ("inspect", "Inspection", "InspectOptions"),
     "mahtrt.measure.limits": ("Limits",),
     "mahtrt.models.reference": ("ModelSource",),

@@ -1,0 +1,201 @@
+"""``mahtrt qat``: weights and ranges that make a plan's INT8 nearer to the FP32 network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mahtrt.errors import GateError, require
+from mahtrt.verbs.command import (
+    DATA,
+    INT8,
+    OUTPUT,
+    PLAN,
+    REFERENCE,
+    TRAINING,
+    argument,
+    as_command,
+    option,
+)
+from mahtrt.verbs.console import StageDisplay, answer, say, show
+from mahtrt.verbs.options import (
+    DATA_HELP,
+    BudgetArguments,
+    Kwarg,
+    Points,
+    SkipBad,
+    Threads,
+    keywords_from_texts,
+    points_from_text,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mahtrt.bundle.records import AccuracyRecord
+    from mahtrt.finetuning.options import QatOptions
+    from mahtrt.finetuning.qat import QatResult
+    from mahtrt.models.reference import ModelSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class QatArguments(BudgetArguments):
+    """What ``mahtrt qat`` is given."""
+
+    onnx: Annotated[Path, argument("ONNX file that mahtrt export wrote; it is the teacher.")]
+    data: Annotated[str, option(DATA, f"DATA to learn on; it needs no annotations. {DATA_HELP}")]
+    eval: Annotated[
+        str | None,
+        option(DATA, "DATA that judges the result; without it, a part of --data is held back."),
+    ] = None
+    check_images: Annotated[
+        int,
+        option(DATA, "Number of images that judge; at most a quarter of --data.", least=1),
+    ] = 32
+    points: Points = None
+    skip_bad: SkipBad = False
+    plan: Annotated[
+        str,
+        option(
+            PLAN,
+            "File plan.json that says which block is INT8; rules for what the rules say; all for "
+            "every block that can be.",
+        ),
+    ] = "rules"
+    minutes: Annotated[float, option(TRAINING, "Minutes to learn.")] = 20.0
+    steps: Annotated[
+        int | None,
+        option(TRAINING, "Number of optimiser steps instead of --minutes.", least=1),
+    ] = None
+    batch_size: Annotated[int, option(TRAINING, "Images per step.", least=1)] = 8
+    lr: Annotated[float, option(TRAINING, "Peak of the weights' learning rate.")] = 5e-6
+    range_lr: Annotated[
+        float,
+        option(TRAINING, "Peak of the rate of the ranges' logarithms; 0 keeps them."),
+    ] = 1e-3
+    seed: Annotated[int, option(TRAINING, "Seed of the images' order and of what moves them.")] = 0
+    resume: Annotated[
+        bool, option(TRAINING, "Interrupted run of the same --out goes on.", "--resume")
+    ] = False
+    method: Annotated[
+        str,
+        option(
+            INT8,
+            "Method that finds the ranges to begin with: minmax, percentile, entropy, mse or auto.",
+        ),
+    ] = "auto"
+    percentile: Annotated[
+        float | None, option(INT8, "Share of values that the method percentile keeps, in percent.")
+    ] = None
+    weight_bits: Annotated[
+        int | None,
+        option(
+            INT8,
+            "Bits of INT8 weights; without it, 7 where 8 could overflow on this CPU.",
+            least=7,
+            most=8,
+        ),
+    ] = None
+    checkpoint: Annotated[
+        Path | None,
+        option(
+            REFERENCE,
+            "Checkpoint that was exported, for the comparison with PyTorch; without it, the file "
+            "is looked for by its recorded name and digest.",
+        ),
+    ] = None
+    model: Annotated[
+        str | None,
+        option(REFERENCE, "Code of a foreign network, as it was given to mahtrt export."),
+    ] = None
+    kwarg: Kwarg = None
+    spec: Annotated[Path | None, option(REFERENCE, "Spec (TOML) of a foreign network.")] = None
+    threads: Threads = None
+    keep_failed: Annotated[
+        bool,
+        option(OUTPUT, "File is written even when it is over its budget.", "--keep-failed"),
+    ] = False
+    out: Annotated[Path, option(OUTPUT, "ONNX file to write, for mahtrt build --tuned.")] = Path(
+        "model.tuned.onnx"
+    )
+
+    def options(self) -> QatOptions:
+        """The verb's options."""
+        from mahtrt.finetuning.options import QatOptions
+
+        return QatOptions(
+            onnx=self.onnx,
+            data=self.data,
+            out=self.out,
+            plan=self.plan,
+            minutes=self.minutes,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.lr,
+            range_rate=self.range_lr,
+            seed=self.seed,
+            eval=self.eval,
+            check_images=self.check_images,
+            points=points_from_text(self.points),
+            skip_bad=self.skip_bad,
+            method=self.method,
+            percentile=self.percentile,
+            threads=self.threads,
+            weight_bits=self.weight_bits,
+            reference=self.checkpoint,
+            model=self._source(),
+            limits=self.limits(),
+            resume=self.resume,
+            keep_failed=self.keep_failed,
+        )
+
+    def _source(self) -> ModelSource | None:
+        from mahtrt.models.reference import ModelSource
+
+        if self.model is None:
+            return None
+        return ModelSource(self.model, self.checkpoint, keywords_from_texts(self.kwarg), self.spec)
+
+
+@as_command
+def command(arguments: QatArguments) -> None:
+    """Fine-tune a network for INT8 (quantisation-aware training).
+
+    Weights and ranges learn, under the rounding of the plan, to give what the FP32 network gives.
+    The result is judged on images that it did not learn on; one that is over its budget ends the
+    command with exit code 3. mahtrt build --tuned makes engines of it.
+    """
+    require("torch", extra="export", needed_for="fine-tuning")
+    from mahtrt.finetuning.qat import qat
+
+    with StageDisplay() as display:
+        result = qat(arguments.options(), display)
+    show(_table(result))
+    first, best = result.errors[0][1], min(error for _, error in result.errors)
+    say(
+        f"note: validation {first:.4f} -> {best:.4f} in {result.steps} steps, "
+        f"{result.minutes:.1f} min; the INT8 graph is {result.shipped_px:.4f} px from what was "
+        f"trained; held against {result.judged.reference}"
+    )
+    answer(str(result.path))
+    if not result.judged.verdict.passed:
+        say(f"warning: kept although over budget: {'; '.join(result.judged.verdict.reasons)}")
+        raise typer.Exit(GateError.exit_code)
+
+
+def _table(result: QatResult) -> Table:
+    """INT8 before and after learning, against the reference."""
+    from rich.table import Table
+
+    table = Table("INT8", "moved px, mean", "p99", "max", "MRE px", title="fine-tuning")
+    for name, found in (("calibrated", result.judged.calibrated), ("tuned", result.judged.tuned)):
+        table.add_row(name, *_cells(found))
+    return table
+
+
+def _cells(found: AccuracyRecord) -> list[str]:
+    numbers = (found.mean_px, found.p99_px, found.max_px, found.mre_px)
+    return ["" if number is None else f"{number:.4f}" for number in numbers]
