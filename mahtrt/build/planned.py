@@ -35,7 +35,7 @@ from mahtrt.targets.target import DEFAULT_OPTIONS, EngineOptions
 
 SENSITIVITY_IMAGES = 8
 # Held back from the calibration images, so that a plan is not chosen on those that judge it.
-JUDGED_IMAGES = 16
+JUDGED_IMAGES = 48
 # The planner's share of every limit: the gate measures on other images, some of them worse.
 SHARE_OF_LIMITS = 0.8
 
