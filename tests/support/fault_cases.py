@@ -93,6 +93,15 @@ CASES = {
             "found/sensitivity.png",
         ),
     ),
+    "qat": Case(
+        lambda world, out: (
+            *("qat", world.onnx, "--data=phantom:4@1", "--eval=phantom:1@2", "--points=0,1,2"),
+            *("--plan=all", "--method=minmax", "--steps=2", "--batch-size=1", "--threads=1"),
+            *("--budget-px=50", f"--out={out / 'net.onnx'}"),
+        ),
+        ("net.onnx",),
+        resumable="net.onnx.state.pt",
+    ),
     "build": Case(
         lambda world, out: (
             *("build", world.onnx, "--fp32", "--target=onnxruntime", "--threads=1"),
