@@ -82,6 +82,10 @@ class Calibrated:
             progress=lambda done, of: progress("correcting biases", done, of),
         )
 
+    def correction(self, weight_bits: int) -> BiasCorrection | None:
+        """What was measured for weights of so many bits; None before :meth:`measure_bias`."""
+        return self._corrections.get(weight_bits)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the manifest."""
         return {

@@ -92,6 +92,7 @@ def qat(options: QatOptions, progress: StageProgress = silent) -> QatResult:
     calib = NetworkTensors(spread_out(images.learning, CALIBRATION_IMAGES), graph.spec)
     settings = replace(options.calibration, trial_bits=bits)
     found = calibrate(graph, calib, plan, settings, progress)
+    found.measure_bias(calib, bits, options.threads, progress)
     run = _new_run(options, graph, found, images, bits, progress)
     if options.resume:
         run.restore()
@@ -146,6 +147,8 @@ def _new_run(
     outputs = tuple(dict.fromkeys((*loss.outputs, *read)))
     teacher = TorchGraph(index, outputs)
     student = Student(index, found.plan, _scales(found), bits, outputs)
+    if (correction := found.correction(bits)) is not None:
+        student.correct_biases(correction.means)
     tried = [tensors_of(f) for f in _first_feeds(images, graph)]
     validation = Validation(
         list(NetworkTensors(images.validation, graph.spec)), teacher, graph.spec, graph.batch

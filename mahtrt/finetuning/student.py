@@ -24,7 +24,7 @@ from mahtrt.calibration.qdq import int8_positions, quantized_inputs
 from mahtrt.calibration.weights import ACTIVATION_MAX
 from mahtrt.finetuning.fake_quant import fake_quantize, rounded_weight
 from mahtrt.finetuning.torch_graph import TorchGraph
-from mahtrt.graph.index import GraphIndex
+from mahtrt.graph.index import GraphIndex, attribute
 from mahtrt.graph.sites import decodes, is_thin, is_weighted, weight_axis
 
 _NORMS = ("LayerNormalization", "InstanceNormalization")
@@ -70,6 +70,19 @@ class Student:
             tensor: torch.tensor(math.log(scales[tensor]), requires_grad=True)
             for tensor in dict.fromkeys(self._activations.values())
         }
+
+    def correct_biases(self, means: Mapping[str, NDArray[np.float64]]) -> None:
+        """Begin with biases that take up the mean error of INT8 products.
+
+        Args:
+            means: Output of a product to (output channels,), what its bias lacks
+                (:mod:`mahtrt.calibration.bias_correction`).
+        """
+        graph = self.torch_graph.graph
+        for output, mean in means.items():
+            name, share = _bias_of(graph, graph.producer[output])
+            if name in self.weights and len(graph.consumers[name]) == 1:
+                self.weights[name].data += torch.from_numpy(mean / share).float()
 
     def rounded(self) -> dict[tuple[str, int], Tensor]:
         """INT8 weights by name and axis, as leaves of which a step's cases sum the gradients.
@@ -176,6 +189,15 @@ def trainable_constants(graph: GraphIndex, plan: Plan) -> list[str]:
             continue
         found.update(dict.fromkeys(n for n in names if _is_learnable(graph, n)))
     return list(found)
+
+
+def _bias_of(graph: GraphIndex, position: int) -> tuple[str, float]:
+    """The bias of a product, "" without one, and what it is multiplied by."""
+    node = graph.nodes[position]
+    if node.op_type == "MatMul":
+        return next(iter(_following_bias(graph, position)), ""), 1.0
+    name = node.input[2] if len(node.input) > 2 else ""
+    return name, attribute(node, "beta", 1.0) if node.op_type == "Gemm" else 1.0
 
 
 def _following_bias(graph: GraphIndex, position: int) -> list[str]:

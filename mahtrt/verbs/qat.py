@@ -180,6 +180,8 @@ def command(arguments: QatArguments) -> None:
         f"{result.minutes:.1f} min; the INT8 graph is {result.shipped_px:.4f} px from what was "
         f"trained; held against {result.judged.reference}"
     )
+    if not best < first:
+        say("note: no step came nearer on validation; more --minutes may, or another --lr")
     answer(str(result.path))
     if not result.judged.verdict.passed:
         say(f"warning: kept although over budget: {'; '.join(result.judged.verdict.reasons)}")
