@@ -103,7 +103,6 @@ class QatOptions:
             "learning_rate": self.learning_rate,
             "range_rate": self.range_rate,
             "seed": self.seed,
-            "steps": self.steps,
             "method": self.method,
             "percentile": self.percentile,
         }

@@ -192,7 +192,7 @@ def _tuned(run: Run, found: Calibrated, calib: NetworkTensors, bits: int) -> Tun
     training = {
         "steps": run.step,
         "minutes": round(run.seconds / 60, 3),
-        **{k: v for k, v in options.described().items() if k not in ("plan", "data", "steps")},
+        **{k: v for k, v in options.described().items() if k not in ("plan", "data")},
         "validation": [[step, round(error, 6)] for step, error in run.errors],
     }
     record = TunedRecord(
@@ -213,7 +213,7 @@ def _over(judged: QatVerdict, run: Run) -> GateError:
         "fine-tuning",
         got="; ".join(judged.verdict.reasons),
         expected="a network within its limits",
-        fix=f"Go on with --resume and more --minutes ({run.state_path} is kept), or see "
+        fix=f"Go on with --resume and more --minutes or --steps ({run.state_path} is kept), or see "
         "--keep-failed and the budgets.",
     )
 

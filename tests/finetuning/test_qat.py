@@ -179,7 +179,9 @@ def test_a_result_over_its_limits_is_not_written_but_can_go_on(options: Make) ->
         qat(asked)
     assert not asked.out.exists()
     assert state_path(asked.out).exists()
-    assert qat(dataclasses.replace(asked, keep_failed=True)).path.exists()
+    longer = dataclasses.replace(asked, steps=5, resume=True, keep_failed=True)
+    assert qat(longer).steps == 5
+    assert asked.out.exists()
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(
