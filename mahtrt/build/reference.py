@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from mahtrt.benchmarks.reference import Reference, open_export, torch_as_reference
@@ -11,6 +12,8 @@ from mahtrt.build.graphs import Graphs
 from mahtrt.build.request import Request
 from mahtrt.bundle.origin import ParityRecord
 from mahtrt.data.preprocess_version import PREPROCESS_VERSION
+from mahtrt.graph.graph_file import GraphFile
+from mahtrt.models.reference import ModelSource
 from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.graph_kinds import Fp32
@@ -32,19 +35,37 @@ def open_reference(request: Request, graphs: Graphs) -> Iterator[Reference]:
 
 
 def _reference(request: Request, graphs: Graphs) -> Reference:
+    options, graph = request.options, replace(request.graph, path=graphs.models[Fp32()])
+    beside = options.onnx.resolve().parent
+    return reference_of(graph, beside, options.reference, options.model, options.threads)
+
+
+def reference_of(
+    graph: GraphFile,
+    beside: Path,
+    checkpoint: Path | None,
+    model: ModelSource | None,
+    threads: int | None,
+) -> Reference:
+    """PyTorch where its weights and code are at hand, else the FP32 export.
+
+    Args:
+        beside: Folder in which weights are looked for, as they are in the current one.
+        checkpoint: Weights that the caller names.
+        model: A foreign network's code.
+
+    Raises:
+        MissingComponentError, CheckpointError: As :func:`open_reference`.
+    """
     from mahtrt.models.reference import find_reference
 
-    options, graph = request.options, request.graph
+    folders = (beside, Path.cwd())
     found = find_reference(
-        graph.spec,
-        graph.source,
-        checkpoint=options.reference,
-        model=options.model,
-        folders=(options.onnx.resolve().parent, Path.cwd()),
+        graph.spec, graph.source, checkpoint=checkpoint, model=model, folders=folders
     )
     if found is None:
-        return export_as_reference(graphs.models[Fp32()], graph.spec, graph.parity, options.threads)
-    return torch_as_reference(found, graph.spec, graph.batch, options.threads)
+        return export_as_reference(graph.path, graph.spec, graph.parity, threads)
+    return torch_as_reference(found, graph.spec, graph.batch, threads)
 
 
 def export_as_reference(

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import onnx
 
 from mahtrt.benchmarks.accuracy_pass import AccuracyPass
 from mahtrt.benchmarks.compare import Contender
-from mahtrt.benchmarks.reference import Reference, torch_as_reference
-from mahtrt.build.reference import export_as_reference
+from mahtrt.build.reference import reference_of
 from mahtrt.bundle.records import AccuracyRecord, VerdictRecord
-from mahtrt.data.feed import Feed
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import GateError
 from mahtrt.finetuning.options import QatOptions
+from mahtrt.finetuning.student import Student
 from mahtrt.finetuning.torch_graph import TorchGraph
 from mahtrt.finetuning.validation import Validation, distance
 from mahtrt.graph.graph_file import GraphFile
 from mahtrt.graph.index import GraphIndex
 from mahtrt.measure.displacement import compare_points
 from mahtrt.progress import StageProgress
-from mahtrt.runtime.decode import Decoded, needed_outputs
+from mahtrt.runtime.decode import needed_outputs
 from mahtrt.runtime.session import Session
+from mahtrt.spec import ModelSpec
 from mahtrt.targets.onnxruntime.run import OnnxRuntimeBackend, OrtMode, open_onnx
 
 SAME_PX = 0.01
@@ -68,7 +66,9 @@ def judge(
     """
     threads = options.threads
     with ExitStack() as stack:
-        reference = _reference(graph, options)
+        reference = reference_of(
+            graph, graph.path.resolve().parent, options.reference, options.model, threads
+        )
         stack.callback(reference.contender.session.close)
         contenders = [reference.contender]
         for name, model in ((CALIBRATED, calibrated), (TUNED, tuned)):
@@ -86,7 +86,7 @@ def judge(
 
 
 def check_shipped(
-    trained: Decoded, shipped: onnx.ModelProto, cases: Sequence[Feed], graph: GraphFile
+    validation: Validation, student: Student, shipped: onnx.ModelProto, spec: ModelSpec
 ) -> float:
     """How far the shipped INT8 graph is from the network as it was trained.
 
@@ -94,7 +94,7 @@ def check_shipped(
     runtimes, sums in another order turn single codes, which the rest of the network enlarges.
 
     Args:
-        trained: What the student gives for the cases.
+        validation: Images to compare on.
         shipped: INT8 graph with the learned weights and ranges.
 
     Returns:
@@ -104,13 +104,12 @@ def check_shipped(
     Raises:
         GateError: They are not the same function.
     """
-    index = GraphIndex(shipped, allow_quantized=True)
-    computed = TorchGraph(index, needed_outputs(graph.spec))
-    found = Validation(cases, computed, graph.spec, graph.batch).teacher
+    computed = TorchGraph(GraphIndex(shipped, allow_quantized=True), needed_outputs(spec))
+    trained, found = validation.outputs(student), validation.outputs_of(computed)
     if trained.points_px.shape[1]:
         apart = float(compare_points(found.points_px, trained.points_px).max())
     else:
-        apart = distance(found, trained, graph.spec)
+        apart = distance(found, trained, spec)
     if not apart <= SAME_PX:
         raise GateError(
             "fine-tuned network",
@@ -126,20 +125,3 @@ def _literal(model: onnx.ModelProto, graph: GraphFile, threads: int | None) -> S
         model.SerializeToString(), "INT8 graph", threads=threads, mode=OrtMode.LITERAL_INT8
     )
     return Session(OnnxRuntimeBackend(opened, graph.spec, "int8"), graph.spec)
-
-
-def _reference(graph: GraphFile, options: QatOptions) -> Reference:
-    """PyTorch where its weights and code are at hand, else the FP32 export."""
-    from mahtrt.models.reference import find_reference
-
-    threads = options.threads
-    found = find_reference(
-        graph.spec,
-        graph.source,
-        checkpoint=options.reference,
-        model=options.model,
-        folders=(graph.path.resolve().parent, Path.cwd()),
-    )
-    if found is None:
-        return export_as_reference(graph.path, graph.spec, graph.parity, threads)
-    return torch_as_reference(found, graph.spec, graph.batch, threads)

@@ -99,8 +99,7 @@ def qat(options: QatOptions, progress: StageProgress = silent) -> QatResult:
     diverged = _learn(run, images, graph, progress)
     tuned = _tuned(run, found, calib, bits)
     shipped = quantize(tuned.model, tuned.ranges, plan, method="learned", weight_bits=bits)
-    held = list(NetworkTensors(images.validation, graph.spec))
-    apart = check_shipped(run.validation.outputs(run.student), shipped, held, graph)
+    apart = check_shipped(run.validation, run.student, shipped, graph.spec)
     before = found.quantized(graph.proto, bits)
     judged = judge(graph, before, shipped, images.judging, options, progress)
     if not judged.verdict.passed and not options.keep_failed:

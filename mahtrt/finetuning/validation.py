@@ -32,8 +32,7 @@ class Validation:
         self._spec, self._batch = spec, batch
         self._feeds = [tensors_of(feed) for feed, _ in batches(cases, batch)]
         self._count = len(cases)
-        with torch.no_grad():
-            self.teacher = self._decoded([teacher(feed) for feed in self._feeds])
+        self.teacher = self.outputs_of(teacher)
 
     def error(self, student: Student) -> float:
         """The mean distance over all cases and targets (:mod:`mahtrt.measure.distances`).
@@ -47,6 +46,11 @@ class Validation:
         with torch.no_grad():
             rounded = student.rounded()
             return self._decoded([student(feed, rounded) for feed in self._feeds])
+
+    def outputs_of(self, graph: TorchGraph) -> Decoded:
+        """What a graph gives for the images."""
+        with torch.no_grad():
+            return self._decoded([graph(feed) for feed in self._feeds])
 
     def _decoded(self, found: Sequence[Mapping[str, Tensor]]) -> Decoded:
         arrays = {
