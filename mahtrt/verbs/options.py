@@ -187,17 +187,9 @@ class BudgetArguments:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReferenceArguments:
-    """The PyTorch network that engines are compared with."""
+class ForeignCodeArguments:
+    """The code of a foreign network, for a comparison with PyTorch."""
 
-    reference: Annotated[
-        Path | None,
-        option(
-            REFERENCE,
-            "Checkpoint that was exported; without it, the file is looked for by its recorded "
-            "name and digest.",
-        ),
-    ] = None
     model: Annotated[
         str | None,
         option(REFERENCE, "Code of a foreign network, as it was given to mahtrt export."),
@@ -208,27 +200,48 @@ class ReferenceArguments:
     ] = None
     spec: Annotated[Path | None, option(REFERENCE, "Spec (TOML) of a foreign network.")] = None
 
-    def source(self) -> ModelSource | None:
-        """The foreign network, None where none is named."""
+    def source_with(self, checkpoint: Path | None) -> ModelSource | None:
+        """The foreign network with some weights, None where none is named."""
         from mahtrt.models.reference import ModelSource
 
         if self.model is None:
             return None
-        return ModelSource(self.model, self.reference, keywords_from_texts(self.kwarg), self.spec)
+        return ModelSource(self.model, checkpoint, keywords_from_texts(self.kwarg), self.spec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceArguments(ForeignCodeArguments):
+    """The PyTorch network that engines are compared with."""
+
+    reference: Annotated[
+        Path | None,
+        option(
+            REFERENCE,
+            "Checkpoint that was exported; without it, the file is looked for by its recorded "
+            "name and digest.",
+        ),
+    ] = None
+
+    def source(self) -> ModelSource | None:
+        """The foreign network, None where none is named."""
+        return self.source_with(self.reference)
+
+
+Method = Annotated[
+    str,
+    option(
+        INT8,
+        "Method that finds the ranges: minmax, percentile, entropy, mse, or auto (for each "
+        "class of tensors the one that changes what the network finds least).",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationArguments:
     """How the ranges of INT8 are found."""
 
-    method: Annotated[
-        str,
-        option(
-            INT8,
-            "Method that finds the ranges: minmax, percentile, entropy, mse, or auto (for each "
-            "class of tensors the one that changes what the network finds least).",
-        ),
-    ] = "minmax"
+    method: Method = "minmax"
     percentile: Annotated[
         float | None, option(INT8, "Share of values that the method percentile keeps, in percent.")
     ] = None

@@ -11,7 +11,6 @@ import typer
 from mahtrt.errors import GateError, require
 from mahtrt.verbs.command import (
     DATA,
-    INT8,
     OUTPUT,
     PLAN,
     REFERENCE,
@@ -24,11 +23,12 @@ from mahtrt.verbs.console import StageDisplay, answer, say, show
 from mahtrt.verbs.options import (
     DATA_HELP,
     BudgetArguments,
-    Kwarg,
+    CalibrationArguments,
+    ForeignCodeArguments,
+    Method,
     Points,
     SkipBad,
     Threads,
-    keywords_from_texts,
     points_from_text,
 )
 
@@ -38,11 +38,10 @@ if TYPE_CHECKING:
     from mahtrt.bundle.records import AccuracyRecord
     from mahtrt.finetuning.options import QatOptions
     from mahtrt.finetuning.qat import QatResult
-    from mahtrt.models.reference import ModelSource
 
 
 @dataclass(frozen=True, kw_only=True)
-class QatArguments(BudgetArguments):
+class QatArguments(CalibrationArguments, ForeignCodeArguments, BudgetArguments):
     """What ``mahtrt qat`` is given."""
 
     onnx: Annotated[Path, argument("ONNX file that mahtrt export wrote; it is the teacher.")]
@@ -80,25 +79,7 @@ class QatArguments(BudgetArguments):
     resume: Annotated[
         bool, option(TRAINING, "Interrupted run of the same --out goes on.", "--resume")
     ] = False
-    method: Annotated[
-        str,
-        option(
-            INT8,
-            "Method that finds the ranges to begin with: minmax, percentile, entropy, mse or auto.",
-        ),
-    ] = "auto"
-    percentile: Annotated[
-        float | None, option(INT8, "Share of values that the method percentile keeps, in percent.")
-    ] = None
-    weight_bits: Annotated[
-        int | None,
-        option(
-            INT8,
-            "Bits of INT8 weights; without it, 7 where 8 could overflow on this CPU.",
-            least=7,
-            most=8,
-        ),
-    ] = None
+    method: Method = "auto"
     checkpoint: Annotated[
         Path | None,
         option(
@@ -107,12 +88,6 @@ class QatArguments(BudgetArguments):
             "is looked for by its recorded name and digest.",
         ),
     ] = None
-    model: Annotated[
-        str | None,
-        option(REFERENCE, "Code of a foreign network, as it was given to mahtrt export."),
-    ] = None
-    kwarg: Kwarg = None
-    spec: Annotated[Path | None, option(REFERENCE, "Spec (TOML) of a foreign network.")] = None
     threads: Threads = None
     keep_failed: Annotated[
         bool,
@@ -146,18 +121,11 @@ class QatArguments(BudgetArguments):
             threads=self.threads,
             weight_bits=self.weight_bits,
             reference=self.checkpoint,
-            model=self._source(),
+            model=self.source_with(self.checkpoint),
             limits=self.limits(),
             resume=self.resume,
             keep_failed=self.keep_failed,
         )
-
-    def _source(self) -> ModelSource | None:
-        from mahtrt.models.reference import ModelSource
-
-        if self.model is None:
-            return None
-        return ModelSource(self.model, self.checkpoint, keywords_from_texts(self.kwarg), self.spec)
 
 
 @as_command
