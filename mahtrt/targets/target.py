@@ -222,7 +222,7 @@ class Target(ABC):
         Args:
             int8_float: Type beside INT8, taken where the types of the graph decide.
             weight_bits: As for :meth:`weight_bits`.
-            planned: Of half precision: a plan keeps blocks in FP32.
+            planned: Whether a plan of half precision keeps blocks in FP32.
         """
         kinds: dict[str, GraphKind] = {
             "fp32": Fp32(),
