@@ -24,9 +24,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from mahtrt.calibration.biases import add_to_bias
 from mahtrt.errors import DataError, ModelError
 from mahtrt.graph.flops import PRODUCTS
-from mahtrt.graph.index import GraphIndex, attribute
+from mahtrt.graph.index import GraphIndex
 from mahtrt.graph.rewrite import GraphRewriter
 from mahtrt.graph.runner import ImageRunner, Images
 from mahtrt.graph.taps import needed_nodes
@@ -90,13 +91,20 @@ def apply_correction(quantized: onnx.ModelProto, correction: BiasCorrection) -> 
     """A copy of a quantised model with corrected biases, in the biases' own type."""
     write = GraphRewriter(GraphIndex(quantized, allow_quantized=True))
     corrected = [
-        output for output, mean in correction.means.items() if _add_to_bias(write, output, mean)
+        output for output, mean in correction.means.items() if _correct(write, output, mean)
     ]
     result = write.finish()
     record = {"images": correction.images, "products": len(corrected)}
     entry = result.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(record, sort_keys=True)
     return result
+
+
+def _correct(write: GraphRewriter, output: str, mean: NDArray[np.float64]) -> bool:
+    graph = write.graph
+    position = graph.producer[output]
+    scales = graph.nodes[graph.producer[graph.nodes[position].input[1]]].input[1]
+    return add_to_bias(write, position, mean, graph.element_type(scales))
 
 
 def _with_int8_twins(
@@ -142,15 +150,32 @@ def _int8_products(quantized: onnx.ModelProto) -> list[onnx.NodeProto]:
 def _merge(
     twins: onnx.ModelProto, quantized: onnx.ModelProto, products: Sequence[onnx.NodeProto]
 ) -> None:
-    """Add the Q/DQ nodes, which read the floating-point tensors here, and the INT8 products."""
+    """Add the nodes of rounding, which read the floating-point tensors here, and INT8 products.
+
+    These have the biases of their originals. So what is subtracted before rounding
+    (:mod:`mahtrt.calibration.centring`) is added again behind it.
+    """
     own = {tensor.name for tensor in twins.graph.initializer}
+    made = {name: node for node in twins.graph.node for name in node.output}
     twins.graph.initializer.extend(t for t in quantized.graph.initializer if t.name not in own)
-    pairs = ("QuantizeLinear", "DequantizeLinear")
-    twins.graph.node.extend(n for n in quantized.graph.node if n.op_type in pairs)
+    added = {node.output[0]: node for node in quantized.graph.node if node.output[0] not in made}
+    twins.graph.node.extend(added.values())
     for node in products:
         twin = twins.graph.node.add()
-        twin.CopyFrom(node)
+        twin.CopyFrom(made[node.output[0]])
+        twin.input[:2] = [_uncentred(twins, added, node.input[0]), node.input[1]]
         twin.name, twin.output[0] = f"{_PREFIX}{node.name}", f"{_PREFIX}{node.output[0]}"
+
+
+def _uncentred(twins: onnx.ModelProto, added: Mapping[str, onnx.NodeProto], pair: str) -> str:
+    """A tensor that was rounded, with what was subtracted before."""
+    subtraction = added.get(added[added[pair].input[0]].input[0])
+    if subtraction is None:
+        return pair
+    output = f"{_PREFIX}{pair}"
+    if all(output not in node.output for node in twins.graph.node):
+        twins.graph.node.append(helper.make_node("Add", [pair, subtraction.input[1]], [output]))
+    return output
 
 
 def _add_mean_difference(
@@ -173,42 +198,3 @@ def _add_mean_difference(
     twins.graph.output.append(
         helper.make_tensor_value_info(output, TensorProto.FLOAT, [shape[axis]])
     )
-
-
-def _add_to_bias(write: GraphRewriter, output: str, mean: NDArray[np.float64]) -> bool:
-    """Correct one product; returns whether it has a place for that."""
-    graph, position = write.graph, write.graph.producer[output]
-    node = graph.nodes[position]
-    if node.op_type == "MatMul":
-        return _add_to_following(write, output, mean)
-    if node.op_type == "Gemm":
-        mean = mean / attribute(node, "beta", 1.0)
-    if len(node.input) > 2 and node.input[2]:
-        return _add_to_constant(write, position, 2, mean)
-    scales = graph.initializers[graph.nodes[graph.producer[node.input[1]]].input[1]]
-    bias = mean.astype(helper.tensor_dtype_to_np_dtype(scales.data_type))
-    write.replace_input(position, 2, write.store(f"{output}_bias", bias))
-    return True
-
-
-def _add_to_following(write: GraphRewriter, output: str, mean: NDArray[np.float64]) -> bool:
-    graph = write.graph
-    readers = graph.consumers.get(output, [])
-    if len(readers) != 1 or graph.nodes[readers[0]].op_type != "Add" or output in graph.outputs:
-        return False
-    inputs = graph.nodes[readers[0]].input
-    other = [slot for slot, name in enumerate(inputs) if name != output]
-    return len(other) == 1 and _add_to_constant(write, readers[0], other[0], mean)
-
-
-def _add_to_constant(
-    write: GraphRewriter, position: int, slot: int, mean: NDArray[np.float64]
-) -> bool:
-    """Give a node its own copy of a constant, with something added; refuse other shapes."""
-    old = write.graph.initializers.get(write.graph.nodes[position].input[slot])
-    if old is None or not old.dims or old.dims[-1] != len(mean):
-        return False
-    value = numpy_helper.to_array(old)
-    new = (value.astype(np.float64) + mean).astype(value.dtype)
-    write.replace_input(position, slot, write.store(f"{old.name}_corrected", new))
-    return True

@@ -48,6 +48,8 @@ class TensorRange:
         values: How many values ``minimum`` and ``maximum`` are of.
         sampled: How many of them went into the histogram behind ``amax``.
         history: Method -> its ``amax`` after each of ``Ranges.snapshots`` images.
+        centre: What was subtracted before rounding when the range was learned, ``amax`` being the
+            distance from it; None where :mod:`mahtrt.calibration.centring` decides.
     """
 
     minimum: float
@@ -57,6 +59,7 @@ class TensorRange:
     values: int
     sampled: int
     history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    centre: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,9 @@ class Ranges:
     def to_json(self) -> str:
         """The ranges as indented JSON: equal ranges give equal text. What is empty is left out."""
         table = _without(asdict(self), "snapshots")
-        table["tensors"] = {k: _without(t, "history") for k, t in table["tensors"].items()}
+        table["tensors"] = {
+            k: _without(t, "history", "centre") for k, t in table["tensors"].items()
+        }
         return json.dumps(table, indent=1) + "\n"
 
 
@@ -133,7 +138,7 @@ def collect_ranges(
 
 def _without(table: dict[str, Any], *names: str) -> dict[str, Any]:
     """A table without those of the named fields that are empty."""
-    return {key: value for key, value in table.items() if value or key not in names}
+    return {k: v for k, v in table.items() if k not in names or v not in (None, {}, ())}
 
 
 class _AllSeen:

@@ -18,6 +18,7 @@ import onnx
 from mahtrt.atomic import write_bytes_atomic
 from mahtrt.bundle.origin import CardRecord
 from mahtrt.bundle.plan import Plan, plan_from_table
+from mahtrt.calibration.centring import Interval
 from mahtrt.calibration.methods import LEARNED
 from mahtrt.calibration.ranges import Ranges
 from mahtrt.errors import ModelError
@@ -68,21 +69,22 @@ class Tuned:
     record: TunedRecord
 
 
-def learned_ranges(ranges: Ranges, amax: Mapping[str, float]) -> Ranges:
-    """The ranges of some tensors, with a learned magnitude for each.
+def learned_ranges(ranges: Ranges, intervals: Mapping[str, Interval]) -> Ranges:
+    """The ranges of some tensors, with what was learned for each.
 
     Args:
         ranges: What was seen of these tensors, at least.
-        amax: Tensor to the magnitude that INT8 represents.
+        intervals: Tensor to what INT8 represents of it.
     """
     tensors = {
         name: replace(
             ranges.tensors[name],
-            amax={**ranges.tensors[name].amax, LEARNED: value},
+            amax={**ranges.tensors[name].amax, LEARNED: learned.amax},
             saturation={**ranges.tensors[name].saturation, LEARNED: 0.0},
             history={},
+            centre=learned.centre,
         )
-        for name, value in amax.items()
+        for name, learned in intervals.items()
     }
     return replace(ranges, tensors=tensors, snapshots=())
 

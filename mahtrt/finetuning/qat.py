@@ -18,9 +18,8 @@ from mahtrt import files
 from mahtrt.build.calibrated import Calibrated, calibrate
 from mahtrt.bundle.plan import Plan, load_plan
 from mahtrt.calibration.plan import default_plan
-from mahtrt.calibration.qdq import method_of, quantize, tensors_to_calibrate
+from mahtrt.calibration.qdq import intervals_of, quantize, quantized_inputs
 from mahtrt.calibration.tuned import Tuned, TunedRecord, learned_ranges, write_tuned
-from mahtrt.calibration.weights import scale_from_amax
 from mahtrt.data.feed import Feed
 from mahtrt.data.subset import NetworkTensors, spread_out
 from mahtrt.destination import check_output
@@ -30,7 +29,7 @@ from mahtrt.finetuning.gate import QatVerdict, check_shipped, judge
 from mahtrt.finetuning.images import QatImages, learning_cases, split_images
 from mahtrt.finetuning.options import ALL, RULES, QatOptions
 from mahtrt.finetuning.run import DivergedError, Lesson, QatStep, Run
-from mahtrt.finetuning.student import Student, learned_amax, learned_model
+from mahtrt.finetuning.student import Student, learned_model
 from mahtrt.finetuning.torch_graph import TorchGraph
 from mahtrt.finetuning.validation import Validation, tensors_of
 from mahtrt.graph.graph_file import GraphFile, read_graph
@@ -145,7 +144,9 @@ def _new_run(
     read = needed_outputs(graph.spec)
     outputs = tuple(dict.fromkeys((*loss.outputs, *read)))
     teacher = TorchGraph(index, outputs)
-    student = Student(index, found.plan, _scales(found), bits, outputs)
+    reads = quantized_inputs(index, found.plan)
+    intervals = intervals_of(index, reads, found.ranges, found.method)
+    student = Student(index, found.plan, intervals, bits, outputs)
     if (correction := found.correction(bits)) is not None:
         student.correct_biases(correction.means)
     tried = [tensors_of(f) for f in _first_feeds(images, graph)]
@@ -159,13 +160,6 @@ def _new_run(
 def _first_feeds(images: QatImages, graph: GraphFile) -> list[Feed]:
     few = NetworkTensors(spread_out(images.learning, _TRIED_CASES), graph.spec)
     return [{name: value[None] for name, value in feed.items()} for feed in few]
-
-
-def _scales(found: Calibrated) -> dict[str, float]:
-    return {
-        tensor: scale_from_amax(found.ranges.tensors[tensor].amax[method_of(found.method, tensor)])
-        for tensor in tensors_to_calibrate(found.graph.proto, found.plan)
-    }
 
 
 def _learn(
@@ -203,7 +197,7 @@ def _tuned(run: Run, found: Calibrated, calib: NetworkTensors, bits: int) -> Tun
         training=training,
     )
     model: onnx.ModelProto = learned_model(found.graph.proto, student.weights)
-    ranges = learned_ranges(found.ranges, learned_amax(student.log_scales))
+    ranges = learned_ranges(found.ranges, student.intervals())
     return Tuned(model, found.plan, ranges, found.card, record)
 
 

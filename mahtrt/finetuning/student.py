@@ -20,11 +20,13 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from mahtrt.bundle.plan import Plan
+from mahtrt.calibration.biases import BiasPlace, bias_place
+from mahtrt.calibration.centring import Interval
 from mahtrt.calibration.qdq import int8_positions, quantized_inputs
-from mahtrt.calibration.weights import ACTIVATION_MAX
+from mahtrt.calibration.weights import ACTIVATION_MAX, scale_from_amax
 from mahtrt.finetuning.fake_quant import fake_quantize, rounded_weight
 from mahtrt.finetuning.torch_graph import TorchGraph
-from mahtrt.graph.index import GraphIndex, attribute
+from mahtrt.graph.index import GraphIndex
 from mahtrt.graph.sites import decodes, is_thin, is_weighted, weight_axis
 
 _NORMS = ("LayerNormalization", "InstanceNormalization")
@@ -37,20 +39,22 @@ class Student:
     Args:
         graph: The FP32 export.
         plan: A plan that fits it.
-        scales: Scale of each tensor that the plan quantises, to begin with.
+        intervals: What INT8 represents of each tensor that the plan quantises, to begin with.
         bits: Bits of INT8 weights, 7 or 8.
         outputs: Names of the outputs to compute.
 
     Attributes:
         weights: What is learned of the graph's initializers, by name.
         log_scales: Logarithm of each activation's scale, by tensor: so that a step is relative.
+        centres: What is subtracted from each before it is rounded, and taken up by biases
+            (:mod:`mahtrt.calibration.centring`). It is not learned.
     """
 
     def __init__(
         self,
         graph: GraphIndex,
         plan: Plan,
-        scales: Mapping[str, float],
+        intervals: Mapping[str, Interval],
         bits: int,
         outputs: Sequence[str],
     ) -> None:
@@ -67,8 +71,17 @@ class Student:
             for name in trainable_constants(graph, plan)
         }
         self.log_scales = {
-            tensor: torch.tensor(math.log(scales[tensor]), requires_grad=True)
+            tensor: torch.tensor(
+                math.log(scale_from_amax(intervals[tensor].amax)), requires_grad=True
+            )
             for tensor in dict.fromkeys(self._activations.values())
+        }
+        self.centres = {tensor: intervals[tensor].centre for tensor in self.log_scales}
+        self._taken_up = {
+            (place.position, place.slot): (position, centre, place.factor)
+            for position in self._int8_weights
+            if (centre := self.centres[graph.nodes[position].input[0]])
+            and (place := _bias_place(graph, position))
         }
 
     def correct_biases(self, means: Mapping[str, NDArray[np.float64]]) -> None:
@@ -80,9 +93,9 @@ class Student:
         """
         graph = self.torch_graph.graph
         for output, mean in means.items():
-            name, share = _bias_of(graph, graph.producer[output])
-            if name in self.weights and len(graph.consumers[name]) == 1:
-                self.weights[name].data += torch.from_numpy(mean / share).float()
+            place = bias_place(graph, graph.producer[output], len(mean))
+            if place and place.name in self.weights and len(graph.consumers[place.name]) == 1:
+                self.weights[place.name].data += torch.from_numpy(mean / place.factor).float()
 
     def rounded(self) -> dict[tuple[str, int], Tensor]:
         """INT8 weights by name and axis, as leaves of which a step's cases sum the gradients.
@@ -113,27 +126,51 @@ class Student:
         """
         scales = {tensor: value.exp() for tensor, value in self.log_scales.items()}
         seen: dict[str, Tensor] = {}
+        weights: dict[int, Tensor] = {}
 
         def read(position: int, slot: int, value: Tensor) -> Tensor:
             tensor = self._activations.get((position, slot))
             if tensor is not None:
                 if tensor not in seen:
-                    seen[tensor] = fake_quantize(value, scales[tensor])
+                    centre = self.centres[tensor]
+                    seen[tensor] = fake_quantize(
+                        value - centre if centre else value, scales[tensor]
+                    )
                 return seen[tensor]
             if slot == 1 and position in self._int8_weights:
-                key = self._int8_weights[position]
-                if key in rounded:
-                    return rounded[key]
-                fixed = rounded_weight(value.detach(), key[1], self._bits)
-                return value + (fixed - value.detach())
+                weights[position] = self._rounded(position, value, rounded)
+                return weights[position]
+            if (position, slot) in self._taken_up:
+                product, centre, factor = self._taken_up[position, slot]
+                axis = self._int8_weights[product][1]
+                others = [i for i in range(weights[product].dim()) if i != axis]
+                sums = weights[product].sum(others, dtype=torch.float64)
+                return (value.double() + sums * centre / factor).float()
             return value
 
         return self.torch_graph(feed, self.weights, read)
+
+    def _rounded(
+        self, position: int, value: Tensor, rounded: Mapping[tuple[str, int], Tensor]
+    ) -> Tensor:
+        """The INT8 weights of a product: those that are learned, or what is fixed."""
+        key = self._int8_weights[position]
+        if key in rounded:
+            return rounded[key]
+        fixed = rounded_weight(value.detach(), key[1], self._bits)
+        return value + (fixed - value.detach())
 
     def parameters(self) -> Iterator[Tensor]:
         """Everything that is learned."""
         yield from self.weights.values()
         yield from self.log_scales.values()
+
+    def intervals(self) -> dict[str, Interval]:
+        """What INT8 represents of each tensor, as learned so far."""
+        return {
+            tensor: Interval(centre, float(self.log_scales[tensor].detach().exp()) * ACTIVATION_MAX)
+            for tensor, centre in self.centres.items()
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -149,6 +186,11 @@ class Student:
                 value.data.copy_(state[kept][name])
 
 
+def _bias_place(graph: GraphIndex, position: int) -> BiasPlace | None:
+    weight = graph.shape(graph.nodes[position].input[1]) or ()
+    return bias_place(graph, position, weight[weight_axis(graph, position)])
+
+
 def learned_model(model: onnx.ModelProto, weights: Weights) -> onnx.ModelProto:
     """A copy of a model with other values of some initializers."""
     copy = onnx.ModelProto()
@@ -158,13 +200,6 @@ def learned_model(model: onnx.ModelProto, weights: Weights) -> onnx.ModelProto:
             value: NDArray[np.float32] = weights[initializer.name].detach().numpy()
             initializer.CopyFrom(numpy_helper.from_array(value, initializer.name))
     return copy
-
-
-def learned_amax(log_scales: Weights) -> dict[str, float]:
-    """The magnitude that INT8 represents, by tensor: 127 times the learned scale."""
-    return {
-        tensor: float(value.detach().exp()) * ACTIVATION_MAX for tensor, value in log_scales.items()
-    }
 
 
 def trainable_constants(graph: GraphIndex, plan: Plan) -> list[str]:
@@ -189,15 +224,6 @@ def trainable_constants(graph: GraphIndex, plan: Plan) -> list[str]:
             continue
         found.update(dict.fromkeys(n for n in names if _is_learnable(graph, n)))
     return list(found)
-
-
-def _bias_of(graph: GraphIndex, position: int) -> tuple[str, float]:
-    """The bias of a product, "" without one, and what it is multiplied by."""
-    node = graph.nodes[position]
-    if node.op_type == "MatMul":
-        return next(iter(_following_bias(graph, position)), ""), 1.0
-    name = node.input[2] if len(node.input) > 2 else ""
-    return name, attribute(node, "beta", 1.0) if node.op_type == "Gemm" else 1.0
 
 
 def _following_bias(graph: GraphIndex, position: int) -> list[str]:

@@ -20,12 +20,18 @@ from tiny_graphs import (
 )
 
 from mahtrt.bundle.plan import Plan
-from mahtrt.calibration.methods import METHODS
+from mahtrt.calibration.methods import METHODS, Method
 from mahtrt.calibration.plan import default_plan
-from mahtrt.calibration.qdq import METADATA_KEY, quantize, tensors_to_calibrate
+from mahtrt.calibration.qdq import (
+    METADATA_KEY,
+    intervals_of,
+    quantize,
+    quantized_inputs,
+    tensors_to_calibrate,
+)
 from mahtrt.calibration.ranges import Ranges
 from mahtrt.errors import ModelError, SpecError, UsageError
-from mahtrt.graph.index import SCOPE_KEY, scope_of
+from mahtrt.graph.index import SCOPE_KEY, GraphIndex, scope_of
 
 WEIGHT_AXES = {"Conv": 0, "ConvTranspose": 1, "MatMul": 1, "Gemm": 0}  # the Gemm has transB
 
@@ -48,9 +54,9 @@ class Wiring:
         return maker is not None and maker.op_type == "DequantizeLinear"
 
     def source(self, node: str, slot: int) -> str:
-        """The tensor that an input stands for, seen through its Q/DQ pair."""
+        """The tensor that an input stands for, seen through its Q/DQ pair and its centre."""
         name = self.nodes[node].input[slot]
-        for op in ("DequantizeLinear", "QuantizeLinear"):
+        for op in ("DequantizeLinear", "QuantizeLinear", "Sub"):
             if name in self.maker and self.maker[name].op_type == op:
                 name = self.maker[name].input[0]
         return name
@@ -302,10 +308,17 @@ def test_a_method_for_each_tensor(model: onnx.ModelProto, ranges: Ranges, plan: 
     tensors = tensors_to_calibrate(model, plan)
     int8 = quantize(model, ranges, plan, method={tensors[0]: "mse", "elsewhere": "entropy"})
     values = {t.name: t for t in int8.graph.initializer}
+    graph = GraphIndex(model)
+    inputs = quantized_inputs(graph, plan)
+    intervals = {
+        (tensor, method): interval
+        for method in METHODS
+        for tensor, interval in intervals_of(graph, inputs, ranges, method).items()
+    }
     for tensor in tensors:
-        method = "mse" if tensor == tensors[0] else "minmax"
+        method: Method = "mse" if tensor == tensors[0] else "minmax"
         scale = float(numpy_helper.to_array(values[f"{tensor}_scale"]))
-        assert scale == pytest.approx(ranges.tensors[tensor].amax[method] / 127)
+        assert scale == pytest.approx(intervals[tensor, method].amax / 127)
     record = json.loads(next(p.value for p in int8.metadata_props if p.key == METADATA_KEY))
     assert record["method"] == {tensors[0]: "mse"}
     same = quantize(model, ranges, plan, method=dict.fromkeys(tensors, "minmax"))

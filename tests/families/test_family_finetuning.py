@@ -7,15 +7,19 @@ import onnxruntime
 import torch
 from family_table import FamilyCase
 
-from mahtrt.calibration.qdq import quantize, tensors_to_calibrate
+from mahtrt.calibration.qdq import (
+    intervals_of,
+    quantize,
+    quantized_inputs,
+    tensors_to_calibrate,
+)
 from mahtrt.calibration.ranges import collect_ranges
 from mahtrt.calibration.tuned import learned_ranges
-from mahtrt.calibration.weights import scale_from_amax
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.subset import NetworkTensors
 from mahtrt.export.onnx import ExportResult
 from mahtrt.finetuning.distillation import Distillation
-from mahtrt.finetuning.student import Student, learned_amax
+from mahtrt.finetuning.student import Student
 from mahtrt.finetuning.torch_graph import TorchGraph, joined
 from mahtrt.finetuning.validation import tensors_of
 from mahtrt.graph.graph_file import GraphFile, read_graph
@@ -50,9 +54,9 @@ def test_the_student_is_the_shipped_graph_bit_by_bit_and_learns(
     plan = compose(candidates, [each.name for each in decidable(candidates)])
     cases = NetworkTensors(open_dataset(case.data(2, 5)), graph.spec)
     ranges = collect_ranges(exported.path, tensors_to_calibrate(graph.proto, plan), cases)
-    scales = {n: scale_from_amax(seen.amax["minmax"]) for n, seen in ranges.tensors.items()}
-    student = Student(index, plan, scales, 8, loss.outputs)
-    learned = learned_ranges(ranges, learned_amax(student.log_scales))
+    intervals = intervals_of(index, quantized_inputs(index, plan), ranges, "minmax")
+    student = Student(index, plan, intervals, 8, loss.outputs)
+    learned = learned_ranges(ranges, student.intervals())
     model = quantize(graph.proto, learned, plan, method="learned")
     shipped = TorchGraph(GraphIndex(model, allow_quantized=True), loss.outputs)
     feeds = [tensors_of(feed) for feed in _feeds(case, graph, 2)]

@@ -10,6 +10,7 @@ from onnx import numpy_helper
 from mahtrt.build.calibrated import Calibrated, calibrate
 from mahtrt.build.options import CalibrationOptions
 from mahtrt.bundle.plan import Plan
+from mahtrt.calibration.centring import Interval
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.subset import NetworkTensors
 from mahtrt.finetuning.student import Student, trainable_constants
@@ -41,8 +42,8 @@ def calibrated(graph: GraphFile, plan: Plan) -> Calibrated:
 def test_corrected_biases_are_those_that_a_build_writes(
     graph: GraphFile, plan: Plan, calibrated: Calibrated
 ) -> None:
-    scales = dict.fromkeys(calibrated.ranges.tensors, 1.0)
-    student = Student(GraphIndex(graph.proto), plan, scales, 8, ["maps"])
+    intervals = dict.fromkeys(calibrated.ranges.tensors, Interval(0.0, 127.0))
+    student = Student(GraphIndex(graph.proto), plan, intervals, 8, ["maps"])
     before = {name: value.detach().clone() for name, value in student.weights.items()}
     correction = calibrated.correction(8)
     assert correction is not None
