@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,10 @@ from mahtrt.targets.openvino.ir import IR, WEIGHTS, read_ir
 from mahtrt.targets.openvino.matrices import lower_constant_products
 
 BLOB = "blob"  # the role
+
+# Rewrites that change the speed alone; each can be left out, to measure what it gains.
+CONCATS, INTERPOLATIONS, MATRICES = "concats", "interpolations", "matrices"
+REWRITES = (CONCATS, INTERPOLATIONS, MATRICES)
 
 
 class OpenVinoBackend:
@@ -188,11 +192,14 @@ def compile_ir(
         return None
 
 
-def read_model(onnx: Content) -> Any:
+def read_model(onnx: Content, *, without: Collection[str] = ()) -> Any:
     """An ONNX as an OpenVINO model that computes what the file says.
 
     Only OpenVINO's reader of ONNX sees the file: ``Core.read_model`` would also hand it to the
     readers of TensorFlow, Paddle and others, until one takes it.
+
+    Args:
+        without: Rewrites for speed to leave out, of :data:`REWRITES`.
 
     Raises:
         RuntimeError: OpenVINO's own error.
@@ -206,40 +213,57 @@ def read_model(onnx: Content) -> Any:
         raise
     except Exception as error:  # the readers' errors have no base of their own
         raise RuntimeError(str(error)) from error
-    quantize_before_concats(model)
+    if CONCATS not in without:
+        quantize_before_concats(model)
     keep_concats_float(model)  # what is still quantised behind a Concat
     keep_decoding_float32(model)
-    gather_last_interpolations(model)
+    if INTERPOLATIONS not in without:
+        gather_last_interpolations(model)
     wanted = wanted_float32(model)
     return keep_float32(model, wanted) if wanted else model
 
 
-def compile_model(onnx: Content, *, inference_precision: str, threads: int | None) -> Any:
+def compile_model(
+    onnx: Content,
+    *,
+    inference_precision: str,
+    threads: int | None,
+    without: Collection[str] = (),
+) -> Any:
     """Compile an ONNX for the CPU, for latency.
+
+    Args:
+        without: Rewrites for speed to leave out, of :data:`REWRITES`: to measure what each gains.
 
     Raises:
         BuildError: OpenVINO does not keep in FP32 what the plan wants there.
         RuntimeError: OpenVINO's own error.
     """
-    model = read_model(onnx)
-    compiled = compile_graph(model, inference_precision, threads)
+    model = read_model(onnx, without=without)
+    compiled = compile_graph(model, inference_precision, threads, without=without)
     check_float32(compiled, wanted_float32(model), str(onnx))
     return compiled
 
 
 def compile_graph(
-    model: Any, inference_precision: str, threads: int | None, **settings: Any
+    model: Any,
+    inference_precision: str,
+    threads: int | None,
+    *,
+    without: Collection[str] = (),
+    **settings: Any,
 ) -> Any:
     """Compile a graph for the CPU; what only suits the inference precision is changed in place.
 
     Args:
         model: An ``openvino.Model``, as :func:`read_model` gives it.
+        without: As for :func:`compile_model`.
         settings: OpenVINO's own, beside those of :func:`config_for`.
 
     Raises:
         RuntimeError: OpenVINO's own error.
     """
-    if inference_precision == "bf16":
+    if inference_precision == "bf16" and MATRICES not in without:
         lower_constant_products(model, wanted_float32(model))
     config = {**config_for(inference_precision, threads), **settings}
     return shared_core().compile_model(model, "CPU", config)
