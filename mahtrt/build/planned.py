@@ -21,6 +21,7 @@ from mahtrt.data.sample import Dataset
 from mahtrt.data.subset import NetworkTensors, hold_back
 from mahtrt.errors import DataError, MissingComponentError
 from mahtrt.graph.graph_file import GraphFile
+from mahtrt.models.families import is_known
 from mahtrt.planning.blocks import find_candidates
 from mahtrt.planning.matrix import Sensitivity
 from mahtrt.planning.planner import PlanOptions, PlanResult, make_plan
@@ -227,6 +228,15 @@ def _built(precision: str, searches: Mapping[str, Planned]) -> str:
     return _built(found.result.precision, searches)
 
 
+def may_overrule(graph: GraphFile) -> bool:
+    """Whether a measurement may bring to INT8 what the spec excludes.
+
+    What a family of mahtrt excludes is a rule, made from other networks than this one. What the
+    spec of a user's own network excludes is a wish.
+    """
+    return is_known(graph.source.model)
+
+
 def _search(
     request: Request, precision: str, rest: NetworkTensors, judged: Dataset, progress: StageProgress
 ) -> Planned:
@@ -241,6 +251,7 @@ def _search(
             limits=options.limits.scaled(SHARE_OF_LIMITS),
             minutes=options.plan_minutes,
             seed=options.seed,
+            consider_excluded=may_overrule(graph),
             bench=BenchSettings(
                 engine=options.engine,
                 images=len(judged),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from PIL import Image
 from mahtrt.build import planned as planned_module
 from mahtrt.build.build import build
 from mahtrt.build.options import BuildOptions
-from mahtrt.build.planned import SHARE_OF_LIMITS, planning_target
+from mahtrt.build.planned import SHARE_OF_LIMITS, may_overrule, planning_target
 from mahtrt.bundle.plan import load_plan
 from mahtrt.cuda.probe import probe_cuda
 from mahtrt.data.phantom import PhantomDataset
 from mahtrt.data.sample import Dataset
 from mahtrt.data.subset import NetworkTensors, hold_back
 from mahtrt.errors import DataError, MissingComponentError, UsageError
+from mahtrt.graph.graph_file import read_graph
 from mahtrt.measure.limits import Limits
 from mahtrt.planning.blocks import compose, decidable
 from mahtrt.planning.matrix import Sensitivity
@@ -79,6 +81,7 @@ def test_a_plan_is_made_followed_and_kept(
     assert json.loads((result.path / "planning.json").read_text())["conclusion"] == "one block pays"
     assert planner.asked is not None
     assert planner.asked.limits.budget_px == pytest.approx(0.5 * SHARE_OF_LIMITS)
+    assert not planner.asked.consider_excluded  # a wish of the network's own spec
     # Neither what calibrates nor what the gate judges by chose the plan.
     assert result.manifest.calibration.card.images == 12 - 3 - len(planner.images)
     rest, _ = hold_back(hold_back(PhantomDataset(12, 1), 3)[0], 2)
@@ -88,6 +91,15 @@ def test_a_plan_is_made_followed_and_kept(
     )
     again = build(options(foreign_network, tmp_path / "c.mahtrt", plan=result.path / "plan.json"))
     assert load_plan(again.path / "plan.json") == plan
+
+
+def test_a_measurement_overrules_a_family_and_not_a_users_spec(
+    foreign_network: ForeignNetwork,
+) -> None:
+    graph = read_graph(foreign_network.onnx)
+    assert not may_overrule(graph)
+    of_family = replace(graph, source=replace(graph.source, model="maht-net/nano"))
+    assert may_overrule(of_family)
 
 
 def test_where_int8_does_not_pay_fp32_is_built_and_said(
