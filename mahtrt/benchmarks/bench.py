@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mahtrt.benchmarks.baseline import compare_with_baseline, read_baseline
 from mahtrt.benchmarks.compare import Contender, compare
 from mahtrt.benchmarks.golden import GoldenImages
 from mahtrt.benchmarks.options import BenchOptions
@@ -51,7 +52,8 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
         progress: Told of images and timed rounds together.
 
     Raises:
-        DataError: No bundle, no images, or annotations that do not fit the network.
+        DataError: No bundle, no images, annotations that do not fit the network, or a baseline that
+            is no report.
         UsageError: No such engine, nothing to compare with, or limits that cannot be or
             are of outputs that the network does not have.
         IntegrityError: The bundle was changed.
@@ -61,6 +63,9 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
     """
     options.limits.check()
     check_peers(options.peers, options.peer_device)
+    if not 0 <= options.tolerance < 1:
+        raise UsageError("--tolerance", got=f"{options.tolerance:g}", expected="a share in [0, 1)")
+    baseline = read_baseline(options.baseline) if options.baseline else None
     bundle = read_bundle(options.bundle, trust=options.trust)
     options.limits.check_outputs(bundle.spec)
     with ExitStack() as stack:
@@ -85,7 +90,7 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
             if not isinstance(peer, str):
                 stack.callback(peer.session.close)
                 contenders.append(peer)
-        return compare(
+        report = compare(
             contenders,
             data,
             options.comparison,
@@ -98,6 +103,12 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
             ),
             progress=functools.partial(progress, "measuring"),
         )
+    if baseline is None:
+        return report
+    changes = compare_with_baseline(
+        report, baseline, tolerance=options.tolerance, seed=options.seed
+    )
+    return replace(report, changes=changes, baseline=baseline.path.name)
 
 
 def _dataset(bundle: Bundle, options: BenchOptions, warnings: list[str]) -> Dataset:

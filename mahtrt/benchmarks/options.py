@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mahtrt.bundle.signature import Trust
 
 DEFAULT_IMAGES = 64
+# Two runs of one build agree to this share.
+TOLERANCE = 0.05
 # Kept prepared in memory while timing; a network's time does not depend on what it looks at.
 TIMED_IMAGES = 8
 
@@ -62,6 +64,8 @@ class BenchOptions:
         peer_device: Where peers run, ``cpu`` or ``cuda``; "auto": where the default engine does, if
             PyTorch can.
         require: Kind of device of the engines that are measured; at least one of them has to run.
+        baseline: The JSON of an earlier bench; each row says whether it is better or worse.
+        tolerance: Share by which two runs of one build may differ.
     """
 
     bundle: Path
@@ -84,6 +88,8 @@ class BenchOptions:
     require: Require = "any"
     peers: tuple[str, ...] = ()
     peer_device: str = "auto"
+    baseline: Path | None = None
+    tolerance: float = TOLERANCE
 
     @property
     def comparison(self) -> CompareOptions:

@@ -21,6 +21,7 @@ from mahtrt.schema import plain
 SCHEMA = "mahtrt.bench/1"
 Scope = Literal["engine", "end_to_end"]
 Clock = Literal["wall", "device"]
+ChangeVerdict = Literal["better", "worse", "no difference", "not comparable"]
 SCOPES: tuple[Scope, ...] = ("engine", "end_to_end")
 TIMES = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms", "mean_ms")
 
@@ -125,6 +126,7 @@ class Row:
             "default": self.is_default,
             **{name: getattr(times, name, None) for name in TIMES},
             "runs": 0 if times is None else times.runs,
+            "samples_ms": [] if times is None else [round(ms, 5) for ms in times.samples_ms],
             "images_per_s": self.images_per_s,
             "speedup_vs_torch": self.speedup_vs_torch,
             "speedup_vs_reference": self.speedup_vs_reference,
@@ -136,6 +138,32 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """How one row changed.
+
+    Attributes:
+        percent: By how much the time relative to the reference grew; None where not comparable.
+        interval: Its 95% interval, in percent.
+        reason: Why it is not comparable, "" where it is.
+    """
+
+    name: str
+    scope: Scope
+    verdict: ChangeVerdict
+    percent: float | None = None
+    interval: tuple[float, float] | None = None
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """The change in a sentence."""
+        if self.percent is None or self.interval is None:
+            return f"{self.verdict}: {self.reason}"
+        low, high = self.interval
+        return f"{self.verdict}: {self.percent:+.1f}% [{low:+.1f}, {high:+.1f}]"
+
+
+@dataclass(frozen=True, slots=True)
 class BenchReport:
     """Everything one bench found.
 
@@ -143,6 +171,8 @@ class BenchReport:
         rows: The reference first, then the bundle's engines, then peers, each in both scopes.
         latency_budget_ms: For the p99 of :attr:`judged_row`; None judges no latency.
         warnings: What a reader of the numbers has to know, one sentence each.
+        changes: How engines and peers changed since an earlier report, where one was given.
+        baseline: Name of that report's file, "" for none.
     """
 
     machine: Mapping[str, Any]
@@ -152,6 +182,8 @@ class BenchReport:
     rows: tuple[Row, ...]
     latency_budget_ms: float | None
     warnings: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    baseline: str = ""
 
     @property
     def judged_row(self) -> Row:
@@ -177,15 +209,21 @@ class BenchReport:
         return all(row.gate.passed for row in self.rows if row.gate is not None)
 
     @property
+    def worse(self) -> tuple[Change, ...]:
+        """The changes of engines to the worse."""
+        engines = {row.name for row in self.rows if row.is_engine}
+        return tuple(c for c in self.changes if c.verdict == "worse" and c.name in engines)
+
+    @property
     def passed(self) -> bool:
-        return self.accuracy_pass and self.latency_pass
+        return self.accuracy_pass and self.latency_pass and not self.worse
 
     @property
     def exit_code(self) -> int:
-        """3 when an engine's accuracy fails, else 4 when the latency does, else 0."""
+        """3 when an engine's accuracy fails, else 4 when a time does, else 0."""
         if not self.accuracy_pass:
             return GateError.exit_code
-        return 0 if self.latency_pass else LatencyError.exit_code
+        return 0 if self.passed else LatencyError.exit_code
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -202,6 +240,10 @@ class BenchReport:
                 f"{row.name}: end_to_end p99 {self.judged_p99_ms:.4g} ms is over its budget of "
                 f"{self.latency_budget_ms:g} ms"
             )
+        found += [
+            f"{each.name}: {each.scope} against the reference is {each.text} since {self.baseline}"
+            for each in self.worse
+        ]
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
@@ -222,5 +264,7 @@ class BenchReport:
                 "pass": self.passed,
                 "reasons": list(self.reasons),
             },
+            "baseline": self.baseline or None,
+            "changes": plain(self.changes),
             "warnings": list(self.warnings),
         }

@@ -60,6 +60,17 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
     latency_budget_ms: Annotated[
         float, option(MEASURING, "Largest p99 of the default engine's end-to-end time.")
     ] = 100.0
+    baseline: Annotated[
+        Path | None,
+        option(
+            MEASURING,
+            "JSON of an earlier bench: each row says whether it is better or worse since. Exit "
+            "code 4 where an engine is worse.",
+        ),
+    ] = None
+    tolerance: Annotated[
+        float, option(MEASURING, "Share by which two runs of one build may differ.")
+    ] = 0.05
     threads: Threads = None
     peer: Annotated[
         list[str] | None,
@@ -99,6 +110,8 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
             peers=tuple(self.peer or ()),
             peer_device=self.peer_device,
             require=device_from_text(self.require),
+            baseline=self.baseline,
+            tolerance=self.tolerance,
         )
 
 
@@ -108,7 +121,7 @@ def command(arguments: BenchArguments) -> None:
 
     Each budget holds one kind of output: landmarks, maps, labels, or what is visible; one of an
     output that the network does not have is refused. Exit code 3 says that an engine is over an
-    accuracy budget, 4 that the latency is.
+    accuracy budget, 4 that the latency is, or that an engine is worse than --baseline.
     """
     from mahtrt.benchmarks.bench import bench
     from mahtrt.verbs.report_text import report_table

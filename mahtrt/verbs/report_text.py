@@ -26,6 +26,10 @@ LEGEND = (
     "Times per call in ms, interleaved round by round; vs ref: median ratio per round and image.",
 )
 DEVICE_LEGEND = "timed_by device (JSON): engine, between two events of the GPU, without copies."
+CHANGE_LEGEND = (
+    "change: of the time relative to the reference, with its 95% interval; better or worse only",
+    "beyond --tolerance, and where the interval does not hold zero.",
+)
 PEER_LEGEND = "peer: what else runs the network; timed and compared, and judged by nobody."
 GATE_LEGEND = "gate: whether all that an engine gives, in all its tables, is within its limits."
 LANDMARK_LEGEND = (
@@ -42,9 +46,11 @@ def report_table(report: BenchReport) -> RenderableType:
     lines: list[RenderableType] = [_latency_table(report.rows)]
     lines += [Text(), _accuracy_table(rows)] if has_landmarks else []
     lines += output_tables(rows, _label, None if has_landmarks else _gate)
+    lines += [Text(), _changes_table(report)] if report.changes else []
     lines += [Text(), *_verdict_lines(report), *_gpu_lines(report)]
     lines += [line(f"warning: {warning}", style="yellow") for warning in report.warnings]
     told = (*LEGEND, *_special(rows), GATE_LEGEND)
+    told += CHANGE_LEGEND if report.changes else ()
     told += (*(LANDMARK_LEGEND if has_landmarks else ()), *legend(rows))
     lines += [Text(), *(line(text, style="dim") for text in told)]
     return Group(*lines)
@@ -191,6 +197,19 @@ def _latency_table(rows: Sequence[Row]) -> RenderableType:
             _number(row.images_per_s),
             "" if ratio is None else f"{ratio:.2f}x",
         )
+    return table
+
+
+def _changes_table(report: BenchReport) -> RenderableType:
+    """How each row changed since an earlier report."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column(f"since {report.baseline}", no_wrap=True)
+    table.add_column("scope")
+    table.add_column("change", overflow="fold")
+    styles = {"worse": "red", "better": "green"}
+    for change in report.changes:
+        told = line(change.text, style=styles.get(change.verdict, ""))
+        table.add_row(change.name, change.scope, told)
     return table
 
 

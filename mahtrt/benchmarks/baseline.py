@@ -1,0 +1,215 @@
+"""A bench beside an earlier one of the same engines: better, worse or no difference, row by row.
+
+Times of two runs cannot be compared as they are: the same machine, shared with others, may be twice
+as fast an hour later. What can be compared is an engine's time divided by the reference's in the
+same round, since both met the same machine. A row therefore changed by
+
+    median of log(engine / reference) over the new rounds - the same over the old rounds
+
+with a 95% interval from a bootstrap. It draws blocks of rounds next to each other, because a
+disturbance lasts longer than one round. The row is better or worse only where it changed by more
+than the tolerance and the interval does not hold zero: two runs of one build differ by a few
+percent too (another address of a buffer, another neighbour), which no number of rounds makes
+smaller.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.benchmarks.options import TOLERANCE
+from mahtrt.benchmarks.report import SCHEMA, BenchReport, Change, ChangeVerdict, Row
+from mahtrt.errors import DataError
+from mahtrt.parsing import read_json_file
+from mahtrt.reading import Wanted
+from mahtrt.schema import check_schema
+
+# Fewer rounds do not tell what a run's median is.
+LEAST_ROUNDS = 20
+BLOCK_ROUNDS = 5
+RESAMPLES = 2000
+_TAILS = (0.025, 0.975)
+_WANTED = Wanted(
+    "the JSON of an earlier mahtrt bench",
+    DataError,
+    "Give the file that mahtrt bench --json wrote for the build to compare with.",
+)
+# Conditions that have to be equal, or times are not of the same thing.
+_SAME_MACHINE = ("cpu", "cores_usable")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Baseline:
+    """An earlier report, as far as it is compared.
+
+    Attributes:
+        path: Its file.
+        ratios: Name and scope to time by the reference's, per image, round by round.
+        reference: The reference's backend and precision.
+        settings: Name and scope to the batch, threads and device of a row.
+        machine: What it ran on.
+    """
+
+    path: Path
+    ratios: Mapping[tuple[str, str], NDArray[np.float64]]
+    reference: str
+    settings: Mapping[tuple[str, str], tuple[Any, ...]]
+    machine: Mapping[str, Any]
+
+
+def read_baseline(path: Path) -> Baseline:
+    """Read the JSON of an earlier bench.
+
+    Raises:
+        DataError: There is no such file, or it has no times of single rounds.
+        IntegrityError: It is of another or a newer schema.
+        SpecError: It is no JSON.
+    """
+    table = read_json_file(path, _WANTED)
+    if not isinstance(table, dict):
+        raise _not_a_report(path, "no table")
+    check_schema(str(table.get("schema", "")), SCHEMA, str(path))
+    rows = table.get("rows")
+    if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
+        raise _not_a_report(path, "rows without times of single rounds")
+    references = {(r["scope"], r["device"]): r for r in rows if r["reference"]}
+    first = next((r for r in rows if r["reference"]), None)
+    if first is None:
+        raise _not_a_report(path, "no reference")
+    ratios, settings = {}, {}
+    for row in rows:
+        reference = references.get((row["scope"], row["device"]))
+        if row["reference"] or reference is None or not row["samples_ms"]:
+            continue
+        if len(row["samples_ms"]) != len(reference["samples_ms"]):
+            raise _not_a_report(path, f"other rounds of {row['name']} than of its reference")
+        key = row["name"], row["scope"]
+        ours, theirs = (np.asarray(r["samples_ms"], np.float64) for r in (row, reference))
+        ratios[key] = (ours / row["batch"]) / (theirs / reference["batch"])
+        settings[key] = _settings(row)
+    machine = table.get("machine")
+    return Baseline(
+        path,
+        ratios,
+        f"{first['backend']} {first['precision']}",
+        settings,
+        machine if isinstance(machine, dict) else {},
+    )
+
+
+def compare_with_baseline(
+    report: BenchReport, baseline: Baseline, *, tolerance: float = TOLERANCE, seed: int = 0
+) -> tuple[Change, ...]:
+    """How the engines and peers of a report changed, in the order of its rows.
+
+    Args:
+        tolerance: Share by which two runs of one build may differ.
+        seed: Of the bootstrap.
+    """
+    references = {(r.scope, r.device): r for r in report.rows if r.is_reference}
+    first = next(row for row in report.rows if row.is_reference)
+    common = _common_reason(report, baseline, f"{first.backend} {first.precision}")
+    found = []
+    for row in report.rows:
+        reference = references.get((row.scope, row.device))
+        if row.is_reference or row.timings is None:
+            continue
+        reason = common or _reason(row, reference, baseline)
+        if reason or reference is None or reference.timings is None:
+            found.append(Change(row.name, row.scope, "not comparable", reason=reason))
+            continue
+        ours, theirs = (np.asarray(r.timings.samples_ms) for r in (row, reference) if r.timings)
+        new = (ours / row.batch) / (theirs / reference.batch)
+        found.append(_change(row, new, baseline.ratios[row.name, row.scope], tolerance, seed))
+    return tuple(found)
+
+
+def _change(
+    row: Row, new: NDArray[np.float64], old: NDArray[np.float64], tolerance: float, seed: int
+) -> Change:
+    rng = np.random.default_rng(seed)
+    after, before = np.log(new), np.log(old)
+    middle = float(np.median(after) - np.median(before))
+    drawn = _medians(after, rng) - _medians(before, rng)
+    low, high = (float(q) for q in np.quantile(drawn, _TAILS))
+    limit = math.log1p(tolerance)
+    verdict: ChangeVerdict = "no difference"
+    if middle > limit and low > 0:
+        verdict = "worse"
+    elif middle < -limit and high < 0:
+        verdict = "better"
+    percent, least, most = (100 * math.expm1(value) for value in (middle, low, high))
+    return Change(row.name, row.scope, verdict, percent, (least, most))
+
+
+def _medians(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Medians of resamples: (RESAMPLES,), each of as many whole blocks as the values fill."""
+    blocks = max(len(values) // BLOCK_ROUNDS, 1)
+    starts = rng.integers(0, max(len(values) - BLOCK_ROUNDS, 0) + 1, (RESAMPLES, blocks, 1))
+    places = starts + np.arange(min(BLOCK_ROUNDS, len(values)))
+    medians: NDArray[np.float64] = np.median(values[places].reshape(RESAMPLES, -1), axis=1)
+    return medians
+
+
+def _common_reason(report: BenchReport, baseline: Baseline, reference: str) -> str:
+    if reference != baseline.reference:
+        return f"the reference is {reference}, it was {baseline.reference}"
+    for name in _SAME_MACHINE:
+        now, then = report.machine.get(name), baseline.machine.get(name)
+        if now != then:
+            return f"another machine: {name} is {now}, it was {then}"
+    return ""
+
+
+def _reason(row: Row, reference: Row | None, baseline: Baseline) -> str:
+    key = row.name, row.scope
+    if reference is None or reference.timings is None:
+        return "no reference on its device"
+    if key not in baseline.ratios:
+        return f"{baseline.path.name} has no times of it"
+    now, then = _settings(row.to_dict()), baseline.settings[key]
+    if now != then:
+        names = ("batch", "threads", "device", "precision", "timed_by")
+        changed = [n for n, a, b in zip(names, now, then, strict=True) if a != b]
+        return f"other {' and '.join(changed)} than before"
+    rounds = min(reference.timings.runs, len(baseline.ratios[key]))
+    if rounds < LEAST_ROUNDS:
+        return f"only {rounds} rounds, at least {LEAST_ROUNDS} are needed"
+    return ""
+
+
+def _settings(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row.get(name) for name in ("batch", "threads", "device", "precision", "timed_by"))
+
+
+def _is_row(row: Any) -> bool:
+    """Whether a row of the JSON has what is compared."""
+    if not isinstance(row, dict):
+        return False
+    texts = all(isinstance(row.get(name), str) for name in ("name", "scope", "device", "backend"))
+    samples, batch = row.get("samples_ms"), row.get("batch")
+    return (
+        texts
+        and isinstance(row.get("precision"), str)
+        and isinstance(row.get("reference"), bool)
+        and isinstance(batch, int)
+        and batch > 0
+        and isinstance(samples, list)
+        and all(isinstance(each, (int, float)) and each > 0 for each in samples)
+    )
+
+
+def _not_a_report(path: Path, got: str) -> DataError:
+    return DataError(
+        f"--baseline {path}",
+        got=got,
+        expected="what mahtrt bench --json wrote, with the times of every round",
+        fix="Run mahtrt bench --json again with the build to compare with.",
+    )
