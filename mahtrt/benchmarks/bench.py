@@ -63,8 +63,9 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
     """
     options.limits.check()
     check_peers(options.peers, options.peer_device)
-    if not 0 <= options.tolerance < 1:
-        raise UsageError("--tolerance", got=f"{options.tolerance:g}", expected="a share in [0, 1)")
+    for name, share in (("--tolerance", options.tolerance), ("--settle", options.settle)):
+        if not 0 <= share < 1:
+            raise UsageError(name, got=f"{share:g}", expected="a share in [0, 1)")
     baseline = read_baseline(options.baseline) if options.baseline else None
     bundle = read_bundle(options.bundle, trust=options.trust)
     options.limits.check_outputs(bundle.spec)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 DEFAULT_IMAGES = 64
 # Two runs of one build agree to this share.
 TOLERANCE = 0.05
+# Medians of windows of rounds that differ by no more than this have settled, if not after this many
+# times the rounds asked for.
+SETTLED, MOST_ROUNDS = 0.05, 4
 # Kept prepared in memory while timing; a network's time does not depend on what it looks at.
 TIMED_IMAGES = 8
 
@@ -57,6 +60,8 @@ class BenchOptions:
         limits: How far engines may be from the reference.
         latency_budget_ms: Limit of the default engine's end-to-end p99; None judges no latency.
         rounds: Timed rounds; fewer when ``max_seconds`` are over.
+        settle: Share by which p50 of the last windows of rounds may differ; more rounds follow
+            until then, ``MOST_ROUNDS`` times as many at most. 0.0 does not wait for that.
         seed: Seed of the order of the rounds and of the bootstrap.
         threads: Threads of one inference; None leaves it to each runtime.
         trust: Whose signature the bundle has to have; None asks for none.
@@ -81,6 +86,7 @@ class BenchOptions:
     limits: Limits = field(default_factory=Limits)
     latency_budget_ms: float | None = 100.0
     rounds: int = 100
+    settle: float = SETTLED
     max_seconds: float = 120.0
     seed: int = 0
     threads: int | None = None
@@ -98,6 +104,8 @@ class BenchOptions:
             images=self.images,
             rounds=self.rounds,
             max_seconds=self.max_seconds,
+            settle=self.settle or None,
+            most_rounds=MOST_ROUNDS * self.rounds,
             latency_budget_ms=self.latency_budget_ms,
             limits=self.limits,
             seed=self.seed,

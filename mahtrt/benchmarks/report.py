@@ -126,6 +126,8 @@ class Row:
             "default": self.is_default,
             **{name: getattr(times, name, None) for name in TIMES},
             "runs": 0 if times is None else times.runs,
+            "unstable": times is not None and times.unstable,
+            "p50_window_spread": None if times is None else times.window_spread,
             "samples_ms": [] if times is None else [round(ms, 5) for ms in times.samples_ms],
             "images_per_s": self.images_per_s,
             "speedup_vs_torch": self.speedup_vs_torch,

@@ -18,7 +18,7 @@ import itertools
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -30,6 +30,8 @@ RUNS_FOR_P99 = 100
 IDLE_STEP_S = 0.002
 IDLE_LIMIT_S = 0.1
 IDLE_SHARE = 0.25  # of one core, over a step
+WINDOWS = 3  # of rounds next to each other, the last ones, whose medians are held together
+LEAST_WINDOW = 10  # rounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,13 @@ class Timings:
     Attributes:
         samples_ms: One duration per round, in the order of the rounds.
         restless: After how many calls its threads did not come to rest.
+        unstable: Whether the medians of the last windows of rounds still differed when the time was
+            up; False too where nobody asked.
     """
 
     samples_ms: tuple[float, ...]
     restless: int = 0
+    unstable: bool = False
 
     @property
     def runs(self) -> int:
@@ -77,6 +82,11 @@ class Timings:
         rank = -(-percent * self.runs // 100)  # ceiling, exact in integers
         return sorted(self.samples_ms)[max(rank, 1) - 1]
 
+    @property
+    def window_spread(self) -> float | None:
+        """By which share the medians of the last windows differ; None of too few rounds."""
+        return window_spread(self.samples_ms)
+
     def warnings(self) -> list[str]:
         """What a reader of these numbers has to know, as sentences without a subject."""
         found = []
@@ -85,6 +95,11 @@ class Timings:
         if self.p90_ms > NOISY_RATIO * self.p50_ms:
             ratio = self.p90_ms / self.p50_ms
             found.append(f"noisy: p90 is {ratio:.1f} times p50, other work shares the machine")
+        if self.unstable and self.window_spread is not None:
+            found.append(
+                f"unstable: p50 of the last {WINDOWS} windows of rounds differs by "
+                f"{100 * self.window_spread:.0f}%"
+            )
         if 2 * self.restless > self.runs:
             found.append("its threads stay busy after a call, which slows what is timed next")
         third = self.runs // 3
@@ -94,6 +109,20 @@ class Timings:
             if max(first, last) > DRIFT_RATIO * min(first, last):
                 found.append(f"drifts: p50 went from {first:.3g} to {last:.3g} ms during the run")
         return found
+
+
+def window_spread(samples_ms: Sequence[float]) -> float | None:
+    """By which share the medians of the last windows of rounds differ, largest against smallest.
+
+    A window is a quarter of the rounds, so that the first quarter, which may still warm up, is in
+    none. None where a window would have fewer than ``LEAST_WINDOW`` rounds.
+    """
+    size = len(samples_ms) // (WINDOWS + 1)
+    if size < LEAST_WINDOW:
+        return None
+    ends = [len(samples_ms) - size * back for back in range(WINDOWS)]
+    medians = [statistics.median(samples_ms[end - size : end]) for end in ends]
+    return max(medians) / min(medians) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +156,13 @@ class TimingOptions:
 
     Attributes:
         warmup: Untimed rounds before the timed ones.
-        rounds: Timed rounds; more follow until ``min_seconds`` have passed.
+        rounds: Timed rounds; more follow until ``min_seconds`` have passed, and until all times
+            have settled where ``settle`` says so.
         max_seconds: No new round starts after it, but one is always made. Warm-up included.
         seed: Seed of the order within a round.
+        settle: Share by which the medians of the last windows of rounds may differ
+            (:func:`window_spread`); None does not wait for that.
+        most_rounds: With ``settle``, the number of rounds after which it is given up.
         rest: Called before each timed call, and says whether the process came to rest; None is
             :func:`wait_until_idle`.
     """
@@ -139,6 +172,8 @@ class TimingOptions:
     min_seconds: float = 0.0
     max_seconds: float = 120.0
     seed: int = 0
+    settle: float | None = None
+    most_rounds: int = 400
     rest: Callable[[], bool] | None = None
 
 
@@ -180,12 +215,24 @@ def interleave(
                 previous = name
             passed = (clock() - begun) / 1e9
             enough = done >= how.rounds and passed >= how.min_seconds
+            enough = enough and (done >= how.most_rounds or not _unsettled(samples, how))
             finished = enough or passed >= how.max_seconds
             if progress:
                 progress(done, done if finished else max(how.rounds, done + 1))
             if finished:
                 break
-    return {name: Timings(tuple(samples[name]), restless[name]) for name in callables}
+    unstable = _unsettled(samples, how)
+    return {
+        name: Timings(tuple(samples[name]), restless[name], name in unstable) for name in callables
+    }
+
+
+def _unsettled(samples: Mapping[str, Sequence[float]], how: TimingOptions) -> set[str]:
+    """Those whose medians of the last windows differ by more than they may."""
+    if how.settle is None:
+        return set()
+    spreads = {name: window_spread(found) for name, found in samples.items()}
+    return {name for name, found in spreads.items() if found is not None and found > how.settle}
 
 
 def wait_until_idle(

@@ -56,6 +56,14 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
     skip_bad: SkipBad = False
     spacing_mm: SpacingMm = None
     rounds: Annotated[int, option(MEASURING, "Number of timed rounds.", least=1)] = 100
+    settle: Annotated[
+        float,
+        option(
+            MEASURING,
+            "Share by which p50 of the last windows of rounds may differ; up to four times as many "
+            "rounds follow until it does not. 0 for --rounds alone.",
+        ),
+    ] = 0.05
     max_seconds: Annotated[float, option(MEASURING, "Time limit of the timed rounds.")] = 120.0
     latency_budget_ms: Annotated[
         float, option(MEASURING, "Largest p99 of the default engine's end-to-end time.")
@@ -104,6 +112,7 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
             limits=self.limits(),
             latency_budget_ms=self.latency_budget_ms,
             rounds=self.rounds,
+            settle=self.settle,
             max_seconds=self.max_seconds,
             threads=self.threads,
             trust=self.trust(),

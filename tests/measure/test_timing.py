@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import math
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -201,3 +204,48 @@ def test_warnings_say_what_is_wrong_with_the_numbers() -> None:
     assert Timings((1.0,) * 10).warnings() == ["only 10 runs: p99 is the maximum"]
     assert "p90 is 3.0 times p50" in Timings((1.0, 1.0, 1.0, 3.0) * 25).warnings()[0]
     assert "from 1 to 1.4 ms" in Timings((1.0,) * 50 + (1.4,) * 50).warnings()[0]
+
+
+def settled(times_ms: Callable[[int], float], **options: Any) -> Timings:
+    clock, calls = Clock(), itertools.count()
+    asked: dict[str, Any] = {
+        "warmup": 0,
+        "rounds": 40,
+        "most_rounds": 160,
+        "settle": 0.05,
+        "rest": rests,
+    }
+    how = TimingOptions(**(asked | options))
+    return interleave({"a": lambda: clock.work(times_ms(next(calls)))}, how, clock=clock)["a"]
+
+
+def test_rounds_follow_until_the_last_windows_agree() -> None:
+    found = settled(lambda call: 10.0 if call < 30 else 20.0)
+    assert 40 < found.runs < 160
+    assert not found.unstable
+    assert found.window_spread == 0
+    assert settled(lambda _: 10.0).runs == 40
+
+
+def test_what_never_settles_is_told_unstable_with_the_spread() -> None:
+    found = settled(lambda call: 10.0 * 1.01**call)
+    assert found.runs == 160
+    assert found.unstable
+    assert found.window_spread is not None
+    assert found.window_spread > 0.4
+    (warning,) = (w for w in found.warnings() if w.startswith("unstable"))
+    told = "unstable: p50 of the last 3 windows of rounds differs by "
+    assert warning == f"{told}{100 * found.window_spread:.0f}%"
+
+
+def test_nobody_waits_where_nobody_asked_or_the_time_is_up() -> None:
+    drifting = settled(lambda call: 10.0 * 1.01**call, settle=None)
+    assert (drifting.runs, drifting.unstable) == (40, False)
+    short = settled(lambda call: 10.0 * 1.01**call, max_seconds=0.8)
+    assert 40 < short.runs < 160
+    assert short.unstable
+
+
+def test_a_few_rounds_have_no_windows() -> None:
+    found = settled(lambda call: 10.0 + call, rounds=12, most_rounds=12)
+    assert (found.window_spread, found.unstable) == (None, False)
