@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from rendering import report_text
 
-from mahtrt.benchmarks.report import BenchReport, Row
+from mahtrt.benchmarks.report import BenchReport, Change, Row
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Timings
-from mahtrt.verbs.report_text import LEGEND, worst_landmarks
+from mahtrt.verbs.report_text import CHANGE_LEGEND, LEGEND, worst_landmarks
 
 GOLDEN = Path(__file__).with_name("golden_report.txt")
 NAMES = ("sella", "nasion", "menton")
@@ -140,6 +140,19 @@ def test_text_is_the_golden_one(report: BenchReport) -> None:
     if os.environ.get("MAHTRT_WRITE_GOLDEN"):
         GOLDEN.write_text(report_text(report), encoding="utf-8")
     assert report_text(report) == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_text_tells_what_changed_since_a_baseline(report: BenchReport) -> None:
+    changes = (
+        Change("openvino-fp32", "engine", "worse", 10.25, (8.0, 12.5)),
+        Change("openvino-int8", "engine", "not comparable", reason="other threads than before"),
+    )
+    text = report_text(replace(report, changes=changes, baseline="old.json"))
+    assert "since old.json" in text
+    assert "worse: +10.2% [+8.0, +12.5]" in text
+    assert "not comparable: other threads than before" in text
+    assert all(line in text for line in CHANGE_LEGEND)
+    assert "change:" not in report_text(report).partition("MRE")[0]
 
 
 def test_text_is_not_cut_and_explains_itself(report: BenchReport) -> None:
