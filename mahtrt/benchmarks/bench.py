@@ -69,6 +69,17 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
     baseline = read_baseline(options.baseline) if options.baseline else None
     bundle = read_bundle(options.bundle, trust=options.trust)
     options.limits.check_outputs(bundle.spec)
+    report = _measured(bundle, options, progress)
+    if baseline is None:
+        return report
+    changes = compare_with_baseline(
+        report, baseline, tolerance=options.tolerance, seed=options.seed
+    )
+    return replace(report, changes=changes, baseline=baseline.path.name)
+
+
+def _measured(bundle: Bundle, options: BenchOptions, progress: StageProgress) -> BenchReport:
+    """Open every engine, references and peers, measure them, and close them."""
     with ExitStack() as stack:
         warnings: list[str] = []
         data = _dataset(bundle, options, warnings)
@@ -91,7 +102,7 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
             if not isinstance(peer, str):
                 stack.callback(peer.session.close)
                 contenders.append(peer)
-        report = compare(
+        return compare(
             contenders,
             data,
             options.comparison,
@@ -104,12 +115,6 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
             ),
             progress=functools.partial(progress, "measuring"),
         )
-    if baseline is None:
-        return report
-    changes = compare_with_baseline(
-        report, baseline, tolerance=options.tolerance, seed=options.seed
-    )
-    return replace(report, changes=changes, baseline=baseline.path.name)
 
 
 def _dataset(bundle: Bundle, options: BenchOptions, warnings: list[str]) -> Dataset:
