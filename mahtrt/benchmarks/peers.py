@@ -25,9 +25,13 @@ PEERS = {
     "torch-fp32": "mahtrt.models.torch_peers:FP32",
     "torch-fp16": "mahtrt.models.torch_peers:FP16",
     "torch-channels-last": "mahtrt.models.torch_peers:CHANNELS_LAST",
+    "torch-bf16": "mahtrt.models.torch_peers:AUTOCAST",
     "torch-compile": "mahtrt.models.torch_peers:COMPILED",
     "torch-compile-quick": "mahtrt.models.torch_peers:COMPILED_QUICKLY",
     "torch-tensorrt": "mahtrt.models.torch_peers:TORCH_TENSORRT",
+    "onnxruntime-plain": "mahtrt.export.onnx_peers:ONNXRUNTIME_FP32",
+    "openvino-plain": "mahtrt.export.onnx_peers:OPENVINO_FP32",
+    "openvino-plain-bf16": "mahtrt.export.onnx_peers:OPENVINO_BF16",
 }
 
 

@@ -22,7 +22,12 @@ from mahtrt.destination import check_output
 from mahtrt.digest import sha256_of_bytes
 from mahtrt.errors import DataError, ModelError, UsageError
 from mahtrt.export.parity import ParityError, ParityTable, compare, onnx_outputs, reference_outputs
-from mahtrt.export.passes.pipeline import export_passes, optimizations_applied, run_passes
+from mahtrt.export.passes.pipeline import (
+    export_passes,
+    optimization_passes,
+    optimizations_applied,
+    run_passes,
+)
 from mahtrt.export.tracing import OPSETS, check_size, check_weights, trace
 from mahtrt.schema import plain
 from mahtrt.spec import ModelSpec
@@ -124,6 +129,17 @@ def export_onnx(
     write_bytes_atomic(options.out, data)
     done()
     return ExportResult(options.out, sha256_of_bytes(data), spec, parity, changes)
+
+
+def plain_onnx(module: nn.Module, spec: ModelSpec, *, batch: int = 1, opset: int = 20) -> bytes:
+    """A network as ONNX without any rewrite for speed, in memory: what a user's own export gives.
+
+    Raises:
+        ModelError: The network cannot be traced or written.
+    """
+    graph = trace(module, spec, batch=batch, opset=opset)
+    run_passes(graph, export_passes(tuple(optimization_passes())))
+    return _to_bytes(_proto(graph, spec, {}))
 
 
 def _check_options(options: OnnxOptions, spec: ModelSpec) -> None:

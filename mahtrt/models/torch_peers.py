@@ -3,7 +3,7 @@
 On a GPU FP32 is computed without TF32, as the reference is. In FP16 weights and layers are half
 precision and the decoding stays FP32, as far as the network's code lets it: its coordinates have no
 room in FP16. On a CPU half precision is slow, so channels last and ``torch.compile`` compute in
-FP32 there.
+FP32 there. BF16 by autocast is on both what PyTorch's own documentation recommends.
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ class TorchPeerBackend:
         if threads not in (None, torch.get_num_threads()):
             torch.set_num_threads(threads)
         # Entered anew in every call: inference mode belongs to the thread.
-        with torch.inference_mode(), whole_fp32(torch, self._setting.device):
+        device = torch.device(self._setting.device).type
+        cast = torch.autocast(device, torch.bfloat16, enabled=self._how.autocast)
+        with torch.inference_mode(), whole_fp32(torch, self._setting.device), cast:
             mark = getattr(torch.compiler, "cudagraph_mark_step_begin", None)
             if mark is not None and self._events is not None:
                 mark()
@@ -115,10 +117,15 @@ class TorchPeerBackend:
 
 @dataclass(frozen=True, slots=True)
 class PeerInput:
-    """What a network takes: types of PyTorch."""
+    """What a network takes: types of PyTorch.
+
+    Attributes:
+        autocast: Whether PyTorch casts what pays to BF16.
+    """
 
     dtype: Any
     layout: Any
+    autocast: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +134,14 @@ class TorchPeer:
 
     Attributes:
         half_on: Devices on which it computes in FP16.
+        autocast: Whether PyTorch casts what pays to BF16, and nothing else changes.
         layout: Memory format of images and weights.
         make: Compiles the network; None runs it as it is.
         devices: Where it runs.
     """
 
     half_on: tuple[str, ...] = ()
+    autocast: bool = False
     layout: Layout = "contiguous"
     make: Maker | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
@@ -141,6 +150,8 @@ class TorchPeer:
 
     def precision(self, device: str) -> str:
         """See :class:`mahtrt.runtime.peer.Peer`."""
+        if self.autocast:
+            return "bf16"
         return "fp16" if device in self.half_on else "fp32"
 
     def open(self, network: nn.Module, spec: ModelSpec, setting: PeerSetting) -> TorchPeerBackend:
@@ -149,7 +160,8 @@ class TorchPeer:
         self._check(torch, setting)
         is_half = self.precision(setting.device) == "fp16"
         layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-        how = PeerInput(torch.float16 if is_half else torch.float32, layouts[self.layout])
+        dtype = torch.float16 if is_half else torch.float32
+        how = PeerInput(dtype, layouts[self.layout], self.autocast)
         rng, problem = np.random.default_rng(0), None
         feed = {
             each.name: rng.random((setting.batch, each.channels, *each.size), np.float32)
@@ -259,6 +271,7 @@ def _closed(*_: Any) -> Any:
 FP32 = TorchPeer()
 FP16 = TorchPeer(half_on=("cpu", "cuda"))
 CHANNELS_LAST = TorchPeer(half_on=("cuda",), layout="channels_last")
+AUTOCAST = TorchPeer(autocast=True, layout="channels_last")
 COMPILED = TorchPeer(half_on=("cuda",), layout="channels_last", make=compiled)
 COMPILED_QUICKLY = TorchPeer(half_on=("cuda",), layout="channels_last", make=compiled_quickly)
 TORCH_TENSORRT = TorchPeer(

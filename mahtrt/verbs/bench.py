@@ -85,8 +85,9 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
         option(
             ENGINES,
             "What else to measure beside the engines: torch-fp32, torch-fp16, "
-            "torch-channels-last, torch-compile, torch-compile-quick, torch-tensorrt. May be "
-            "repeated.",
+            "torch-channels-last, torch-bf16 (autocast), torch-compile, torch-compile-quick, "
+            "torch-tensorrt; onnxruntime-plain, openvino-plain and openvino-plain-bf16, which run "
+            "an export without mahtrt's rewrites. May be repeated.",
         ),
     ] = None
     peer_device: Annotated[

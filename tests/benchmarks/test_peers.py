@@ -141,7 +141,7 @@ def test_a_cpu_has_no_clocks(dataset: FakeDataset, monkeypatch: pytest.MonkeyPat
 def test_every_entry_of_the_table_is_a_peer() -> None:
     for name in PEERS:
         peer = find_peer(name)
-        assert {peer.precision("cpu"), peer.precision("cuda")} <= {"fp32", "fp16"}
+        assert {peer.precision("cpu"), peer.precision("cuda")} <= {"fp32", "fp16", "bf16"}
         assert peer.backend
 
 
