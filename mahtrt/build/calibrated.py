@@ -58,33 +58,48 @@ class Calibrated:
     method: Method | Mapping[str, Method]
     card: CardRecord
     choice: MethodChoiceRecord | None = None
-    _corrections: dict[int, BiasCorrection] = field(default_factory=dict, repr=False)
+    _corrections: dict[tuple[int, bool], BiasCorrection] = field(default_factory=dict, repr=False)
 
-    def quantized(self, of: onnx.ModelProto, weight_bits: int) -> onnx.ModelProto:
+    def quantized(
+        self, of: onnx.ModelProto, weight_bits: int, declares: str = "fp32"
+    ) -> onnx.ModelProto:
         """The network with the plan's blocks in INT8.
 
         Args:
             of: :attr:`graph`, or the same in half precision.
+            declares: Type of what is not INT8 where the graph runs; in BF16 tensors are not centred
+                (:mod:`mahtrt.calibration.centring`).
         """
-        made = self._uncorrected(of, weight_bits)
-        known = self._corrections.get(weight_bits)
+        centred = _is_centred(declares)
+        made = self._uncorrected(of, weight_bits, centred)
+        known = self._corrections.get((weight_bits, centred))
         return made if known is None else apply_correction(made, known)
 
     def measure_bias(
-        self, calib: NetworkTensors, weight_bits: int, threads: int | None, progress: StageProgress
+        self,
+        calib: NetworkTensors,
+        weight_bits: int,
+        threads: int | None,
+        progress: StageProgress,
+        declares: str = "fp32",
     ) -> None:
-        """Let :meth:`quantized` correct biases for weights of so many bits."""
-        self._corrections[weight_bits] = measure_bias(
+        """Let :meth:`quantized` correct biases for weights of so many bits and a type."""
+        centred = _is_centred(declares)
+        self._corrections[weight_bits, centred] = measure_bias(
             self.graph.proto,
-            self._uncorrected(self.graph.proto, weight_bits),
+            self._uncorrected(self.graph.proto, weight_bits, centred),
             calib.spread_out(BIAS_IMAGES),
             threads=threads,
             progress=lambda done, of: progress("correcting biases", done, of),
         )
 
+    def is_corrected(self, weight_bits: int, declares: str) -> bool:
+        """Whether :meth:`measure_bias` was called for these, or for others that are the same."""
+        return (weight_bits, _is_centred(declares)) in self._corrections
+
     def correction(self, weight_bits: int) -> BiasCorrection | None:
         """What was measured for weights of so many bits; None before :meth:`measure_bias`."""
-        return self._corrections.get(weight_bits)
+        return self._corrections.get((weight_bits, True))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the manifest."""
@@ -98,13 +113,24 @@ class Calibrated:
             "card": plain(self.card),
         }
 
-    def _uncorrected(self, of: onnx.ModelProto, weight_bits: int) -> onnx.ModelProto:
-        return quantize(of, self.ranges, self.plan, method=self.method, weight_bits=weight_bits)
+    def _uncorrected(self, of: onnx.ModelProto, weight_bits: int, centred: bool) -> onnx.ModelProto:
+        return quantize(
+            of,
+            self.ranges,
+            self.plan,
+            method=self.method,
+            weight_bits=weight_bits,
+            centred=centred,
+        )
 
     def _uses(self, method: str) -> bool:
         return method in (
             {self.method} if isinstance(self.method, str) else {*self.method.values()}
         )
+
+
+def _is_centred(declares: str) -> bool:
+    return declares != "bf16"
 
 
 def fine_tuned(graph: GraphFile, tuned: Tuned) -> Calibrated:

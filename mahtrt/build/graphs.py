@@ -97,7 +97,9 @@ def make_graphs(
             models[kind] = _write(work.bundle, kind, _quantized(found, kind))
             if kind.beside == "bf16":  # ONNX Runtime has no kernels for it
                 stand_ins[models[kind]] = _write(
-                    work.scratch, kind, found.quantized(found.graph.proto, kind.weight_bits)
+                    work.scratch,
+                    kind,
+                    found.quantized(found.graph.proto, kind.weight_bits, kind.declares),
                 )
         calibration = _record(choice.calib, found, request.tuned)
         documents += _calibration_documents(work.bundle, found)
@@ -172,18 +174,19 @@ def _calibrated(
         return fine_tuned(request.graph, request.tuned)
     options, searched = request.options, choice.searches.get("int8")
     assert choice.calib is not None
-    bits = sorted({kind.weight_bits for kind in kinds})
+    wanted = sorted({(kind.weight_bits, str(kind.declares)) for kind in kinds})
     found = calibrate(
         request.graph,
         choice.calib,
         choice.plans["int8"],
-        replace(options.calibration, trial_bits=bits[0]),
+        replace(options.calibration, trial_bits=wanted[0][0]),
         progress,
         searched.attribution.network.recipe.ranges if searched else None,
     )
     if options.bias_correction:
-        for each in bits:
-            found.measure_bias(choice.calib, each, options.threads, progress)
+        for bits, declares in wanted:
+            if not found.is_corrected(bits, declares):
+                found.measure_bias(choice.calib, bits, options.threads, progress, declares)
     return found
 
 
@@ -193,7 +196,7 @@ def _quantized(found: Calibrated, kind: Int8) -> onnx.ModelProto:
     from mahtrt.graph.describe import describe_graph
 
     of = float_graph(found.graph.proto, kind, found.plan.fp32_nodes)
-    made = found.quantized(of, kind.weight_bits)
+    made = found.quantized(of, kind.weight_bits, kind.declares)
     check_int8(describe_graph(made), found.plan)
     return made
 

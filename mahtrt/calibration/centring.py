@@ -7,8 +7,12 @@ what reads it takes up the weights times that middle:
 
     W x + b = W (x - c) + (b + W c)
 
-This holds exactly, for the rounded weights, where every position of a product sees the same number
-of values: matrix products, and convolutions without padding (a padded zero would be read as c).
+In FP32 this holds for the rounded weights, to the rounding of FP32, where every position of a
+product sees the same number of values: matrix products, and convolutions without padding (a padded
+zero would be read as c). In FP16 the larger bias costs little. In BF16, whose numbers have eight
+bits as INT8's have, rounding x - c and the bias costs more than the finer step gives (a 1x1
+convolution of 256 channels after SiLU: 0.015 off against 0.013, and a mean of 0.013 against 0.001),
+so BF16 tensors are not centred.
 """
 
 from __future__ import annotations
@@ -17,8 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from onnx import TensorProto
 
 from mahtrt.calibration.biases import bias_place
+from mahtrt.calibration.methods import LEARNED
 from mahtrt.calibration.ranges import TensorRange
 from mahtrt.graph.index import GraphIndex, attribute
 from mahtrt.graph.sites import weight_axis
@@ -50,11 +56,12 @@ def interval_of(seen: TensorRange, method: str, can_be_centred: bool) -> Interva
         can_be_centred: Whether :func:`centrable` names the tensor.
     """
     amax = seen.amax[method]
-    if seen.centre is not None:  # decided before, and learned with
-        return Interval(seen.centre, amax)
+    if method == LEARNED:  # decided before, and learned with
+        centre = seen.centre or 0.0
+        return Interval(centre, amax) if can_be_centred else Interval(0.0, abs(centre) + amax)
     low, high = max(seen.minimum, -amax), min(seen.maximum, amax)
     half = (high - low) / 2
-    if not can_be_centred or not half < WORTHWHILE * amax:
+    if not can_be_centred or not 0 < half < WORTHWHILE * amax:
         return Interval(0.0, amax)
     return Interval(float(np.float32((low + high) / 2)), half)
 
@@ -72,7 +79,9 @@ def centrable(graph: GraphIndex, inputs: Sequence[tuple[int, int, str]]) -> set[
     return {
         tensor
         for tensor, positions in readers.items()
-        if not _is_joined(graph, tensor) and all(_takes_up(graph, p) for p in positions)
+        if graph.element_type(tensor) != TensorProto.BFLOAT16
+        and not _is_joined(graph, tensor)
+        and all(_takes_up(graph, p) for p in positions)
     }
 
 

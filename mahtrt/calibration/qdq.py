@@ -263,8 +263,10 @@ class _QdqWriter:
         write.replace_input(position, 1, output)
         centre = self.centres.get(node.input[0], 0.0)
         if centre:
-            element_type = self.graph.element_type(name)
-            add_to_bias(write, position, centre * stored.sums, element_type)
+            taken = add_to_bias(
+                write, position, centre * stored.sums, self.graph.element_type(name)
+            )
+            assert taken, "what is centred has readers with a bias"
 
     def _new_pair(self, position: int, tensor: str) -> str:
         write, interval, dtype = self.rewriter, self.intervals[tensor], self._dtype(tensor)

@@ -28,7 +28,7 @@ from mahtrt.scratch import sweep_once
 
 _FOLDER = "sensitivity"
 _WANTED = Wanted("landmarks that were measured")
-_VERSION = 1  # of the way of measuring: raised when old files must not be used
+_VERSION = 2  # of the way of measuring: raised when old files must not be used
 
 
 @dataclass(frozen=True, slots=True, eq=False)
