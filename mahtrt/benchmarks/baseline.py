@@ -16,7 +16,7 @@ smaller.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from mahtrt.benchmarks.options import TOLERANCE
 from mahtrt.benchmarks.report import SCHEMA, BenchReport, Change, ChangeVerdict, Row
-from mahtrt.errors import DataError
+from mahtrt.errors import DataError, shown
 from mahtrt.parsing import read_json_file
 from mahtrt.reading import Wanted
 from mahtrt.schema import check_schema
@@ -41,8 +41,9 @@ _WANTED = Wanted(
     DataError,
     "Give the file that mahtrt bench --json wrote for the build to compare with.",
 )
-# Conditions that have to be equal, or times are not of the same thing.
-_SAME_MACHINE = ("cpu", "cores_usable")
+_SAME_ROW = ("batch", "threads", "device", "timed_by")
+# Times of calls in ms: shorter than a clock tells, longer than a run takes.
+_TIMES_MS = (1e-6, 1e9)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,16 +53,14 @@ class Baseline:
     Attributes:
         path: Its file.
         ratios: Name and scope to time by the reference's, per image, round by round.
-        reference: The reference's backend and precision.
-        settings: Name and scope to the batch, threads and device of a row.
-        machine: What it ran on.
+        settings: Name and scope to the settings of a row and of its reference.
+        common: What has to be the same for all rows, by name.
     """
 
     path: Path
     ratios: Mapping[tuple[str, str], NDArray[np.float64]]
-    reference: str
-    settings: Mapping[tuple[str, str], tuple[Any, ...]]
-    machine: Mapping[str, Any]
+    settings: Mapping[tuple[str, str], Mapping[str, Any]]
+    common: Mapping[str, Any]
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -80,8 +79,7 @@ def read_baseline(path: Path) -> Baseline:
     if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
         raise _not_a_report(path, "rows without times of single rounds")
     references = {(r["scope"], r["device"]): r for r in rows if r["reference"]}
-    first = next((r for r in rows if r["reference"]), None)
-    if first is None:
+    if not references:
         raise _not_a_report(path, "no reference")
     ratios, settings = {}, {}
     for row in rows:
@@ -93,15 +91,8 @@ def read_baseline(path: Path) -> Baseline:
         key = row["name"], row["scope"]
         ours, theirs = (np.asarray(r["samples_ms"], np.float64) for r in (row, reference))
         ratios[key] = (ours / row["batch"]) / (theirs / reference["batch"])
-        settings[key] = _settings(row)
-    machine = table.get("machine")
-    return Baseline(
-        path,
-        ratios,
-        f"{first['backend']} {first['precision']}",
-        settings,
-        machine if isinstance(machine, dict) else {},
-    )
+        settings[key] = _settings(row, reference)
+    return Baseline(path, ratios, settings, _common(table))
 
 
 def compare_with_baseline(
@@ -114,8 +105,7 @@ def compare_with_baseline(
         seed: Of the bootstrap.
     """
     references = {(r.scope, r.device): r for r in report.rows if r.is_reference}
-    first = next(row for row in report.rows if row.is_reference)
-    common = _common_reason(report, baseline, f"{first.backend} {first.precision}")
+    common = _difference(_common(report.to_dict()), baseline.common)
     found = []
     for row in report.rows:
         reference = references.get((row.scope, row.device))
@@ -129,6 +119,17 @@ def compare_with_baseline(
         new = (ours / row.batch) / (theirs / reference.batch)
         found.append(_change(row, new, baseline.ratios[row.name, row.scope], tolerance, seed))
     return tuple(found)
+
+
+def notes_on(changes: Sequence[Change], baseline: Baseline) -> list[str]:
+    """What a reader of the changes has to know, one sentence each."""
+    found = []
+    if not any(change.percent is not None for change in changes):
+        reasons = "; ".join(dict.fromkeys(change.reason for change in changes))
+        found.append(f"nothing was compared with {baseline.path.name}: {reasons or 'no times'}")
+    gone = {name for name, _ in baseline.ratios} - {change.name for change in changes}
+    found += [f"{name} is in {baseline.path.name} and was not measured" for name in sorted(gone)]
+    return found
 
 
 def _change(
@@ -158,35 +159,51 @@ def _medians(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[n
     return medians
 
 
-def _common_reason(report: BenchReport, baseline: Baseline, reference: str) -> str:
-    if reference != baseline.reference:
-        return f"the reference is {reference}, it was {baseline.reference}"
-    for name in _SAME_MACHINE:
-        now, then = report.machine.get(name), baseline.machine.get(name)
-        if now != then:
-            return f"another machine: {name} is {now}, it was {then}"
-    return ""
-
-
 def _reason(row: Row, reference: Row | None, baseline: Baseline) -> str:
     key = row.name, row.scope
     if reference is None or reference.timings is None:
         return "no reference on its device"
     if key not in baseline.ratios:
         return f"{baseline.path.name} has no times of it"
-    now, then = _settings(row.to_dict()), baseline.settings[key]
-    if now != then:
-        names = ("batch", "threads", "device", "precision", "timed_by")
-        changed = [n for n, a, b in zip(names, now, then, strict=True) if a != b]
-        return f"other {' and '.join(changed)} than before"
+    settings = _settings(row.to_dict(), reference.to_dict())
+    if found := _difference(settings, baseline.settings[key]):
+        return found
     rounds = min(reference.timings.runs, len(baseline.ratios[key]))
     if rounds < LEAST_ROUNDS:
         return f"only {rounds} rounds, at least {LEAST_ROUNDS} are needed"
     return ""
 
 
-def _settings(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row.get(name) for name in ("batch", "threads", "device", "precision", "timed_by"))
+def _settings(row: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
+    """What two rows have to have in common to be compared, and their references too."""
+    of_row = {name: row.get(name) for name in (*_SAME_ROW, "precision")}
+    names = (*_SAME_ROW, "backend", "precision")
+    return of_row | {f"the reference's {name}": reference.get(name) for name in names}
+
+
+def _common(table: Mapping[str, Any]) -> dict[str, Any]:
+    """What two reports have to have in common: machine, network, PyTorch as it ran."""
+    parts = {name: table.get(name) for name in ("machine", "model", "versions", "conditions")}
+    machine, model, versions, conditions = (
+        each if isinstance(each, dict) else {} for each in parts.values()
+    )
+    torch = conditions.get("torch")
+    facts = torch if isinstance(torch, list) else []
+    return {
+        "cpu": machine.get("cpu"),
+        "cores_usable": machine.get("cores_usable"),
+        "family": model.get("family"),
+        "inputs": model.get("inputs"),
+        "data": conditions.get("data"),
+        "PyTorch": versions.get("torch"),
+        "layout of PyTorch": [each.get("layout") for each in facts if isinstance(each, dict)],
+    }
+
+
+def _difference(now: Mapping[str, Any], then: Mapping[str, Any]) -> str:
+    """The first thing that is another one than before, in words; "" for none."""
+    changed = (name for name in now if now[name] != then.get(name))
+    return next((f"{n} is {shown(now[n])}, it was {shown(then.get(n))}" for n in changed), "")
 
 
 def _is_row(row: Any) -> bool:
@@ -199,10 +216,11 @@ def _is_row(row: Any) -> bool:
         texts
         and isinstance(row.get("precision"), str)
         and isinstance(row.get("reference"), bool)
-        and isinstance(batch, int)
-        and batch > 0
+        and type(batch) is int
+        and 0 < batch <= 65_536
         and isinstance(samples, list)
-        and all(isinstance(each, (int, float)) and each > 0 for each in samples)
+        and all(type(each) in (int, float) for each in samples)
+        and all(_TIMES_MS[0] <= each <= _TIMES_MS[1] for each in samples)
     )
 
 

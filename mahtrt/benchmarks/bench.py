@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mahtrt.benchmarks.baseline import compare_with_baseline, read_baseline
+from mahtrt.benchmarks.baseline import compare_with_baseline, notes_on, read_baseline
 from mahtrt.benchmarks.compare import Contender, compare
 from mahtrt.benchmarks.golden import GoldenImages
 from mahtrt.benchmarks.options import BenchOptions
@@ -75,7 +75,8 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
     changes = compare_with_baseline(
         report, baseline, tolerance=options.tolerance, seed=options.seed
     )
-    return replace(report, changes=changes, baseline=baseline.path.name)
+    warnings = (*report.warnings, *notes_on(changes, baseline))
+    return replace(report, changes=changes, baseline=baseline.path.name, warnings=warnings)
 
 
 def _measured(bundle: Bundle, options: BenchOptions, progress: StageProgress) -> BenchReport:

@@ -115,14 +115,14 @@ def window_spread(samples_ms: Sequence[float]) -> float | None:
     """By which share the medians of the last windows of rounds differ, largest against smallest.
 
     A window is a quarter of the rounds, so that the first quarter, which may still warm up, is in
-    none. None where a window would have fewer than ``LEAST_WINDOW`` rounds.
+    none. None where a window would have fewer than ``LEAST_WINDOW`` rounds, or no time passed.
     """
     size = len(samples_ms) // (WINDOWS + 1)
     if size < LEAST_WINDOW:
         return None
     ends = [len(samples_ms) - size * back for back in range(WINDOWS)]
     medians = [statistics.median(samples_ms[end - size : end]) for end in ends]
-    return max(medians) / min(medians) - 1
+    return max(medians) / min(medians) - 1 if min(medians) > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

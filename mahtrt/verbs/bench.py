@@ -61,7 +61,7 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
         option(
             MEASURING,
             "Share by which p50 of the last windows of rounds may differ; up to four times as many "
-            "rounds follow until it does not. 0 for --rounds alone.",
+            "rounds follow until it does not. 0, or fewer than 40 rounds: --rounds alone.",
         ),
     ] = 0.05
     max_seconds: Annotated[float, option(MEASURING, "Time limit of the timed rounds.")] = 120.0

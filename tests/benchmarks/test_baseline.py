@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mahtrt.benchmarks.baseline import compare_with_baseline, read_baseline
+from mahtrt.benchmarks.baseline import compare_with_baseline, notes_on, read_baseline
 from mahtrt.benchmarks.report import BenchReport, Change, Row
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.errors import DataError, IntegrityError, MahtrtError
@@ -115,12 +115,27 @@ def test_a_worse_engine_fails_the_report_and_a_worse_peer_does_not(saved: Saved)
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda r: replace(r, machine={"cpu": "another", "cores_usable": 2}), "another machine"),
+        (
+            lambda r: replace(r, machine={"cpu": "another", "cores_usable": 2}),
+            "cpu is 'another', it",
+        ),
         (lambda r: replace(r, machine={"cpu": "a CPU", "cores_usable": 4}), "cores_usable is 4"),
-        (lambda r: with_row(r, 1, threads=1), "other threads than before"),
-        (lambda r: with_row(r, 1, batch=4), "other batch than before"),
+        (lambda r: replace(r, model={"family": "other"}), "family is 'other', it was None"),
+        (lambda r: replace(r, conditions={"data": "b"}), "data is 'b', it was None"),
+        (lambda r: replace(r, versions={"torch": "3.0"}), "PyTorch is '3.0', it was None"),
+        (
+            lambda r: replace(r, conditions={"torch": [{"layout": "channels_last"}]}),
+            "layout of PyTorch is ['channels_last'], it was []",
+        ),
+        (lambda r: with_row(r, 1, threads=1), "threads is 1, it was 2"),
+        (lambda r: with_row(r, 1, batch=4), "batch is 4, it was 1"),
+        (lambda r: with_row(r, 0, threads=1), "the reference's threads is 1, it was 2"),
+        (lambda r: with_row(r, 0, timed_by="device"), "the reference's timed_by is 'device'"),
         (lambda r: with_row(r, 1, name="new"), "old.json has no times of it"),
-        (lambda r: with_row(r, 0, backend="onnxruntime"), "the reference is onnxruntime fp32"),
+        (
+            lambda r: with_row(r, 0, backend="onnxruntime"),
+            "backend is 'onnxruntime', it was",
+        ),
         (lambda r: with_row(r, 1, device="cuda:0 GPU"), "no reference on its device"),
     ],
 )
@@ -138,6 +153,17 @@ def with_row(report: BenchReport, place: int, **new: Any) -> BenchReport:
     rows = list(report.rows)
     rows[place] = replace(rows[place], **new)
     return replace(report, rows=tuple(rows))
+
+
+def test_nothing_comparable_and_what_is_gone_are_warned_of(saved: Saved) -> None:
+    old = read_baseline(saved(run_of(2)))
+    assert notes_on(compare_with_baseline(run_of(1), old), old) == []
+    elsewhere = replace(run_of(1), machine={"cpu": "another", "cores_usable": 2})
+    (note,) = notes_on(compare_with_baseline(elsewhere, old), old)
+    assert note.startswith("nothing was compared with old.json: cpu is 'another', it was 'a CPU'")
+    renamed = with_row(run_of(1), 1, name="new")
+    _, gone = notes_on(compare_with_baseline(renamed, old), old)
+    assert gone == "e is in old.json and was not measured"
 
 
 def test_too_few_rounds_are_not_compared(saved: Saved) -> None:
@@ -161,9 +187,21 @@ def with_fewer_samples(table: Table) -> Table:
     return table
 
 
+def with_time(ms: Any) -> Callable[[Table], Table]:
+    def damage(table: Table) -> Table:
+        table["rows"][0]["samples_ms"][0] = ms
+        return table
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [
+        (with_time(1e-320), DataError, "rows without times"),
+        (with_time(1e300), DataError, "rows without times"),
+        (with_time(-1.0), DataError, "rows without times"),
+        (with_time(True), DataError, "rows without times"),
         (without_samples, DataError, "rows without times of single rounds"),
         (with_fewer_samples, DataError, "other rounds of e than of its reference"),
         (lambda t: t | {"rows": t["rows"][1:]}, DataError, "got no reference"),

@@ -1,4 +1,4 @@
-"""The measurement of OpenVINO's rewrites, on a small network that has something for each."""
+"""The measurement of OpenVINO's rewrites, on a small network with something for one of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_each_rewrite_can_be_left_out(network: Path) -> None:
+def test_a_rewrite_can_be_left_out(network: Path) -> None:
     def kinds(*without: str) -> list[str]:
         model = read_model(network, without=without)
         return sorted(op.get_type_name() for op in model.get_ops())
@@ -34,7 +34,6 @@ def test_each_rewrite_can_be_left_out(network: Path) -> None:
     assert "Interpolate" not in kinds()
     assert "Interpolate" in kinds("interpolations")
     assert "Interpolate" in kinds(*REWRITES)
-    assert kinds("concats", "matrices") == kinds()
 
 
 def test_it_prints_a_row_for_each(network: Path) -> None:

@@ -249,3 +249,4 @@ def test_nobody_waits_where_nobody_asked_or_the_time_is_up() -> None:
 def test_a_few_rounds_have_no_windows() -> None:
     found = settled(lambda call: 10.0 + call, rounds=12, most_rounds=12)
     assert (found.window_spread, found.unstable) == (None, False)
+    assert Timings((0.0,) * 40).window_spread is None
