@@ -10,9 +10,10 @@ from onnx import numpy_helper
 from mahtrt.build.calibrated import Calibrated, calibrate
 from mahtrt.build.options import CalibrationOptions
 from mahtrt.bundle.plan import Plan
-from mahtrt.calibration.centring import Interval
+from mahtrt.calibration.qdq import int8_positions, intervals_of, quantized_inputs
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.subset import NetworkTensors
+from mahtrt.finetuning.fake_quant import rounded_weight
 from mahtrt.finetuning.student import Student, trainable_constants
 from mahtrt.graph.graph_file import GraphFile, read_graph
 from mahtrt.graph.index import GraphIndex
@@ -42,18 +43,25 @@ def calibrated(graph: GraphFile, plan: Plan) -> Calibrated:
 def test_corrected_biases_are_those_that_a_build_writes(
     graph: GraphFile, plan: Plan, calibrated: Calibrated
 ) -> None:
-    intervals = dict.fromkeys(calibrated.ranges.tensors, Interval(0.0, 127.0))
-    student = Student(GraphIndex(graph.proto), plan, intervals, 8, ["maps"])
+    index = GraphIndex(graph.proto)
+    intervals = intervals_of(index, quantized_inputs(index, plan), calibrated.ranges, "minmax")
+    student = Student(index, plan, intervals, 8, ["maps"])
     before = {name: value.detach().clone() for name, value in student.weights.items()}
     correction = calibrated.correction(8)
     assert correction is not None
     student.correct_biases(correction.means)
     written = {
-        tensor.name.removesuffix("_corrected"): numpy_helper.to_array(tensor)
+        tensor.name.partition("_corrected")[0]: numpy_helper.to_array(tensor)
         for tensor in calibrated.quantized(graph.proto, 8).graph.initializer
-        if tensor.name.endswith("_corrected")
+        if "_corrected" in tensor.name
     }
-    assert written
+    products = [index.nodes[position] for position in int8_positions(index, plan)]
+    centred = [node for node in products if intervals[node.input[0]].centre]
+    assert len(written) > len(centred) > 0
+    for node in centred:  # of convolutions: what their biases take up besides
+        weight = rounded_weight(student.weights[node.input[1]].detach(), 0, 8)
+        taken_up = weight.double().sum((1, 2, 3)) * intervals[node.input[0]].centre
+        written[node.input[2]] = written[node.input[2]] - taken_up.numpy()
     for name, value in student.weights.items():
         wanted = written.get(name, before[name].numpy())
         np.testing.assert_allclose(value.detach().numpy(), wanted, rtol=1e-6, atol=1e-7)
