@@ -67,9 +67,8 @@ def read_baseline(path: Path) -> Baseline:
     """Read the JSON of an earlier bench.
 
     Raises:
-        DataError: There is no such file, or it has no times of single rounds.
+        DataError: There is no such file, it is no JSON, or it has no times of single rounds.
         IntegrityError: It is of another or a newer schema.
-        SpecError: It is no JSON.
     """
     table = read_json_file(path, _WANTED)
     if not isinstance(table, dict):
@@ -89,8 +88,9 @@ def read_baseline(path: Path) -> Baseline:
         if len(row["samples_ms"]) != len(reference["samples_ms"]):
             raise _not_a_report(path, f"other rounds of {row['name']} than of its reference")
         key = row["name"], row["scope"]
-        ours, theirs = (np.asarray(r["samples_ms"], np.float64) for r in (row, reference))
-        ratios[key] = (ours / row["batch"]) / (theirs / reference["batch"])
+        ratios[key] = _per_image(row["samples_ms"], row["batch"]) / _per_image(
+            reference["samples_ms"], reference["batch"]
+        )
         settings[key] = _settings(row, reference)
     return Baseline(path, ratios, settings, _common(table))
 
@@ -102,7 +102,7 @@ def compare_with_baseline(
 
     Args:
         tolerance: Share by which two runs of one build may differ.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
     """
     references = {(r.scope, r.device): r for r in report.rows if r.is_reference}
     common = _difference(_common(report.to_dict()), baseline.common)
@@ -115,10 +115,15 @@ def compare_with_baseline(
         if reason or reference is None or reference.timings is None:
             found.append(Change(row.name, row.scope, "not comparable", reason=reason))
             continue
-        ours, theirs = (np.asarray(r.timings.samples_ms) for r in (row, reference) if r.timings)
-        new = (ours / row.batch) / (theirs / reference.batch)
+        new = _per_image(row.timings.samples_ms, row.batch) / _per_image(
+            reference.timings.samples_ms, reference.batch
+        )
         found.append(_change(row, new, baseline.ratios[row.name, row.scope], tolerance, seed))
     return tuple(found)
+
+
+def _per_image(samples_ms: Sequence[float], batch: int) -> NDArray[np.float64]:
+    return np.asarray(samples_ms, np.float64) / batch
 
 
 def notes_on(changes: Sequence[Change], baseline: Baseline) -> list[str]:

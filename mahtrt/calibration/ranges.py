@@ -49,7 +49,7 @@ class TensorRange:
         sampled: How many of them went into the histogram behind ``amax``.
         history: Method -> its ``amax`` after each of ``Ranges.snapshots`` images.
         centre: What was subtracted before rounding when the range was learned, ``amax`` being the
-            distance from it; None where :mod:`mahtrt.calibration.centring` decides.
+            distance from it; None where nothing was learned, or before centres were.
     """
 
     minimum: float
