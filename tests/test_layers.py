@@ -17,7 +17,7 @@ GROUND = (
 LAYERS = (
     *("ground", "data", "bundle", "measure", "targets", "runtime", "graph", "precision"),
     *("calibration", "models", "export", "benchmarks", "planning", "build", "inspection"),
-    *("evaluation", "training", "finetuning", "verbs", "cli"),
+    *("reporting", "dossier", "evaluation", "training", "finetuning", "verbs", "cli"),
 )
 
 

@@ -1,0 +1,1 @@
+"""What a device team files about a bundle: protocol, certificate, materials, changes."""
