@@ -7,7 +7,8 @@ would not fit in memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,23 @@ from mahtrt.spec import ModelSpec
 if TYPE_CHECKING:
     from mahtrt.benchmarks.compare import Contender
     from mahtrt.data.sample import Sample
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cohort:
+    """Where every contender found the landmarks of the same images, in their order.
+
+    Attributes:
+        names: The landmarks' names.
+        points: Contender to its landmarks; none of a network without.
+        annotations: What the data set knows of the images.
+        reference: The contender that the others are compared with.
+    """
+
+    names: tuple[str, ...]
+    points: Mapping[str, LandmarkSet]
+    annotations: Annotations
+    reference: str
 
 
 class AccuracyPass:
@@ -77,19 +95,24 @@ class AccuracyPass:
         Args:
             seed: Seed of the bootstrap.
         """
+        cohort = self.cohort()
+        reference = cohort.points[cohort.reference]
+        return {
+            name: self._tallies[name].into(
+                measure(points, reference, self._names, cohort.annotations, seed=seed)
+            )
+            for name, points in cohort.points.items()
+        }
+
+    def cohort(self) -> Cohort:
+        """Where every contender found the landmarks of all images."""
         truth = Annotations(
             np.concatenate([part.points_px for part in self._truths]),
             np.concatenate([part.spacing_mm for part in self._truths]),
             tuple(name for part in self._truths for name in part.names),
         )
-        joined = {name: _join(parts) for name, parts in self._points.items()}
-        reference = joined[self._reference.name]
-        return {
-            name: self._tallies[name].into(
-                measure(points, reference, self._names, truth, seed=seed)
-            )
-            for name, points in joined.items()
-        }
+        points = {name: _join(parts) for name, parts in self._points.items()}
+        return Cohort(tuple(self._names), points, truth, self._reference.name)
 
 
 def landmark_set(

@@ -120,8 +120,8 @@ def compare(
     images, tell = _check(spec, dataset, options), progress or (lambda *_: None)
     load = load_average()
     dataset = spread_out(dataset, images)  # the first of a sorted folder may all be one patient's
-    accuracies, timed = _accuracy_pass(
-        contenders, dataset, images, options.seed, lambda n: tell(n, images + options.rounds)
+    found, timed = _accuracy_pass(
+        contenders, dataset, images, lambda n: tell(n, images + options.rounds)
     )
     clocks = watch_gpu(any(contender.on_gpu for contender in contenders))
     timings = _timing_pass(
@@ -131,7 +131,7 @@ def compare(
         lambda done, rounds: tell(images + done, images + rounds),
     )
     clocks = clocks.ended() if clocks else None
-    rows = _rows(contenders, accuracies, timings, options.limits)
+    rows = _rows(contenders, found.records(options.seed), timings, options.limits)
     conditions = describe_conditions(
         rows, options, data=dataset.source, images=images, facts=facts, load=load
     )
@@ -143,6 +143,7 @@ def compare(
         rows=rows,
         latency_budget_ms=options.latency_budget_ms,
         warnings=(*facts.warnings, *find_warnings(rows, load=load, clocks=clocks)),
+        cohort=found.cohort(),
     )
 
 
@@ -161,10 +162,9 @@ def _accuracy_pass(
     contenders: Sequence[Contender],
     dataset: Dataset,
     images: int,
-    seed: int,
     progress: Callable[[int], None],
-) -> tuple[dict[str, AccuracyRecord], list[tuple[Image, ...]]]:
-    """Every contender's accuracy against the reference, and the cases to time with."""
+) -> tuple[AccuracyPass, list[tuple[Image, ...]]]:
+    """What every contender finds beside the reference, and the cases to time with."""
     step = max(contender.batch for contender in contenders)
     found = AccuracyPass(contenders, dataset.source)
     timed: list[tuple[Image, ...]] = []
@@ -173,7 +173,7 @@ def _accuracy_pass(
         timed += [sample.images for sample in samples[: max(0, TIMED_IMAGES - len(timed))]]
         found.add(samples)
         progress(first + len(samples))
-    return found.records(seed), timed
+    return found, timed
 
 
 def _timing_pass(

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mahtrt.bundle.records import AccuracyRecord, VerdictRecord
 from mahtrt.errors import GateError, LatencyError
 from mahtrt.measure.timing import Timings
 from mahtrt.schema import plain
+
+if TYPE_CHECKING:
+    from mahtrt.benchmarks.accuracy_pass import Cohort
 
 SCHEMA = "mahtrt.bench/1"
 Scope = Literal["engine", "end_to_end"]
@@ -175,6 +178,7 @@ class BenchReport:
         warnings: What a reader of the numbers has to know, one sentence each.
         changes: How engines and peers changed since an earlier report, where one was given.
         baseline: Name of that report's file, "" for none.
+        cohort: Every contender's landmarks of all images, which the JSON does not hold.
     """
 
     machine: Mapping[str, Any]
@@ -186,6 +190,7 @@ class BenchReport:
     warnings: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
     baseline: str = ""
+    cohort: Cohort | None = field(default=None, compare=False, repr=False)
 
     @property
     def judged_row(self) -> Row:

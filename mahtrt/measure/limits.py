@@ -18,8 +18,9 @@ from typing import TypeVar
 
 from mahtrt.bundle.records import AccuracyRecord, BudgetsRecord, GateRecord, VerdictRecord
 from mahtrt.errors import UsageError
+from mahtrt.measure.held import HeldLimit, at_most, none_broken
 from mahtrt.measure.limit_options import option_of, refuse_without_output
-from mahtrt.measure.output_limits import over_outputs
+from mahtrt.measure.output_limits import held_outputs
 from mahtrt.schema import dataclass_from
 from mahtrt.spec import ModelSpec
 
@@ -131,10 +132,15 @@ class Limits:
             precision: ``fp32`` is held to the limits of that name; every other one to
                 ``budget_px`` and ``map_mean``.
         """
-        broken = accuracy.non_finite_points
-        reasons = [f"{broken} landmarks are NaN or infinite"] if broken else []
-        reasons += [reason for limit in self._held(accuracy, precision) if (reason := limit.reason)]
-        return (*reasons, *over_outputs(accuracy, self, precision))
+        return tuple(each.reason for each in self.held(accuracy, precision) if each.reason)
+
+    def held(self, accuracy: AccuracyRecord, precision: str) -> tuple[HeldLimit, ...]:
+        """Every number that an engine is judged by, with its limit; see :meth:`over`."""
+        return (
+            none_broken("landmarks", accuracy.non_finite_points),
+            *self._held(accuracy, precision),
+            *held_outputs(accuracy, self, precision),
+        )
 
     def judge(self, accuracy: AccuracyRecord, precision: str) -> VerdictRecord:
         """The verdict on an engine; see :meth:`over`."""
@@ -194,36 +200,36 @@ class Limits:
         """Plain data, the limit for the worst landmark in numbers."""
         return {**asdict(self), "worst_landmark_px": self.worst_px}
 
-    def _held(self, accuracy: AccuracyRecord, precision: str) -> Iterator[_Limit]:
+    def _held(self, accuracy: AccuracyRecord, precision: str) -> Iterator[HeldLimit]:
         if not accuracy.per_landmark:
             return
         if precision == "fp32":
             yield _worst_landmark(accuracy, self.fp32_px)
-            yield _Limit("largest displacement", accuracy.max_px, self.fp32_max_px)
+            yield at_most("largest displacement", accuracy.max_px, self.fp32_max_px, "px")
         else:
             yield from self._reduced(accuracy)
         # What is judged only where asked for holds every precision alike.
         yield from self._tail(accuracy)
         if self.delta_mre_mm is not None:
-            yield _Limit("MRE change", accuracy.delta_mre_mm, self.delta_mre_mm, "mm")
+            yield _at_most_mm("MRE change", accuracy.delta_mre_mm, self.delta_mre_mm)
         if self.landmark_mre_percent is not None:
             yield _landmark_error(accuracy, self.landmark_mre_percent)
 
-    def _reduced(self, accuracy: AccuracyRecord) -> Iterator[_Limit]:
+    def _reduced(self, accuracy: AccuracyRecord) -> Iterator[HeldLimit]:
         if self.budget_mm is None:
-            yield _Limit("mean displacement", accuracy.mean_px, self.budget_px)
+            yield at_most("mean displacement", accuracy.mean_px, self.budget_px, "px")
         else:
-            yield _Limit("mean displacement", accuracy.mean_mm, self.budget_mm, "mm")
+            yield _at_most_mm("mean displacement", accuracy.mean_mm, self.budget_mm)
         yield _worst_landmark(accuracy, self.worst_px)
 
-    def _tail(self, accuracy: AccuracyRecord) -> Iterator[_Limit]:
+    def _tail(self, accuracy: AccuracyRecord) -> Iterator[HeldLimit]:
         for what, value, limit in (
             ("99th percentile of displacement", accuracy.single_peak_p99_px, self.p99_px),
             ("largest displacement", accuracy.single_peak_max_px, self.max_px),
         ):
             if limit is not None:
-                yield _Limit(
-                    f"{what} (points that are not excused)", value, limit, absent=_ALL_EXCUSED
+                yield at_most(
+                    f"{what} (points that are not excused)", value, limit, "px", absent=_ALL_EXCUSED
                 )
 
 
@@ -242,35 +248,18 @@ def _least(limit: float, found: Iterable[float]) -> float:
     return min([limit, *(1 - WIDENED * (1 - value) for value in found)])
 
 
-@dataclass(frozen=True, slots=True)
-class _Limit:
-    """A number and the most it may be; ``absent`` says why the number may be missing."""
-
-    what: str
-    value: float | None
-    most: float
-    unit: str = "px"
-    absent: str = _NO_LENGTH
-
-    @property
-    def reason(self) -> str:
-        """Why it fails, "" where it does not."""
-        if self.value is None:
-            return f"{self.what} cannot be judged: {self.absent}"
-        if self.value <= self.most:  # NaN fails too
-            return ""
-        unit = self.unit
-        return f"{self.what} {self.value:.3g} {unit} is over its budget of {self.most:g} {unit}"
+def _at_most_mm(what: str, value: float | None, most: float) -> HeldLimit:
+    return at_most(what, value, most, "mm", absent=_NO_LENGTH)
 
 
-def _worst_landmark(accuracy: AccuracyRecord, most_px: float) -> _Limit:
+def _worst_landmark(accuracy: AccuracyRecord, most_px: float) -> HeldLimit:
     worst = max(accuracy.per_landmark, key=lambda row: row.mean_px)
-    return _Limit(f"mean displacement of {worst.name}", worst.mean_px, most_px)
+    return at_most(f"mean displacement of {worst.name}", worst.mean_px, most_px, "px")
 
 
-def _landmark_error(accuracy: AccuracyRecord, most_percent: float) -> _Limit:
+def _landmark_error(accuracy: AccuracyRecord, most_percent: float) -> HeldLimit:
     known = [row for row in accuracy.per_landmark if row.mre_change_percent is not None]
     worst = max(known, key=lambda row: row.mre_change_percent or 0.0, default=None)
     what = f"MRE change of {worst.name}" if worst else "MRE change of each landmark"
     grown = accuracy.worst_mre_change_percent
-    return _Limit(what, grown, most_percent, "%", absent=_NO_TRUTH)
+    return at_most(what, grown, most_percent, "%", absent=_NO_TRUTH)

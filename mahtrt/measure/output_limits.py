@@ -1,4 +1,4 @@
-"""What of an engine's maps, logits and visibility is over its limits, in words.
+"""What an engine's maps, logits and visibility are held to.
 
 The limits themselves are fields of :class:`mahtrt.measure.limits.Limits`, where they are described.
 """
@@ -11,6 +11,7 @@ from typing import Protocol
 
 from mahtrt.bundle.output_records import LogitsRecord, MapRecord, VisibilityRecord
 from mahtrt.bundle.records import AccuracyRecord
+from mahtrt.measure.held import HeldLimit, at_least, at_most, none_broken
 
 _ROUNDING = 1e-9  # of a number of decisions
 
@@ -38,48 +39,46 @@ class OutputLimits(Protocol):
     def fp32_visibility_max(self) -> float: ...
 
 
-def over_outputs(accuracy: AccuracyRecord, limits: OutputLimits, precision: str) -> Iterator[str]:
-    """Every limit that an engine's outputs are over; nothing where it has none of these kinds."""
+def held_outputs(
+    accuracy: AccuracyRecord, limits: OutputLimits, precision: str
+) -> Iterator[HeldLimit]:
+    """Every limit that an engine's outputs are held to; none where it has none of these kinds."""
     strict = precision == "fp32"
     for each in accuracy.maps:
-        yield from _broken(each)
+        yield none_broken(f"values of {each.name}", each.non_finite)
         yield from _map(each, limits, strict)
     for logits in accuracy.logits:
-        yield from _broken(logits)
+        yield none_broken(f"values of {logits.name}", logits.non_finite)
         most = limits.fp32_logits_max if strict else limits.logits_max
         yield from _above(f"largest difference of {logits.name}", logits.max, most)
-        yield from _disagreeing(logits, "labels", limits.logits_agreement)
+        yield _agreement(logits, "labels", limits.logits_agreement)
     for seen in accuracy.visibility:
-        yield from _broken(seen)
+        yield none_broken(f"values of {seen.name}", seen.non_finite)
         most = limits.fp32_visibility_max if strict else None
         yield from _above(f"largest difference of {seen.name}", seen.max, most)
-        yield from _disagreeing(seen, "landmarks", limits.visibility_agreement)
+        yield _agreement(seen, "landmarks", limits.visibility_agreement)
 
 
-def _map(found: MapRecord, limits: OutputLimits, strict: bool) -> Iterator[str]:
+def _map(found: MapRecord, limits: OutputLimits, strict: bool) -> Iterator[HeldLimit]:
     if strict:
         yield from _above(f"largest difference of {found.name}", found.max, limits.fp32_map_max)
     else:
         yield from _above(f"mean difference of {found.name}", found.mean, limits.map_mean)
     yield from _above(f"largest difference of {found.name}", found.max, limits.map_max)
-    if not found.ssim >= limits.map_ssim:
-        yield f"SSIM of {found.name} {found.ssim:.6g} is below its least of {limits.map_ssim:g}"
+    yield at_least(f"SSIM of {found.name}", found.ssim, limits.map_ssim)
 
 
-def _broken(found: MapRecord | LogitsRecord | VisibilityRecord) -> Iterator[str]:
-    if found.non_finite:
-        yield f"{found.non_finite} values of {found.name} are NaN or infinite"
+def _above(what: str, value: float, most: float | None) -> Iterator[HeldLimit]:
+    if most is not None:
+        yield at_most(what, value, most)
 
 
-def _above(what: str, value: float, most: float | None) -> Iterator[str]:
-    if most is not None and not value <= most:  # NaN fails too
-        yield f"{what} {value:.3g} is over its budget of {most:g}"
-
-
-def _disagreeing(found: LogitsRecord | VisibilityRecord, what: str, least: float) -> Iterator[str]:
+def _agreement(found: LogitsRecord | VisibilityRecord, what: str, least: float) -> HeldLimit:
     allowed = math.ceil((1 - least) * found.decisions - _ROUNDING)
-    if found.disagreements > allowed:
-        yield (
-            f"agreement of {found.name} {found.agreement:.6g} is below its least of {least:g} "
-            f"({found.disagreements} of {found.decisions} {what} differ)"
-        )
+    return at_least(
+        f"agreement of {found.name}",
+        found.agreement,
+        least,
+        passed=found.disagreements <= allowed,
+        note=f"{found.disagreements} of {found.decisions} {what} differ",
+    )

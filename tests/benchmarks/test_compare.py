@@ -57,6 +57,17 @@ def test_rows_are_reference_first_and_in_both_scopes(dataset: FakeDataset) -> No
     assert report.exit_code == 0
 
 
+def test_a_report_keeps_every_landmark_of_every_contender(dataset: FakeDataset) -> None:
+    report = run(contenders(int8_off_px=3.0), dataset)
+    cohort = report.cohort
+    assert cohort is not None
+    assert cohort.reference == "pytorch"
+    assert (cohort.names, cohort.annotations.names) == (LANDMARKS, dataset.names)
+    ours, theirs = (cohort.points[name].image_px for name in ("openvino-int8", "openvino-fp32"))
+    np.testing.assert_array_equal(ours - theirs, np.broadcast_to([3.0, 0.0], theirs.shape))
+    assert "cohort" not in report.to_dict()
+
+
 class Sleeping(FakeSession):
     """Landmarks after so many milliseconds."""
 

@@ -296,3 +296,15 @@ def test_the_limits_of_a_gate_are_those_it_recorded() -> None:
     gate = GateRecord("PyTorch", BudgetsRecord(**asked.to_dict()))  # type: ignore[arg-type]
     assert Limits.of_gate(gate) == replace(asked, worst_landmark_px=asked.worst_px)
     assert Limits.of_gate(None) == Limits()
+
+
+def test_every_number_that_is_judged_is_told_with_its_limit() -> None:
+    found, limits = moved([[[0.3, 0], [0.3, 0]], [[0.3, 0], [0.3, 0]]]), Limits(max_px=0.5)
+    broken, mean, *others = limits.held(found, "int8")
+    assert (broken.what, broken.value) == ("landmarks that are NaN or infinite", 0)
+    assert mean.what == "mean displacement"
+    assert mean.value == pytest.approx(0.3)
+    assert (mean.limit, mean.unit, mean.passed) == (0.25, "px", False)
+    assert [each.limit for each in others] == [1.0, 0.5]
+    assert all(each.passed for each in others)
+    assert limits.over(found, "int8") == (mean.reason,)
