@@ -19,6 +19,7 @@ from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.preprocess import Placement, fit_of
 from mahtrt.errors import DataError
 from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
+from mahtrt.measure.agreement import Agreement, agreement
 from mahtrt.measure.judged import OutputSet
 from mahtrt.measure.outputs import OutputTally, truth_of
 from mahtrt.runtime.decode import landmark_names
@@ -113,6 +114,24 @@ class AccuracyPass:
         )
         points = {name: _join(parts) for name, parts in self._points.items()}
         return Cohort(tuple(self._names), points, truth, self._reference.name)
+
+    def agreements(self, seed: int) -> dict[str, Agreement]:
+        """How each engine and peer agrees with the reference; none of a network without landmarks.
+
+        Args:
+            seed: Seed of the bootstrap.
+        """
+        if not self._names:
+            return {}
+        cohort = self.cohort()
+        points, reference = cohort.points, cohort.points[cohort.reference]
+        return {
+            each.name: agreement(
+                points[each.name], reference, self._names, cohort.annotations, seed=seed
+            )
+            for each in self._contenders
+            if not each.is_reference
+        }
 
 
 def landmark_set(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mahtrt.bundle.records import AccuracyRecord, VerdictRecord
 from mahtrt.errors import GateError, LatencyError
+from mahtrt.measure.agreement import Agreement
 from mahtrt.measure.timing import Timings
 from mahtrt.schema import plain
 
@@ -179,6 +180,8 @@ class BenchReport:
         changes: How engines and peers changed since an earlier report, where one was given.
         baseline: Name of that report's file, "" for none.
         cohort: Every contender's landmarks of all images, which the JSON does not hold.
+        details: How each engine and peer agrees with the reference, by name: landmark by landmark
+            and on which images not; none of a network without landmarks.
     """
 
     machine: Mapping[str, Any]
@@ -191,6 +194,7 @@ class BenchReport:
     changes: tuple[Change, ...] = ()
     baseline: str = ""
     cohort: Cohort | None = field(default=None, compare=False, repr=False)
+    details: Mapping[str, Agreement] = field(default_factory=dict)
 
     @property
     def judged_row(self) -> Row:
@@ -274,4 +278,10 @@ class BenchReport:
             "baseline": self.baseline or None,
             "changes": plain(self.changes),
             "warnings": list(self.warnings),
+            **self._details(),
         }
+
+    def _details(self) -> dict[str, Any]:
+        """What is in the document only where it was measured."""
+        details = {name: each.to_dict() for name, each in self.details.items()}
+        return {"details": details} if details else {}

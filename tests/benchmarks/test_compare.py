@@ -176,6 +176,19 @@ def test_another_reference_than_pytorch_gives_no_speedup_vs_torch(dataset: FakeD
     assert report.conditions["reference"] == "fake"
 
 
+def test_details_tell_of_every_engine_and_peer(dataset: FakeDataset) -> None:
+    peer = Contender("torch-bf16", "pytorch", "bf16", 1, FakeSession(0.5), is_peer=True)
+    stand_in = Contender("rtx", "tensorrt", "int8", 1, FakeSession(2.0), stand_in="its graph")
+    details = run([*contenders(1.0), peer, stand_in], dataset).to_dict()["details"]
+    assert set(details) == {"openvino-fp32", "openvino-int8", "torch-bf16", "rtx"}
+    sella = details["openvino-int8"]["landmarks"][0]
+    assert (sella["name"], sella["bias_px"], sella["bias_mm"]) == ("sella", [0.5, 0.0], [0.5, 0.0])
+    worst = details["rtx"]["cases"][0]
+    assert (worst["image"], worst["max_px"]) == ("0.png", 1.0)
+    assert worst["points_px"][0] == [12.0, 20.0]
+    assert worst["annotated_points_px"][0] == worst["reference_points_px"][0] == [10.0, 20.0]
+
+
 def test_without_annotations_or_spacing_there_are_no_errors() -> None:
     dataset = FakeDataset(annotated=False, spacing_mm=None)
     found = run(contenders(int8_off_px=0.2), dataset).rows[-1].accuracy

@@ -78,6 +78,7 @@ def run(noise: float, limits: Limits | None = None, data: Pairs | None = None) -
 def test_maps_and_labels_are_judged_and_told_of() -> None:
     report = run(0.003)
     assert (report.exit_code, report.reasons) == (0, ())
+    assert "details" not in report.to_dict()  # they are of landmarks
     by_name = {row.name: row.accuracy for row in report.rows if row.scope == "engine"}
     same, near = by_name["onnxruntime-fp32"], by_name["onnxruntime-int8"]
     assert (same.maps[0].max, same.logits[0].max) == (0, 0)
