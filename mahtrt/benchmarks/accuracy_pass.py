@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.benchmarks.peer_failures import reason_of
 from mahtrt.bundle.golden_outputs import at_places
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.preprocess import Placement, fit_of
@@ -54,9 +55,13 @@ class AccuracyPass:
     Args:
         contenders: The sessions; the first that is a reference is what all are compared with.
         source: Name of the data set, for messages.
+
+    Attributes:
+        failures: Peers that failed, with the reason; they take no further part.
     """
 
     def __init__(self, contenders: Sequence[Contender], source: str) -> None:
+        self.failures: dict[str, str] = {}
         self._reference = next(each for each in contenders if each.is_reference)
         others = [each for each in contenders if each is not self._reference]
         self._contenders, self._source = (self._reference, *others), source
@@ -80,7 +85,11 @@ class AccuracyPass:
         theirs: OutputSet = {}
         truth: OutputSet = {}
         for contender in self._contenders:
-            found = _results(contender, samples)
+            if contender.name in self.failures:
+                continue
+            found = self._results(contender, samples)
+            if found is None:
+                continue
             self._points[contender.name].append(landmark_set(found, placements, self._spec))
             ours: OutputSet = output_set(found, self._spec, self._only)
             if contender is not self._reference and self._only:
@@ -89,6 +98,16 @@ class AccuracyPass:
                 theirs = ours
                 truth = truth_of(samples, placements, self._spec, theirs, source=self._source)
             self._tallies[contender.name].add(ours, theirs, truth, annotations.names)
+
+    def _results(self, contender: Contender, samples: Sequence[Sample]) -> list[Landmarks] | None:
+        """What the session finds; None where it is a peer that fails, which is noted."""
+        try:
+            return _results(contender, samples)
+        except Exception as error:
+            if not contender.is_peer:
+                raise
+            self.failures[contender.name] = reason_of(error)
+            return None
 
     def records(self, seed: int) -> dict[str, AccuracyRecord]:
         """Accuracy by contender, of all images.
@@ -112,7 +131,9 @@ class AccuracyPass:
             np.concatenate([part.spacing_mm for part in self._truths]),
             tuple(name for part in self._truths for name in part.names),
         )
-        points = {name: _join(parts) for name, parts in self._points.items()}
+        points = {
+            name: _join(parts) for name, parts in self._points.items() if name not in self.failures
+        }
         return Cohort(tuple(self._names), points, truth, self._reference.name)
 
     def agreements(self, seed: int) -> dict[str, Agreement]:

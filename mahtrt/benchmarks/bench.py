@@ -98,7 +98,7 @@ def _measured(bundle: Bundle, options: BenchOptions, progress: StageProgress) ->
                 contenders.append(contender)
         if options.require != "any" and len(contenders) == len(references):
             raise nothing_opened(options.require, warnings[-1])
-        peers = _peers(bundle, options, peer_device, warnings)
+        peers = _peers(bundle, options, peer_device)
         for peer in peers.values():
             if not isinstance(peer, str):
                 stack.callback(peer.session.close)
@@ -188,15 +188,13 @@ def _peer_device(bundle: Bundle, records: Sequence[EngineRecord], options: Bench
     return first if first == "cpu" or _torch_has_gpu() else "cpu"
 
 
-def _peers(
-    bundle: Bundle, options: BenchOptions, device: str, warnings: list[str]
-) -> dict[str, Contender | str]:
-    """The peers asked for, each ready or with the reason why it is not."""
+def _peers(bundle: Bundle, options: BenchOptions, device: str) -> dict[str, Contender | str]:
+    """The peers asked for, each ready or with the reason why it failed."""
     if not options.peers:
         return {}
     setting = PeerSetting(device, options.batch or 1, options.threads)
     network = _network(bundle, options)
-    found = {
+    return {
         name: open_peer(
             name,
             network[0] if network else None,
@@ -206,10 +204,6 @@ def _peers(
         )
         for name in dict.fromkeys(options.peers)
     }
-    warnings.extend(
-        f"peer {name} has no row: {each}" for name, each in found.items() if isinstance(each, str)
-    )
-    return found
 
 
 def _network(bundle: Bundle, options: BenchOptions) -> tuple[Any, str] | None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from mahtrt.benchmarks.conditions import (
     watch_gpu,
 )
 from mahtrt.benchmarks.options import TIMED_IMAGES, CompareOptions
+from mahtrt.benchmarks.peer_failures import PeerFailedError, watched
 from mahtrt.benchmarks.report import SCOPES, BenchReport, Clock, ReportFacts, Row, Scope
 from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.data.feed import Feed, Image, prepare, stack
@@ -39,6 +40,8 @@ from mahtrt.spec import ModelSpec
 if TYPE_CHECKING:
     from mahtrt.data.sample import Dataset
     from mahtrt.runtime.landmarks import Landmarks
+
+T = TypeVar("T")
 
 
 class Runner(Protocol):
@@ -124,13 +127,16 @@ def compare(
         contenders, dataset, images, lambda n: tell(n, images + options.rounds)
     )
     clocks = watch_gpu(any(contender.on_gpu for contender in contenders))
-    timings = _timing_pass(
-        [contender for contender in contenders if not contender.stand_in],
+    timings, failures = _timed_together(
+        [each for each in contenders if not each.stand_in and each.name not in found.failures],
         timed,
         options,
         lambda done, rounds: tell(images + done, images + rounds),
     )
     clocks = clocks.ended() if clocks else None
+    failures |= found.failures
+    contenders = [each for each in contenders if each.name not in failures]
+    facts = replace(facts, peers={**facts.peers, **failures})
     rows = _rows(contenders, found.records(options.seed), timings, options.limits)
     conditions = describe_conditions(
         rows, options, data=dataset.source, images=images, facts=facts, load=load
@@ -177,6 +183,25 @@ def _accuracy_pass(
     return found, timed
 
 
+def _timed_together(
+    contenders: Sequence[Contender],
+    cases: Sequence[tuple[Image, ...]],
+    options: CompareOptions,
+    progress: Progress,
+) -> tuple[dict[tuple[str, Scope], Timings], dict[str, str]]:
+    """The times of all, and the peers that failed, with the reason.
+
+    Where one fails, the rounds begin anew without it: all times of a report are from the same ones.
+    """
+    failures: dict[str, str] = {}
+    while True:
+        running = [each for each in contenders if each.name not in failures]
+        try:
+            return _timing_pass(running, cases, options, progress), failures
+        except PeerFailedError as error:
+            failures[error.name] = error.reason
+
+
 def _timing_pass(
     contenders: Sequence[Contender],
     cases: Sequence[tuple[Image, ...]],
@@ -213,16 +238,21 @@ def _engine_call(contender: Contender, feeds: Sequence[Feed], clock: Clock) -> C
     turn = itertools.cycle(groups)
     device_ms = contender.device_ms
     if clock == "device" and device_ms is not None:
-        return OwnClock(lambda: device_ms(next(turn)))
-    return lambda: contender.session.infer(next(turn))
+        return OwnClock(_watched(contender, lambda: device_ms(next(turn))))
+    return _watched(contender, lambda: contender.session.infer(next(turn)))
 
 
 def _whole_call(contender: Contender, cases: Sequence[tuple[Image, ...]]) -> Callable[[], object]:
     if contender.batch == 1:
         one = itertools.cycle(cases)
-        return lambda: contender.session.run(*next(one))
+        return _watched(contender, lambda: contender.session.run(*next(one)))
     many = itertools.cycle(list(_groups(cases, contender.batch)))
-    return lambda: contender.session.run_batch(next(many))
+    return _watched(contender, lambda: contender.session.run_batch(next(many)))
+
+
+def _watched(contender: Contender, call: Callable[[], T]) -> Callable[[], T]:
+    """The call; of a peer, with errors that say whose they are."""
+    return watched(contender.name, call) if contender.is_peer else call
 
 
 def _groups(items: Sequence[Any], size: int) -> Iterator[list[Any]]:

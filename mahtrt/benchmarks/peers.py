@@ -7,12 +7,12 @@ so that looking at the table imports no framework; a new peer is a line here and
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 from collections.abc import Sequence
 from typing import Any
 
 from mahtrt.benchmarks.compare import Contender
+from mahtrt.benchmarks.peer_failures import reason_of
 from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.errors import UsageError
 from mahtrt.runtime.peer import Peer, PeerSetting
@@ -81,13 +81,3 @@ def open_peer(
     return Contender(
         name, peer.backend, precision, backend.batch, session, device=setting.device, is_peer=True
     )
-
-
-def reason_of(error: BaseException) -> str:
-    """The first line that says something of an error."""
-    lines = (line.strip() for line in str(error).splitlines())
-    text = next((line for line in lines if line), "no message")
-    with contextlib.suppress(AttributeError):
-        if type(error).__module__.startswith("mahtrt"):
-            return text
-    return f"{type(error).__name__}: {text}"[:300]

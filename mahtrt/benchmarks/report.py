@@ -39,7 +39,7 @@ class ReportFacts:
         model: What the network is.
         warnings: Warnings of the caller, put first.
         torch: How PyTorch runs on each device, where it is a reference.
-        peers: Every peer that was asked for, with why it has no row, "" where it has one.
+        peers: Every peer that was asked for, with why it failed, "" where it did not.
     """
 
     reference: str
@@ -197,6 +197,12 @@ class BenchReport:
     details: Mapping[str, Agreement] = field(default_factory=dict)
 
     @property
+    def failed_peers(self) -> dict[str, str]:
+        """The peers that have no times, by name, with the reason."""
+        peers: Mapping[str, str] = self.conditions.get("peers", {})
+        return {name: reason for name, reason in peers.items() if reason}
+
+    @property
     def judged_row(self) -> Row:
         """End to end of the default engine, or of the first one if it was not measured."""
         timed = [r for r in self.rows if r.scope == "end_to_end" and r.timings is not None]
@@ -266,6 +272,7 @@ class BenchReport:
             "model": dict(self.model),
             "conditions": dict(self.conditions),
             "rows": [row.to_dict() for row in self.rows],
+            "failed_peers": [{"name": n, "reason": r} for n, r in self.failed_peers.items()],
             "verdict": {
                 "latency_budget_ms": self.latency_budget_ms,
                 "latency_engine": self.judged_row.name,

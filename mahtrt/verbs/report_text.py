@@ -44,23 +44,24 @@ def report_table(report: BenchReport) -> RenderableType:
     rows = [row for row in report.rows if row.scope == "engine"]
     has_landmarks = bool(rows[0].accuracy.per_landmark)
     lines: list[RenderableType] = [_latency_table(report.rows)]
+    lines += [_failed_table(report.failed_peers)] if report.failed_peers else []
     lines += [Text(), _accuracy_table(rows)] if has_landmarks else []
     lines += output_tables(rows, _label, None if has_landmarks else _gate)
     lines += [Text(), _changes_table(report)] if report.changes else []
     lines += [Text(), *_verdict_lines(report), *_gpu_lines(report)]
     lines += [line(f"warning: {warning}", style="yellow") for warning in report.warnings]
-    told = (*LEGEND, *_special(rows), GATE_LEGEND)
+    told = (*LEGEND, *_special(rows, bool(report.failed_peers)), GATE_LEGEND)
     told += CHANGE_LEGEND if report.changes else ()
     told += (*(LANDMARK_LEGEND if has_landmarks else ()), *legend(rows))
     lines += [Text(), *(line(text, style="dim") for text in told)]
     return Group(*lines)
 
 
-def _special(rows: Sequence[Row]) -> Iterator[str]:
+def _special(rows: Sequence[Row], has_failed: bool) -> Iterator[str]:
     """What only some reports have to explain."""
     if any(row.timed_by == "device" for row in rows):
         yield DEVICE_LEGEND
-    if any(row.is_peer for row in rows):
+    if any(row.is_peer for row in rows) or has_failed:
         yield PEER_LEGEND
 
 
@@ -197,6 +198,16 @@ def _latency_table(rows: Sequence[Row]) -> RenderableType:
             _number(row.images_per_s),
             "" if ratio is None else f"{ratio:.2f}x",
         )
+    return table
+
+
+def _failed_table(peers: Mapping[str, str]) -> RenderableType:
+    """The rows of peers that failed: the name, and the reason in place of times."""
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, reason in peers.items():
+        table.add_row(line(name), line(f"failed: {reason}", style="yellow"))
     return table
 
 

@@ -98,6 +98,65 @@ def test_a_peer_is_compared_and_judged_by_nobody(
     assert "peer: what else runs the network" in text
 
 
+class Failing(FakeSession):
+    """A session whose calls fail after some of each kind."""
+
+    def __init__(self, runs: int, infers: int) -> None:
+        super().__init__()
+        self.left = {"run": runs, "infer": infers}
+
+    def count(self, kind: str) -> None:
+        if not self.left[kind]:
+            raise RuntimeError(f"\n out of {kind}\nmore")
+        self.left[kind] -= 1
+
+    def run(self, *images: np.ndarray) -> Any:
+        self.count("run")
+        return super().run(*images)
+
+    def infer(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self.count("infer")
+        return super().infer(feed)
+
+
+def beside_an_engine(*peers: Contender) -> list[Contender]:
+    return [
+        Contender("pytorch", "pytorch", "fp32", 1, FakeSession(), is_reference=True),
+        Contender("openvino-int8", "openvino", "int8", 1, FakeSession(0.1), is_default=True),
+        *peers,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("runs", "infers", "reason"),
+    [(0, 99, "run"), (3, 99, "run"), (99, 0, "infer"), (99, 3, "infer"), (7, 99, "run")],
+)
+def test_a_peer_that_stops_in_the_middle_is_a_row_with_its_reason(
+    dataset: FakeDataset, runs: int, infers: int, reason: str
+) -> None:
+    failing = Contender("torch-bf16", "pytorch", "bf16", 1, Failing(runs, infers), is_peer=True)
+    fine = Contender("torch-fp32", "pytorch", "fp32", 1, FakeSession(0.2), is_peer=True)
+    given = {"torch-fp32": "", "torch-bf16": "", "torch-tensorrt": "not installed"}
+    report = run(beside_an_engine(failing, fine), dataset, peers=given)
+    assert [row.name for row in report.rows[::2]] == ["pytorch", "openvino-int8", "torch-fp32"]
+    assert {row.timings.runs for row in report.rows if row.timings} == {4}
+    told = {"torch-bf16": f"RuntimeError: out of {reason}", "torch-tensorrt": "not installed"}
+    assert report.failed_peers == told
+    document = json.loads(json.dumps(report.to_dict()))
+    assert document["failed_peers"] == [{"name": n, "reason": r} for n, r in told.items()]
+    assert document["conditions"]["peers"] == {"torch-fp32": ""} | told
+    lines = report_text(report).splitlines()
+    row = [each.strip() for each in lines].index(f"torch-bf16      failed: {told['torch-bf16']}")
+    assert lines[row - 1].startswith("torch-fp32 ")  # in the same table
+    assert report.exit_code == 0
+
+
+def test_an_engine_that_stops_ends_the_bench(dataset: FakeDataset) -> None:
+    for session in (Failing(2, 99), Failing(99, 2)):
+        with pytest.raises(RuntimeError, match="out of"):
+            run(beside_an_engine(Contender("x", "openvino", "int8", 1, session)), dataset)
+
+
 def test_where_one_on_the_gpu_has_no_clock_all_are_timed_by_the_hosts(
     dataset: FakeDataset, clocks: list[GpuState]
 ) -> None:
@@ -196,6 +255,6 @@ def test_a_bench_with_peers_on_the_cpu(
     assert [row.name for row in report.rows[::2]] == ["pytorch", "onnxruntime-fp32", "torch-fp32"]
     assert report.rows[4].accuracy.mean_px == pytest.approx(0.0, abs=1e-4)
     assert report.conditions["peers"]["torch-tensorrt"].startswith("torch_tensorrt: got device cpu")
-    assert any("peer torch-tensorrt has no row" in each for each in report.warnings)
+    assert list(report.failed_peers) == ["torch-tensorrt"]
     with pytest.raises(UsageError, match="no such peer"):
         bench(replace(options, peers=("tvm",)))
