@@ -151,7 +151,7 @@ class AccuracyPass:
                 points[each.name], reference, self._names, cohort.annotations, seed=seed
             )
             for each in self._contenders
-            if not each.is_reference
+            if not each.is_reference and each.name in points
         }
 
 

@@ -128,13 +128,11 @@ def compare(
     )
     clocks = watch_gpu(any(contender.on_gpu for contender in contenders))
     timings, failures = _timed_together(
-        [each for each in contenders if not each.stand_in and each.name not in found.failures],
-        timed,
-        options,
+        *(contenders, found.failures, timed, options),
         lambda done, rounds: tell(images + done, images + rounds),
     )
     clocks = clocks.ended() if clocks else None
-    failures |= found.failures
+    found.failures = failures
     contenders = [each for each in contenders if each.name not in failures]
     facts = replace(facts, peers={**facts.peers, **failures})
     rows = _rows(contenders, found.records(options.seed), timings, options.limits)
@@ -185,17 +183,18 @@ def _accuracy_pass(
 
 def _timed_together(
     contenders: Sequence[Contender],
+    failed: Mapping[str, str],
     cases: Sequence[tuple[Image, ...]],
     options: CompareOptions,
     progress: Progress,
 ) -> tuple[dict[tuple[str, Scope], Timings], dict[str, str]]:
-    """The times of all, and the peers that failed, with the reason.
+    """The times of all, and the peers that failed now or before, with the reason.
 
     Where one fails, the rounds begin anew without it: all times of a report are from the same ones.
     """
-    failures: dict[str, str] = {}
+    failures = dict(failed)
     while True:
-        running = [each for each in contenders if each.name not in failures]
+        running = [c for c in contenders if not (c.stand_in or c.name in failures)]
         try:
             return _timing_pass(running, cases, options, progress), failures
         except PeerFailedError as error:

@@ -142,6 +142,7 @@ def test_a_peer_that_stops_in_the_middle_is_a_row_with_its_reason(
     assert {row.timings.runs for row in report.rows if row.timings} == {4}
     told = {"torch-bf16": f"RuntimeError: out of {reason}", "torch-tensorrt": "not installed"}
     assert report.failed_peers == told
+    assert set(report.details) == {"openvino-int8", "torch-fp32"}
     document = json.loads(json.dumps(report.to_dict()))
     assert document["failed_peers"] == [{"name": n, "reason": r} for n, r in told.items()]
     assert document["conditions"]["peers"] == {"torch-fp32": ""} | told
