@@ -16,7 +16,7 @@ smaller.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.benchmarks.options import TOLERANCE
-from mahtrt.benchmarks.report import SCHEMA, BenchReport, Change, ChangeVerdict, Row
+from mahtrt.benchmarks.report import SCHEMA, BenchReport, Change, ChangeVerdict, Scope
 from mahtrt.errors import DataError, shown
 from mahtrt.parsing import read_json_file
 from mahtrt.reading import Wanted
@@ -45,6 +45,8 @@ _SAME_ROW = ("batch", "threads", "device", "timed_by")
 # Times of calls in ms: shorter than a clock tells, longer than a run takes.
 _TIMES_MS = (1e-6, 1e9)
 
+_Row = Mapping[str, Any]  # as the JSON has it
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
@@ -58,8 +60,8 @@ class Baseline:
     """
 
     path: Path
-    ratios: Mapping[tuple[str, str], NDArray[np.float64]]
-    settings: Mapping[tuple[str, str], Mapping[str, Any]]
+    ratios: Mapping[tuple[str, Scope], NDArray[np.float64]]
+    settings: Mapping[tuple[str, Scope], Mapping[str, Any]]
     common: Mapping[str, Any]
 
 
@@ -77,21 +79,16 @@ def read_baseline(path: Path) -> Baseline:
     rows = table.get("rows")
     if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
         raise _not_a_report(path, "rows without times of single rounds")
-    references = {(r["scope"], r["device"]): r for r in rows if r["reference"]}
-    if not references:
+    if not any(row["reference"] for row in rows):
         raise _not_a_report(path, "no reference")
     ratios, settings = {}, {}
-    for row in rows:
-        reference = references.get((row["scope"], row["device"]))
-        if row["reference"] or reference is None or not row["samples_ms"]:
+    for row, reference in _pairs(rows):
+        if reference is None:
             continue
         if len(row["samples_ms"]) != len(reference["samples_ms"]):
             raise _not_a_report(path, f"other rounds of {row['name']} than of its reference")
-        key = row["name"], row["scope"]
-        ratios[key] = _per_image(row["samples_ms"], row["batch"]) / _per_image(
-            reference["samples_ms"], reference["batch"]
-        )
-        settings[key] = _settings(row, reference)
+        ratios[_key(row)] = _ratios(row, reference)
+        settings[_key(row)] = _settings(row, reference)
     return Baseline(path, ratios, settings, _common(table))
 
 
@@ -104,26 +101,38 @@ def compare_with_baseline(
         tolerance: Share by which two runs of one build may differ.
         seed: Seed of the bootstrap.
     """
-    references = {(r.scope, r.device): r for r in report.rows if r.is_reference}
-    common = _difference(_common(report.to_dict()), baseline.common)
+    table = report.to_dict()
+    common = _difference(_common(table), baseline.common)
     found = []
-    for row in report.rows:
-        reference = references.get((row.scope, row.device))
-        if row.is_reference or row.timings is None:
-            continue
+    for row, reference in _pairs(table["rows"]):
         reason = common or _reason(row, reference, baseline)
-        if reason or reference is None or reference.timings is None:
-            found.append(Change(row.name, row.scope, "not comparable", reason=reason))
+        if reason or reference is None:
+            found.append(Change(*_key(row), "not comparable", reason=reason))
             continue
-        new = _per_image(row.timings.samples_ms, row.batch) / _per_image(
-            reference.timings.samples_ms, reference.batch
-        )
-        found.append(_change(row, new, baseline.ratios[row.name, row.scope], tolerance, seed))
+        old = baseline.ratios[_key(row)]
+        found.append(_change(_key(row), _ratios(row, reference), old, tolerance, seed))
     return tuple(found)
 
 
-def _per_image(samples_ms: Sequence[float], batch: int) -> NDArray[np.float64]:
-    return np.asarray(samples_ms, np.float64) / batch
+def _pairs(rows: Sequence[_Row]) -> Iterator[tuple[_Row, _Row | None]]:
+    """Rows with times that are no reference, each with that of its scope and device."""
+    references = {(r["scope"], r["device"]): r for r in rows if r["reference"] and r["samples_ms"]}
+    for row in rows:
+        if row["samples_ms"] and not row["reference"]:
+            yield row, references.get((row["scope"], row["device"]))
+
+
+def _key(row: _Row) -> tuple[str, Scope]:
+    return row["name"], row["scope"]
+
+
+def _ratios(row: _Row, reference: _Row) -> NDArray[np.float64]:
+    """Time by the reference's, per image, round by round."""
+    return _per_image(row) / _per_image(reference)
+
+
+def _per_image(row: _Row) -> NDArray[np.float64]:
+    return np.asarray(row["samples_ms"], np.float64) / row["batch"]
 
 
 def notes_on(changes: Sequence[Change], baseline: Baseline) -> list[str]:
@@ -138,7 +147,11 @@ def notes_on(changes: Sequence[Change], baseline: Baseline) -> list[str]:
 
 
 def _change(
-    row: Row, new: NDArray[np.float64], old: NDArray[np.float64], tolerance: float, seed: int
+    key: tuple[str, Scope],
+    new: NDArray[np.float64],
+    old: NDArray[np.float64],
+    tolerance: float,
+    seed: int,
 ) -> Change:
     rng = np.random.default_rng(seed)
     after, before = np.log(new), np.log(old)
@@ -152,7 +165,7 @@ def _change(
     elif middle < -limit and high < 0:
         verdict = "better"
     percent, least, most = (100 * math.expm1(value) for value in (middle, low, high))
-    return Change(row.name, row.scope, verdict, percent, (least, most))
+    return Change(*key, verdict, percent, (least, most))
 
 
 def _medians(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -164,22 +177,21 @@ def _medians(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[n
     return medians
 
 
-def _reason(row: Row, reference: Row | None, baseline: Baseline) -> str:
-    key = row.name, row.scope
-    if reference is None or reference.timings is None:
+def _reason(row: _Row, reference: _Row | None, baseline: Baseline) -> str:
+    key = _key(row)
+    if reference is None:
         return "no reference on its device"
     if key not in baseline.ratios:
         return f"{baseline.path.name} has no times of it"
-    settings = _settings(row.to_dict(), reference.to_dict())
-    if found := _difference(settings, baseline.settings[key]):
+    if found := _difference(_settings(row, reference), baseline.settings[key]):
         return found
-    rounds = min(reference.timings.runs, len(baseline.ratios[key]))
+    rounds = min(len(row["samples_ms"]), len(baseline.ratios[key]))
     if rounds < LEAST_ROUNDS:
         return f"only {rounds} rounds, at least {LEAST_ROUNDS} are needed"
     return ""
 
 
-def _settings(row: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(row: _Row, reference: _Row) -> dict[str, Any]:
     """What two rows have to have in common to be compared, and their references too."""
     of_row = {name: row.get(name) for name in (*_SAME_ROW, "precision")}
     names = (*_SAME_ROW, "backend", "precision")
@@ -220,6 +232,7 @@ def _is_row(row: Any) -> bool:
     return (
         texts
         and isinstance(row.get("precision"), str)
+        and isinstance(row.get("reference"), bool)
         and isinstance(row.get("reference"), bool)
         and type(batch) is int
         and 0 < batch <= 65_536
