@@ -58,6 +58,16 @@ def _one_timed_round() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_cold_starts() -> Iterator[None]:
+    """A bench starts a few processes of each engine; its tests have one that does."""
+    from mahtrt.benchmarks import measuring as measuring_module
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring_module, "measure_startup", lambda *_, **__: ((), ()))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the tiny network, batch 1. Not to be changed: copy it first."""

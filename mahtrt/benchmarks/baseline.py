@@ -132,7 +132,8 @@ def _ratios(row: _Row, reference: _Row) -> NDArray[np.float64]:
 
 
 def _per_image(row: _Row) -> NDArray[np.float64]:
-    return np.asarray(row["samples_ms"], np.float64) / row["batch"]
+    per_image: NDArray[np.float64] = np.asarray(row["samples_ms"], np.float64) / row["batch"]
+    return per_image
 
 
 def notes_on(changes: Sequence[Change], baseline: Baseline) -> list[str]:

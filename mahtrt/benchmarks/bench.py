@@ -18,6 +18,7 @@ from typing import Any
 from mahtrt.benchmarks.baseline import compare_with_baseline, notes_on, read_baseline
 from mahtrt.benchmarks.compare import Contender, compare
 from mahtrt.benchmarks.golden import GoldenImages
+from mahtrt.benchmarks.measuring import Measured, check_measuring, measure_more, read_sweep
 from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.benchmarks.peers import check_peers, open_peer
 from mahtrt.benchmarks.reference import Reference, open_export, tuned_torch_as_reference
@@ -63,28 +64,33 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
     """
     options.limits.check()
     check_peers(options.peers, options.peer_device)
+    check_measuring(options)
     for name, share in (("--tolerance", options.tolerance), ("--settle", options.settle)):
         if not 0 <= share < 1:
             raise UsageError(name, got=f"{share:g}", expected="a share in [0, 1)")
     baseline = read_baseline(options.baseline) if options.baseline else None
     bundle = read_bundle(options.bundle, trust=options.trust)
     options.limits.check_outputs(bundle.spec)
-    report = _measured(bundle, options, progress)
+    sweep, warnings = read_sweep(bundle, options), list[str]()
+    data = _dataset(bundle, options, warnings)
+    asked = Measured(bundle, tuple(_records(bundle, options)), data, sweep)
+    report = _measured(asked, options, warnings, progress)
+    report = measure_more(report, asked, options, progress)
     if baseline is None:
         return report
     changes = compare_with_baseline(
         report, baseline, tolerance=options.tolerance, seed=options.seed
     )
-    warnings = (*report.warnings, *notes_on(changes, baseline))
-    return replace(report, changes=changes, baseline=baseline.path.name, warnings=warnings)
+    noted = (*report.warnings, *notes_on(changes, baseline))
+    return replace(report, changes=changes, baseline=baseline.path.name, warnings=noted)
 
 
-def _measured(bundle: Bundle, options: BenchOptions, progress: StageProgress) -> BenchReport:
+def _measured(
+    asked: Measured, options: BenchOptions, warnings: list[str], progress: StageProgress
+) -> BenchReport:
     """Open every engine, references and peers, measure them, and close them."""
+    bundle, records = asked.bundle, asked.records
     with ExitStack() as stack:
-        warnings: list[str] = []
-        data = _dataset(bundle, options, warnings)
-        records = _records(bundle, options)
         peer_device = _peer_device(bundle, records, options)
         devices = [*_devices(bundle, records), *([peer_device] if options.peers else [])]
         references = _references(bundle, options, devices, warnings)
@@ -105,7 +111,7 @@ def _measured(bundle: Bundle, options: BenchOptions, progress: StageProgress) ->
                 contenders.append(peer)
         return compare(
             contenders,
-            data,
+            asked.data,
             options.comparison,
             ReportFacts(
                 "; ".join(reference.described for reference in references),

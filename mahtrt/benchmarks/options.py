@@ -71,6 +71,10 @@ class BenchOptions:
         require: Kind of device of the engines that are measured; at least one of them has to run.
         baseline: The JSON of an earlier bench; each row says whether it is better or worse.
         tolerance: Share by which two runs of one build may differ.
+        cold_starts: How many fresh processes start with each engine; 0 for none.
+        streams: Numbers of callers at a time that throughput is measured with; none measures none.
+        stream_seconds: How long each of these runs.
+        sweep: Bundles of the same network with other batch sizes, whose throughput is measured too.
     """
 
     bundle: Path
@@ -96,6 +100,10 @@ class BenchOptions:
     peer_device: str = "auto"
     baseline: Path | None = None
     tolerance: float = TOLERANCE
+    cold_starts: int = 3
+    streams: tuple[int, ...] = ()
+    stream_seconds: float = 3.0
+    sweep: tuple[Path, ...] = ()
 
     @property
     def comparison(self) -> CompareOptions:

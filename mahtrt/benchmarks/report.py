@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from mahtrt.benchmarks.measures import Measures
 from mahtrt.bundle.records import AccuracyRecord, VerdictRecord
 from mahtrt.errors import GateError, LatencyError
 from mahtrt.measure.agreement import Agreement
@@ -182,6 +183,7 @@ class BenchReport:
         cohort: Every contender's landmarks of all images, which the JSON does not hold.
         details: How each engine and peer agrees with the reference, by name: landmark by landmark
             and on which images not; none of a network without landmarks.
+        measures: What was measured beside accuracy and latency.
     """
 
     machine: Mapping[str, Any]
@@ -195,6 +197,7 @@ class BenchReport:
     baseline: str = ""
     cohort: Cohort | None = field(default=None, compare=False, repr=False)
     details: Mapping[str, Agreement] = field(default_factory=dict)
+    measures: Measures = field(default_factory=Measures)
 
     @property
     def failed_peers(self) -> dict[str, str]:
@@ -286,6 +289,7 @@ class BenchReport:
             "changes": plain(self.changes),
             "warnings": list(self.warnings),
             **self._details(),
+            **self.measures.to_dict(),
         }
 
     def _details(self) -> dict[str, Any]:

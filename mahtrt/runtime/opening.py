@@ -26,6 +26,7 @@ def open_session(  # noqa: PLR0913 - each is a choice of the caller, by keyword
     *,
     engine: str | None = None,
     threads: int | None = None,
+    streams: int = 1,
     verify: bool = True,
     trust: Trust | None = None,
     require_signature: bool = False,
@@ -38,7 +39,10 @@ def open_session(  # noqa: PLR0913 - each is a choice of the caller, by keyword
         engine: ``openvino-int8``, or a target such as ``openvino``; None is the bundle's default,
             or, where its package or GPU is missing, the fastest engine that can run (see
             ``Session.engine_notes``).
-        threads: Threads of one inference; None leaves their number to the runtime.
+        threads: Threads of one inference; None leaves their number to the runtime. With several
+            streams, of all of them together.
+        streams: How many inferences run at a time, each with its share of the threads, for callers
+            in several threads: more images a second, and each takes longer.
         verify: Hash the files that are about to be opened; always done with ``trust``.
         trust: Whose signature the bundle has to have: it is checked, and every file hashed, before
             anything is opened.
@@ -59,7 +63,9 @@ def open_session(  # noqa: PLR0913 - each is a choice of the caller, by keyword
         raise UsageError("require_signature", got="no trusted key", expected="trust=Trust(key)")
     opened = read_bundle(bundle, verify=False, trust=trust)
     checked = verify or trust is not None
-    return open_engine(opened, engine=engine, threads=threads, verify=checked, require=require)
+    return open_engine(
+        opened, engine=engine, threads=threads, streams=streams, verify=checked, require=require
+    )
 
 
 def open_engine(
@@ -67,6 +73,7 @@ def open_engine(
     *,
     engine: str | None = None,
     threads: int | None = None,
+    streams: int = 1,
     verify: bool = True,
     require: Require = "any",
 ) -> Session:
@@ -74,11 +81,13 @@ def open_engine(
     if threads is not None and not (isinstance(threads, int) and threads >= 1):
         expected = "a whole number of at least 1, or None"
         raise UsageError("threads", got=repr(threads), expected=expected)
+    if not (isinstance(streams, int) and streams >= 1):
+        raise UsageError("streams", got=repr(streams), expected="a whole number of at least 1")
     record, note = choose_engine(bundle, engine, require)
     target = find_target(record.target)
     target.require()
     files = bundle.engine_files(record, verify=verify)
-    backend = target.open(EngineToOpen(record, files, bundle.spec, threads))
+    backend = target.open(EngineToOpen(record, files, bundle.spec, threads, streams))
     version = bundle.manifest.preprocess_version
     session = Session(backend, bundle.spec, record, preprocess_version=version)
     session.verdict = verdict_of(bundle.manifest, record)

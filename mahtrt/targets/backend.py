@@ -34,13 +34,17 @@ class EngineToOpen:
 
     Attributes:
         files: Role to file.
-        threads: Threads of one inference; None leaves their number to the runtime.
+        threads: Threads of one inference; None leaves their number to the runtime. With several
+            streams, of all of them together.
+        streams: How many inferences are to run at a time. A runtime that runs one after the other
+            by itself is told; others need nothing.
     """
 
     record: EngineRecord
     files: Mapping[str, Content]
     spec: ModelSpec
     threads: int | None = None
+    streams: int = 1
 
     def file(self, role: str) -> Content:
         """One of the files.

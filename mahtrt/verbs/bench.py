@@ -21,6 +21,7 @@ from mahtrt.verbs.options import (
     SpacingMm,
     Threads,
     TrustArguments,
+    counts_from_text,
     device_from_text,
     points_from_text,
 )
@@ -93,6 +94,33 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
     peer_device: Annotated[
         str, option(ENGINES, "Where peers run: auto (as the default engine), cpu or cuda.")
     ] = "auto"
+    cold_starts: Annotated[
+        int,
+        option(
+            MEASURING,
+            "Number of fresh processes that start with each engine: the time to the first result, "
+            "and the memory. 0: none.",
+        ),
+    ] = 3
+    streams: Annotated[
+        str | None,
+        option(
+            MEASURING,
+            "Numbers of callers at a time that throughput is measured with, e.g. 1,2,4: of the "
+            "default engine, or of each --engine.",
+        ),
+    ] = None
+    stream_seconds: Annotated[
+        float, option(MEASURING, "How long throughput is measured with each number of callers.")
+    ] = 3.0
+    sweep: Annotated[
+        list[Path] | None,
+        option(
+            MEASURING,
+            "Bundle of the same network with another batch size (export --batch), whose "
+            "throughput is measured too. May be repeated.",
+        ),
+    ] = None
     json: Json = None
 
     def options(self) -> BenchOptions:
@@ -122,6 +150,10 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
             require=device_from_text(self.require),
             baseline=self.baseline,
             tolerance=self.tolerance,
+            cold_starts=self.cold_starts,
+            streams=counts_from_text(self.streams, "--streams"),
+            stream_seconds=self.stream_seconds,
+            sweep=tuple(self.sweep or ()),
         )
 
 

@@ -266,6 +266,14 @@ def points_from_text(text: str | None) -> tuple[int, ...] | None:
         raise UsageError("--points", got=repr(text), expected="indices like 36,39,42") from error
 
 
+def counts_from_text(text: str | None, subject: str) -> tuple[int, ...]:
+    """``1,2,4`` as numbers, none of nothing."""
+    try:
+        return tuple(int(part) for part in text.split(",")) if text is not None else ()
+    except ValueError as error:
+        raise UsageError(subject, got=repr(text), expected="numbers like 1,2,4") from error
+
+
 def device_from_text(text: str) -> Require:
     """``gpu``, ``cpu`` or ``any``."""
     from mahtrt.runtime.engine_choice import check_require

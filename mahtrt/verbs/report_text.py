@@ -13,6 +13,7 @@ from rich.text import Text
 from mahtrt.bundle.records import AccuracyRecord, LandmarkRecord
 from mahtrt.cuda.state import GpuState
 from mahtrt.measure.accuracy import LISTED_POINTS
+from mahtrt.verbs.measuring_text import measuring_legend, measuring_tables
 from mahtrt.verbs.output_text import legend, output_tables
 from mahtrt.verbs.rendering import line
 
@@ -48,10 +49,12 @@ def report_table(report: BenchReport) -> RenderableType:
     lines += [Text(), _accuracy_table(rows)] if has_landmarks else []
     lines += output_tables(rows, _label, None if has_landmarks else _gate)
     lines += [Text(), _changes_table(report)] if report.changes else []
+    lines += measuring_tables(report.measures)
     lines += [Text(), *_verdict_lines(report), *_gpu_lines(report)]
     lines += [line(f"warning: {warning}", style="yellow") for warning in report.warnings]
     told = (*LEGEND, *_special(rows, bool(report.failed_peers)), GATE_LEGEND)
     told += CHANGE_LEGEND if report.changes else ()
+    told += measuring_legend(report.measures)
     told += (*(LANDMARK_LEGEND if has_landmarks else ()), *legend(rows))
     lines += [Text(), *(line(text, style="dim") for text in told)]
     return Group(*lines)

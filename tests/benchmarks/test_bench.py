@@ -10,16 +10,21 @@ import numpy as np
 import pytest
 import torch
 from bench_fakes import FakeDataset
+from rendering import text_of
+from rich.console import Group
 from tiny_bundle import write_tiny
 
 from mahtrt.benchmarks import bench as bench_module
+from mahtrt.benchmarks import measuring as measuring_module
 from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.benchmarks.report import BenchReport
+from mahtrt.benchmarks.startup import measure_startup
 from mahtrt.bundle.bundle import Bundle
 from mahtrt.errors import DataError, IntegrityError, MissingComponentError, UsageError
 from mahtrt.measure.limits import Limits
 from mahtrt.models.torch_reference import TorchBackend
 from mahtrt.runtime.opening import open_engine
+from mahtrt.verbs.measuring_text import measuring_tables
 
 pytestmark = pytest.mark.slow
 
@@ -127,6 +132,34 @@ def test_batches(tmp_path: Path, dataset: FakeDataset) -> None:
     assert report.rows[-1].accuracy.images == 3  # not a multiple of the batch
     with pytest.raises(UsageError, match=r"batch 4: .* openvino-int8 \(batch 2\)"):
         bench(bundle, data=dataset, batch=4)
+
+
+def test_starts_sizes_and_several_callers_are_in_the_document(
+    tiny_bundle: Path, tiny_batch_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring_module, "measure_startup", measure_startup)
+    report = bench(
+        tiny_bundle,
+        engines=("openvino",),
+        cold_starts=1,
+        streams=(2, 1),
+        stream_seconds=0.02,
+        rounds=1,
+        threads=1,
+        sweep=(tiny_batch_bundle,),
+    )
+    document = report.to_dict()
+    assert [row["name"] for row in document["startup"]] == ["openvino-fp32"]
+    assert document["startup"][0]["cold_start_ms"]["p50"] > document["startup"][0]["open_ms"]
+    assert document["sizes"]["bundle_bytes"] > document["sizes"]["engines"]["openvino-fp32"] > 0
+    swept = [(row["batch"], row["streams"]) for row in document["throughput"]]
+    assert swept == [(1, 2), (1, 1), (4, 2), (4, 1)]
+    assert {row["name"] for row in document["throughput"]} == {"openvino-fp32"}
+    assert "roofline" not in document
+    json.dumps(document, allow_nan=False)
+    text = text_of(Group(*measuring_tables(report.measures)), width=80)
+    for told in ("cold ms", "callers", "bundle: "):
+        assert told in text
 
 
 def test_engines_by_name_and_target(tmp_path: Path, dataset: FakeDataset) -> None:

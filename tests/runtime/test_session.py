@@ -308,6 +308,26 @@ def test_an_array_that_is_no_image_is_refused(image: Any) -> None:
         session.run(image)
 
 
+@pytest.mark.parametrize("engine", tiny.TARGETS)
+def test_a_session_for_two_inferences_at_a_time_finds_the_same(
+    tiny_bundle: Path, engine: str
+) -> None:
+    image, points = tiny.make_image(5)
+    with (
+        open_session(tiny_bundle, engine=engine, threads=2, streams=2) as session,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        assert session.threads == 2
+        for found in pool.map(session.run, [image] * 8):
+            assert np.abs(found.points - points).max() < 0.01
+
+
+@pytest.mark.parametrize("streams", [0, -1, "2", 1.5])
+def test_a_number_of_streams_that_cannot_be_is_refused(tiny_bundle: Path, streams: Any) -> None:
+    with pytest.raises(UsageError, match=r"streams: got .*expected a whole number of at least 1"):
+        open_session(tiny_bundle, streams=streams)
+
+
 @pytest.mark.parametrize("threads", [0, -1, "2", 1.5])
 def test_a_number_of_threads_that_cannot_be_is_refused(tiny_bundle: Path, threads: Any) -> None:
     with pytest.raises(UsageError, match=r"threads: got .*expected a whole number of at least 1"):

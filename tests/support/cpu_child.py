@@ -32,7 +32,7 @@ def use_every_verb(network: Path, guest: Path, picture: Path, folder: Path) -> d
         "verify": ("verify", bundle),
         "predict": ("predict", bundle, picture, "--engine=openvino-fp32", "--json=-"),
         "bench": ("bench", bundle, "--data=phantom:2@2", f"--points={POINTS}", "--rounds=2",
-                  "--threads=1", "--latency-budget-ms=1e9", "--json=-"),
+                  "--threads=1", "--cold-starts=0", "--latency-budget-ms=1e9", "--json=-"),
         "verify guest": ("verify", guest),
         "predict guest's bf16": ("predict", guest, picture, "--engine=openvino-bf16"),
         "predict guest's int8": ("predict", guest, picture, "--engine=onnxruntime-int8"),

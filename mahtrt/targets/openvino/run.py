@@ -87,11 +87,11 @@ class OpenVinoBackend:
         if wanted == "bf16" and not has_native_bf16():
             notes.append("Built for native BF16, which this CPU lacks: it runs in FP32 here.")
             wanted = "f32"
-        if threads is None:
+        if threads is None and engine.streams == 1:
             threads = _measured_threads(record)
         try:
             files = {role: engine.file(role) for role in cls.roles(record)}
-            compiled = _compiled(files, inference_precision=wanted, threads=threads)
+            compiled = _compiled(files, wanted, threads, engine.streams)
             return cls(compiled, engine.spec, record.name, notes)
         except (RuntimeError, UnicodeDecodeError) as error:  # names that are not UTF-8
             raise BuildError(
@@ -157,25 +157,31 @@ def _made_blob(engine: EngineRecord) -> bool:
     return same and BLOB in engine.files and _same_version(engine)
 
 
-def _compiled(files: Mapping[str, Content], **configuration: Any) -> Any:
+def _compiled(
+    files: Mapping[str, Content], inference_precision: str, threads: int | None, streams: int
+) -> Any:
     """The engine by the first of its files that OpenVINO takes, see :meth:`OpenVinoBackend.roles`.
 
     Raises:
         RuntimeError: OpenVINO's own error about the ONNX.
     """
+    how: dict[str, Any] = {"inference_precision": inference_precision, "threads": threads}
+    how |= {"NUM_STREAMS": streams} if streams > 1 else {}
     compiled = None
     if BLOB in files:
-        compiled = import_blob(files[BLOB], **configuration)
+        compiled = import_blob(files[BLOB], **how)
     if compiled is None and IR in files:
-        compiled = compile_ir(files[IR], files[WEIGHTS], **configuration)
+        compiled = compile_ir(files[IR], files[WEIGHTS], **how)
     if compiled is None:
-        compiled = compile_model(files["onnx"], **configuration)
+        compiled = compile_model(files["onnx"], **how)
     return compiled
 
 
-def import_blob(blob: Content, *, inference_precision: str, threads: int | None) -> Any | None:
+def import_blob(
+    blob: Content, *, inference_precision: str, threads: int | None, **settings: Any
+) -> Any | None:
     """A compiled network as it was exported, None where OpenVINO does not take it back."""
-    config = config_for(inference_precision, threads)
+    config = {**config_for(inference_precision, threads), **settings}
     try:
         return shared_core().import_model(blob.read_bytes(), "CPU", config)
     except RuntimeError:
@@ -183,11 +189,16 @@ def import_blob(blob: Content, *, inference_precision: str, threads: int | None)
 
 
 def compile_ir(
-    graph: Content, weights: Content, *, inference_precision: str, threads: int | None
+    graph: Content,
+    weights: Content,
+    *,
+    inference_precision: str,
+    threads: int | None,
+    **settings: Any,
 ) -> Any | None:
     """A network compiled from its IR, None where OpenVINO does not take that."""
     try:
-        return compile_graph(read_ir(graph, weights), inference_precision, threads)
+        return compile_graph(read_ir(graph, weights), inference_precision, threads, **settings)
     except RuntimeError:
         return None
 
@@ -229,18 +240,20 @@ def compile_model(
     inference_precision: str,
     threads: int | None,
     without: Collection[str] = (),
+    **settings: Any,
 ) -> Any:
     """Compile an ONNX for the CPU, for latency.
 
     Args:
         without: Rewrites for speed to leave out, of :data:`REWRITES`: to measure what each gains.
+        settings: OpenVINO's own, beside those of :func:`config_for`.
 
     Raises:
         BuildError: OpenVINO does not keep in FP32 what the plan wants there.
         RuntimeError: OpenVINO's own error.
     """
     model = read_model(onnx, without=without)
-    compiled = compile_graph(model, inference_precision, threads, without=without)
+    compiled = compile_graph(model, inference_precision, threads, without=without, **settings)
     check_float32(compiled, wanted_float32(model), str(onnx))
     return compiled
 
