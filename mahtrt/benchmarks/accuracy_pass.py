@@ -23,6 +23,7 @@ from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
 from mahtrt.measure.agreement import Agreement, agreement
 from mahtrt.measure.judged import OutputSet
 from mahtrt.measure.outputs import OutputTally, truth_of
+from mahtrt.measure.quantities import Selection
 from mahtrt.runtime.decode import landmark_names
 from mahtrt.runtime.landmarks import Landmarks, output_set
 from mahtrt.spec import ModelSpec
@@ -136,19 +137,30 @@ class AccuracyPass:
         }
         return Cohort(tuple(self._names), points, truth, self._reference.name)
 
-    def agreements(self, seed: int) -> dict[str, Agreement]:
+    def measurable(self, selection: Selection | None) -> Selection | None:
+        """The quantities that the images allow: those in mm need a spacing."""
+        spaced = any(np.isfinite(part.spacing_mm).all(axis=1).any() for part in self._truths)
+        return selection if selection is None or spaced else selection.without_mm()
+
+    def agreements(self, seed: int, selection: Selection | None) -> dict[str, Agreement]:
         """How each engine and peer agrees with the reference; none of a network without landmarks.
 
         Args:
             seed: Seed of the bootstrap.
+            selection: Clinical quantities to compare, if any.
         """
         if not self._names:
             return {}
-        cohort = self.cohort()
+        cohort, selection = self.cohort(), self.measurable(selection)
         points, reference = cohort.points, cohort.points[cohort.reference]
         return {
             each.name: agreement(
-                points[each.name], reference, self._names, cohort.annotations, seed=seed
+                points[each.name],
+                reference,
+                self._names,
+                cohort.annotations,
+                selection,
+                seed=seed,
             )
             for each in self._contenders
             if not each.is_reference and each.name in points

@@ -19,7 +19,7 @@ from mahtrt.benchmarks.baseline import compare_with_baseline, notes_on, read_bas
 from mahtrt.benchmarks.compare import Contender, compare
 from mahtrt.benchmarks.golden import GoldenImages
 from mahtrt.benchmarks.measuring import Measured, check_measuring, measure_more, read_sweep
-from mahtrt.benchmarks.options import BenchOptions
+from mahtrt.benchmarks.options import BenchOptions, CompareOptions
 from mahtrt.benchmarks.peers import check_peers, open_peer
 from mahtrt.benchmarks.reference import Reference, open_export, tuned_torch_as_reference
 from mahtrt.benchmarks.report import BenchReport, ReportFacts
@@ -30,8 +30,10 @@ from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import BuildError, DataError, MissingComponentError, UsageError
 from mahtrt.machine import package_version
+from mahtrt.measure.quantity_file import quantities_for
 from mahtrt.models.reference import find_reference
 from mahtrt.progress import StageProgress, silent
+from mahtrt.runtime.decode import landmark_names
 from mahtrt.runtime.engine_choice import (
     check_device,
     check_require,
@@ -59,6 +61,7 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
             are of outputs that the network does not have.
         IntegrityError: The bundle was changed.
         CheckpointError: The reference given is not what was exported.
+        SpecError: A file of quantities that is not clear, or of which nothing can be measured.
         MissingComponentError: A package that an asked-for engine or the reference needs, or no
             engine can run here on the kind of device required.
     """
@@ -91,6 +94,7 @@ def _measured(
     """Open every engine, references and peers, measure them, and close them."""
     bundle, records = asked.bundle, asked.records
     with ExitStack() as stack:
+        comparison = _comparison(bundle, options)
         peer_device = _peer_device(bundle, records, options)
         devices = [*_devices(bundle, records), *([peer_device] if options.peers else [])]
         references = _references(bundle, options, devices, warnings)
@@ -112,7 +116,7 @@ def _measured(
         return compare(
             contenders,
             asked.data,
-            options.comparison,
+            comparison,
             ReportFacts(
                 "; ".join(reference.described for reference in references),
                 _model(bundle),
@@ -122,6 +126,12 @@ def _measured(
             ),
             progress=functools.partial(progress, "measuring"),
         )
+
+
+def _comparison(bundle: Bundle, options: BenchOptions) -> CompareOptions:
+    """How engines are compared, with the clinical quantities that the landmarks allow."""
+    selection = quantities_for(options.quantities, landmark_names(bundle.spec))
+    return replace(options.comparison, quantities=selection)
 
 
 def _dataset(bundle: Bundle, options: BenchOptions, warnings: list[str]) -> Dataset:

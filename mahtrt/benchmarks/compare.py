@@ -148,7 +148,8 @@ def compare(
         latency_budget_ms=options.latency_budget_ms,
         warnings=(*facts.warnings, *find_warnings(rows, load=load, clocks=clocks)),
         cohort=found.cohort(),
-        details=found.agreements(options.seed),
+        details=found.agreements(options.seed, options.quantities),
+        quantities=found.measurable(options.quantities),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mahtrt.data.sample import Dataset
 from mahtrt.measure.limits import Limits
+from mahtrt.measure.quantities import Selection
 from mahtrt.measure.timing import TimingOptions
 from mahtrt.models.reference import ModelSource
 from mahtrt.runtime.engine_choice import Require
@@ -33,12 +34,14 @@ class CompareOptions(TimingOptions):
         images: How many of the data set's images to use, evenly spread over it.
         latency_budget_ms: Limit of the default engine's end-to-end p99; None judges no latency.
         threads: Threads that the sessions were opened with; None is each runtime's default.
+        quantities: Clinical quantities that are compared; None compares none.
     """
 
     images: int = DEFAULT_IMAGES
     latency_budget_ms: float | None = 100.0
     limits: Limits = field(default_factory=Limits)
     threads: int | None = None
+    quantities: Selection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class BenchOptions:
         streams: Numbers of callers at a time that throughput is measured with; none measures none.
         stream_seconds: How long each of these runs.
         sweep: Bundles of the same network with other batch sizes, whose throughput is measured too.
+        quantities: A file that defines clinical quantities (docs/quantities.md); "auto" for those
+            that mahtrt ships, as far as the network has their points; "none".
     """
 
     bundle: Path
@@ -104,6 +109,7 @@ class BenchOptions:
     streams: tuple[int, ...] = ()
     stream_seconds: float = 3.0
     sweep: tuple[Path, ...] = ()
+    quantities: Path | str = "auto"
 
     @property
     def comparison(self) -> CompareOptions:

@@ -17,6 +17,7 @@ from mahtrt.benchmarks.measures import Measures
 from mahtrt.bundle.records import AccuracyRecord, VerdictRecord
 from mahtrt.errors import GateError, LatencyError
 from mahtrt.measure.agreement import Agreement
+from mahtrt.measure.quantities import Selection
 from mahtrt.measure.timing import Timings
 from mahtrt.schema import plain
 
@@ -184,6 +185,7 @@ class BenchReport:
         details: How each engine and peer agrees with the reference, by name: landmark by landmark
             and on which images not; none of a network without landmarks.
         measures: What was measured beside accuracy and latency.
+        quantities: The clinical quantities that ``details`` tell of, None without any.
     """
 
     machine: Mapping[str, Any]
@@ -198,6 +200,7 @@ class BenchReport:
     cohort: Cohort | None = field(default=None, compare=False, repr=False)
     details: Mapping[str, Agreement] = field(default_factory=dict)
     measures: Measures = field(default_factory=Measures)
+    quantities: Selection | None = None
 
     @property
     def failed_peers(self) -> dict[str, str]:
@@ -295,4 +298,6 @@ class BenchReport:
     def _details(self) -> dict[str, Any]:
         """What is in the document only where it was measured."""
         details = {name: each.to_dict() for name, each in self.details.items()}
-        return {"details": details} if details else {}
+        quantities = self.quantities.to_dict() if self.quantities else None
+        found = {"details": details, "quantities": quantities}
+        return {name: each for name, each in found.items() if each}

@@ -23,6 +23,8 @@ from mahtrt.bundle.records import Interval
 from mahtrt.measure.accuracy import Annotations, LandmarkSet
 from mahtrt.measure.bootstrap import Bootstrap
 from mahtrt.measure.displacement import compare_points, nearest_rank
+from mahtrt.measure.quantities import Selection
+from mahtrt.measure.quantity_agreement import QuantityAgreement, compare_quantity
 from mahtrt.schema import plain
 
 LISTED_CASES = 10
@@ -131,16 +133,20 @@ class Agreement:
     Attributes:
         landmarks: In the network's order.
         cases: The images on which they disagree most, the worst first.
+        quantities: Clinical quantities, where there are definitions that fit the landmarks.
     """
 
     landmarks: tuple[LandmarkAgreement, ...]
     cases: tuple[CaseAgreement, ...]
+    quantities: tuple[QuantityAgreement, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """What ``details`` of ``mahtrt.bench/1`` says of one engine."""
+        quantities = [each.to_dict() for each in self.quantities]
         return {
             "landmarks": [each.to_dict() for each in self.landmarks],
             "cases": [each.to_dict() for each in self.cases],
+            **({"quantities": quantities} if quantities else {}),
         }
 
 
@@ -149,6 +155,7 @@ def agreement(
     reference: LandmarkSet,
     names: Sequence[str],
     known: Annotations,
+    selection: Selection | None = None,
     *,
     seed: int = 0,
 ) -> Agreement:
@@ -158,13 +165,45 @@ def agreement(
         candidate, reference: Landmarks of the same N >= 1 images, in the same order.
         names: K >= 1 landmark names.
         known: Annotations, spacings and names of the same images.
+        selection: Clinical quantities to compare, if any.
         seed: Seed of the bootstrap.
     """
+    bootstrap = Bootstrap(seed)
     moved_px = compare_points(candidate.network_px, reference.network_px)  # (N, K)
     return Agreement(
-        compare_landmarks(candidate, reference, names, known.spacing_mm, Bootstrap(seed)),
+        compare_landmarks(candidate, reference, names, known.spacing_mm, bootstrap),
         worst_cases(moved_px, candidate.image_px, reference.image_px, names, known),
+        _compare_quantities(
+            selection,
+            [each.image_px for each in (candidate, reference)],
+            names,
+            known.spacing_mm,
+            bootstrap,
+        )
+        if selection
+        else (),
     )
+
+
+def _compare_quantities(
+    selection: Selection,
+    points_px: Sequence[NDArray[np.floating]],
+    names: Sequence[str],
+    spacing_mm: NDArray[np.floating],
+    bootstrap: Bootstrap,
+) -> tuple[QuantityAgreement, ...]:
+    """The selected quantities of engine and reference, each (N, K, 2) in image pixels."""
+    ours, theirs = (
+        selection.quantities.measure_many(each, names, spacing_mm) for each in points_px
+    )
+    spaced = np.isfinite(spacing_mm).all(axis=1)
+    found = []
+    for each in selection.definitions:
+        engine, truth = ours[each.name], theirs[each.name]
+        if each.unit == "mm":  # no other unit needs a spacing
+            engine, truth = engine[spaced], truth[spaced]
+        found.append(compare_quantity(each, engine, truth, bootstrap))
+    return tuple(found)
 
 
 def compare_landmarks(

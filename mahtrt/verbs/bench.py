@@ -121,6 +121,14 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
             "throughput is measured too. May be repeated.",
         ),
     ] = None
+    quantities: Annotated[
+        str,
+        option(
+            DATA,
+            "File (TOML) that defines clinical quantities, such as angles; auto: those that mahtrt "
+            "ships and the landmarks allow; none.",
+        ),
+    ] = "auto"
     json: Json = None
 
     def options(self) -> BenchOptions:
@@ -154,6 +162,7 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
             streams=counts_from_text(self.streams, "--streams"),
             stream_seconds=self.stream_seconds,
             sweep=tuple(self.sweep or ()),
+            quantities=self.quantities,
         )
 
 

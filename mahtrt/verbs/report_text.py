@@ -13,6 +13,7 @@ from rich.text import Text
 from mahtrt.bundle.records import AccuracyRecord, LandmarkRecord
 from mahtrt.cuda.state import GpuState
 from mahtrt.measure.accuracy import LISTED_POINTS
+from mahtrt.verbs.agreement_text import agreement_tables
 from mahtrt.verbs.measuring_text import measuring_legend, measuring_tables
 from mahtrt.verbs.output_text import legend, output_tables
 from mahtrt.verbs.rendering import line
@@ -48,6 +49,7 @@ def report_table(report: BenchReport) -> RenderableType:
     lines += [_failed_table(report.failed_peers)] if report.failed_peers else []
     lines += [Text(), _accuracy_table(rows)] if has_landmarks else []
     lines += output_tables(rows, _label, None if has_landmarks else _gate)
+    lines += agreement_tables(report)
     lines += [Text(), _changes_table(report)] if report.changes else []
     lines += measuring_tables(report.measures)
     lines += [Text(), *_verdict_lines(report), *_gpu_lines(report)]
