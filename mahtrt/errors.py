@@ -144,7 +144,8 @@ def require(module: str, *, extra: str, needed_for: str) -> ModuleType:
         with interrupt_later():  # some native modules abort the process when interrupted here
             return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        fix = f"Install it: pip install 'mahtrt[{extra}]'" if extra else "Install it with pip"
+        wanted = f"'mahtrt[{extra}]'" if extra else module.split(".")[0]
+        fix = f"Install it: pip install {wanted}"
         missing = error.name or module
         what = (
             f"{module} (which needs {missing})"

@@ -20,7 +20,8 @@ from mahtrt.benchmarks.compare import Contender, compare
 from mahtrt.benchmarks.golden import GoldenImages
 from mahtrt.benchmarks.measuring import Measured, check_measuring, measure_more, read_sweep
 from mahtrt.benchmarks.options import BenchOptions, CompareOptions
-from mahtrt.benchmarks.peers import check_peers, open_peer
+from mahtrt.benchmarks.peer_images import peer_images
+from mahtrt.benchmarks.peers import ALL_CPU, check_peers, named_peers, open_peer
 from mahtrt.benchmarks.reference import Reference, open_export, tuned_torch_as_reference
 from mahtrt.benchmarks.report import BenchReport, ReportFacts
 from mahtrt.bundle.bundle import Bundle, read_bundle
@@ -42,7 +43,7 @@ from mahtrt.runtime.engine_choice import (
     runs_on,
 )
 from mahtrt.runtime.opening import open_engine
-from mahtrt.runtime.peer import PeerSetting
+from mahtrt.runtime.peer import PeerCalibration, PeerSetting
 from mahtrt.schema import plain
 from mahtrt.targets.table import find_target
 from mahtrt.targets.target import has_module
@@ -108,7 +109,7 @@ def _measured(
                 contenders.append(contender)
         if options.require != "any" and len(contenders) == len(references):
             raise nothing_opened(options.require, warnings[-1])
-        peers = _peers(bundle, options, peer_device)
+        peers = _peers(bundle, options, peer_device, data, progress)
         for peer in peers.values():
             if not isinstance(peer, str):
                 stack.callback(peer.session.close)
@@ -200,26 +201,30 @@ def _peer_device(bundle: Bundle, records: Sequence[EngineRecord], options: Bench
     """Where peers run: as asked, else where the default engine does, if PyTorch can."""
     if options.peer_device != "auto":
         return options.peer_device
+    if ALL_CPU in options.peers:
+        return "cpu"
     first = next(iter(_devices(bundle, records)), "cpu")
     return first if first == "cpu" or _torch_has_gpu() else "cpu"
 
 
-def _peers(bundle: Bundle, options: BenchOptions, device: str) -> dict[str, Contender | str]:
+def _peers(
+    bundle: Bundle, options: BenchOptions, device: str, data: Dataset, progress: StageProgress
+) -> dict[str, Contender | str]:
     """The peers asked for, each ready or with the reason why it failed."""
-    if not options.peers:
+    names = named_peers(options.peers)
+    if not names:
         return {}
-    setting = PeerSetting(device, options.batch or 1, options.threads)
+    spec, version = bundle.spec, bundle.manifest.preprocess_version
+    calibration = PeerCalibration(
+        peer_images(options, data, spec, version), options.limits.budget_px, options.peer_minutes
+    )
+    setting = PeerSetting(device, options.batch or 1, options.threads, calibration)
     network = _network(bundle, options)
-    return {
-        name: open_peer(
-            name,
-            network[0] if network else None,
-            bundle.spec,
-            setting,
-            bundle.manifest.preprocess_version,
-        )
-        for name in dict.fromkeys(options.peers)
-    }
+    found = {}
+    for done, name in enumerate(names):
+        progress("peers", done, len(names), name)
+        found[name] = open_peer(name, network[0] if network else None, spec, setting, version)
+    return found
 
 
 def _network(bundle: Bundle, options: BenchOptions) -> tuple[Any, str] | None:

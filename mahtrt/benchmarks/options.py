@@ -22,6 +22,8 @@ TOLERANCE = 0.05
 # Medians of windows of rounds that differ by no more than this have settled, if not after this many
 # times the rounds asked for.
 SETTLED, MOST_ROUNDS = 0.05, 4
+# How long a quantiser that checks itself may search.
+PEER_MINUTES = 10.0
 # Kept prepared in memory while timing; a network's time does not depend on what it looks at.
 TIMED_IMAGES = 8
 
@@ -68,7 +70,11 @@ class BenchOptions:
         seed: Seed of the order of the rounds and of the bootstrap.
         threads: Threads of one inference; None leaves it to each runtime.
         trust: Whose signature the bundle has to have; None asks for none.
-        peers: Names of :data:`mahtrt.benchmarks.peers.PEERS` that are measured beside the engines.
+        peers: Names of :data:`mahtrt.benchmarks.peers.PEERS` that are measured beside the engines,
+            or ``all-cpu`` for :data:`mahtrt.benchmarks.peers.ALL_CPU`.
+        peer_calib: DATA, or an open data set, that peers calibrate with; None takes the images of
+            ``data`` that are not measured.
+        peer_minutes: How long a peer may search for a network within ``limits.budget_px``.
         peer_device: Where peers run, ``cpu`` or ``cuda``; "auto": where the default engine does, if
             PyTorch can.
         require: Kind of device of the engines that are measured; at least one of them has to run.
@@ -103,6 +109,8 @@ class BenchOptions:
     require: Require = "any"
     peers: tuple[str, ...] = ()
     peer_device: str = "auto"
+    peer_calib: Dataset | Path | str | None = None
+    peer_minutes: float = PEER_MINUTES
     baseline: Path | None = None
     tolerance: float = TOLERANCE
     cold_starts: int = 3

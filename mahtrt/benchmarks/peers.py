@@ -32,7 +32,13 @@ PEERS = {
     "onnxruntime-plain": "mahtrt.export.onnx_peers:ONNXRUNTIME_FP32",
     "openvino-plain": "mahtrt.export.onnx_peers:OPENVINO_FP32",
     "openvino-plain-bf16": "mahtrt.export.onnx_peers:OPENVINO_BF16",
+    "onnxruntime-static": "mahtrt.export.onnx_peers:ONNXRUNTIME_STATIC",
+    "nncf-ptq": "mahtrt.export.onnx_peers:NNCF_PTQ",
+    "nncf-accuracy": "mahtrt.export.onnx_peers:NNCF_ACCURACY",
 }
+# A name for all that compute on a CPU; half precision there is slower than FP32 by far.
+ALL_CPU = "all-cpu"
+GROUPS = {ALL_CPU: tuple(name for name in PEERS if name not in ("torch-fp16", "torch-tensorrt"))}
 
 
 def check_peers(names: Sequence[str], device: str) -> None:
@@ -44,9 +50,16 @@ def check_peers(names: Sequence[str], device: str) -> None:
     if device not in DEVICES:
         raise UsageError("--peer-device", got=repr(device), expected=f"one of {', '.join(DEVICES)}")
     for name in names:
-        if name not in PEERS:
-            expected = f"one of {', '.join(PEERS)}"
+        if name not in PEERS and name not in GROUPS:
+            expected = f"one of {', '.join((*PEERS, *GROUPS))}"
             raise UsageError(f"--peer {name!r}", got="no such peer", expected=expected)
+    if ALL_CPU in names and device == "cuda":
+        raise UsageError(f"--peer {ALL_CPU}", got="--peer-device cuda", expected="cpu or auto")
+
+
+def named_peers(names: Sequence[str]) -> tuple[str, ...]:
+    """The peers of a list of names and groups, each once, in their order."""
+    return tuple(dict.fromkeys(each for name in names for each in GROUPS.get(name, (name,))))
 
 
 def find_peer(name: str) -> Peer:

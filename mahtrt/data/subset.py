@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mahtrt.data.facts import facts_of
 from mahtrt.data.feed import Feed, images_of_case
 from mahtrt.data.preprocess import fit_image, tensor_from_fitted
+from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.data.sample import Dataset, Sample
 from mahtrt.errors import DataError
 from mahtrt.names import bytes_of_name
@@ -78,10 +79,19 @@ class NetworkTensors:
 
     Args:
         kept_mib: How much to keep; images beyond are decoded anew each time.
+        version: The definition of preprocessing to follow.
     """
 
-    def __init__(self, dataset: Dataset, spec: ModelSpec, *, kept_mib: int = KEPT_MIB) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        spec: ModelSpec,
+        *,
+        kept_mib: int = KEPT_MIB,
+        version: int = PREPROCESS_VERSION,
+    ) -> None:
         self._dataset, self._spec, self._room = dataset, spec, kept_mib * 2**20
+        self._version = version
         self._kept: dict[int, tuple[NDArray[np.generic], ...]] = {}
         self._digest, self._seen = hashlib.sha256(), 0
         self.source = dataset.source
@@ -123,7 +133,7 @@ class NetworkTensors:
                 self._digest.update(image.tobytes())
             self._seen += 1
         pairs = zip(images, self._spec.inputs, strict=True)
-        fitted = tuple(_own(fit_image(image, each)[0]) for image, each in pairs)
+        fitted = tuple(_own(fit_image(image, each, self._version)[0]) for image, each in pairs)
         size = sum(image.nbytes for image in fitted)
         if size <= self._room and index not in self._kept:
             self._kept[index] = fitted
@@ -152,6 +162,12 @@ class Few:
 def spread_out(dataset: Dataset, count: int) -> Subset:
     """At most ``count`` images, evenly spread over a data set."""
     return Subset(dataset, _evenly(len(dataset), count))
+
+
+def left_over(dataset: Dataset, count: int) -> Subset:
+    """The images that :func:`spread_out` leaves, in order."""
+    taken = set(_evenly(len(dataset), count))
+    return Subset(dataset, [place for place in range(len(dataset)) if place not in taken])
 
 
 def hold_back(dataset: Dataset, count: int) -> tuple[Subset, Subset]:

@@ -16,6 +16,11 @@ def weight_bits_here(machine: Machine) -> int:
     Without VNNI, x86 adds two products of 8-bit numbers in 16 bits, which overflow for full-range
     weights (Intel's oneDNN documentation, "Nuances of int8 computations").
     """
-    if machine.architecture.lower() not in ("x86_64", "amd64", "i686", "x86"):
+    if not is_x86(machine):
         return 8
     return 8 if {"vnni", "amx-int8"} & set(machine.isa) else 7
+
+
+def is_x86(machine: Machine) -> bool:
+    """Whether the CPU is one of Intel's and AMD's."""
+    return machine.architecture.lower() in ("x86_64", "amd64", "i686", "x86")

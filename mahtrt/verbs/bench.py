@@ -85,10 +85,12 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
         list[str] | None,
         option(
             ENGINES,
-            "What else to measure beside the engines: torch-fp32, torch-fp16, "
+            "What else to measure beside the engines. PyTorch: torch-fp32, torch-fp16, "
             "torch-channels-last, torch-bf16 (autocast), torch-compile, torch-compile-quick, "
-            "torch-tensorrt; onnxruntime-plain, openvino-plain and openvino-plain-bf16, which run "
-            "an export without mahtrt's rewrites. May be repeated.",
+            "torch-tensorrt. An export without mahtrt's rewrites: onnxruntime-plain, "
+            "openvino-plain, openvino-plain-bf16. INT8 of that export by other tools: "
+            "onnxruntime-static, nncf-ptq, nncf-accuracy (pip install nncf). all-cpu: all that "
+            "compute on a CPU. May be repeated.",
         ),
     ] = None
     peer_device: Annotated[
@@ -129,6 +131,17 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
             "ships and the landmarks allow; none.",
         ),
     ] = "auto"
+    peer_calib: Annotated[
+        str | None,
+        option(
+            DATA,
+            "DATA that peers of INT8 calibrate with; without it, the images of --data beyond "
+            "--images. None of them may be measured.",
+        ),
+    ] = None
+    peer_minutes: Annotated[
+        float, option(MEASURING, "Time limit of nncf-accuracy's search, which holds --budget-px.")
+    ] = 10.0
     json: Json = None
 
     def options(self) -> BenchOptions:
@@ -155,6 +168,8 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
             trust=self.trust(),
             peers=tuple(self.peer or ()),
             peer_device=self.peer_device,
+            peer_calib=self.peer_calib,
+            peer_minutes=self.peer_minutes,
             require=device_from_text(self.require),
             baseline=self.baseline,
             tolerance=self.tolerance,

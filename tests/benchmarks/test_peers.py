@@ -18,7 +18,7 @@ from mahtrt.benchmarks import peers as peers_module
 from mahtrt.benchmarks.bench import bench
 from mahtrt.benchmarks.compare import Contender, compare
 from mahtrt.benchmarks.options import BenchOptions, CompareOptions
-from mahtrt.benchmarks.peers import PEERS, check_peers, find_peer, open_peer
+from mahtrt.benchmarks.peers import PEERS, check_peers, find_peer, named_peers, open_peer
 from mahtrt.benchmarks.report import BenchReport, ReportFacts
 from mahtrt.cuda.state import GpuState
 from mahtrt.errors import MissingComponentError, UsageError
@@ -201,7 +201,7 @@ def test_a_cpu_has_no_clocks(dataset: FakeDataset, monkeypatch: pytest.MonkeyPat
 def test_every_entry_of_the_table_is_a_peer() -> None:
     for name in PEERS:
         peer = find_peer(name)
-        assert {peer.precision("cpu"), peer.precision("cuda")} <= {"fp32", "fp16", "bf16"}
+        assert {peer.precision("cpu"), peer.precision("cuda")} <= {"fp32", "fp16", "bf16", "int8"}
         assert peer.backend
 
 
@@ -233,6 +233,23 @@ def test_names_that_are_none() -> None:
         check_peers((), "gpu")
 
 
+def test_one_name_stands_for_all_that_compute_on_a_cpu() -> None:
+    found = named_peers(("nncf-ptq", "all-cpu", "torch-fp16", "nncf-ptq"))
+    assert set(found) == PEERS.keys() - {"torch-tensorrt"}
+    assert (found[0], found[-1], len(found)) == ("nncf-ptq", "torch-fp16", len(set(found)))
+    check_peers(("all-cpu",), "auto")
+    with pytest.raises(UsageError, match="got --peer-device cuda; expected cpu or auto"):
+        check_peers(("all-cpu",), "cuda")
+
+
+class Shifted(FakeDataset):
+    """Images that the other data set does not have."""
+
+    def __getitem__(self, index: int) -> Any:
+        sample = super().__getitem__(index)
+        return replace(sample, image=sample.image + np.uint8(100))
+
+
 @pytest.mark.slow
 def test_a_bench_with_peers_on_the_cpu(
     tmp_path: Any, dataset: FakeDataset, monkeypatch: pytest.MonkeyPatch
@@ -250,12 +267,23 @@ def test_a_bench_with_peers_on_the_cpu(
     monkeypatch.setattr(bench_module, "find_reference", lambda *_, **__: network)
     options = BenchOptions(
         write_tiny(tmp_path / "tiny.mahtrt"), data=dataset, rounds=2, images=3,
-        engines=("onnxruntime-fp32",), peers=("torch-fp32", "torch-tensorrt", "torch-fp32"),
+        engines=("onnxruntime-fp32",), peer_calib=FakeDataset(16, source="other"),
+        peers=("torch-fp32", "torch-tensorrt", "torch-fp32", "onnxruntime-static"),
     )  # fmt: skip
-    report = bench(options)
+    told: list[str] = []
+    report = bench(options, lambda stage, done, total, detail="": told.append(detail))
     assert [row.name for row in report.rows[::2]] == ["pytorch", "onnxruntime-fp32", "torch-fp32"]
     assert report.rows[4].accuracy.mean_px == pytest.approx(0.0, abs=1e-4)
-    assert report.conditions["peers"]["torch-tensorrt"].startswith("torch_tensorrt: got device cpu")
-    assert list(report.failed_peers) == ["torch-tensorrt"]
+    assert told[:3] == ["torch-fp32", "torch-tensorrt", "onnxruntime-static"]
+    assert report.failed_peers["torch-tensorrt"].startswith("torch_tensorrt: got device cpu")
+    assert report.failed_peers["onnxruntime-static"].startswith(
+        "the peers' calibration and evaluation images: got 3 in both (0.png, 2.png, 4.png)"
+    )
+    other = Shifted(16, source="other")
+    options = replace(options, peers=("onnxruntime-static",), peer_calib=other)
+    row = bench(options).rows[-1]
+    assert (row.name, row.precision, row.is_peer) == ("onnxruntime-static", "int8", True)
+    assert row.accuracy.mean_px is not None
+    assert 1e-3 < row.accuracy.mean_px < 5.0  # its images are darker than all that calibrated
     with pytest.raises(UsageError, match="no such peer"):
         bench(replace(options, peers=("tvm",)))

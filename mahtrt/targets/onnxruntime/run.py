@@ -65,6 +65,7 @@ class OnnxRuntimeBackend:
         # 0 leaves them to ONNX Runtime, which does not say how many it took.
         self.threads: int | None = session.get_session_options().intra_op_num_threads or None
         self._session = session
+        self.facts: dict[str, str] = {}
         self._outputs = [output.name for output in spec.outputs]
 
     @classmethod

@@ -56,6 +56,7 @@ class OpenVinoBackend:
         self._outputs = {output.name: compiled.output(output.name) for output in spec.outputs}
         # Threads take a request and put it back. A deque's append and pop are atomic.
         self._free: deque[Any] = deque()
+        self.facts: dict[str, str] = {}
 
     @staticmethod
     def roles(engine: EngineRecord) -> tuple[str, ...]:
