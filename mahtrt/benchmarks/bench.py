@@ -109,7 +109,7 @@ def _measured(
                 contenders.append(contender)
         if options.require != "any" and len(contenders) == len(references):
             raise nothing_opened(options.require, warnings[-1])
-        peers = _peers(bundle, options, peer_device, data, progress)
+        peers = _peers(bundle, options, peer_device, asked.data, progress)
         for peer in peers.values():
             if not isinstance(peer, str):
                 stack.callback(peer.session.close)
