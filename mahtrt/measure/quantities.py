@@ -88,6 +88,15 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class QuantityValue:
+    """One quantity of one image; NaN where it cannot be measured."""
+
+    name: str
+    unit: Unit
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class Quantities:
     """The quantities of a file.
 
@@ -244,6 +253,16 @@ class Selection:
         gone = (Skipped(each.name, reason) for each in self.definitions if each.unit == "mm")
         kept = tuple(each for each in self.definitions if each.unit != "mm")
         return Selection(self.quantities, kept, (*self.skipped, *gone))
+
+    def values(
+        self,
+        points_px: NDArray[np.floating],
+        names: Sequence[str],
+        spacing_mm: tuple[float, float] | None = None,
+    ) -> tuple[QuantityValue, ...]:
+        """The selected quantities of one image, as :meth:`Quantities.measure` gives them."""
+        found = self.quantities.measure(points_px, names, spacing_mm)
+        return tuple(QuantityValue(e.name, e.unit, found[e.name]) for e in self.definitions)
 
     def to_dict(self) -> dict[str, Any]:
         """What ``quantities`` of ``mahtrt.bench/1`` says."""

@@ -19,7 +19,9 @@ from mahtrt.data.file_dataset import Entry
 from mahtrt.data.readers import read_folder
 from mahtrt.data.spacing import Spacing
 from mahtrt.destination import check_output
-from mahtrt.errors import DataError, ImageError, UsageError
+from mahtrt.errors import DataError, ImageError, UsageError, some_of
+from mahtrt.measure.quantities import Selection
+from mahtrt.measure.quantity_file import quantities_for
 from mahtrt.names import text_of_path
 from mahtrt.progress import StageProgress, silent
 from mahtrt.runtime.decode import landmark_names
@@ -66,6 +68,8 @@ class PredictOptions:
         threads: Threads of one inference.
         trust: Whose signature the bundle has to have; None asks for none.
         require: Kind of device that the engine has to run on.
+        quantities: A file that defines clinical quantities to measure (docs/quantities.md); "auto"
+            for those that mahtrt ships and the landmarks allow; "none".
     """
 
     bundle: Path
@@ -79,6 +83,7 @@ class PredictOptions:
     threads: int | None = None
     trust: Trust | None = None
     require: Require = "any"
+    quantities: Path | str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,7 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
         UsageError: Maps are asked for of a network without any, or rows of one with only maps.
         ImageError: An image cannot be read (unless they are skipped).
         DataError: Paths that are no cases of the network's inputs, or no image is left.
+        SpecError: A file of quantities that is not clear, or of which nothing can be measured.
         IntegrityError, UsageError, MissingComponentError: As ``open_session`` raises them.
     """
     if options.spacing_mm is not None:
@@ -142,10 +148,12 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
         ) as session,
         together(),  # pictures appear all of them, or none after an error
     ):
-        predictions, skipped = _predict_all(session, options, progress)
+        selection = quantities_for(options.quantities, landmark_names(session.spec))
+        predictions, skipped = _predict_all(session, options, selection, progress)
         name, verdict, device = session.name, session.verdict, session.device
         doubt = wide_heatmaps_note(predictions)
         notes = (*session.engine_notes, *notes_of(name, verdict), *([doubt] if doubt else []))
+        notes = (*notes, *_notes_on_quantities(options, selection))
         if not predictions:
             raise DataError(
                 "predict",
@@ -157,7 +165,10 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
 
 
 def _predict_all(
-    session: Session, options: PredictOptions, progress: StageProgress
+    session: Session,
+    options: PredictOptions,
+    selection: Selection | None,
+    progress: StageProgress,
 ) -> tuple[list[Prediction], list[str]]:
     """What is found in every case, and what is told of those that were left out."""
     predictions, skipped = [], []
@@ -181,8 +192,21 @@ def _predict_all(
         if case.others:
             extra["other_images"] = [text_of_path(path) for path in case.others]
         maps, found = found.map_summaries(), replace(found, maps={}, outputs=None)
-        predictions.append(Prediction(text_of_path(case.path), found, extra, maps, name))
+        values = selection.values(found.points, found.names, spacing) if selection else ()
+        image = text_of_path(case.path)
+        predictions.append(Prediction(image, found, extra, maps, name, quantities=values))
     return predictions, skipped
+
+
+def _notes_on_quantities(options: PredictOptions, selection: Selection | None) -> Iterator[str]:
+    """What the user should know of quantities that were asked for."""
+    if str(options.quantities) == "none":
+        return
+    if selection is None:
+        yield "no quantities that mahtrt ships can be measured of these landmarks"
+    elif selection.skipped:
+        names = some_of([each.name for each in selection.skipped])
+        yield f"{selection.quantities.file}: without {names}, whose points are no landmarks here"
 
 
 def _cases(

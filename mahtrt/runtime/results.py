@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mahtrt.errors import UsageError, some_of
+from mahtrt.measure.quantities import QuantityValue
 from mahtrt.runtime.landmarks import Landmarks
+from mahtrt.schema import plain
 
 SCHEMA = "mahtrt.predict/1"
 
 _LANDMARKS = ("landmark", "x", "y", "confidence", "spread_px", "x_mm", "y_mm", "two_peaks")
 _VISIBILITY = ("visibility", "visible")
 _LABELS = ("label", "probability", "logit", "present")
+_QUANTITIES = ("quantity", "value", "unit")
 _MAKER = ("engine", "device")
 
 
@@ -34,6 +37,7 @@ class Prediction:
         maps: Size and least, mean and largest value of each map, as
             :meth:`Landmarks.map_summaries` gives them. The maps themselves are not kept: of many
             images they would fill the memory.
+        quantities: Clinical quantities of the landmarks, where they were asked for.
     """
 
     image: str
@@ -41,12 +45,15 @@ class Prediction:
     extra: Mapping[str, Any] = field(default_factory=dict)
     maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     case: str = ""
+    quantities: tuple[QuantityValue, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         case = {"case": self.case} if self.case else {}
         maps = {"maps": self.maps} if self.maps else {}
-        return {"image": self.image, **case, **self.landmarks.to_dict(), **maps, **self.extra}
+        told = {"quantities": plain(self.quantities)} if self.quantities else {}
+        found = self.landmarks.to_dict()
+        return {"image": self.image, **case, **found, **told, **maps, **self.extra}
 
 
 def wide_heatmaps_note(predictions: Sequence[Prediction]) -> str | None:
@@ -89,18 +96,20 @@ def csv_from_predictions(predictions: Sequence[Prediction]) -> str:
     image. Columns of landmarks: landmark, x, y (image pixels), confidence, spread_px, x_mm, y_mm,
     two_peaks (true or false: whether the heatmap is far wider than usual), and visibility and
     visible (true or false) where the network gives them. Where it gives labels: label, probability,
-    logit, present (true or false) in rows of their own. At the end of each row: engine and
+    logit, present (true or false) in rows of their own. Where there are quantities: quantity,
+    value, unit (deg, mm or ratio) in rows of their own. At the end of each row: engine and
     device, which made it.
 
     Raises:
         UsageError: There are only maps, which no row can hold.
     """
     check_rows(any(p.landmarks.names or p.landmarks.labels for p in predictions))
-    parts = (_LANDMARKS, _VISIBILITY, _LABELS, _MAKER)
+    parts = (_LANDMARKS, _VISIBILITY, _LABELS, _QUANTITIES, _MAKER)
     given = (
         any(p.landmarks.names for p in predictions),
         any(p.landmarks.visibility is not None for p in predictions),
         any(p.landmarks.labels for p in predictions),
+        any(p.quantities for p in predictions),
         any(p.landmarks.engine for p in predictions),
     )
     columns = [name for part, there in zip(parts, given, strict=True) if there for name in part]
@@ -109,7 +118,7 @@ def csv_from_predictions(predictions: Sequence[Prediction]) -> str:
     writer = csv.DictWriter(text, (*about, *columns), restval="", lineterminator="\n")
     writer.writeheader()
     for prediction in predictions:
-        for row in _rows(prediction.landmarks):
+        for row in _rows(prediction):
             values = {name: _text(row.get(name)) for name in columns}
             writer.writerow({**{name: getattr(prediction, name) for name in about}, **values})
     return text.getvalue()
@@ -130,14 +139,16 @@ def check_rows(has_rows: bool) -> None:
         )
 
 
-def _rows(landmarks: Landmarks) -> Iterator[Mapping[str, Any]]:
-    """A row per landmark, then one per label."""
-    found = landmarks.to_dict()
+def _rows(prediction: Prediction) -> Iterator[Mapping[str, Any]]:
+    """A row per landmark, then one per label, then one per quantity."""
+    found = prediction.landmarks.to_dict()
     maker = {name: found.get(name) for name in _MAKER}
     for row in found["landmarks"]:
         yield {**row, **maker, "landmark": row["name"]}
     for rows in found.get("labels", {}).values():
         yield from ({**row, **maker, "label": row["name"]} for row in rows)
+    for each in prediction.quantities:
+        yield {"quantity": each.name, "value": each.value, "unit": each.unit, **maker}
 
 
 def _text(value: float | bool | str | None) -> str:

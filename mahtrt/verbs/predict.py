@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from mahtrt.verbs.command import ENGINES, OUTPUT, ResultFile, argument, as_command, option
+from mahtrt.verbs.command import DATA, ENGINES, OUTPUT, ResultFile, argument, as_command, option
 from mahtrt.verbs.console import StageDisplay, say, show, write_text
 from mahtrt.verbs.options import (
     Json,
@@ -48,6 +48,14 @@ class PredictArguments(TrustArguments):
         Path | None, option(OUTPUT, "Folder for the network's maps, as 16-bit gray PNG files.")
     ] = None
     spacing_mm: SpacingMm = None
+    quantities: Annotated[
+        str,
+        option(
+            DATA,
+            "File (TOML) that defines clinical quantities, such as angles, to measure; auto: those "
+            "that mahtrt ships and the landmarks allow; none.",
+        ),
+    ] = "none"
     skip_bad: SkipBad = False
     threads: Threads = None
 
@@ -71,6 +79,7 @@ def command(arguments: PredictArguments) -> None:
         threads=arguments.threads,
         trust=arguments.trust(),
         require=device_from_text(arguments.require),
+        quantities=arguments.quantities,
     )
     with together(), StageDisplay() as display:
         result = predict(options, display)

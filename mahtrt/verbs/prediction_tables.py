@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -15,8 +16,13 @@ if TYPE_CHECKING:
 
 
 def table_of(result: PredictResult) -> RenderableType:
-    """A row per image and landmark, label or map: a table for each of these that there are."""
-    tables = (_landmark_table(result), _label_table(result), _map_table(result))
+    """A row per image and landmark, quantity, label or map: a table for each that there are."""
+    tables = (
+        _landmark_table(result),
+        _quantity_table(result),
+        _label_table(result),
+        _map_table(result),
+    )
     found = [table for table in tables if table.row_count] or [tables[0]]
     found[0].title = line(f"{result.bundle} · {result.engine} · {result.device}")
     return found[0] if len(found) == 1 else Group(*found)
@@ -49,6 +55,17 @@ def _label_table(result: PredictResult) -> Table:
             image = line(_name(prediction) if index == 0 else "")
             present = "present" if row["present"] else ""
             table.add_row(image, line(row["name"]), _number(row["probability"]), present)
+    return table
+
+
+def _quantity_table(result: PredictResult) -> Table:
+    table = _table(("image", "quantity"), ("value",))
+    table.add_column("")  # the unit
+    for prediction in result.predictions:
+        for index, each in enumerate(prediction.quantities):
+            image = line(_name(prediction) if index == 0 else "")
+            value = "unknown" if math.isnan(each.value) else f"{each.value:.2f}"
+            table.add_row(image, line(each.name), value, each.unit)
     return table
 
 
