@@ -57,6 +57,9 @@ if TYPE_CHECKING:
     from mahtrt.models.summary import ModelSummary as ModelSummary
     from mahtrt.models.summary import models as models
     from mahtrt.progress import StageProgress as StageProgress
+    from mahtrt.reporting.options import ReportOptions as ReportOptions
+    from mahtrt.reporting.options import ReportResult as ReportResult
+    from mahtrt.reporting.report import report as report
     from mahtrt.runtime.landmarks import Landmarks as Landmarks
     from mahtrt.runtime.opening import open_session
     from mahtrt.runtime.predict import PredictOptions as PredictOptions
@@ -115,6 +118,8 @@ _PLACES = {
     "mahtrt.models.reference": ("ModelSource",),
     "mahtrt.models.summary": ("models", "ModelSummary"),
     "mahtrt.progress": ("StageProgress",),
+    "mahtrt.reporting.options": ("ReportOptions", "ReportResult"),
+    "mahtrt.reporting.report": ("report",),
     "mahtrt.runtime.landmarks": ("Landmarks",),
     "mahtrt.runtime.predict": ("predict", "PredictOptions", "PredictResult"),
     "mahtrt.runtime.session": ("Session",),

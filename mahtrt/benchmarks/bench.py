@@ -76,7 +76,7 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
     bundle = read_bundle(options.bundle, trust=options.trust)
     options.limits.check_outputs(bundle.spec)
     sweep, warnings = read_sweep(bundle, options), list[str]()
-    data = _dataset(bundle, options, warnings)
+    data = images_of(bundle, options, warnings)
     asked = Measured(bundle, tuple(_records(bundle, options)), data, sweep)
     report = _measured(asked, options, warnings, progress)
     report = measure_more(report, asked, options, progress)
@@ -135,7 +135,15 @@ def _comparison(bundle: Bundle, options: BenchOptions) -> CompareOptions:
     return replace(options.comparison, quantities=selection)
 
 
-def _dataset(bundle: Bundle, options: BenchOptions, warnings: list[str]) -> Dataset:
+def images_of(bundle: Bundle, options: BenchOptions, warnings: list[str]) -> Dataset:
+    """The images that a bench measures on: those of DATA, else the bundle's golden images.
+
+    Args:
+        warnings: Gets what a reader of the numbers has to know of them.
+
+    Raises:
+        DataError: No such DATA, or no golden images in the bundle.
+    """
     if isinstance(options.data, (str, Path)):
         data = open_dataset(
             options.data,

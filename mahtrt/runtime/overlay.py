@@ -60,7 +60,7 @@ def draw_overlay(image: NDArray[Any], landmarks: Landmarks) -> Image.Image:
     Returns:
         An RGB picture; a small image is enlarged by a whole factor so that names can be read.
     """
-    picture = Image.fromarray(_tinted(_rgb8(image), landmarks))
+    picture = Image.fromarray(_tinted(rgb_picture(image), landmarks))
     zoom = math.ceil(MIN_LONG_SIDE_PX / max(picture.size))
     if zoom > 1:
         size = (picture.width * zoom, picture.height * zoom)
@@ -79,7 +79,8 @@ def draw_overlay(image: NDArray[Any], landmarks: Landmarks) -> Image.Image:
     return picture
 
 
-def _rgb8(image: NDArray[Any]) -> NDArray[np.uint8]:
+def rgb_picture(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """An image (H, W), (H, W, 1) or (H, W, 3) as (H, W, 3) of 8 bits, over the values it uses."""
     image = image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
     if image.dtype != np.uint8:
         low, high = int(image.min()), int(image.max())

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mahtrt.verbs.command import DATA, ENGINES, MEASURING, argument, as_command, option
-from mahtrt.verbs.console import StageDisplay, say, show, write_json
+from mahtrt.verbs.command import (
+    DATA,
+    ENGINES,
+    MEASURING,
+    OUTPUT,
+    ResultFile,
+    argument,
+    as_command,
+    option,
+)
+from mahtrt.verbs.console import StageDisplay, say, show, write_json, write_text
 from mahtrt.verbs.options import (
     DATA_HELP,
     BudgetArguments,
@@ -143,6 +152,11 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
         float, option(MEASURING, "Time limit of nncf-accuracy's search, which holds --budget-px.")
     ] = 10.0
     json: Json = None
+    html: Annotated[
+        str | None,
+        option(OUTPUT, "File for a page for people, which needs no other file."),
+        ResultFile(),
+    ] = None
 
     def options(self) -> BenchOptions:
         """The verb's options."""
@@ -189,14 +203,22 @@ def command(arguments: BenchArguments) -> None:
     output that the network does not have is refused. Exit code 3 says that an engine is over an
     accuracy budget, 4 that the latency is, or that an engine is worse than --baseline.
     """
+    from mahtrt.atomic import together
     from mahtrt.benchmarks.bench import bench
+    from mahtrt.errors import require
+    from mahtrt.reporting.report import page_of_bench
     from mahtrt.verbs.report_text import report_table
 
-    with StageDisplay() as display:
-        report = bench(arguments.options(), display)
-    show(report_table(report), to_stderr=arguments.json == "-")
-    if arguments.json is not None:
-        write_json(report.to_dict(), arguments.json)
+    options = arguments.options()
+    if arguments.html is not None:
+        require("jinja2", extra="report", needed_for="the page of a bench")
+    with together(), StageDisplay() as display:
+        report = bench(options, display)
+        if arguments.json is not None:
+            write_json(report.to_dict(), arguments.json)
+        if arguments.html is not None:
+            write_text(page_of_bench(options, report.to_dict()), arguments.html)
+    show(report_table(report), to_stderr="-" in (arguments.json, arguments.html))
     for reason in report.reasons:
         say(f"error: {reason}")
     raise typer.Exit(report.exit_code)

@@ -1,0 +1,51 @@
+"""Section of the worst cases: the images on which the default engine and the reference differ most."""
+
+from __future__ import annotations
+
+from mahtrt.reporting.blocks import Block, Case, Cases, Paragraph, Section, Words, words
+from mahtrt.reporting.document import At
+from mahtrt.reporting.sections.rows import default_name
+
+_INTRO = (
+    "Images ranked by the largest displacement between the default engine and the reference; the "
+    "landmark that moved most is shown enlarged, the reference beside the engine."
+)
+_NO_PICTURES = "Pictures need the images: give the report the DATA that was measured, with --data."
+
+
+def worst_section(bench: At, cases: Cases | None) -> Section | None:
+    """The ten worst cases; None where a bench does not tell of any.
+
+    Args:
+        cases: The same cases with their pictures, where the images are at hand.
+    """
+    found = cases_of(bench)
+    if found is None and cases is None:
+        return None
+    blocks: tuple[Block, ...]
+    if cases is not None:
+        blocks = (cases,)
+    else:
+        assert found is not None
+        told = tuple(Case(each.text("image"), facts_of(each)) for each in found.items())
+        blocks = (Paragraph(words(_NO_PICTURES), "quiet"), Cases(told))
+    return Section("cases", "Worst cases", _INTRO, blocks)
+
+
+def cases_of(bench: At) -> At | None:
+    """The ranked cases of the default engine, where a bench has some."""
+    details = bench.get("details")
+    engine = details.get(default_name(bench)) if details is not None else None
+    cases = engine.get("cases") if engine is not None else None
+    return cases if cases is not None and cases.value else None
+
+
+def facts_of(case: At) -> Words:
+    """What is known of a case, in words."""
+    return words(
+        f"{case.text('worst_landmark')} moved by ",
+        case.number("max_px", "px"),
+        " px, all landmarks by ",
+        case.number("mean_px", "px"),
+        " px on average",
+    )

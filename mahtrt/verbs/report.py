@@ -1,0 +1,117 @@
+"""``mahtrt report``: a page about bundles, for people who read rather than run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from mahtrt.errors import UsageError
+from mahtrt.verbs.command import (
+    DATA,
+    MEASURING,
+    OUTPUT,
+    ResultFile,
+    argument,
+    as_command,
+    option,
+)
+from mahtrt.verbs.console import StageDisplay, say, write_json
+from mahtrt.verbs.options import (
+    DATA_HELP,
+    BudgetArguments,
+    Json,
+    Points,
+    ReferenceArguments,
+    SkipBad,
+    SpacingMm,
+    Threads,
+    TrustArguments,
+    points_from_text,
+)
+
+if TYPE_CHECKING:
+    from mahtrt.reporting.options import ReportOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportArguments(TrustArguments, ReferenceArguments, BudgetArguments):
+    """What ``mahtrt report`` is given."""
+
+    bundles: Annotated[list[Path], argument("Bundles: .mahtrt folders. Several are compared.")]
+    html: Annotated[
+        str | None, option(OUTPUT, "File for the page, which needs no other file."), ResultFile()
+    ] = None
+    pictures: Annotated[
+        bool, option(OUTPUT, "Parts of the images of the worst cases are shown on the page.")
+    ] = True
+    measured: Annotated[
+        list[Path] | None,
+        option(
+            MEASURING,
+            "JSON of mahtrt bench, one for each bundle in their order. Without it, bundles are "
+            "measured on --data, and without that, what their build measured is shown.",
+        ),
+    ] = None
+    sensitivity: Annotated[
+        list[Path] | None,
+        option(
+            MEASURING,
+            "sensitivity.json of mahtrt calibrate, one for each bundle in their order.",
+        ),
+    ] = None
+    data: Annotated[str | None, option(DATA, "DATA to measure on. " + DATA_HELP)] = None
+    images: Annotated[
+        int | None, option(DATA, "Number of its images to use, evenly spread.", least=1)
+    ] = None
+    points: Points = None
+    skip_bad: SkipBad = False
+    spacing_mm: SpacingMm = None
+    threads: Threads = None
+    json: Json = None
+
+    def options(self) -> ReportOptions:
+        """The verb's options."""
+        from mahtrt.reporting.options import ReportOptions
+
+        return ReportOptions(
+            bundles=self.bundles,
+            html=None if self.html is None else Path(self.html),
+            measured=tuple(self.measured or ()),
+            data=self.data,
+            points=points_from_text(self.points),
+            spacing_mm=self.spacing_mm,
+            skip_bad=self.skip_bad,
+            images=self.images,
+            reference=self.reference,
+            model=self.source(),
+            limits=self.limits(),
+            sensitivity=tuple(self.sensitivity or ()),
+            pictures=self.pictures,
+            threads=self.threads,
+            trust=self.trust(),
+        )
+
+
+@as_command
+def command(arguments: ReportArguments) -> None:
+    """Write a page about bundles: verdict, speed, accuracy, worst cases, plan, provenance.
+
+    The page is one HTML file that needs no network. It holds the JSON that its numbers are from.
+    """
+    from mahtrt.atomic import together
+    from mahtrt.reporting.report import report
+
+    if arguments.html is None and arguments.json is None:
+        raise UsageError(
+            "report",
+            got="neither --html nor --json",
+            expected="at least one",
+            fix="Give --html report.html.",
+        )
+    with together(), StageDisplay() as display:
+        result = report(arguments.options(), display)
+        if arguments.json is not None:
+            write_json(result.document, arguments.json)
+    if result.html is not None:
+        say(f"Page: {result.html}")
