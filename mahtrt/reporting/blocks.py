@@ -255,9 +255,7 @@ def _content(cell: Words | Strip) -> tuple[object, ...]:
 def without_empty_columns(table: Table) -> Table:
     """The table without columns in which nothing stands."""
     kept = [
-        k
-        for k, column in enumerate(table.columns)
-        if column.is_name or any_filled(table.rows, k)
+        k for k, column in enumerate(table.columns) if column.is_name or any_filled(table.rows, k)
     ]
     rows = tuple(Row(tuple(row.cells[k] for k in kept), row.tone) for row in table.rows)
     chosen = tuple(table.columns[k] for k in kept)

@@ -34,8 +34,8 @@ _DECIMALS: Mapping[str, int | None] = {
     "mib": 0,
     "rate": None,
 }
-_SUFFIX: Mapping[str, str] = {"percent": "%", "share": "%", "factor": "×"}
-NOTHING = "–"
+_SUFFIX: Mapping[str, str] = {"percent": "%", "share": "%", "factor": "\N{MULTIPLICATION SIGN}"}
+NOTHING = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
 
 

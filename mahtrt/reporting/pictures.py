@@ -1,4 +1,4 @@
-"""Pictures of the worst cases: an overview, and the landmark that moved most beside itself, enlarged.
+"""Pictures of the worst cases: an overview, and the landmark that moved most, enlarged.
 
 They are JPEG inside the page, so that a page needs no other file.
 """
@@ -22,7 +22,7 @@ from mahtrt.runtime.overlay import rgb_picture
 
 _SIDE = 300  # of a picture, in pixels
 _QUALITY = 82
-_LEAST_CROP, _CROP_OF_IMAGE, _CROP_OF_MOVE = 24.0, 1 / 12, 12.0
+_LEAST_CROP, _CROP_OF_IMAGE, _CROP_OF_MOVE = 24.0, 1 / 20, 12.0
 _REFERENCE, _ENGINE, _TRUTH, _EDGE = (90, 200, 250), (255, 214, 10), (120, 255, 120), (0, 0, 0)
 
 Points = NDArray[np.float64]
@@ -101,9 +101,8 @@ def _pictures(case: At, sample: Sample, landmarks: Sequence[str]) -> Iterable[Pi
     where = f"{worst} in {sample.name}"
     yield _overview(image, crop, f"Where {where} lies")
     for name, point, colour in (("reference", reference, _REFERENCE), ("engine", engine, _ENGINE)):
-        marks = [(point, colour)] + ([] if truth is None else [(truth, _TRUTH)])
-        drawn = _enlarged(image, crop, marks)
-        caption = name + (", annotation in green" if truth is not None else "")
+        drawn = _enlarged(image, crop, (point, colour), truth)
+        caption = name + (", annotation as a ring" if truth is not None else "")
         yield _jpeg(drawn, f"{where} as the {name} finds it", caption)
 
 
@@ -139,8 +138,12 @@ def _overview(image: Image.Image, crop: _Crop, alt: str) -> Picture:
 
 
 def _enlarged(
-    image: Image.Image, crop: _Crop, marks: Sequence[tuple[Points, tuple[int, int, int]]]
+    image: Image.Image,
+    crop: _Crop,
+    mark: tuple[Points, tuple[int, int, int]],
+    truth: Points | None,
 ) -> Image.Image:
+    """The crop with a cross at a point, and a ring at the annotation."""
     size = (_SIDE, _SIDE)
     scale = crop.side / _SIDE
     matrix = (scale, 0.0, crop.left, 0.0, scale, crop.top)
@@ -148,11 +151,14 @@ def _enlarged(
         size, Image.Transform.AFFINE, matrix, resample=Image.Resampling.BICUBIC, fillcolor=(0, 0, 0)
     )
     draw = ImageDraw.Draw(picture)
-    for point, colour in marks:
-        x, y = crop.place(point, _SIDE)
-        for arm, width, ink in ((13, 5, _EDGE), (12, 2, colour)):
-            draw.line((x - arm, y, x + arm, y), fill=ink, width=width)
-            draw.line((x, y - arm, x, y + arm), fill=ink, width=width)
+    if truth is not None:
+        x, y = crop.place(truth, _SIDE)
+        for radius, width, ink in ((9, 5, _EDGE), (8, 2, _TRUTH)):
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=ink, width=width)
+    (x, y), colour = crop.place(mark[0], _SIDE), mark[1]
+    for arm, width, ink in ((15, 5, _EDGE), (14, 2, colour)):
+        draw.line((x - arm, y, x + arm, y), fill=ink, width=width)
+        draw.line((x, y - arm, x, y + arm), fill=ink, width=width)
     return picture
 
 
@@ -161,4 +167,3 @@ def _jpeg(picture: Image.Image, alt: str, caption: str) -> Picture:
     picture.save(content, "jpeg", quality=_QUALITY)
     coded = base64.b64encode(content.getvalue()).decode("ascii")
     return Picture(f"data:image/jpeg;base64,{coded}", alt, caption, *picture.size)
-

@@ -76,6 +76,10 @@ CASES = {
     "demo": Case(lambda world, out: ("demo", f"--out={out / 'demo'}"), long=True),
     "models": _result("models"),
     "doctor": _result("doctor"),
+    "report": Case(
+        lambda world, out: ("report", world.bundle, f"--html={out / 'a.html'}", "--no-pictures"),
+        ("a.html",),
+    ),
     "inspect": Case(
         lambda world, out: ("inspect", world.onnx, f"--json={out / 'a.json'}"), ("a.json",)
     ),

@@ -1,4 +1,4 @@
-"""Sections of accuracy: engines beside the reference, landmark by landmark, and clinical quantities."""
+"""Sections of accuracy: engines beside the reference, and clinical quantities."""
 
 from __future__ import annotations
 
@@ -303,8 +303,10 @@ def _definitions(found: At) -> Table:
         for each in found["definitions"].items()
     ]
     skipped = found.get("skipped")
-    for each in skipped.items() if skipped is not None else ():
-        rows.append(Row((each.text("name"), "not measured", each.text("reason"), ""), "quiet"))
+    rows += [
+        Row((each.text("name"), "not measured", each.text("reason"), ""), "quiet")
+        for each in (skipped.items() if skipped is not None else ())
+    ]
     titles = columns("quantity", "kind", "points", "source")
     return Table("Definitions", titles, tuple(rows), is_folded=True)
 

@@ -1,4 +1,4 @@
-"""Section of precision: which block runs in which, and what each block's INT8 does to each landmark."""
+"""Section of precision: the plan, and what each block's INT8 does to each landmark."""
 
 from __future__ import annotations
 

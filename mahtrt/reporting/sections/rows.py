@@ -53,9 +53,7 @@ def between(place: At, key: str, kind: Kind, *, signed: bool = False) -> Between
     return Between(pair.number(0, kind, signed=signed), pair.number(1, kind, signed=signed))
 
 
-def with_interval(
-    place: At, key: str, kind: Kind, interval: str, *, signed: bool = False
-) -> Words:
+def with_interval(place: At, key: str, kind: Kind, interval: str, *, signed: bool = False) -> Words:
     """A number with its interval, as far as they are there."""
     number = place.number(key, kind, signed=signed)
     if number.value is None:

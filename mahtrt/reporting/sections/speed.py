@@ -1,4 +1,4 @@
-"""Section of speed: distributions of times, speed-up, start, throughput and distance to the limit."""
+"""Section of speed: distributions of times, start, throughput, distance to the limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mahtrt.reporting.blocks import (
     words,
 )
 from mahtrt.reporting.document import At
-from mahtrt.reporting.sections.rows import default_name, is_engine, label_of, rows_of
+from mahtrt.reporting.sections.rows import default_name, is_engine, label_of, rows_of, with_interval
 from mahtrt.reporting.strips import Axis, Mark, axis_over, quantile
 
 _SCOPES = {
@@ -39,7 +39,9 @@ _CHANGE_TONES: dict[str, Tone] = {"better": "pass", "worse": "fail", "not compar
 def speed_section(bench: At) -> Section:
     """What a bench says of time."""
     blocks: list[Block] = [_times(bench, scope) for scope in _SCOPES]
-    blocks += [table for make in (_changes, _roofline, _throughput, _startup) for table in make(bench)]
+    blocks += [
+        table for make in (_changes, _roofline, _throughput, _startup) for table in make(bench)
+    ]
     return Section("speed", "Speed", _INTRO, tuple(blocks))
 
 
@@ -90,7 +92,9 @@ def _marks(row: At, times: list[float], axis: Axis) -> tuple[Mark, ...]:
     p50, p99 = row.number("p50_ms", "ms").value, row.number("p99_ms", "ms").value
     marks = []
     if times:
-        thin, thick = ((quantile(times, a), quantile(times, b)) for a, b in ((0.05, 0.95), (0.25, 0.75)))
+        thin, thick = (
+            (quantile(times, a), quantile(times, b)) for a, b in ((0.05, 0.95), (0.25, 0.75))
+        )
         marks.append(Mark("line", axis.at(thin[0]), axis.at(thin[1]), tone))
         marks.append(Mark("bar", axis.at(thick[0]), axis.at(thick[1]), tone))
     if p50 is not None:
@@ -114,25 +118,22 @@ def _changes(bench: At) -> Iterator[Table]:
     changes = bench.get("changes")
     if changes is None or not changes.value:
         return
-    rows = []
-    for change in changes.items():
-        verdict = change.text("verdict")
-        interval = change.get("interval")
-        reason = change.text("reason")
-        told = words(
-            *((change.number("percent", "percent", signed=True),) if interval else (reason,)),
-            *(
-                (" [", interval.number(0, "percent", signed=True), ", ")
-                + (interval.number(1, "percent", signed=True), "]")
-                if interval
-                else ()
-            ),
-        )
-        status = Status(verdict, _CHANGE_TONES.get(verdict, ""))
-        rows.append(Row((change.text("name"), change.text("scope"), status, told)))
+    rows = tuple(_change_row(change) for change in changes.items())
     caption = f"Since {bench.text('baseline')}: change of the time relative to the reference"
     titles = columns("engine", "scope", "verdict", "change, 95% interval")
-    yield Table(caption, titles, tuple(rows))
+    yield Table(caption, titles, rows)
+
+
+def _change_row(change: At) -> Row:
+    verdict = change.text("verdict")
+    told = with_interval(change, "percent", "percent", "interval", signed=True)
+    return Row(
+        (
+            *(change.text("name"), change.text("scope")),
+            Status(verdict, _CHANGE_TONES.get(verdict, "")),
+            told if told.pieces else change.text("reason"),
+        )
+    )
 
 
 def _roofline(bench: At) -> Iterator[Table]:
@@ -162,7 +163,9 @@ def _roofline(bench: At) -> Iterator[Table]:
         Column("share of the limit", axis),
         *(Column("reached"), Column("p50, ms"), Column("least possible, ms")),
     )
-    legend = "Least possible: the network's arithmetic at the limits above, in each product's precision."
+    legend = (
+        "Least possible: the network's arithmetic at the limits above, in each product's precision."
+    )
     yield Table("Roofline: how far from the limit", titles, tuple(rows), legend)
 
 

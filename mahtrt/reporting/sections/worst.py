@@ -1,4 +1,4 @@
-"""Section of the worst cases: the images on which the default engine and the reference differ most."""
+"""Section of the worst cases: images on which default engine and reference differ most."""
 
 from __future__ import annotations
 
