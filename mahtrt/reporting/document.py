@@ -16,8 +16,19 @@ from typing import Any, Literal
 from mahtrt.errors import DataError, shown
 
 Kind = Literal[
-    *("ms", "px", "mm", "deg", "ratio", "percent", "share", "count", "factor", "mib", "rate"),
-    *("small", "plain"),
+    "ms",
+    "px",
+    "mm",
+    "deg",
+    "ratio",
+    "percent",
+    "share",
+    "count",
+    "factor",
+    "mib",
+    "rate",
+    "small",
+    "plain",
 ]
 
 # Digits behind the point; None for three significant ones. A share is shown in percent.

@@ -13,6 +13,7 @@ from typing import Literal
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _MOST_TICKS = 6
+_SAME, _LEAST_RANGE = 1e-6, 1e-12  # of values, relative and absolute, that no drawing tells apart
 _MARGIN = 0.04  # of the range, kept free beside the outermost marks
 
 
@@ -81,8 +82,11 @@ def axis_over(values: Iterable[float | None], *, zero: bool = False) -> Axis | N
     low, high = min(known), max(known)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
-    if low == high:
-        low, high = (low, low + 1.0) if low == 0 else sorted((low * 0.9, low * 1.1))
+    size = max(abs(low), abs(high))
+    if high - low <= _SAME * size:
+        low, high = low - 0.1 * size, high + 0.1 * size
+    if high - low < _LEAST_RANGE:
+        high = low + _LEAST_RANGE
     room = (high - low) * _MARGIN
     low = low if zero and low == 0 else low - room
     high = high if zero and high == 0 else high + room

@@ -150,10 +150,10 @@ def _detailed(each: At) -> tuple[Cell, ...]:
 
 def _older(each: At) -> tuple[Cell, ...]:
     """What a report without details knows."""
-    around = (each, "mre_change_percent", "percent", "mre_change_percent_interval")
+    key = "mre_change_percent"
     return (
-        *(each.number(key, "px") for key in ("mean_px", "max_px")),
-        with_interval(*around, signed=True),
+        *(each.number(name, "px") for name in ("mean_px", "max_px")),
+        with_interval(each, key, "percent", f"{key}_interval", signed=True),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mahtrt.reporting.blocks import Part, Row, Section, Status, Table, Tile, Words, columns, words
-from mahtrt.reporting.document import At, Number
+from mahtrt.reporting.document import At, Kind, Number
 from mahtrt.reporting.sections.rows import (
     default_name,
     label_of,
@@ -83,8 +83,8 @@ def _of_accuracy(bench: At, row: At, reference: At | None) -> Iterator[Words]:
         moved: list[str | Number] = ["Its landmarks lie "]
         moved += [accuracy.number("mean_px", "px"), " px from the reference's on average and "]
         moved += [accuracy.number("max_px", "px"), " px at most, in pixels of the network's input"]
-        unit = "mm" if accuracy.get("delta_mre_mm") is not None else "px"
-        change = accuracy.number(f"delta_mre_{unit}", unit, signed=True)  # type: ignore[arg-type]
+        unit: Kind = "mm" if accuracy.get("delta_mre_mm") is not None else "px"
+        change = accuracy.number(f"delta_mre_{unit}", unit, signed=True)
         if change.value is not None:
             called = "mm" if unit == "mm" else "image px"
             moved += ["; the mean error against annotations changes by ", change, f" {called}"]
@@ -111,8 +111,8 @@ def _tiles(bench: At) -> Iterator[Tile]:
         yield Tile("displacement", accuracy.number("mean_px", "px"), "px", most)
     for unit in ("mm", "px"):
         if accuracy.get(f"mre_{unit}") is not None:
-            before = accuracy.number(f"reference_mre_{unit}", unit)  # type: ignore[arg-type]
-            mre = accuracy.number(f"mre_{unit}", unit)  # type: ignore[arg-type]
+            before = accuracy.number(f"reference_mre_{unit}", unit)
+            mre = accuracy.number(f"mre_{unit}", unit)
             yield Tile("MRE", mre, unit, words("reference ", before, f" {unit}"))
             break
     for key in ("maps", "logits"):
