@@ -184,12 +184,13 @@ def _as_bench(data: Any, where: str) -> dict[str, Any]:
 
 
 def _checked(document: dict[str, Any], bundle: Bundle, path: Path) -> dict[str, Any]:
-    """The document, if it is of this bundle's graph."""
+    """The document, if it is of this bundle's graph, as far as both tell of theirs."""
     model = At(document, "", str(path))["model"]
-    provenance = model.get("provenance")
+    provenance, known = model.get("provenance"), bundle.manifest.provenance
     measured = provenance.text("onnx_sha256") if provenance is not None else ""
-    known = bundle.manifest.provenance
-    if known is not None and measured and measured != known.onnx_sha256:
+    landmarks = tuple(item.value for item in model["landmarks"].items())
+    is_other = known is not None and measured not in ("", known.onnx_sha256)
+    if is_other or landmarks != bundle.spec.landmarks:
         raise DataError(
             str(path),
             got=f"a bench of another network, in {model.text('bundle', 'a bundle')}",

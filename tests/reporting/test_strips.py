@@ -18,7 +18,7 @@ def test_an_axis_holds_its_values_in_order(values: list[float], zero: bool) -> N
     assert axis.low < axis.high
     places = [axis.at(value) for value in sorted(values)]
     assert places == sorted(places)
-    assert 0 <= places[0]
+    assert places[0] >= 0
     assert places[-1] <= 100
     if zero:
         assert axis.low <= 0 <= axis.high

@@ -99,22 +99,33 @@ def write_bench(*, passed: bool = True, bundle: str = "net.mahtrt") -> dict[str,
         "sizes": {"bundle_bytes": 40_123_456, "engines": {ENGINES[0]: 7_654_321}},
         "throughput": [
             {
-                **{"name": ENGINES[0], "batch": 1, "streams": 2, "images_per_s": some(40)},
-                **{"p50_ms": some(10), "p99_ms": some(20), "images": 100, "seconds": 2.0},
+                "name": ENGINES[0],
+                "batch": 1,
+                "streams": 2,
+                "images_per_s": some(40),
+                "p50_ms": some(10),
+                "p99_ms": some(20),
+                "images": 100,
+                "seconds": 2.0,
             }
         ],
         "roofline": {
             "limits": [
                 {
-                    **{"precision": "int8", "operation": "convolution"},
-                    **{"gflops_per_s": some(300), "threads": 2},
+                    "precision": "int8",
+                    "operation": "convolution",
+                    "gflops_per_s": some(300),
+                    "threads": 2,
                 }
             ],
             "network_gflop_per_image": 1.1,
             "rows": [
                 {
-                    **{"name": ENGINES[0], "precision": "int8", "engine_p50_ms": some(10)},
-                    **{"floor_ms": some(3), "share_of_limit": 0.314},
+                    "name": ENGINES[0],
+                    "precision": "int8",
+                    "engine_p50_ms": some(10),
+                    "floor_ms": some(3),
+                    "share_of_limit": 0.314,
                 }
             ],
         },
@@ -123,7 +134,10 @@ def write_bench(*, passed: bool = True, bundle: str = "net.mahtrt") -> dict[str,
 
 def _change(name: str, verdict: str, percent: Any, interval: Any) -> dict[str, Any]:
     return {
-        **{"name": name, "scope": "engine", "verdict": verdict, "percent": percent},
+        "name": name,
+        "scope": "engine",
+        "verdict": verdict,
+        "percent": percent,
         "interval": None if interval is None else list(interval),
         "reason": "" if percent is not None else "other threads",
     }
@@ -134,10 +148,21 @@ def _row(name: str, scope: str, some: Any) -> dict[str, Any]:
     samples = [some(10) for _ in range(20)]
     ratio = None if is_reference else some()
     return {
-        **{"name": name, "backend": name.split("-")[0], "precision": "fp32", "batch": 1},
-        **{"scope": scope, "reference": is_reference, "peer": is_peer, "default": False},
-        **{"p50_ms": some(10), "p90_ms": some(11), "p99_ms": some(14), "max_ms": some(15)},
-        **{"runs": 20, "unstable": name == ENGINES[1], "p50_window_spread": 0.123},
+        "name": name,
+        "backend": name.split("-")[0],
+        "precision": "fp32",
+        "batch": 1,
+        "scope": scope,
+        "reference": is_reference,
+        "peer": is_peer,
+        "default": False,
+        "p50_ms": some(10),
+        "p90_ms": some(11),
+        "p99_ms": some(14),
+        "max_ms": some(15),
+        "runs": 20,
+        "unstable": name == ENGINES[1],
+        "p50_window_spread": 0.123,
         "samples_ms": samples,
         "images_per_s": some(40),
         "speedup_vs_reference": ratio,
@@ -149,9 +174,15 @@ def _row(name: str, scope: str, some: Any) -> dict[str, Any]:
 
 def _accuracy(some: Any) -> dict[str, Any]:
     return {
-        **{"images": 24, "mean_px": some(0.01), "mean_px_interval": [0.01, 0.05]},
-        **{"max_px": some(0.1), "mre_mm": some(0.5), "mre_px": some(), "reference_mre_mm": 0.6},
-        **{"delta_mre_mm": -0.002, "delta_mre_mm_interval": [-0.004, 0.001]},
+        "images": 24,
+        "mean_px": some(0.01),
+        "mean_px_interval": [0.01, 0.05],
+        "max_px": some(0.1),
+        "mre_mm": some(0.5),
+        "mre_px": some(),
+        "reference_mre_mm": 0.6,
+        "delta_mre_mm": -0.002,
+        "delta_mre_mm_interval": [-0.004, 0.001],
         "sdr_percent": {"2": 98.765},
         "per_landmark": [
             {"name": name, "mean_px": some(0.01), "max_px": some(0.1)} for name in LANDMARKS
@@ -166,16 +197,25 @@ def _details(some: Any) -> dict[str, Any]:
     return {
         "landmarks": [
             {
-                **{"name": name, "points": 24, "bias_px": [some(0.01), -0.02]},
-                **{"spread_px": [0.03, 0.04], "mean_px": some(0.01)},
-                **{"mean_px_interval": [0.01, 0.04], "p95_px": some(0.05), "max_px": some(0.1)},
-                **{"mean_mm": some(0.01), "p95_mm": some(0.05), "max_mm": some(0.1)},
+                "name": name,
+                "points": 24,
+                "bias_px": [some(0.01), -0.02],
+                "spread_px": [0.03, 0.04],
+                "mean_px": some(0.01),
+                "mean_px_interval": [0.01, 0.04],
+                "p95_px": some(0.05),
+                "max_px": some(0.1),
+                "mean_mm": some(0.01),
+                "p95_mm": some(0.05),
+                "max_mm": some(0.1),
             }
             for name in LANDMARKS
         ],
         "cases": [
             {
-                **{"image": image, "mean_px": some(0.1), "max_px": some(0.2)},
+                "image": image,
+                "mean_px": some(0.1),
+                "max_px": some(0.2),
                 "worst_landmark": LANDMARKS[1],
                 "points_px": [[10.5, 20.5], [30.0, 40.0], [50.0, 60.0]],
                 "reference_points_px": [[10.0, 20.0], [30.5, 40.25], [50.0, 60.5]],
@@ -186,9 +226,16 @@ def _details(some: Any) -> dict[str, Any]:
         ],
         "quantities": [
             {
-                **{"name": "SNA", "unit": "deg", "images": 24, "reference_mean": 81.25},
-                **{"engine_mean": 81.5, "bias": 0.25, "bias_interval": [-0.125, 0.5]},
-                **{"spread": 0.4, "p95": 0.9, "max": 1.75},
+                "name": "SNA",
+                "unit": "deg",
+                "images": 24,
+                "reference_mean": 81.25,
+                "engine_mean": 81.5,
+                "bias": 0.25,
+                "bias_interval": [-0.125, 0.5],
+                "spread": 0.4,
+                "p95": 0.9,
+                "max": 1.75,
             }
         ],
     }
@@ -200,12 +247,18 @@ def _plan() -> dict[str, Any]:
         "quantize_residuals": True,
         "blocks": [
             {
-                **{"name": "encoder.0", "precision": "float", "reason": "excluded by 2 rules"},
+                "name": "encoder.0",
+                "precision": "float",
+                "reason": "excluded by 2 rules",
                 "flops_share": 0.0985,
             },
             {
-                **{"name": "decoder.0", "precision": "int8", "reason": "every rule holds"},
-                **{"flops_share": 0.4321, "gain_ms": 1.25, "cost_px": 0.012},
+                "name": "decoder.0",
+                "precision": "int8",
+                "reason": "every rule holds",
+                "flops_share": 0.4321,
+                "gain_ms": 1.25,
+                "cost_px": 0.012,
             },
         ],
     }
