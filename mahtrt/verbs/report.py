@@ -95,9 +95,10 @@ class ReportArguments(TrustArguments, ReferenceArguments, BudgetArguments):
 
 @as_command
 def command(arguments: ReportArguments) -> None:
-    """Write a page about bundles: verdict, speed, accuracy, worst cases, plan, provenance.
+    """Write a page about bundles for people who read.
 
-    The page is one HTML file that needs no network. It holds the JSON that its numbers are from.
+    It shows verdict, speed, accuracy, worst cases, plan and provenance, and compares several
+    bundles. It is one HTML file that needs no network, and holds the JSON of its numbers.
     """
     from mahtrt.atomic import together
     from mahtrt.reporting.report import report

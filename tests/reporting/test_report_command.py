@@ -90,7 +90,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
         ("report", bundle, "--html=p.html", f"--measured={bench}", f"--sensitivity={bench}"): (
             *(5, "mahtrt.bench/1"),
         ),
-        ("report", tmp_path, "--html=p.html"): (1, "mahtrt bundle"),
+        ("report", tmp_path, "--html=p.html"): (5, "mahtrt bundle"),
     }
     for words, (code, said) in cases.items():
         with pytest.MonkeyPatch.context() as patch:
