@@ -60,9 +60,7 @@ def read_csv(path: Path) -> list[Entry]:
         DataError: Unreadable, empty, ragged, or with cells that are no numbers (names the row).
     """
     text = read_text(path)
-    first_line = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first_line.count)  # a tie, as of no cells, gives the comma
-    rows = _numbered_rows(text, delimiter, path)
+    rows = numbered_rows(text, path)
     width = len(rows[0][1]) if rows else 0
     if rows and Path(rows[0][1][0].strip()).suffix.lower() not in IMAGE_SUFFIXES:
         rows = rows[1:]
@@ -85,6 +83,32 @@ def read_csv(path: Path) -> list[Entry]:
         points = _points_from_cells(row[1:], where) if width > 1 else None
         entries.append(Entry(*locate(row[0].strip(), bases, where), points))
     return unique(entries)
+
+
+def numbered_rows(text: str, path: Path) -> list[tuple[int, list[str]]]:
+    """The rows of a CSV that hold anything, and the lines they are on.
+
+    Raises:
+        DataError: More cells or rows than a data set may hold, or a cell that is too long.
+    """
+    first_line = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first_line.count)  # a tie, as of no cells, gives the comma
+    lines = text.splitlines()
+    cells = len(lines) + text.count(delimiter)
+    if cells > MOST_CELLS:
+        raise DataError(str(path), got=f"{cells} cells", expected=f"at most {MOST_CELLS}")
+    reader = csv.reader(lines, delimiter=delimiter)
+    rows = []
+    try:
+        for row in reader:
+            if any(map(str.strip, row)):
+                rows.append((reader.line_num, row))
+            if len(rows) > MOST_IMAGES:
+                raise too_many(path)
+    except csv.Error as error:
+        where = f"{path} row {reader.line_num}"
+        raise DataError(where, got=str(error), expected="cells of text and numbers") from error
+    return rows
 
 
 def is_isbi_tree(folder: Path) -> bool:
@@ -124,26 +148,6 @@ def read_isbi(folder: Path) -> list[Entry]:
         mean = np.stack(points).astype(np.float64).mean(axis=0).astype(np.float32)
         entries.append(Entry(entry.name, entry.path, mean, ISBI_SPACING_MM))
     return same_count(entries, str(root / _ISBI_ANNOTATIONS))
-
-
-def _numbered_rows(text: str, delimiter: str, path: Path) -> list[tuple[int, list[str]]]:
-    """The rows that hold anything, and the lines they are on."""
-    lines = text.splitlines()
-    cells = len(lines) + text.count(delimiter)
-    if cells > MOST_CELLS:
-        raise DataError(str(path), got=f"{cells} cells", expected=f"at most {MOST_CELLS}")
-    reader = csv.reader(lines, delimiter=delimiter)
-    rows = []
-    try:
-        for row in reader:
-            if any(map(str.strip, row)):
-                rows.append((reader.line_num, row))
-            if len(rows) > MOST_IMAGES:
-                raise too_many(path)
-    except csv.Error as error:
-        where = f"{path} row {reader.line_num}"
-        raise DataError(where, got=str(error), expected="cells of text and numbers") from error
-    return rows
 
 
 def _points_from_cells(cells: Sequence[str], where: str) -> NDArray[np.float32]:

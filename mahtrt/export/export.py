@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mahtrt.data.datasets import open_dataset
@@ -12,9 +13,13 @@ from mahtrt.errors import require
 from mahtrt.export.options import ExportOptions
 from mahtrt.models.reference import load_model
 from mahtrt.progress import StageProgress, silent
+from mahtrt.runtime.expectation.check import check_expectation, check_options, read_expected
+from mahtrt.runtime.expectation.fp32 import open_graph
+from mahtrt.runtime.session import Session
 
 if TYPE_CHECKING:
     from mahtrt.export.onnx import ExportResult
+    from mahtrt.runtime.expectation.records import ImageParity
     from mahtrt.spec import ModelSpec
 
 PARITY_IMAGES = 8
@@ -33,9 +38,11 @@ def export(options: ExportOptions, progress: StageProgress = silent) -> ExportRe
         CheckpointError: The checkpoint cannot be read, or does not fit.
         DataError: No image for parity.
         ParityError: The graph's outputs are too far from PyTorch's (exit 3).
+        ExpectationError: Its landmarks are not those that the user's own pipeline gave (exit 3).
         MissingComponentError: PyTorch or a package that exports is not installed.
     """
     require("torch", extra="export", needed_for="export")
+    check_options(options.expect, options.data, options.expect_px)
     from mahtrt.export.onnx import OnnxOptions, export_onnx
 
     progress("building the network", 0, 0)
@@ -48,8 +55,24 @@ def export(options: ExportOptions, progress: StageProgress = silent) -> ExportRe
         opset=options.opset,
         batch=options.batch,
         skip_passes=options.skip_passes,
+        compare=_comparison(options, spec, progress),
     )
     return export_onnx(module, spec, asked, functools.partial(progress, "exporting"))
+
+
+def _comparison(
+    options: ExportOptions, spec: ModelSpec, progress: StageProgress
+) -> Callable[[bytes], ImageParity] | None:
+    """What compares the graph with the user's predictions, which are read before the export."""
+    if options.expect is None or options.data is None:
+        return None
+    expected = read_expected(options.expect, options.data, spec, options.expect_px)
+
+    def compare(data: bytes) -> ImageParity:
+        with Session(open_graph(data, spec), spec) as session:
+            return check_expectation(session, expected, progress)
+
+    return compare
 
 
 def _parity_data(options: ExportOptions, spec: ModelSpec) -> Dataset:

@@ -29,6 +29,7 @@ from mahtrt.export.passes.pipeline import (
     run_passes,
 )
 from mahtrt.export.tracing import OPSETS, check_size, check_weights, trace
+from mahtrt.runtime.expectation.records import ImageParity
 from mahtrt.schema import plain
 from mahtrt.spec import ModelSpec
 
@@ -48,6 +49,8 @@ class ExportResult:
         spec: As it is inside the file.
         parity: Per output.
         changes: How many places each graph pass changed.
+        expectation: How near the graph is to the user's own pipeline, from the image file to the
+            landmark in it; None where no predictions were given.
     """
 
     path: Path
@@ -55,6 +58,7 @@ class ExportResult:
     spec: ModelSpec
     parity: ParityTable
     changes: Mapping[str, int]
+    expectation: ImageParity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,8 @@ class OnnxOptions:
         skip_passes: Optimizations to leave out, of
             :func:`mahtrt.export.passes.pipeline.optimization_passes`. The provenance names what
             was changed and what was skipped.
+        compare: Compares the graph, given as the file's content, with the user's own pipeline, and
+            raises where they differ; no file is written then.
     """
 
     out: Path
@@ -78,6 +84,7 @@ class OnnxOptions:
     opset: int = 20
     batch: int = 1
     skip_passes: Sequence[str] = ()
+    compare: Callable[[bytes], ImageParity] | None = None
 
 
 def export_onnx(
@@ -99,6 +106,7 @@ def export_onnx(
         DataError: No image, or one of another shape.
         ModelError: The network cannot be run, traced or written, or does not fit the spec.
         ParityError: The graph's outputs are too far from PyTorch's (exit 3).
+        ExpectationError: Its landmarks are not those of the user's own pipeline (exit 3).
     """
     stages = itertools.count(1)
 
@@ -124,11 +132,12 @@ def export_onnx(
     if not parity.passed:
         raise ParityError(spec.family, parity)
     done()
+    expectation = None if options.compare is None else options.compare(data)
     _set_metadata(proto, PARITY_KEY, parity.to_dict())
     data = _to_bytes(proto)
     write_bytes_atomic(options.out, data)
     done()
-    return ExportResult(options.out, sha256_of_bytes(data), spec, parity, changes)
+    return ExportResult(options.out, sha256_of_bytes(data), spec, parity, changes, expectation)
 
 
 def plain_onnx(module: nn.Module, spec: ModelSpec, *, batch: int = 1, opset: int = 20) -> bytes:

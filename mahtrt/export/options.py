@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mahtrt.models.reference import ModelSource
+from mahtrt.runtime.expectation.check import EXPECT_PX
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,9 @@ class ExportOptions:
         opset: ONNX opset.
         batch: Images per inference, static.
         skip_passes: Graph optimizations to leave out, by name.
+        expect: CSV of landmarks that the user's own pipeline gave for all of DATA's images, in
+            image pixels (:mod:`mahtrt.runtime.expectation.predictions`); None compares with none.
+        expect_px: Limit on the mean displacement of any landmark from them, in image pixels.
     """
 
     model: ModelSource
@@ -28,3 +32,5 @@ class ExportOptions:
     opset: int = 20
     batch: int = 1
     skip_passes: tuple[str, ...] = ()
+    expect: Path | None = None
+    expect_px: float = EXPECT_PX

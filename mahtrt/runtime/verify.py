@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +14,15 @@ from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.errors import GateError
 from mahtrt.progress import StageProgress, silent
 from mahtrt.runtime.engine_choice import Require, check_require, nothing_runs, runs_on
+from mahtrt.runtime.expectation.check import (
+    EXPECT_PX,
+    Expected,
+    check_expectation,
+    check_options,
+    read_expected,
+)
+from mahtrt.runtime.expectation.fp32 import fp32_session
+from mahtrt.runtime.expectation.records import ImageParity
 from mahtrt.runtime.opening import open_engine
 from mahtrt.runtime.replay import replay, replay_limits
 from mahtrt.targets.backend import compile_here
@@ -30,11 +40,18 @@ class VerifyOptions:
         bundle: The ``.mahtrt`` folder.
         trust: Whose signature it has to have; None asks for none.
         require: Kind of device of the engines that are replayed; at least one of them has to run.
+        expect: CSV of landmarks that the user's own pipeline gave for DATA's images
+            (:mod:`mahtrt.runtime.expectation.predictions`); None compares with none.
+        data: DATA, the images of these predictions.
+        expect_px: Limit on the mean displacement of any landmark from them, in image pixels.
     """
 
     bundle: Path
     trust: Trust | None = None
     require: Require = "any"
+    expect: Path | None = None
+    data: str | None = None
+    expect_px: float = EXPECT_PX
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +82,14 @@ class VerifyResult:
         files: How many files were hashed.
         signature: Whether there is a signature, and whether it was held against a trusted key.
         replays: One per engine; none where the bundle keeps no golden images.
+        expectation: How near the default engine is to the user's own pipeline; None where no
+            predictions were given.
     """
 
     files: int
     replays: tuple[Replay, ...]
     signature: Literal["none", "not checked", "trusted"] = "none"
+    expectation: ImageParity | None = None
 
 
 def verify(options: VerifyOptions, progress: StageProgress = silent) -> VerifyResult:
@@ -81,10 +101,16 @@ def verify(options: VerifyOptions, progress: StageProgress = silent) -> VerifyRe
         MissingComponentError: No engine can run here on the kind of device required.
         GateError: An engine is further from the golden vectors than the build's gate allows, and
             than it was when it was built.
+        ExpectationError: The default engine's landmarks are not those that the user's own pipeline
+            gave (exit 3).
+        UsageError: Predictions without DATA, or of a network without landmarks.
+        DataError: Predictions or DATA that cannot be used.
     """
+    check_options(options.expect, options.data, options.expect_px)
     progress("hashing", 0, 0)
     check_require(options.require)
     bundle = read_bundle(options.bundle, trust=options.trust)
+    expected = _expected(options, bundle)
     manifest = bundle.manifest
     known = () if manifest.golden is None else manifest.engines
     engines = [record for record in known if runs_on(record, options.require)]
@@ -94,7 +120,25 @@ def verify(options: VerifyOptions, progress: StageProgress = silent) -> VerifyRe
     signature: Literal["none", "not checked", "trusted"] = (
         "trusted" if options.trust else "not checked" if bundle.is_signed else "none"
     )
-    return VerifyResult(len(manifest.files), replays, signature)
+    expectation = None if expected is None else _compare(bundle, expected, options, progress)
+    return VerifyResult(len(manifest.files), replays, signature, expectation)
+
+
+def _expected(options: VerifyOptions, bundle: Bundle) -> Expected | None:
+    """The user's predictions, read before anything runs; None where none were given."""
+    if options.expect is None or options.data is None:
+        return None
+    return read_expected(options.expect, options.data, bundle.spec, options.expect_px)
+
+
+def _compare(
+    bundle: Bundle, expected: Expected, options: VerifyOptions, progress: StageProgress
+) -> ImageParity:
+    """The default engine against the user's predictions, and the FP32 graph where it is over."""
+    with open_engine(bundle, require=options.require) as session:
+        is_fp32 = session.engine is not None and session.engine.precision == "fp32"
+        graph = None if is_fp32 else functools.partial(fp32_session, bundle)
+        return check_expectation(session, expected, progress, graph)
 
 
 def _replay(bundle: Bundle, record: EngineRecord, progress: StageProgress) -> Replay:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 from mahtrt.errors import UsageError, require
 from mahtrt.verbs.command import DATA, GENERAL, NETWORK, OUTPUT, argument, as_command, option
 from mahtrt.verbs.console import StageDisplay, answer, say
-from mahtrt.verbs.options import DATA_HELP, InputSize, Kwarg, keywords_from_texts, size_from_text
+from mahtrt.verbs.expectation_text import comparing, lines_of
+from mahtrt.verbs.options import (
+    DATA_HELP,
+    Expect,
+    ExpectPx,
+    InputSize,
+    Kwarg,
+    keywords_from_texts,
+    size_from_text,
+)
 
 if TYPE_CHECKING:
     from mahtrt.bundle.origin import ParityRowRecord
@@ -56,6 +65,8 @@ class ExportArguments:
             f"{DATA_HELP}",
         ),
     ] = None
+    expect: Expect = None
+    expect_px: ExpectPx = 0.25
     out: Annotated[Path, option(OUTPUT, "ONNX file to write.")] = Path("model.onnx")
 
     def options(self) -> ExportOptions:
@@ -80,7 +91,16 @@ class ExportArguments:
             settings["input_size"] = size_from_text(self.input_size)
         source = ModelSource(self.model, self.checkpoint, settings, self.spec, self.seed)
         skip = tuple(self.no_pass or ())
-        return ExportOptions(source, self.out, self.data, self.opset, self.batch, skip)
+        return ExportOptions(
+            source,
+            self.out,
+            self.data,
+            self.opset,
+            self.batch,
+            skip,
+            self.expect,
+            self.expect_px,
+        )
 
 
 @as_command
@@ -99,11 +119,13 @@ def command(arguments: ExportArguments) -> None:
         say(f"note: no --checkpoint, so {arguments.model} gets {weights}")
     with StageDisplay() as display:
         try:
-            result = export(options, display)
+            result = comparing(lambda: export(options, display))
         except ParityError as error:
             say(*text_of(error.table).splitlines())
             raise
     answer(*text_of(result.parity).splitlines())
+    if result.expectation is not None:
+        answer(*lines_of(result.expectation))
     answer(f"{result.path}  {result.path.stat().st_size / 2**20:.1f} MiB  sha256 {result.sha256}")
 
 

@@ -62,6 +62,23 @@ RequiredDevice = Annotated[
         "Kind of device that an engine has to run on: gpu, cpu or any. Nothing else stands in.",
     ),
 ]
+Expect = Annotated[
+    Path | None,
+    option(
+        DATA,
+        "CSV of the landmarks that your own pipeline gives for the images of --data, in image "
+        "pixels: file,x0,y0,… or file,NAME_x,NAME_y,… or as mahtrt predict --csv writes it. "
+        "Exit code 3 where mahtrt's are others, with the cause.",
+    ),
+]
+ExpectPx = Annotated[
+    float,
+    option(
+        BUDGETS,
+        "Largest mean displacement of any landmark from the predictions of --expect, in pixels of "
+        "the image.",
+    ),
+]
 Cache = Annotated[
     bool, option(GENERAL, "Sensitivities and TensorRT engines are kept and used again.")
 ]

@@ -6,9 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from mahtrt.verbs.command import argument, as_command
+from mahtrt.verbs.command import DATA, argument, as_command, option
 from mahtrt.verbs.console import StageDisplay, answer
-from mahtrt.verbs.options import RequiredDevice, TrustArguments, device_from_text
+from mahtrt.verbs.expectation_text import comparing, lines_of
+from mahtrt.verbs.options import (
+    DATA_HELP,
+    Expect,
+    ExpectPx,
+    RequiredDevice,
+    TrustArguments,
+    device_from_text,
+)
 
 if TYPE_CHECKING:
     from mahtrt.bundle.output_records import LogitsRecord, VisibilityRecord
@@ -29,23 +37,38 @@ class VerifyArguments(TrustArguments):
 
     bundle: Annotated[Path, argument("Bundle: the .mahtrt folder.")]
     require: RequiredDevice = "any"
+    expect: Expect = None
+    data: Annotated[
+        str | None, option(DATA, f"Images that --expect has predictions of. {DATA_HELP}")
+    ] = None
+    expect_px: ExpectPx = 0.25
 
 
 @as_command
 def command(arguments: VerifyArguments) -> None:
-    """Hash every file of a bundle and replay its golden images."""
+    """Hash every file of a bundle and replay its golden images.
+
+    With --expect, landmarks are also compared with those of your own pipeline.
+    """
     from mahtrt.runtime.verify import VerifyOptions, verify
 
     with StageDisplay() as display:
         options = VerifyOptions(
-            arguments.bundle, arguments.trust(), device_from_text(arguments.require)
+            arguments.bundle,
+            arguments.trust(),
+            device_from_text(arguments.require),
+            arguments.expect,
+            arguments.data,
+            arguments.expect_px,
         )
-        result = verify(options, display)
+        result = comparing(lambda: verify(options, display))
     answer(f"{result.files} files whole{_SIGNATURES[result.signature]}")
     for replay in result.replays:
         answer(line_of(replay))
     if not result.replays:
         answer("no golden images to replay")
+    if result.expectation is not None:
+        answer(*lines_of(result.expectation))
 
 
 def line_of(replay: Replay) -> str:
