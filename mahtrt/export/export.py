@@ -70,7 +70,8 @@ def _comparison(
 
     def compare(data: bytes) -> ImageParity:
         with Session(open_graph(data, spec), spec) as session:
-            return check_expectation(session, expected, progress)
+            what = f"the exported graph in {session.name}"
+            return check_expectation(session, expected, progress, what=what)
 
     return compare
 

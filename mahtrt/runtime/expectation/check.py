@@ -99,19 +99,21 @@ def check_expectation(
     expected: Expected,
     progress: StageProgress,
     open_fp32: Callable[[], Session | None] | None = None,
+    what: str = "",
 ) -> ImageParity:
     """Compare, and look for the cause where the landmarks do not agree.
 
     Args:
         session: What is judged.
         open_fp32: Opens the FP32 graph, where the session runs an engine of lower precision.
+        what: What the session runs, in words; its own name without them.
 
     Raises:
         ImageError: An image cannot be read.
         ExpectationError: The landmarks do not agree (exit 3).
     """
     found = _landmarks(session, expected, progress)
-    judged = _agreement(session.name, found, expected)
+    judged = _agreement(what or session.name, found, expected)
     parity = ImageParity(expected.source, judged)
     if judged.passed:
         return parity

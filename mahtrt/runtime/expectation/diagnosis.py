@@ -2,9 +2,8 @@
 
 A cause explains the difference where mahtrt, doing the same, comes within the limit and at least
 to half of what there was, or to a tenth; and where no other cause comes nearly as near. Each is
-tried on a few images first, and those that leave less than half on all of the handful. Without a
-single cause, one before the network is tried together with one behind it: the network does not
-have to run again for that.
+tried on a few images first, and those that leave less than half on all of the handful. Where no
+single cause comes within the limit, two are tried together.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ _TENTH = 0.1
 _APART = 2.0  # times as much has the next cause to leave
 _SAME_PX = 0.01  # causes that leave so little more cannot be told apart
 _PAIR = 0.25  # of what the best single cause leaves
+_NEAREST = 2  # causes before the network that are tried with others there
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +142,16 @@ def diagnose(
     promising = [each for each in screened if each.mean_px < _PROMISING * start.mean_px]
     singles = sorted((_left(trials, each.causes, count) for each in promising), key=_nearness)
     explaining = [each for each in singles if _explains(each, before, limit_px)]
-    if not explaining:
-        pairs = _pairs(trials, screened, few, start)
+    if not explaining or explaining[0].judged_px > limit_px:
+        pairs = _pairs(trials, screened, singles, few)
         found = sorted((_left(trials, each.causes, count) for each in pairs), key=_nearness)
         least = min((each.mean_px for each in singles), default=before.mean_px)
-        explaining = [
+        better = [
             each
             for each in found
             if _explains(each, before, limit_px) and each.mean_px < _PAIR * least
         ]
+        explaining = better or explaining
     told = [_explanation(each, session) for each in _near(explaining)]
     nearest = _explanation(singles[0], session) if singles and not told else None
     ours, theirs, _ = trials.points(trials.base, count)
@@ -189,18 +190,32 @@ def _tried(trials: Trials, cause: Cause, images: int) -> Tried | None:
     return Tried((cause,), float(moved.mean(axis=0).max()), float(moved.mean()))
 
 
-def _pairs(trials: Trials, screened: Sequence[Tried], images: int, start: Tried) -> list[Tried]:
-    """One cause before the network together with one behind it, where that leaves little."""
+def _pairs(
+    trials: Trials, screened: Sequence[Tried], singles: Sequence[Tried], images: int
+) -> list[Tried]:
+    """Two causes together, where they leave less than half of what the better one does.
+
+    One before the network with each behind it, for which the network does not run again; and the
+    nearest ones before the network with each other one there.
+    """
     own = trials.base.preparing
-    before, behind = [], []
-    for each in screened:
-        changed = each.causes[0].change(trials.base)
-        if changed.preparing != own:
-            before.append(each.causes[0])
-        elif changed.decode is trials.base.decode:  # heatmaps are kept of mahtrt's own pipeline
-            behind.append(each.causes[0])
-    both = (_left(trials, (a, b), images) for a in before for b in behind)
-    return [each for each in both if each.mean_px < _TENTH * start.mean_px]
+    changed = {each.causes[0]: each.causes[0].change(trials.base) for each in screened}
+    before = [cause for cause, made in changed.items() if made.preparing != own]
+    behind = [
+        cause
+        for cause, made in changed.items()
+        if made.preparing == own and made.decode is trials.base.decode  # it needs the heatmaps
+    ]
+    nearest = [each.causes[0] for each in singles if each.causes[0] in before][:_NEAREST]
+    pairs = [(a, b) for a in before for b in behind]
+    pairs += [(a, b) for a in nearest for b in before if a is not b]
+    alone = {each.causes[0]: each.mean_px for each in screened}
+    both = (_left(trials, pair, images) for pair in pairs)
+    return [
+        each
+        for each in both
+        if each.mean_px < _PROMISING * min(alone[cause] for cause in each.causes)
+    ]
 
 
 def _explains(left: Tried, before: Tried, limit_px: float) -> bool:

@@ -12,6 +12,7 @@ from mahtrt.runtime.expectation.pipeline import View
 Floats = NDArray[np.float64]
 _FEWEST = 4  # points, below which a line fits anything
 _MEANT = 0.2  # of the difference may be left
+_SCATTER = 0.05  # of the scatter of the expected points likewise: a line fits points in one place
 
 
 def clue(found_px: Floats, expected_px: Floats, views: Sequence[View]) -> str:
@@ -49,13 +50,17 @@ def _fit(ours: Floats, theirs: Floats) -> tuple[list[tuple[float, float]], float
     before = float(np.abs(theirs - ours).mean())
     if len(ours) < _FEWEST or not np.isfinite(before) or not before:
         return [], 1.0
-    lines, left = [], []
+    lines: list[tuple[float, float]] = []
+    left: list[float] = []
     for axis in (0, 1):
         centre = ours[:, axis].mean()  # else slope and shift depend on each other
         columns = np.stack([ours[:, axis] - centre, np.ones(len(ours))], 1)
         (slope, middle), *_ = np.linalg.lstsq(columns, theirs[:, axis], rcond=None)
         lines.append((float(slope), float(middle - slope * centre)))
-        left.append(np.abs(columns @ (slope, middle) - theirs[:, axis]).mean())
+        rest = np.abs(columns @ (slope, middle) - theirs[:, axis])
+        if rest.mean() > _SCATTER * np.abs(theirs[:, axis] - theirs[:, axis].mean()).mean():
+            return [], 1.0
+        left.append(float(rest.mean()))
     return lines, float(np.mean(left)) / before
 
 
