@@ -41,8 +41,8 @@ def export(options: ExportOptions, progress: StageProgress = silent) -> ExportRe
         ExpectationError: Its landmarks are not those that the user's own pipeline gave (exit 3).
         MissingComponentError: PyTorch or a package that exports is not installed.
     """
-    require("torch", extra="export", needed_for="export")
     check_options(options.expect, options.data, options.expect_px)
+    require("torch", extra="export", needed_for="export")
     from mahtrt.export.onnx import OnnxOptions, export_onnx
 
     progress("building the network", 0, 0)

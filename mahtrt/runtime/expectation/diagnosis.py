@@ -32,7 +32,7 @@ _SCREENED = 3  # of them, on which every cause is tried
 _PROMISING = 0.5  # of the difference may be left there
 _TENTH = 0.1
 _APART = 2.0  # times as much has the next cause to leave
-_SAME_PX = 0.01  # causes that leave so little more cannot be told apart
+_SAME_PX = 0.002  # causes that leave so little more cannot be told apart
 _PAIR = 0.25  # of what the best single cause leaves
 _NEAREST = 2  # causes before the network that are tried with others there
 

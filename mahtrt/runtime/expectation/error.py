@@ -5,6 +5,8 @@ from __future__ import annotations
 from mahtrt.errors import GateError, some_of
 from mahtrt.runtime.expectation.records import Agreement, Diagnosis, ImageParity
 
+_NAMED = 3  # images, in the message
+
 
 class ExpectationError(GateError):
     """The landmarks are not those that the user's own pipeline gave; ``parity`` says how far."""
@@ -24,7 +26,9 @@ class ExpectationError(GateError):
 
 def worst_of(found: Agreement) -> str:
     """The worst images and how far their landmarks are away."""
-    return "worst " + some_of([f"{row.image} {row.mean_px:.3g} px" for row in found.worst])
+    return "worst images " + ", ".join(
+        f"{row.image} {row.mean_px:.3g} px" for row in found.worst[:_NAMED]
+    )
 
 
 def conclusion_of(parity: ImageParity) -> str:
@@ -56,8 +60,8 @@ def diagnosis_in_words(found: Diagnosis) -> str:
             names = some_of([f"{each.name} ({each.judged_px:.3g} px)" for each in others])
             told += f" These images cannot tell it from {names}."
         return told
-    told = f"None of {found.tried} causes tried explains it"
+    told = f"None of {found.tried} causes tried explains it."
     if found.nearest is not None:
-        left, before = found.nearest.judged_px, found.judged_px
-        told += f"; nearest is {found.nearest.name}, which leaves {left:.3g} of {before:.3g} px"
-    return f"{told}. {found.clue}".rstrip()
+        left, before, near = found.nearest.judged_px, found.judged_px, found.nearest
+        told += f" Nearest is {near.name}, which leaves {left:.3g} of {before:.3g} px: {near.words}"
+    return f"{told} {found.clue}".rstrip()

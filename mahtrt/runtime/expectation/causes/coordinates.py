@@ -91,7 +91,7 @@ def _as_stretched(points: Points, view: View) -> Points:
 
 def _one_scale(axis: int) -> Move:
     def move(points: Points, view: View) -> Points:
-        return (points - _offset(view) + 0.5) / _scale(view)[axis] - 0.5
+        return np.asarray((points - _offset(view) + 0.5) / _scale(view)[axis] - 0.5, np.float64)
 
     return move
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mahtrt.data.preprocess import Fit, Placement, fit_image, pad_level
+from mahtrt.data.preprocess import Fit, Placement, fit_image, fit_of, pad_level
 from mahtrt.data.resample import resample
 from mahtrt.runtime.expectation.causes.cause import Cause, with_inputs
 from mahtrt.runtime.expectation.pipeline import Fit as FitStep
@@ -77,6 +77,17 @@ def _top_left(image: Image, spec: InputSpec, version: int) -> tuple[Image, Place
     return _placed(image, spec, size, (0, 0))
 
 
+def _odd_pixel(mode: Resize) -> FitStep:
+    """Fitted in a mode; of an odd number of pixels added or cut, the other half is larger."""
+
+    def fit(image: Image, spec: InputSpec, version: int) -> tuple[Image, Placement]:
+        size = fit_of(image.shape, replace(spec, resize=mode)).size
+        corner = (size[0] - spec.size[0]) // 2, (size[1] - spec.size[1]) // 2
+        return _placed(image, spec, size, (-corner[0], -corner[1]))
+
+    return fit
+
+
 def _rounded_down(image: Image, spec: InputSpec, version: int) -> tuple[Image, Placement]:
     """Letterboxed, with lengths cut to whole pixels."""
     scale = _scaled(image, spec, min)
@@ -116,6 +127,23 @@ FITTING = (
         "Your pipeline letterboxes with the image at the top left; mahtrt puts it in the middle.",
         _CENTRED,
         _top_left,
+    ),
+    _fit(
+        "letterbox_odd_pixel_before",
+        "Your pipeline letterboxes with the odd pixel of padding at the left and the top; mahtrt "
+        "adds it at the right and the bottom, where the spec says letterbox (it says {resize}).",
+        _CENTRED,
+        _odd_pixel("letterbox"),
+    ),
+    _fit(
+        "center_crop_odd_pixel_behind",
+        "Your pipeline crops the middle, and cuts an odd pixel off at the right and the bottom; "
+        "mahtrt cuts it off at the left and the top, where the spec says center_crop (it says "
+        "{resize}).",
+        "If the network was trained on crops, set input.resize to center_crop in the spec, and cut "
+        "(size - target + 1) // 2 pixels off at the left and the top in your pipeline; else fit "
+        "images as {resize} there.",
+        _odd_pixel("center_crop"),
     ),
     _fit(
         "letterbox_rounded_down",
