@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from mahtrt.errors import DataError, MissingComponentError
 from mahtrt.export.onnx import plain_onnx
+from mahtrt.machine import package_version
 from mahtrt.runtime.decode import decode, landmark_names
 from mahtrt.runtime.peer import PeerSetting
 from mahtrt.spec import ModelSpec
@@ -88,7 +89,10 @@ class Int8Peer:
         _check_device(self.backend, setting)
         if not has_module(self.package):
             raise MissingComponentError(
-                self.package, got="no such package", expected=f"it: pip install {self.package}"
+                self.package,
+                got="no such package",
+                expected="it to be installed",
+                fix=f"Install it: pip install {self.package}.",
             )
         given = setting.calibration
         if given is None:
@@ -106,6 +110,7 @@ class Int8Peer:
         export = _exported(network, spec, setting.batch)
         begun = time.perf_counter()
         backend = opener(export, spec, setting.threads, calibration)
+        backend.facts["quantiser"] = f"{self.package} {package_version(self.package) or ''}".strip()
         backend.facts["calibrated_on"] = str(calibration)
         backend.facts["ready_s"] = f"{time.perf_counter() - begun:.1f}"
         return backend

@@ -148,6 +148,7 @@ def test_onnx_runtimes_own_int8_is_near_and_not_fp32(network: torch.nn.Module) -
     assert 1e-4 < apart < 0.1
     assert ONNXRUNTIME_STATIC.precision("cpu") == "int8"
     assert facts["calibrated_on"] == "4 images of shades"
+    assert facts["quantiser"].startswith("onnxruntime 1.")
     assert facts["weights"] in ("7 bits", "8 bits")
 
 
@@ -177,7 +178,9 @@ def test_without_nncf_the_reason_says_what_to_install(
     monkeypatch.setattr(onnx_peers, "has_module", lambda name: name != "nncf")
     for name in ("nncf-ptq", "nncf-accuracy"):
         told = open_peer(name, network, whole(network), PeerSetting(calibration=calibration()))
-        assert told == "nncf: got no such package; expected it: pip install nncf"
+        assert told == (
+            "nncf: got no such package; expected it to be installed. Install it: pip install nncf."
+        )
 
 
 @pytest.mark.parametrize("peer", [NNCF_PTQ, NNCF_ACCURACY])
