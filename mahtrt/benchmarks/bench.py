@@ -24,6 +24,7 @@ from mahtrt.benchmarks.peer_images import peer_images
 from mahtrt.benchmarks.peers import ALL_CPU, check_peers, named_peers, open_peer
 from mahtrt.benchmarks.reference import Reference, open_export, tuned_torch_as_reference
 from mahtrt.benchmarks.report import BenchReport, ReportFacts
+from mahtrt.benchmarks.roofline import Roof, raise_roof
 from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.golden import read_golden
 from mahtrt.bundle.manifest import EngineRecord
@@ -114,10 +115,11 @@ def _measured(
             if not isinstance(peer, str):
                 stack.callback(peer.session.close)
                 contenders.append(peer)
-        return compare(
+        roof = raise_roof(bundle, contenders, stack) if options.roofline else Roof()
+        report = compare(
             contenders,
             asked.data,
-            comparison,
+            replace(comparison, beside=roof.calls),
             ReportFacts(
                 "; ".join(reference.described for reference in references),
                 _model(bundle),
@@ -127,6 +129,7 @@ def _measured(
             ),
             progress=functools.partial(progress, "measuring"),
         )
+        return roof.onto(report)
 
 
 def _comparison(bundle: Bundle, options: BenchOptions) -> CompareOptions:

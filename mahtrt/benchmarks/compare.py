@@ -150,6 +150,7 @@ def compare(
         cohort=found.cohort(),
         details=found.agreements(options.seed, options.quantities),
         quantities=found.measurable(options.quantities),
+        beside={name: timings[name, "engine"] for name in options.beside},
     )
 
 
@@ -222,6 +223,8 @@ def _timing_pass(
         for scope in SCOPES:
             keys[f"{contender.name} {scope}"] = (contender.name, scope)
             calls[f"{contender.name} {scope}"] = makers[scope]
+    for name, call in options.beside.items():
+        keys[name], calls[name] = (name, "engine"), call
     timings = interleave(calls, options, progress=progress)
     return {keys[name]: found for name, found in timings.items()}
 

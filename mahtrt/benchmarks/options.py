@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ class CompareOptions(TimingOptions):
         latency_budget_ms: Limit of the default engine's end-to-end p99; None judges no latency.
         threads: Threads that the sessions were opened with; None is each runtime's default.
         quantities: Clinical quantities that are compared; None compares none.
+        beside: What else runs once in every round, by a name that no session has.
     """
 
     images: int = DEFAULT_IMAGES
@@ -44,6 +46,7 @@ class CompareOptions(TimingOptions):
     limits: Limits = field(default_factory=Limits)
     threads: int | None = None
     quantities: Selection | None = None
+    beside: Mapping[str, Callable[[], object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ class BenchOptions:
         sweep: Bundles of the same network with other batch sizes, whose throughput is measured too.
         quantities: A file that defines clinical quantities (docs/quantities.md); "auto" for those
             that mahtrt ships, as far as the network has their points; "none".
+        roofline: Whether large operations are timed beside the engines, to tell how far those are
+            from what the machine reaches.
     """
 
     bundle: Path
@@ -118,6 +123,7 @@ class BenchOptions:
     stream_seconds: float = 3.0
     sweep: tuple[Path, ...] = ()
     quantities: Path | str = "auto"
+    roofline: bool = False
 
     @property
     def comparison(self) -> CompareOptions:

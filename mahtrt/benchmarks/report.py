@@ -186,6 +186,7 @@ class BenchReport:
             and on which images not; none of a network without landmarks.
         measures: What was measured beside accuracy and latency.
         quantities: The clinical quantities that ``details`` tell of, None without any.
+        beside: Times of what else ran in the rounds, by name, which the JSON does not hold.
     """
 
     machine: Mapping[str, Any]
@@ -201,6 +202,7 @@ class BenchReport:
     details: Mapping[str, Agreement] = field(default_factory=dict)
     measures: Measures = field(default_factory=Measures)
     quantities: Selection | None = None
+    beside: Mapping[str, Timings] = field(default_factory=dict)
 
     @property
     def failed_peers(self) -> dict[str, str]:

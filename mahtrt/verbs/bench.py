@@ -151,6 +151,15 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
     peer_minutes: Annotated[
         float, option(MEASURING, "Time limit of nncf-accuracy's search, which holds --budget-px.")
     ] = 10.0
+    roofline: Annotated[
+        bool,
+        option(
+            MEASURING,
+            "Large convolutions and matrix products in FP32, BF16 and INT8 run between the "
+            "engines: how far each engine is from what this machine reaches.",
+            "--roofline",
+        ),
+    ] = False
     json: Json = None
     html: Annotated[
         str | None,
@@ -192,6 +201,7 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
             stream_seconds=self.stream_seconds,
             sweep=tuple(self.sweep or ()),
             quantities=self.quantities,
+            roofline=self.roofline,
         )
 
 
