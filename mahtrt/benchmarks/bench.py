@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -120,16 +120,26 @@ def _measured(
             contenders,
             asked.data,
             replace(comparison, beside=roof.calls),
-            ReportFacts(
-                "; ".join(reference.described for reference in references),
-                _model(bundle),
-                warnings,
-                torch=[reference.facts for reference in references if reference.facts],
-                peers={n: each if isinstance(each, str) else "" for n, each in peers.items()},
-            ),
+            _facts(bundle, references, peers, warnings),
             progress=functools.partial(progress, "measuring"),
         )
         return roof.onto(report)
+
+
+def _facts(
+    bundle: Bundle,
+    references: Sequence[Reference],
+    peers: Mapping[str, Contender | str],
+    warnings: Sequence[str],
+) -> ReportFacts:
+    """What the report says beside its measurements."""
+    return ReportFacts(
+        "; ".join(reference.described for reference in references),
+        _model(bundle),
+        warnings,
+        torch=[reference.facts for reference in references if reference.facts],
+        peers={n: each if isinstance(each, str) else "" for n, each in peers.items()},
+    )
 
 
 def _comparison(bundle: Bundle, options: BenchOptions) -> CompareOptions:
