@@ -119,9 +119,8 @@ def compare(
         DataError: An empty data set, or annotations that do not fit the network.
         ModelError: The network gives nothing that could be compared.
     """
-    spec = contenders[0].session.spec
+    spec, load = contenders[0].session.spec, load_average()
     images, tell = _check(spec, dataset, options), progress or (lambda *_: None)
-    load = load_average()
     dataset = spread_out(dataset, images)  # the first of a sorted folder may all be one patient's
     found, timed = _accuracy_pass(
         contenders, dataset, images, lambda n: tell(n, images + options.rounds)
