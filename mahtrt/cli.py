@@ -36,8 +36,8 @@ from mahtrt.verbs import (
     train,
     verify,
 )
-from mahtrt.verbs.command import Commands, GroupedCommand
-from mahtrt.verbs.console import say_refused, show_defect, show_logs
+from mahtrt.verbs.command import Commands, Debug, GroupedCommand, Quiet
+from mahtrt.verbs.ending import say_refused, show_defect, show_logs
 
 _STDERR = 2
 # In the order of --help.
@@ -83,13 +83,14 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show tracebacks of errors and the logs of libraries.")
-    ] = False,
+    debug: Debug = False,
+    quiet: Quiet = False,
 ) -> None:
+    context.obj = quiet
     if debug:
         show_logs()
 

@@ -9,13 +9,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mahtrt.names import visible
-from mahtrt.verbs.console import check_results, ends_well, keep_inputs
+from mahtrt.verbs.console import Talk, talking
+from mahtrt.verbs.ending import ends_well, show_logs
+from mahtrt.verbs.places import check_results, keep_inputs
 
 # Groups of options in the order of --help; what only experts need comes last.
 ENGINES, NETWORK, DATA, MEASURING, BUDGETS = "Engines", "Network", "Data", "Measuring", "Budgets"
@@ -59,6 +61,16 @@ def option(
     return typer.Option(*names, help=text, rich_help_panel=group, min=least, max=most)
 
 
+# Before the verb, and behind each.
+Quiet = Annotated[
+    bool, option(GENERAL, "No progress and no talk: only results and errors.", "--quiet")
+]
+Debug = Annotated[
+    bool, option(GENERAL, "Show tracebacks of errors and the logs of libraries.", "--debug")
+]
+_COMMON: dict[str, Any] = {"_context": typer.Context, "quiet": Quiet, "debug": Debug}
+
+
 @dataclass(frozen=True, slots=True)
 class ResultFile:
     """Marks an option that names a file for a result, or ``-`` for stdout."""
@@ -77,8 +89,12 @@ def as_command(function: Callable[[Arguments], None]) -> Callable[..., None]:
     ]
 
     @functools.wraps(function)
-    def called(**values: Any) -> None:
-        run(kind(**values))
+    def called(*, _context: typer.Context, quiet: bool, debug: bool, **values: Any) -> None:
+        if debug:
+            show_logs()
+        is_data = any(values[name] == "-" for name in results)
+        with talking(Talk(quiet or bool(_context.obj), is_data)):
+            run(kind(**values))
 
     @ends_well
     def run(arguments: Arguments) -> None:
@@ -86,18 +102,21 @@ def as_command(function: Callable[[Arguments], None]) -> Callable[..., None]:
         keep_inputs(*_outputs_and_inputs(arguments, annotations))
         function(arguments)
 
-    parameters = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=annotations[field.name],
-        )
-        for field in fields(kind)
-    ]
-    called.__annotations__ = annotations
-    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {**annotations, **_COMMON}
+    called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            *(_parameter(field.name, field.default, annotations) for field in fields(kind)),
+            _parameter("_context", MISSING, _COMMON),
+            *(_parameter(name, False, _COMMON) for name in ("quiet", "debug")),
+        ]
+    )
     return called
+
+
+def _parameter(name: str, default: Any, annotations: dict[str, Any]) -> inspect.Parameter:
+    default = inspect.Parameter.empty if default is MISSING else default
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotations[name])
 
 
 def _outputs_and_inputs(

@@ -1,44 +1,86 @@
-"""What the command line shows: results on stdout, talk and progress on stderr, errors in a line."""
+"""What the command line shows: results on stdout, talk and progress on stderr."""
 
 from __future__ import annotations
 
-import errno
-import functools
+import contextlib
 import json
-import logging
 import os
-import signal
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO
 
-import typer
-
-from mahtrt.errors import MahtrtError, UsageError
-from mahtrt.interrupt import Terminated
 from mahtrt.names import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
+# Characters in a line where no terminal and no COLUMNS says it; narrower ones are not drawn for.
+USUAL_WIDTH, LEAST_WIDTH = 120, 20
 # Between two lines about a stage: more of them while it is young than when it has lasted.
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 30.0
+DRAWN_EVERY_S = 0.1  # at most: drawing costs time that the work could have
+LONG_S = 2.0  # what has lasted so long tells when it is done, and how much is left
+BAR, LEAST_WIDTH_OF_BAR = 20, 78  # characters; a narrow terminal gets no bar
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """What a command shows beside its result.
+
+    Attributes:
+        is_quiet: Neither progress nor talk: only results and errors.
+        stdout_is_data: Stdout is a JSON or CSV document, so that tables and words go to stderr.
+    """
+
+    is_quiet: bool = False
+    stdout_is_data: bool = False
+
+
+_talk: ContextVar[Talk] = ContextVar("talk", default=Talk())  # noqa: B039 (frozen)
+
+
+@contextlib.contextmanager
+def talking(talk: Talk) -> Iterator[None]:
+    """The block shows what ``talk`` says."""
+    token = _talk.set(talk)
+    try:
+        yield
+    finally:
+        _talk.reset(token)
+
+
+def is_quiet() -> bool:
+    """Whether only results and errors are wanted."""
+    return _talk.get().is_quiet
 
 
 def say(*lines: str) -> None:
-    """Talk: lines on stderr."""
+    """Talk: lines on stderr, unless the command is to be quiet."""
+    if not is_quiet():
+        complain(*lines)
+
+
+def hint(*commands: str) -> None:
+    """What can be done next: commands or sentences, unless the command is to be quiet."""
+    first, *others = commands
+    say(f"next: {first}", *(f"      {command}" for command in others))
+
+
+def complain(*lines: str) -> None:
+    """Errors, and why an exit code is not 0: lines on stderr."""
     _print(lines, sys.stderr)
 
 
 def answer(*lines: str) -> None:
-    """A result in words: lines on stdout."""
-    _print(lines, sys.stdout)
+    """A result in words: lines on stdout; on stderr where stdout is a document."""
+    if _talk.get().stdout_is_data:
+        say(*lines)
+    else:
+        _print(lines, sys.stdout)
 
 
 def _print(lines: Iterable[str], stream: TextIO | None) -> None:
@@ -47,15 +89,31 @@ def _print(lines: Iterable[str], stream: TextIO | None) -> None:
 
 
 def show(renderable: RenderableType, *, to_stderr: bool = False) -> None:
-    """A table or text, as wide as the terminal; brackets in it are no markup."""
+    """A table or text, as wide as the terminal; brackets in it are no markup.
+
+    Where stdout is a document, it goes to stderr, and nowhere if the command is to be quiet.
+    """
     from mahtrt.verbs.rendering import Visible, VisibleConsole
 
-    stream: TextIO | None = sys.stderr if to_stderr else sys.stdout
-    if stream is None:
+    is_data = _talk.get().stdout_is_data
+    stream: TextIO | None = sys.stderr if to_stderr or is_data else sys.stdout
+    if stream is None or (is_data and is_quiet()):
         return
-    width = None if sys.stdout is not None and sys.stdout.isatty() else 120
+    width = width_of(stream)
     console = VisibleConsole(file=stream, width=width, highlight=False, markup=False, emoji=False)
     console.print(Visible(renderable))
+
+
+def width_of(stream: TextIO) -> int:
+    """Characters in a line: what COLUMNS says, else the terminal, else 120."""
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return max(int(asked), LEAST_WIDTH)
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):  # not a terminal, or not even a file
+        columns = 0
+    return max(columns, LEAST_WIDTH) if columns else USUAL_WIDTH
 
 
 def write_json(document: Mapping[str, Any], target: str) -> None:
@@ -78,173 +136,49 @@ def write_text(text: str, target: str) -> None:
     sys.stdout.buffer.flush()
 
 
-def check_results(results: Mapping[str, str | None]) -> None:
-    """Refuse files for results that cannot be written, before the work.
-
-    Args:
-        results: Option to the name that was given, ``-`` for stdout; None where none was.
-
-    Raises:
-        UsageError: Stdout is closed, or two results have one place.
-        BuildError: A place cannot be written.
-    """
-    from mahtrt.destination import check_output, find_destination
-
-    places: dict[object, str] = {}
-    for name, given in results.items():
-        if given is None:
-            continue
-        option = f"{name} {given}"
-        if given == "-":
-            if sys.stdout is None:
-                raise UsageError(option, got="a closed stdout", expected="an open one, or a file")
-            place: object = "-"
-        else:
-            check_output(Path(given))
-            place = find_destination(Path(given)).target or option
-        if place in places:
-            raise UsageError(
-                f"{places[place]} {option}",
-                got="two results for stdout" if place == "-" else "two results for one file",
-                expected="one",
-            )
-        places[place] = option
-
-
-def keep_inputs(outputs: Mapping[str, Path], inputs: Iterable[Path]) -> None:
-    """Refuse to write over what is read, before the work.
-
-    Args:
-        outputs: Option to the file or folder that it names.
-        inputs: What is read, as far as it is there.
-
-    Raises:
-        UsageError: An output is an input, also by a link, or lies within a bundle that is read.
-    """
-    for given in (path for path in inputs if os.path.exists(path)):
-        place = Path(os.path.realpath(given))
-        is_bundle = (place / "manifest.json").exists()
-        for option, output in outputs.items():
-            target = Path(os.path.realpath(output))
-            if target == place and not place.is_dir():
-                got = "a file that is read"
-            elif is_bundle and target.is_relative_to(place):
-                got = f"a place in the bundle {given}, which is read"
-            else:
-                continue
-            raise UsageError(
-                f"{option} {output}",
-                got=got,
-                expected="a place of its own",
-                fix="Choose another place.",
-            )
-
-
-def show_logs() -> None:
-    """Show what mahtrt and the libraries log, and the traceback of an error: ``--debug``."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_VisibleLines("%(name)s: %(message)s"))
-    logging.basicConfig(level=logging.DEBUG, handlers=[handler])
-
-
-class _VisibleLines(logging.Formatter):
-    """Formats a record so that nothing in it acts on the terminal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(visible, super().format(record).splitlines()))
-
-
-def show_defect(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """The traceback of an error that nobody expected, for :data:`sys.excepthook`."""
-    say(*"".join(traceback.format_exception(kind, error, trace)).splitlines())
-
-
-def ends_well(command: Callable[P, T]) -> Callable[P, T]:
-    """Turn mahtrt's errors and Ctrl-C into a line on stderr and the right exit code."""
-
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return command(*args, **kwargs)
-        except MahtrtError as error:
-            if logging.getLogger().isEnabledFor(logging.DEBUG):
-                say(*traceback.format_exc().splitlines())
-            say(f"error: {_one_line(error)}")
-            raise typer.Exit(error.exit_code) from error
-        except (KeyboardInterrupt, Terminated) as error:
-            say(_end_of(error))
-            number = getattr(error, "number", signal.SIGINT)
-            raise typer.Exit(128 + number) from error
-        except OSError as error:
-            # What the system refuses has a number; a library's own OSError may be a defect.
-            # A reader that closed the pipe (``| head``) is click's business.
-            if error.errno in (None, errno.EPIPE):
-                raise
-            say_refused(error)
-            raise typer.Exit(1) from error
-
-    return wrapped
-
-
-def say_refused(error: OSError) -> None:
-    """Say what the system refused, in a line."""
-    place = error.filename or "writing"
-    say(f"error: {place}: got {error.strerror or _one_line(error)}. {_advice(error)}")
-
-
-def _end_of(error: KeyboardInterrupt | Terminated) -> str:
-    """What a signal ended, in a line."""
-    word = "terminated" if isinstance(error, Terminated) else "interrupted"
-    told = "" if isinstance(error, Terminated) else str(error)
-    return f"{word}: {told or 'nothing half-written is left'}"
-
-
-def _one_line(error: BaseException) -> str:
-    """An error's message in one line; other libraries' messages, quoted in it, may have more."""
-    return " ".join(str(error).split())
-
-
-def _advice(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "Free some space, or choose another place."
-    return "Check the place, and that you may read and write there."
-
-
 class StageDisplay:
     """Draws progress on stderr, only when it is told of some.
 
     It has no refresh thread of its own, which would disturb what is being timed. Where stderr is
-    no terminal, every stage is one line, and a long one tells of itself every few seconds.
+    no terminal, or one that cannot move its cursor, every stage is one line, and a long one tells
+    of itself every few seconds. A quiet command shows nothing.
     """
 
     def __init__(self) -> None:
         self._begun = self._stage_begun = self._told = time.monotonic()
+        self._drawn = 0.0
         self._stage = ""
-        self._live = sys.stderr is not None and sys.stderr.isatty()
+        self._is_quiet = is_quiet()
         self._progress: Any = None
         self._task: Any = None
 
     def __enter__(self) -> StageDisplay:
-        if self._live:
+        if not self._is_quiet and _can_draw():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-            from rich.progress import TimeElapsedColumn as Elapsed
+            from rich.progress import BarColumn, Progress, TextColumn
+            from rich.table import Column
 
+            fixed = {"markup": False, "table_column": Column(no_wrap=True)}
+            wide = width_of(sys.stderr) >= LEAST_WIDTH_OF_BAR
             self._progress = Progress(
-                TextColumn("{task.description:<28}", markup=False),
-                BarColumn(30),
-                MofNCompleteColumn(),
-                Elapsed(),
-                console=Console(stderr=True),
+                TextColumn("{task.description:<28}", markup=False, table_column=Column()),
+                *([BarColumn(BAR)] if wide else []),
+                TextColumn("{task.fields[count]:>9}", **fixed),  # type: ignore[arg-type]
+                TextColumn("{task.fields[times]}", **fixed),  # type: ignore[arg-type]
+                console=Console(stderr=True, width=width_of(sys.stderr)),
                 auto_refresh=False,
             )
             self._progress.start()
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object = None, *rest: object) -> None:
         if self._progress is not None:
+            if kind is None:
+                self._finish_bar()
             self._progress.refresh()
             self._progress.stop()
+        elif self._stage and kind is None and time.monotonic() - self._begun > LONG_S:
+            self._line("done")
 
     def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
         """Show how far a stage is; a total of 0 means that it is not known.
@@ -255,16 +189,35 @@ class StageDisplay:
         if stage != self._stage:
             self._begin(stage)
         if self._progress is not None:
-            shown = visible(f"{stage}: {detail}" if detail else stage)
-            self._progress.update(
-                self._task, completed=done, total=total or None, description=shown
-            )
-            self._progress.refresh()
+            self._draw(stage, done, total, detail)
         elif self._is_time_for_a_line():
+            left = self._left(done, total)
             if detail:
-                self._line(f"{stage}: {detail}")
+                self._line(f"{stage}: {detail}{left}")
             elif done:
-                self._line(f"{stage} {done}/{total or '?'}")
+                self._line(f"{stage} {done}/{total or '?'}{left}")
+
+    def _draw(self, stage: str, done: int, total: int, detail: str) -> None:
+        now = time.monotonic()
+        if now - self._drawn < DRAWN_EVERY_S and done < total:
+            return
+        self._drawn = now
+        self._progress.update(
+            self._task,
+            completed=done,
+            total=total or None,
+            description=visible(f"{stage}: {detail}" if detail else stage),
+            count=f"{done}/{total}" if total else "",
+            times=clock(now - self._stage_begun) + self._left(done, total),
+        )
+        self._progress.refresh()
+
+    def _left(self, done: int, total: int) -> str:
+        """How long the rest takes, if it goes on as before; "" where nobody knows yet."""
+        lasted = time.monotonic() - self._stage_begun
+        if not 0 < done < total or lasted < LONG_S:
+            return ""
+        return f", {clock(lasted * (total - done) / done)} left"
 
     def _is_time_for_a_line(self) -> bool:
         now = time.monotonic()
@@ -272,15 +225,40 @@ class StageDisplay:
         return now - self._told > pause
 
     def _begin(self, stage: str) -> None:
-        self._stage_begun = time.monotonic()
         if self._progress is not None:
-            if self._task is not None:
-                self._progress.stop_task(self._task)
-            self._task = self._progress.add_task(visible(stage), total=None)
+            self._finish_bar()
+            self._task = self._progress.add_task(visible(stage), total=None, count="", times="")
+            self._drawn = 0.0
         else:
             self._line(stage)
+        self._stage_begun = time.monotonic()
         self._stage = stage
+
+    def _finish_bar(self) -> None:
+        """Fill the bar of the stage that is over, and say how long it took."""
+        if self._task is None:
+            return
+        (task,) = (each for each in self._progress.tasks if each.id == self._task)
+        total = task.total or 1
+        took = clock(time.monotonic() - self._stage_begun)
+        count = f"{total:.0f}/{total:.0f}" if task.total else ""
+        done = {"completed": total, "total": total, "count": count, "times": took}
+        self._progress.update(self._task, **done)
 
     def _line(self, text: str) -> None:
         self._told = time.monotonic()
-        say(f"[{self._told - self._begun:6.1f} s] {text}")
+        if not self._is_quiet:
+            say(f"[{self._told - self._begun:6.1f} s] {text}")
+
+
+def clock(seconds: float) -> str:
+    """``m:ss``, or ``h:mm:ss`` from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _can_draw() -> bool:
+    """Whether stderr is a terminal whose cursor moves."""
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    return is_terminal and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")

@@ -6,21 +6,23 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from mahtrt.bundle.output_records import LogitsRecord, MapRecord, VisibilityRecord
-from mahtrt.verbs.rendering import line
+from mahtrt.verbs.tables import Column, FittedTable, numbers
 
 if TYPE_CHECKING:
     from mahtrt.benchmarks.report import Row
 
 MAP_LEGEND = (
-    "differ: absolute difference to the reference's map, over all values. SSIM: structural",
-    "similarity, and that of the worst image. MAE: mean absolute error against annotated maps.",
+    "differ mean, p99, max: absolute difference to the reference's map, over all values.",
+    "SSIM, worst: structural similarity to it, the mean over images and that of the worst image.",
+    "MAE: mean absolute error against annotated maps; change: the engine's minus the reference's.",
 )
 LABEL_LEGEND = (
-    "same: decisions at the output's threshold that are the reference's. AUROC: mean over labels.",
+    "same: share of the decisions at the output's threshold that are the reference's.",
+    "AUROC: area under the receiver operating characteristic, the mean over labels; change: the "
+    "engine's minus the reference's.",
 )
 
 # Columns of a kind: the heading, and what it says of a record, whether that is the reference's.
@@ -39,16 +41,20 @@ def output_tables(
     """
     for field, columns in (("maps", _MAP), ("logits", _LOGITS), ("visibility", _VISIBILITY)):
         for index, record in enumerate(getattr(rows[0].accuracy, field)):
-            table = Table(box=None, padding=(0, 2, 0, 0))
-            table.add_column(line(record.name), no_wrap=True)
-            for heading in (*(heading for heading, _ in columns), *(["gate"] if gate else [])):
-                table.add_column(heading, justify="right")
-            for row in rows:
-                found = getattr(row.accuracy, field)[index]
-                cells = (say(found, row.is_reference) for _, say in columns)
-                table.add_row(label(row), *cells, *([gate(row)] if gate else []))
+            headings = (*(heading for heading, _ in columns), *(["gate"] if gate else []))
+            cells = [
+                (
+                    label(row),
+                    *(
+                        say(getattr(row.accuracy, field)[index], row.is_reference)
+                        for _, say in columns
+                    ),
+                    *([gate(row)] if gate else []),
+                )
+                for row in rows
+            ]
             yield Text()
-            yield table
+            yield FittedTable((Column(record.name), *numbers(*headings)), cells)
             gate = None  # it judges the whole engine: once is enough
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.segment import Segment
 from rich.text import Text
@@ -42,3 +42,22 @@ class Visible:
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement.get(console, options, self.inner)
+
+
+@dataclass(frozen=True, slots=True)
+class Indented:
+    """A text that is wrapped between words, its lines set in.
+
+    Attributes:
+        first, rest: Spaces before the first line, and before those that follow.
+    """
+
+    text: Text
+    first: int = 0
+    rest: int = 0
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = max(options.max_width - max(self.first, self.rest), 1)
+        for number, part in enumerate(self.text.wrap(console, width, overflow="fold")):
+            part.rstrip()
+            yield Text(" " * (self.rest if number else self.first)).append_text(part)

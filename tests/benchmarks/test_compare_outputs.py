@@ -88,7 +88,7 @@ def test_maps_and_labels_are_judged_and_told_of() -> None:
     assert near.maps[0].mae == pytest.approx(same.maps[0].mae or 0, abs=0.01)
     assert near.logits[0].per_label[0].positives == 3
     assert same.logits[0].delta_auroc == 0
-    text = report_text(report)
+    text = report_text(report, explain=True)
     assert "moved px" not in text
     for word in ("change", "SSIM", "MAE", "findings", "AUROC", "same", "structural"):
         assert word in text
@@ -103,12 +103,13 @@ def test_maps_and_labels_are_judged_and_told_of() -> None:
 
 def test_the_gate_of_an_engine_stands_once_beside_several_tables() -> None:
     """It judges maps and labels together: beside each of them it would say what is not so."""
-    text = report_text(run(0.3))
+    text, explained = (report_text(run(0.3), explain=explain) for explain in (False, True))
     titles = [line for line in text.splitlines() if line.startswith(("change ", "findings "))]
     assert [line.split()[-1] for line in titles] == ["gate", "change"]
     assert text.count("FAIL") == 2  # of the engine, and of the bench
     assert (
-        "gate: whether all that an engine gives, in all its tables, is within its limits." in text
+        "gate: whether all that an engine gives, in all its tables, is within its limits."
+        in explained
     )
 
 

@@ -18,6 +18,6 @@ def text_of(renderable: RenderableType, *, width: int = 120) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def report_text(report: BenchReport, *, width: int = 110) -> str:
+def report_text(report: BenchReport, *, width: int = 110, explain: bool = False) -> str:
     """A bench's report, as the command shows it."""
-    return text_of(report_table(report), width=width)
+    return text_of(report_table(report, explain=explain), width=width)

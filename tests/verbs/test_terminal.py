@@ -17,7 +17,8 @@ from rich.table import Table
 from tiny_bundle import write_tiny
 
 from mahtrt.verbs import console
-from mahtrt.verbs.console import StageDisplay, answer, say, show, show_logs
+from mahtrt.verbs.console import StageDisplay, answer, say, show
+from mahtrt.verbs.ending import show_logs
 
 EVIL = "\x1b]0;owned\x07\x1b[2J[bold]:smile:\x9b1m"
 SHOWN = r"\x1b]0;owned\x07\x1b[2J[bold]:smile:\x9b1m"
