@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,10 +20,11 @@ from mahtrt.verbs.command import (
     as_command,
     option,
 )
-from mahtrt.verbs.console import StageDisplay, say, show, write_json, write_text
+from mahtrt.verbs.console import StageDisplay, complain, hint, show, write_json, write_text
 from mahtrt.verbs.options import (
     DATA_HELP,
     BudgetArguments,
+    Explain,
     Json,
     Points,
     ReferenceArguments,
@@ -160,6 +163,7 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
             "--roofline",
         ),
     ] = False
+    explain: Explain = False
     json: Json = None
     html: Annotated[
         str | None,
@@ -228,7 +232,21 @@ def command(arguments: BenchArguments) -> None:
             write_json(report.to_dict(), arguments.json)
         if arguments.html is not None:
             write_text(page_of_bench(options, report.to_dict()), arguments.html)
-    show(report_table(report), to_stderr="-" in (arguments.json, arguments.html))
+    limits = arguments.limits() if arguments.explain else None
+    show(report_table(report, explain=arguments.explain, limits=limits))
     for reason in report.reasons:
-        say(f"error: {reason}")
+        complain(f"error: {reason}")
+    if report.passed:
+        hint(*_next(arguments))
     raise typer.Exit(report.exit_code)
+
+
+def _next(arguments: BenchArguments) -> Iterator[str]:
+    """What can be done with a bundle that passed."""
+    bundle = shlex.quote(str(arguments.bundle))
+    yield f"mahtrt predict {bundle} YOUR_IMAGES --csv -"
+    if arguments.json not in (None, "-"):
+        later = f"--baseline {shlex.quote(str(arguments.json))}"
+        yield f"mahtrt bench {bundle} {later}  (says later what got better or worse)"
+    elif not arguments.explain:
+        yield "the same with --explain says what the columns mean"

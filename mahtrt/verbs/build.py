@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +23,15 @@ from mahtrt.verbs.command import (
     as_command,
     option,
 )
-from mahtrt.verbs.console import StageDisplay, answer, say, show
+from mahtrt.verbs.console import StageDisplay, answer, complain, hint, say, show, write_json
 from mahtrt.verbs.options import (
     DATA_HELP,
     BudgetArguments,
     Cache,
     CacheDir,
     CalibrationArguments,
+    Explain,
+    Json,
     Points,
     ReferenceArguments,
     SkipBad,
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from mahtrt.build.options import BuildOptions
     from mahtrt.build.result import BuildResult
     from mahtrt.targets.tensorrt.options import TensorRtOptions
+    from mahtrt.verbs.compile import CompileArguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +181,8 @@ class BuildArguments(TensorRtArguments, CalibrationArguments, ReferenceArguments
     ] = False
     threads: Threads = None
     out: Annotated[Path, option(OUTPUT, "Bundle to write.")] = Path("model.mahtrt")
+    explain: Explain = False
+    json: Json = None
 
     def options(self) -> BuildOptions:
         """The verb's options."""
@@ -224,21 +230,30 @@ def command(arguments: BuildArguments) -> None:
     """
     from mahtrt.build.build import build
 
-    judged_build(lambda display: build(arguments.options(), display))
+    options = arguments.options()
+    judged_build(lambda display: build(options, display), arguments)
 
 
-def judged_build(make: Callable[[StageDisplay], BuildResult]) -> None:
+def judged_build(
+    make: Callable[[StageDisplay], BuildResult], arguments: BuildArguments | CompileArguments
+) -> None:
     """Make a bundle, and show what its gate measured; exit 3 where a failed engine was kept."""
     from mahtrt.build.judge import AccuracyError
+    from mahtrt.measure.limits import Limits
+    from mahtrt.verbs.documents import build_document
     from mahtrt.verbs.report_text import report_table
 
     with StageDisplay() as display:
         try:
             result = make(display)
         except AccuracyError as error:
-            show(report_table(error.report), to_stderr=True)
+            show(report_table(error.report, explain=arguments.explain), to_stderr=True)
             raise
-    show(report_table(result.report))
+    if arguments.json is not None:
+        verb = "build" if isinstance(arguments, BuildArguments) else "compile"
+        write_json(build_document(result, verb), arguments.json)
+    limits = Limits.of_gate(result.manifest.gate)
+    show(report_table(result.report, explain=arguments.explain, limits=limits))
     for name in result.skipped:
         say(f"note: left out {name}, which cannot be read")
     for line in result.notes:
@@ -246,5 +261,10 @@ def judged_build(make: Callable[[StageDisplay], BuildResult]) -> None:
     failed = [name for name, verdict in result.verdicts.items() if not verdict.passed]
     answer(f"{result.path}  default engine {result.manifest.default_engine}")
     if failed:
-        say(f"warning: kept although over budget: {', '.join(failed)}")
+        complain(f"warning: kept although over budget: {', '.join(failed)}")
         raise typer.Exit(GateError.exit_code)
+    bundle = shlex.quote(str(result.path))
+    hint(
+        f"mahtrt bench {bundle} --data YOUR_IMAGES",
+        f"mahtrt predict {bundle} YOUR_IMAGES --csv -",
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+import shlex
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -11,12 +12,22 @@ from mahtrt.errors import UsageError
 from mahtrt.progress import StageProgress, silent
 from mahtrt.targets.graph_kinds import HALVES, HalfType
 from mahtrt.verbs.command import DATA, MEASURING, OUTPUT, PLAN, argument, as_command, option
-from mahtrt.verbs.console import StageDisplay, answer, say, show
-from mahtrt.verbs.options import DATA_HELP, Cache, CacheDir, CalibrationArguments, SkipBad, Threads
+from mahtrt.verbs.console import StageDisplay, answer, hint, say, show, write_json
+from mahtrt.verbs.documents import calibrate_document
+from mahtrt.verbs.options import (
+    DATA_HELP,
+    Cache,
+    CacheDir,
+    CalibrationArguments,
+    Explain,
+    Json,
+    SkipBad,
+    Threads,
+)
+from mahtrt.verbs.rendering import paragraphs
+from mahtrt.verbs.tables import Column, FittedTable, numbers
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mahtrt.build.calibrated import Calibrated
     from mahtrt.build.options import CalibrationOptions
     from mahtrt.build.planned import Attribution
@@ -26,6 +37,19 @@ if TYPE_CHECKING:
     from mahtrt.planning.matrix import Sensitivity
 
 SHOWN_TENSORS = 3  # of those that saturate
+CARD_LEGEND = (
+    "scales within N% of the final ones: how far the scales after so many images were from those "
+    "after all of them; large numbers say that more images would change the ranges.",
+    "saturates: share of a tensor's values that its range does not hold.",
+)
+SENSITIVITY_LEGEND = (
+    "moved: how far INT8 in this block alone moves the landmarks, or changes the other outputs, on "
+    "average.",
+    "shift, spread: the part of it that is the same in all images, and the part that is not.",
+    "worst landmark, worst target: the one that is moved or changed most, and by how much.",
+    "in bf16, in fp16: the same average with the block in half precision.",
+    "by the rules: what the fixed rules make of the block where no plan is given.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +192,9 @@ def _write(out: Path, found: Calibrated, sensitivity: Sensitivity | None) -> tup
     return "plan.json", "ranges.json", "card.json", "sensitivity.json", "sensitivity.png"
 
 
+_OPTIONS = {field.name for field in fields(CalibrateOptions)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class CalibrateArguments(CalibrationArguments):
     """What ``mahtrt calibrate`` is given."""
@@ -198,6 +225,8 @@ class CalibrateArguments(CalibrationArguments):
     cache_dir: CacheDir = None
     threads: Threads = None
     out: Annotated[Path, option(OUTPUT, "Folder to write.")] = Path("calibration")
+    explain: Explain = False
+    json: Json = None
 
 
 @as_command
@@ -207,15 +236,22 @@ def command(arguments: CalibrateArguments) -> None:
     The calibration card says how well the images determine the ranges; the sensitivity says what
     INT8 and half precision cost block by block.
     """
-    options = CalibrateOptions(**vars(arguments))
+    given = {name: value for name, value in vars(arguments).items() if name in _OPTIONS}
+    options = CalibrateOptions(**given)
     with StageDisplay() as display:
         result = calibrate(options, display)
+    if arguments.json is not None:
+        write_json(calibrate_document(result, options.out), arguments.json)
     for note in result.notes:
         say(f"note: {note}")
     answer(*text_of(result.card).splitlines())
     if result.sensitivity is not None:
         show(table_of(result.sensitivity))
+    if arguments.explain:
+        show(paragraphs(CARD_LEGEND + (SENSITIVITY_LEGEND if result.sensitivity else ())))
     answer(f"{options.out}: {', '.join(result.written)}")
+    onnx, plan = (shlex.quote(str(path)) for path in (options.onnx, options.out / "plan.json"))
+    hint(f"mahtrt build {onnx} --fp32 --int8 --calib {shlex.quote(options.calib)} --plan {plan}")
 
 
 def text_of(card: CardRecord) -> str:
@@ -232,24 +268,24 @@ def text_of(card: CardRecord) -> str:
     return "\n".join([*lines, *(f"warning: {text}" for text in card.warnings)])
 
 
-def table_of(sensitivity: Sensitivity) -> Table:
+def table_of(sensitivity: Sensitivity) -> FittedTable:
     """Blocks by what they cost, the most expensive first."""
-    from rich.table import Table
-
     from mahtrt.planning.matrix import summary_rows
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("block, INT8 alone", no_wrap=True)
     worst = "worst landmark" if sensitivity.unit == "px" else "worst target"
-    for name in (f"moved {sensitivity.unit}", "shift", "spread", worst, f"in {sensitivity.half}"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("by the rules")
-    for row in summary_rows(sensitivity):
-        table.add_row(
+    columns = (
+        *(Column("block, INT8 alone"), *numbers(f"moved {sensitivity.unit}")),
+        *(*numbers("shift", "spread", is_lesser=True), *numbers(worst)),
+        *(*numbers(f"in {sensitivity.half}", is_lesser=True), Column("by the rules")),
+    )
+    rows = [
+        (
             row["block"],
             *(f"{row[name]:.4f}" for name in ("mean_px", "bias_px", "spread_px")),
             f"{row['worst_landmark']} {row['worst_px']:.4f}",
             f"{row['half_px']:.4f}",
             "float" if row["ruled_out"] else "int8",
         )
-    return table
+        for row in summary_rows(sensitivity)
+    ]
+    return FittedTable(columns, rows)

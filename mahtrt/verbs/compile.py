@@ -11,6 +11,8 @@ from mahtrt.verbs.build import TensorRtArguments, judged_build
 from mahtrt.verbs.command import DATA, ENGINES, OUTPUT, argument, as_command, option
 from mahtrt.verbs.options import (
     DATA_HELP,
+    Explain,
+    Json,
     Points,
     SkipBad,
     Threads,
@@ -45,6 +47,8 @@ class CompileArguments(TrustArguments, TensorRtArguments):
         bool, option(OUTPUT, "The bundle is written although the gate failed.", "--keep-failed")
     ] = False
     threads: Threads = None
+    explain: Explain = False
+    json: Json = None
 
 
 @as_command
@@ -71,4 +75,4 @@ def command(arguments: CompileArguments) -> None:
         cache_dir=arguments.cache_dir,
         target_options=arguments.target_options(),
     )
-    judged_build(lambda display: compile(options, display))
+    judged_build(lambda display: compile(options, display), arguments)

@@ -18,7 +18,7 @@ from mahtrt.errors import UsageError, require
 from mahtrt.progress import StageProgress, silent
 from mahtrt.verbs.command import NETWORK, OUTPUT, as_command, option
 from mahtrt.verbs.console import StageDisplay, say, show, write_json
-from mahtrt.verbs.options import Json
+from mahtrt.verbs.options import Explain, Json
 
 if TYPE_CHECKING:
     from mahtrt.benchmarks.report import BenchReport
@@ -169,6 +169,7 @@ class DemoArguments:
             "mahtrt ships, are trained for about a minute first.",
         ),
     ] = DEFAULT_FAMILY
+    explain: Explain = False
     json: Json = None
 
 
@@ -184,7 +185,7 @@ def command(arguments: DemoArguments) -> None:
     with StageDisplay() as display:
         result = demo(DemoOptions(arguments.out, arguments.family), display)
     report = result.report
-    show(report_table(report), to_stderr=arguments.json == "-")
+    show(report_table(report, explain=arguments.explain))
     if arguments.json is not None:
         write_json(report.to_dict(), arguments.json)
     say(*_farewell(result))

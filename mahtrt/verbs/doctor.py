@@ -15,8 +15,12 @@ from mahtrt.verbs.options import Json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
     from mahtrt.verbs.diagnosis import Check
+
+
+LEAST_FIX = 56  # characters of a column of commands, which are hard to copy when wrapped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,20 +46,38 @@ def command(arguments: DoctorArguments) -> None:
 def tables_of(checks: Sequence[Check]) -> RenderableType:
     """The checks by group, for a terminal."""
     from rich.console import Group as Renderables
-    from rich.table import Table
+    from rich.text import Text
 
-    from mahtrt.verbs.rendering import line
+    from mahtrt.verbs.rendering import Indented, line
+    from mahtrt.verbs.tables import Column, FittedTable
 
     titles = {"machine": "Machine", "package": "Packages", "capability": "What it can do"}
     colours = {"ok": "green", "warn": "yellow", "missing": "bright_black", "error": "red"}
-    tables = []
+    tables: list[RenderableType] = [Indented(_verdict(checks), 0, 2)]
     for group, title in titles.items():
-        table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for column in ("", "status", "found", "what to do"):
-            table.add_column(column, overflow="fold")
-        for check in checks:
-            if check.group == group:
-                status = line(check.status, style=colours[check.status])
-                table.add_row(line(check.name), status, line(check.detail), line(check.fix))
-        tables.append(table)
+        rows = [
+            (check.name, line(check.status, style=colours[check.status]), check.detail, check.fix)
+            for check in checks
+            if check.group == group
+        ]
+        found = Column("found", is_prose=True)
+        fix = Column("what to do", is_prose=True, is_lesser=True, least=LEAST_FIX)
+        tables += [Text(), FittedTable((Column(title), Column("status"), found, fix), rows)]
     return Renderables(*tables)
+
+
+def _verdict(checks: Sequence[Check]) -> Text:
+    """Whether bundles can be run here at all, and how much else there is to say."""
+    from mahtrt.verbs.diagnosis import DoctorResult
+    from mahtrt.verbs.rendering import line
+
+    ok = DoctorResult(tuple(checks)).ok
+    verdict = line("OK" if ok else "BROKEN", style="bold green" if ok else "bold red")
+    counts = {
+        "could be better": sum(check.status == "warn" for check in checks),
+        "missing": sum(check.status == "missing" for check in checks),
+        "broken": sum(check.status == "error" for check in checks),
+    }
+    found = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    does = "bundles run here" if ok else "bundles cannot run here"
+    return verdict.append(f"  {does}; of what mahtrt can use: {found or 'all is there'}")

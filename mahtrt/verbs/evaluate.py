@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +11,7 @@ from mahtrt.verbs.command import DATA, MEASURING, OUTPUT, ResultFile, argument, 
 from mahtrt.verbs.console import StageDisplay, show, write_text
 from mahtrt.verbs.options import (
     DATA_HELP,
+    Explain,
     Json,
     Points,
     RequiredDevice,
@@ -23,7 +24,6 @@ from mahtrt.verbs.options import (
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
     from mahtrt.bundle.records import Interval
     from mahtrt.evaluation.comparison import Comparison
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mahtrt.evaluation.options import EvaluateOptions
 
 SDR = ("2", "2.5", "3", "4")
+LESSER_SDR = ("SDR 2.5 mm", "SDR 3 mm", "SDR 4 mm")
 LANDMARKS = (
     "MRE: mean distance to the annotations. SDR: annotated points found within so many mm, in "
     "percent.",
@@ -70,6 +71,7 @@ class EvaluateArguments(TrustArguments):
     fold: Annotated[int | None, option(DATA, "Part that judges, from 1.", least=1)] = None
     seed: Annotated[int, option(MEASURING, "Seed of the bootstrap.", least=0)] = 0
     threads: Threads = None
+    explain: Explain = False
     json: Json = None
     csv: Annotated[
         str | None, option(OUTPUT, "File for the result as CSV; - is stdout."), ResultFile()
@@ -108,43 +110,42 @@ def command(arguments: EvaluateArguments) -> None:
             write_text(result.to_json(), arguments.json)
         if arguments.csv is not None:
             write_text(result.to_csv(), arguments.csv)
-    show(tables_of(result), to_stderr="-" in (arguments.json, arguments.csv))
+    show(tables_of(result, explain=arguments.explain))
 
 
-def tables_of(result: EvaluateResult) -> RenderableType:
+def tables_of(result: EvaluateResult, *, explain: bool = False) -> RenderableType:
     """A table of networks, of landmarks and of pairs, each where there is any."""
     from rich.console import Group
     from rich.text import Text
 
-    from mahtrt.verbs.rendering import line
+    from mahtrt.verbs.rendering import paragraphs
 
-    tables, legend = [_networks(result.networks, result)], list[str]()
+    parts: list[RenderableType] = [_networks(result.networks, result)]
+    legend: list[str] = []
     if any(each.scores.per_landmark for each in result.networks):
-        tables.append(_landmarks(result.networks))
+        parts += [Text(), _landmarks(result.networks)]
         legend += LANDMARKS
     if any(each.scores.map_mae is not None for each in result.networks):
         legend += MAPS
     if result.comparisons:
-        tables.append(_pairs(result.comparisons))
+        parts += [Text(), _pairs(result.comparisons)]
         legend += PAIRS
-    parts: list[RenderableType] = []
-    for table in tables:
-        parts += [table, Text()]
-    return Group(*parts, *(line(text, style="dim") for text in legend))
+    return Group(*parts, *([paragraphs(legend)] if explain else []))
 
 
-def _networks(networks: Sequence[NetworkScores], result: EvaluateResult) -> Table:
+def _networks(networks: Sequence[NetworkScores], result: EvaluateResult) -> RenderableType:
     """A row per network; a number that no network has gets no column."""
-    from mahtrt.verbs.rendering import line
+    from mahtrt.verbs.tables import Column, FittedTable, numbers
 
-    folds = f" · {result.folds} folds" if result.folds else ""
-    title = f"{result.data} · {networks[0].scores.images} cases{folds}"
+    folds = f", {result.folds} folds" if result.folds else ""
+    title = f"{result.data}, {networks[0].scores.images} cases{folds}"
     rows = [_numbers_of(each) for each in networks]
     used = [name for name in rows[0] if any(row[name] for row in rows)]
-    table = _table(title, ("network",), used)
-    for each, row in zip(networks, rows, strict=True):
-        table.add_row(line(each.name), *(row[name] for name in used))
-    return table
+    columns = [Column("network"), *(numbers(n, is_lesser=n in LESSER_SDR)[0] for n in used)]
+    cells = [
+        (each.name, *(row[name] for name in used)) for each, row in zip(networks, rows, strict=True)
+    ]
+    return FittedTable(columns, cells, title)
 
 
 def _numbers_of(network: NetworkScores) -> dict[str, str]:
@@ -163,60 +164,44 @@ def _numbers_of(network: NetworkScores) -> dict[str, str]:
     }
 
 
-def _landmarks(networks: Sequence[NetworkScores]) -> Table:
+def _landmarks(networks: Sequence[NetworkScores]) -> RenderableType:
     """A row per landmark; mm where the spacing is known, else pixels."""
-    from mahtrt.verbs.rendering import line
+    from mahtrt.verbs.tables import Column, FittedTable, numbers
 
-    columns = [f"{each.name} {_unit(each)}" for each in networks]
-    columns += [f"{each.name} SDR 2 mm" for each in networks if _unit(each) == "mm"]
-    table = _table("MRE of each landmark", ("landmark",), columns)
+    errors = [f"{each.name} {_unit(each)}" for each in networks]
+    rates = [f"{each.name} SDR 2 mm" for each in networks if _unit(each) == "mm"]
+    columns = (Column("landmark"), *numbers(*errors), *numbers(*rates, is_lesser=True))
     names = dict.fromkeys(name for each in networks for name in each.scores.per_landmark)
-    for name in names:
-        points = [(each, each.scores.per_landmark.get(name)) for each in networks]
-        errors = [
-            _number(None if p is None else p.mm if _unit(each) == "mm" else p.px, ".3f")
-            for each, p in points
-        ]
-        rates = [
-            _number(p.sdr_percent.get("2") if p else None, ".1f")
-            for each, p in points
-            if _unit(each) == "mm"
-        ]
-        table.add_row(line(name), *errors, *rates)
-    return table
+    rows = [(name, *_errors_of(name, networks)) for name in names]
+    return FittedTable(columns, rows, "MRE of each landmark", "landmark, share within 2 mm")
 
 
-def _pairs(comparisons: Sequence[Comparison]) -> Table:
-    from mahtrt.verbs.rendering import line
+def _errors_of(landmark: str, networks: Sequence[NetworkScores]) -> Iterator[str]:
+    """The error of each network, then the share within 2 mm of those that know it."""
+    points = [(each, each.scores.per_landmark.get(landmark)) for each in networks]
+    for each, p in points:
+        yield _number(None if p is None else p.mm if _unit(each) == "mm" else p.px, ".3f")
+    for each, p in points:
+        if _unit(each) == "mm":
+            yield _number(p.sdr_percent.get("2") if p else None, ".1f")
 
-    table = _table(
-        "Pairs", ("first", "second", "measure"), ("cases", "difference", "p", "p (Holm)")
+
+def _pairs(comparisons: Sequence[Comparison]) -> RenderableType:
+    from mahtrt.verbs.tables import Column, FittedTable, numbers
+
+    columns = (
+        *(Column("first"), Column("second"), Column("measure"), *numbers("cases")),
+        *numbers("difference", "p", "p (Holm)"),
     )
-    for each in comparisons:
-        table.add_row(
-            line(each.first),
-            line(each.second),
-            each.measure,
-            str(each.cases),
+    rows = [
+        (
+            *(each.first, each.second, each.measure, str(each.cases)),
             f"{each.difference:+.4f} {_interval(each.interval, '+.4f')}",
-            f"{each.p_value:.3g}",
-            f"{each.p_holm:.3g}",
+            *(f"{each.p_value:.3g}", f"{each.p_holm:.3g}"),
         )
-    return table
-
-
-def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
-    """An empty table; a column of numbers is on the right."""
-    from rich.table import Table
-
-    from mahtrt.verbs.rendering import line
-
-    table = Table(title=line(title), title_justify="left")
-    for word in words:
-        table.add_column(line(word))
-    for word in numbers:
-        table.add_column(line(word), justify="right")
-    return table
+        for each in comparisons
+    ]
+    return FittedTable(columns, rows, "Pairs")
 
 
 def _unit(network: NetworkScores) -> str:

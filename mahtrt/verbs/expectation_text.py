@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from mahtrt.verbs.console import say
+from mahtrt.verbs.console import complain
 
 if TYPE_CHECKING:
     from mahtrt.runtime.expectation.records import Agreement, ImageParity
@@ -20,7 +20,7 @@ def comparing(work: Callable[[], Result]) -> Result:
     try:
         return work()
     except ExpectationError as error:
-        say(*lines_of(error.parity))
+        complain(*lines_of(error.parity))
         raise
 
 

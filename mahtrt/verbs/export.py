@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from mahtrt.errors import UsageError, require
 from mahtrt.verbs.command import DATA, GENERAL, NETWORK, OUTPUT, argument, as_command, option
-from mahtrt.verbs.console import StageDisplay, answer, say
+from mahtrt.verbs.console import StageDisplay, answer, hint, say, show, write_json
+from mahtrt.verbs.documents import export_document
 from mahtrt.verbs.expectation_text import comparing, lines_of
 from mahtrt.verbs.options import (
     DATA_HELP,
     Expect,
     ExpectPx,
     InputSize,
+    Json,
     Kwarg,
     keywords_from_texts,
     size_from_text,
 )
+from mahtrt.verbs.rendering import Indented, line
+from mahtrt.verbs.tables import Column, FittedTable, numbers
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from mahtrt.bundle.origin import ParityRowRecord
     from mahtrt.export.options import ExportOptions
     from mahtrt.export.parity import ParityTable
@@ -68,6 +75,7 @@ class ExportArguments:
     expect: Expect = None
     expect_px: ExpectPx = 0.25
     out: Annotated[Path, option(OUTPUT, "ONNX file to write.")] = Path("model.onnx")
+    json: Json = None
 
     def options(self) -> ExportOptions:
         """The verb's options.
@@ -121,28 +129,35 @@ def command(arguments: ExportArguments) -> None:
         try:
             result = comparing(lambda: export(options, display))
         except ParityError as error:
-            say(*text_of(error.table).splitlines())
+            show(parity_table(error.table), to_stderr=True)
             raise
-    answer(*text_of(result.parity).splitlines())
+    if arguments.json is not None:
+        write_json(export_document(result), arguments.json)
+    show(parity_table(result.parity))
     if result.expectation is not None:
         answer(*lines_of(result.expectation))
     answer(f"{result.path}  {result.path.stat().st_size / 2**20:.1f} MiB  sha256 {result.sha256}")
+    onnx, bundle = (
+        shlex.quote(str(result.path.with_suffix(suffix))) for suffix in (".onnx", ".mahtrt")
+    )
+    hint(f"mahtrt build {onnx} --fp32 --int8 --calib YOUR_IMAGES --out {bundle}")
 
 
-def text_of(table: ParityTable) -> str:
-    """A line per output, and what was compared."""
+def parity_table(table: ParityTable) -> RenderableType:
+    """A row per output, and what was compared."""
+    from rich.console import Group
+
     from mahtrt.export.parity import ADVICE
 
-    head = ("output", "kind", "max abs", "mean abs", "error", "tolerance", "")
     failed = "FAIL, by rounding" if table.reason else "FAIL"
-    lines = [head, *(_cells(row, failed) for row in table.rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    text = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    text.append(f"{table.images} image(s), {table.runtime} against PyTorch")
-    return "\n".join([*text, f"{table.reason}. {ADVICE}"] if table.reason else text)
+    columns = (
+        *(Column("output"), Column("kind")),
+        *(*numbers("max abs", "mean abs", "error", "tolerance"), Column("")),
+    )
+    rows = [_cells(row, failed) for row in table.rows]
+    told = [f"{table.images} image(s), {table.runtime} against PyTorch"]
+    told += [f"{table.reason}. {ADVICE}"] if table.reason else []
+    return Group(FittedTable(columns, rows), *(Indented(line(text), 0, 2) for text in told))
 
 
 def _cells(row: ParityRowRecord, failed: str) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 from mahtrt.verbs.command import GENERAL, argument, as_command, option
-from mahtrt.verbs.console import show, write_json
-from mahtrt.verbs.options import Json, TrustArguments
+from mahtrt.verbs.console import StageDisplay, show, write_json
+from mahtrt.verbs.options import Explain, Json, TrustArguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class InspectArguments(TrustArguments):
     graphs: Annotated[
         bool, option(GENERAL, "ONNX graphs of a bundle are looked into as well.", "--graphs")
     ] = False
+    explain: Explain = False
     json: Json = None
 
 
@@ -31,12 +32,12 @@ def command(arguments: InspectArguments) -> None:
     """
     from mahtrt.inspection.inspect import InspectOptions, inspect
 
-    found = inspect(
-        InspectOptions(arguments.file, arguments.top, arguments.graphs, arguments.trust())
-    )
+    options = InspectOptions(arguments.file, arguments.top, arguments.graphs, arguments.trust())
+    with StageDisplay() as display:
+        found = inspect(options, display)
     if arguments.json is not None:
         write_json(found.to_dict(), arguments.json)
     else:
         from mahtrt.verbs.inspection_tables import tables_of
 
-        show(tables_of(found))
+        show(tables_of(found, explain=arguments.explain))

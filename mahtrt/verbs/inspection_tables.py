@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from mahtrt.inspection.bundle import BundleSummary, EngineSummary, PlanBlocks
@@ -15,7 +14,8 @@ from mahtrt.inspection.engine_file import EngineFileSummary
 from mahtrt.schema import plain
 from mahtrt.spec import upgraded_spec
 from mahtrt.targets.layers import EngineLayers
-from mahtrt.verbs.rendering import line
+from mahtrt.verbs.rendering import Indented, line, paragraphs
+from mahtrt.verbs.tables import Column, FittedTable, numbers
 
 if TYPE_CHECKING:
     from mahtrt.bundle.records import AccuracyRecord
@@ -25,7 +25,22 @@ if TYPE_CHECKING:
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def tables_of(inspection: Inspection) -> RenderableType:
+LEGEND = (
+    "precision: what a node or layer computes in.",
+    "products: convolutions and matrix multiplications, which take nearly all of the time.",
+    "FLOPs: arithmetic of one inference, a multiplication and an addition counted as two.",
+    "weights, activations, bytes: what a layer reads and writes, and both together.",
+)
+ENGINES_LEGEND = (
+    "*: the default engine.",
+    "moved px, worst px: mean displacement of all landmarks, and of the one that moved most, in "
+    "pixels of the network's input, as the build measured them.",
+    "p50 ms: median time of the engine alone where it was built.",
+    "gate: whether all that the engine gives was within its limits.",
+)
+
+
+def tables_of(inspection: Inspection, *, explain: bool = False) -> RenderableType:
     """Everything found, as renderables below each other."""
     parts: list[RenderableType] = [
         line(f"{inspection.name}: {inspection.kind}, {_size(inspection.size)}", style="bold")
@@ -36,6 +51,9 @@ def tables_of(inspection: Inspection) -> RenderableType:
         parts += _bundle(inspection.bundle, inspection.top)
     if inspection.plan is not None:
         parts += _plan(inspection.plan)
+    if explain:
+        told = ENGINES_LEGEND if inspection.bundle is not None else ()
+        parts.append(paragraphs((*told, *LEGEND)))
     return Group(*parts)
 
 
@@ -54,9 +72,14 @@ def _graph(graph: GraphSummary, top: int) -> list[RenderableType]:
             for name, record in graph.records.items()
         },
     }
-    weights = _table("weights", ("type",), ("tensors", "values", "bytes"))
-    for group in graph.weights:
-        weights.add_row(group.dtype, str(group.tensors), _short(group.elements), _size(group.bytes))
+    weights = _table(
+        "weights",
+        (Column("type"), *numbers("tensors", "values", "bytes")),
+        [
+            (group.dtype, str(group.tensors), _short(group.elements), _size(group.bytes))
+            for group in graph.weights
+        ],
+    )
     return [
         _facts(facts),
         weights,
@@ -67,28 +90,25 @@ def _graph(graph: GraphSummary, top: int) -> list[RenderableType]:
     ]
 
 
-def _ops(ops: Mapping[str, Mapping[str, int]]) -> Table:
-    table = _table("nodes", ("operator",), ("nodes",), ("precision",))
-    for op, counts in ops.items():
-        table.add_row(line(op), str(sum(counts.values())), _counts(counts))
-    return table
+def _ops(ops: Mapping[str, Mapping[str, int]]) -> RenderableType:
+    columns = (Column("operator"), *numbers("nodes"), Column("precision", is_prose=True))
+    rows = [(op, str(sum(counts.values())), _counts(counts)) for op, counts in ops.items()]
+    return _table("nodes", columns, rows)
 
 
-def _layers(title: str, layers: Sequence[LayerCost]) -> Table:
-    table = _table(
-        title, ("layer", "operator", "precision"), ("FLOPs", "weights", "activations", "bytes")
+def _layers(title: str, layers: Sequence[LayerCost]) -> RenderableType:
+    columns = (
+        *(Column("layer"), Column("operator"), Column("precision")),
+        *numbers("FLOPs", "weights", "activations", "bytes"),
     )
-    for layer in layers:
-        table.add_row(
-            line(layer.name),  # names may hold brackets, which are markup in plain strings
-            line(layer.op),
-            layer.precision,
-            _short(layer.flops),
-            _size(layer.weight_bytes),
-            _size(layer.activation_bytes),
-            _size(layer.bytes),
+    rows = [
+        (
+            *(layer.name, layer.op, layer.precision, _short(layer.flops)),
+            *(_size(layer.weight_bytes), _size(layer.activation_bytes), _size(layer.bytes)),
         )
-    return table
+        for layer in layers
+    ]
+    return _table(title, columns, rows)
 
 
 def _bundle(bundle: BundleSummary, top: int) -> list[RenderableType]:
@@ -118,32 +138,30 @@ def _bundle(bundle: BundleSummary, top: int) -> list[RenderableType]:
     return parts
 
 
-def _engines(engines: Sequence[EngineSummary]) -> Table:
+def _engines(engines: Sequence[EngineSummary]) -> RenderableType:
     found = [engine.record.accuracy for engine in engines]
     moved = ("moved px", "worst px") if any(each and each.per_landmark for each in found) else ()
-    others = ("other outputs",) if any(_others(each) for each in found) else ()
-    table = _table(
-        "engines",
-        ("engine", "precision"),
-        ("batch", "size", *moved, *others, "p50 ms"),
-        ("gate", "built with"),
+    columns = (
+        *(Column("engine"), Column("precision"), *numbers("batch", "size", *moved)),
+        *([Column("other outputs", is_prose=True)] if any(map(_others, found)) else []),
+        *(*numbers("p50 ms"), Column("gate"), Column("built with", is_prose=True, is_lesser=True)),
     )
+    rows = []
     for engine in engines:
         record = engine.record
         accuracy, verdict, latency = record.accuracy, record.verdict, record.latency
         px = (accuracy.mean_px, accuracy.worst_landmark_mean_px) if accuracy else (None, None)
-        table.add_row(
-            line(record.name + (" *" if engine.is_default else "")),
-            record.precision,
-            str(record.batch),
-            _size(engine.bytes),
+        row = (
+            record.name + (" *" if engine.is_default else ""),
+            *(record.precision, str(record.batch), _size(engine.bytes)),
             *(map(_number, px) if moved else ()),
-            *((line(_others(accuracy)),) if others else ()),
+            *([_others(accuracy)] if any(map(_others, found)) else []),
             _number(latency.p50_ms if latency else None),
             "" if verdict is None else "pass" if verdict.passed else "FAIL",
-            line(_pairs(record.versions)),
+            _pairs(record.versions),
         )
-    return table
+        rows.append(row)
+    return _table("engines", columns, rows)
 
 
 def _others(found: AccuracyRecord | None) -> str:
@@ -209,33 +227,16 @@ def _half_plan_line(plan: PlanBlocks) -> str:
     return f"{len(plan.fp32_blocks)} FP32 blocks, {len(plan.float_blocks)} float blocks"
 
 
-def _table(
-    title: str,
-    texts: Sequence[str],
-    numbers: Sequence[str],
-    more: Sequence[str] = (),
-) -> Table:
-    table = Table(title=f"\n{title}", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in texts:
-        table.add_column(name, overflow="fold")
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in more:
-        table.add_column(name, overflow="fold")
-    return table
+def _table(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> RenderableType:
+    return Group(Text(), FittedTable(columns, rows, title))
 
 
-def _facts(facts: Mapping[str, str]) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in facts.items():
-        table.add_row(name, line(text))
-    return table
+def _facts(facts: Mapping[str, str]) -> FittedTable:
+    return FittedTable((Column(""), Column("", is_prose=True)), list(facts.items()))
 
 
 def _notes(notes: Iterable[str]) -> list[RenderableType]:
-    return [line(f"note: {note}", style="yellow") for note in notes]
+    return [Indented(line(f"note: {note}", style="yellow"), 0, 2) for note in notes]
 
 
 def _tensors(tensors: Iterable[TensorInfo]) -> str:

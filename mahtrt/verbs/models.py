@@ -11,9 +11,8 @@ from mahtrt.verbs.console import show, write_json
 from mahtrt.verbs.options import Json
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mahtrt.models.summary import ModelSummary
+    from mahtrt.verbs.tables import FittedTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,26 +29,29 @@ def command(arguments: ModelsArguments) -> None:
 
     rows = models()
     if arguments.json is not None:
-        write_json({"models": [row.to_dict() for row in rows]}, arguments.json)
+        write_json(
+            {"schema": "mahtrt.models/1", "models": [row.to_dict() for row in rows]}, arguments.json
+        )
     else:
         show(table_of(rows))
 
 
-def table_of(rows: Sequence[ModelSummary]) -> Table:
+def table_of(rows: Sequence[ModelSummary]) -> FittedTable:
     """A row per variant."""
-    from rich.table import Table
+    from mahtrt.verbs.tables import Column, FittedTable, numbers
 
-    table = Table()
-    table.add_column("model", no_wrap=True)
-    for column in ("parts", "inputs", "gives"):
-        table.add_column(column)
-    for column in ("parameters", "GFLOPs"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        parameters, gflops = f"{row.parameters / 1e6:.1f} M", f"{row.gflops:.1f}"
-        parts = ", ".join(row.parts.values())
-        table.add_row(row.name, parts, _inputs(row), _gives(row), parameters, gflops)
-    return table
+    columns = (
+        *(Column("model"), Column("parts", is_prose=True), Column("inputs", is_prose=True)),
+        *(Column("gives", is_prose=True), *numbers("parameters", "GFLOPs")),
+    )
+    cells = [
+        (
+            *(row.name, ", ".join(row.parts.values()), _inputs(row), _gives(row)),
+            *(f"{row.parameters / 1e6:.1f} M", f"{row.gflops:.1f}"),
+        )
+        for row in rows
+    ]
+    return FittedTable(columns, cells)
 
 
 def _inputs(row: ModelSummary) -> str:

@@ -16,7 +16,7 @@ from mahtrt.verbs.console import show, write_json
 from mahtrt.verbs.options import Json
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from mahtrt.verbs.tables import FittedTable
 
 SCHEMA = "mahtrt.native-info/1"
 PACKAGE = "mahtrt_native"
@@ -117,15 +117,10 @@ def _package() -> ModuleType:
         ) from error
 
 
-def table_of(found: NativeInfoResult) -> Table:
+def table_of(found: NativeInfoResult) -> FittedTable:
     """What was found, a row each, for a terminal."""
-    from rich.table import Table
+    from mahtrt.verbs.tables import Column, FittedTable
 
-    from mahtrt.verbs.rendering import line
-
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
     rows = {
         "libmahtrt": f"{found.version}, interface {found.abi}",
         "library": str(found.library),
@@ -136,6 +131,4 @@ def table_of(found: NativeInfoResult) -> Table:
         "to compile": found.compile,
         "or by CMake": found.configure,
     }
-    for name, text in rows.items():
-        table.add_row(line(name), line(text))
-    return table
+    return FittedTable((Column(""), Column("", is_prose=True)), list(rows.items()))

@@ -37,6 +37,10 @@ DATA_HELP = (
 Json = Annotated[
     str | None, option(OUTPUT, "File for the result as JSON; - is stdout."), ResultFile()
 ]
+Explain = Annotated[
+    bool,
+    option(GENERAL, "What the tables say is explained below them, word by word.", "--explain"),
+]
 Points = Annotated[
     str | None,
     option(DATA, "Indices of the annotated points that are the landmarks, e.g. 36,39,42."),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.text import Text
 
-from mahtrt.verbs.rendering import line
+from mahtrt.verbs.tables import Column, FittedTable, numbers
 
 if TYPE_CHECKING:
     from mahtrt.runtime.predict import PredictResult
@@ -24,75 +25,68 @@ def table_of(result: PredictResult) -> RenderableType:
         _map_table(result),
     )
     found = [table for table in tables if table.row_count] or [tables[0]]
-    found[0].title = line(f"{result.bundle} · {result.engine} · {result.device}")
-    return found[0] if len(found) == 1 else Group(*found)
+    title = f"{result.bundle}, {result.engine} on {result.device}"
+    found[0] = replace(found[0], title=title)
+    if len(found) == 1:
+        return found[0]
+    parts: list[RenderableType] = []
+    for table in found:
+        parts += [Text(), table] if parts else [table]
+    return Group(*parts)
 
 
-def _landmark_table(result: PredictResult) -> Table:
+def _landmark_table(result: PredictResult) -> FittedTable:
     has_visibility = any(p.landmarks.visibility is not None for p in result.predictions)
     seen = ("visible",) if has_visibility else ()
-    table = _table(("image", "landmark"), ("x px", "y px", "confidence", "spread px", *seen))
-    table.add_column("")  # a remark
+    columns = (
+        *(Column("image"), Column("landmark"), *numbers("x px", "y px", "confidence")),
+        *(*numbers("spread px", *seen), Column("")),  # the last is a remark
+    )
+    rows = []
     for prediction in result.predictions:
-        for index, row in enumerate(prediction.landmarks.to_dict()["landmarks"]):
-            numbers = [row["x"], row["y"], row["confidence"], row["spread_px"]]
-            numbers += [row.get("visibility")] if seen else []
-            table.add_row(
-                line(_name(prediction) if index == 0 else ""),
-                line(row["name"]),
-                *map(_number, numbers),
-                "wide heatmap" if row["two_peaks"] else "",
-            )
-    return table
+        for row in prediction.landmarks.to_dict()["landmarks"]:
+            found = [row["x"], row["y"], row["confidence"], row["spread_px"]]
+            found += [row.get("visibility")] if seen else []
+            remark = "wide heatmap" if row["two_peaks"] else ""
+            rows.append((_name(prediction), row["name"], *map(_number, found), remark))
+    return FittedTable(columns, rows, repeats_names=False)
 
 
-def _label_table(result: PredictResult) -> Table:
-    table = _table(("image", "label"), ("probability",))
-    table.add_column("")  # a remark
+def _label_table(result: PredictResult) -> FittedTable:
+    columns = (Column("image"), Column("label"), *numbers("probability"), Column(""))
+    rows = []
     for prediction in result.predictions:
         labels = prediction.landmarks.to_dict().get("labels", {})
-        for index, row in enumerate(row for rows in labels.values() for row in rows):
-            image = line(_name(prediction) if index == 0 else "")
+        for row in (row for rows in labels.values() for row in rows):
             present = "present" if row["present"] else ""
-            table.add_row(image, line(row["name"]), _number(row["probability"]), present)
-    return table
+            found = _number(row["probability"])
+            rows.append((_name(prediction), row["name"], found, present))
+    return FittedTable(columns, rows, repeats_names=False)
 
 
-def _quantity_table(result: PredictResult) -> Table:
-    table = _table(("image", "quantity"), ("value",))
-    table.add_column("")  # the unit
+def _quantity_table(result: PredictResult) -> FittedTable:
+    columns = (Column("image"), Column("quantity"), *numbers("value"), Column(""))  # the unit
+    rows = []
     for prediction in result.predictions:
-        for index, each in enumerate(prediction.quantities):
-            image = line(_name(prediction) if index == 0 else "")
+        for each in prediction.quantities:
             value = "unknown" if math.isnan(each.value) else f"{each.value:.2f}"
-            table.add_row(image, line(each.name), value, each.unit)
-    return table
+            rows.append((_name(prediction), each.name, value, each.unit))
+    return FittedTable(columns, rows, repeats_names=False)
 
 
-def _map_table(result: PredictResult) -> Table:
-    table = _table(("image", "map"), ("size", "min", "mean", "max"))
+def _map_table(result: PredictResult) -> FittedTable:
+    columns = (Column("image"), Column("map"), *numbers("size", "min", "mean", "max"))
+    rows = []
     for prediction in result.predictions:
-        for index, (name, row) in enumerate(prediction.maps.items()):
-            image = line(_name(prediction) if index == 0 else "")
+        for name, row in prediction.maps.items():
             size = "x".join(map(str, row["size"][-2:]))
-            numbers = (_number(row[each]) for each in ("min", "mean", "max"))
-            table.add_row(image, line(name), size, *numbers)
-    return table
+            found = (_number(row[each]) for each in ("min", "mean", "max"))
+            rows.append((_name(prediction), name, size, *found))
+    return FittedTable(columns, rows, repeats_names=False)
 
 
 def _name(prediction: Prediction) -> str:
     return prediction.case or prediction.image
-
-
-def _table(names: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
-    """A table with columns of text and of numbers."""
-    # Text and not str: brackets in a file's name are no markup.
-    table = Table(title_justify="left")
-    for column in names:
-        table.add_column(column)
-    for column in numbers:
-        table.add_column(column, justify="right")
-    return table
 
 
 def _number(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,25 +20,37 @@ from mahtrt.verbs.command import (
     as_command,
     option,
 )
-from mahtrt.verbs.console import StageDisplay, answer, say, show
+from mahtrt.verbs.console import StageDisplay, answer, complain, hint, say, show, write_json
+from mahtrt.verbs.documents import qat_document
 from mahtrt.verbs.options import (
     DATA_HELP,
     BudgetArguments,
     CalibrationArguments,
+    Explain,
     ForeignCodeArguments,
+    Json,
     Method,
     Points,
     SkipBad,
     Threads,
     points_from_text,
 )
+from mahtrt.verbs.rendering import paragraphs
+from mahtrt.verbs.tables import Column, FittedTable, numbers
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mahtrt.bundle.records import AccuracyRecord
     from mahtrt.finetuning.options import QatOptions
     from mahtrt.finetuning.qat import QatResult
+
+
+LEGEND = (
+    "calibrated, tuned: the plan's INT8 before and after learning, on images that were not learned "
+    "on.",
+    "moved px: distance of the landmarks to the reference's, in pixels of the network's input: the "
+    "mean, the 99th percentile and the largest.",
+    "MRE px: mean distance to the annotations, in image pixels.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +109,8 @@ class QatArguments(CalibrationArguments, ForeignCodeArguments, BudgetArguments):
     out: Annotated[Path, option(OUTPUT, "ONNX file to write, for mahtrt build --tuned.")] = Path(
         "model.tuned.onnx"
     )
+    explain: Explain = False
+    json: Json = None
 
     def options(self) -> QatOptions:
         """The verb's options."""
@@ -141,7 +156,11 @@ def command(arguments: QatArguments) -> None:
 
     with StageDisplay() as display:
         result = qat(arguments.options(), display)
+    if arguments.json is not None:
+        write_json(qat_document(result), arguments.json)
     show(_table(result))
+    if arguments.explain:
+        show(paragraphs(LEGEND))
     first, best = result.errors[0][1], min(error for _, error in result.errors)
     say(
         f"note: validation {first:.4f} -> {best:.4f} in {result.steps} steps, "
@@ -152,18 +171,19 @@ def command(arguments: QatArguments) -> None:
         say("note: no step came nearer on validation; more --minutes may, or another --lr")
     answer(str(result.path))
     if not result.judged.verdict.passed:
-        say(f"warning: kept although over budget: {'; '.join(result.judged.verdict.reasons)}")
+        reasons = "; ".join(result.judged.verdict.reasons)
+        complain(f"warning: kept although over budget: {reasons}")
         raise typer.Exit(GateError.exit_code)
+    onnx, tuned = (shlex.quote(str(path)) for path in (arguments.onnx, result.path))
+    held = shlex.quote(arguments.eval or "HELD_OUT_IMAGES")
+    hint(f"mahtrt build {onnx} --fp32 --int8 --tuned {tuned} --eval {held}")
 
 
-def _table(result: QatResult) -> Table:
+def _table(result: QatResult) -> FittedTable:
     """INT8 before and after learning, against the reference."""
-    from rich.table import Table
-
-    table = Table("INT8", "moved px, mean", "p99", "max", "MRE px", title="fine-tuning")
-    for name, found in (("calibrated", result.judged.calibrated), ("tuned", result.judged.tuned)):
-        table.add_row(name, *_cells(found))
-    return table
+    judged = (("calibrated", result.judged.calibrated), ("tuned", result.judged.tuned))
+    columns = (Column("INT8"), *numbers("moved px, mean", "p99", "max", "MRE px"))
+    return FittedTable(columns, [(name, *_cells(found)) for name, found in judged])
 
 
 def _cells(found: AccuracyRecord) -> list[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.segment import Segment
 from rich.text import Text
@@ -61,3 +61,8 @@ class Indented:
         for number, part in enumerate(self.text.wrap(console, width, overflow="fold")):
             part.rstrip()
             yield Text(" " * (self.rest if number else self.first)).append_text(part)
+
+
+def paragraphs(texts: Iterable[str]) -> RenderableType:
+    """Explanations below a table, each with its later lines set in."""
+    return Group(Text(), *(Indented(line(text), 0, 2) for text in texts))

@@ -10,6 +10,7 @@ from mahtrt.verbs.output_text import legend
 
 if TYPE_CHECKING:
     from mahtrt.benchmarks.report import BenchReport, Row
+    from mahtrt.measure.limits import Limits
 
 VERDICT_LEGEND = (
     "PASS: the accuracy of every engine is within its limits (--budget-px and the options beside "
@@ -46,11 +47,15 @@ LANDMARK_LEGEND = (
 )
 
 
-def explanations(report: BenchReport) -> Iterator[str]:
-    """A paragraph for each column that the report has, and for what was judged."""
+def explanations(report: BenchReport, limits: Limits | None) -> Iterator[str]:
+    """A paragraph for each column that the report has, and for what was judged.
+
+    Args:
+        limits: What engines were held to, where that is known.
+    """
     rows = [row for row in report.rows if row.scope == "engine"]
     yield from VERDICT_LEGEND
-    yield from _judgements(report, rows)
+    yield from _judgements(report, rows, limits)
     yield from LATENCY_LEGEND
     if any(row.timed_by == "device" for row in rows):
         yield DEVICE_LEGEND
@@ -65,31 +70,31 @@ def explanations(report: BenchReport) -> Iterator[str]:
         yield from CHANGE_LEGEND
 
 
-def _judgements(report: BenchReport, rows: Sequence[Row]) -> Iterator[str]:
+def _judgements(report: BenchReport, rows: Sequence[Row], limits: Limits | None) -> Iterator[str]:
     """What was judged of each engine, and on what."""
     images = report.conditions.get("images")
-    told = f", over {images} images" if images else ""
+    over = f", over {images} images" if images else ""
     for row in rows:
         if row.gate is None:
             continue
-        found, word = row.accuracy, "pass" if row.gate.passed else "FAIL"
-        parts = []
-        if found.worst_landmark is not None:
-            parts = [
-                f"mean displacement {found.mean_px:.3f} px",
-                f"worst landmark {found.worst_landmark.mean_px:.3f} px",
-            ]
-        parts += [f"{each.name} differs by {each.mean:.3g}" for each in found.maps]
-        both = (*found.logits, *found.visibility)
-        parts += [f"{each.name} is the same in {100 * each.agreement:.2f}%" for each in both]
-        reasons = f"; {'; '.join(row.gate.reasons)}" if row.gate.reasons else ""
+        word = "pass" if row.gate.passed else "FAIL"
         graph = f", measured on {row.stand_in}" if row.stand_in else ""
-        yield f"{row.name}, {row.precision}: {word}: {', '.join(parts)}{told}{graph}{reasons}."
+        told = [*(_held(row, limits) if limits else ()), *row.gate.reasons]
+        yield f"{row.name}: {word}{over}{graph}{': ' if told else ''}{'; '.join(told)}."
     if report.latency_budget_ms is not None:
         row = report.judged_row
         default = "the bundle's default engine" if row.is_default else "the first engine timed"
         word = "pass" if report.latency_pass else "FAIL"
         yield (
-            f"{row.name}, {default}: {word}: end_to_end p99 {report.judged_p99_ms:.4g} ms; at "
+            f"{row.name}, {default}: {word}: end_to_end p99 {report.judged_p99_ms:.4g} ms, at "
             f"most {report.latency_budget_ms:g} ms."
         )
+
+
+def _held(row: Row, limits: Limits) -> Iterator[str]:
+    """The numbers of an engine that are within their limits, beside these."""
+    for held in limits.held(row.accuracy, row.precision):
+        if held.passed and held.value is not None and held.limit:  # NaN is not worth a word
+            unit = f" {held.unit}" if held.unit else ""
+            bound = "at least" if held.is_least else "at most"
+            yield f"{held.what} {held.value:.3g}{unit}, {bound} {held.limit:g}{unit}"

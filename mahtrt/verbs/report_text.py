@@ -13,17 +13,25 @@ from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.verbs.agreement_text import agreement_tables
 from mahtrt.verbs.measuring_text import measuring_tables
 from mahtrt.verbs.output_text import output_tables
-from mahtrt.verbs.rendering import Indented, line
+from mahtrt.verbs.rendering import Indented, line, paragraphs
 from mahtrt.verbs.report_legend import explanations
 from mahtrt.verbs.tables import Column, FittedTable, numbers
 from mahtrt.verbs.verdict_text import condition_lines, verdict_lines
 
 if TYPE_CHECKING:
     from mahtrt.benchmarks.report import BenchReport, Row
+    from mahtrt.measure.limits import Limits
 
 
-def report_table(report: BenchReport, *, explain: bool = False) -> RenderableType:
-    """Verdict, latency, accuracy and warnings, for a terminal; what they mean where asked for."""
+def report_table(
+    report: BenchReport, *, explain: bool = False, limits: Limits | None = None
+) -> RenderableType:
+    """Verdict, latency, accuracy and warnings, for a terminal.
+
+    Args:
+        explain: Say what every column means, and what the verdict rests on.
+        limits: What engines were held to, where that is known, for the explanation.
+    """
     rows = [row for row in report.rows if row.scope == "engine"]
     has_landmarks = bool(rows[0].accuracy.per_landmark)
     lines: list[RenderableType] = [*verdict_lines(report), Text(), _latency_table(report.rows)]
@@ -37,7 +45,7 @@ def report_table(report: BenchReport, *, explain: bool = False) -> RenderableTyp
     told += [Indented(line(f"warning: {text}", "yellow"), 0, 2) for text in report.warnings]
     lines += [Text(), *told] if told else []
     if explain:
-        lines += [Text(), *(Indented(line(text), 0, 2) for text in explanations(report))]
+        lines.append(paragraphs(explanations(report, limits)))
     return Group(*lines)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from mahtrt.verbs.command import SIGNATURE, argument, as_command, option
-from mahtrt.verbs.console import StageDisplay, answer
+from mahtrt.verbs.console import StageDisplay, answer, hint, write_json
+from mahtrt.verbs.documents import sign_document
+from mahtrt.verbs.options import Json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,7 @@ class SignArguments:
             "Certificate (PEM) between it and those that are trusted. May be repeated.",
         ),
     ] = None
+    json: Json = None
 
 
 @as_command
@@ -55,4 +59,8 @@ def command(arguments: SignArguments) -> None:
     )
     with StageDisplay() as display:
         result = sign(options, display)
+    if arguments.json is not None:
+        write_json(sign_document(result), arguments.json)
     answer(f"{result.path}  {result.files} files signed")
+    trusted = "--trusted-certificate" if arguments.certificate else "--trusted-key"
+    hint(f"mahtrt verify {shlex.quote(str(arguments.bundle))} {trusted} THE_PUBLIC_ONE.pem")

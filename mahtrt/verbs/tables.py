@@ -21,7 +21,7 @@ from rich.text import Text
 from mahtrt.verbs.rendering import Indented, line
 
 GAP, INDENT = 2, 2  # characters between columns, and before what belongs to a name
-LEAST_PROSE = 24  # characters of a column of whole sentences
+LEAST_PROSE = 16  # characters of a column of whole sentences
 
 Cell = str | Text
 
@@ -34,12 +34,14 @@ class Column:
         is_number: On the right of the column.
         is_prose: Text that may be wrapped, such as a sentence or a path.
         is_lesser: May be moved to a second table where the first is too wide.
+        least: Characters that a column of prose has at least, where it needs as many.
     """
 
     heading: str
     is_number: bool = False
     is_prose: bool = False
     is_lesser: bool = False
+    least: int = LEAST_PROSE
 
 
 def numbers(*headings: str, is_lesser: bool = False) -> tuple[Column, ...]:
@@ -54,12 +56,14 @@ class FittedTable:
     Attributes:
         title: A line above; "" for none.
         lesser_name: Heading of the names in the second table, where there are two.
+        repeats_names: Whether each of several rows of one name has it.
     """
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     title: str = ""
     lesser_name: str = ""
+    repeats_names: bool = True
 
     @property
     def row_count(self) -> int:
@@ -80,16 +84,18 @@ class FittedTable:
         lesser = [index for index, column in enumerate(self.columns) if column.is_lesser]
         if lesser:
             kept = [index for index in range(len(self.columns)) if index not in lesser]
-            yield from self._part(kept, self.columns[0].heading)._fitted(console, width)
-            yield Text()
-            name = self.lesser_name or self.columns[0].heading
-            yield from self._part([0, *self._keys(lesser), *lesser], name)._fitted(console, width)
+            yield from self._part(kept, kept[1:], "")._fitted(console, width)
+            rest = self._part([0, *self._keys(lesser), *lesser], lesser, self.lesser_name)
+            if rest.rows:
+                yield Text()
+                yield from rest._fitted(console, width)
         else:
             yield from self._stacked(console, width)
 
     def _keys(self, lesser: Sequence[int]) -> list[int]:
         """The columns behind the first that tell rows of one name apart."""
-        names = [_plain(row[0]) for row in self.rows]
+        rows = [row for row in self.rows if any(_plain(row[i]) for i in lesser)]
+        names = [_plain(row[0]) for row in rows]
         if len(set(names)) == len(names):
             return []
         return [
@@ -98,13 +104,19 @@ class FittedTable:
             if index and index not in lesser and not (column.is_number or column.is_prose)
         ]
 
-    def _part(self, indices: Sequence[int], name: str) -> FittedTable:
-        """The table of some columns, the first among them; empty columns and rows are left out."""
-        used = [i for i in indices if not i or any(_plain(row[i]) for row in self.rows)]
+    def _part(self, indices: Sequence[int], told: Sequence[int], name: str) -> FittedTable:
+        """The table of some columns, the first among them, and of the rows that tell something.
+
+        Args:
+            told: The columns of which a row has at least one.
+            name: Heading of the first column, "" for its own.
+        """
+        rows = [row for row in self.rows if any(_plain(row[i]) for i in told)]
+        used = [i for i in indices if not i or any(_plain(row[i]) for row in rows)]
         columns = [replace(self.columns[i], is_lesser=False) for i in used]
-        columns[0] = replace(columns[0], heading=name)
-        rows = [[row[i] for i in used] for row in self.rows]
-        return FittedTable(columns, [row for row in rows if any(map(_plain, row[1:]))])
+        columns[0] = replace(columns[0], heading=name or columns[0].heading)
+        cells = [[row[i] for i in used] for row in rows]
+        return FittedTable(columns, cells, repeats_names=self.repeats_names)
 
     def _widths(self, width: int, is_headed: bool, wraps_headings: bool) -> list[int] | None:
         """Characters of each column, None where they do not fit."""
@@ -116,9 +128,9 @@ class FittedTable:
             heading = max(map(cell_len, column.heading.split() or [""]))
             heading = heading if wraps_headings else cell_len(column.heading)
             most = max((cell_len(_plain(row[index])) for row in self.rows), default=0)
-            if column.is_prose and most > LEAST_PROSE:
+            if column.is_prose and most > column.least:
                 prose[index] = most
-                most = LEAST_PROSE
+                most = column.least
             found.append(max(heading, most))
         spare = room - sum(found[first:])
         if spare < 0 or (is_headed and len(self.columns) == 1):
@@ -134,8 +146,7 @@ class FittedTable:
         columns, first = self.columns, 1 if is_headed else 0
         heads = [line(column.heading, style="bold") for column in columns]
         cells = [[_text(cell) for cell in row] for row in self.rows]
-        has_names = bool(columns[0].heading) and is_headed
-        if has_names:
+        if is_headed and columns[0].heading and not self.title:
             yield heads[0]
         if any(column.heading for column in columns[first:]):
             yield from self._line(console, heads, widths, first)
@@ -143,7 +154,9 @@ class FittedTable:
         for row in cells:
             if is_headed and row[0].plain != before and row[0].plain:
                 yield from _lines(console, row[0], self._room(widths))
-            before = row[0].plain
+            elif not self.repeats_names and row[0].plain == before:
+                row = [Text(), *row[1:]]
+            before = row[0].plain or before
             yield from self._line(console, row, widths, first)
 
     @staticmethod
@@ -169,7 +182,7 @@ class FittedTable:
 
     def _stacked(self, console: Console, width: int) -> Iterator[Text]:
         """A block per row."""
-        if self.columns[0].heading:
+        if self.columns[0].heading and not self.title:
             yield line(self.columns[0].heading, style="bold")
         before: str | None = None
         for row in self.rows:
@@ -186,7 +199,8 @@ def _block(console: Console, cells: Sequence[tuple[Column, Cell]], width: int) -
     for column, cell in cells:
         if not _plain(cell):
             continue
-        pair = line(f"{column.heading} ".lstrip()).append_text(_text(cell))
+        heading = f"{column.heading}: " if column.heading else ""
+        pair = line(heading, style="dim").append_text(_bare(cell))
         if drawn and cell_len(drawn.plain) + GAP + cell_len(pair.plain) > room:
             yield from _set_in(console, drawn, room)
             drawn = Text()
@@ -210,9 +224,16 @@ def _lines(console: Console, text: Text, width: int) -> list[Text]:
     return lines
 
 
+def _bare(cell: Cell) -> Text:
+    """A cell with a style of its own, whatever stands before it."""
+    text = _text(cell).copy()
+    text.stylize_before("not dim")
+    return text
+
+
 def _text(cell: Cell) -> Text:
     return cell if isinstance(cell, Text) else line(cell)
 
 
 def _plain(cell: Cell) -> str:
-    return cell.plain if isinstance(cell, Text) else cell
+    return _text(cell).plain

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 from mahtrt.errors import UsageError, require
 from mahtrt.verbs.command import DATA, LOSS, NETWORK, OUTPUT, TRAINING, as_command, option
-from mahtrt.verbs.console import StageDisplay, answer
+from mahtrt.verbs.console import StageDisplay, answer, hint, write_json
+from mahtrt.verbs.documents import train_document
 from mahtrt.verbs.options import (
     DATA_HELP,
     InputSize,
+    Json,
     Kwarg,
     Points,
     keywords_from_texts,
@@ -189,6 +192,7 @@ class TrainArguments(LossArguments, RecipeArguments):
     out: Annotated[Path, option(OUTPUT, "Checkpoint to write (.safetensors).")] = Path(
         "model.safetensors"
     )
+    json: Json = None
 
     def options(self) -> TrainOptions:
         """The verb's options."""
@@ -268,12 +272,18 @@ def command(arguments: TrainArguments) -> None:
     options = arguments.options()
     with StageDisplay() as display:
         result = train(options, display)
+    if arguments.json is not None:
+        document = train_document(result, options.steps, _judged_on(options))
+        write_json(document, arguments.json)
     answer(str(result.path))
     if result.loss is not None:
         answer(f"loss {result.loss:.4f} after {options.steps} steps")
     if (scores := result.scores) is not None:
         for name, value in scores.in_words().items():
             answer(f"{name} on {_judged_on(options)} ({scores.images} images): {value}")
+    model, checkpoint = shlex.quote(options.model), shlex.quote(str(result.path))
+    onnx = shlex.quote(str(result.path.with_suffix(".onnx")))
+    hint(f"mahtrt export {model} --checkpoint {checkpoint} --out {onnx}")
 
 
 def _judged_on(options: TrainOptions) -> str:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from mahtrt.verbs.command import DATA, argument, as_command, option
-from mahtrt.verbs.console import StageDisplay, answer
+from mahtrt.verbs.console import StageDisplay, answer, write_json
+from mahtrt.verbs.documents import verify_document
 from mahtrt.verbs.expectation_text import comparing, lines_of
 from mahtrt.verbs.options import (
     DATA_HELP,
     Expect,
     ExpectPx,
+    Json,
     RequiredDevice,
     TrustArguments,
     device_from_text,
@@ -42,6 +44,7 @@ class VerifyArguments(TrustArguments):
         str | None, option(DATA, f"Images that --expect has predictions of. {DATA_HELP}")
     ] = None
     expect_px: ExpectPx = 0.25
+    json: Json = None
 
 
 @as_command
@@ -62,6 +65,8 @@ def command(arguments: VerifyArguments) -> None:
             arguments.expect_px,
         )
         result = comparing(lambda: verify(options, display))
+    if arguments.json is not None:
+        write_json(verify_document(result, arguments.bundle), arguments.json)
     answer(f"{result.files} files whole{_SIGNATURES[result.signature]}")
     for replay in result.replays:
         answer(line_of(replay))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rendering import report_text
+from rendering import report_text, text_of
 
 from mahtrt.benchmarks.report import BenchReport, Change, Row
 from mahtrt.bundle.records import AccuracyRecord
@@ -21,6 +21,7 @@ from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
 from mahtrt.measure.limits import Limits
 from mahtrt.measure.timing import Timings
 from mahtrt.verbs.report_legend import CHANGE_LEGEND, LANDMARK_LEGEND, LATENCY_LEGEND
+from mahtrt.verbs.report_text import report_table
 from mahtrt.verbs.verdict_text import worst_landmarks
 
 GOLDEN = Path(__file__).with_name("golden_report.txt")
@@ -159,11 +160,15 @@ def test_text_tells_what_changed_since_a_baseline(report: BenchReport) -> None:
 
 
 def test_what_the_columns_mean_is_told_where_asked_for(report: BenchReport) -> None:
-    plain, explained = (" ".join(report_text(report, explain=e).split()) for e in (False, True))
+    plain = " ".join(report_text(report).split())
+    told = text_of(report_table(report, explain=True, limits=Limits()))
+    explained = " ".join(told.split())
     for text in (*LATENCY_LEGEND, *LANDMARK_LEGEND):
         assert text in explained
         assert text not in plain
-    assert "onnxruntime-int8, int8: FAIL: mean displacement 0.400 px, worst" in explained
+    assert "openvino-int8: pass: mean displacement 0.133 px, at most 0.25 px; " in explained
+    assert "onnxruntime-int8: FAIL: " in explained
+    assert "mean displacement 0.4 px is over its budget of 0.25 px." in explained
     assert "openvino-int8, the bundle's default engine: FAIL: end_to_end p99 119.2" in explained
 
 

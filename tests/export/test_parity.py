@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from networks import HEATMAPS, LANDMARKS, MAP, SIZE, Siamese, images, settle, spec_for
+from rendering import text_of
 from tiny_graphs import feeds
 from torch import Tensor, nn
 
@@ -14,7 +15,7 @@ from mahtrt.errors import ModelError
 from mahtrt.export.onnx import OnnxOptions, export_onnx
 from mahtrt.export.parity import ParityError, compare, onnx_outputs, reference_outputs
 from mahtrt.spec import OutputSpec
-from mahtrt.verbs.export import text_of
+from mahtrt.verbs.export import parity_table
 
 SPEC = spec_for(LANDMARKS, HEATMAPS)
 
@@ -73,7 +74,7 @@ def test_another_shape_is_refused() -> None:
 def test_table_as_json_and_text() -> None:
     table = compare(outputs(), outputs(shift_px=0.25), SPEC, runtime="somert 1.2")
     assert json.loads(json.dumps(table.to_dict()))["rows"][0]["output"] == "points"
-    lines = text_of(table).splitlines()
+    lines = text_of(parity_table(table)).splitlines()
     assert len(lines) == 4
     assert lines[1].startswith("points ")
     assert lines[1].endswith("FAIL")

@@ -9,12 +9,13 @@ import pytest
 import torch
 from networks import HEATMAPS, SIZE, SqueezeExciteNet, images, settle, spec_for
 from numpy.typing import NDArray
+from rendering import text_of
 from tiny_graphs import feeds
 
 from mahtrt.export.parity import ParityError, ParityTable, compare, reference_outputs
 from mahtrt.models.foreign import AdaptedModule, adapt
 from mahtrt.models.soft_argmax import SoftArgmax2d
-from mahtrt.verbs.export import text_of
+from mahtrt.verbs.export import parity_table
 
 Outputs = dict[str, NDArray[np.float32]]
 MILLIONS = 3e6
@@ -66,7 +67,7 @@ def test_a_tie_between_two_cells_is_said_to_be_one() -> None:
     assert not table.passed
     assert "'ear' lies on image 2" in table.reason
     assert "34 px apart" in table.reason
-    text = text_of(table)
+    text = text_of(parity_table(table))
     assert "FAIL, by rounding" in text
     assert "raise decode.temperature" in text
     assert table.to_dict()["reason"] == table.reason
@@ -79,7 +80,7 @@ def test_a_graph_that_changes_the_heatmaps_is_not_excused() -> None:
     table = table_of(MILLIONS, 1e-4)
     assert not table.passed
     assert table.reason == ""
-    assert "FAIL" in text_of(table)
+    assert "FAIL" in text_of(parity_table(table))
     assert "rounding" not in str(ParityError("net", table))
 
 

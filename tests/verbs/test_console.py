@@ -22,10 +22,11 @@ def test_without_a_terminal_a_stage_tells_every_few_seconds(
     lines = capsys.readouterr().err.splitlines()
     assert lines[:3] == [
         "[   0.0 s] training",
-        "[   6.0 s] training: step 6",
-        "[  12.0 s] training: step 12",
+        "[   6.0 s] training: step 6, 33:14 left",
+        "[  12.0 s] training: step 12, 33:08 left",
     ]
-    told = [float(line[1:7]) for line in lines]
+    assert lines[-1] == "[1999.0 s] done"
+    told = [float(line[1:7]) for line in lines[:-1]]
     pauses = [after - before for before, after in itertools.pairwise(told)]
     assert max(pauses[:15]) <= 6
     assert 30 <= max(pauses) <= 31
