@@ -68,7 +68,6 @@ app = typer.Typer(
     help="Takes landmark networks from PyTorch to measured engines.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
 )
 for _name, _verb in VERBS.items():

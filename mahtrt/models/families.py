@@ -63,6 +63,8 @@ def build_model(name: str, **overrides: Any) -> Network:
         MissingComponentError: PyTorch, or another package that the family needs, is not installed.
     """
     family, _, variant = name.partition("/")
+    if family not in FAMILIES:
+        raise _unknown(name)
     return _family(family).build(variant, overrides)
 
 
@@ -130,13 +132,16 @@ def is_known(name: str) -> bool:
     return name.partition("/")[0] in FAMILIES
 
 
+def _unknown(name: str) -> ModelError:
+    """What says that a name, as it was given, is of no family."""
+    expected = f"one of {', '.join(FAMILIES)}, or a variant of it such as unet/nano"
+    fix = "A network of your own can be exported and fine-tuned, but not trained." * (":" in name)
+    return ModelError(name, got="an unknown model family", expected=expected, fix=fix)
+
+
 def _family(name: str) -> Family:
     if name not in FAMILIES:
-        raise ModelError(
-            name,
-            got="an unknown model family",
-            expected=f"{', '.join(FAMILIES)}, package.module:factory or path/file.py:factory",
-        )
+        raise _unknown(name)
     require("torch", extra="export", needed_for=f"building {name}")
     try:
         with interrupt_later():  # some native modules abort the process when interrupted here

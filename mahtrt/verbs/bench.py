@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mahtrt.verbs.choices import one_of, peers
 from mahtrt.verbs.command import (
     DATA,
     ENGINES,
@@ -103,10 +104,16 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
             "openvino-plain, openvino-plain-bf16. INT8 of that export by other tools: "
             "onnxruntime-static, nncf-ptq, nncf-accuracy (pip install nncf). all-cpu: all that "
             "compute on a CPU. May be repeated.",
+            complete=peers,
         ),
     ] = None
     peer_device: Annotated[
-        str, option(ENGINES, "Where peers run: auto (as the default engine), cpu or cuda.")
+        str,
+        option(
+            ENGINES,
+            "Where peers run: auto (as the default engine), cpu or cuda.",
+            complete=one_of("auto", "cpu", "cuda"),
+        ),
     ] = "auto"
     cold_starts: Annotated[
         int,

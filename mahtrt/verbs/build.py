@@ -12,6 +12,7 @@ import typer
 
 from mahtrt.errors import GateError
 from mahtrt.targets.table import TARGETS
+from mahtrt.verbs.choices import one_of, targets
 from mahtrt.verbs.command import (
     DATA,
     ENGINES,
@@ -62,6 +63,7 @@ class TensorRtArguments:
             TENSORRT,
             "GPUs that can run the engine: none (only the one here), ampere_plus or "
             "same_compute_capability.",
+            complete=one_of("none", "ampere_plus", "same_compute_capability"),
         ),
     ] = "none"
     compute_capability: Annotated[
@@ -117,6 +119,7 @@ class BuildArguments(TensorRtArguments, CalibrationArguments, ReferenceArguments
             ENGINES,
             f"Runtime to build for: auto (all that run here), {', '.join(TARGETS)}. May be "
             "repeated.  [default: auto]",
+            complete=targets,
         ),
     ] = None
     calib: Annotated[
@@ -167,7 +170,12 @@ class BuildArguments(TensorRtArguments, CalibrationArguments, ReferenceArguments
         bool, option(INT8, "Mean error of INT8 products is taken out through their biases.")
     ] = True
     int8_float: Annotated[
-        str, option(INT8, "Type that TensorRT computes in beside INT8: fp16, bf16 or fp32.")
+        str,
+        option(
+            INT8,
+            "Type that TensorRT computes in beside INT8: fp16, bf16 or fp32.",
+            complete=one_of("fp16", "bf16", "fp32"),
+        ),
     ] = "fp16"
     golden: Annotated[
         bool,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from mahtrt.errors import UsageError
 from mahtrt.progress import StageProgress, silent
 from mahtrt.targets.graph_kinds import HALVES, HalfType
+from mahtrt.verbs.choices import one_of
 from mahtrt.verbs.command import DATA, MEASURING, OUTPUT, PLAN, argument, as_command, option
 from mahtrt.verbs.console import StageDisplay, answer, hint, say, show, write_json
 from mahtrt.verbs.documents import calibrate_document
@@ -24,8 +25,6 @@ from mahtrt.verbs.options import (
     SkipBad,
     Threads,
 )
-from mahtrt.verbs.rendering import paragraphs
-from mahtrt.verbs.tables import Column, FittedTable, numbers
 
 if TYPE_CHECKING:
     from mahtrt.build.calibrated import Calibrated
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from mahtrt.data.subset import NetworkTensors
     from mahtrt.graph.graph_file import GraphFile
     from mahtrt.planning.matrix import Sensitivity
+    from mahtrt.verbs.tables import FittedTable
 
 SHOWN_TENSORS = 3  # of those that saturate
 CARD_LEGEND = (
@@ -211,9 +211,14 @@ class CalibrateArguments(CalibrationArguments):
             "--sensitivity",
         ),
     ] = False
-    half: Annotated[str, option(MEASURING, "Half precision of the sensitivity: bf16 or fp16.")] = (
-        "bf16"
-    )
+    half: Annotated[
+        str,
+        option(
+            MEASURING,
+            "Half precision of the sensitivity: bf16 or fp16.",
+            complete=one_of("bf16", "fp16"),
+        ),
+    ] = "bf16"
     images: Annotated[
         int, option(MEASURING, "Number of images that the sensitivity is measured on.", least=1)
     ] = 8
@@ -248,6 +253,8 @@ def command(arguments: CalibrateArguments) -> None:
     if result.sensitivity is not None:
         show(table_of(result.sensitivity))
     if arguments.explain:
+        from mahtrt.verbs.rendering import paragraphs
+
         show(paragraphs(CARD_LEGEND + (SENSITIVITY_LEGEND if result.sensitivity else ())))
     answer(f"{options.out}: {', '.join(result.written)}")
     onnx, plan = (shlex.quote(str(path)) for path in (options.onnx, options.out / "plan.json"))
@@ -271,6 +278,7 @@ def text_of(card: CardRecord) -> str:
 def table_of(sensitivity: Sensitivity) -> FittedTable:
     """Blocks by what they cost, the most expensive first."""
     from mahtrt.planning.matrix import summary_rows
+    from mahtrt.verbs.tables import Column, FittedTable, numbers
 
     worst = "worst landmark" if sensitivity.unit == "px" else "worst target"
     columns = (

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mahtrt.names import visible
+from mahtrt.verbs.choices import Complete
 from mahtrt.verbs.console import Talk, talking
 from mahtrt.verbs.ending import ends_well, show_logs
 from mahtrt.verbs.places import check_results, keep_inputs
@@ -49,16 +50,27 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 Arguments = TypeVar("Arguments")
 
 
-def argument(text: str) -> Any:
+def argument(text: str, complete: Complete | None = None) -> Any:
     """What typer has to know of an argument, besides its type."""
-    return typer.Argument(help=text)
+    return typer.Argument(help=text, autocompletion=complete)
 
 
 def option(
-    group: str, text: str, *names: str, least: int | None = None, most: int | None = None
+    group: str,
+    text: str,
+    *names: str,
+    least: int | None = None,
+    most: int | None = None,
+    complete: Complete | None = None,
 ) -> Any:
-    """What typer has to know of an option, besides its type and default."""
-    return typer.Option(*names, help=text, rich_help_panel=group, min=least, max=most)
+    """What typer has to know of an option, besides its type and default.
+
+    Args:
+        complete: What a shell completes its value with (:mod:`mahtrt.verbs.choices`).
+    """
+    return typer.Option(
+        *names, help=text, rich_help_panel=group, min=least, max=most, autocompletion=complete
+    )
 
 
 # Before the verb, and behind each.

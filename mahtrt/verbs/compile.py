@@ -8,6 +8,7 @@ from typing import Annotated
 
 from mahtrt.targets.table import TARGETS
 from mahtrt.verbs.build import TensorRtArguments, judged_build
+from mahtrt.verbs.choices import one_target
 from mahtrt.verbs.command import DATA, ENGINES, OUTPUT, argument, as_command, option
 from mahtrt.verbs.options import (
     DATA_HELP,
@@ -28,7 +29,7 @@ class CompileArguments(TrustArguments, TensorRtArguments):
     bundle: Annotated[Path, argument("Bundle: the .mahtrt folder whose graphs are compiled.")]
     target: Annotated[
         str,
-        option(ENGINES, f"Runtime to compile for: {', '.join(TARGETS)}."),
+        option(ENGINES, f"Runtime to compile for: {', '.join(TARGETS)}.", complete=one_target),
     ]
     eval: Annotated[
         str | None,

@@ -16,6 +16,7 @@ import typer
 import mahtrt
 from mahtrt.errors import UsageError, require
 from mahtrt.progress import StageProgress, silent
+from mahtrt.verbs.choices import families
 from mahtrt.verbs.command import NETWORK, OUTPUT, as_command, option
 from mahtrt.verbs.console import StageDisplay, say, show, write_json
 from mahtrt.verbs.options import Explain, Json
@@ -167,6 +168,7 @@ class DemoArguments:
             NETWORK,
             "Family of networks (mahtrt models lists them). All but maht-net, whose weights "
             "mahtrt ships, are trained for about a minute first.",
+            complete=families,
         ),
     ] = DEFAULT_FAMILY
     explain: Explain = False

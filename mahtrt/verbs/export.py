@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from mahtrt.errors import UsageError, require
+from mahtrt.verbs.choices import networks
 from mahtrt.verbs.command import DATA, GENERAL, NETWORK, OUTPUT, argument, as_command, option
 from mahtrt.verbs.console import StageDisplay, answer, hint, say, show, write_json
 from mahtrt.verbs.documents import export_document
@@ -22,8 +23,6 @@ from mahtrt.verbs.options import (
     keywords_from_texts,
     size_from_text,
 )
-from mahtrt.verbs.rendering import Indented, line
-from mahtrt.verbs.tables import Column, FittedTable, numbers
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -41,7 +40,8 @@ class ExportArguments:
         str,
         argument(
             "Network: family[/variant] (mahtrt models lists them), package.module:factory or "
-            "path/file.py:factory."
+            "path/file.py:factory.",
+            networks,
         ),
     ]
     checkpoint: Annotated[
@@ -148,6 +148,8 @@ def parity_table(table: ParityTable) -> RenderableType:
     from rich.console import Group
 
     from mahtrt.export.parity import ADVICE
+    from mahtrt.verbs.rendering import Indented, line
+    from mahtrt.verbs.tables import Column, FittedTable, numbers
 
     failed = "FAIL, by rounding" if table.reason else "FAIL"
     columns = (

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mahtrt.errors import UsageError
+from mahtrt.verbs.choices import one_of
 from mahtrt.verbs.command import (
     BUDGETS,
     DATA,
@@ -58,12 +59,17 @@ Kwarg = Annotated[
         "May be repeated.",
     ),
 ]
+Setting = Annotated[
+    list[str] | None,
+    option(NETWORK, "Setting of the family's config, as key=value. May be repeated."),
+]
 Threads = Annotated[int | None, option(GENERAL, "Threads of one inference.", least=1)]
 RequiredDevice = Annotated[
     str,
     option(
         ENGINES,
         "Kind of device that an engine has to run on: gpu, cpu or any. Nothing else stands in.",
+        complete=one_of("gpu", "cpu", "any"),
     ),
 ]
 Expect = Annotated[
@@ -254,6 +260,7 @@ Method = Annotated[
         INT8,
         "Method that finds the ranges: minmax, percentile, entropy, mse, or auto (for each "
         "class of tensors the one that changes what the network finds least).",
+        complete=one_of("minmax", "percentile", "entropy", "mse", "auto"),
     ),
 ]
 

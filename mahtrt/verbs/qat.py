@@ -35,13 +35,12 @@ from mahtrt.verbs.options import (
     Threads,
     points_from_text,
 )
-from mahtrt.verbs.rendering import paragraphs
-from mahtrt.verbs.tables import Column, FittedTable, numbers
 
 if TYPE_CHECKING:
     from mahtrt.bundle.records import AccuracyRecord
     from mahtrt.finetuning.options import QatOptions
     from mahtrt.finetuning.qat import QatResult
+    from mahtrt.verbs.tables import FittedTable
 
 
 LEGEND = (
@@ -160,6 +159,8 @@ def command(arguments: QatArguments) -> None:
         write_json(qat_document(result), arguments.json)
     show(_table(result))
     if arguments.explain:
+        from mahtrt.verbs.rendering import paragraphs
+
         show(paragraphs(LEGEND))
     first, best = result.errors[0][1], min(error for _, error in result.errors)
     say(
@@ -181,6 +182,8 @@ def command(arguments: QatArguments) -> None:
 
 def _table(result: QatResult) -> FittedTable:
     """INT8 before and after learning, against the reference."""
+    from mahtrt.verbs.tables import Column, FittedTable, numbers
+
     judged = (("calibrated", result.judged.calibrated), ("tuned", result.judged.tuned))
     columns = (Column("INT8"), *numbers("moved px, mean", "p99", "max", "MRE px"))
     return FittedTable(columns, [(name, *_cells(found)) for name, found in judged])

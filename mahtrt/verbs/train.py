@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 from mahtrt.errors import UsageError, require
+from mahtrt.verbs.choices import networks, one_of
 from mahtrt.verbs.command import DATA, LOSS, NETWORK, OUTPUT, TRAINING, as_command, option
 from mahtrt.verbs.console import StageDisplay, answer, hint, write_json
 from mahtrt.verbs.documents import train_document
@@ -15,8 +16,8 @@ from mahtrt.verbs.options import (
     DATA_HELP,
     InputSize,
     Json,
-    Kwarg,
     Points,
+    Setting,
     keywords_from_texts,
     points_from_text,
     size_from_text,
@@ -51,7 +52,12 @@ class LossArguments:
         ),
     ] = None
     weighting: Annotated[
-        str, option(LOSS, "Weights of the terms: fixed, or learned with the network.")
+        str,
+        option(
+            LOSS,
+            "Weights of the terms: fixed, or learned with the network.",
+            complete=one_of("fixed", "learned"),
+        ),
     ] = "fixed"
     sigma: Annotated[
         float | None, option(LOSS, "Standard deviation of heatmap targets, in cells of the map.")
@@ -81,13 +87,17 @@ class LossArguments:
 class RecipeArguments:
     """How a training goes about it."""
 
-    device: Annotated[str, option(TRAINING, "Device of PyTorch: cpu or cuda.")] = "cpu"
+    device: Annotated[
+        str,
+        option(TRAINING, "Device of PyTorch: cpu or cuda.", complete=one_of("cpu", "cuda")),
+    ] = "cpu"
     precision: Annotated[
         str,
         option(
             TRAINING,
             "What the network computes in: auto, fp32, bf16 or fp16. auto is BF16 on a CPU that "
             "has it, and FP16 on a GPU.",
+            complete=one_of("auto", "fp32", "bf16", "fp16"),
         ),
     ] = "auto"
     stages: Annotated[
@@ -96,6 +106,7 @@ class RecipeArguments:
             TRAINING,
             "one; or three: encoder and decoder, then the transformer beside a frozen encoder, "
             "then all with rates of their own.",
+            complete=one_of("one", "three"),
         ),
     ] = "one"
     schedule: Annotated[
@@ -104,6 +115,7 @@ class RecipeArguments:
             TRAINING,
             "Course of the learning rate: cosine, or plateau, which halves it when validation "
             "gets no better.",
+            complete=one_of("cosine", "plateau"),
         ),
     ] = "cosine"
     clip: Annotated[float, option(TRAINING, "Largest norm of the gradient; 0 leaves it alone.")] = (
@@ -116,6 +128,7 @@ class RecipeArguments:
             TRAINING,
             "Weights to keep: none for the last, ema for their moving average, swa for the mean "
             "of the last quarter.",
+            complete=one_of("none", "ema", "swa"),
         ),
     ] = "none"
     average_decay: Annotated[float, option(TRAINING, "Decay of ema per step.")] = 0.999
@@ -154,10 +167,17 @@ class RecipeArguments:
 class TrainArguments(LossArguments, RecipeArguments):
     """What ``mahtrt train`` is given."""
 
-    model: Annotated[str, option(NETWORK, "Network, as family/variant.")] = "maht-net/nano"
+    model: Annotated[
+        str,
+        option(
+            NETWORK,
+            "Network, as family/variant (mahtrt models lists them).",
+            complete=networks,
+        ),
+    ] = "maht-net/nano"
     input_size: InputSize = None
     landmarks: Annotated[str | None, option(NETWORK, "Names of the landmarks, as a,b,c.")] = None
-    kwarg: Kwarg = None
+    kwarg: Setting = None
     init: Annotated[Path | None, option(NETWORK, "Checkpoint to start from.")] = None
     data: Annotated[str, option(DATA, f"DATA with annotations to train on. {DATA_HELP}")]
     points: Points = None

@@ -68,11 +68,20 @@ def test_a_family_without_a_variant_is_its_default() -> None:
 
 
 def test_an_unknown_family_lists_the_known_ones() -> None:
-    with pytest.raises(ModelError, match=r"maht2: got an unknown model family.*maht-net"):
+    with pytest.raises(ModelError, match=r"maht2/nano: got an unknown model family.*maht-net"):
         build_model("maht2/nano")
     spec = dataclasses.replace(small_net().spec, family="other")
     with pytest.raises(ModelError, match="other"):
         model_from_spec(spec)
+
+
+def test_foreign_code_for_training_is_told_by_its_whole_name() -> None:
+    with pytest.raises(ModelError) as caught:
+        build_model("/absolute/net.py:make")
+    told = str(caught.value)
+    assert told.startswith("/absolute/net.py:make: got an unknown model family; expected one of ")
+    assert told.endswith("A network of your own can be exported and fine-tuned, but not trained.")
+    assert "factory" not in told
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, *model_names()])
