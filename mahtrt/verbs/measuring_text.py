@@ -1,4 +1,4 @@
-"""Cold starts, sizes, throughput and the roofline of a bench, as tables of at most 80 columns."""
+"""Cold starts, sizes, throughput and the roofline of a bench, as tables."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from mahtrt.verbs.rendering import line
+from mahtrt.verbs.tables import Column, FittedTable, numbers
 
 if TYPE_CHECKING:
     from mahtrt.benchmarks.measures import Measures, Roofline, Sizes, Startup, Throughput
 
 MIB = 2**20
-NAME_WIDTH = 24  # of engines; a longer name goes on in the next line
 
 STARTUP_LEGEND = "cold start: a fresh process to its first result, files in the page cache."
 SIZES_LEGEND = "files: of the engine, on disk; engines may share some."
@@ -52,49 +51,52 @@ def _tables(measures: Measures) -> Iterator[RenderableType]:
 
 
 def _startup_table(rows: Sequence[Startup], sizes: Sizes | None) -> RenderableType:
-    columns = ("cold ms", "open ms", "first ms", "memory MiB", "peak", "files")
-    table = _table("start", *columns)
+    names = ("cold ms", "open ms", "first ms", "memory MiB", "peak", "files")
+    cells = []
     for row in rows:
         size = None if sizes is None else sizes.engines.get(row.name)
-        cells = (row.cold_start_ms.p50, row.open_ms, row.first_result_ms)
-        cells += (row.resident_mib, row.peak_mib)  # type: ignore[assignment]
-        table.add_row(row.name, *map(_whole, cells), "" if size is None else _mib(size))
-    return table
+        times = (row.cold_start_ms.p50, row.open_ms, row.first_result_ms)
+        memory = (row.resident_mib, row.peak_mib)
+        told = "" if size is None else _mib(size)
+        cells.append((row.name, *map(_whole, times), *map(_whole, memory), told))
+    return FittedTable((Column("start"), *numbers(*names)), cells)
 
 
 def _throughput_table(rows: Sequence[Throughput]) -> RenderableType:
-    table = _table("throughput", "batch", "callers", "images/s", "p50 ms", "p99 ms")
-    for row in rows:
-        times = (f"{row.p50_ms:.1f}", f"{row.p99_ms:.1f}")
-        counts = (str(row.batch), str(row.streams))
-        table.add_row(row.name, *counts, f"{row.images_per_s:.1f}", *times)
-    return table
+    names = ("batch", "callers", "images/s", "p50 ms", "p99 ms")
+    cells = [
+        (
+            *(row.name, str(row.batch), str(row.streams), f"{row.images_per_s:.1f}"),
+            *(f"{row.p50_ms:.1f}", f"{row.p99_ms:.1f}"),
+        )
+        for row in rows
+    ]
+    return FittedTable((Column("throughput"), *numbers(*names)), cells)
 
 
 def _limits_table(roofline: Roofline) -> RenderableType:
-    table = _table("limit of", "precision", "threads", "GFLOP/s", "operation")
-    for each in roofline.limits:
-        threads = "" if each.threads is None else str(each.threads)
-        cells = (each.precision, threads, f"{each.gflops_per_s:.0f}", each.operation)
-        table.add_row(each.runtime, *cells)
-    return table
+    columns = (Column("limit of"), Column("precision"), *numbers("threads", "GFLOP/s"))
+    cells = [
+        (
+            *(each.runtime, each.precision, "" if each.threads is None else str(each.threads)),
+            *(f"{each.gflops_per_s:.0f}", each.operation),
+        )
+        for each in roofline.limits
+    ]
+    return FittedTable((*columns, Column("operation", is_prose=True)), cells)
 
 
 def _roofline_table(roofline: Roofline) -> RenderableType:
     network = f"{roofline.network_gflop_per_image:.3g} GFLOP"
-    table = _table(f"roofline, {network}", "p50 ms", "floor ms", "of limit")
-    for row in roofline.rows:
-        times = (f"{row.engine_p50_ms:.2f}", f"{row.floor_ms:.2f}")
-        table.add_row(row.name, *times, f"{100 * row.share_of_limit:.0f}%")
-    return table
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column(first, overflow="fold", max_width=NAME_WIDTH)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
+    columns = (Column(f"roofline, {network}"), *numbers("p50 ms", "floor ms", "of limit"))
+    cells = [
+        (
+            *(row.name, f"{row.engine_p50_ms:.2f}", f"{row.floor_ms:.2f}"),
+            f"{100 * row.share_of_limit:.0f}%",
+        )
+        for row in roofline.rows
+    ]
+    return FittedTable(columns, cells)
 
 
 def _whole(value: float | None) -> str:

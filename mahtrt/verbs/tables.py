@@ -84,7 +84,7 @@ class FittedTable:
         lesser = [index for index, column in enumerate(self.columns) if column.is_lesser]
         if lesser:
             kept = [index for index in range(len(self.columns)) if index not in lesser]
-            yield from self._part(kept, kept[1:], "")._fitted(console, width)
+            yield from self._part(kept, range(len(self.columns)), "")._fitted(console, width)
             rest = self._part([0, *self._keys(lesser), *lesser], lesser, self.lesser_name)
             if rest.rows:
                 yield Text()
@@ -108,7 +108,7 @@ class FittedTable:
         """The table of some columns, the first among them, and of the rows that tell something.
 
         Args:
-            told: The columns of which a row has at least one.
+            told: The columns of which a row tells at least one; the others are left out.
             name: Heading of the first column, "" for its own.
         """
         rows = [row for row in self.rows if any(_plain(row[i]) for i in told)]
