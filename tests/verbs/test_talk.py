@@ -52,7 +52,7 @@ def quick(verb: str, world: Path, out: Path) -> Sequence[object]:
             "sign": (world / "signed.mahtrt", f"--key={world / 'test.pem'}"),
             "verify": (bundle,),
             "predict": (bundle, world / "a.png", threads),
-            "bench": (bundle, "--engine=onnxruntime-fp32", "--rounds=1", threads, *NO_STARTS),
+            "bench": (world / "signed.mahtrt", "--engine=onnxruntime-fp32", "--rounds=1", threads, *NO_STARTS),
             "evaluate": (bundle, "--data=phantom:2@1", "--points=0,1,2", threads),
         }.get(verb, ()),
     )
@@ -196,7 +196,7 @@ def test_in_a_terminal_tables_are_as_wide_and_progress_is_drawn(world: Path) -> 
     assert "…" not in told
     plain = in_terminal(*command, columns=60, TERM="dumb")
     assert "\x1b" not in plain
-    assert "[   0.0 s] predicting" in plain
+    assert re.search(r"\[ +\d\.\d s\] predicting", plain)
     assert "predicting" not in in_terminal(*command, "--quiet", columns=60)
     coloured = re.compile(r"\x1b\[[\d;]*3\d")
     assert not coloured.search(in_terminal("doctor", columns=80, NO_COLOR="1"))
