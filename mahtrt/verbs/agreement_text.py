@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from mahtrt.verbs.rendering import line
+from mahtrt.verbs.rendering import Indented, line
+from mahtrt.verbs.tables import Column, FittedTable, numbers
 
 if TYPE_CHECKING:
     from mahtrt.benchmarks.report import BenchReport
@@ -27,7 +27,7 @@ def agreement_tables(report: BenchReport) -> list[RenderableType]:
     shown = report.details.get(name)
     if shown is not None and shown.quantities:
         lines += [Text(), _quantity_table(name, shown)]
-    return lines + [line(f"  {text}") for text in _notes(report)]
+    return lines + [Indented(line(text), 2, 4) for text in _notes(report)]
 
 
 def worst_landmark(agreement: Agreement) -> LandmarkAgreement:
@@ -36,44 +36,37 @@ def worst_landmark(agreement: Agreement) -> LandmarkAgreement:
 
 
 def _worst_table(report: BenchReport) -> RenderableType:
-    table = _table("worst by p95, px")
-    table.add_column("landmark", overflow="fold")
-    for column in ("bias x, y", "spread x, y", "p95", "max"):
-        table.add_column(column, justify="right", overflow="fold")
+    columns = (
+        *(Column("worst by p95, px"), Column("landmark")),
+        *(*numbers("bias x, y", "spread x, y", is_lesser=True), *numbers("p95", "max")),
+    )
+    rows = []
     for name, agreement in report.details.items():
         found = worst_landmark(agreement)
         moved = found.px
-        table.add_row(
-            line(name),
-            line(found.name),
-            f"{_signed(moved.bias[0])}, {_signed(moved.bias[1])}",
+        row = (
+            *(name, found.name, f"{_signed(moved.bias[0])}, {_signed(moved.bias[1])}"),
             f"{_number(moved.spread[0])}, {_number(moved.spread[1])}",
-            _number(moved.p95),
-            _number(moved.max),
+            *(_number(moved.p95), _number(moved.max)),
         )
-    return table
+        rows.append(row)
+    return FittedTable(columns, rows, lesser_name="bias, spread")
 
 
 def _quantity_table(name: str, agreement: Agreement) -> RenderableType:
     """Engine minus reference of every quantity."""
-    table = _table(name)
-    table.add_column("", overflow="fold")  # the unit
-    for column in ("bias [95% interval]", "spread", "p95", "max"):
-        table.add_column(column, justify="right", overflow="fold")
-    for each in agreement.quantities:
-        table.add_row(
-            line(each.name),
-            each.unit,
-            _bias(each),
+    columns = (
+        *(Column(name), Column("")),  # the unit
+        *numbers("bias [95% interval]", "spread", "p95", "max"),
+    )
+    rows = [
+        (
+            *(each.name, each.unit, _bias(each)),
             *(_number(value) for value in (each.spread, each.p95, each.max)),
         )
-    return table
-
-
-def _table(first: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column(line(first), overflow="fold")
-    return table
+        for each in agreement.quantities
+    ]
+    return FittedTable(columns, rows)
 
 
 def _bias(found: QuantityAgreement) -> str:

@@ -44,9 +44,9 @@ def one_target(incomplete: str) -> list[str]:
 
 def peers(incomplete: str) -> list[str]:
     """What can be measured beside the engines."""
-    from mahtrt.benchmarks.peers import PEERS
+    from mahtrt.benchmarks.peers import ALL_CPU, PEERS
 
-    return _beginning_with(incomplete, PEERS)
+    return _beginning_with(incomplete, (*PEERS, ALL_CPU))
 
 
 def _beginning_with(incomplete: str, names: Iterable[str]) -> list[str]:

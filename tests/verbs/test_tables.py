@@ -104,6 +104,7 @@ def a_prediction(**more: Any) -> Any:
     prediction = SimpleNamespace(
         landmarks=SimpleNamespace(visibility=None, to_dict=lambda: found),
         maps={"change": size},
+        quantities=(SimpleNamespace(name="Wits appraisal", value=1.5, unit="mm"),),
         case="",
         image="studies/2026/patient-0123456789/lateral-cephalogram-0001.dcm",
     )
@@ -155,7 +156,7 @@ NAMES = {
     "evaluate": ("maht-net-large-trained-longer", "cephalometry.mahtrt@openvino-int8", *LANDMARKS),
     "export": ("reconstructed-baseline",),
     "models": tuple(model.name for model in models()),
-    "predict": (*LANDMARKS, "pleural effusion"),
+    "predict": (*LANDMARKS, "pleural effusion", "Wits appraisal"),
 }
 
 

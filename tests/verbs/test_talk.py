@@ -52,7 +52,13 @@ def quick(verb: str, world: Path, out: Path) -> Sequence[object]:
             "sign": (world / "signed.mahtrt", f"--key={world / 'test.pem'}"),
             "verify": (bundle,),
             "predict": (bundle, world / "a.png", threads),
-            "bench": (world / "signed.mahtrt", "--engine=onnxruntime-fp32", "--rounds=1", threads, *NO_STARTS),
+            "bench": (
+                world / "signed.mahtrt",
+                "--engine=onnxruntime-fp32",
+                "--rounds=1",
+                threads,
+                *NO_STARTS,
+            ),
             "evaluate": (bundle, "--data=phantom:2@1", "--points=0,1,2", threads),
         }.get(verb, ()),
     )
