@@ -11,7 +11,7 @@ from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.golden import read_golden
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import AccuracyRecord
-from mahtrt.errors import GateError
+from mahtrt.errors import GateError, UsageError
 from mahtrt.progress import StageProgress, silent
 from mahtrt.runtime.engine_choice import Require, check_require, nothing_runs, runs_on
 from mahtrt.runtime.expectation.check import (
@@ -107,6 +107,9 @@ def verify(options: VerifyOptions, progress: StageProgress = silent) -> VerifyRe
         DataError: Predictions or DATA that cannot be used.
     """
     check_options(options.expect, options.data, options.expect_px)
+    if options.data is not None and options.expect is None:
+        expected_options = "the predictions of these images, --expect predictions.csv"
+        raise UsageError(f"--data {options.data}", got="no --expect", expected=expected_options)
     progress("hashing", 0, 0)
     check_require(options.require)
     bundle = read_bundle(options.bundle, trust=options.trust)

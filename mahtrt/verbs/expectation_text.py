@@ -29,7 +29,7 @@ def lines_of(parity: ImageParity) -> list[str]:
     compared = [each for each in (parity.agreement, parity.fp32) if each is not None]
     lines = [_line(each, parity.predictions) for each in compared]
     if not parity.passed:
-        shown = compared[-1]
+        shown = next((each for each in reversed(compared) if not each.passed), compared[0])
         width = max(len(row.image) for row in shown.worst)
         lines += [
             f"  {row.image.ljust(width)}  mean {row.mean_px:8.3f} px  largest {row.max_px:8.3f} px "
@@ -40,7 +40,7 @@ def lines_of(parity: ImageParity) -> list[str]:
 
 
 def _line(found: Agreement, predictions: str) -> str:
-    verdict = "agrees with" if found.passed else "is not"
+    verdict = "agrees with" if found.passed else "differs from"
     return (
         f"{found.what} {verdict} {predictions}: {found.images} image(s), worst landmark "
         f"{found.landmark} {found.judged_px:.4f} px on average (limit {found.limit_px:g}), all "

@@ -149,6 +149,9 @@ def _diagnosis(
     session: Session, found: Floats, expected: Expected, progress: StageProgress
 ) -> Diagnosis:
     before = _agreement("", found, expected)
+    if not np.isfinite(found).all():
+        told = "The network gives coordinates that are no finite numbers."
+        return Diagnosis((), None, 0, (), before.judged_px, before.mean_px, told)
     names = tuple(expected.dataset.names)
     mixed = mixed_up(found, expected.points_px, (names, expected.landmarks), expected.limit_px)
     if mixed is not None:

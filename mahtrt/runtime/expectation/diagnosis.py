@@ -31,6 +31,7 @@ MOST_TRIED = 8  # images, the worst and some typical ones
 _SCREENED = 3  # of them, on which every cause is tried
 _PROMISING = 0.5  # of the difference may be left there
 _TENTH = 0.1
+_NOTHING = 0.01  # of the difference may be left by a cause behind which none is looked for
 _APART = 2.0  # times as much has the next cause to leave
 _SAME_PX = 0.002  # causes that leave so little more cannot be told apart
 _PAIR = 0.25  # of what the best single cause leaves
@@ -134,11 +135,7 @@ def diagnose(
     count, few = len(cases), min(len(cases), _SCREENED)
     before = _left(trials, (), count)
     start = _left(trials, (), few)
-    screened = []
-    for done, cause in enumerate(CAUSES):
-        progress("looking for the cause", done, len(CAUSES), cause.name)
-        if (left := _tried(trials, cause, few)) is not None:
-            screened.append(left)
+    screened = _screened(trials, few, start, limit_px, progress)
     promising = [each for each in screened if each.mean_px < _PROMISING * start.mean_px]
     singles = sorted((_left(trials, each.causes, count) for each in promising), key=_nearness)
     explaining = [each for each in singles if _explains(each, before, limit_px)]
@@ -164,6 +161,28 @@ def diagnose(
         mean_px=before.mean_px,
         clue=clue(ours, theirs, [trials.view(index) for index in range(count)]),
     )
+
+
+def _screened(
+    trials: Trials, images: int, start: Tried, limit_px: float, progress: StageProgress
+) -> list[Tried]:
+    """What each cause leaves on some images, of those that change anything.
+
+    Causes behind the network come first, for which it does not run again: where one of them leaves
+    next to nothing, no other can come nearer.
+    """
+    own, screened = trials.base.preparing, list[Tried]()
+    behind = [cause for cause in CAUSES if cause.change(trials.base).preparing == own]
+    before = [cause for cause in CAUSES if cause not in behind]
+    for causes in (behind, before):
+        for done, cause in enumerate(causes):
+            progress("looking for the cause", done, len(causes), cause.name)
+            if (left := _tried(trials, cause, images)) is not None:
+                screened.append(left)
+        least = min(screened, key=_nearness, default=start)
+        if least.judged_px <= limit_px and least.mean_px <= _NOTHING * start.mean_px:
+            break
+    return screened
 
 
 def _pipeline(base: Pipeline, causes: Iterable[Cause]) -> Pipeline:

@@ -108,6 +108,15 @@ def test_predictions_need_images(world: dict[str, Path], tmp_path: Path) -> None
     ended = run("verify", world["bundle"], f"--expect={world['right']}", "--data=phantom:2@1")
     assert ended.exit_code == 1
     assert "3 image(s) where DATA has 2" in ended.stderr
+    ended = run("verify", world["bundle"], "--data=phantom:2@1")
+    assert ended.exit_code == 2
+    assert "got no --expect; expected the predictions of these images" in ended.stderr
+    ended = run(
+        *("verify", world["bundle"], f"--expect={world['right']}", f"--data={world['images']}"),
+        "--expect-px=0",
+    )
+    assert ended.exit_code == 2
+    assert "--expect-px: got 0.0; expected pixels of the image above 0" in ended.stderr
     assert list(tmp_path.iterdir()) == []
 
 
