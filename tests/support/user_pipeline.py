@@ -131,7 +131,7 @@ def letterbox(
     factor = min(SIZE[0] / height, SIZE[1] / width)
     new_h, new_w = round(height * factor), round(width * factor)
     top, left = (SIZE[0] - new_h) // 2, (SIZE[1] - new_w) // 2
-    canvas = np.full((*SIZE, *image.shape[2:]), pad, np.uint8)
+    canvas = np.full((*SIZE, *image.shape[2:]), pad, image.dtype)
     canvas[top : top + new_h, left : left + new_w] = resize(image, new_w, new_h)
     return canvas, Where((new_w / width, new_h / height), left, top, height, width)
 

@@ -36,6 +36,7 @@ class View:
         cells: (height, width) of the heatmaps, None where there are none.
         placement: Where the image lies on the input.
         spacing_mm: (row, column) mm per pixel of the image, None where unknown.
+        top: The highest grey level of the image's type, 255 or 65535.
     """
 
     image: tuple[int, int]
@@ -43,6 +44,7 @@ class View:
     cells: tuple[int, int] | None
     placement: Placement
     spacing_mm: Spacing | None = None
+    top: int = 255
 
     @property
     def image_xy(self) -> Points:
@@ -135,7 +137,8 @@ class Pipeline:
             source = _planes(self.before(image), spec)
             fitted, placement = self.fit(source, spec, version)
             size = int(source.shape[0]), int(source.shape[1])
-            views.append(View(size, spec.size, cells, placement, sample.spacing_mm))
+            top = int(np.iinfo(source.dtype).max)
+            views.append(View(size, spec.size, cells, placement, sample.spacing_mm, top))
             feed[spec.name] = self.finish(tensor_from_fitted(fitted, spec), spec, views[-1])
         return feed, views[0]
 

@@ -155,6 +155,26 @@ def _check_found(cause: str, user: UserPipeline, images: list[Path]) -> None:
     assert "{" not in told.words + told.advice
 
 
+SIXTEEN_BITS = {
+    "sixteen_bits_divided_by_255": UserPipeline(read=lambda path: _read_16_bits(path)),
+    "low_byte": UserPipeline(read=lambda path: _read_16_bits(path).astype(np.uint8)),
+}
+
+
+def _read_16_bits(path: Path) -> Array:
+    plane = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+    return np.repeat(plane[..., None], 3, 2)
+
+
+@pytest.mark.parametrize("cause", SIXTEEN_BITS)
+def test_faults_of_16_bits_are_found(cause: str, tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images", 2, seed=7, gray=True)
+    for image in images:
+        levels = np.asarray(Image.open(image)).astype(np.uint16) * 100 + 7
+        cv2.imwrite(str(image), levels)
+    _check_found(cause, SIXTEEN_BITS[cause], images)
+
+
 def test_a_fault_that_is_no_cause_is_openly_unexplained(images: list[Path]) -> None:
     def gamma(path: Path) -> Array:
         return np.asarray(255 * (read(path) / 255) ** 0.5, np.uint8)

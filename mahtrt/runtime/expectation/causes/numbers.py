@@ -48,6 +48,19 @@ def _cause(
     return Cause(name, words, advice, lambda pipeline: replace(pipeline, finish=finish))
 
 
+def _level_cause(
+    name: str, words: str, advice: str, numbers: Callable[[Unit, Unit, Unit], Unit]
+) -> Cause:
+    """A cause whose numbers are made of grey levels, from 0 to 255 or 65535."""
+
+    def finish(tensor: Tensor, spec: InputSpec, view: View) -> Tensor:
+        return _finish(lambda unit, mean, std: numbers(unit * view.top, mean, std))(
+            tensor, spec, view
+        )
+
+    return Cause(name, words, advice, lambda pipeline: replace(pipeline, finish=finish))
+
+
 def _with(mean: Sequence[float], std: Sequence[float]) -> Callable[[Unit, Unit, Unit], Unit]:
     """Normalise by fixed numbers; gray images by their means."""
 
@@ -121,20 +134,27 @@ NUMBERS = (
         _ADVICE.format(fields="input.mean to 0.5 and input.std to 0.25"),
         lambda unit, mean, std: (unit - 0.5) / 0.25,
     ),
-    _cause(
+    _level_cause(
         "levels_0_255",
-        "Your pipeline feeds grey levels from 0 to 255 without dividing, mean or std; the spec "
-        "says intensities from 0 to 1, mean {mean} and std {std}.",
+        "Your pipeline feeds grey levels (0 to 255, of 16 bits to 65535) without dividing, mean or "
+        "std; the spec says intensities from 0 to 1, mean {mean} and std {std}.",
         _ADVICE.format(fields="input.mean to 0 and input.std to 1/255 (0.00392157)"),
-        lambda unit, mean, std: unit * 255,
+        lambda levels, mean, std: levels,
     ),
-    _cause(
+    _level_cause(
         "not_divided_by_255",
         "Your pipeline subtracts the mean and divides by the std without scaling grey levels to "
         "0 to 1 first.",
         "Divide by 255 (16 bits: 65535) in your pipeline before mean {mean} and std {std}; if the "
         "network was trained without, divide input.mean and input.std by 255 in the spec.",
-        lambda unit, mean, std: (unit * 255 - mean) / std,
+        lambda levels, mean, std: (levels - mean) / std,
+    ),
+    _level_cause(
+        "sixteen_bits_divided_by_255",
+        "Your pipeline divides images of 16 bits by 255; mahtrt divides them by 65535.",
+        "Divide by 65535 in your pipeline; if the network was trained so, divide input.mean and "
+        "input.std by 257 in the spec.",
+        lambda levels, mean, std: (levels / 255 - mean) / std,
     ),
     _cause(
         "divided_by_255_twice",
