@@ -136,8 +136,9 @@ class Limits:
 
     def held(self, accuracy: AccuracyRecord, precision: str) -> tuple[HeldLimit, ...]:
         """Every number that an engine is judged by, with its limit; see :meth:`over`."""
+        broken = none_broken("landmarks", accuracy.non_finite_points)
         return (
-            none_broken("landmarks", accuracy.non_finite_points),
+            *([broken] if accuracy.per_landmark or not broken.passed else []),
             *self._held(accuracy, precision),
             *held_outputs(accuracy, self, precision),
         )
