@@ -7,14 +7,14 @@ that a caller declares.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from mahtrt.bundle.bundle import Bundle
 from mahtrt.bundle.manifest import EngineRecord
-from mahtrt.dossier.change_facts import check_same_network, differences
+from mahtrt.dossier.change_facts import BLOCK, check_same_network, differences
 from mahtrt.dossier.cohort import ImageSet
 from mahtrt.dossier.protocol import bundle_facts
 from mahtrt.dossier.side_by_side import contender, side_by_side
@@ -80,6 +80,12 @@ def change_document(versions: Versions, progress: StageProgress = silent) -> dic
     }
 
 
+def values_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the template of a change report is filled with."""
+    blocks = [what for what in document["unchanged"] if what.startswith(f"{BLOCK} ")]
+    return {**document, "unchanged_blocks": blocks}
+
+
 def _measured(
     versions: Versions, absent: dict[str, str], progress: StageProgress
 ) -> Iterator[dict[str, Any]]:
@@ -102,7 +108,8 @@ def _measured(
                 stack.callback(session.close)
                 opened.append(contender(name, record, session))
             else:
-                pair = side_by_side(*opened, versions.images.dataset, progress)
+                first, second = opened
+                pair = side_by_side(first, second, versions.images.dataset, progress)
                 yield pair.to_dict(versions.limits, JUDGED_AS)
 
 

@@ -12,6 +12,8 @@ from mahtrt.bundle.plan import plan_from_json, plan_name
 from mahtrt.errors import DataError
 from mahtrt.schema import plain
 
+BLOCK = "block"
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -95,7 +97,7 @@ def _plans(bundle: Bundle) -> Iterator[tuple[str, Any]]:
         with as_integrity_error():
             plan = plan_from_json(file.read_bytes(), where=str(file))
         for block in plan.blocks:
-            yield f"{name}: block {block.name}", block.precision
+            yield f"{BLOCK} {block.name} in {name}", block.precision
 
 
 def _calibration(bundle: Bundle) -> Iterator[tuple[str, Any]]:

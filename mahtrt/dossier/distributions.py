@@ -107,7 +107,7 @@ def _package(name: str, extras: frozenset[str]) -> Package | None:
     except metadata.PackageNotFoundError:
         return None
     fields = found.metadata
-    first = {key.lower(): str(value) for key, value in reversed(list(fields.items()))}
+    first = {key.lower(): str(fields[key]) for key in fields}  # of a field given twice, the first
     return Package(
         name=first.get("name", name),
         version=found.version,

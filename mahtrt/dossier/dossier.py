@@ -163,7 +163,7 @@ def _write_comparisons(
         versions = change.Versions(plan.old, plan.bundle, images, asked.limits, asked.threads)
         found = change.change_document(versions, progress)
         writer.json(change.FILE_NAME, found)
-        writer.text("change.md", render("change.md", found))
+        writer.text("change.md", render("change.md", change.values_of(found)))
         judged.failed += _reasons("change", found["engines"], "first", "second")
     if plan.options.rebuild:
         setting = rebuild.RebuildSetting(plan.options.rebuild, asked.limits, asked.threads)

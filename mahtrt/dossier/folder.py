@@ -55,7 +55,7 @@ class DossierWriter:
             for place in sorted(self.root.iterdir())
         ]
         digest = self.json(MANIFEST_NAME, {"schema": SCHEMA, **about, "files": listed})
-        sums = {each["path"]: each["sha256"] for each in listed} | {MANIFEST_NAME: digest}
+        sums = {str(each["path"]): each["sha256"] for each in listed} | {MANIFEST_NAME: digest}
         self.text(SUMS_NAME, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
 
 

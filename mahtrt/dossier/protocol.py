@@ -43,7 +43,7 @@ METHOD = {
 
 def now() -> str:
     """The time, ISO 8601 in UTC."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def protocol_document(

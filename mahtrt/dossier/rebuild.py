@@ -99,7 +99,7 @@ def rebuild_document(
             found.append(_compared(bundle, (record, engine), images, options, number, progress))
             made.append(_described(engine, folder, found[-1], options.limits))
     apart = _apart(found)
-    digests = [each["files"] for each in made]
+    digests = [shipped, *(each["files"] for each in made)]
     return {
         "schema": SCHEMA,
         "engine": engine_facts(bundle, record),
@@ -107,8 +107,8 @@ def rebuild_document(
         "cohort": {name: images.to_dict()[name] for name in ("source", "images", "sha256")},
         "limits": options.limits.to_dict(),
         "compiles": bool(shipped),
-        "identical_files": all(each == digests[0] for each in digests),
-        "identical_to_bundle": all(each == shipped for each in digests),
+        "identical_files": [role for role in shipped if _same(digests, role)],
+        "differing_files": [role for role in shipped if not _same(digests, role)],
         "largest_between_builds": plain(apart),
         "passed": all(each["passed"] for each in made),
     }
@@ -181,6 +181,11 @@ def _own_digests(bundle: Bundle, record: EngineRecord) -> dict[str, str]:
         for role, path in sorted(record.files.items())
         if role != GRAPH_ROLE
     }
+
+
+def _same(digests: list[dict[str, str]], role: str) -> bool:
+    """Whether a file is the same in the bundle and in all builds."""
+    return len({each.get(role) for each in digests}) == 1
 
 
 def _apart(found: list[SideBySide]) -> Displacement | None:
