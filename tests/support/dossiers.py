@@ -33,5 +33,11 @@ class Written:
 def quick(bundle: Path, **more: Any) -> BenchOptions:
     """A bench of few calls, on images of 2 image pixels per network pixel and 0.5 mm each."""
     data = FakeDataset(IMAGES, annotated=False)
-    usual: dict[str, Any] = {"data": data, "images": IMAGES, "rounds": 1, "threads": 1}
+    usual: dict[str, Any] = {
+        "data": data,
+        "images": IMAGES,
+        "rounds": 1,
+        "threads": 1,
+        "cold_starts": 0,
+    }
     return BenchOptions(bundle, **(usual | more))
