@@ -100,6 +100,8 @@ _PLACES = {
     "mahtrt.build.result": ("BuildResult",),
     "mahtrt.bundle.pack": ("pack", "PackOptions", "PackResult"),
     "mahtrt.bundle.signature": ("sign", "SignOptions", "SignResult", "Trust"),
+    "mahtrt.dossier.dossier": ("write_dossier",),
+    "mahtrt.dossier.options": ("DossierOptions", "DossierResult"),
     "mahtrt.errors": (
         *("BuildError", "CheckpointError", "DataError", "GateError", "ImageError", "InputError"),
         *("IntegrityError", "LatencyError", "MahtrtError", "MissingComponentError", "ModelError"),

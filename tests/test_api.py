@@ -17,7 +17,7 @@ import mahtrt
 from mahtrt.cli import VERBS
 
 # A session is for programs alone.
-PYTHON_ONLY = {"open"}
+PYTHON_ONLY = {"write_dossier", "open"}
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, types, mahtrt
 for module in pkgutil.walk_packages(mahtrt.__path__, "mahtrt."):

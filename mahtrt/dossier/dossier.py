@@ -18,13 +18,14 @@ from mahtrt.dossier.distributions import runtime_packages
 from mahtrt.dossier.folder import DossierWriter, check_replaceable, write_folder
 from mahtrt.dossier.model_card import model_card_values
 from mahtrt.dossier.options import DossierOptions, DossierResult
-from mahtrt.dossier.pdf import find_browser
+from mahtrt.dossier.pdf import find_browser, print_pdf
 from mahtrt.dossier.rendering import render
 from mahtrt.dossier.sbom import FILE_NAME as SBOM_NAME
 from mahtrt.dossier.sbom import sbom_text
 from mahtrt.dossier.third_party import csv_of_rows, third_party_rows
 from mahtrt.errors import UsageError, require
 from mahtrt.progress import StageProgress, silent
+from mahtrt.reporting.report import document_of, page_for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +78,9 @@ def write_dossier(options: DossierOptions, progress: StageProgress = silent) -> 
         _write_materials(plan, found, writer)
         measured = report.to_dict()
         writer.json("bench.json", measured)
-        writer.finish({"bundle": protocol.bundle_facts(plan.bundle), "passed": not judged.failed})
+        _write_page(plan, images, measured, writer, progress)
+        passed = not judged.failed and judged.latency_pass
+        writer.finish({"bundle": protocol.bundle_facts(plan.bundle), "passed": passed})
         files = tuple(sorted(place.name for place in writer.root.iterdir()))
     reasons = (*judged.failed, *_reasons_of_latency(report))
     return DossierResult(
@@ -186,6 +189,27 @@ def _write_materials(plan: _Plan, found: Mapping[str, Any], writer: DossierWrite
     name = plan.bundle.path.resolve().name
     writer.text("third_party.md", render("third_party.md", {"name": name, "rows": rows}))
     writer.text("model_card.md", render("model_card.md", model_card_values(plan.bundle, found)))
+
+
+def _write_page(
+    plan: _Plan,
+    images: ImageSet,
+    measured: dict[str, Any],
+    writer: DossierWriter,
+    progress: StageProgress,
+) -> None:
+    """Write the page of the measuring run, and print it where a PDF is wanted.
+
+    Args:
+        measured: The document of the bench.
+    """
+    options = plan.options
+    document = document_of([plan.bundle], [measured], options.sensitivity)
+    pictured = [images.dataset] if options.pictures else []
+    writer.text("report.html", page_for(document, pictured, where="report.html"))
+    if plan.browser is not None:
+        progress("printing", 0, 0)
+        print_pdf(plan.browser, writer.root / "report.html", writer.root / "report.pdf")
 
 
 def _reasons(subject: str, judged: list[dict[str, Any]], *names: str) -> Iterator[str]:

@@ -18,15 +18,19 @@ class DossierOptions:
             that run here take part.
         folder: The dossier; a dossier that is there is replaced.
         pdf: Whether the page is printed to PDF too, which needs a browser.
+        pictures: Whether the page holds pictures of the worst cases, which are parts of images.
         changed_from: An earlier bundle of the same network, for a change report.
         rebuild: How many times the default engine is built again; 0 leaves that out.
+        sensitivity: ``sensitivity.json`` of ``mahtrt calibrate``, for the page; none or one.
     """
 
     bench: BenchOptions
     folder: Path
     pdf: bool = True
+    pictures: bool = True
     changed_from: Path | None = None
     rebuild: int = 0
+    sensitivity: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,18 @@ class DossierResult:
     accuracy_pass: bool
     latency_pass: bool
     reasons: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``--json`` writes."""
+        return {
+            "schema": "mahtrt.dossier/1",
+            "folder": self.folder.name,
+            "files": list(self.files),
+            "accuracy_pass": self.accuracy_pass,
+            "latency_pass": self.latency_pass,
+            "pass": self.passed,
+            "reasons": list(self.reasons),
+        }
 
     @property
     def passed(self) -> bool:

@@ -141,14 +141,22 @@ def _measurements(
             for bundle, path in pairs
         ]
     if options.data is not None:
-        return [bench(_asked(bundle, options), progress).to_dict() for bundle in bundles]
+        return [
+            bench(asked_of_bench(bundle.path, options), progress).to_dict() for bundle in bundles
+        ]
     return [_stored(bundle) for bundle in bundles]
 
 
-def _asked(bundle: Bundle, options: ReportOptions) -> BenchOptions:
-    """How a bundle is measured."""
+def asked_of_bench(
+    bundle: Path, options: ReportOptions, latency_budget_ms: float | None = 100.0
+) -> BenchOptions:
+    """How a bundle is measured.
+
+    Args:
+        latency_budget_ms: Limit of the default engine's end-to-end p99.
+    """
     asked = BenchOptions(
-        bundle.path,
+        bundle,
         data=options.data,
         points=options.points,
         spacing_mm=options.spacing_mm,
@@ -156,6 +164,7 @@ def _asked(bundle: Bundle, options: ReportOptions) -> BenchOptions:
         reference=options.reference,
         model=options.model,
         limits=options.limits,
+        latency_budget_ms=latency_budget_ms,
         threads=options.threads,
         trust=options.trust,
     )
@@ -230,4 +239,4 @@ def _images(bundles: Sequence[Bundle], options: ReportOptions) -> list[Dataset |
 def _images_of(bundle: Bundle, options: ReportOptions) -> Dataset | None:
     if options.data is None and bundle.manifest.golden is None:
         return None
-    return images_of(bundle, _asked(bundle, options), [])
+    return images_of(bundle, asked_of_bench(bundle.path, options), [])

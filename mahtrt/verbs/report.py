@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
 
 from mahtrt.errors import UsageError
 from mahtrt.verbs.command import (
@@ -17,6 +19,7 @@ from mahtrt.verbs.command import (
     option,
 )
 from mahtrt.verbs.console import StageDisplay, say, write_json
+from mahtrt.verbs.dossier_arguments import DossierArguments
 from mahtrt.verbs.options import (
     DATA_HELP,
     BudgetArguments,
@@ -31,11 +34,12 @@ from mahtrt.verbs.options import (
 )
 
 if TYPE_CHECKING:
+    from mahtrt.dossier.options import DossierOptions
     from mahtrt.reporting.options import ReportOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportArguments(TrustArguments, ReferenceArguments, BudgetArguments):
+class ReportArguments(DossierArguments, TrustArguments, ReferenceArguments, BudgetArguments):
     """What ``mahtrt report`` is given."""
 
     bundles: Annotated[list[Path], argument("Bundles: .mahtrt folders. Several are compared.")]
@@ -93,9 +97,23 @@ class ReportArguments(TrustArguments, ReferenceArguments, BudgetArguments):
         )
 
 
+def _write_dossier(options: DossierOptions, json: str | None) -> NoReturn:
+    """Write a dossier, say where, and end with its exit code."""
+    from mahtrt.dossier.dossier import write_dossier
+
+    with StageDisplay() as display:
+        result = write_dossier(options, display)
+    if json is not None:
+        write_json(result.to_dict(), json)
+    say(f"Dossier: {result.folder} ({len(result.files)} files)")
+    for reason in result.reasons:
+        say(f"error: {reason}")
+    raise typer.Exit(result.exit_code)
+
+
 @as_command
 def command(arguments: ReportArguments) -> None:
-    """Write a page about bundles for people who read.
+    """Write a page about bundles, or a dossier to file.
 
     It shows verdict, speed, accuracy, worst cases, plan and provenance, and compares several
     bundles. It is one HTML file that needs no network, and holds the JSON of its numbers.
@@ -103,10 +121,13 @@ def command(arguments: ReportArguments) -> None:
     from mahtrt.atomic import together
     from mahtrt.reporting.report import report
 
+    dossier = arguments.dossier_options(arguments.options())
+    if dossier is not None:
+        _write_dossier(dossier, arguments.json)
     if arguments.html is None and arguments.json is None:
         raise UsageError(
             "report",
-            got="neither --html nor --json",
+            got="neither --html nor --json nor --dossier",
             expected="at least one",
             fix="Give --html report.html.",
         )

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import stat
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from dossiers import Written
 
 from mahtrt.dossier.pdf import VARIABLE, find_browser, print_pdf
 from mahtrt.errors import MissingComponentError
@@ -63,12 +66,36 @@ def test_a_browser_that_does_not_print_is_ended_and_named(
     assert not (tmp_path / "page.pdf").exists()
 
 
-def test_the_pdf_has_the_pages_of_the_page(tmp_path: Path) -> None:
+@pytest.fixture
+def browser() -> Path:
+    """A browser of this host."""
     try:
-        browser = find_browser()
+        return find_browser()
     except MissingComponentError as error:
         pytest.skip(str(error))
+
+
+def pages_of(pdf: Path) -> int:
+    """How many pages a PDF of Chromium has: its objects of pages are not compressed."""
+    return len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes()))
+
+
+def test_the_pdf_has_the_pages_of_the_page(browser: Path, tmp_path: Path) -> None:
     page, pdf = tmp_path / "page.html", tmp_path / "page.pdf"
     page.write_text(PAGE)
     print_pdf(browser, page, pdf)
-    assert len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes())) == 3
+    assert pages_of(pdf) == 3
+
+
+def test_every_page_of_a_report_says_its_number(
+    browser: Path, dossier: Written, tmp_path: Path
+) -> None:
+    tool = shutil.which("pdftotext")
+    if tool is None:
+        pytest.skip("no pdftotext, which reads what a PDF says")
+    pdf = tmp_path / "report.pdf"
+    print_pdf(browser, dossier.result.folder / "report.html", pdf)
+    text = subprocess.run([tool, str(pdf), "-"], capture_output=True, text=True, check=True).stdout
+    count = pages_of(pdf)
+    said = re.findall(r"^page (\d+) of (\d+)$", text, re.MULTILINE)
+    assert said == [(str(number), str(count)) for number in range(1, count + 1)]
