@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from mahtrt.bundle.signature import SignResult as SignResult
     from mahtrt.bundle.signature import Trust as Trust
     from mahtrt.bundle.signature import sign as sign
+    from mahtrt.dossier.dossier import write_dossier as write_dossier
+    from mahtrt.dossier.options import DossierOptions as DossierOptions
+    from mahtrt.dossier.options import DossierResult as DossierResult
     from mahtrt.errors import BuildError as BuildError
     from mahtrt.errors import CheckpointError as CheckpointError
     from mahtrt.errors import DataError as DataError
