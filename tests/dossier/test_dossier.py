@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_maps
 from bench_fakes import FakeDataset
 from dossiers import IMAGES, Written, quick
 from tiny_bundle import write_tiny
@@ -231,3 +232,16 @@ def test_the_bundle_is_not_touched(dossier: Written) -> None:
         ).returncode
         == 0
     )
+
+
+def test_a_network_without_landmarks_has_its_outputs_judged(tmp_path: Path) -> None:
+    spec = tiny_maps.spec_of("image")
+    bundle = tiny_maps.build_bundle(tmp_path / "maps.mahtrt", spec, golden=2)
+    folder = tmp_path / "dossier"
+    result = write_dossier(DossierOptions(quick(bundle, data=None), folder, pdf=False, rebuild=1))
+    assert result.accuracy_pass, result.reasons
+    certificate = json.loads((folder / "equivalence.json").read_text())
+    assert certificate["pairs"] == []
+    held = {each["what"] for one in certificate["outputs"] for each in one["limits"]}
+    assert {"values of change that are NaN or infinite", "SSIM of change"} <= held
+    assert "SSIM of change" in (folder / "equivalence.md").read_text()
