@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from mahtrt import files
@@ -86,8 +87,10 @@ def compile(options: CompileOptions, progress: StageProgress = silent) -> BuildR
     target = find_target(options.target)
     check_apart(options.bundle, options.place)
     check_replaceable(options.place.resolve())
-    progress("hashing", 0, 0)
-    bundle = read_bundle(options.bundle, trust=options.trust)
+    progress("hashing, MiB", 0, 0)
+    bundle = read_bundle(
+        options.bundle, trust=options.trust, progress=partial(progress, "hashing, MiB")
+    )
     graphs = _graphs(bundle, target)
     _check_target(target, options)
     data = _data(bundle, options)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -251,13 +251,20 @@ def check_apart(bundle: Path, out: Path) -> None:
         )
 
 
-def read_bundle(path: str | Path, *, verify: bool = True, trust: Trust | None = None) -> Bundle:
+def read_bundle(
+    path: str | Path,
+    *,
+    verify: bool = True,
+    trust: Trust | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Bundle:
     """Read a bundle's manifest.
 
     Args:
         path: The ``.mahtrt`` folder.
         verify: Also hash every file (see :func:`verify_bundle`).
         trust: Whose signature the bundle has to have; every file is hashed then.
+        progress: Called with (MiB hashed, MiB in all).
 
     Raises:
         DataError: There is no bundle.
@@ -277,12 +284,17 @@ def read_bundle(path: str | Path, *, verify: bool = True, trust: Trust | None = 
 
         check_signature(bundle, trust)
     if verify or trust is not None:
-        verify_bundle(bundle)
+        verify_bundle(bundle, progress)
     return bundle
 
 
-def verify_bundle(bundle: Bundle | str | Path) -> Bundle:
+def verify_bundle(
+    bundle: Bundle | str | Path, progress: Callable[[int, int], None] | None = None
+) -> Bundle:
     """Hash every file of a bundle and look for files that do not belong to it.
+
+    Args:
+        progress: Called with (MiB hashed, MiB in all).
 
     Raises:
         DataError: There is no bundle.
@@ -299,8 +311,12 @@ def verify_bundle(bundle: Bundle | str | Path) -> Bundle:
                 expected="only what was built",
                 fix="Move it out of the bundle.",
             )
+    done, total = 0, sum(record.size for record in bundle.manifest.files)
     for record in bundle.manifest.files:
         BundleFile(bundle.path, record).check()
+        done += record.size
+        if progress is not None:
+            progress(done >> 20, total >> 20)
     return bundle
 
 

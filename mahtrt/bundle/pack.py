@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from mahtrt.bundle.bundle import check_apart, read_bundle, write_bundle
@@ -56,8 +57,10 @@ def pack(options: PackOptions, progress: StageProgress = silent) -> PackResult:
         BuildError: The disk is full, or the place cannot be written.
     """
     check_apart(options.bundle, options.out)
-    progress("hashing", 0, 0)
-    bundle = read_bundle(options.bundle, trust=options.trust)
+    progress("hashing, MiB", 0, 0)
+    bundle = read_bundle(
+        options.bundle, trust=options.trust, progress=partial(progress, "hashing, MiB")
+    )
     old, engine = bundle.manifest, bundle.engine(options.engine)
     needed = set(engine.files.values())
     progress("writing", 0, 0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -111,8 +112,8 @@ def sign(options: SignOptions, progress: StageProgress = silent) -> SignResult:
     from mahtrt.bundle.bundle import read_bundle
 
     package = _package()
-    progress("hashing", 0, 0)
-    bundle = read_bundle(options.bundle)
+    progress("hashing, MiB", 0, 0)
+    bundle = read_bundle(options.bundle, progress=partial(progress, "hashing, MiB"))
     progress("signing", 0, 0)
     config = _signer(package, options)
     place, folder = bundle.path / SIGNATURE_NAME, bundle.path.resolve()

@@ -36,7 +36,13 @@ from mahtrt.spec import ModelSpec
 SPEC_KEY, SOURCE_KEY, PARITY_KEY = "mahtrt.spec", "mahtrt.source", "mahtrt.parity"
 PASSES = "graph_passes"  # in the provenance: which optimizations changed the graph
 
-_STAGES = 5  # reference, trace, passes, parity, write
+_STAGES = (
+    "running PyTorch",
+    "tracing",
+    "rewriting the graph",
+    "comparing with PyTorch",
+    "writing",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ def export_onnx(
     module: nn.Module,
     spec: ModelSpec,
     options: OnnxOptions,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> ExportResult:
     """Export a network, and prove that the file computes what PyTorch computes.
 
@@ -99,7 +105,7 @@ def export_onnx(
         module: Takes (B, C, H, W) float32; returns the spec's outputs as a dict, or a tensor,
             tuple or list in their order. Run in eval mode; its own mode is put back.
         spec: Embedded in the file.
-        progress: Called with (stages done, stages in all).
+        progress: Called with (stages done, stages in all, the one that follows).
 
     Raises:
         UsageError: An opset, batch, path or graph pass that cannot be.
@@ -108,35 +114,37 @@ def export_onnx(
         ParityError: The graph's outputs are too far from PyTorch's (exit 3).
         ExpectationError: Its landmarks are not those of the user's own pipeline (exit 3).
     """
-    stages = itertools.count(1)
+    stages = itertools.count()
 
-    def done() -> None:
+    def tell() -> None:
+        done = next(stages)
         if progress is not None:
-            progress(next(stages), _STAGES)
+            progress(done, len(_STAGES), _STAGES[done] if done < len(_STAGES) else "")
 
+    tell()
     _check_options(options, spec)
     passes, images, batch = export_passes(options.skip_passes), options.images, options.batch
     check_weights(module)
     reference = reference_outputs(module, spec, images, batch)
-    done()
+    tell()
     graph = trace(module, spec, batch=batch, opset=options.opset)
-    done()
+    tell()
     changes = run_passes(graph, passes)
     applied = optimizations_applied(changes, options.skip_passes)
     proto = _proto(graph, spec, {**options.source, PASSES: applied})
     data = _to_bytes(proto)
     _check_graph(data, spec)
-    done()
+    tell()
     got, runtime = onnx_outputs(data, spec, images, batch)
     parity = compare(reference, got, spec, runtime=runtime)
     if not parity.passed:
         raise ParityError(spec.family, parity)
-    done()
+    tell()
     expectation = None if options.compare is None else options.compare(data)
     _set_metadata(proto, PARITY_KEY, parity.to_dict())
     data = _to_bytes(proto)
     write_bytes_atomic(options.out, data)
-    done()
+    tell()
     return ExportResult(options.out, sha256_of_bytes(data), spec, parity, changes, expectation)
 
 

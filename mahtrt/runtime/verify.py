@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -110,9 +111,11 @@ def verify(options: VerifyOptions, progress: StageProgress = silent) -> VerifyRe
     if options.data is not None and options.expect is None:
         expected_options = "the predictions of these images, --expect predictions.csv"
         raise UsageError(f"--data {options.data}", got="no --expect", expected=expected_options)
-    progress("hashing", 0, 0)
+    progress("hashing, MiB", 0, 0)
     check_require(options.require)
-    bundle = read_bundle(options.bundle, trust=options.trust)
+    bundle = read_bundle(
+        options.bundle, trust=options.trust, progress=partial(progress, "hashing, MiB")
+    )
     expected = _expected(options, bundle)
     manifest = bundle.manifest
     known = () if manifest.golden is None else manifest.engines

@@ -242,7 +242,7 @@ def test_what_is_opened_is_hashed_as_it_is_read_whatever_was_hashed_before(
 ) -> None:
     """An engine that is exchanged after the signature was checked."""
 
-    def verify_then_exchange(bundle: Bundle) -> Bundle:
+    def verify_then_exchange(bundle: Bundle, _: object) -> Bundle:
         verify_bundle(bundle)
         (signed / "engines/openvino-fp32/model.blob").write_bytes(b"another engine")
         return bundle

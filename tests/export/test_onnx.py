@@ -223,8 +223,8 @@ def test_over_tolerance_leaves_what_was_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", range(1, 5))
 def test_interrupted_leaves_nothing(tmp_path: Path, stage: int) -> None:
-    def interrupt(done: int, total: int) -> None:
-        assert total == 5
+    def interrupt(done: int, total: int, stage_name: str) -> None:
+        assert (total, bool(stage_name)) == (5, done < 5)
         if done == stage:
             raise KeyboardInterrupt
 
