@@ -18,7 +18,7 @@ from mahtrt.verbs.command import (
     as_command,
     option,
 )
-from mahtrt.verbs.console import StageDisplay, say, write_json
+from mahtrt.verbs.console import StageDisplay, complain, say, write_json
 from mahtrt.verbs.dossier_arguments import DossierArguments
 from mahtrt.verbs.options import (
     DATA_HELP,
@@ -107,7 +107,7 @@ def _write_dossier(options: DossierOptions, json: str | None) -> NoReturn:
         write_json(result.to_dict(), json)
     say(f"Dossier: {result.folder} ({len(result.files)} files)")
     for reason in result.reasons:
-        say(f"error: {reason}")
+        complain(f"error: {reason}")
     raise typer.Exit(result.exit_code)
 
 
