@@ -245,3 +245,15 @@ def test_a_network_without_landmarks_has_its_outputs_judged(tmp_path: Path) -> N
     held = {each["what"] for one in certificate["outputs"] for each in one["limits"]}
     assert {"values of change that are NaN or infinite", "SSIM of change"} <= held
     assert "SSIM of change" in (folder / "equivalence.md").read_text()
+
+
+def test_a_browser_that_fails_leaves_nothing(
+    bundles: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text("#!/bin/sh\necho no display >&2\nexit 1\n")
+    browser.chmod(0o755)
+    monkeypatch.setenv("MAHTRT_BROWSER", str(browser))
+    with pytest.raises(MissingComponentError, match="no PDF \\(exit code 1: no display\\)"):
+        write_dossier(DossierOptions(quick(bundles[1]), tmp_path / "dossier"))
+    assert list(tmp_path.iterdir()) == [browser]
