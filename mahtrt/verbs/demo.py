@@ -57,6 +57,7 @@ class DemoResult:
         images: Synthetic images as PNG, as ``mahtrt predict`` takes them.
         overlays: Folder of the images with the result drawn on them.
         report: The engines beside PyTorch.
+        page: The report as a page of HTML.
         spec: The spec of the network.
     """
 
@@ -64,6 +65,7 @@ class DemoResult:
     images: tuple[Path, ...]
     overlays: Path
     report: BenchReport
+    page: Path
     spec: ModelSpec
 
 
@@ -81,6 +83,7 @@ def demo(options: DemoOptions | None = None, progress: StageProgress = silent) -
     from mahtrt.verbs.demo_cases import write_cases
 
     require("torch", extra="export", needed_for="the demo")
+    require("jinja2", extra="report", needed_for="the demo's page")
     options = options or DemoOptions()
     out, name = options.out, f"{options.family}/nano"
     data = example_data(name)
@@ -88,17 +91,22 @@ def demo(options: DemoOptions | None = None, progress: StageProgress = silent) -
     _claim(out)
     shown = open_dataset(data + BENCH, limit=SHOWN_CASES)
     images = write_cases(out / "images", shown, spec, progress)
-    bundle, report = _engines(name, data, out, progress)
+    bundle, report, page = _engines(name, data, out, progress)
     write_text_atomic(out / "report.json", json.dumps(report.to_dict(), indent=2) + "\n")
+    write_text_atomic(out / "report.html", page)
     overlays = out / "overlays"
     maps = out / "maps" if spec.output("map") else None
     asked = mahtrt.PredictOptions(bundle, images, overlay=overlays, maps=maps)
     write_text_atomic(out / "predictions.json", mahtrt.predict(asked, progress).to_json())
-    return DemoResult(bundle, images, overlays, report, spec)
+    return DemoResult(bundle, images, overlays, report, out / "report.html", spec)
 
 
-def _engines(name: str, data: str, out: Path, progress: StageProgress) -> tuple[Path, BenchReport]:
-    """The network exported, built and measured: its bundle and the report."""
+def _engines(
+    name: str, data: str, out: Path, progress: StageProgress
+) -> tuple[Path, BenchReport, str]:
+    """The network exported, built and measured: its bundle, the report and its page."""
+    from mahtrt.reporting.report import page_of_bench
+
     checkpoint, limits = _checkpoint(name, data, out, progress)
     source = mahtrt.ModelSource(name, checkpoint)
     exported = mahtrt.export(
@@ -117,7 +125,8 @@ def _engines(name: str, data: str, out: Path, progress: StageProgress) -> tuple[
     measured = mahtrt.BenchOptions(
         bundle, data=data + BENCH, max_seconds=BENCH_SECONDS, limits=limits
     )
-    return bundle, mahtrt.bench(measured, progress)
+    report = mahtrt.bench(measured, progress)
+    return bundle, report, page_of_bench(measured, report)
 
 
 def _checkpoint(
@@ -205,6 +214,7 @@ def _farewell(result: DemoResult) -> tuple[str, ...]:
     return (
         "",
         f"Verdict: {verdict}",
+        f"Report as a page: {result.page}",
         f"Results drawn on images: {result.overlays}",
         "",
         "Next, for example:",

@@ -49,7 +49,7 @@ def test_the_last_lines_say_what_cases_of_several_images_are(tmp_path: Path) -> 
         report: Any = SimpleNamespace(passed=True)
         images = (tmp_path / "images",)
         made = demo.DemoResult(
-            tmp_path / "b", images, tmp_path, report, replace(spec, family=family)
+            tmp_path / "b", images, tmp_path, report, tmp_path, replace(spec, family=family)
         )
         return "\n".join(demo._farewell(made))
 
