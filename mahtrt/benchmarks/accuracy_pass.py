@@ -22,6 +22,7 @@ from mahtrt.errors import DataError
 from mahtrt.measure.accuracy import Annotations, LandmarkSet, measure
 from mahtrt.measure.agreement import Agreement, agreement
 from mahtrt.measure.judged import OutputSet
+from mahtrt.measure.map_cases import WorstMaps
 from mahtrt.measure.outputs import OutputTally, truth_of
 from mahtrt.measure.quantities import Selection
 from mahtrt.runtime.decode import landmark_names
@@ -59,6 +60,7 @@ class AccuracyPass:
 
     Attributes:
         failures: Peers that failed, with the reason; they take no further part.
+        worst_maps: The maps of the default engine that differ most from the reference's.
     """
 
     def __init__(self, contenders: Sequence[Contender], source: str) -> None:
@@ -72,6 +74,8 @@ class AccuracyPass:
         self._only = self._reference.recorded
         self._tallies = {each.name: OutputTally(self._spec, self._only) for each in contenders}
         self._truths: list[Annotations] = []
+        maps = tuple(output.name for output in self._spec.outputs if output.kind == "map")
+        self.worst_maps = WorstMaps(maps if self._only is None else ())
 
     def add(self, samples: Sequence[Sample]) -> None:
         """Run a few images through every session.
@@ -99,6 +103,8 @@ class AccuracyPass:
                 theirs = ours
                 truth = truth_of(samples, placements, self._spec, theirs, source=self._source)
             self._tallies[contender.name].add(ours, theirs, truth, annotations.names)
+            if contender.is_default:
+                self.worst_maps.add(ours, theirs, annotations.names)
 
     def _results(self, contender: Contender, samples: Sequence[Sample]) -> list[Landmarks] | None:
         """What the session finds; None where it is a peer that fails, which is noted."""

@@ -146,11 +146,19 @@ def compare(
         rows=rows,
         latency_budget_ms=options.latency_budget_ms,
         warnings=(*facts.warnings, *find_warnings(rows, load=load, clocks=clocks)),
-        cohort=found.cohort(),
-        details=found.agreements(options.seed, options.quantities),
-        quantities=found.measurable(options.quantities),
         beside={name: timings[name, "engine"] for name in options.beside},
+        **_in_detail(found, options),
     )
+
+
+def _in_detail(found: AccuracyPass, options: CompareOptions) -> dict[str, Any]:
+    """What a report says beyond its rows: landmarks, quantities and the worst cases."""
+    return {
+        "cohort": found.cohort(),
+        "details": found.agreements(options.seed, options.quantities),
+        "quantities": found.measurable(options.quantities),
+        "map_cases": found.worst_maps.ranked(),
+    }
 
 
 def _check(spec: ModelSpec, dataset: Dataset, options: CompareOptions) -> int:

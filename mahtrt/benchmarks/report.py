@@ -17,6 +17,7 @@ from mahtrt.benchmarks.measures import Measures
 from mahtrt.bundle.records import AccuracyRecord, VerdictRecord
 from mahtrt.errors import GateError, LatencyError
 from mahtrt.measure.agreement import Agreement
+from mahtrt.measure.map_cases import MapCase
 from mahtrt.measure.quantities import Selection
 from mahtrt.measure.timing import Timings
 from mahtrt.schema import plain
@@ -187,6 +188,7 @@ class BenchReport:
         measures: What was measured beside accuracy and latency.
         quantities: The clinical quantities that ``details`` tell of, None without any.
         beside: Times of what else ran in the rounds, by name, which the JSON does not hold.
+        map_cases: The maps of the default engine that differ most from the reference's.
     """
 
     machine: Mapping[str, Any]
@@ -203,6 +205,7 @@ class BenchReport:
     measures: Measures = field(default_factory=Measures)
     quantities: Selection | None = None
     beside: Mapping[str, Timings] = field(default_factory=dict)
+    map_cases: tuple[MapCase, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def failed_peers(self) -> dict[str, str]:
@@ -301,5 +304,6 @@ class BenchReport:
         """What is in the document only where it was measured."""
         details = {name: each.to_dict() for name, each in self.details.items()}
         quantities = self.quantities.to_dict() if self.quantities else None
-        found = {"details": details, "quantities": quantities}
+        maps = [each.to_dict() for each in self.map_cases]
+        found = {"details": details, "quantities": quantities, "map_cases": maps}
         return {name: each for name, each in found.items() if each}

@@ -26,25 +26,29 @@ Kind = Literal[
     "count",
     "factor",
     "mib",
+    "megabytes",
     "rate",
     "small",
     "plain",
 ]
 
-# Digits behind the point; None for three significant ones. A share is shown in percent.
+# Digits behind the point; None for three significant ones. A share is
+# shown in percent, bytes in megabytes.
 _DECIMALS: Mapping[str, int | None] = {
     "share": 1,
     "ms": None,
     "px": 3,
     "mm": 3,
-    "deg": 2,
+    "deg": 3,
     "ratio": 3,
     "percent": 1,
     "count": 0,
     "factor": 2,
     "mib": 0,
+    "megabytes": 1,
     "rate": None,
 }
+_SCALE: Mapping[str, float] = {"share": 100.0, "megabytes": 1e-6}
 _SUFFIX: Mapping[str, str] = {"percent": "%", "share": "%", "factor": "\N{MULTIPLICATION SIGN}"}
 NOTHING = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
@@ -90,7 +94,7 @@ def number_text(value: float | None, kind: Kind, *, signed: bool = False) -> str
         return NOTHING
     if not math.isfinite(value):
         return "not finite"
-    size = abs(value) * (100 if kind == "share" else 1)
+    size = abs(value) * _SCALE.get(kind, 1.0)
     text = _digits(size, kind)
     is_zero = float(text) == 0
     sign = _MINUS if value < 0 and not is_zero else ("+" if signed and not is_zero else "")

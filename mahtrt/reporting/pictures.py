@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from mahtrt.data.sample import Dataset, Sample
+from mahtrt.measure.map_cases import MapCase
+from mahtrt.measure.maps import difference
 from mahtrt.reporting.blocks import Case, Cases, Picture
 from mahtrt.reporting.document import At
-from mahtrt.reporting.sections.worst import facts_of
+from mahtrt.reporting.sections.worst import facts_of, title_of
+from mahtrt.runtime.map_files import shades, value_range
 from mahtrt.runtime.overlay import rgb_picture
 
 _SIDE = 300  # of a picture, in pixels
@@ -52,22 +55,58 @@ class _Crop:
         )  # type: ignore[return-value]
 
 
-def pictured_cases(cases: At, dataset: Dataset, landmarks: Sequence[str]) -> Cases:
+def pictured_cases(
+    cases: At, dataset: Dataset, landmarks: Sequence[str], maps: Sequence[MapCase] = ()
+) -> Cases:
     """The cases with their pictures.
 
     Args:
         cases: Of the default engine, as a bench ranked them.
         dataset: The images; cases whose image is not among them stay without pictures.
         landmarks: Names of the K landmarks, in the network's order.
+        maps: The maps of the cases, in their order, of a network that has no landmarks.
     """
     wanted = {case.text("image") for case in cases.items()}
     images = _samples(dataset, wanted)
     told = []
-    for case in cases.items():
+    for number, case in enumerate(cases.items()):
         sample = images.get(case.text("image"))
-        shown = () if sample is None else tuple(_pictures(case, sample, landmarks))
-        told.append(Case(case.text("image"), facts_of(case), shown))
+        shown: tuple[Picture, ...] = ()
+        if sample is not None and landmarks:
+            shown = tuple(_pictures(case, sample, landmarks))
+        elif sample is not None and number < len(maps):
+            shown = tuple(_map_pictures(sample, maps[number]))
+        told.append(Case(title_of(case), facts_of(case), shown))
     return Cases(tuple(told))
+
+
+def _map_pictures(sample: Sample, case: MapCase) -> Iterable[Picture]:
+    """The image, the map of the reference and of the engine, and where they differ."""
+    image = Image.fromarray(rgb_picture(sample.image))
+    yield _jpeg(_fitted(image), f"The image {sample.name}", "the image")
+    low, high = value_range(case.reference_map)
+    where = f"{case.output} of {sample.name}"
+    for name, values in (("reference", case.reference_map), ("engine", case.engine_map)):
+        for plane in values:
+            yield _jpeg(_gray(shades(plane, low, high)), f"{where} as the {name} gives it", name)
+    for plane in difference(case.engine_map, case.reference_map):
+        finite = np.where(np.isfinite(plane), plane, np.nanmax(plane, initial=0.0))
+        shown = finite / max(float(finite.max()), 1e-12)
+        caption = "difference, white where it is largest"
+        yield _jpeg(_gray(shown), f"Where engine and reference differ in {where}", caption)
+
+
+def _gray(values: NDArray[np.floating]) -> Image.Image:
+    """A map (H, W) in [0, 1] as a picture."""
+    gray = np.asarray(np.round(255 * np.clip(np.nan_to_num(values), 0, 1)), np.uint8)
+    return _fitted(Image.fromarray(np.stack([gray] * 3, axis=-1)))
+
+
+def _fitted(image: Image.Image) -> Image.Image:
+    """The picture with its longer side as long as pictures are."""
+    scale = _SIDE / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC)
 
 
 def _samples(dataset: Dataset, wanted: set[str]) -> dict[str, Sample]:
@@ -127,9 +166,7 @@ def _crop_around(engine: Points, reference: Points, size: tuple[int, int]) -> _C
 
 
 def _overview(image: Image.Image, crop: _Crop, alt: str) -> Picture:
-    scale = _SIDE / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    picture = image.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC)
+    scale, picture = _SIDE / max(image.size), _fitted(image)
     draw = ImageDraw.Draw(picture)
     box = tuple(edge * scale for edge in crop.box)
     draw.rectangle(box, outline=_EDGE, width=4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ from mahtrt.atomic import write_text_atomic
 from mahtrt.benchmarks.bench import bench, images_of
 from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.benchmarks.report import SCHEMA as BENCH_SCHEMA
+from mahtrt.benchmarks.report import BenchReport
 from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.plan import plan_from_json, plan_name
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import DataError, UsageError, require, shown
+from mahtrt.measure.map_cases import MapCase
 from mahtrt.parsing import read_json, read_json_file
 from mahtrt.progress import StageProgress, silent
 from mahtrt.reading import Wanted
@@ -46,10 +48,12 @@ def report(options: ReportOptions, progress: StageProgress = silent) -> ReportRe
     """
     _check(options)
     bundles = [read_bundle(path, trust=options.trust) for path in options.bundles]
-    documents = _measurements(bundles, options, progress)
+    measured = _measurements(bundles, options, progress)
+    documents = [each.document for each in measured]
     document = document_of(bundles, documents, options.sensitivity)
     if options.html is not None:
-        html = page_for(document, _images(bundles, options), where=options.html.name)
+        maps = [each.maps for each in measured]
+        html = page_for(document, _images(bundles, options), maps, where=options.html.name)
         write_text_atomic(options.html, html)
     passed = all(At(each, "", "bench")["verdict"].flag("pass") for each in documents)
     return ReportResult(document, options.html, passed)
@@ -80,13 +84,18 @@ def document_of(
 
 
 def page_for(
-    document: Mapping[str, Any], images: Sequence[Dataset | None] = (), *, where: str = "report"
+    document: Mapping[str, Any],
+    images: Sequence[Dataset | None] = (),
+    maps: Sequence[Sequence[MapCase]] = (),
+    *,
+    where: str = "report",
 ) -> str:
     """The page of a document as HTML.
 
     Args:
         images: The images that each bundle was measured on, for pictures of the worst cases; None
             or nothing for no pictures.
+        maps: The worst maps of each bundle, of a network that has no landmarks.
 
     Raises:
         DataError: A value that a bench does not write.
@@ -98,22 +107,31 @@ def page_for(
         dataset = images[number] if number < len(images) else None
         cases = cases_of(part["bench"])
         names = [str(item.value) for item in part["bench"]["model"]["landmarks"].items()]
-        is_shown = dataset is not None and cases is not None
-        pictured.append(pictured_cases(cases, dataset, names) if is_shown else None)  # type: ignore[arg-type]
+        worst = maps[number] if number < len(maps) else ()
+        if dataset is None or cases is None or not (names or worst):
+            pictured.append(None)
+        else:
+            pictured.append(pictured_cases(cases, dataset, names, worst))
     return html_of(page_of(document, cases=pictured, where=where))
 
 
-def page_of_bench(options: BenchOptions, measured: Mapping[str, Any]) -> str:
+def page_of_bench(options: BenchOptions, measured: BenchReport) -> str:
     """The page of one bench as HTML, with pictures of the images that it was measured on.
-
-    Args:
-        measured: The bench's JSON document.
 
     Raises:
         MissingComponentError: The template engine is not installed.
     """
     bundle = read_bundle(options.bundle, trust=options.trust)
-    return page_for(document_of([bundle], [measured]), [images_of(bundle, options, [])])
+    document = document_of([bundle], [measured.to_dict()])
+    return page_for(document, [images_of(bundle, options, [])], [measured.map_cases])
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What is known of one bundle: the document of its bench, and its worst maps, if at hand."""
+
+    document: dict[str, Any]
+    maps: tuple[MapCase, ...] = ()
 
 
 def _check(options: ReportOptions) -> None:
@@ -132,19 +150,18 @@ def _check(options: ReportOptions) -> None:
 
 def _measurements(
     bundles: Sequence[Bundle], options: ReportOptions, progress: StageProgress
-) -> list[dict[str, Any]]:
+) -> list[_Measured]:
     """The document of each bundle's bench: given, measured now, or written by its build."""
     if options.measured:
         pairs = zip(bundles, options.measured, strict=True)
         return [
-            _checked(_as_bench(read_json_file(path, _BENCH), str(path)), bundle, path)
+            _Measured(_checked(_as_bench(read_json_file(path, _BENCH), str(path)), bundle, path))
             for bundle, path in pairs
         ]
     if options.data is not None:
-        return [
-            bench(asked_of_bench(bundle.path, options), progress).to_dict() for bundle in bundles
-        ]
-    return [_stored(bundle) for bundle in bundles]
+        reports = [bench(asked_of_bench(bundle.path, options), progress) for bundle in bundles]
+        return [_Measured(each.to_dict(), each.map_cases) for each in reports]
+    return [_Measured(_stored(bundle)) for bundle in bundles]
 
 
 def asked_of_bench(

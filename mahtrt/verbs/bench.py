@@ -238,7 +238,7 @@ def command(arguments: BenchArguments) -> None:
         if arguments.json is not None:
             write_json(report.to_dict(), arguments.json)
         if arguments.html is not None:
-            write_text(page_of_bench(options, report.to_dict()), arguments.html)
+            write_text(page_of_bench(options, report), arguments.html)
     limits = arguments.limits() if arguments.explain else None
     show(report_table(report, explain=arguments.explain, limits=limits))
     for reason in report.reasons:

@@ -196,7 +196,7 @@ def _startup(bench: At) -> Iterator[Table]:
     rows = []
     for row in found.items():
         name, cold = row.text("name"), row.get("cold_start_ms")
-        size = engines.number(name, "count") if engines is not None else ""
+        size = engines.number(name, "megabytes") if engines is not None else ""
         rows.append(
             Row(
                 (
@@ -210,7 +210,7 @@ def _startup(bench: At) -> Iterator[Table]:
         )
     titles = columns(
         *("engine", "process to result, ms", "opening, ms", "first result, ms"),
-        *("resident, MiB", "peak, MiB", "engine, bytes"),
+        *("resident, MiB", "peak, MiB", "engine, MB"),
     )
     caption = "Start of a new process, files in the page cache"
     yield without_empty_columns(Table(caption, titles, tuple(rows)))

@@ -141,7 +141,7 @@ def comparison_of(parts: list[At]) -> Table:
         rows.append(Row((called, status, *(_compared(bench, row) if row else ("",) * 8))))
     titles = (
         *("bundle", "verdict", "engine", "p50, ms", "p99, ms", "speed-up"),
-        *("displacement, px", "MRE, mm", "change, mm", "size, bytes"),
+        *("displacement, px", "MRE, mm", "change, mm", "size, MB"),
     )
     caption = "Bundles beside each other: default engine, end to end"
     return Table(caption, columns(*titles), tuple(rows))
@@ -156,5 +156,5 @@ def _compared(bench: At, row: At) -> tuple[str | Number | Words, ...]:
         with_interval(accuracy, "mean_px", "px", "mean_px_interval"),
         accuracy.number("mre_mm", "mm"),
         with_interval(accuracy, "delta_mre_mm", "mm", "delta_mre_mm_interval", signed=True),
-        "" if sizes is None else sizes.number("bundle_bytes", "count"),
+        "" if sizes is None else sizes.number("bundle_bytes", "megabytes"),
     )

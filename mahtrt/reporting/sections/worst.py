@@ -7,8 +7,8 @@ from mahtrt.reporting.document import At
 from mahtrt.reporting.sections.rows import default_name
 
 _INTRO = (
-    "Images ranked by the largest displacement between the default engine and the reference; the "
-    "landmark that moved most is shown enlarged, the reference beside the engine."
+    "Images ranked by the disagreement between the default engine and the reference, which are "
+    "shown beside each other: the landmark that moved most, enlarged, or the whole map."
 )
 _NO_PICTURES = "Pictures need the images: give the report the DATA that was measured, with --data."
 
@@ -20,14 +20,13 @@ def worst_section(bench: At, cases: Cases | None) -> Section | None:
         cases: The same cases with their pictures, where the images are at hand.
     """
     found = cases_of(bench)
-    if found is None and cases is None:
+    if found is None:
         return None
     blocks: tuple[Block, ...]
     if cases is not None:
         blocks = (cases,)
     else:
-        assert found is not None
-        told = tuple(Case(each.text("image"), facts_of(each)) for each in found.items())
+        told = tuple(Case(title_of(each), facts_of(each)) for each in found.items())
         blocks = (Paragraph(words(_NO_PICTURES), "quiet"), Cases(told))
     return Section("cases", "Worst cases", _INTRO, blocks)
 
@@ -36,12 +35,23 @@ def cases_of(bench: At) -> At | None:
     """The ranked cases of the default engine, where a bench has some."""
     details = bench.get("details")
     engine = details.get(default_name(bench)) if details is not None else None
-    cases = engine.get("cases") if engine is not None else None
+    cases = engine.get("cases") if engine is not None else bench.get("map_cases")
     return cases if cases is not None and cases.value else None
+
+
+def title_of(case: At) -> str:
+    """What a case is called."""
+    output = case.text("output")
+    return f"{output} of {case.text('image')}" if output else case.text("image")
 
 
 def facts_of(case: At) -> Words:
     """What is known of a case, in words."""
+    if case.get("output") is not None:
+        return words(
+            *("mean difference ", case.number("mean", "small")),
+            *(", largest ", case.number("max", "small")),
+        )
     return words(
         f"{case.text('worst_landmark')} moved by ",
         case.number("max_px", "px"),
