@@ -10,7 +10,8 @@ from tiny_bundle import write_tiny
 
 from mahtrt.dossier.dossier import write_dossier
 from mahtrt.dossier.options import DossierOptions
-from mahtrt.targets.openvino import tune
+from mahtrt.targets.openvino import build
+from mahtrt.targets.openvino.tune import Configuration, Tuned
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,7 @@ def dossier(bundles: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("dossiers") / "dossier"
     options = DossierOptions(quick(new), folder, pdf=False, changed_from=old, rebuild=2)
     with pytest.MonkeyPatch.context() as patch:
-        # No configuration is ever found to be faster: by chance, one build would choose another.
-        patch.setattr(tune, "MIN_ROUNDS", 10**9)
+        # By chance, one build would find BF16 to be faster, and the next one FP32.
+        chosen = Tuned(Configuration("f32", None), {})
+        patch.setattr(build, "tune", lambda *_, **__: chosen)
         return Written(new, old, write_dossier(options))
