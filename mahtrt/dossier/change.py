@@ -65,18 +65,22 @@ def change_document(versions: Versions, progress: StageProgress = silent) -> dic
             expected="an engine of each bundle that runs here",
             fix="Compile the bundle for this machine with mahtrt compile.",
         )
+    default = tuple(f"{a} {b.engine().name}" for a, b in (("old", old), ("new", new)))
+    complete = any((each["first"], each["second"]) == default for each in measured)
     return {
         "schema": SCHEMA,
         "old": bundle_facts(old),
         "new": bundle_facts(new),
         "changed": [plain(each) for each in found if each.changed],
-        "unchanged": [each.what for each in found if not each.changed],
+        "unchanged": [each.what for each in found if not each.changed and each.known],
+        "not_known": [each.what for each in found if not each.known],
         "cohort": {name: images[name] for name in ("source", "images", "sha256")},
         "limits": versions.limits.to_dict(),
         "judged_as": JUDGED_AS,
         "engines": measured,
         "left_out": absent,
-        "passed": all(each["passed"] for each in measured),
+        "complete": complete,
+        "passed": complete and all(each["passed"] for each in measured),
     }
 
 

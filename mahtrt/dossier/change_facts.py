@@ -28,14 +28,20 @@ class Difference:
         """Whether the two differ."""
         return bool(self.old != self.new)
 
+    @property
+    def known(self) -> bool:
+        """Whether either bundle has it."""
+        return not (self.old is None and self.new is None)
+
 
 def check_same_network(old: Bundle, new: Bundle) -> None:
     """Refuse two bundles whose results cannot be compared point by point.
 
-    Weights, precision, plan, size of the input and code may differ.
+    Weights, precision, plan and code may differ; the size of the input too, of a network without
+    maps.
 
     Raises:
-        DataError: Family, landmarks, inputs or outputs differ.
+        DataError: Family, landmarks, inputs, outputs or their labels differ.
     """
     for what, ours, theirs in (
         ("networks", new.spec.family, old.spec.family),
@@ -66,6 +72,9 @@ def _facts(bundle: Bundle) -> Iterator[tuple[str, Any]]:
     yield "bundle", bundle.manifest_sha256
     yield "created", manifest.created or None
     yield "weights", source.checkpoint_sha256
+    yield "seed of random weights", source.seed
+    yield "code of the network", source.model or None
+    yield "arguments of the network", plain(source.kwargs) or None
     yield "exported network", manifest.provenance.onnx_sha256 if manifest.provenance else None
     for each in spec.inputs:
         yield f"input {each.name}", plain(each)
@@ -109,8 +118,16 @@ def _calibration(bundle: Bundle) -> Iterator[tuple[str, Any]]:
         yield "calibration method", found.method
 
 
-def _outputs(bundle: Bundle) -> Mapping[str, str]:
-    return {output.name: output.kind for output in bundle.spec.outputs}
+def _outputs(bundle: Bundle) -> Mapping[str, Any]:
+    """What has to be the same of each output to be compared value by value.
+
+    A map is compared at its own resolution, which follows the size of the input.
+    """
+    sizes = [plain(each.size) for each in bundle.spec.inputs]
+    return {
+        output.name: (output.kind, output.labels, sizes if output.kind == "map" else None)
+        for output in bundle.spec.outputs
+    }
 
 
 def _short(value: object) -> str:

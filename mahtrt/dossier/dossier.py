@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from mahtrt.dossier.sbom import FILE_NAME as SBOM_NAME
 from mahtrt.dossier.sbom import sbom_text
 from mahtrt.dossier.third_party import csv_of_rows, third_party_rows
 from mahtrt.errors import UsageError, require
+from mahtrt.measure.map_cases import MapCase
 from mahtrt.progress import StageProgress, silent
 from mahtrt.reporting.report import document_of, page_for
 
@@ -78,7 +79,7 @@ def write_dossier(options: DossierOptions, progress: StageProgress = silent) -> 
         _write_materials(plan, found, writer)
         measured = report.to_dict()
         writer.json("bench.json", measured)
-        _write_page(plan, images, measured, writer, progress)
+        _write_page(plan, images, (measured, report.map_cases), writer, progress)
         passed = not judged.failed and judged.latency_pass
         writer.finish({"bundle": protocol.bundle_facts(plan.bundle), "passed": passed})
         files = tuple(sorted(place.name for place in writer.root.iterdir()))
@@ -168,6 +169,8 @@ def _write_comparisons(
         writer.json(change.FILE_NAME, found)
         writer.text("change.md", render("change.md", change.values_of(found)))
         judged.failed += _reasons("change", found["engines"], "first", "second")
+        if not found["complete"]:
+            judged.failed.append("change: the two default engines were not compared")
     if plan.options.rebuild:
         setting = rebuild.RebuildSetting(plan.options.rebuild, asked.limits, asked.threads)
         found = rebuild.rebuild_document(plan.bundle, images, setting, progress)
@@ -194,19 +197,19 @@ def _write_materials(plan: _Plan, found: Mapping[str, Any], writer: DossierWrite
 def _write_page(
     plan: _Plan,
     images: ImageSet,
-    measured: dict[str, Any],
+    measured: tuple[dict[str, Any], Sequence[MapCase]],
     writer: DossierWriter,
     progress: StageProgress,
 ) -> None:
     """Write the page of the measuring run, and print it where a PDF is wanted.
 
     Args:
-        measured: The document of the bench.
+        measured: The document of the bench, and its worst maps.
     """
     options = plan.options
-    document = document_of([plan.bundle], [measured], options.sensitivity)
+    document = document_of([plan.bundle], [measured[0]], options.sensitivity)
     pictured = [images.dataset] if options.pictures else []
-    writer.text("report.html", page_for(document, pictured, where="report.html"))
+    writer.text("report.html", page_for(document, pictured, [measured[1]], where="report.html"))
     if plan.browser is not None:
         progress("printing", 0, 0)
         print_pdf(plan.browser, writer.root / "report.html", writer.root / "report.pdf")

@@ -12,7 +12,7 @@ from typing import Any
 from mahtrt import files
 from mahtrt.atomic import move_into_place, naming_place, scratch_beside
 from mahtrt.digest import sha256_of_file
-from mahtrt.errors import MahtrtError, UsageError
+from mahtrt.errors import MahtrtError, UsageError, some_of
 from mahtrt.interrupt import interrupt_later
 from mahtrt.parsing import read_json_file
 from mahtrt.reading import Wanted
@@ -94,7 +94,10 @@ def check_replaceable(path: Path) -> None:
     """
     if not os.path.lexists(path):
         return
-    if path.is_dir() and (_is_dossier(path) or not any(path.iterdir())):
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    if path.is_dir() and _is_dossier(path):
+        _refuse_edited(path)
         return
     raise UsageError(
         f"--dossier {path}",
@@ -102,6 +105,33 @@ def check_replaceable(path: Path) -> None:
         expected="a free name, or a dossier to replace",
         fix="Choose another folder.",
     )
+
+
+def _refuse_edited(path: Path) -> None:
+    """Refuse a dossier in which somebody worked: what a team filled in or added is theirs.
+
+    Raises:
+        UsageError: A file was added, or changed since it was written.
+    """
+    data = read_json_file(path / MANIFEST_NAME, Wanted("a manifest"))
+    listed = data.get("files") if isinstance(data, dict) else None
+    known = {
+        each.get("path"): each.get("sha256") for each in listed or () if isinstance(each, dict)
+    }
+    own = {MANIFEST_NAME, SUMS_NAME}
+    edited = [
+        place.name
+        for place in sorted(path.iterdir())
+        if place.name not in own
+        and (not place.is_file() or known.get(place.name) != sha256_of_file(place))
+    ]
+    if edited:
+        raise UsageError(
+            f"--dossier {path}",
+            got=f"a dossier in which files were edited or added since: {some_of(edited)}",
+            expected="a free name, or a dossier as it was written",
+            fix="Choose another folder, or move these files away.",
+        )
 
 
 def _is_dossier(path: Path) -> bool:

@@ -47,7 +47,7 @@ def find_browser(environment: Mapping[str, str] | None = None) -> Path:
     named, path = variables.get(VARIABLE), variables.get("PATH")
     for name in [named] if named else BROWSERS:
         if found := shutil.which(name, path=path):
-            return Path(found)
+            return Path(os.path.abspath(found))  # it runs in another folder
     raise MissingComponentError(
         "PDF of the report",
         got=f"{VARIABLE}={named}, which is no program" if named else "no browser",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -189,10 +189,15 @@ def _same(digests: list[dict[str, str]], role: str) -> bool:
 
 
 def _apart(found: list[SideBySide]) -> Displacement | None:
-    """The two builds whose landmarks are furthest apart; None with one build."""
+    """The two builds whose landmarks are furthest apart; None with one build.
+
+    The largest distance in mm may be that of another two: images have spacings of their own.
+    """
     sets = [(each.cohort.points[each.second], each.cohort) for each in found]
     pairs = [
         displacement(second, first, cohort)
         for (first, cohort), (second, _) in itertools.combinations(sets, 2)
     ]
-    return max(pairs, key=lambda each: each.max_px or 0.0, default=None)
+    furthest = max(pairs, key=lambda each: each.max_px or 0.0, default=None)
+    in_mm = [each.max_mm for each in pairs if each.max_mm is not None]
+    return furthest and replace(furthest, max_mm=max(in_mm, default=None))

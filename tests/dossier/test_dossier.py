@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tiny_bundle import write_tiny
 
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.data.facts import pixel_digest
+from mahtrt.dossier import change
 from mahtrt.dossier import dossier as dossier_module
 from mahtrt.dossier.dossier import write_dossier
 from mahtrt.dossier.options import DossierOptions
@@ -124,6 +127,29 @@ def test_a_change_is_measured_and_named(dossier: Written) -> None:
     assert default["passed"]
     fp32 = next(each for each in others if each["second"] == "new openvino-fp32")
     assert fp32["displacement"]["identical"]
+    assert found["complete"]
+    # Neither of the two bundles says what its weights were.
+    assert "weights" in found["not_known"]
+    assert "weights" not in found["unchanged"]
+
+
+def test_a_change_is_not_within_its_limits_where_an_engine_did_not_run(
+    bundles: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = change.open_engine
+
+    def open_engine(bundle: Any, *, engine: str, threads: int | None) -> Any:
+        if engine == "openvino-int8":
+            raise MissingComponentError("openvino-int8", got="another CPU")
+        return opened(bundle, engine=engine, threads=threads)
+
+    monkeypatch.setattr(change, "open_engine", open_engine)
+    old, new = bundles
+    options = DossierOptions(quick(new), tmp_path / "dossier", pdf=False, changed_from=old)
+    result = write_dossier(options)
+    found = json.loads((tmp_path / "dossier" / "change.json").read_text())
+    assert (found["complete"], found["passed"], result.accuracy_pass) == (False, False, False)
+    assert "NOT COMPLETE" in (tmp_path / "dossier" / "change.md").read_text()
 
 
 def test_builds_that_are_the_same_move_nothing(dossier: Written) -> None:
@@ -182,13 +208,22 @@ def test_a_place_that_holds_something_else_is_refused(
 
 
 def test_a_dossier_is_replaced_whole(dossier: Written, tmp_path: Path) -> None:
-    place = tmp_path / "dossier"
-    place.mkdir()
-    (place / "manifest.json").write_text('{"schema": "mahtrt.dossier/0"}')
-    (place / "old.md").write_text("of an earlier one")
+    place = Path(shutil.copytree(dossier.result.folder, tmp_path / "dossier"))
+    assert (place / "change.json").exists()
     write_dossier(DossierOptions(quick(dossier.bundle), place, pdf=False))
-    assert not (place / "old.md").exists()
+    assert not (place / "change.json").exists()
     assert (place / "SHA256SUMS").exists()
+
+
+@pytest.mark.parametrize("name", ["model_card.md", "protocol.json.tsr"])
+def test_what_a_team_wrote_into_a_dossier_is_not_lost(
+    dossier: Written, tmp_path: Path, name: str
+) -> None:
+    place = Path(shutil.copytree(dossier.result.folder, tmp_path / "dossier"))
+    (place / name).write_text("the team's")
+    with pytest.raises(UsageError, match=f"edited or added since: {re.escape(name)}"):
+        write_dossier(DossierOptions(quick(dossier.bundle), place, pdf=False))
+    assert (place / name).read_text() == "the team's"
 
 
 def test_a_bundle_without_images_is_refused(tmp_path: Path) -> None:
