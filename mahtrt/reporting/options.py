@@ -20,7 +20,7 @@ class ReportOptions:
 
     Attributes:
         bundles: The ``.mahtrt`` folders; several are compared.
-        html: The page that is written; None writes none.
+        html: The file that the page is written to; True makes it and writes none.
         measured: JSON of benches of the bundles, in their order. Without, each bundle is measured
             where ``data`` is given, and else the report is used that its build wrote into it.
         data: DATA to measure on, or, with ``measured``, that was measured on: for the pictures.
@@ -31,6 +31,7 @@ class ReportOptions:
         reference: Checkpoint of the PyTorch reference, where it is not found by itself.
         model: A foreign network's code, for the reference.
         limits: How far engines may be from the reference.
+        latency_budget_ms: Limit of the default engine's end-to-end p99, where bundles are measured.
         sensitivity: ``sensitivity.json`` of ``mahtrt calibrate`` for each bundle, in their order.
         pictures: Whether the page holds pictures of the worst cases, which are parts of images.
         threads: Threads of one inference; None leaves it to each runtime.
@@ -38,7 +39,7 @@ class ReportOptions:
     """
 
     bundles: Sequence[Path]
-    html: Path | None = None
+    html: Path | bool = False
     measured: Sequence[Path] = ()
     data: str | None = None
     points: tuple[int, ...] | None = None
@@ -48,6 +49,7 @@ class ReportOptions:
     reference: Path | None = None
     model: ModelSource | None = None
     limits: Limits = field(default_factory=Limits)
+    latency_budget_ms: float | None = 100.0
     sensitivity: Sequence[Path] = ()
     pictures: bool = True
     threads: int | None = None
@@ -60,10 +62,15 @@ class ReportResult:
 
     Attributes:
         document: The ``mahtrt.report/1`` that every number of the page is from.
-        html: The page as it was written; None where none was asked for.
+        page: The page as HTML; None where none was asked for.
         passed: Whether every bundle passed its bench.
+        reasons: Why not, one sentence each.
+        exit_code: 3 where an engine that was measured now is over an accuracy limit, 4 where the
+            latency is, else 0. What was measured earlier is shown, and not judged again.
     """
 
     document: dict[str, Any]
-    html: Path | None
+    page: str | None
     passed: bool
+    reasons: tuple[str, ...] = ()
+    exit_code: int = 0

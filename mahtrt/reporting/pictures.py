@@ -86,14 +86,14 @@ def _map_pictures(sample: Sample, case: MapCase) -> Iterable[Picture]:
     yield _jpeg(_fitted(image), f"The image {sample.name}", "the image")
     low, high = value_range(case.reference_map)
     where = f"{case.output} of {sample.name}"
+    apart = difference(case.engine_map, case.reference_map)  # (C, h, w)
+    k = int(apart.mean(axis=(1, 2)).argmax())  # of several channels, the one that differs most
     for name, values in (("reference", case.reference_map), ("engine", case.engine_map)):
-        for plane in values:
-            yield _jpeg(_gray(shades(plane, low, high)), f"{where} as the {name} gives it", name)
-    for plane in difference(case.engine_map, case.reference_map):
-        finite = np.where(np.isfinite(plane), plane, np.nanmax(plane, initial=0.0))
-        shown = finite / max(float(finite.max()), 1e-12)
-        caption = "difference, white where it is largest"
-        yield _jpeg(_gray(shown), f"Where engine and reference differ in {where}", caption)
+        yield _jpeg(_gray(shades(values[k], low, high)), f"{where} as the {name} gives it", name)
+    largest = max(float(apart[k][np.isfinite(apart[k])].max(initial=0.0)), 1e-12)
+    shown = np.where(np.isfinite(apart[k]), apart[k] / largest, 1.0)
+    caption = "difference, white where it is largest"
+    yield _jpeg(_gray(shown), f"Where engine and reference differ in {where}", caption)
 
 
 def _gray(values: NDArray[np.floating]) -> Image.Image:

@@ -51,12 +51,17 @@ def report(options: ReportOptions, progress: StageProgress = silent) -> ReportRe
     measured = _measurements(bundles, options, progress)
     documents = [each.document for each in measured]
     document = document_of(bundles, documents, options.sensitivity)
-    if options.html is not None:
+    page = None
+    if options.html is not False:
         maps = [each.maps for each in measured]
-        html = page_for(document, _images(bundles, options), maps, where=options.html.name)
-        write_text_atomic(options.html, html)
-    passed = all(At(each, "", "bench")["verdict"].flag("pass") for each in documents)
-    return ReportResult(document, options.html, passed)
+        page = page_for(document, _images(bundles, options), maps)
+    if page is not None and isinstance(options.html, Path):
+        write_text_atomic(options.html, page)
+    verdicts = [At(each, "", "bench")["verdict"] for each in documents]
+    reasons = [str(item.value) for verdict in verdicts for item in verdict["reasons"].items()]
+    codes = [each.exit_code for each in measured if each.exit_code]
+    passed = all(verdict.flag("pass") for verdict in verdicts)
+    return ReportResult(document, page, passed, tuple(reasons), min(codes, default=0))
 
 
 def document_of(
@@ -128,10 +133,11 @@ def page_of_bench(options: BenchOptions, measured: BenchReport) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """What is known of one bundle: the document of its bench, and its worst maps, if at hand."""
+    """What is known of one bundle: the document of its bench, and more where it ran just now."""
 
     document: dict[str, Any]
     maps: tuple[MapCase, ...] = ()
+    exit_code: int = 0
 
 
 def _check(options: ReportOptions) -> None:
@@ -144,7 +150,7 @@ def _check(options: ReportOptions) -> None:
                 got=f"{len(files)} file(s) for {len(options.bundles)} bundle(s)",
                 expected="one for each bundle, in their order",
             )
-    if options.html is not None:
+    if options.html is not False:
         require("jinja2", extra="report", needed_for="the page of a report")
 
 
@@ -160,18 +166,12 @@ def _measurements(
         ]
     if options.data is not None:
         reports = [bench(asked_of_bench(bundle.path, options), progress) for bundle in bundles]
-        return [_Measured(each.to_dict(), each.map_cases) for each in reports]
+        return [_Measured(each.to_dict(), each.map_cases, each.exit_code) for each in reports]
     return [_Measured(_stored(bundle)) for bundle in bundles]
 
 
-def asked_of_bench(
-    bundle: Path, options: ReportOptions, latency_budget_ms: float | None = 100.0
-) -> BenchOptions:
-    """How a bundle is measured.
-
-    Args:
-        latency_budget_ms: Limit of the default engine's end-to-end p99.
-    """
+def asked_of_bench(bundle: Path, options: ReportOptions) -> BenchOptions:
+    """How a bundle is measured."""
     asked = BenchOptions(
         bundle,
         data=options.data,
@@ -181,7 +181,7 @@ def asked_of_bench(
         reference=options.reference,
         model=options.model,
         limits=options.limits,
-        latency_budget_ms=latency_budget_ms,
+        latency_budget_ms=options.latency_budget_ms,
         threads=options.threads,
         trust=options.trust,
     )

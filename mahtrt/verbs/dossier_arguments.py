@@ -42,10 +42,6 @@ class DossierArguments:
             least=0,
         ),
     ] = 0
-    latency_budget_ms: Annotated[
-        float,
-        option(MEASURING, "Largest p99 of the default engine's end-to-end time, for --dossier."),
-    ] = 100.0
 
     def dossier_options(self, asked: ReportOptions) -> DossierOptions | None:
         """What the dossier is asked to hold, None where none is asked for.
@@ -72,7 +68,7 @@ class DossierArguments:
         from mahtrt.reporting.report import asked_of_bench
 
         return DossierOptions(
-            asked_of_bench(asked.bundles[0], asked, self.latency_budget_ms),
+            asked_of_bench(asked.bundles[0], asked),
             self.dossier,
             pdf=self.pdf,
             pictures=asked.pictures,

@@ -18,7 +18,7 @@ from mahtrt.verbs.command import (
     as_command,
     option,
 )
-from mahtrt.verbs.console import StageDisplay, complain, say, write_json
+from mahtrt.verbs.console import StageDisplay, answer, complain, write_json, write_text
 from mahtrt.verbs.dossier_arguments import DossierArguments
 from mahtrt.verbs.options import (
     DATA_HELP,
@@ -71,6 +71,10 @@ class ReportArguments(DossierArguments, TrustArguments, ReferenceArguments, Budg
     points: Points = None
     skip_bad: SkipBad = False
     spacing_mm: SpacingMm = None
+    latency_budget_ms: Annotated[
+        float,
+        option(MEASURING, "Largest p99 of the default engine's end-to-end time, where measured."),
+    ] = 100.0
     threads: Threads = None
     json: Json = None
 
@@ -80,7 +84,8 @@ class ReportArguments(DossierArguments, TrustArguments, ReferenceArguments, Budg
 
         return ReportOptions(
             bundles=self.bundles,
-            html=None if self.html is None else Path(self.html),
+            html=self.html is not None,
+            latency_budget_ms=self.latency_budget_ms,
             measured=tuple(self.measured or ()),
             data=self.data,
             points=points_from_text(self.points),
@@ -105,7 +110,7 @@ def _write_dossier(options: DossierOptions, json: str | None) -> NoReturn:
         result = write_dossier(options, display)
     if json is not None:
         write_json(result.to_dict(), json)
-    say(f"Dossier: {result.folder} ({len(result.files)} files)")
+    answer(f"Dossier: {result.folder} ({len(result.files)} files)")
     for reason in result.reasons:
         complain(f"error: {reason}")
     raise typer.Exit(result.exit_code)
@@ -116,7 +121,9 @@ def command(arguments: ReportArguments) -> None:
     """Write a page about bundles, or a dossier to file.
 
     It shows verdict, speed, accuracy, worst cases, plan and provenance, and compares several
-    bundles. It is one HTML file that needs no network, and holds the JSON of its numbers.
+    bundles. It is one HTML file that needs no network, and holds the JSON of its numbers. With
+    --data, exit code 3 says that an engine is over an accuracy budget, 4 that the latency is;
+    what was measured earlier is shown, and not judged again.
     """
     from mahtrt.atomic import together
     from mahtrt.reporting.report import report
@@ -135,5 +142,11 @@ def command(arguments: ReportArguments) -> None:
         result = report(arguments.options(), display)
         if arguments.json is not None:
             write_json(result.document, arguments.json)
-    if result.html is not None:
-        say(f"Page: {result.html}")
+        if arguments.html is not None and result.page is not None:
+            write_text(result.page, arguments.html)
+    answer(f"Verdict: {'passed' if result.passed else 'not passed'}")
+    if arguments.html not in (None, "-"):
+        answer(f"Page: {arguments.html}")
+    for reason in result.reasons:
+        complain(f"error: {reason}" if result.exit_code else reason)
+    raise typer.Exit(result.exit_code)

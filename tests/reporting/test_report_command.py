@@ -6,7 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from tiny_bundle import write_tiny
 from typer.testing import CliRunner
 
@@ -110,3 +112,30 @@ def test_a_bench_of_another_network_is_refused(
     other.write_text(json.dumps(bench))
     code, said = run("report", tiny_bundle, "--measured", other, "--html", tmp_path / "p.html")
     assert (code, "got a bench of another network" in said) == (1, True), said
+
+
+def test_what_is_measured_now_is_judged_as_a_bench_judges(measured: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(2):
+        Image.fromarray(np.full((50, 40), 90 + number, np.uint8)).save(images / f"{number}.png")
+    page = tmp_path / "page.html"
+    words = ("report", measured / "net.mahtrt", "--data", images, "--html", page)
+    code, said = run(*words, "--latency-budget-ms", "0.0001")
+    assert code == 4
+    assert "Verdict: not passed" in said
+    assert "over its budget" in said
+    assert "Not passed" in page.read_text("utf-8")
+    code, said = run(*words, "--latency-budget-ms", "10000", "--budget-px", "0.01")
+    assert (code, "Verdict: not passed" in said) == (3, True)
+
+
+def test_the_page_goes_to_stdout_where_asked(measured: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        words = ("report", measured / "net.mahtrt", "--measured", measured / "bench.json")
+        result = CliRunner().invoke(app, [*map(str, words), "--html", "-"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("<!doctype html>")
+    assert result.stdout.endswith("</html>\n")
+    assert list(tmp_path.iterdir()) == []

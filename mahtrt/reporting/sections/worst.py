@@ -10,7 +10,7 @@ _INTRO = (
     "Images ranked by the disagreement between the default engine and the reference, which are "
     "shown beside each other: the landmark that moved most, enlarged, or the whole map."
 )
-_NO_PICTURES = "Pictures need the images: give the report the DATA that was measured, with --data."
+_NO_PICTURES = "Without pictures: they were not wanted, or the images were not at hand (--data)."
 
 
 def worst_section(bench: At, cases: Cases | None) -> Section | None:
