@@ -207,6 +207,13 @@ def test_a_face_of_known_angles_whichever_way_it_looks() -> None:
     assert tilted == pytest.approx(found, abs=1e-9)
 
 
+def test_an_angle_of_planes_that_cross_the_other_way_is_negative() -> None:
+    gonion = FACE["menton"] + cmath.rect(70, math.radians(180 - 2))
+    face = {**FACE, "gonion": gonion}
+    for mirrored in (face, {name: -p.conjugate() for name, p in face.items()}):
+        assert of_face(mirrored)["FMA"] == pytest.approx(-2.0, abs=1e-6)
+
+
 def test_signs_of_cephalometry_are_positive_to_the_front() -> None:
     upper = {"upper incisor apex": 62 + 60j, "upper incisor edge": 70 + 85j}
     face = {**FACE, **upper, "pogonion": 45 + 112j}
