@@ -59,9 +59,12 @@ def check_measuring(options: BenchOptions) -> None:
         if not 1 <= streams <= MOST_STREAMS:
             expected = f"numbers from 1 to {MOST_STREAMS}"
             raise UsageError("--streams", got=str(streams), expected=expected)
-    seconds = options.stream_seconds
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise UsageError("--stream-seconds", got=f"{seconds:g}", expected="seconds above 0")
+    for name, unit, given in (
+        ("--stream-seconds", "seconds", options.stream_seconds),
+        ("--peer-minutes", "minutes", options.peer_minutes),
+    ):
+        if not (math.isfinite(given) and given > 0):
+            raise UsageError(name, got=f"{given:g}", expected=f"{unit} above 0")
 
 
 def read_sweep(bundle: Bundle, options: BenchOptions) -> tuple[Bundle, ...]:

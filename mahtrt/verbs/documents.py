@@ -123,4 +123,9 @@ def train_document(result: TrainResult, steps: int, judged_on: str) -> dict[str,
 
 def _expectation(found: ImageParity | None) -> dict[str, Any]:
     """What the comparison with the user's own pipeline found, where there was one."""
-    return {} if found is None else {"expectation": plain(found)}
+    return {} if found is None else {"expectation": found.to_dict()}
+
+
+def expectation_document(schema: str, found: ImageParity) -> dict[str, Any]:
+    """What a verb tells that ended because the landmarks do not agree."""
+    return {"schema": schema, **_expectation(found)}

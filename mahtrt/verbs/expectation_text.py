@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from mahtrt.verbs.console import complain
+from mahtrt.verbs.console import complain, write_json
+from mahtrt.verbs.documents import expectation_document
 
 if TYPE_CHECKING:
     from mahtrt.runtime.expectation.records import Agreement, ImageParity
@@ -13,14 +14,21 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-def comparing(work: Callable[[], Result]) -> Result:
-    """Do what may compare landmarks; where they are others, show by how much before the error."""
+def comparing(work: Callable[[], Result], schema: str, json: str | None) -> Result:
+    """Do what may compare landmarks; where they are others, show by how much before the error.
+
+    Args:
+        schema: Schema of the verb's document.
+        json: Where the document is written; with such an error it holds the comparison alone.
+    """
     from mahtrt.runtime.expectation.error import ExpectationError
 
     try:
         return work()
     except ExpectationError as error:
         complain(*lines_of(error.parity))
+        if json is not None:
+            write_json(expectation_document(schema, error.parity), json)
         raise
 
 

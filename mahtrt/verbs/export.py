@@ -127,7 +127,7 @@ def command(arguments: ExportArguments) -> None:
         say(f"note: no --checkpoint, so {arguments.model} gets {weights}")
     with StageDisplay() as display:
         try:
-            result = comparing(lambda: export(options, display))
+            result = comparing(lambda: export(options, display), "mahtrt.export/1", arguments.json)
         except ParityError as error:
             show(parity_table(error.table), to_stderr=True)
             raise

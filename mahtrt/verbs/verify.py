@@ -64,7 +64,7 @@ def command(arguments: VerifyArguments) -> None:
             arguments.data,
             arguments.expect_px,
         )
-        result = comparing(lambda: verify(options, display))
+        result = comparing(lambda: verify(options, display), "mahtrt.verify/1", arguments.json)
     if arguments.json is not None:
         write_json(verify_document(result, arguments.bundle), arguments.json)
     answer(f"{result.files} files whole{_SIGNATURES[result.signature]}")

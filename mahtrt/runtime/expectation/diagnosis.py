@@ -140,7 +140,7 @@ def diagnose(
     singles = sorted((_left(trials, each.causes, count) for each in promising), key=_nearness)
     explaining = [each for each in singles if _explains(each, before, limit_px)]
     if not explaining or explaining[0].judged_px > limit_px:
-        pairs = _pairs(trials, screened, singles, few)
+        pairs = _pairs(trials, screened, singles, (few, progress))
         found = sorted((_left(trials, each.causes, count) for each in pairs), key=_nearness)
         least = min((each.mean_px for each in singles), default=before.mean_px)
         better = [
@@ -210,13 +210,20 @@ def _tried(trials: Trials, cause: Cause, images: int) -> Tried | None:
 
 
 def _pairs(
-    trials: Trials, screened: Sequence[Tried], singles: Sequence[Tried], images: int
+    trials: Trials,
+    screened: Sequence[Tried],
+    singles: Sequence[Tried],
+    tried_on: tuple[int, StageProgress],
 ) -> list[Tried]:
     """Two causes together, where they leave less than half of what the better one does.
 
     One before the network with each behind it, for which the network does not run again; and the
     nearest ones before the network with each other one there.
+
+    Args:
+        tried_on: On how many images, and who is told how far it is.
     """
+    images, progress = tried_on
     own = trials.base.preparing
     changed = {each.causes[0]: each.causes[0].change(trials.base) for each in screened}
     before = [cause for cause, made in changed.items() if made.preparing != own]
@@ -229,12 +236,13 @@ def _pairs(
     pairs = [(a, b) for a in before for b in behind]
     pairs += [(a, b) for a in nearest for b in before if a is not b]
     alone = {each.causes[0]: each.mean_px for each in screened}
-    both = (_left(trials, pair, images) for pair in pairs)
-    return [
-        each
-        for each in both
-        if each.mean_px < _PROMISING * min(alone[cause] for cause in each.causes)
-    ]
+    both = []
+    for done, pair in enumerate(pairs):
+        progress("trying two causes together", done, len(pairs), pair[0].name)
+        left = _left(trials, pair, images)
+        if left.mean_px < _PROMISING * min(alone[cause] for cause in pair):
+            both.append(left)
+    return both
 
 
 def _explains(left: Tried, before: Tried, limit_px: float) -> bool:

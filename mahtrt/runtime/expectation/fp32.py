@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mahtrt.bundle.bundle import Bundle
-from mahtrt.errors import MissingComponentError
+from mahtrt.errors import MissingComponentError, ModelError
 from mahtrt.runtime.session import Session
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import Backend
@@ -23,7 +23,7 @@ def open_graph(data: bytes, spec: ModelSpec) -> Backend:
     for opener in _OPENERS[:-1]:
         try:
             return opener(data, spec, None)
-        except MissingComponentError:
+        except (MissingComponentError, ModelError):  # not there, or too old for the graph
             continue
     return _OPENERS[-1](data, spec, None)
 

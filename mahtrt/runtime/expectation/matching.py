@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os.path
+import posixpath
 from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 
 from mahtrt.errors import DataError, some_of
 from mahtrt.runtime.expectation.predictions import Points, Predictions
@@ -34,16 +34,15 @@ def _named(names: Sequence[str], name_of: _Name | None) -> dict[str, int]:
     """Each name, in some form, to its place; of equal ones the last."""
     plain = [_slashes(name) for name in names]
     if name_of is None:
-        shared = (
-            os.path.commonpath([os.path.dirname(name) for name in plain]) if _alike(plain) else ""
-        )
+        folders = [posixpath.dirname(name) for name in plain]
+        shared = posixpath.commonpath(folders) if _alike(plain) else ""
         return {name[len(shared) :].lstrip("/"): place for place, name in enumerate(plain)}
     return {name_of(name): place for place, name in enumerate(plain)}
 
 
 def _alike(names: Sequence[str]) -> bool:
-    """Whether names can share a folder: absolute paths share none with others."""
-    return len({name.startswith("/") for name in names}) == 1
+    """Whether names can share a folder: absolute paths share none with others, nor do drives."""
+    return len({PureWindowsPath(name).anchor.lower() for name in names}) == 1
 
 
 def _slashes(name: str) -> str:

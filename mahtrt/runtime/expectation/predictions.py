@@ -62,13 +62,14 @@ def read_predictions(path: Path, landmarks: Sequence[str]) -> Predictions:
     rows = numbered_rows(read_text(path), path)
     if not rows:
         raise DataError(str(path), got="an empty file", expected=f"predictions: {FORMS}")
-    header = [_plain(cell) for cell in rows[0][1]]
+    header, file = [_plain(cell) for cell in rows[0][1]], 0
     if Path(rows[0][1][0].strip()).suffix.lower() in IMAGE_SUFFIXES:
         columns, rows = _numbered_columns(len(header) - 1, path), rows
     elif {"landmark", "x", "y"} <= set(header):
         return _from_long(rows[1:], header, landmarks, path)
     else:
-        columns, rows = _columns(header, path), rows[1:]
+        file = next((header.index(name) for name in _FILE_COLUMNS if name in header), 0)
+        columns, rows = _columns(header, file, path), rows[1:]
     order = _order(list(columns), landmarks, path)
     points: dict[str, Points] = {}
     for number, cells in rows:
@@ -76,7 +77,7 @@ def read_predictions(path: Path, landmarks: Sequence[str]) -> Predictions:
         if len(cells) != len(header):
             expected = f"{len(header)}, as in the first row"
             raise DataError(where, got=f"{len(cells)} cells", expected=expected)
-        name = _image_name(cells[0], points, where)
+        name = _image_name(cells[file], points, where)
         points[name] = np.array(
             [[_number(cells[at], where) for at in columns[key]] for key in order], np.float64
         )
@@ -117,14 +118,19 @@ def _from_long(
     return _checked(path, points, has_names=True)
 
 
-def _columns(header: Sequence[str], path: Path) -> dict[int | str, tuple[int, int]]:
+def _columns(header: Sequence[str], file: int, path: Path) -> dict[int | str, tuple[int, int]]:
     """Number or name of each landmark to the columns of its x and y; other columns are left out.
+
+    Args:
+        file: The column of the images' names.
 
     Raises:
         DataError: There is none, or one of the two is missing or twice there.
     """
     axes: dict[int | str, dict[str, int]] = {}
-    for at, cell in enumerate(header[1:], 1):
+    for at, cell in enumerate(header):
+        if at == file:
+            continue
         numbered, named = _NUMBERED.fullmatch(cell), _NAMED.fullmatch(cell)
         if not numbered and not named:
             continue

@@ -30,6 +30,8 @@ def _written(tmp_path: Path, text: str) -> Path:
         ("file,x0,y0,x1,y1\na.png,1.5,2.5,30.25,40\n", False),
         ("file;x1;x2;y1;y2\na.png;1.5;30.25;2.5;40\n", False),
         ("image,score,A_point_x,a-point_y,sella_x,SELLA_Y\na.png,0.9,30.25,40,1.5,2.5\n", True),
+        (",file,sella_x,sella_y,a_point_x,a_point_y\n0,a.png,1.5,2.5,30.25,40\n", True),
+        ("patient,file,x0,y0,x1,y1\n7,a.png,1.5,2.5,30.25,40\n", False),
         ("image,landmark,x,y\na.png,a point,30.25,40\na.png,sella,1.5,2.5\n", True),
         (
             "image,landmark,x,y,label\na.png,,,,big\n"
