@@ -25,6 +25,7 @@ from mahtrt.dossier.options import DossierOptions
 from mahtrt.dossier.rendering import TO_FILL_IN
 from mahtrt.errors import DataError, MissingComponentError, UsageError
 from mahtrt.measure.limits import Limits
+from mahtrt.runtime.opening import open_engine
 
 ENGINES = ("openvino-int8", "openvino-fp32", "onnxruntime-int8", "onnxruntime-fp32")
 
@@ -136,14 +137,13 @@ def test_a_change_is_measured_and_named(dossier: Written) -> None:
 def test_a_change_is_not_within_its_limits_where_an_engine_did_not_run(
     bundles: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = change.open_engine
 
-    def open_engine(bundle: Any, *, engine: str, threads: int | None) -> Any:
+    def opened(bundle: Any, *, engine: str, threads: int | None) -> Any:
         if engine == "openvino-int8":
             raise MissingComponentError("openvino-int8", got="another CPU")
-        return opened(bundle, engine=engine, threads=threads)
+        return open_engine(bundle, engine=engine, threads=threads)
 
-    monkeypatch.setattr(change, "open_engine", open_engine)
+    monkeypatch.setattr(change, "open_engine", opened)
     old, new = bundles
     options = DossierOptions(quick(new), tmp_path / "dossier", pdf=False, changed_from=old)
     result = write_dossier(options)
