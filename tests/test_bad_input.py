@@ -462,7 +462,7 @@ def test_a_file_size_limit_of_the_system(world: World) -> None:
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
-    def told(self: StageDisplay, name: str, done: int, total: int) -> None:
+    def told(self: StageDisplay, name: str, done: int, total: int, detail: str = "") -> None:
         if name.startswith(stage):
             raise KeyboardInterrupt
 

@@ -80,6 +80,9 @@ CASES = {
         lambda world, out: ("report", world.bundle, f"--html={out / 'a.html'}", "--no-pictures"),
         ("a.html",),
     ),
+    "verify": Case(
+        lambda world, out: ("verify", world.bundle, f"--json={out / 'a.json'}"), ("a.json",)
+    ),
     "inspect": Case(
         lambda world, out: ("inspect", world.onnx, f"--json={out / 'a.json'}"), ("a.json",)
     ),

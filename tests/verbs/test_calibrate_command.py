@@ -36,7 +36,10 @@ def test_the_card_and_its_files(foreign_network: ForeignNetwork, tmp_path: Path)
     assert load_plan(tmp_path / "c/plan.json").int8_nodes
 
 
-def test_the_sensitivity_by_block(foreign_network: ForeignNetwork, tmp_path: Path) -> None:
+def test_the_sensitivity_by_block(
+    foreign_network: ForeignNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")  # a narrower table wraps its headings
     result = calibrate(foreign_network, tmp_path / "c", "--sensitivity", "--images=2")
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "c/sensitivity.json").read_text())

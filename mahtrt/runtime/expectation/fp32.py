@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+
 from mahtrt.bundle.bundle import Bundle
 from mahtrt.errors import MissingComponentError, ModelError
 from mahtrt.runtime.session import Session
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import Backend
-from mahtrt.targets.onnxruntime.plain import open_fp32 as open_with_onnxruntime
-from mahtrt.targets.openvino.plain import open_fp32 as open_with_openvino
 
-_OPENERS = (open_with_onnxruntime, open_with_openvino)
+# In the order of preference, resolved on use: shared code imports no target's own modules.
+_PLAIN = ("mahtrt.targets.onnxruntime.plain", "mahtrt.targets.openvino.plain")
 
 
 def open_graph(data: bytes, spec: ModelSpec) -> Backend:
@@ -20,12 +21,18 @@ def open_graph(data: bytes, spec: ModelSpec) -> Backend:
         MissingComponentError: None is.
         ModelError: The runtime refuses the graph.
     """
-    for opener in _OPENERS[:-1]:
+    *preferred, last = _PLAIN
+    for name in preferred:
         try:
-            return opener(data, spec, None)
+            return _opened(name, data, spec)
         except (MissingComponentError, ModelError):  # not there, or too old for the graph
             continue
-    return _OPENERS[-1](data, spec, None)
+    return _opened(last, data, spec)
+
+
+def _opened(name: str, data: bytes, spec: ModelSpec) -> Backend:
+    backend: Backend = importlib.import_module(name).open_fp32(data, spec, None)
+    return backend
 
 
 def fp32_session(bundle: Bundle) -> Session | None:
