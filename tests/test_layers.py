@@ -15,9 +15,10 @@ GROUND = (
     *("cuda", "openvino_core", "cache", "progress", "parsing", "reading"),
 )
 LAYERS = (
-    *("ground", "data", "bundle", "measure", "targets", "runtime", "graph", "precision"),
-    *("calibration", "models", "export", "benchmarks", "planning", "build", "inspection"),
-    *("reporting", "dossier", "evaluation", "training", "finetuning", "verbs", "cli"),
+    *("ground", "data", "bundle", "measure", "targets", "runtime", "dicom"),
+    *("graph", "precision", "calibration", "models", "export", "benchmarks", "planning", "build"),
+    *("inspection", "reporting", "dossier", "evaluation", "training", "finetuning"),
+    *("verbs", "cli"),
 )
 
 

@@ -188,6 +188,12 @@ class Quantities:
                 needed |= set(each.points)
         return tuple(point for point in self.points if point in needed)
 
+    def landmarks_of(self, definition: Definition, names: Sequence[str]) -> tuple[str, ...]:
+        """The landmarks that a quantity rests on, of those of these names, in the file's order."""
+        places = self._places(names)
+        points = self.landmark_points(definition)
+        return tuple(names[i] for point in points for i in places[point])
+
     def _parts(self, names: Iterable[str]) -> Iterator[str]:
         """Every point, constructed or not, that quantities name, and those that they are of."""
         by_name = {each.name: each for each in self.definitions}

@@ -24,6 +24,7 @@ from mahtrt.measure.quantities import Selection
 from mahtrt.measure.quantity_file import quantities_for
 from mahtrt.names import text_of_path
 from mahtrt.progress import StageProgress, silent
+from mahtrt.runtime.case_writers import CaseResult, CaseWriter, points_of_quantities
 from mahtrt.runtime.decode import landmark_names
 from mahtrt.runtime.engine_choice import Require
 from mahtrt.runtime.landmarks import Landmarks
@@ -123,11 +124,20 @@ class PredictResult:
         return csv_from_predictions(self.predictions)
 
 
-def predict(options: PredictOptions, progress: StageProgress = silent) -> PredictResult:
+def predict(
+    options: PredictOptions,
+    progress: StageProgress = silent,
+    writers: Sequence[CaseWriter] = (),
+) -> PredictResult:
     """Run a bundle on image files, one case in memory at a time.
 
-    Pictures are written as their cases are done, and appear together when all of them are. Of maps
-    the result keeps sizes and a few numbers alone: a session gives the maps themselves.
+    Pictures and the files of writers are written as their cases are done, and appear together when
+    all of them are. Of maps the result keeps sizes and a few numbers alone: a session gives the
+    maps themselves.
+
+    Args:
+        writers: What writes a file for each case beside the pictures, such as reports
+            (:mod:`mahtrt.dicom.case_files`).
 
     Raises:
         UsageError: Maps are asked for of a network without any, or rows of one with only maps.
@@ -146,14 +156,15 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
             trust=options.trust,
             require=options.require,
         ) as session,
-        together(),  # pictures appear all of them, or none after an error
+        together(),  # files appear all of them, or none after an error
     ):
         selection = quantities_for(options.quantities, landmark_names(session.spec))
-        predictions, skipped = _predict_all(session, options, selection, progress)
+        predictions, skipped = _predict_all(session, options, selection, progress, writers)
         name, verdict, device = session.name, session.verdict, session.device
         doubt = wide_heatmaps_note(predictions)
         notes = (*session.engine_notes, *notes_of(name, verdict), *([doubt] if doubt else []))
         notes = (*notes, *_notes_on_quantities(options, selection))
+        notes = (*notes, *(note for writer in writers for note in writer.notes()))
         if not predictions:
             raise DataError(
                 "predict",
@@ -169,6 +180,7 @@ def _predict_all(
     options: PredictOptions,
     selection: Selection | None,
     progress: StageProgress,
+    writers: Sequence[CaseWriter],
 ) -> tuple[list[Prediction], list[str]]:
     """What is found in every case, and what is told of those that were left out."""
     predictions, skipped = [], []
@@ -177,6 +189,9 @@ def _predict_all(
     sidecars = {} if options.spacing_mm else _read_sidecars(firsts)
     names, stems = _names(cases), _stems(cases)
     _check_outputs(options, session.spec, stems)
+    for writer in writers:
+        writer.begin(session, Path(options.bundle), cases)
+    rests_on = points_of_quantities(selection, landmark_names(session.spec)) if selection else {}
     for done, (case, name, stem) in enumerate(zip(cases, names, stems, strict=True)):
         progress("predicting", done, len(cases))
         try:
@@ -191,8 +206,10 @@ def _predict_all(
         extra = _write_pictures(options, stem, sample.image, found)
         if case.others:
             extra["other_images"] = [text_of_path(path) for path in case.others]
-        maps, found = found.map_summaries(), replace(found, maps={}, outputs=None)
         values = selection.values(found.points, found.names, spacing) if selection else ()
+        for writer in writers:
+            extra |= writer.write(CaseResult(case, stem, found, values, rests_on))
+        maps, found = found.map_summaries(), replace(found, maps={}, outputs=None)
         image = text_of_path(case.path)
         predictions.append(Prediction(image, found, extra, maps, name, quantities=values))
     return predictions, skipped

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+from mahtrt.errors import UsageError
 from mahtrt.verbs.command import DATA, ENGINES, OUTPUT, ResultFile, argument, as_command, option
 from mahtrt.verbs.console import StageDisplay, say, show, write_text
 from mahtrt.verbs.options import (
@@ -17,6 +18,9 @@ from mahtrt.verbs.options import (
     TrustArguments,
     device_from_text,
 )
+
+if TYPE_CHECKING:
+    from mahtrt.runtime.case_writers import CaseWriter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,21 @@ class PredictArguments(TrustArguments):
     ] = None
     maps: Annotated[
         Path | None, option(OUTPUT, "Folder for the network's maps, as 16-bit gray PNG files.")
+    ] = None
+    dicom_sr: Annotated[
+        Path | None,
+        option(
+            OUTPUT,
+            "Folder for a DICOM structured report of each image; images have to be DICOM.",
+        ),
+    ] = None
+    slicer: Annotated[
+        Path | None,
+        option(OUTPUT, "File (.mrk.json) or folder for the landmarks as markups of 3D Slicer."),
+    ] = None
+    landmark_codes: Annotated[
+        Path | None,
+        option(DATA, "File (TOML) with codes of landmarks and quantities, for --dicom-sr."),
     ] = None
     spacing_mm: SpacingMm = None
     quantities: Annotated[
@@ -82,7 +101,7 @@ def command(arguments: PredictArguments) -> None:
         quantities=arguments.quantities,
     )
     with together(), StageDisplay() as display:
-        result = predict(options, display)
+        result = predict(options, display, _writers(arguments))
         if arguments.json is not None:
             write_text(result.to_json(), arguments.json)
         if arguments.csv is not None:
@@ -91,3 +110,23 @@ def command(arguments: PredictArguments) -> None:
         say(f"note: {note}")
     if arguments.json is None and arguments.csv is None:
         show(table_of(result))
+
+
+def _writers(arguments: PredictArguments) -> list[CaseWriter]:
+    """What writes a file for each image, where it is asked for.
+
+    Raises:
+        UsageError: Codes without a report that they could stand in.
+    """
+    if arguments.landmark_codes is not None and arguments.dicom_sr is None:
+        raise UsageError("--landmark-codes", got="no --dicom-sr", expected="a report to write")
+    if arguments.dicom_sr is None and arguments.slicer is None:
+        return []
+    from mahtrt.dicom.case_files import MarkupsWriter, ReportWriter
+
+    writers: list[CaseWriter] = []
+    if arguments.dicom_sr is not None:
+        writers.append(ReportWriter(arguments.dicom_sr, arguments.landmark_codes))
+    if arguments.slicer is not None:
+        writers.append(MarkupsWriter(arguments.slicer))
+    return writers

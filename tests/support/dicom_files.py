@@ -31,3 +31,29 @@ def write_dicom(path: Path, pixels: np.ndarray[Any, Any], **fields: object) -> P
     dataset.PixelData = pixels.tobytes()
     dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+# A made-up patient, whose name and identifiers a test can look for.
+PATIENT = {
+    "PatientName": "Zzyzx^Quillan",
+    "PatientID": "PID-7781",
+    "PatientBirthDate": "19610704",
+    "PatientSex": "O",
+    "AccessionNumber": "ACC-5512",
+    "StudyID": "ST-90",
+    "StudyDate": "20190203",
+    "StudyTime": "101112",
+    "ReferringPhysicianName": "Wren^Octavia",
+}
+
+
+def write_patient_image(path: Path, pixels: np.ndarray[Any, Any], **fields: object) -> Path:
+    """An image of :data:`PATIENT` in a study, with identifiers made of the file's name."""
+    identifiers = {
+        "StudyInstanceUID": generate_uid(entropy_srcs=["mahtrt study"]),
+        "SeriesInstanceUID": generate_uid(entropy_srcs=["mahtrt series"]),
+        "SOPInstanceUID": generate_uid(entropy_srcs=["mahtrt image", path.name]),
+        "Modality": "DX",
+        "Manufacturer": "A maker",
+    }
+    return write_dicom(path, pixels, **{**identifiers, **PATIENT, **fields})

@@ -1,0 +1,179 @@
+"""Files that ``mahtrt predict`` writes for each image: structured reports and Slicer's markups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mahtrt.atomic import write_bytes_atomic, write_text_atomic
+from mahtrt.data.file_dataset import Entry
+from mahtrt.data.limits import MOST_IMAGE_BYTES
+from mahtrt.destination import check_output
+from mahtrt.dicom.algorithm import Algorithm, algorithm_of
+from mahtrt.dicom.codes import CodeTable, codes_for
+from mahtrt.dicom.image_plane import plane_of_image
+from mahtrt.dicom.markups import markups_from_landmarks
+from mahtrt.dicom.remarks import without_remarks
+from mahtrt.dicom.report_groups import load_highdicom_sr
+from mahtrt.dicom.source import is_dicom, not_dicom, read_header
+from mahtrt.dicom.structured_report import ReportContent, make_report
+from mahtrt.errors import DataError, ImageError, UsageError, some_of
+from mahtrt.names import text_of_path
+from mahtrt.reading import Wanted, open_regular, read_regular
+from mahtrt.runtime.case_writers import CaseResult
+from mahtrt.runtime.decode import landmark_names
+from mahtrt.runtime.session import Session
+from mahtrt.spec import ModelSpec
+
+_WANTED = Wanted("an image file", ImageError)
+
+
+@dataclass(slots=True)
+class ReportWriter:
+    """A DICOM structured report of each image, in files named by their SOP Instance UID.
+
+    The name of an image may name its patient; the UID of its report does not.
+
+    Attributes:
+        folder: Where the reports go.
+        landmark_codes: The user's table of codes; None for the shipped one alone.
+    """
+
+    folder: Path
+    landmark_codes: Path | None = None
+    _algorithm: Algorithm | None = field(default=None, init=False, repr=False)
+    _codes: CodeTable | None = field(default=None, init=False, repr=False)
+    _written: dict[str, Path] = field(default_factory=dict, init=False, repr=False)
+    _left_out: dict[str, int] = field(default_factory=dict, init=False, repr=False)
+
+    def begin(self, session: Session, bundle: Path, cases: Sequence[Entry]) -> None:
+        """Refuse what no report can be made of.
+
+        Raises:
+            UsageError: A network without landmarks.
+            ImageError: An image that is not DICOM.
+            SpecError: A table of codes that is not clear.
+            MissingComponentError: highdicom is not installed.
+        """
+        check_landmarks("--dicom-sr", session.spec)
+        load_highdicom_sr()
+        check_output(self.folder / "report.dcm")
+        self._codes = codes_for(self.landmark_codes)
+        self._algorithm = algorithm_of(session, bundle)
+        for case in cases:
+            _check_dicom(case.path)
+
+    def write(self, case: CaseResult) -> Mapping[str, Any]:
+        """Write the report of a case.
+
+        Raises:
+            ImageError: The header is not one that a report can belong to.
+            DataError: Two files claim to be the same image.
+        """
+        assert self._algorithm is not None
+        path = case.entry.path
+        content = ReportContent(
+            quantities=case.quantities,
+            quantity_points=case.quantity_points,
+            codes=self._codes,
+            subject=str(path),
+        )
+        source = read_regular(path, _WANTED, MOST_IMAGE_BYTES)
+        report = make_report(source, case.found, self._algorithm, content)
+        uid = report.sop_instance_uid
+        other = self._written.setdefault(uid, path)
+        if other != path:
+            raise DataError(
+                str(path),
+                got=f"the same SOP Instance UID as {other}",
+                expected="another one for another image",
+                fix="Leave one of them out.",
+            )
+        for what, why in report.left_out.items():
+            self._left_out[f"{what} ({why})"] = self._left_out.get(f"{what} ({why})", 0) + 1
+        place = self.folder / f"{uid}.dcm"
+        write_bytes_atomic(place, report.content)
+        return {"dicom_sr": text_of_path(place)}
+
+    def notes(self) -> Iterator[str]:
+        """What reports leave out."""
+        if self._left_out:
+            told = [
+                what if count == 1 else f"{what} in {count} images"
+                for what, count in self._left_out.items()
+            ]
+            yield f"left out of the DICOM reports: {some_of(told, 5)}."
+
+
+@dataclass(slots=True)
+class MarkupsWriter:
+    """Landmarks of each image as a point list of 3D Slicer.
+
+    Attributes:
+        place: A file whose name ends in ``.json``, for one image; else a folder, in which each
+            image has a file named as the image is.
+    """
+
+    place: Path
+    _without_spacing: int = field(default=0, init=False, repr=False)
+
+    def begin(self, session: Session, bundle: Path, cases: Sequence[Entry]) -> None:
+        """Refuse what cannot be written.
+
+        Raises:
+            UsageError: A network without landmarks, or one file for several images.
+        """
+        check_landmarks("--slicer", session.spec)
+        if self._is_file() and len(cases) != 1:
+            raise UsageError(
+                "--slicer",
+                got=f"the file {self.place} for {len(cases)} images",
+                expected="a folder: Slicer reads one list of points from a file",
+                fix="Name a folder, which gets a file for each image.",
+            )
+        check_output(self.place if self._is_file() else self.place / "points.mrk.json")
+
+    def write(self, case: CaseResult) -> Mapping[str, Any]:
+        """Write the list of a case."""
+        content = read_regular(case.entry.path, _WANTED, MOST_IMAGE_BYTES)
+        with without_remarks():
+            header = None
+            if is_dicom(content):
+                header = read_header(content, str(case.entry.path))
+            plane = plane_of_image(header, None, case.found.spacing_mm)
+        self._without_spacing += not plane.has_spacing
+        place = self.place if self._is_file() else self.place / f"{case.stem}.mrk.json"
+        write_text_atomic(place, markups_from_landmarks(case.found, plane))
+        return {"slicer": text_of_path(place)}
+
+    def notes(self) -> Iterator[str]:
+        """Images whose points are no millimetres."""
+        if self._without_spacing:
+            images = "image has" if self._without_spacing == 1 else "images have"
+            yield (
+                f"{self._without_spacing} {images} no pixel spacing: in the files of --slicer a "
+                "pixel counts as 1 mm, as Slicer itself takes it."
+            )
+
+    def _is_file(self) -> bool:
+        return self.place.suffix.lower() == ".json"
+
+
+def check_landmarks(option: str, spec: ModelSpec) -> None:
+    """Refuse a network without landmarks.
+
+    Raises:
+        UsageError: It is one.
+    """
+    if not landmark_names(spec):
+        given = ", ".join(dict.fromkeys(output.kind for output in spec.outputs))
+        raise UsageError(option, got=f"a network that gives {given}", expected="one with landmarks")
+
+
+def _check_dicom(path: Path) -> None:
+    with open_regular(path, _WANTED) as file:
+        start = file.read(132)
+    if not is_dicom(start):
+        raise not_dicom(str(path))
