@@ -197,12 +197,13 @@ def _compare_quantities(
         selection.quantities.measure_many(each, names, spacing_mm) for each in points_px
     )
     spaced = np.isfinite(spacing_mm).all(axis=1)
-    found = []
+    found, turns = [], selection.quantities.turns()
     for each in selection.definitions:
         engine, truth = ours[each.name], theirs[each.name]
         if each.unit == "mm":  # no other unit needs a spacing
             engine, truth = engine[spaced], truth[spaced]
-        found.append(compare_quantity(each, engine, truth, bootstrap))
+        turn = each.name in turns
+        found.append(compare_quantity(each, engine, truth, bootstrap, turn=turn))
     return tuple(found)
 
 

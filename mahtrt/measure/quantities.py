@@ -64,11 +64,6 @@ class Definition:
         """The points that give a sign."""
         return (*self.positive_turn, *((self.away_from,) if self.away_from else ()))
 
-    @property
-    def is_turn(self) -> bool:
-        """Whether -180 and 180 degrees are the same."""
-        return bool(self.positive_turn)
-
 
 @dataclass(frozen=True, slots=True)
 class Constructed:
@@ -153,8 +148,13 @@ class Quantities:
         placed = np.asarray(points_px, np.float64) * scale
         points = self._points(placed, names)
         values: dict[str, Floats] = {}
+        turns = self.turns()
         for each in self.definitions:
-            values[each.name] = _value(each, points, values, len(placed))
+            if each.of:
+                parts, turn = [values[name] for name in each.of], each.name in turns
+                values[each.name] = from_quantities(each.kind, parts, turn=turn)
+            else:
+                values[each.name] = _of_points(each, points, len(placed))
         return {
             each.name: np.where(spaced, values[each.name], np.nan)
             if each.unit == "mm"
@@ -179,6 +179,14 @@ class Quantities:
             else:
                 measured.append(each)
         return Selection(self, tuple(measured), tuple(skipped))
+
+    def turns(self) -> frozenset[str]:
+        """The angles of which -180 and 180 degrees are the same: signed ones, and those of them."""
+        found: set[str] = set()
+        for each in self.definitions:
+            if each.positive_turn or (each.unit == "deg" and not found.isdisjoint(each.of)):
+                found.add(each.name)
+        return frozenset(found)
 
     def landmark_points(self, definition: Definition) -> tuple[str, ...]:
         """The points of the file that a quantity rests on, in the order of the file."""
@@ -305,12 +313,8 @@ _IGNORED = str.maketrans("", "", " _-.")
 _CONSTRUCT = {"midpoint": midpoint, "intersection": intersection}
 
 
-def _value(
-    each: Definition, points: Mapping[str, Floats], values: Mapping[str, Floats], images: int
-) -> Floats:
-    """One quantity of N images, NaN where a point is absent."""
-    if each.of:
-        return from_quantities(each.kind, [values[name] for name in each.of])
+def _of_points(each: Definition, points: Mapping[str, Floats], images: int) -> Floats:
+    """A quantity of points in N images, NaN where a point is absent."""
     if any(name not in points for name in (*each.points, *each.sign_points)):
         return np.full(images, np.nan)
     taken = [points[name] for name in each.points]

@@ -13,7 +13,7 @@ from mahtrt.bundle.records import Interval
 from mahtrt.measure.bootstrap import Bootstrap
 from mahtrt.measure.displacement import nearest_rank
 from mahtrt.measure.quantities import Definition
-from mahtrt.measure.quantity_kinds import Unit
+from mahtrt.measure.quantity_kinds import Unit, mean_turn, within_half_turn
 from mahtrt.schema import plain
 
 Floats = NDArray[np.float64]
@@ -54,9 +54,12 @@ class QuantityAgreement:
 
 
 def compare_quantity(
-    definition: Definition, ours: Floats, theirs: Floats, bootstrap: Bootstrap
+    definition: Definition, ours: Floats, theirs: Floats, bootstrap: Bootstrap, *, turn: bool
 ) -> QuantityAgreement:
     """Compare the values (N,) of an engine with the reference's, of images with what they need.
+
+    Args:
+        turn: Whether -180 and 180 degrees are the same (:meth:`.quantities.Quantities.turns`).
 
     Images in which the reference has no value are counted and left out. Where the engine alone has
     none, the difference is infinite, so that no average hides it.
@@ -64,8 +67,9 @@ def compare_quantity(
     known = np.isfinite(theirs)
     broken = known & ~np.isfinite(ours)
     apart = (ours - theirs)[known]
-    if definition.is_turn:
-        apart = (apart + 180.0) % 360.0 - 180.0  # 179 and -179 degrees are 2 apart
+    if turn:
+        apart = within_half_turn(apart)  # 179 and -179 degrees are 2 apart
+    mean = mean_turn if turn else np.mean
     distance = np.where(np.isfinite(apart), np.abs(apart), np.inf)
     has_all, count = bool(known.any() and not broken.any()), len(apart)
     return QuantityAgreement(
@@ -73,8 +77,8 @@ def compare_quantity(
         unit=definition.unit,
         images=count,
         non_finite=int((~known).sum() + broken.sum()),
-        reference_mean=float(theirs[known].mean()) if count else math.nan,
-        engine_mean=float(ours[known].mean()) if has_all else math.nan,
+        reference_mean=float(mean(theirs[known])) if count else math.nan,
+        engine_mean=float(mean(ours[known])) if has_all else math.nan,
         bias=float(apart.mean()) if has_all else math.nan,
         bias_interval=bootstrap.mean(apart[:, None]) if has_all else None,
         spread=float(apart.std(ddof=1)) if has_all and count > 1 else math.nan,

@@ -104,14 +104,33 @@ def from_points(kind: KindName, points: list[Floats], sign: list[Floats]) -> Flo
         return np.where(finite & np.isfinite(found), found, np.nan)
 
 
-def from_quantities(kind: KindName, values: list[Floats]) -> Floats:
-    """A quantity (N,) of other quantities (N,)."""
+def from_quantities(kind: KindName, values: list[Floats], *, turn: bool = False) -> Floats:
+    """A quantity (N,) of other quantities (N,).
+
+    Args:
+        turn: Whether one of them is a turn: the angle found is then one too, from -180 to 180.
+    """
     if kind == "difference":
-        return values[0] - values[1]
+        apart = values[0] - values[1]
+        return within_half_turn(apart) if turn else apart
     if kind == "mean":
-        return np.asarray(np.mean(values, axis=0), np.float64)
+        return mean_turn(np.stack(values)) if turn else np.asarray(np.mean(values, axis=0))
     divisor = np.where(values[1] == 0, np.nan, values[1])
     return values[0] / divisor
+
+
+def within_half_turn(degrees: Floats) -> Floats:
+    """The same turns within (-180, 180]: a turn by 190 degrees is one by -170."""
+    return np.asarray(180.0 - (180.0 - degrees) % 360.0, np.float64)
+
+
+def mean_turn(degrees: Floats) -> Floats:
+    """The mean over the first axis of turns that lie together: of 179 and -177 it is -179.
+
+    They are counted from the first of them, so that it holds where none is half a turn from it.
+    """
+    first = degrees[0]
+    return within_half_turn(first + np.mean(within_half_turn(degrees - first), axis=0))
 
 
 def midpoint(points: list[Floats]) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cmath
+import math
 import re
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from mahtrt.data.phantom_anatomy import PHANTOM_LANDMARKS
 from mahtrt.data.spine_phantom import SPINE_LANDMARKS
 from mahtrt.errors import IntegrityError, MahtrtError, SpecError
 from mahtrt.measure.quantity_file import quantities_for, read_quantities, shipped_quantities
-from mahtrt.measure.quantity_kinds import KINDS
+from mahtrt.measure.quantity_kinds import KINDS, from_quantities, mean_turn
 
 FILE = """
 schema = "mahtrt.quantities/1"
@@ -142,6 +144,53 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     assert values["ANB"] == values["SNA"] - values["SNB"]
     assert values["N-M"] == pytest.approx(np.hypot(2, 2))
     assert [each.name for each in found.select(names).definitions] == list(values)
+
+
+TURN = """
+[[quantity]]
+name = "{name}"
+kind = "angle_between_lines"
+unit = "deg"
+points = ["N", "S", "N", "{end}"]
+positive_turn = ["S", "N", "B"]
+source = "nobody"
+"""
+OF_TURNS = """
+[[quantity]]
+name = "{kind}"
+kind = "{kind}"
+unit = "deg"
+of = ["to A", "to M"]
+source = "nobody"
+"""
+
+
+def test_what_is_made_of_turns_is_a_turn(tmp_path: Path) -> None:
+    turns = TURN.format(name="to A", end="A") + TURN.format(name="to M", end="M")
+    of_turns = "".join(OF_TURNS.format(kind=kind) for kind in ("difference", "mean"))
+    found = read_quantities(written(tmp_path, FILE + turns + of_turns))
+    assert found.turns() == {"to A", "to M", "difference", "mean"}
+    points = np.array([[-10, 1], [0, 0], [10, 1], [0, 9]], np.float64)
+    values = found.measure(points, ("S", "N", "A", "B"), (1.0, 1.0))
+    apart = cmath.rect(1, math.radians(values["to A"] - values["to M"]))
+    assert cmath.rect(1, math.radians(values["difference"])) == pytest.approx(apart)
+    assert all(-180 < value <= 180 for value in values.values())
+
+
+def test_a_difference_of_turns_is_taken_the_short_way_round() -> None:
+    turns = [np.array([179.0, 10.0]), np.array([-179.0, 30.0])]
+    assert from_quantities("difference", turns, turn=True) == pytest.approx([-2, -20])
+    assert from_quantities("mean", turns, turn=True) == pytest.approx([180, 20])
+    assert from_quantities("difference", turns) == pytest.approx([358, -20])
+
+
+@pytest.mark.parametrize(
+    ("turns", "mean"), [((179, -177), -179), ((10, 30), 20), ((-170, 170, 180), 180), ((5,), 5)]
+)
+def test_the_mean_of_turns(turns: tuple[float, ...], mean: float) -> None:
+    found = mean_turn(np.array(turns, np.float64)[:, None])
+    assert found == pytest.approx([mean])
+    assert mean_turn(np.array(turns, np.float64)) == pytest.approx(mean)
 
 
 def test_what_the_landmarks_do_not_allow_is_skipped_with_its_reason(tmp_path: Path) -> None:
