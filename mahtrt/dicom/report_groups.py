@@ -29,6 +29,9 @@ UNITS = {
     "ratio": Code("UCUM", "1", "no units"),
     "px": Code("UCUM", "{pixels}", "pixels"),
 }
+# The point once more as numbers, for readers that pass over coordinates.
+COLUMN = private_code("column", "Column of the point, from the image's left edge")
+ROW = private_code("row", "Row of the point, from the image's upper edge")
 CONFIDENCE = private_code("confidence", "Value of the heatmap's peak")
 SPREAD = private_code("spread", "Standard deviation of the heatmap")
 VISIBILITY = private_code("visibility", "Probability that the landmark can be seen")
@@ -202,9 +205,12 @@ def quantities_left_out(
 def _measurements(subject: Subject, found: Landmarks, index: int, *only: Code) -> list[Any] | None:
     """What the network says of one landmark beside its place; what is not finite is left out."""
     visibility = None if found.visibility is None else found.visibility[index]
+    column, row = graphic_points(found.points[index])
     numbers = [
         subject.measurement(name, float(value), UNITS[unit])
         for name, value, unit in (
+            (COLUMN, column, "px"),
+            (ROW, row, "px"),
             (CONFIDENCE, found.confidence[index], "ratio"),
             (SPREAD, found.spread[index], "px"),
             (VISIBILITY, visibility, "ratio"),
