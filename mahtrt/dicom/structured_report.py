@@ -158,9 +158,12 @@ def _report(subject: Subject, groups: list[Any], made: datetime | None) -> Any:
     """The whole document as highdicom has it."""
     header, about = subject.image.header, subject.algorithm
     made = made or datetime.now()
+    content = _content(subject, groups)[0]
+    if recoded := _needs_utf_8(header, content):
+        header.decode()
     report = subject.sr.Comprehensive3DSR(
         evidence=[_evidence(header)],
-        content=_content(subject, groups)[0],
+        content=content,
         series_instance_uid=derived_uid(
             "series", str(header.StudyInstanceUID), about.bundle_digest, about.engine
         ),
@@ -185,7 +188,10 @@ def _report(subject: Subject, groups: list[Any], made: datetime | None) -> Any:
     for keyword in _AS_THEY_STAND:
         if keyword in header:
             report[keyword] = header[keyword]
-    _set_character_set(report, header)
+    if recoded:
+        report.SpecificCharacterSet = _UTF_8
+    elif "SpecificCharacterSet" in header:
+        report["SpecificCharacterSet"] = header["SpecificCharacterSet"]
     return report
 
 
@@ -213,8 +219,10 @@ def _evidence(header: Any) -> Any:
     evidence = pydicom.Dataset()
     evidence.set_original_encoding(*header.original_encoding, header.original_character_set)
     evidence.update(header)
+    for keyword in _AS_THEY_STAND:
+        evidence.pop(keyword, None)  # setting its value would set that of the header
     for keyword in _TYPE_2:
-        if keyword in _AS_THEY_STAND or keyword not in header:
+        if keyword not in evidence:
             setattr(evidence, keyword, "")
     return evidence
 
@@ -226,23 +234,17 @@ def _private_scheme() -> Any:
     )
 
 
-def _set_character_set(report: Any, header: Any) -> None:
-    """The image's own, which every archive of it can read; UTF-8 where our texts need more."""
-    if not all(text.isascii() for text in _our_texts(report)):
-        header.decode()
-        report.decode()
-        report.SpecificCharacterSet = _UTF_8
-    elif "SpecificCharacterSet" in header:
-        report["SpecificCharacterSet"] = header["SpecificCharacterSet"]
+def _needs_utf_8(header: Any, content: Any) -> bool:
+    """Whether the image's own character set, which its archive can read, does not do.
 
-
-def _our_texts(report: Any) -> list[str]:
-    """Texts of the tree and of the equipment: none of them came from the image."""
-    keywords = {"CodeMeaning", "TextValue"}
-    texts = [str(report.ManufacturerModelName)]
-    for element in report.ContentSequence:
-        texts += [str(each.value) for each in element.iterall() if each.keyword in keywords]
-    return texts
+    It does not where our texts have characters beyond ASCII, or it is none of the standard's.
+    """
+    charset = require("pydicom.charset", extra="dicom", needed_for=NEEDED_FOR)
+    stored = header.get("SpecificCharacterSet") or ""
+    names = [stored] if isinstance(stored, str) else stored
+    keywords = {"CodeMeaning", "TextValue"}  # none of them came from the image
+    texts = (str(each.value) for each in content.iterall() if each.keyword in keywords)
+    return not (all(map(str.isascii, texts)) and all(n in charset.python_encoding for n in names))
 
 
 def _bytes_of(report: Any) -> bytes:

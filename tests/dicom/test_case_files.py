@@ -1,0 +1,160 @@
+"""Reports and markups as ``predict`` writes them, and what it refuses."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_files import PATIENT, write_patient_image
+from foreign_network import run
+from PIL import Image
+from tiny_network import make_image
+
+import mahtrt
+from mahtrt import files
+from mahtrt.dicom.case_files import MarkupsWriter, ReportWriter
+from mahtrt.errors import BuildError, DataError, ImageError, MissingComponentError, UsageError
+
+sr = pytest.importorskip("highdicom.sr", reason="the extra dicom is not installed")
+
+
+def images(folder: Path, count: int = 2) -> list[Path]:
+    """DICOM images in colours, of which the landmarks are known."""
+    folder.mkdir(exist_ok=True)
+    made = []
+    for i in range(count):
+        pixels = make_image(i)[0]
+        colours = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}
+        size = {"Rows": pixels.shape[0], "Columns": pixels.shape[1], "PlanarConfiguration": 0}
+        path = folder / f"{i}.dcm"
+        made.append(write_patient_image(path, pixels, **colours, **size))
+    return made
+
+
+def predict(bundle: Path, paths: list[Path], *writers: ReportWriter | MarkupsWriter) -> object:
+    options = mahtrt.PredictOptions(bundle, paths, engine="onnxruntime", threads=1)
+    return mahtrt.predict(options, writers=writers)
+
+
+def test_each_image_has_a_report_and_points(tiny_bundle: Path, tmp_path: Path) -> None:
+    paths = images(tmp_path / "in")
+    out, slicer = tmp_path / "sr", tmp_path / "slicer"
+    result = mahtrt.predict(
+        mahtrt.PredictOptions(tiny_bundle, paths, engine="onnxruntime", threads=1),
+        writers=(ReportWriter(out), MarkupsWriter(slicer)),
+    )
+    assert any("no pixel spacing" in note for note in result.notes)
+    for i, prediction in enumerate(result.predictions):
+        place = Path(prediction.extra["dicom_sr"])
+        report = sr.srread(place)
+        assert place == out / f"{report.SOPInstanceUID}.dcm"
+        groups = report.content.get_planar_roi_measurement_groups()
+        points = np.array([group.roi.value[0] for group in groups]) - 0.5
+        assert np.abs(points - prediction.landmarks.points).max() < 0.001
+        (markup,) = json.loads((slicer / f"{i}.mrk.json").read_text())["markups"]
+        places = np.array([point["position"] for point in markup["controlPoints"]])
+        assert np.abs(places[:, :2] - prediction.landmarks.points).max() < 1e-5
+    assert len(list(out.iterdir())) == 2
+
+
+def test_again_gives_the_same_files(tiny_bundle: Path, tmp_path: Path) -> None:
+    paths = images(tmp_path / "in")
+    for _ in range(2):
+        predict(tiny_bundle, paths, ReportWriter(tmp_path / "sr"))
+        names = sorted(place.name for place in (tmp_path / "sr").iterdir())
+        assert len(names) == 2
+
+
+def test_what_names_the_patient_is_in_the_report_alone(
+    tiny_bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    paths = images(tmp_path / "in", 1)
+    single = write_patient_image(
+        tmp_path / "in/one.dcm", np.zeros((32, 48), np.uint8), PatientName="Zzyzx", PatientSex="X"
+    )
+    out = (f"--dicom-sr={tmp_path / 'sr'}", f"--slicer={tmp_path / 'slicer'}", "--json=-")
+    result = run("predict", tiny_bundle, *paths, single, *out, "--threads=1")
+    assert result.exit_code == 0, result.output
+    told = result.stdout + result.stderr + caplog.text
+    told += "".join(place.read_text() for place in (tmp_path / "slicer").iterdir())
+    told += " ".join(place.name for place in tmp_path.rglob("*"))
+    sought = [str(value) for value in PATIENT.values() if len(str(value)) > 4]
+    assert not [value for value in ("Zzyzx", *sought) if value in told]
+    reports = b"".join(place.read_bytes() for place in (tmp_path / "sr").iterdir())
+    assert all(value.encode() in reports for value in sought)
+
+
+def test_an_image_that_is_no_dicom_is_named(tiny_bundle: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "head.png"
+    Image.fromarray(make_image(0)[0]).save(picture)
+    with pytest.raises(ImageError, match=r"head\.png: got a file that is not DICOM"):
+        predict(tiny_bundle, [*images(tmp_path / "in"), picture], ReportWriter(tmp_path / "sr"))
+    assert not (tmp_path / "sr").exists()
+    predict(tiny_bundle, [picture], MarkupsWriter(tmp_path / "head.mrk.json"))
+    assert (tmp_path / "head.mrk.json").is_file()
+
+
+def test_a_network_without_landmarks(maps_bundle: Path, tmp_path: Path) -> None:
+    for writer in (ReportWriter(tmp_path / "sr"), MarkupsWriter(tmp_path / "a.mrk.json")):
+        with pytest.raises(UsageError, match="gives map, logits; expected one with landmarks"):
+            predict(maps_bundle, images(tmp_path / "in"), writer)
+
+
+def test_one_file_of_points_is_for_one_image(tiny_bundle: Path, tmp_path: Path) -> None:
+    writer = MarkupsWriter(tmp_path / "a.mrk.json")
+    with pytest.raises(UsageError, match="for 2 images"):
+        predict(tiny_bundle, images(tmp_path / "in"), writer)
+
+
+def test_two_images_that_claim_to_be_one(tiny_bundle: Path, tmp_path: Path) -> None:
+    first, second = images(tmp_path / "in")
+    copied = tmp_path / "copied.dcm"
+    copied.write_bytes(first.read_bytes())
+    predict(tiny_bundle, [first, first], ReportWriter(tmp_path / "sr"))
+    with pytest.raises(DataError, match="the same SOP Instance UID"):
+        predict(tiny_bundle, [first, second, copied], ReportWriter(tmp_path / "sr"))
+
+
+def test_a_full_disk_leaves_what_was_there(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, out = images(tmp_path / "in"), tmp_path / "sr"
+    predict(tiny_bundle, paths[:1], ReportWriter(out))
+    (old,) = out.iterdir()
+    before, write = old.read_bytes(), files.write_bytes
+    written: list[Path] = []
+
+    def full(path: Path, data: bytes) -> None:
+        written.append(path)
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, data)
+
+    monkeypatch.setattr(files, "write_bytes", full)
+    with pytest.raises(BuildError, match="full disk"):
+        predict(tiny_bundle, paths, ReportWriter(out))
+    assert [place.read_bytes() for place in out.iterdir()] == [before]
+
+
+def test_without_highdicom(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == "highdicom"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    with pytest.raises(MissingComponentError, match=r"mahtrt\[dicom\]"):
+        predict(tiny_bundle, images(tmp_path / "in"), ReportWriter(tmp_path / "sr"))
+
+
+def test_codes_without_a_report(tiny_bundle: Path, tmp_path: Path) -> None:
+    result = run("predict", tiny_bundle, "x.dcm", f"--landmark-codes={tmp_path / 'a.toml'}")
+    assert result.exit_code == 2
+    assert "error: --landmark-codes: got no --dicom-sr" in result.stderr
