@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,9 @@ def table(folder: Path, text: str) -> Path:
 
 def test_every_shipped_code_is_in_the_dictionaries_of_dicom() -> None:
     pytest.importorskip("pydicom", reason="the extra dicom is not installed")
-    from pydicom.sr._concepts_dict import concepts
+    from pydicom.sr import _concepts_dict
 
+    concepts: Any = _concepts_dict.concepts
     entries = codes_for().entries.values()
     codes = {code for entry in entries for code in (entry.code, entry.site) if code}
     assert len(codes) >= 14
