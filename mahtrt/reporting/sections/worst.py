@@ -11,6 +11,10 @@ _INTRO = (
     "shown beside each other: the landmark that moved most, enlarged, or the whole map."
 )
 _NO_PICTURES = "Without pictures: they were not wanted, or the images were not at hand (--data)."
+_NO_MAPS = (
+    "Without pictures: they were not wanted, or this was measured earlier. Maps are drawn while "
+    "they are measured: by bench --html, or by report --data without --measured."
+)
 
 
 def worst_section(bench: At, cases: Cases | None) -> Section | None:
@@ -27,7 +31,8 @@ def worst_section(bench: At, cases: Cases | None) -> Section | None:
         blocks = (cases,)
     else:
         told = tuple(Case(title_of(each), facts_of(each)) for each in found.items())
-        blocks = (Paragraph(words(_NO_PICTURES), "quiet"), Cases(told))
+        why = _NO_PICTURES if bench.get("map_cases") is None else _NO_MAPS
+        blocks = (Paragraph(words(why), "quiet"), Cases(told))
     return Section("cases", "Worst cases", _INTRO, blocks)
 
 
