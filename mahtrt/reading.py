@@ -43,15 +43,17 @@ class Wanted:
         expected: What the file should hold, e.g. ``"an image file"``.
         error: What to raise.
         fix: What the user can do.
+        called: What messages call the file; "" for its path.
     """
 
     expected: str
     error: type[MahtrtError] = InputError
     fix: str = "Check the path."
+    called: str = ""
 
     def refuse(self, path: Path, got: str) -> MahtrtError:
         """The error about one path."""
-        return self.error(str(path), got=got, expected=self.expected, fix=self.fix)
+        return self.error(self.called or str(path), got=got, expected=self.expected, fix=self.fix)
 
 
 def open_regular(path: Path, wanted: Wanted) -> BinaryIO:

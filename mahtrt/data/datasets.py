@@ -13,6 +13,7 @@ from typing import Any, cast
 from mahtrt.data.cases import is_case_csv, is_case_folder, read_case_csv, read_case_folder
 from mahtrt.data.coco import read_coco
 from mahtrt.data.file_dataset import Entry, FileDataset, keep_readable, select_points
+from mahtrt.data.frames import is_image_file
 from mahtrt.data.readers import is_isbi_tree, read_csv, read_folder, read_isbi
 from mahtrt.data.sample import Dataset
 from mahtrt.data.spacing import EXPECTED, Spacing, is_spacing, spacing_pair
@@ -199,7 +200,7 @@ def _file_dataset(
     missing = [
         (entry, lost[0])
         for entry in kept
-        if (lost := [path for path in entry.paths if not os.path.isfile(path)])
+        if (lost := [path for path in entry.paths if not is_image_file(path)])
     ]
     if missing:
         raise DataError(

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.data.dicom_file import open_dicom
+from mahtrt.data.dicom_damage import DamagedDicom, reading_dicom
+from mahtrt.data.dicom_facts import DicomFacts, facts_from_dataset
+from mahtrt.data.dicom_file import OpenedFrame, open_dicom
 from mahtrt.data.preprocess import check_image
-from mahtrt.data.spacing import Spacing, is_spacing
-from mahtrt.errors import ImageError, MissingComponentError, require
+from mahtrt.data.spacing import Spacing
+from mahtrt.errors import require
 
 _NEEDED_FOR = "reading DICOM"
 _NO_NUMBERS = "a rescaling or window that makes pixels infinite or no numbers"
@@ -25,39 +28,77 @@ _STRIP_PX = 2**20
 _ValuesFrom = Callable[[NDArray[np.generic]], NDArray[np.float64]]
 
 
-def read_dicom(content: bytes, subject: str) -> tuple[NDArray[np.generic], Spacing | None]:
+@dataclass(frozen=True, slots=True, eq=False)
+class DicomImage:
+    """A frame of a DICOM file.
+
+    Attributes:
+        pixels: (H, W) gray or (H, W, 3) RGB, uint8 or uint16, as a display would show them.
+        facts: Which frame it is, its spacing and where that comes from, its orientation.
+    """
+
+    pixels: NDArray[np.generic]
+    facts: DicomFacts
+
+    @property
+    def spacing_mm(self) -> Spacing | None:
+        """(row, column) in mm, None where the file tells none."""
+        return self.facts.spacing.spacing_mm
+
+
+def read_dicom(
+    content: bytes, subject: str, frame: int | None = None
+) -> tuple[NDArray[np.generic], Spacing | None]:
     """The image of a DICOM file.
 
     Args:
         content: The file.
         subject: Its name, for messages.
+        frame: Which of several frames, counted from 1.
 
     Returns:
-        (H, W) gray or (H, W, 3) RGB, uint8 or uint16, and its (row, column) spacing in mm: Pixel
-        Spacing, else Imager Pixel Spacing (at the detector, divided by the radiographic
-        magnification where the file states it), else Nominal Scanned Pixel Spacing, else None.
+        The pixels and the spacing that :func:`read_dicom_image` gives.
 
     Raises:
-        ImageError: Not DICOM, damaged, without pixels, too large, or with several frames.
-        MissingComponentError: pydicom is not installed.
+        ImageError, MissingComponentError: As :func:`read_dicom_image`.
     """
-    try:
-        dataset = open_dicom(content, subject)
-        stored = np.asarray(dataset.pixel_array)
-        image = _colours(dataset, stored) if stored.ndim == 3 else _gray(dataset, stored)
-        spacing = _spacing(dataset)
-    except (ImageError, MissingComponentError):
-        raise
-    # pydicom raises almost anything on damaged data: its errors have no common base.
-    except Exception as error:
-        raise ImageError(
-            subject,
-            got=f"DICOM that cannot be read ({' '.join(str(error).split())})",
-            expected="a DICOM file with one image",
-            fix="Check the file; a compressed transfer syntax may need pylibjpeg installed.",
-        ) from error
+    found = read_dicom_image(content, subject, frame)
+    return found.pixels, found.spacing_mm
+
+
+def read_dicom_image(content: bytes, subject: str, frame: int | None = None) -> DicomImage:
+    """The image of a DICOM file, and what the file says about it.
+
+    Messages quote nothing of the file's header.
+
+    Args:
+        content: The file.
+        subject: Its name, for messages.
+        frame: Which of several frames, counted from 1; None where there is one.
+
+    Raises:
+        ImageError: Not DICOM, damaged, without pixels, too large, in a transfer syntax that is not
+            read, or with several frames of which none is named.
+        MissingComponentError: pydicom, or the decoder of the transfer syntax, is not installed.
+    """
+    with reading_dicom(subject, "header"):
+        opened = open_dicom(content, subject, frame)
+        facts = facts_from_dataset(opened.dataset, opened.frame, opened.frames)
+    with reading_dicom(subject, "pixel data"):
+        stored = _stored(opened)
+        shown = _colours if stored.ndim == 3 else _gray
+        image = shown(opened.dataset, stored)
     check_image(image, subject)
-    return image, spacing
+    return DicomImage(image, facts)
+
+
+def _stored(opened: OpenedFrame) -> NDArray[np.generic]:
+    """The stored values of a frame, decoded: (H, W), or (H, W, 3) in RGB."""
+    pixels = require("pydicom.pixels", extra="dicom", needed_for=_NEEDED_FOR)
+    decoder = pixels.get_decoder(opened.dataset.file_meta.TransferSyntaxUID)
+    plugin = "" if opened.syntax is None else opened.syntax.decoder.plugin
+    array, _ = decoder.as_array(opened.dataset, index=opened.index, decoding_plugin=plugin)
+    return np.asarray(array)
 
 
 def window_to_unit(
@@ -128,7 +169,7 @@ def _unit_from_values(
     ranges = [(v.min(), v.max()) for v in map(values_from, _strips(stored))]
     low, high = float(min(r[0] for r in ranges)), float(max(r[1] for r in ranges))
     if not math.isfinite(high - low):
-        raise ValueError(_NO_NUMBERS)
+        raise DamagedDicom(_NO_NUMBERS)
     if high > low:
         return lambda values: (values - low) / (high - low)
     return np.zeros_like
@@ -153,21 +194,9 @@ def _rescaled(dataset: Any) -> bool:
 
 def _full_range(unit: NDArray[np.float64], dataset: Any) -> NDArray[np.generic]:
     if not np.isfinite(unit).all():
-        raise ValueError(_NO_NUMBERS)
+        raise DamagedDicom(_NO_NUMBERS)
     dtype, top = (np.uint8, 255) if int(dataset.BitsStored) <= 8 else (np.uint16, 65535)
     return np.rint(np.clip(unit, 0, 1) * top).astype(dtype)
-
-
-def _spacing(dataset: Any) -> Spacing | None:
-    for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        value = dataset.get(name)
-        if value is None or len(value) != 2 or not all(is_spacing(float(v)) for v in value):
-            continue
-        magnification = float(dataset.get("EstimatedRadiographicMagnificationFactor") or 1)
-        factor = magnification if name == "ImagerPixelSpacing" and magnification > 0 else 1.0
-        pair = float(value[0]) / factor, float(value[1]) / factor
-        return pair if all(map(is_spacing, pair)) else None
-    return None
 
 
 def _first(value: Any) -> float | None:

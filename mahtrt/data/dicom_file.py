@@ -1,120 +1,201 @@
 """What is inside a DICOM file, checked before anything in it is unpacked.
 
 A few bytes can claim much: a deflated file, run lengths, a compressed image whose own header has
-another size than the file's, sequences within sequences. pydicom is given only what passed here.
+another size than the file's, sequences within sequences. pydicom is given only what passed here,
+and of several frames only the one that is wanted.
 """
 
 from __future__ import annotations
 
-import io
 import itertools
-import re
+import math
 import struct
 import zlib
+from dataclasses import dataclass
 from typing import Any
 
+from mahtrt.data.dicom_codestream import FrameShape, check_codestream
+from mahtrt.data.dicom_damage import DamagedDicom
+from mahtrt.data.dicom_groups import PER_FRAME, SHARED, CountedReads, apply_groups, sequence_of
+from mahtrt.data.dicom_syntaxes import Syntax, need_decoder, syntax_of
 from mahtrt.data.limits import MOST_IMAGE_BYTES, MOST_PIXELS, check_image_size
-from mahtrt.data.pictures import refuse_many_parts
 from mahtrt.errors import ImageError, require
 
 MOST_COLOUR_PIXELS = MOST_PIXELS // 2  # pydicom's own conversion of colours takes 36 bytes a pixel
-# Elements and items that are looked at; a file with one image has some hundred.
-_MOST_READS = 200_000
+MOST_FRAMES = 10_000
 # Run lengths grow at most 64-fold, so below this size nothing has to be counted.
 _RLE_COUNTED_BYTES = 2**24
 _RLE_SPARE_BYTES = 2**16
 _MOST_RUNS = 2**25  # counted and unpacked by Python, a third of a microsecond each
-_MOST_COMPONENTS = 4
 _MOST_META_ELEMENTS = 1000  # there are about ten
-_MOST_SEGMENTS = 10_000  # of a JPEG, before its first scan; a large profile has 255
+_MOST_FRAGMENTS = 200_000
+_ITEM = b"\xfe\xff\x00\xe0"
 
 _PREAMBLE = bytes(128) + b"DICM"
 _TRANSFER_SYNTAX = (0x0002, 0x0010)
 _DEFLATED, _EXPLICIT = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0"
-_RLE = "1.2.840.10008.1.2.5"
-_JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
-# A marker of a JPEG that has a segment, with the bytes that may fill up before it.
-_MARKER = re.compile(rb"\xff+([\x02-\xcf\xda-\xfe])", re.DOTALL)
-_START_OF_SCAN = 0xDA
-_FRAME_MARKERS = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # VRs with 32-bit lengths
+_LUTS = ("ModalityLUTSequence", "VOILUTSequence")
 _TAGS = (
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames"),
     *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PixelData", "FloatPixelData", "DoubleFloatPixelData"),
-    *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
-    *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
+    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", SHARED, PER_FRAME, "Modality"),
+    *("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction", *_LUTS),
     *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
-    "EstimatedRadiographicMagnificationFactor",
+    *("EstimatedRadiographicMagnificationFactor", "PixelSpacingCalibrationType"),
+    *("PatientOrientation", "ImageOrientationPatient"),
+    *("FieldOfViewRotation", "FieldOfViewHorizontalFlip"),
 )
 
 
-class _CountedReads(io.BytesIO):
-    """A file in memory that ends with an error when it is read in too many pieces."""
+@dataclass(frozen=True, slots=True)
+class OpenedFrame:
+    """One frame of a DICOM file, ready to be decoded.
 
-    _reads = 0
+    Attributes:
+        dataset: pydicom's data set, of which pixel data and attributes are those of the frame.
+        index: Where the frame lies in that pixel data, counted from 0.
+        frame: Which frame of the file it is, counted from 1.
+        frames: How many the file has.
+        syntax: How it is compressed; None where it is not.
+    """
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        self._reads += 1
-        if self._reads > _MOST_READS:
-            raise ValueError(f"over {_MOST_READS} elements")
-        return super().read(size)
+    dataset: Any
+    index: int
+    frame: int
+    frames: int
+    syntax: Syntax | None
 
 
-def open_dicom(content: bytes, subject: str) -> Any:
-    """The data set of a DICOM file with one image, of a size that may be decoded.
+def open_dicom(content: bytes, subject: str, frame: int | None = None) -> OpenedFrame:
+    """One frame of a DICOM file, of a size that may be decoded.
 
     Args:
         content: The file.
         subject: Its name, for messages.
+        frame: Which frame, counted from 1; None for the only one.
 
     Raises:
-        ImageError: Several frames, no pixels, a palette, or more pixels or bytes than are read.
+        ImageError: Several frames and none named, no such frame, no pixels, a palette, an unknown
+            transfer syntax, pixel data that do not fit the header, or more pixels or bytes than
+            are read.
+        MissingComponentError: pydicom or the decoder is not installed.
         Exception: Whatever pydicom raises on a damaged file.
     """
     pydicom = require("pydicom", extra="dicom", needed_for="reading DICOM")
-    dataset = pydicom.dcmread(_CountedReads(_inflated(content, subject)), specific_tags=_TAGS)
-    _refuse_frames(dataset, subject)
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
-    check_image_size(columns, rows, subject)
-    if int(dataset.get("SamplesPerPixel") or 1) > 1 and rows * columns > MOST_COLOUR_PIXELS:
-        raise ImageError(
-            subject,
-            got=f"{columns}x{rows} pixels in colours",
-            expected=f"at most {MOST_COLOUR_PIXELS} in a DICOM file",
-            fix="Save it as gray, or as PNG.",
-        )
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax is not None and syntax.is_encapsulated:
-        frame = pydicom.encaps.get_frame(dataset.PixelData, 0, number_of_frames=1)
-        if syntax == _RLE:
-            depth = int(dataset.get("SamplesPerPixel") or 1) * int(dataset.BitsAllocated) // 8
-            _check_run_lengths(frame, rows * columns * depth, subject)
-        elif frame.startswith(b"\xff\xd8"):
-            _check_jpeg(frame, subject)
-        else:
-            _check_jpeg_2000(frame, subject)
-    return dataset
+    dataset = pydicom.dcmread(CountedReads(inflated(content, subject)), specific_tags=_TAGS)
+    frames = frame_count(dataset)
+    number = _frame_number(frames, frame, subject)
+    _check_image(dataset, subject)
+    for keyword in _LUTS:
+        sequence_of(dataset, keyword)
+    apply_groups(dataset, number - 1)
+    syntax = syntax_of(dataset, subject)
+    shape = _shape(dataset)
+    if syntax is None:
+        _check_native(dataset, shape, frames, subject)
+        return OpenedFrame(dataset, number - 1, number, frames, None)
+    kept = _keep_frame(dataset, number - 1, frames)
+    _check_frame(kept, syntax, shape, subject)
+    need_decoder(syntax, subject)
+    return OpenedFrame(dataset, 0, number, frames, syntax)
 
 
-def _refuse_frames(dataset: Any, subject: str) -> None:
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames != 1:
+def frame_count(dataset: Any) -> int:
+    """How many frames a data set says that it has."""
+    return int(dataset.get("NumberOfFrames") or 1)
+
+
+def _frame_number(frames: int, frame: int | None, subject: str) -> int:
+    """The frame that is meant, counted from 1."""
+    if not 1 <= frames <= MOST_FRAMES:
+        raise ImageError(subject, got=f"{frames} frames", expected=f"at most {MOST_FRAMES}")
+    if frame is None and frames > 1:
         raise ImageError(
             subject,
             got=f"{frames} frames",
-            expected="one image per file",
-            fix="Save the frame you want as a file of its own.",
+            expected="one image per file, or the number of a frame",
+            fix="Name a frame, counted from 1, behind the file: FILE#1.",
         )
+    if frame is not None and not 1 <= frame <= frames:
+        raise ImageError(subject, got=f"frame {frame}", expected=f"a frame from 1 to {frames}")
+    return frame or 1
+
+
+def _check_image(dataset: Any, subject: str) -> None:
     if "PixelData" not in dataset:
-        raise ImageError(subject, got="no pixel data", expected="a DICOM file with one image")
+        raise ImageError(subject, got="no pixel data", expected="a DICOM file with an image")
     if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
         raise ImageError(
             subject, got="a palette of colours", expected="MONOCHROME1, MONOCHROME2 or RGB"
         )
+    shape = _shape(dataset)
+    check_image_size(shape.columns, shape.rows, subject)
+    if shape.samples > 1 and shape.rows * shape.columns > MOST_COLOUR_PIXELS:
+        raise ImageError(
+            subject,
+            got=f"{shape.columns}x{shape.rows} pixels in colours",
+            expected=f"at most {MOST_COLOUR_PIXELS} in a DICOM file",
+            fix="Save it as gray, or as PNG.",
+        )
+    if not 1 <= int(dataset.BitsStored) <= shape.bits:
+        raise DamagedDicom(f"{int(dataset.BitsStored)} bits stored of {shape.bits} allocated")
 
 
-def _inflated(content: bytes, subject: str) -> bytes:
+def _shape(dataset: Any) -> FrameShape:
+    samples = int(dataset.get("SamplesPerPixel") or 1)
+    return FrameShape(
+        int(dataset.Rows), int(dataset.Columns), samples, int(dataset.BitsAllocated)
+    )
+
+
+def _check_native(dataset: Any, shape: FrameShape, frames: int, subject: str) -> None:
+    """Refuse uncompressed pixel data that are shorter than the header says."""
+    samples = shape.rows * shape.columns * shape.samples * frames
+    if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
+        samples = samples // 3 * 2
+    wanted, found = math.ceil(samples * shape.bits / 8), len(dataset.PixelData)
+    if found < wanted:
+        size = f"{shape.columns}x{shape.rows} pixels with {shape.samples} x {shape.bits} bits"
+        several = f"{frames} frames of " if frames > 1 else ""
+        raise ImageError(
+            subject,
+            got=f"{found} bytes of pixel data",
+            expected=f"{wanted} for {several}{size}, as the header says",
+            fix="Get the file again from where it was made.",
+        )
+
+
+def _keep_frame(dataset: Any, index: int, frames: int) -> bytes:
+    """Make a frame the only one of a data set with compressed pixel data; gives the frame."""
+    encaps = require("pydicom.encaps", extra="dicom", needed_for="reading DICOM")
+    if dataset.PixelData.count(_ITEM) > _MOST_FRAGMENTS:
+        raise DamagedDicom(f"over {_MOST_FRAGMENTS} fragments")
+    offsets = None
+    if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
+        offsets = (bytes(dataset.ExtendedOffsetTable), bytes(dataset.ExtendedOffsetTableLengths))
+    kept: bytes = encaps.get_frame(
+        dataset.PixelData, index, number_of_frames=frames, extended_offsets=offsets
+    )
+    if not kept:
+        raise DamagedDicom(f"frame {index + 1} without data")
+    for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "NumberOfFrames"):
+        dataset.pop(keyword, None)
+    dataset["PixelData"].value = encaps.encapsulate([kept], has_bot=False)
+    return kept
+
+
+def _check_frame(frame: bytes, syntax: Syntax, shape: FrameShape, subject: str) -> None:
+    """Hold a compressed frame against the header of its file."""
+    if syntax.codec == "rle":
+        size = shape.rows * shape.columns * shape.samples * shape.bits // 8
+        _check_run_lengths(frame, size, subject)
+    else:
+        check_codestream(frame, syntax.codec, shape, subject)
+
+
+def inflated(content: bytes, subject: str) -> bytes:
     """The file with a meta group that says only how it is encoded, and never deflated.
 
     pydicom inflates without a limit, so it must not come to its own opinion of the meta group.
@@ -149,7 +230,7 @@ def _meta_group(content: bytes) -> tuple[bytes, int]:
         if element == _TRANSFER_SYNTAX[1]:
             syntax = content[place : place + length]
         place += length
-    raise ValueError(f"a meta group of over {_MOST_META_ELEMENTS} elements")
+    raise DamagedDicom(f"a meta group of over {_MOST_META_ELEMENTS} elements")
 
 
 def _check_run_lengths(frame: bytes, samples: int, subject: str) -> None:
@@ -166,7 +247,7 @@ def _check_run_lengths(frame: bytes, samples: int, subject: str) -> None:
     segments = min(struct.unpack_from("<L", frame)[0], 15)
     starts = [*struct.unpack_from(f"<{segments}L", frame, 4), len(frame)]
     if starts != sorted(starts):
-        raise ValueError("segments of run lengths that lie on one another")
+        raise DamagedDicom("segments of run lengths that lie on one another")
     pieces = 0
     for start, end in itertools.pairwise(starts if len(frame) > _RLE_COUNTED_BYTES else ()):
         place, total = start, 0
@@ -178,64 +259,7 @@ def _check_run_lengths(frame: bytes, samples: int, subject: str) -> None:
             if total > MOST_IMAGE_BYTES:
                 raise _too_large(subject, "run lengths")
             if pieces > _MOST_RUNS:
-                raise ValueError(f"over {_MOST_RUNS} run lengths")
-
-
-def _check_jpeg(frame: bytes, subject: str) -> None:
-    """Walk to the first scan: the size that a JPEG or JPEG-LS tells is what its decoder believes.
-
-    Decoders differ in what they do with bytes between segments, so that none may be there.
-    """
-    for part in ("scans", "EXIF segments"):
-        refuse_many_parts(frame, part, subject)
-    place, sized = 2, False
-    for _ in range(_MOST_SEGMENTS):
-        found = _MARKER.match(frame, place)
-        if found is None:
-            raise ValueError("a JPEG with bytes that belong to no segment")
-        marker, place = found[1][0], found.end()
-        if marker == _START_OF_SCAN:
-            break
-        if marker in _FRAME_MARKERS:
-            height, width = struct.unpack_from(">HH", frame, place + 3)
-            check_image_size(width, height, subject)
-            sized = True
-        place += max(2, *struct.unpack_from(">H", frame, place))
-    else:
-        raise ValueError(f"a JPEG of over {_MOST_SEGMENTS} segments")
-    if not sized:
-        raise ValueError("a JPEG that tells no size")
-
-
-def _check_jpeg_2000(frame: bytes, subject: str) -> None:
-    """A code stream, or a JP2 file around one: decoders believe the sizes of both."""
-    start = 0
-    if frame.startswith(_JP2):
-        start = _code_stream_in_jp2(frame)
-        for found in re.finditer(b"ihdr", frame[:start]):
-            height, width = struct.unpack_from(">LL", frame, found.end())
-            check_image_size(width, height, subject)
-    if not frame.startswith(b"\xff\x4f\xff\x51", start):
-        raise ValueError("no JPEG and no JPEG 2000")
-    right, below, left, above = struct.unpack_from(">4L", frame, start + 8)
-    (components,) = struct.unpack_from(">H", frame, start + 40)
-    check_image_size(max(right, right - left), max(below, below - above), subject)
-    if components > _MOST_COMPONENTS:
-        raise ImageError(
-            subject, got=f"{components} components", expected=f"at most {_MOST_COMPONENTS}"
-        )
-
-
-def _code_stream_in_jp2(frame: bytes) -> int:
-    place = 0
-    for _ in range(_MOST_SEGMENTS):
-        size, kind = struct.unpack_from(">L4s", frame, place)
-        if kind == b"jp2c":
-            return place + (16 if size == 1 else 8)
-        if size < 8:  # 64 bits long, or to the end of the file
-            break
-        place += size
-    raise ValueError("a JP2 file without a code stream")
+                raise DamagedDicom(f"over {_MOST_RUNS} run lengths")
 
 
 def _too_large(subject: str, what: str) -> ImageError:

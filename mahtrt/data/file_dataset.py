@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.data.facts import Facts
-from mahtrt.data.images import read_image_and_spacing
+from mahtrt.data.images import read_image
 from mahtrt.data.sample import Sample
 from mahtrt.data.screening import note_facts
 from mahtrt.data.spacing import Spacing
@@ -24,7 +24,7 @@ class Entry:
 
     Attributes:
         name: Name of the sample.
-        path: The file of its first image.
+        path: The file of its first image, or a frame of it (:mod:`mahtrt.data.frames`).
         points_px: (K, 2) with NaN where missing, None without annotations.
         spacing_mm: What the data set says, None where only the file could know.
         visible: (K,) as in :class:`mahtrt.data.sample.Sample`, None where the data set has none.
@@ -32,6 +32,7 @@ class Entry:
         map_path: Gray image of the map that belongs to the first image; None without.
         labels: (L,) as in :class:`mahtrt.data.sample.Sample`, None where the data set has none.
         label_names: L names, likewise.
+        called: What messages and results call the first image; "" for its path.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Entry:
     map_path: Path | None = None
     labels: NDArray[np.float32] | None = None
     label_names: tuple[str, ...] = ()
+    called: str = ""
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -56,17 +58,19 @@ class Entry:
         Raises:
             ImageError: An image cannot be read, or the map has another size than the first image.
         """
-        image, own_spacing = read_image_and_spacing(self.path)
+        first = read_image(self.path, self.called)
+        image, own_spacing = first.pixels, first.spacing_mm
         return Sample(
             self.name,
             image,
             self.points_px,
             self.spacing_mm or own_spacing,
-            others=tuple(read_image_and_spacing(path)[0] for path in self.others),
+            others=tuple(read_image(path).pixels for path in self.others),
             visible=self.visible,
             target_map=None if self.map_path is None else _read_map(self.map_path, image),
             labels=self.labels,
             label_names=self.label_names,
+            dicom=first.dicom,
         )
 
 
@@ -111,7 +115,7 @@ class FileDataset:
 
 def _read_map(path: Path, image: NDArray[np.generic]) -> NDArray[np.float32]:
     """A gray image as a map (1, H, W) from 0, black, to 1, white."""
-    values, _ = read_image_and_spacing(path)
+    values = read_image(path).pixels
     if values.shape != image.shape[:2]:
         rows, columns = image.shape[:2]
         raise ImageError(

@@ -2,26 +2,31 @@
 
 What comes out is what :func:`mahtrt.data.preprocess.preprocess` takes: (H, W) gray or (H, W, 3)
 RGB, uint8 or uint16. Alpha is composited over black, CMYK and palettes become RGB, a rotation in
-the EXIF data is applied, of several frames (TIFF) the first is taken. Gray of 16 bits keeps them;
+the EXIF data is applied, of several frames of a TIFF the first is taken. Gray of 16 bits keeps them;
 colours of 16 bits are reduced to 8 by the decoder. :mod:`mahtrt.data.limits` says how large files
 and images may be, and :mod:`mahtrt.data.pictures` which formats are read.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mahtrt.data.frames import split_frame
 from mahtrt.data.limits import MOST_IMAGE_BYTES
 from mahtrt.data.pictures import EXPECTED, open_picture
 from mahtrt.data.preprocess import check_image
 from mahtrt.data.tiff_tags import refuse_many_numbers
 from mahtrt.errors import ImageError
 from mahtrt.reading import Wanted, read_regular
+
+if TYPE_CHECKING:
+    from mahtrt.data.dicom_facts import DicomFacts
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 IMAGE_SUFFIXES = DICOM_SUFFIXES | frozenset(
@@ -45,42 +50,85 @@ _UPRIGHT = {
 }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadImage:
+    """An image as it was read from a file.
+
+    Attributes:
+        pixels: (H, W) gray or (H, W, 3) RGB, uint8 or uint16, C-contiguous.
+        dicom: What a DICOM file says about it; None for other files.
+    """
+
+    pixels: NDArray[np.generic]
+    dicom: DicomFacts | None = None
+
+    @property
+    def spacing_mm(self) -> tuple[float, float] | None:
+        """(row, column) in mm, None where the file states none."""
+        return None if self.dicom is None else self.dicom.spacing.spacing_mm
+
+
 def read_image_and_spacing(
     path: Path,
 ) -> tuple[NDArray[np.generic], tuple[float, float] | None]:
     """Read an image file, DICOM included.
 
     Returns:
-        (H, W) gray or (H, W, 3) RGB, uint8 or uint16, C-contiguous; and the (row, column) spacing
-        in mm where the file states it.
+        The pixels and the spacing of :func:`read_image`.
+
+    Raises:
+        ImageError, MissingComponentError: As :func:`read_image`.
+    """
+    found = read_image(path)
+    return found.pixels, found.spacing_mm
+
+
+def read_image(path: Path, called: str = "") -> ReadImage:
+    """Read an image file, DICOM included.
+
+    Args:
+        path: The file, or a frame of it (:mod:`mahtrt.data.frames`).
+        called: What messages call it; "" for the path.
 
     Raises:
         ImageError: Not there, not a regular file, not an image, damaged, too large, or unusable
-            (float, 1x1, several frames).
-        MissingComponentError: A DICOM file, and pydicom is not installed.
+            (float, 1x1, several frames and none named).
+        MissingComponentError: A DICOM file, and pydicom or the decoder of its transfer syntax is
+            not installed.
     """
-    path = Path(path)
-    content = read_regular(path, Wanted("an image file", ImageError), MOST_IMAGE_BYTES)
-    if path.suffix.lower() in DICOM_SUFFIXES or content[128:132] == b"DICM":
-        from mahtrt.data.dicom import read_dicom
+    file, frame = split_frame(Path(path))
+    subject = called or str(path)
+    content = read_regular(file, Wanted("an image file", ImageError, called=called), MOST_IMAGE_BYTES)
+    if file.suffix.lower() in DICOM_SUFFIXES or content[128:132] == b"DICM":
+        from mahtrt.data.dicom import read_dicom_image
 
-        return read_dicom(content, str(path))
+        shown = read_dicom_image(content, subject, frame)
+        return ReadImage(shown.pixels, shown.facts)
+    if frame is not None:
+        raise ImageError(
+            subject, got="a frame of a file that is no DICOM", expected="the file without a frame"
+        )
+    return ReadImage(_read_picture(content, subject))
+
+
+def _read_picture(content: bytes, subject: str) -> NDArray[np.generic]:
+    """Decode an image file that is no DICOM."""
     try:
-        with open_picture(content, str(path)) as picture:
-            image = _array_from_picture(picture, content, str(path))
+        with open_picture(content, subject) as picture:
+            image = _array_from_picture(picture, content, subject)
     except ImageError:
         raise
     # Decoders raise almost anything on damaged data: their errors have no common base.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(
-            str(path),
+            subject,
             got=f"a file that cannot be decoded ({reason})",
             expected=EXPECTED,
             fix="Restore or remove the file.",
         ) from error
-    check_image(image, str(path))
-    return image, None
+    check_image(image, subject)
+    return image
 
 
 def _array_from_picture(picture: Image.Image, content: bytes, subject: str) -> NDArray[np.generic]:

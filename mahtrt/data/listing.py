@@ -8,7 +8,6 @@ trust as a folder of images: what it names may end up as a golden image in a bun
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,48 +15,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.data.file_dataset import Entry, natural_key
-from mahtrt.data.images import IMAGE_SUFFIXES
+from mahtrt.data.frames import is_image_file
 from mahtrt.data.limits import MOST_IMAGES, MOST_TEXT_BYTES
+from mahtrt.data.studies import FoundImages
 from mahtrt.errors import DataError
 from mahtrt.reading import Wanted, read_regular
 
 MOST_COORDINATE_PX = 1e6
-_LONGEST_NAME = 1024
+LONGEST_NAME = 1024
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Image files below a folder, by suffix, naturally sorted.
+def find_images(folder: Path) -> FoundImages:
+    """Image files below a folder, naturally sorted by their paths.
 
-    Hidden files, folders that are links and those that may not be read are left out.
+    Hidden files, folders that are links and those that may not be read are left out. DICOM objects
+    that are no images are counted.
 
     Raises:
         DataError: More than a data set may hold.
     """
-    found: list[Path] = []
+    found = FoundImages()
     pending = [folder]  # and no recursion: folders may lie deeper than Python's stack
     while pending:
-        pending += _look_into(pending.pop(), found)
-        if len(found) > MOST_IMAGES:
+        pending += found.look_into(pending.pop(), folder)
+        if len(found.images) > MOST_IMAGES:
             raise too_many(folder)
-    return sorted(found, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
+    found.images.sort(key=lambda each: natural_key(each.path.relative_to(folder).as_posix()))
+    return found
 
 
-def _look_into(folder: Path, found: list[Path]) -> list[Path]:
-    """Add the images of one folder; gives the folders in it."""
-    folders = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                path = folder / entry.name
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(path)
-                elif path.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(path):
-                    found.append(path)
-    except OSError:
-        pass
-    return folders
+def list_images(folder: Path) -> list[Path]:
+    """The paths that :func:`find_images` gives.
+
+    Raises:
+        DataError: More than a data set may hold.
+    """
+    return [each.path for each in find_images(folder).images]
 
 
 def locate(name: object, bases: Sequence[Path], where: str) -> tuple[str, Path]:
@@ -66,9 +59,9 @@ def locate(name: object, bases: Sequence[Path], where: str) -> tuple[str, Path]:
     Raises:
         DataError: The name cannot be one.
     """
-    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
         raise DataError(where, got=repr(name)[:80], expected="the name of an image file")
-    found = next((base / name for base in bases if os.path.isfile(base / name)), bases[0] / name)
+    found = next((base / name for base in bases if is_image_file(base / name)), bases[0] / name)
     return name, found
 
 

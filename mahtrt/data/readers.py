@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.data.file_dataset import Entry
+from mahtrt.data.frames import is_image_file, split_frame
 from mahtrt.data.images import IMAGE_SUFFIXES
 from mahtrt.data.limits import MOST_CELLS, MOST_IMAGES
 from mahtrt.data.listing import (
-    list_images,
+    LONGEST_NAME,
+    find_images,
     locate,
     points_from,
     read_text,
@@ -26,24 +29,38 @@ from mahtrt.data.listing import (
     too_many,
     unique,
 )
+from mahtrt.data.studies import passed_over_note
 from mahtrt.errors import DataError
 
 ISBI_SPACING_MM = (0.1, 0.1)
 _ISBI_IMAGES, _ISBI_ANNOTATIONS = "RawImage", "AnnotationsByMD"
 
 
-def read_folder(folder: Path) -> list[Entry]:
-    """Every image below ``folder``, named by its path within it.
+def read_folder(folder: Path, passed_over: Counter[str] | None = None) -> list[Entry]:
+    """Every image below ``folder``, and every frame of it, named by its path within the folder.
+
+    Args:
+        passed_over: Gets how many DICOM objects of which kind are no images.
 
     Raises:
         DataError: There is none.
     """
-    entries = [Entry(path.relative_to(folder).as_posix(), path) for path in list_images(folder)]
+    found = find_images(folder)
+    entries = []
+    for each in found.images:
+        plain = each.name == each.path.relative_to(folder).as_posix()
+        for name, path in each.each_frame():
+            entries.append(Entry(name, path, called="" if plain else str(folder / name)))
+    if len(entries) > MOST_IMAGES:
+        raise too_many(folder)
+    if passed_over is not None:
+        passed_over.update(found.passed_over)
     if not entries:
+        others = passed_over_note(found.passed_over)
         raise DataError(
             str(folder),
-            got="a folder without images",
-            expected=f"files ending in {', '.join(sorted(IMAGE_SUFFIXES))}",
+            got=f"a folder without images{f' ({others})' if others else ''}",
+            expected=f"DICOM images, or files ending in {', '.join(sorted(IMAGE_SUFFIXES))}",
             fix="Name the folder that holds the images.",
         )
     return entries
@@ -62,7 +79,8 @@ def read_csv(path: Path) -> list[Entry]:
     text = read_text(path)
     rows = numbered_rows(text, path)
     width = len(rows[0][1]) if rows else 0
-    if rows and Path(rows[0][1][0].strip()).suffix.lower() not in IMAGE_SUFFIXES:
+    bases = [path.parent, path.parent / path.stem, path.parent / "images"]
+    if rows and not _names_image(rows[0][1][0].strip(), bases):
         rows = rows[1:]
     if not rows:
         raise DataError(str(path), got="no rows", expected="a file name and its points per row")
@@ -70,7 +88,6 @@ def read_csv(path: Path) -> list[Entry]:
         raise DataError(
             str(path), got=f"{width - 1} coordinates per row", expected="x and y for every point"
         )
-    bases = [path.parent, path.parent / path.stem, path.parent / "images"]
     entries = []
     for number, row in rows:
         if len(row) != width:
@@ -83,6 +100,14 @@ def read_csv(path: Path) -> list[Entry]:
         points = _points_from_cells(row[1:], where) if width > 1 else None
         entries.append(Entry(*locate(row[0].strip(), bases, where), points))
     return unique(entries)
+
+
+def _names_image(cell: str, bases: Sequence[Path]) -> bool:
+    """Whether the first cell of a table names an image, and is not the head of a column."""
+    name = Path(cell)
+    if name.suffix.lower() in IMAGE_SUFFIXES or split_frame(name)[1] is not None:
+        return True
+    return 0 < len(cell) <= LONGEST_NAME and any(is_image_file(base / cell) for base in bases)
 
 
 def numbered_rows(text: str, path: Path) -> list[tuple[int, list[str]]]:

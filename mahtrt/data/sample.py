@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.data.dicom_facts import DicomFacts
 from mahtrt.errors import DataError
 
 Image = NDArray[np.generic]
@@ -34,6 +35,7 @@ class Sample:
         labels: (L,) float32, 1 for a label that applies, 0 for one that does not, NaN where that
             is not annotated; None without labels.
         label_names: L names of the labels; none where the data set only knows their order.
+        dicom: What a DICOM file says about the first image; None for other images.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Sample:
     target_map: NDArray[np.float32] | None = None
     labels: NDArray[np.float32] | None = None
     label_names: tuple[str, ...] = ()
+    dicom: DicomFacts | None = None
 
     @property
     def images(self) -> tuple[Image, ...]:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from mahtrt.build.build import build
 from mahtrt.data import file_dataset
-from mahtrt.data.images import read_image_and_spacing
+from mahtrt.data.images import ReadImage, read_image
 from mahtrt.data.phantom import make_phantom
 
 pytestmark = pytest.mark.slow
@@ -52,13 +52,13 @@ def test_calibration_images_are_decoded_at_most_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calib, evaluation = folders
-    decode, times = read_image_and_spacing, Counter[str]()
+    decode, times = read_image, Counter[str]()
 
-    def counted(path: Path) -> tuple[NDArray[np.generic], Any]:
+    def counted(path: Path, called: str = "") -> ReadImage:
         times[f"{path.parent.name}/{path.name}"] += 1
-        return decode(path)
+        return decode(path, called)
 
-    monkeypatch.setattr(file_dataset, "read_image_and_spacing", counted)
+    monkeypatch.setattr(file_dataset, "read_image", counted)
     options = {"calib": str(calib), "eval": str(evaluation), "points": None, **asked}
     build(make_options(foreign_network, tmp_path / "b.mahtrt", keep_failed=True, **options))
     of_calib = {name: count for name, count in times.items() if name.startswith("calib/")}

@@ -1,0 +1,86 @@
+"""Damage of a DICOM file, in words that quote nothing of it.
+
+pydicom's own errors and warnings quote values of the header, and so may name a patient. What is
+told of them is where they happened; only the messages of :class:`DamagedDicom` are passed on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mahtrt.errors import ImageError, MissingComponentError
+
+
+_LOGS = logging.getLogger("pydicom")
+
+
+class DamagedDicom(ValueError):
+    """A file that is not what it should be; its message quotes no value of the header."""
+
+
+class _Silence:
+    """Switches off warnings, and the passing on of pydicom's logs, while any thread reads DICOM.
+
+    Both switches are the process's: the first thread turns them, the last one turns them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._filters, self._passes_on = warnings.catch_warnings(), True
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+                self._passes_on, _LOGS.propagate = _LOGS.propagate, False
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                _LOGS.propagate = self._passes_on
+                self._filters.__exit__(None, None, None)
+
+
+_SILENCE = _Silence()
+
+
+@contextmanager
+def reading_dicom(subject: str, part: str) -> Iterator[None]:
+    """Turn whatever reading raises into an error that quotes no value of the file.
+
+    Args:
+        subject: The file, for the message.
+        part: What is being read, such as ``"header"``.
+
+    Raises:
+        ImageError: The file cannot be read.
+    """
+    try:
+        with _SILENCE:
+            yield
+    except (ImageError, MissingComponentError):
+        raise
+    except MemoryError:
+        raise
+    # pydicom raises almost anything on damaged data: its errors have no common base. They are cut
+    # off the traceback too, which would show them.
+    except Exception as error:
+        told = str(error) if isinstance(error, DamagedDicom) else f"{part}: {_kind(error)}"
+        raise ImageError(
+            subject,
+            got=f"DICOM that cannot be read ({told})",
+            expected="a DICOM file with an image",
+            fix="Check the file; get it again from where it was made.",
+        ) from None
+
+
+def _kind(error: Exception) -> str:
+    return type(error).__name__

@@ -1,0 +1,133 @@
+"""A short look into a file of a folder: is it DICOM, has it an image, and of how many frames?
+
+Only the start of a file is read, up to where an image's size stands. What names a patient is kept
+for one purpose: :mod:`mahtrt.data.studies` hides it in the names of files.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mahtrt.data.dicom_damage import reading_dicom
+from mahtrt.data.limits import MOST_IMAGE_BYTES
+from mahtrt.errors import ImageError, MissingComponentError
+from mahtrt.reading import Wanted, open_regular
+
+MAGIC, MAGIC_PLACE = b"DICM", 128
+_LOOK_BYTES = 2**18  # the size of an image stands in the first few thousand
+_LAST_GROUP = 0x0028  # Image Pixel
+_IDENTITIES = (
+    *("PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName"),
+    *("PatientID", "OtherPatientIDs", "AccessionNumber", "StudyID", "IssuerOfPatientID"),
+    *("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"),
+    *("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"),
+    *("ReferringPhysicianName", "InstitutionName", "PatientAddress"),
+)
+_TAGS = ("SOPClassUID", "Rows", "NumberOfFrames", *_IDENTITIES)
+# Objects with pixels that are no picture of a patient (PS3.4 B.5).
+_NO_PICTURES = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.30",  # Parametric Map
+        "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
+        "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
+        "1.2.840.10008.5.1.4.1.1.481.2",  # RT Dose
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DicomHeader:
+    """What the start of a DICOM file says.
+
+    Attributes:
+        kind: What the object is, such as ``Basic Text SR Storage``; "" for an image.
+        frames: How many an image has.
+        study: Its Study Instance UID; "" where it has none.
+        identities: Texts of the header that name the patient or the study; never shown.
+    """
+
+    kind: str = ""
+    frames: int = 1
+    study: str = ""
+    identities: tuple[str, ...] = ()
+
+
+def has_dicom_magic(path: Path) -> bool:
+    """Whether a file begins as DICOM files do."""
+    return _start(path, MAGIC_PLACE + len(MAGIC))[MAGIC_PLACE:] == MAGIC
+
+
+def dicom_header(path: Path) -> DicomHeader | None:
+    """What a file is by its start.
+
+    Returns:
+        None where it is no DICOM file, cannot be looked into, or pydicom is not installed: whoever
+        reads it as an image is told then.
+    """
+    for most in (_LOOK_BYTES, MOST_IMAGE_BYTES):
+        content = _start(path, most)
+        if content[MAGIC_PLACE : MAGIC_PLACE + len(MAGIC)] != MAGIC:
+            return None
+        try:
+            with reading_dicom(str(path), "header"):
+                dataset, whole = _dataset(content)
+                if whole or len(content) < most:
+                    return _header(dataset)
+        except (ImageError, MissingComponentError):
+            return None
+    return None
+
+
+def _start(path: Path, most: int) -> bytes:
+    wanted = Wanted("an image file", ImageError)
+    try:
+        with open_regular(path, wanted) as file:
+            return file.read(min(most, os.fstat(file.fileno()).st_size))
+    except (ImageError, OSError):
+        return b""
+
+
+def _dataset(content: bytes) -> tuple[Any, bool]:
+    """The attributes that are looked at, and whether nothing of them can follow."""
+    from mahtrt.data.dicom_file import inflated
+    from mahtrt.data.dicom_groups import CountedReads
+    from mahtrt.errors import require
+
+    reader = require("pydicom.filereader", extra="dicom", needed_for="reading DICOM")
+    passed: list[bool] = []
+
+    def stop(tag: Any, _vr: str | None, _length: int) -> bool:
+        if tag.group > _LAST_GROUP:
+            passed.append(True)
+        return bool(passed)
+
+    stream = CountedReads(inflated(content, "header"))
+    return reader.read_partial(stream, stop_when=stop, specific_tags=_TAGS), bool(passed)
+
+
+def _header(dataset: Any) -> DicomHeader:
+    identities = tuple(
+        str(each)
+        for keyword in _IDENTITIES
+        if (value := dataset.get(keyword))
+        for each in ([value] if isinstance(value, str) or not _several(value) else value)
+    )
+    study = str(dataset.get("StudyInstanceUID") or "")
+    kind = _kind(dataset)
+    frames = 1 if kind else max(1, int(dataset.get("NumberOfFrames") or 1))
+    return DicomHeader(kind, frames, study, identities)
+
+
+def _several(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) or type(value).__name__ == "MultiValue"
+
+
+def _kind(dataset: Any) -> str:
+    uid = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+    if "Rows" in dataset and str(uid) not in _NO_PICTURES:
+        return ""
+    name = str(getattr(uid, "name", ""))
+    return name if name and not name[0].isdecimal() and uid.startswith("1.2.840.10008.") else "other"

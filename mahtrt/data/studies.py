@@ -1,0 +1,136 @@
+"""Image files below a folder, studies of DICOM files included.
+
+Studies come as exports of an archive: nested folders, files without an ending, and among the
+images a DICOMDIR, reports, and objects that are no pictures. Those are passed over and counted.
+
+Exports also name folders by patient. Where a folder or a file is called by something that its own
+header says of patient or study, a digest takes that place in the name of the image: names of images
+go into results, reports and bundles. What a user names himself stays as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from mahtrt.data.dicom_file import MOST_FRAMES
+from mahtrt.data.dicom_header import DicomHeader, dicom_header, has_dicom_magic
+from mahtrt.data.frames import frame_path
+from mahtrt.data.images import DICOM_SUFFIXES, IMAGE_SUFFIXES
+
+_SHORTEST = 3  # characters of what is looked for in a name; "Li" is in half of all words
+_DIGEST = 12
+_APART = re.compile(r"[\^=,\s\\]+")
+_NO_WORD = re.compile(r"[\W_]+")
+_NUMBER_ENDING = re.compile(r"\.[0-9]*|\.ima", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """An image file.
+
+    Attributes:
+        path: The file.
+        name: What it is called: its path within the folder, without what names a patient.
+        frames: How many it has.
+    """
+
+    path: Path
+    name: str
+    frames: int = 1
+
+    def each_frame(self) -> list[tuple[str, Path]]:
+        """Name and path of every frame; of a file with a single one, those of the file."""
+        if not 1 < self.frames <= MOST_FRAMES:
+            return [(self.name, self.path)]
+        numbers = range(1, self.frames + 1)
+        return [(f"{self.name}#{n}", frame_path(self.path, n)) for n in numbers]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImages:
+    """What is below a folder.
+
+    Attributes:
+        images: The images, in the order in which they were found.
+        passed_over: Kind of a DICOM object that is no image, to how many there are.
+    """
+
+    images: list[FoundImage] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+    def look_into(self, folder: Path, top: Path) -> list[Path]:
+        """Add the images of one folder below ``top``; gives the folders in it.
+
+        Hidden files, folders that are links and those that may not be read are left out.
+        """
+        folders = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(folder / entry.name)
+                    elif _may_be_image(folder / entry.name):
+                        self._add(folder / entry.name, top)
+        except OSError:
+            pass
+        return folders
+
+    def _add(self, path: Path, top: Path) -> None:
+        name = path.relative_to(top).as_posix()
+        suffix = path.suffix.lower()
+        header = None if suffix in IMAGE_SUFFIXES - DICOM_SUFFIXES else dicom_header(path)
+        if header is None:
+            self.images.append(FoundImage(path, name))
+        elif header.kind:
+            self.passed_over[header.kind] += 1
+        else:
+            self.images.append(FoundImage(path, hidden(name, header), header.frames))
+
+
+def passed_over_note(passed_over: Mapping[str, int]) -> str:
+    """What the user should know of DICOM objects that are no images; "" without any."""
+    if not passed_over:
+        return ""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))
+    return f"passed over {sum(passed_over.values())} DICOM object(s) without an image: {kinds}"
+
+
+def hidden(name: str, header: DicomHeader) -> str:
+    """The name of a file below a folder, with digests in place of what names a patient or study."""
+    sought = {piece for text in header.identities for piece in _pieces(text)}
+    parts = []
+    for part in PurePosixPath(name).parts:
+        plain = _plain(part)
+        if any(piece in plain for piece in sought):
+            suffix = Path(part).suffix.lower()
+            kept = suffix if suffix in IMAGE_SUFFIXES else ""
+            salted = f"{header.study}/{part}".encode(errors="surrogateescape")
+            part = hashlib.sha256(salted).hexdigest()[:_DIGEST] + kept
+        parts.append(part)
+    return "/".join(parts)
+
+
+def _pieces(text: str) -> list[str]:
+    """What a text of a header may look like in the name of a file."""
+    pieces = {_plain(text), *map(_plain, _APART.split(text))}
+    return [piece for piece in pieces if len(piece) >= _SHORTEST]
+
+
+def _plain(text: str) -> str:
+    return _NO_WORD.sub("", text).casefold()
+
+
+def _may_be_image(path: Path) -> bool:
+    """Whether a file is an image by its ending; one without a telling ending, by its content."""
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return os.path.isfile(path)
+    return (not suffix or bool(_NUMBER_ENDING.fullmatch(suffix))) and has_dicom_magic(path)
