@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,10 +14,11 @@ from typing import Any, cast
 from mahtrt.data.cases import is_case_csv, is_case_folder, read_case_csv, read_case_folder
 from mahtrt.data.coco import read_coco
 from mahtrt.data.file_dataset import Entry, FileDataset, keep_readable, select_points
-from mahtrt.data.frames import is_image_file
+from mahtrt.data.frames import is_image_file, split_frame
 from mahtrt.data.readers import is_isbi_tree, read_csv, read_folder, read_isbi
 from mahtrt.data.sample import Dataset
 from mahtrt.data.spacing import EXPECTED, Spacing, is_spacing, spacing_pair
+from mahtrt.data.studies import passed_over_note
 from mahtrt.errors import DataError, UsageError, shown
 from mahtrt.parsing import MOST_DATA_SET_BYTES, read_json_file
 from mahtrt.reading import Wanted
@@ -70,10 +72,13 @@ def open_dataset(
             raise DataError(str(source), got="a spacing", expected="none: phantoms know theirs")
         return _phantoms(str(source), points, limit)
     path = Path(source)
-    entries = with_spacing(_read_entries(path, inputs), path, spacing_mm)
+    passed_over: Counter[str] = Counter()
+    entries = with_spacing(_read_entries(path, inputs, passed_over), path, spacing_mm)
     if points is not None:
         entries = select_points(entries, points, str(path))
-    return _file_dataset(str(source), entries, skip_bad=skip_bad, limit=limit)
+    dataset = _file_dataset(str(source), entries, skip_bad=skip_bad, limit=limit)
+    dataset.notes = (note,) if (note := passed_over_note(passed_over)) else ()
+    return dataset
 
 
 def is_phantom(source: str | Path) -> bool:
@@ -136,12 +141,12 @@ def _phantoms(source: str, points: Sequence[int] | None, limit: int | None) -> D
     return cast(Dataset, made(count if limit is None else min(count, limit), seed, points))
 
 
-def _read_entries(path: Path, inputs: Sequence[str]) -> list[Entry]:
+def _read_entries(path: Path, inputs: Sequence[str], passed_over: Counter[str]) -> list[Entry]:
     suffix = path.suffix.lower()
     if os.path.isdir(path):  # unlike Path's own, no error about a name that cannot be
         if is_case_folder(path, inputs):
             return read_case_folder(path, inputs)
-        return read_isbi(path) if is_isbi_tree(path) else read_folder(path)
+        return read_isbi(path) if is_isbi_tree(path) else read_folder(path, passed_over)
     if not os.path.exists(path):
         raise DataError(
             str(path),
@@ -179,9 +184,18 @@ def with_spacing(entries: list[Entry], path: Path, spacing_mm: float | None = No
         return [dataclasses.replace(entry, spacing_mm=every) for entry in entries]
     common, by_name = spacing_beside(path if path.is_dir() else path.parent)
     return [
-        dataclasses.replace(entry, spacing_mm=by_name.get(entry.name) or common or entry.spacing_mm)
+        dataclasses.replace(
+            entry, spacing_mm=_named(by_name, entry, path) or common or entry.spacing_mm
+        )
         for entry in entries
     ]
+
+
+def _named(by_name: Mapping[str, Spacing], entry: Entry, folder: Path) -> Spacing | None:
+    """What a sidecar says of one image: by its name in the data set, or its path in the folder."""
+    file, _ = split_frame(entry.path)
+    within = file.relative_to(folder).as_posix() if file.is_relative_to(folder) else ""
+    return by_name.get(entry.name) or by_name.get(within)
 
 
 def _file_dataset(

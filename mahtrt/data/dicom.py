@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.data.dicom_damage import DamagedDicom, reading_dicom
+from mahtrt.data.dicom_damage import DicomDamageError, reading_dicom
 from mahtrt.data.dicom_facts import DicomFacts, facts_from_dataset
 from mahtrt.data.dicom_file import OpenedFrame, open_dicom
 from mahtrt.data.preprocess import check_image
@@ -95,9 +95,14 @@ def read_dicom_image(content: bytes, subject: str, frame: int | None = None) -> 
 def _stored(opened: OpenedFrame) -> NDArray[np.generic]:
     """The stored values of a frame, decoded: (H, W), or (H, W, 3) in RGB."""
     pixels = require("pydicom.pixels", extra="dicom", needed_for=_NEEDED_FOR)
-    decoder = pixels.get_decoder(opened.dataset.file_meta.TransferSyntaxUID)
-    plugin = "" if opened.syntax is None else opened.syntax.decoder.plugin
-    array, _ = decoder.as_array(opened.dataset, index=opened.index, decoding_plugin=plugin)
+    dataset, plugin = opened.dataset, ""
+    if opened.syntax is not None:
+        chosen = opened.syntax.decoder_of(int(dataset.BitsStored))
+        plugin, under = chosen.plugin, chosen.under
+        if under:
+            dataset.file_meta.TransferSyntaxUID = under
+    decoder = pixels.get_decoder(dataset.file_meta.TransferSyntaxUID)
+    array, _ = decoder.as_array(dataset, index=opened.index, decoding_plugin=plugin)
     return np.asarray(array)
 
 
@@ -169,7 +174,7 @@ def _unit_from_values(
     ranges = [(v.min(), v.max()) for v in map(values_from, _strips(stored))]
     low, high = float(min(r[0] for r in ranges)), float(max(r[1] for r in ranges))
     if not math.isfinite(high - low):
-        raise DamagedDicom(_NO_NUMBERS)
+        raise DicomDamageError(_NO_NUMBERS)
     if high > low:
         return lambda values: (values - low) / (high - low)
     return np.zeros_like
@@ -194,7 +199,7 @@ def _rescaled(dataset: Any) -> bool:
 
 def _full_range(unit: NDArray[np.float64], dataset: Any) -> NDArray[np.generic]:
     if not np.isfinite(unit).all():
-        raise DamagedDicom(_NO_NUMBERS)
+        raise DicomDamageError(_NO_NUMBERS)
     dtype, top = (np.uint8, 255) if int(dataset.BitsStored) <= 8 else (np.uint16, 65535)
     return np.rint(np.clip(unit, 0, 1) * top).astype(dtype)
 

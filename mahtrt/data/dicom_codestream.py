@@ -6,7 +6,7 @@ import re
 import struct
 from dataclasses import dataclass
 
-from mahtrt.data.dicom_damage import DamagedDicom
+from mahtrt.data.dicom_damage import DicomDamageError
 from mahtrt.data.dicom_syntaxes import Codec
 from mahtrt.data.limits import check_image_size
 from mahtrt.data.pictures import refuse_many_parts
@@ -48,7 +48,7 @@ def check_codestream(frame: bytes, codec: Codec, shape: FrameShape, subject: str
 
     Raises:
         ImageError: Another codec, size, number of components or depth, or too large.
-        DamagedDicom: No JPEG and no JPEG 2000.
+        DicomDamageError: No JPEG and no JPEG 2000.
     """
     if frame.startswith(b"\xff\xd8"):
         _check_jpeg(frame, codec, shape, subject)
@@ -67,12 +67,12 @@ def _check_jpeg(frame: bytes, codec: Codec, shape: FrameShape, subject: str) -> 
     for _ in range(_MOST_SEGMENTS):
         found = _MARKER.match(frame, place)
         if found is None:
-            raise DamagedDicom("a JPEG with bytes that belong to no segment")
+            raise DicomDamageError("a JPEG with bytes that belong to no segment")
         marker, place = found[1][0], found.end()
         if marker == _START_OF_SCAN:
             break
         if marker == _JPEG_LS_EXTENSION and frame[place + 2 : place + 3] == bytes([_LARGE_IMAGE]):
-            raise DamagedDicom("a JPEG-LS that tells its size in two places")
+            raise DicomDamageError("a JPEG-LS that tells its size in two places")
         if marker in _FRAME_MARKERS:
             bits, height, width, components = struct.unpack_from(">BHHB", frame, place + 2)
             check_image_size(width, height, subject)
@@ -82,9 +82,9 @@ def _check_jpeg(frame: bytes, codec: Codec, shape: FrameShape, subject: str) -> 
             sized = True
         place += max(2, *struct.unpack_from(">H", frame, place))
     else:
-        raise DamagedDicom(f"a JPEG of over {_MOST_SEGMENTS} segments")
+        raise DicomDamageError(f"a JPEG of over {_MOST_SEGMENTS} segments")
     if not sized:
-        raise DamagedDicom("a JPEG that tells no size")
+        raise DicomDamageError("a JPEG that tells no size")
 
 
 def _check_jpeg_2000(frame: bytes, codec: Codec, shape: FrameShape, subject: str) -> None:
@@ -96,7 +96,7 @@ def _check_jpeg_2000(frame: bytes, codec: Codec, shape: FrameShape, subject: str
             height, width = struct.unpack_from(">LL", frame, found.end())
             check_image_size(width, height, subject)
     if not frame.startswith(b"\xff\x4f\xff\x51", start):
-        raise DamagedDicom("no JPEG and no JPEG 2000")
+        raise DicomDamageError("no JPEG and no JPEG 2000")
     right, below, left, above = struct.unpack_from(">4L", frame, start + 8)
     (components,) = struct.unpack_from(">H", frame, start + 40)
     check_image_size(max(right, right - left), max(below, below - above), subject)
@@ -119,7 +119,7 @@ def _code_stream_in_jp2(frame: bytes) -> int:
         if size < 8:  # 64 bits long, or to the end of the file
             break
         place += size
-    raise DamagedDicom("a JP2 file without a code stream")
+    raise DicomDamageError("a JP2 file without a code stream")
 
 
 def _check_fit(found: FrameShape, shape: FrameShape, subject: str) -> None:

@@ -1,7 +1,7 @@
 """Damage of a DICOM file, in words that quote nothing of it.
 
 pydicom's own errors and warnings quote values of the header, and so may name a patient. What is
-told of them is where they happened; only the messages of :class:`DamagedDicom` are passed on.
+told of them is where they happened; only the messages of :class:`DicomDamageError` are passed on.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from contextlib import contextmanager
 
 from mahtrt.errors import ImageError, MissingComponentError
 
-
 _LOGS = logging.getLogger("pydicom")
 
 
-class DamagedDicom(ValueError):
+class DicomDamageError(ValueError):
     """A file that is not what it should be; its message quotes no value of the header."""
 
 
@@ -73,7 +72,7 @@ def reading_dicom(subject: str, part: str) -> Iterator[None]:
     # pydicom raises almost anything on damaged data: its errors have no common base. They are cut
     # off the traceback too, which would show them.
     except Exception as error:
-        told = str(error) if isinstance(error, DamagedDicom) else f"{part}: {_kind(error)}"
+        told = str(error) if isinstance(error, DicomDamageError) else f"{part}: {_kind(error)}"
         raise ImageError(
             subject,
             got=f"DICOM that cannot be read ({told})",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mahtrt.data.dicom_codestream import FrameShape, check_codestream
-from mahtrt.data.dicom_damage import DamagedDicom
+from mahtrt.data.dicom_damage import DicomDamageError
 from mahtrt.data.dicom_groups import PER_FRAME, SHARED, CountedReads, apply_groups, sequence_of
 from mahtrt.data.dicom_syntaxes import Syntax, need_decoder, syntax_of
 from mahtrt.data.limits import MOST_IMAGE_BYTES, MOST_PIXELS, check_image_size
@@ -98,7 +98,7 @@ def open_dicom(content: bytes, subject: str, frame: int | None = None) -> Opened
         return OpenedFrame(dataset, number - 1, number, frames, None)
     kept = _keep_frame(dataset, number - 1, frames)
     _check_frame(kept, syntax, shape, subject)
-    need_decoder(syntax, subject)
+    need_decoder(syntax, int(dataset.BitsStored), subject)
     return OpenedFrame(dataset, 0, number, frames, syntax)
 
 
@@ -140,14 +140,12 @@ def _check_image(dataset: Any, subject: str) -> None:
             fix="Save it as gray, or as PNG.",
         )
     if not 1 <= int(dataset.BitsStored) <= shape.bits:
-        raise DamagedDicom(f"{int(dataset.BitsStored)} bits stored of {shape.bits} allocated")
+        raise DicomDamageError(f"{int(dataset.BitsStored)} bits stored of {shape.bits} allocated")
 
 
 def _shape(dataset: Any) -> FrameShape:
     samples = int(dataset.get("SamplesPerPixel") or 1)
-    return FrameShape(
-        int(dataset.Rows), int(dataset.Columns), samples, int(dataset.BitsAllocated)
-    )
+    return FrameShape(int(dataset.Rows), int(dataset.Columns), samples, int(dataset.BitsAllocated))
 
 
 def _check_native(dataset: Any, shape: FrameShape, frames: int, subject: str) -> None:
@@ -171,7 +169,7 @@ def _keep_frame(dataset: Any, index: int, frames: int) -> bytes:
     """Make a frame the only one of a data set with compressed pixel data; gives the frame."""
     encaps = require("pydicom.encaps", extra="dicom", needed_for="reading DICOM")
     if dataset.PixelData.count(_ITEM) > _MOST_FRAGMENTS:
-        raise DamagedDicom(f"over {_MOST_FRAGMENTS} fragments")
+        raise DicomDamageError(f"over {_MOST_FRAGMENTS} fragments")
     offsets = None
     if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
         offsets = (bytes(dataset.ExtendedOffsetTable), bytes(dataset.ExtendedOffsetTableLengths))
@@ -179,7 +177,7 @@ def _keep_frame(dataset: Any, index: int, frames: int) -> bytes:
         dataset.PixelData, index, number_of_frames=frames, extended_offsets=offsets
     )
     if not kept:
-        raise DamagedDicom(f"frame {index + 1} without data")
+        raise DicomDamageError(f"frame {index + 1} without data")
     for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "NumberOfFrames"):
         dataset.pop(keyword, None)
     dataset["PixelData"].value = encaps.encapsulate([kept], has_bot=False)
@@ -230,7 +228,7 @@ def _meta_group(content: bytes) -> tuple[bytes, int]:
         if element == _TRANSFER_SYNTAX[1]:
             syntax = content[place : place + length]
         place += length
-    raise DamagedDicom(f"a meta group of over {_MOST_META_ELEMENTS} elements")
+    raise DicomDamageError(f"a meta group of over {_MOST_META_ELEMENTS} elements")
 
 
 def _check_run_lengths(frame: bytes, samples: int, subject: str) -> None:
@@ -247,7 +245,7 @@ def _check_run_lengths(frame: bytes, samples: int, subject: str) -> None:
     segments = min(struct.unpack_from("<L", frame)[0], 15)
     starts = [*struct.unpack_from(f"<{segments}L", frame, 4), len(frame)]
     if starts != sorted(starts):
-        raise DamagedDicom("segments of run lengths that lie on one another")
+        raise DicomDamageError("segments of run lengths that lie on one another")
     pieces = 0
     for start, end in itertools.pairwise(starts if len(frame) > _RLE_COUNTED_BYTES else ()):
         place, total = start, 0
@@ -259,7 +257,7 @@ def _check_run_lengths(frame: bytes, samples: int, subject: str) -> None:
             if total > MOST_IMAGE_BYTES:
                 raise _too_large(subject, "run lengths")
             if pieces > _MOST_RUNS:
-                raise DamagedDicom(f"over {_MOST_RUNS} run lengths")
+                raise DicomDamageError(f"over {_MOST_RUNS} run lengths")
 
 
 def _too_large(subject: str, what: str) -> ImageError:

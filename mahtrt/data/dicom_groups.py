@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from mahtrt.data.dicom_damage import DamagedDicom
+from mahtrt.data.dicom_damage import DicomDamageError
 from mahtrt.errors import require
 
 # Elements and items that are looked at; a file with one image has some hundred.
@@ -29,7 +29,7 @@ class CountedReads(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self._reads += 1
         if self._reads > _MOST_READS:
-            raise DamagedDicom(f"over {_MOST_READS} elements")
+            raise DicomDamageError(f"over {_MOST_READS} elements")
         return super().read(size)
 
 
@@ -63,11 +63,11 @@ def apply_groups(dataset: Any, index: int) -> None:
         index: The frame, counted from 0.
 
     Raises:
-        DamagedDicom: The file has groups, and none for this frame.
+        DicomDamageError: The file has groups, and none for this frame.
     """
     shared, frames = sequence_of(dataset, SHARED), sequence_of(dataset, PER_FRAME)
     if frames and index >= len(frames):
-        raise DamagedDicom(f"functional groups of {len(frames)} frames, none of frame {index + 1}")
+        raise DicomDamageError(f"functional groups of {len(frames)} frames, not of {index + 1}")
     for groups in (*shared[:1], *frames[index : index + 1]):
         for name, keywords in _GROUPS.items():
             for item in sequence_of(groups, name)[:1]:

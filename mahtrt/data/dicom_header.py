@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from mahtrt.data.dicom_damage import reading_dicom
+from mahtrt.data.dicom_file import inflated
+from mahtrt.data.dicom_groups import CountedReads
 from mahtrt.data.limits import MOST_IMAGE_BYTES
-from mahtrt.errors import ImageError, MissingComponentError
+from mahtrt.errors import ImageError, MissingComponentError, require
 from mahtrt.reading import Wanted, open_regular
 
 MAGIC, MAGIC_PLACE = b"DICM", 128
+_NEEDED_FOR = "reading DICOM"
+_STANDARD = "1.2.840.10008."
 _LOOK_BYTES = 2**18  # the size of an image stands in the first few thousand
 _LAST_GROUP = 0x0028  # Image Pixel
 _IDENTITIES = (
@@ -92,11 +96,7 @@ def _start(path: Path, most: int) -> bytes:
 
 def _dataset(content: bytes) -> tuple[Any, bool]:
     """The attributes that are looked at, and whether nothing of them can follow."""
-    from mahtrt.data.dicom_file import inflated
-    from mahtrt.data.dicom_groups import CountedReads
-    from mahtrt.errors import require
-
-    reader = require("pydicom.filereader", extra="dicom", needed_for="reading DICOM")
+    reader = require("pydicom.filereader", extra="dicom", needed_for=_NEEDED_FOR)
     passed: list[bool] = []
 
     def stop(tag: Any, _vr: str | None, _length: int) -> bool:
@@ -104,8 +104,9 @@ def _dataset(content: bytes) -> tuple[Any, bool]:
             passed.append(True)
         return bool(passed)
 
+    tags = [require("pydicom.tag", extra="dicom", needed_for=_NEEDED_FOR).Tag(t) for t in _TAGS]
     stream = CountedReads(inflated(content, "header"))
-    return reader.read_partial(stream, stop_when=stop, specific_tags=_TAGS), bool(passed)
+    return reader.read_partial(stream, stop_when=stop, specific_tags=tags), bool(passed)
 
 
 def _header(dataset: Any) -> DicomHeader:
@@ -126,8 +127,9 @@ def _several(value: Any) -> bool:
 
 
 def _kind(dataset: Any) -> str:
+    """What an object without an image is; "" for an image, also for a damaged one."""
     uid = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
-    if "Rows" in dataset and str(uid) not in _NO_PICTURES:
+    name = str(getattr(uid, "name", ""))  # the number itself where the standard has no such class
+    if str(uid) not in _NO_PICTURES and ("Rows" in dataset or not name or "Image" in name):
         return ""
-    name = str(getattr(uid, "name", ""))
-    return name if name and not name[0].isdecimal() and uid.startswith("1.2.840.10008.") else "other"
+    return name if str(uid).startswith(_STANDARD) and name != str(uid) else "other"

@@ -27,11 +27,13 @@ class Decoder:
         plugin: Its name among pydicom's decoding plugins.
         modules: What has to be importable.
         packages: What installs it.
+        under: Transfer syntax under whose name pydicom lets it decode; "" for the file's own.
     """
 
     plugin: str
     modules: tuple[str, ...] = ()
     packages: str = ""
+    under: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +44,31 @@ class Syntax:
         name: Its name for people.
         codec: What its frames are.
         decoder: What decodes it.
+        deep_decoder: What decodes it where more than 8 bits are stored; None for the same.
     """
 
     name: str
     codec: Codec
     decoder: Decoder
+    deep_decoder: Decoder | None = None
+
+    def decoder_of(self, bits_stored: int) -> Decoder:
+        """What decodes samples of so many bits."""
+        return self.decoder if bits_stored <= 8 or not self.deep_decoder else self.deep_decoder
 
 
 _PILLOW = Decoder("pillow")  # which mahtrt needs anyway
 _PYDICOM = Decoder("pydicom")
 _CHARLS = Decoder("pyjpegls", ("jpeg_ls",), "pyjpegls")
-_OPENJPEG = Decoder(
-    "pylibjpeg", ("pylibjpeg", "openjpeg"), "pylibjpeg and pylibjpeg-openjpeg"
-)
+_OPENJPEG = Decoder("pylibjpeg", ("pylibjpeg", "openjpeg"), "pylibjpeg and pylibjpeg-openjpeg")
 _GDCM = Decoder("gdcm", ("gdcm",), "python-gdcm")
+# GDCM decodes by what stands in the code stream. pydicom keeps 12 bits of JPEG Extended from it,
+# though what it gives is what dcmtk gives (tests/data/test_dicom_syntaxes.py).
+_GDCM_12 = Decoder("gdcm", ("gdcm",), "python-gdcm", under=f"{_STANDARD}.4.57")
 
 COMPRESSED: Mapping[str, Syntax] = {
     f"{_STANDARD}.4.50": Syntax("JPEG Baseline", "jpeg", _PILLOW),
-    f"{_STANDARD}.4.51": Syntax("JPEG Extended", "jpeg", _PILLOW),
+    f"{_STANDARD}.4.51": Syntax("JPEG Extended", "jpeg", _PILLOW, _GDCM_12),
     f"{_STANDARD}.4.57": Syntax("JPEG Lossless", "jpeg-lossless", _GDCM),
     f"{_STANDARD}.4.70": Syntax("JPEG Lossless SV1", "jpeg-lossless", _GDCM),
     f"{_STANDARD}.4.80": Syntax("JPEG-LS Lossless", "jpeg-ls", _CHARLS),
@@ -94,13 +103,13 @@ def syntax_of(dataset: Any, subject: str) -> Syntax | None:
     )
 
 
-def need_decoder(syntax: Syntax, subject: str) -> None:
+def need_decoder(syntax: Syntax, bits_stored: int, subject: str) -> None:
     """Refuse a syntax whose decoder is not installed.
 
     Raises:
         MissingComponentError: It names the package.
     """
-    decoder = syntax.decoder
+    decoder = syntax.decoder_of(bits_stored)
     missing = [name for name in decoder.modules if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingComponentError(

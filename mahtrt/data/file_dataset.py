@@ -81,6 +81,7 @@ class FileDataset:
         source: What the user gave.
         skipped: Names of images that could not be read and were left out on request.
         facts: What decoding images has told so far.
+        notes: What the user should know of what the source holds beside images.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class FileDataset:
         facts: Facts | None = None,
     ) -> None:
         self.source, self.skipped, self.facts = source, skipped, facts or Facts()
+        self.notes: tuple[str, ...] = ()
         self._entries = tuple(entries)
 
     @property

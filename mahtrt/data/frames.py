@@ -33,4 +33,5 @@ def is_image_file(path: Path) -> bool:
 def frame_stem(path: Path) -> str:
     """What names of pictures of an image begin with: its name without ending, and its frame."""
     file, frame = split_frame(path)
-    return file.stem if frame is None else f"{file.stem}-frame{frame}"
+    stem = file.name if file.suffix[1:].isdecimal() else file.stem  # a UID has no ending
+    return stem if frame is None else f"{stem}-frame{frame}"

@@ -2,9 +2,9 @@
 
 What comes out is what :func:`mahtrt.data.preprocess.preprocess` takes: (H, W) gray or (H, W, 3)
 RGB, uint8 or uint16. Alpha is composited over black, CMYK and palettes become RGB, a rotation in
-the EXIF data is applied, of several frames of a TIFF the first is taken. Gray of 16 bits keeps them;
-colours of 16 bits are reduced to 8 by the decoder. :mod:`mahtrt.data.limits` says how large files
-and images may be, and :mod:`mahtrt.data.pictures` which formats are read.
+the EXIF data is applied, of several frames of a TIFF the first is taken. Gray of 16 bits keeps
+them; colours of 16 bits are reduced to 8 by the decoder. :mod:`mahtrt.data.limits` says how large
+files and images may be, and :mod:`mahtrt.data.pictures` which formats are read.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def read_image(path: Path, called: str = "") -> ReadImage:
     """
     file, frame = split_frame(Path(path))
     subject = called or str(path)
-    content = read_regular(file, Wanted("an image file", ImageError, called=called), MOST_IMAGE_BYTES)
+    content = read_regular(
+        file, Wanted("an image file", ImageError, called=called), MOST_IMAGE_BYTES
+    )
     if file.suffix.lower() in DICOM_SUFFIXES or content[128:132] == b"DICM":
         from mahtrt.data.dicom import read_dicom_image
 

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from mahtrt.data.dicom_file import MOST_FRAMES
 from mahtrt.data.dicom_header import DicomHeader, dicom_header, has_dicom_magic
-from mahtrt.data.frames import frame_path
+from mahtrt.data.frames import frame_path, split_frame
 from mahtrt.data.images import DICOM_SUFFIXES, IMAGE_SUFFIXES
 
 _SHORTEST = 3  # characters of what is looked for in a name; "Li" is in half of all words
@@ -93,6 +93,13 @@ class FoundImages:
             self.passed_over[header.kind] += 1
         else:
             self.images.append(FoundImage(path, hidden(name, header), header.frames))
+
+
+def frames_of_file(path: Path) -> list[Path]:
+    """The frames of an image file that a user names: of one with several, each; else the file."""
+    header = None if split_frame(path)[1] else dicom_header(path)
+    frames = 1 if header is None else header.frames
+    return [each for _, each in FoundImage(path, "", frames).each_frame()]
 
 
 def passed_over_note(passed_over: Mapping[str, int]) -> str:

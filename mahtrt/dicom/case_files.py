@@ -9,6 +9,7 @@ from typing import Any
 
 from mahtrt.atomic import write_bytes_atomic, write_text_atomic
 from mahtrt.data.file_dataset import Entry
+from mahtrt.data.frames import split_frame
 from mahtrt.data.limits import MOST_IMAGE_BYTES
 from mahtrt.destination import check_output
 from mahtrt.dicom.algorithm import Algorithm, algorithm_of
@@ -74,19 +75,22 @@ class ReportWriter:
         """
         assert self._algorithm is not None
         path = case.entry.path
+        file, frame = split_frame(path)
+        subject = case.entry.called or str(path)
         content = ReportContent(
+            frame=frame,
             quantities=case.quantities,
             quantity_points=case.quantity_points,
             codes=self._codes,
-            subject=str(path),
+            subject=subject,
         )
-        source = read_regular(path, _WANTED, MOST_IMAGE_BYTES)
+        source = read_regular(file, _WANTED, MOST_IMAGE_BYTES)
         report = make_report(source, case.found, self._algorithm, content)
         uid = report.sop_instance_uid
         other = self._written.setdefault(uid, path)
         if other != path:
             raise DataError(
-                str(path),
+                subject,
                 got=f"the same SOP Instance UID as {other}",
                 expected="another one for another image",
                 fix="Leave one of them out.",
@@ -137,12 +141,13 @@ class MarkupsWriter:
 
     def write(self, case: CaseResult) -> Mapping[str, Any]:
         """Write the list of a case."""
-        content = read_regular(case.entry.path, _WANTED, MOST_IMAGE_BYTES)
+        file, frame = split_frame(case.entry.path)
+        content = read_regular(file, _WANTED, MOST_IMAGE_BYTES)
         with without_remarks():
             header = None
             if is_dicom(content):
-                header = read_header(content, str(case.entry.path))
-            plane = plane_of_image(header, None, case.found.spacing_mm)
+                header = read_header(content, case.entry.called or str(case.entry.path))
+            plane = plane_of_image(header, frame, case.found.spacing_mm)
         self._without_spacing += not plane.has_spacing
         place = self.place if self._is_file() else self.place / f"{case.stem}.mrk.json"
         write_text_atomic(place, markups_from_landmarks(case.found, plane))
@@ -173,7 +178,7 @@ def check_landmarks(option: str, spec: ModelSpec) -> None:
 
 
 def _check_dicom(path: Path) -> None:
-    with open_regular(path, _WANTED) as file:
+    with open_regular(split_frame(path)[0], _WANTED) as file:
         start = file.read(132)
     if not is_dicom(start):
         raise not_dicom(str(path))

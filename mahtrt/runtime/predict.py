@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from mahtrt.atomic import together
-from mahtrt.data.cases import cases_of_paths, is_case_folder, read_case_folder
-from mahtrt.data.datasets import check_spacing, spacing_beside, with_spacing
+from mahtrt.data.datasets import SPACING_FILE, check_spacing, spacing_beside
 from mahtrt.data.file_dataset import Entry
-from mahtrt.data.readers import read_folder
+from mahtrt.data.frames import split_frame
+from mahtrt.data.sample import Sample
 from mahtrt.data.spacing import Spacing
 from mahtrt.destination import check_output
 from mahtrt.errors import DataError, ImageError, UsageError, some_of
@@ -29,6 +26,7 @@ from mahtrt.runtime.decode import landmark_names
 from mahtrt.runtime.engine_choice import Require
 from mahtrt.runtime.landmarks import Landmarks
 from mahtrt.runtime.map_files import OVERLAY, write_maps
+from mahtrt.runtime.named_cases import case_names, cases_of_images, file_stems, image_name
 from mahtrt.runtime.opening import open_session
 from mahtrt.runtime.overlay import write_overlay
 from mahtrt.runtime.results import (
@@ -39,6 +37,7 @@ from mahtrt.runtime.results import (
     wide_heatmaps_note,
 )
 from mahtrt.runtime.session import Session
+from mahtrt.runtime.told import Told
 from mahtrt.runtime.verdict import EngineVerdict, notes_of
 from mahtrt.schema import plain
 from mahtrt.spec import ModelSpec
@@ -183,11 +182,11 @@ def _predict_all(
     writers: Sequence[CaseWriter],
 ) -> tuple[list[Prediction], list[str]]:
     """What is found in every case, and what is told of those that were left out."""
-    predictions, skipped = [], []
-    cases = _cases(options.images, session.spec.input_names, options.spacing_mm)
+    predictions, skipped, told = [], [], Told()
+    cases = cases_of_images(options.images, session.spec.input_names, options.spacing_mm, told)
     firsts = [case.path for case in cases]
     sidecars = {} if options.spacing_mm else _read_sidecars(firsts)
-    names, stems = _names(cases), _stems(cases)
+    names, stems = case_names(cases), file_stems(cases)
     _check_outputs(options, session.spec, stems)
     for writer in writers:
         writer.begin(session, Path(options.bundle), cases)
@@ -196,23 +195,24 @@ def _predict_all(
         progress("predicting", done, len(cases))
         try:
             sample = case.read()
-            spacing = _spacing(options, case.path, sample.spacing_mm, sidecars)
+            spacing, source = _spacing(options, case, sample, sidecars)
             found = session.run(*sample.images, spacing_mm=spacing)
         except ImageError as error:
             if not options.skip_bad:
                 raise
             skipped.append(f"left out: {error}")
             continue
+        image = image_name(case)
         extra = _write_pictures(options, stem, sample.image, found)
+        extra |= told.of_image(image, sample, source)
         if case.others:
             extra["other_images"] = [text_of_path(path) for path in case.others]
         values = selection.values(found.points, found.names, spacing) if selection else ()
         for writer in writers:
             extra |= writer.write(CaseResult(case, stem, found, values, rests_on))
         maps, found = found.map_summaries(), replace(found, maps={}, outputs=None)
-        image = text_of_path(case.path)
         predictions.append(Prediction(image, found, extra, maps, name, quantities=values))
-    return predictions, skipped
+    return predictions, [*told.notes, *skipped]
 
 
 def _notes_on_quantities(options: PredictOptions, selection: Selection | None) -> Iterator[str]:
@@ -224,30 +224,6 @@ def _notes_on_quantities(options: PredictOptions, selection: Selection | None) -
     elif selection.skipped:
         names = some_of([each.name for each in selection.skipped])
         yield f"{selection.quantities.file}: without {names}, whose points are no landmarks here"
-
-
-def _cases(
-    paths: Sequence[Path], inputs: Sequence[str], spacing_mm: float | None = None
-) -> list[Entry]:
-    """A case of each image, or of as many as the network takes; maps and labels are not read."""
-    if len(inputs) == 1:
-        found = [case for path in paths for case in _cases_at(path, inputs, spacing_mm)]
-    else:
-        found = cases_of_paths(paths, inputs)
-    return [replace(case, map_path=None) for case in found]
-
-
-def _cases_at(path: Path, inputs: Sequence[str], spacing_mm: float | None) -> list[Entry]:
-    """An image file, or every image below a folder, with the spacing given or what it says.
-
-    Raises:
-        DataError: A folder without images.
-    """
-    if not os.path.isdir(path):
-        return [Entry(text_of_path(path), path)]
-    has_maps = is_case_folder(path, inputs)
-    cases = read_case_folder(path, inputs) if has_maps else read_folder(path)
-    return with_spacing(cases, path, spacing_mm)
 
 
 def _check_outputs(options: PredictOptions, spec: ModelSpec, stems: Sequence[str]) -> None:
@@ -284,13 +260,16 @@ def _write_pictures(
 
 
 def _spacing(
-    options: PredictOptions, path: Path, own: Spacing | None, sidecars: Mapping[Path, _Sidecar]
-) -> Spacing | None:
-    """What the user says, the sidecar, or the file itself: the order of data sets."""
+    options: PredictOptions, case: Entry, sample: Sample, sidecars: Mapping[Path, _Sidecar]
+) -> tuple[Spacing | None, str]:
+    """What the user says, the sidecar, or the file itself: the order of data sets; and which."""
     if options.spacing_mm is not None:
-        return options.spacing_mm, options.spacing_mm
-    common, by_name = sidecars.get(path.parent, (None, {}))
-    return by_name.get(path.name) or common or own
+        return (options.spacing_mm, options.spacing_mm), "--spacing-mm"
+    common, by_name = sidecars.get(case.path.parent, (None, {}))
+    beside = by_name.get(split_frame(case.path)[0].name) or common
+    if beside or case.spacing_mm:
+        return beside or case.spacing_mm, SPACING_FILE
+    return sample.spacing_mm, "" if sample.dicom is None else sample.dicom.spacing.source
 
 
 def _read_sidecars(images: Sequence[Path]) -> dict[Path, _Sidecar]:
@@ -301,37 +280,3 @@ def _read_sidecars(images: Sequence[Path]) -> dict[Path, _Sidecar]:
 
 def _overlay_place(folder: Path, stem: str) -> Path:
     return folder / f"{stem}.{OVERLAY}.png"
-
-
-def _names(cases: Sequence[Entry]) -> list[str]:
-    """Names that tell cases of several images apart; "" for each case of one image."""
-    if not any(case.others for case in cases):
-        return [""] * len(cases)
-    wanted = (" + ".join(map(text_of_path, images)) for images in _telling(cases))
-    return _told_apart(wanted, "#")
-
-
-def _stems(cases: Sequence[Entry]) -> list[str]:
-    """What the names of a case's pictures begin with.
-
-    Images of the same name in different folders get numbers.
-    """
-    return _told_apart(("+".join(path.stem for path in images) for images in _telling(cases)), "-")
-
-
-def _telling(cases: Sequence[Entry]) -> Iterator[tuple[Path, ...]]:
-    """The images that name a case: its first, or all of them where others begin with the same."""
-    counts = Counter(case.path for case in cases)
-    return ((case.path, *(case.others if counts[case.path] > 1 else ())) for case in cases)
-
-
-def _told_apart(names: Iterable[str], mark: str) -> list[str]:
-    """Names with a mark and a number behind those that were there before."""
-    taken: dict[str, None] = {}
-    numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(2))
-    for name in names:
-        free = name
-        while free in taken:
-            free = f"{name}{mark}{next(numbers[name])}"
-        taken[free] = None
-    return list(taken)

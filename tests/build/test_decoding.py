@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from build_options import make_options
 from foreign_network import ForeignNetwork
-from numpy.typing import NDArray
 from PIL import Image
 
 from mahtrt.build.build import build

@@ -12,7 +12,7 @@ import numpy as np
 
 from mahtrt.data.file_dataset import Entry
 from mahtrt.runtime.landmarks import Landmarks
-from mahtrt.runtime.predict import _stems
+from mahtrt.runtime.named_cases import file_stems
 from mahtrt.runtime.results import (
     Prediction,
     csv_from_predictions,
@@ -82,7 +82,7 @@ def test_many_images_of_one_name_get_pictures_of_their_own() -> None:
     images = [Path(f"{n}/a.png") for n in range(1000)]
     images[1] = Path("a-2.png")
     started = time.monotonic()
-    names = _stems([Entry(str(path), path) for path in images])
+    names = file_stems([Entry(str(path), path) for path in images])
     assert time.monotonic() - started < 2
     assert names[:3] == ["a", "a-2", "a-3"]
     assert len(set(names)) == len(images)

@@ -1,0 +1,151 @@
+"""Folders of studies: which files are images, and what they are called."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from dicom_files import write_dicom
+
+from mahtrt.data.datasets import open_dataset
+from mahtrt.data.dicom_header import DicomHeader, dicom_header
+from mahtrt.data.readers import read_folder
+from mahtrt.data.studies import hidden
+from mahtrt.errors import DataError, ImageError
+
+PIXELS = np.arange(64, dtype=np.uint8).reshape(8, 8)
+SR = "1.2.840.10008.5.1.4.1.1.88.11"
+
+
+def without_pixels(path: Path, kind: str) -> Path:
+    """A DICOM object of some class that has no image."""
+    dataset = pydicom.dcmread(write_dicom(path, PIXELS))
+    for keyword in ("PixelData", "Rows", "Columns"):
+        del dataset[keyword]
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = kind
+    dataset.save_as(path)
+    return path
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """An export: folders, files without an ending, and objects that are no images."""
+    series = tmp_path / "export" / "S1" / "10"
+    series.mkdir(parents=True)
+    write_dicom(series / "IM10", PIXELS)
+    write_dicom(series / "IM9", PIXELS)
+    write_dicom(series / "1.2.826.0.1.3680043.8", PIXELS)
+    write_dicom(tmp_path / "export" / "S1" / "a.dcm", PIXELS)
+    without_pixels(tmp_path / "export" / "DICOMDIR", "1.2.840.10008.1.3.10")
+    without_pixels(series / "report.dcm", SR)
+    without_pixels(series / "SR2", SR)
+    write_dicom(series / "seg.dcm", PIXELS, SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4")
+    (series / "readme").write_text("no image " * 40)
+    (series / "notes.txt").write_text("DICM")
+    return tmp_path / "export"
+
+
+def test_images_are_found_and_the_rest_is_counted(study: Path) -> None:
+    passed_over: Counter[str] = Counter()
+    names = [entry.name for entry in read_folder(study, passed_over)]
+    assert names == ["S1/10/1.2.826.0.1.3680043.8", "S1/10/IM9", "S1/10/IM10", "S1/a.dcm"]
+    assert passed_over == {
+        "Basic Text SR Storage": 2,
+        "Media Storage Directory Storage": 1,
+        "Segmentation Storage": 1,
+    }
+
+
+def test_a_data_set_tells_what_it_passed_over(study: Path) -> None:
+    dataset = open_dataset(study)
+    assert len(dataset) == 4
+    assert all(sample.image.shape == (8, 8) for sample in dataset)
+    (note,) = dataset.notes
+    assert note.startswith("passed over 4 DICOM object(s) without an image: 2 Basic Text SR Sto")
+
+
+def test_annotations_beside_them_name_the_files(study: Path) -> None:
+    (study / "points.csv").write_text("file,x,y\nS1/10/IM9,1,2\nS1/a.dcm,3,4\n")
+    dataset = open_dataset(study / "points.csv")
+    assert list(dataset.names) == ["S1/10/IM9", "S1/a.dcm"]
+    assert dataset[0].points_px.tolist() == [[1, 2]]
+    (study / "plain.csv").write_text("S1/10/IM9,1,2\n")
+    assert len(open_dataset(study / "plain.csv")) == 1
+
+
+def test_a_folder_of_other_objects_says_so(tmp_path: Path) -> None:
+    without_pixels(tmp_path / "report.dcm", SR)
+    with pytest.raises(DataError, match=r"without images \(passed over 1 DICOM object"):
+        open_dataset(tmp_path)
+
+
+def test_a_damaged_file_is_told_when_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM" + b"\x02\x00\xff\xff" * 100)
+    write_dicom(tmp_path / "b.dcm", PIXELS)
+    with pytest.raises(ImageError, match=r"a\.dcm"):
+        open_dataset(tmp_path)[0]
+    assert open_dataset(tmp_path, skip_bad=True).skipped == ("a.dcm",)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_a_fifo_is_not_waited_for(study: Path) -> None:
+    os.mkfifo(study / "IM1")
+    os.mkfifo(study / "x.dcm")
+    assert len(open_dataset(study)) == 4
+
+
+def test_a_large_header_is_looked_through(tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "IM1", PIXELS)
+    dataset = pydicom.dcmread(path)
+    dataset.add_new((0x0009, 0x0010), "LO", "MAHTRT")
+    dataset.add_new((0x0009, 0x1001), "OB", bytes(2**19))
+    dataset.save_as(path)
+    header = dicom_header(path)
+    assert header is not None
+    assert (header.kind, header.frames) == ("", 1)
+
+
+NAMED = DicomHeader(
+    study="1.2.3",
+    identities=("Müller^Hans Peter", "PAT-0815", "19700123", "1.2.3.4.5"),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("export/S1/IM1.dcm", True),
+        ("export/MÜLLER_HANS/IM1.dcm", False),
+        ("export/hans/IM1.dcm", False),
+        ("pat 0815/IM1.dcm", False),
+        ("export/1970-01-23.dcm", False),
+        ("export/1.2.3.4.5", False),
+    ],
+)
+def test_names_that_name_the_patient_are_hidden(name: str, kept: bool) -> None:
+    found = hidden(name, NAMED)
+    assert (found == name) is kept
+    assert found.count("/") == name.count("/")
+    assert found.endswith(".dcm") == name.endswith(".dcm")
+    assert hidden(name, NAMED) == found
+    if not kept:
+        other = DicomHeader(study="1.2.4", identities=NAMED.identities)
+        assert hidden(name, other) != found  # nobody can look a name up in a table of digests
+
+
+def test_messages_and_names_of_a_study_name_no_patient(tmp_path: Path) -> None:
+    folder = tmp_path / "Mueller^Hans"
+    folder.mkdir()
+    write_dicom(folder / "IM1", PIXELS, PatientName="Mueller^Hans")
+    write_dicom(folder / "IM2", PIXELS[:, :4], PatientName="Mueller^Hans", Columns=8)
+    dataset = open_dataset(tmp_path)
+    assert not [name for name in dataset.names if "uelle" in name]
+    assert dataset[0].image.shape == (8, 8)
+    with pytest.raises(ImageError) as caught:
+        dataset[1]
+    assert "uelle" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
