@@ -167,6 +167,7 @@ def images_of(bundle: Bundle, options: BenchOptions, warnings: list[str]) -> Dat
         )
         skipped = getattr(data, "skipped", ())
         warnings.extend(f"left out {name}, which cannot be read" for name in skipped)
+        warnings.extend(getattr(data, "notes", ()))
         return data
     if options.data is not None:
         return options.data

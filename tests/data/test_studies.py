@@ -10,18 +10,20 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_files import write_dicom
+from pydicom.uid import UID
 
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.dicom_header import DicomHeader, dicom_header
+from mahtrt.data.file_dataset import FileDataset
 from mahtrt.data.readers import read_folder
 from mahtrt.data.studies import hidden
 from mahtrt.errors import DataError, ImageError
 
 PIXELS = np.arange(64, dtype=np.uint8).reshape(8, 8)
-SR = "1.2.840.10008.5.1.4.1.1.88.11"
+SR = UID("1.2.840.10008.5.1.4.1.1.88.11")
 
 
-def without_pixels(path: Path, kind: str) -> Path:
+def without_pixels(path: Path, kind: UID) -> Path:
     """A DICOM object of some class that has no image."""
     dataset = pydicom.dcmread(write_dicom(path, PIXELS))
     for keyword in ("PixelData", "Rows", "Columns"):
@@ -40,7 +42,7 @@ def study(tmp_path: Path) -> Path:
     write_dicom(series / "IM9", PIXELS)
     write_dicom(series / "1.2.826.0.1.3680043.8", PIXELS)
     write_dicom(tmp_path / "export" / "S1" / "a.dcm", PIXELS)
-    without_pixels(tmp_path / "export" / "DICOMDIR", "1.2.840.10008.1.3.10")
+    without_pixels(tmp_path / "export" / "DICOMDIR", UID("1.2.840.10008.1.3.10"))
     without_pixels(series / "report.dcm", SR)
     without_pixels(series / "SR2", SR)
     write_dicom(series / "seg.dcm", PIXELS, SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4")
@@ -62,6 +64,7 @@ def test_images_are_found_and_the_rest_is_counted(study: Path) -> None:
 
 def test_a_data_set_tells_what_it_passed_over(study: Path) -> None:
     dataset = open_dataset(study)
+    assert isinstance(dataset, FileDataset)
     assert len(dataset) == 4
     assert all(sample.image.shape == (8, 8) for sample in dataset)
     (note,) = dataset.notes
@@ -88,7 +91,9 @@ def test_a_damaged_file_is_told_when_it_is_read(tmp_path: Path) -> None:
     write_dicom(tmp_path / "b.dcm", PIXELS)
     with pytest.raises(ImageError, match=r"a\.dcm"):
         open_dataset(tmp_path)[0]
-    assert open_dataset(tmp_path, skip_bad=True).skipped == ("a.dcm",)
+    rest = open_dataset(tmp_path, skip_bad=True)
+    assert isinstance(rest, FileDataset)
+    assert rest.skipped == ("a.dcm",)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
