@@ -31,6 +31,12 @@ class ImageSets:
     evaluation: Dataset
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of what lies beside the images."""
+        sets = (self.calib, self.evaluation)
+        return tuple(dict.fromkeys(n for data in sets for n in getattr(data, "notes", ())))
+
+    @property
     def skipped(self) -> tuple[str, ...]:
         """Names of the images that were left out because they cannot be read."""
         sets = (self.calib, self.evaluation)

@@ -69,7 +69,7 @@ def write_result(
         files.write_text(writer.place("report.json"), report_text(judged))
         manifest = replace(_manifest(request, graphs, engines, judged, writer.root), golden=golden)
         manifest = writer.finish(manifest)
-    notes = (*graphs.notes, *notes_of(engines))
+    notes = (*images.notes, *graphs.notes, *notes_of(engines))
     return BuildResult(out, manifest, judged.report, judged.verdicts, images.skipped, notes)
 
 

@@ -25,6 +25,7 @@ class Subset:
 
     Attributes:
         skipped: What the whole data set left out because it cannot be read.
+        notes: What the user should know of what the whole data set's source holds.
         facts: What decoding its images has told so far.
     """
 
@@ -32,6 +33,7 @@ class Subset:
         self._dataset, self._indices = dataset, tuple(indices)
         self.source = dataset.source
         self.skipped: tuple[str, ...] = getattr(dataset, "skipped", ())
+        self.notes: tuple[str, ...] = getattr(dataset, "notes", ())
         self.facts = facts_of(dataset)
         names = dataset.names
         self.names = tuple(names[index] for index in self._indices)

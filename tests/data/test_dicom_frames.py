@@ -12,7 +12,7 @@ import pytest
 from dicom_files import write_dicom
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, encapsulate_extended
-from pydicom.pixels.encoders import get_encoder
+from pydicom.pixels.encoders.base import get_encoder
 from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from mahtrt.data.datasets import open_dataset

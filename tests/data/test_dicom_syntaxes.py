@@ -15,7 +15,7 @@ import pytest
 from dicom_files import write_dicom
 from PIL import Image
 from pydicom.encaps import encapsulate
-from pydicom.pixels.encoders import get_encoder
+from pydicom.pixels.encoders.base import get_encoder
 from pydicom.uid import (
     UID,
     JPEG2000Lossless,
