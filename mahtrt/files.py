@@ -47,6 +47,29 @@ def create(path: Path) -> BinaryIO:
     return _opened(path, flags)
 
 
+def create_private(path: Path) -> BinaryIO:
+    """Open a new file that this user alone may read; a name that is taken is refused."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    return _opened(path, flags, mode=0o600)
+
+
+def flush(file: BinaryIO) -> None:
+    """Have what was written to a file on the disk, where a power failure leaves it."""
+    file.flush()
+    call(os.fsync, file.fileno())
+
+
+def flush_folder(path: Path) -> None:
+    """Have the names in a folder on the disk; Windows does so by itself."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        call(os.fsync, descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def append(path: Path) -> BinaryIO:
     """Open what is there to write into it: a device or a FIFO."""
     return _opened(path, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
@@ -154,11 +177,11 @@ def remove_tree(path: Path) -> None:
     call(shutil.rmtree, path)
 
 
-def _opened(path: Path, flags: int) -> BinaryIO:
+def _opened(path: Path, flags: int, *, mode: int = 0o666) -> BinaryIO:
     flags |= getattr(os, "O_CLOEXEC", 0)
 
     def opened(name: str, _: int) -> int:
-        return call(os.open, name, flags, 0o666)
+        return call(os.open, name, flags, mode)
 
     return io.BufferedWriter(_File(path, "wb", opener=opened))
 

@@ -15,7 +15,7 @@ GROUND = (
     *("cuda", "openvino_core", "cache", "progress", "parsing", "reading"),
 )
 LAYERS = (
-    *("ground", "data", "bundle", "measure", "targets", "runtime", "dicom"),
+    *("ground", "data", "bundle", "measure", "targets", "runtime", "dicom", "serving"),
     *("graph", "precision", "calibration", "models", "export", "benchmarks", "planning", "build"),
     *("inspection", "reporting", "dossier", "evaluation", "training", "finetuning"),
     *("verbs", "cli"),

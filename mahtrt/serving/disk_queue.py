@@ -1,0 +1,401 @@
+"""The queue on disk: what was received and is not sent yet, whatever happens to the process.
+
+An entry goes ``received`` -> ``computed`` -> ``sending`` -> ``sent``, or to ``failed``. A table
+(SQLite, write-ahead log, ``synchronous=FULL``) holds the states; pixels and reports are files. Each
+step makes its file durable, then commits the state, then removes what is no longer needed, so that
+a process that dies at any moment leaves at most files that no entry needs: :meth:`DiskQueue.open`
+removes these.
+
+The table knows digests and numbers alone, and files are named by digests. Images and reports do
+hold patients' data until their report is sent: the folder is for this user alone (mode 0700, files
+0600). SQLite's lock, which ends with the process, keeps a second service out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import stat
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from mahtrt import files
+from mahtrt.errors import ImageError, IntegrityError, UsageError
+from mahtrt.reading import Wanted, read_regular
+
+RESERVE_BYTES = 2**26  # of the disk, left for reports and states of what was taken
+MOST_REMEMBERED = 1_000_000  # sent entries, whose images are known when they come again
+MOST_TRIES = 5  # computations that ended with the process
+_VERSION = 1
+_LAYOUT = """
+CREATE TABLE IF NOT EXISTS entry (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  digest TEXT NOT NULL UNIQUE,   -- of transfer syntax and data set
+  instance TEXT NOT NULL,        -- digest of the SOP Instance UID
+  state TEXT NOT NULL,
+  reason TEXT NOT NULL DEFAULT '',
+  bytes INTEGER NOT NULL,        -- on disk
+  tries INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS waiting ON entry (state, number) WHERE state <> 'sent';
+CREATE INDEX IF NOT EXISTS instances ON entry (instance);
+"""
+# What a disk that is full or broken makes of a change.
+TROUBLE = (OSError, sqlite3.Error)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """How much may wait.
+
+    Attributes:
+        most_bytes: Of images and reports.
+        most_entries: Their number.
+    """
+
+    most_bytes: int
+    most_entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An image that was received and is on the disk.
+
+    Attributes:
+        path: Where, until the queue has it.
+        digest: SHA-256 of its transfer syntax and data set.
+        instance: SHA-256 of its SOP Instance UID.
+        size: Bytes of the file.
+    """
+
+    path: Path
+    digest: str
+    instance: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What waits.
+
+    Attributes:
+        number: Its place in the order.
+        digest: Of the image, as received.
+        state: ``received``, ``computed``, or ``sending``: then it may be sent already.
+        is_variant: Another content with the same SOP Instance UID came before it.
+        tries: Computations that were begun.
+    """
+
+    number: int
+    digest: str
+    state: str
+    is_variant: bool
+    tries: int
+
+
+class QueueFullError(Exception):
+    """As much waits as may."""
+
+
+class DiskQueue:
+    """The entries, for threads of one process; calls that change something are durable."""
+
+    def __init__(self, folder: Path, limits: QueueLimits, table: sqlite3.Connection) -> None:
+        self.folder, self.limits = folder, limits
+        self._table, self._lock = table, threading.RLock()
+        self.changed = threading.Condition(self._lock)
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, folder: Path, limits: QueueLimits) -> Iterator[DiskQueue]:
+        """Open or make a queue; closed when the block ends.
+
+        Raises:
+            UsageError: Others may read the folder, or another service has the queue.
+            IntegrityError: The table is damaged, or of a newer version.
+            OSError: The folder cannot be made.
+        """
+        make_private_folder(folder)
+        for name in ("incoming", "images", "reports"):
+            files.make_folder(folder / name, mode=0o700, exist_ok=True)
+        place = folder / "queue.sqlite"
+        if not place.exists():
+            files.create_private(place).close()
+        table = sqlite3.connect(place, timeout=0.5, isolation_level=None, check_same_thread=False)
+        with contextlib.closing(table):
+            _prepare(table, folder)
+            queue = cls(folder, limits, table)
+            queue._sweep()
+            yield queue
+            with contextlib.suppress(sqlite3.Error):
+                table.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def new_file(self) -> tuple[Path, BinaryIO]:
+        """A file for an object that is coming in.
+
+        Raises:
+            OSError: The disk is full, or nearly so.
+        """
+        if shutil.disk_usage(self.folder).free < RESERVE_BYTES:
+            raise OSError(28, "no space left for more images")
+        path = self.folder / "incoming" / os.urandom(16).hex()
+        return path, files.create_private(path)
+
+    def admit(self, received: Received) -> bool:
+        """Take an image whose file is flushed; afterwards nothing loses it.
+
+        Returns:
+            False for one that is in the queue, or whose report was sent: its file is removed.
+
+        Raises:
+            QueueFullError: As much waits as may; the file is removed.
+            OSError, sqlite3.Error: The disk; the image is not taken.
+        """
+        with self._lock:
+            known = self._one("SELECT 1 FROM entry WHERE digest = ?", received.digest)
+            if known is not None or self._is_full(received.size):
+                files.remove(received.path)
+                if known is None:
+                    raise QueueFullError
+                return False
+            files.rename(received.path, self.image(received.digest))
+            files.flush_folder(self.folder / "images")
+            self._table.execute(
+                "INSERT INTO entry (digest, instance, state, bytes) VALUES (?, ?, 'received', ?)",
+                (received.digest, received.instance, received.size),
+            )
+            self.changed.notify_all()
+            return True
+
+    def next_received(self) -> Entry | None:
+        """The oldest image without a report; that a computation begins is noted."""
+        with self._lock:
+            entry = self._entry("state = 'received'", 0)
+            if entry is not None:
+                self._set(entry, "received", tries=entry.tries + 1)
+            return entry
+
+    def keep_report(self, entry: Entry, report: bytes) -> None:
+        """Keep a report in place of its image.
+
+        Raises:
+            OSError, sqlite3.Error: The disk; the image is still there.
+        """
+        path, file = self.new_report()
+        try:
+            with file:
+                file.write(report)
+                files.flush(file)
+            files.rename(path, self.report(entry.digest))
+        except BaseException:
+            files.remove(path)
+            raise
+        files.flush_folder(self.folder / "reports")
+        self._set(entry, "computed", size=len(report))
+        files.remove(self.image(entry.digest))
+
+    def new_report(self) -> tuple[Path, BinaryIO]:
+        """A file for a report, which has the reserve of the disk."""
+        path = self.folder / "incoming" / os.urandom(16).hex()
+        return path, files.create_private(path)
+
+    def next_report(self, after: int = 0) -> Entry | None:
+        """The oldest report that is not known to be sent, behind a number."""
+        with self._lock:
+            return self._entry("state IN ('computed', 'sending')", after)
+
+    def mark_sending(self, entry: Entry) -> None:
+        """Note, before the report leaves, that it may be at the destination from now on."""
+        self._set(entry, "sending")
+
+    def mark_unsent(self, entry: Entry) -> None:
+        """Note that the destination has not got the report."""
+        self._set(entry, "computed")
+
+    def mark_sent(self, entry: Entry) -> None:
+        """Note that the destination has the report, and remove it here."""
+        self._set(entry, "sent", size=0)
+        files.remove(self.report(entry.digest))
+        files.remove(self.image(entry.digest))
+        if entry.number % 1000 == 0:
+            with self._lock:
+                self._table.execute(
+                    "DELETE FROM entry WHERE state = 'sent' AND number <= ?",
+                    (entry.number - MOST_REMEMBERED,),
+                )
+
+    def fail(self, entry: Entry, reason: str) -> None:
+        """Put aside what cannot be worked off; it stays until it is removed."""
+        self._set(entry, "failed", reason=reason)
+
+    def retry_failed(self) -> None:
+        """Put what failed back to where it was."""
+        with self._lock:
+            for number, digest in self._rows("SELECT number, digest FROM entry WHERE", "failed"):
+                state = "computed" if self.report(digest).exists() else "received"
+                self._table.execute(
+                    "UPDATE entry SET state = ?, reason = '', tries = 0 WHERE number = ?",
+                    (state, number),
+                )
+
+    def remove_failed(self) -> None:
+        """Remove what failed, with its files; the images are taken if they come again."""
+        with self._lock:
+            failed = self._rows("SELECT number, digest FROM entry WHERE", "failed")
+            self._table.execute("DELETE FROM entry WHERE state = 'failed'")
+            for _, digest in failed:
+                files.remove(self.image(digest))
+                files.remove(self.report(digest))
+
+    def read_image(self, entry: Entry, most_bytes: int) -> bytes:
+        """The file of an image.
+
+        Raises:
+            ImageError: It is gone, or larger.
+        """
+        wanted = Wanted("an image of the queue", ImageError)
+        return read_regular(self.image(entry.digest), wanted, most_bytes)
+
+    def read_report(self, entry: Entry) -> bytes:
+        """The file of a report."""
+        with self.report(entry.digest).open("rb") as file:
+            return file.read()
+
+    def waiting(self) -> int:
+        """How many entries are neither sent nor failed."""
+        with self._lock:
+            count = "SELECT COUNT(*) FROM entry WHERE state IN ('received','computed','sending')"
+            return int(self._table.execute(count).fetchone()[0])
+
+    def failed(self) -> dict[str, int]:
+        """Reason to how many entries failed for it."""
+        with self._lock:
+            found = self._rows("SELECT reason, COUNT(*) FROM entry WHERE", "failed", "reason")
+            return {str(reason): int(count) for reason, count in found}
+
+    def image(self, digest: str) -> Path:
+        """Where the image of an entry is."""
+        return self.folder / "images" / f"{digest}.dcm"
+
+    def report(self, digest: str) -> Path:
+        """Where the report of an entry is."""
+        return self.folder / "reports" / f"{digest}.dcm"
+
+    def _one(self, query: str, *values: object) -> tuple[object, ...] | None:
+        found: tuple[object, ...] | None = self._table.execute(query, values).fetchone()
+        return found
+
+    def _rows(self, query: str, state: str, group: str = "") -> list[tuple[int, str]]:
+        grouped = f" GROUP BY {group}" if group else ""
+        return self._table.execute(f"{query} state = ?{grouped}", (state,)).fetchall()
+
+    def _is_full(self, size: int) -> bool:
+        found = self._one("SELECT COUNT(*), TOTAL(bytes) FROM entry WHERE state <> 'sent'")
+        assert found is not None
+        count, taken = int(str(found[0])), float(str(found[1]))
+        return count >= self.limits.most_entries or taken + size > self.limits.most_bytes
+
+    def _entry(self, where: str, after: int) -> Entry | None:
+        row = self._one(
+            "SELECT number, digest, state, tries, EXISTS (SELECT 1 FROM entry AS other WHERE "
+            "other.instance = entry.instance AND other.number < entry.number) FROM entry "
+            f"WHERE {where} AND number > ? ORDER BY number LIMIT 1",
+            after,
+        )
+        if row is None:
+            return None
+        number, digest, state, tries, is_variant = row
+        return Entry(int(str(number)), str(digest), str(state), bool(is_variant), int(str(tries)))
+
+    def _set(
+        self,
+        entry: Entry,
+        state: str,
+        *,
+        reason: str = "",
+        size: int | None = None,
+        tries: int | None = None,
+    ) -> None:
+        with self._lock:
+            self._table.execute(
+                "UPDATE entry SET state = ?, reason = ?, bytes = COALESCE(?, bytes), "
+                "tries = COALESCE(?, tries) WHERE number = ?",
+                (state, reason, size, tries, entry.number),
+            )
+            self.changed.notify_all()
+
+    def _sweep(self) -> None:
+        """Remove files that no entry needs: a process died between two steps."""
+        needed = {
+            "images": "state = 'received' OR state = 'failed'",
+            "reports": "state = 'computed' OR state = 'sending' OR state = 'failed'",
+        }
+        for path in (self.folder / "incoming").iterdir():
+            files.remove(path)
+        for name, states in needed.items():
+            for path in (self.folder / name).iterdir():
+                query = f"SELECT 1 FROM entry WHERE digest = ? AND ({states})"
+                if self._one(query, path.stem) is None:
+                    files.remove(path)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder for this user alone, or see that it is one.
+
+    Raises:
+        UsageError: Somebody else owns it or may look into it.
+        OSError: It cannot be made.
+    """
+    files.make_folders(folder, mode=0o700)
+    if not hasattr(os, "geteuid"):
+        return
+    found = folder.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid != os.geteuid() or mode & 0o077:
+        raise UsageError(
+            f"--queue {folder}",
+            got=f"a folder of user {found.st_uid} with mode {mode:04o}",
+            expected="one of yours that nobody else may read (mode 0700): it holds images",
+            fix="Name a folder that does not exist yet, or change its mode.",
+        )
+
+
+def _prepare(table: sqlite3.Connection, folder: Path) -> None:
+    """Lock the table and see that it is ours."""
+    try:
+        # The lock is held until the connection is closed, and ends with the process.
+        table.execute("PRAGMA locking_mode = EXCLUSIVE")
+        table.execute("PRAGMA journal_mode = WAL")
+        for setting in ("synchronous = FULL", "secure_delete = ON", "journal_size_limit = 0"):
+            table.execute(f"PRAGMA {setting}")
+        (version,) = table.execute("PRAGMA user_version").fetchone()
+        if version <= _VERSION:
+            table.executescript(f"BEGIN IMMEDIATE; {_LAYOUT} PRAGMA user_version = 1; COMMIT;")
+    except sqlite3.OperationalError as error:
+        if "locked" not in str(error):
+            raise _damaged(folder, str(error)) from error
+        raise UsageError(
+            f"--queue {folder}",
+            got="a queue that another process has open",
+            expected="one service for a queue",
+            fix="End the other one, or name another folder.",
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise _damaged(folder, str(error)) from error
+    if version > _VERSION:
+        got, expected = f"a queue of version {version}", f"at most version {_VERSION}"
+        raise IntegrityError(f"--queue {folder}", got=got, expected=expected)
+
+
+def _damaged(folder: Path, told: str) -> IntegrityError:
+    return IntegrityError(
+        f"--queue {folder}",
+        got=f"a table that cannot be used ({told})",
+        expected="queue.sqlite as mahtrt serve writes it",
+        fix="Keep a copy of the folder, since images in it may have no report yet; name another.",
+    )
