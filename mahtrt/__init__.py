@@ -72,6 +72,9 @@ if TYPE_CHECKING:
     from mahtrt.runtime.verify import VerifyOptions as VerifyOptions
     from mahtrt.runtime.verify import VerifyResult as VerifyResult
     from mahtrt.runtime.verify import verify as verify
+    from mahtrt.serving.options import ServeOptions as ServeOptions
+    from mahtrt.serving.options import ServeResult as ServeResult
+    from mahtrt.serving.serve import serve as serve
     from mahtrt.targets.tensorrt.options import TensorRtOptions as TensorRtOptions
     from mahtrt.training.options import TrainOptions as TrainOptions
     from mahtrt.training.train import TrainResult as TrainResult
@@ -129,6 +132,8 @@ _PLACES = {
     "mahtrt.runtime.predict": ("predict", "PredictOptions", "PredictResult"),
     "mahtrt.runtime.session": ("Session",),
     "mahtrt.runtime.verify": ("verify", "VerifyOptions", "VerifyResult"),
+    "mahtrt.serving.options": ("ServeOptions", "ServeResult"),
+    "mahtrt.serving.serve": ("serve",),
     "mahtrt.targets.tensorrt.options": ("TensorRtOptions",),
     "mahtrt.training.options": ("TrainOptions",),
     "mahtrt.training.train": ("train", "TrainResult"),

@@ -25,9 +25,11 @@ ENGINES, NETWORK, DATA, MEASURING, BUDGETS = "Engines", "Network", "Data", "Meas
 REFERENCE, TRAINING, OUTPUT, GENERAL = "PyTorch reference", "Training", "Output", "Options"
 PLAN, INT8, TENSORRT = "Precision plan", "INT8 (expert)", "TensorRT (expert)"
 SIGNATURE, LOSS = "Signature", "Loss"
+SERVICE, TLS = "Service", "TLS"
 GROUPS = (
     *(
         "Arguments",
+        SERVICE,
         NETWORK,
         ENGINES,
         DATA,
@@ -39,7 +41,7 @@ GROUPS = (
         OUTPUT,
         REFERENCE,
     ),
-    *(GENERAL, SIGNATURE, INT8, TENSORRT),
+    *(GENERAL, TLS, SIGNATURE, INT8, TENSORRT),
 )
 
 _EMPTY = re.compile(r"(--[^=]+)=")

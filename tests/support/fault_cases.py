@@ -149,6 +149,13 @@ CASES = {
             *("maps/0.change.png", "maps/1.change.png"),
         ),
     ),
+    "serve": Case(
+        lambda world, out: (
+            *("serve", world.bundle, "--threads=1", "--drain"),
+            *("--send-to=PACS@127.0.0.1:1", f"--queue={out / 'cache'}", f"--json={out / 'a.json'}"),
+        ),
+        ("a.json",),
+    ),
     "evaluate": Case(
         lambda world, out: (
             *("evaluate", world.tiny, f"{world.tiny}@onnxruntime", "--data=phantom:2@1"),

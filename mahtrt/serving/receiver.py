@@ -1,0 +1,333 @@
+"""The receiving end: C-STORE and C-ECHO by pynetdicom, each object on the disk before its answer.
+
+Status codes are those of DICOM PS3.4 B.2.3 and PS3.7 C. A sender that gets 0xA700 (out of
+resources) keeps the object and sends it again; after 0xC001 it knows that it need not.
+
+This module needs pynetdicom: import it where a service starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from socketserver import BaseServer
+from typing import Any
+
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
+from pynetdicom import AE, evt, sop_class
+from pynetdicom._handlers import (
+    standard_dimse_recv_handler,
+    standard_dimse_sent_handler,
+    standard_pdu_recv_handler,
+    standard_pdu_sent_handler,
+)
+from pynetdicom.association import Association
+from pynetdicom.dimse_messages import DIMSEMessage
+from pynetdicom.dsutils import create_file_meta, encode_file_meta
+from pynetdicom.pdu import P_DATA_TF
+from pynetdicom.transport import ThreadedAssociationServer
+
+from mahtrt.data.limits import MOST_IMAGE_BYTES
+from mahtrt.errors import UsageError
+from mahtrt.serving.addresses import Listener, checked_title
+from mahtrt.serving.disk_queue import TROUBLE, DiskQueue, QueueFullError
+from mahtrt.serving.events import ServeEvent, Tell, short
+from mahtrt.serving.incoming import Heading, IncomingObject
+from mahtrt.serving.options import ServeOptions
+from mahtrt.serving.tls import listening_context
+
+TAKEN, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC001
+# What is no object, such as a request for an association, takes less.
+_MOST_OTHER_BYTES = 2**20
+_SPARE_CONNECTIONS = 8  # that wait for an answer beside those that have one
+_POLL_S = 0.05
+SYNTAXES = (
+    *("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"),
+    *("1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"),
+    *("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80"),
+    *("1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"),
+)
+CLASSES = (
+    *("ComputedRadiographyImageStorage", "DigitalXRayImageStorageForPresentation"),
+    *("DigitalXRayImageStorageForProcessing", "DigitalMammographyXRayImageStorageForPresentation"),
+    *("DigitalMammographyXRayImageStorageForProcessing", "SecondaryCaptureImageStorage"),
+    *("DigitalIntraOralXRayImageStorageForPresentation", "CTImageStorage", "MRImageStorage"),
+    *("DigitalIntraOralXRayImageStorageForProcessing", "EnhancedCTImageStorage"),
+    *("EnhancedMRImageStorage", "XRayAngiographicImageStorage", "EnhancedXAImageStorage"),
+    *("XRayRadiofluoroscopicImageStorage", "EnhancedXRFImageStorage", "RTImageStorage"),
+    *("XRay3DAngiographicImageStorage", "XRay3DCraniofacialImageStorage"),
+    *("MultiFrameGrayscaleByteSecondaryCaptureImageStorage", "NuclearMedicineImageStorage"),
+    "MultiFrameGrayscaleWordSecondaryCaptureImageStorage",
+    "PositronEmissionTomographyImageStorage",
+    *("MultiFrameTrueColorSecondaryCaptureImageStorage", "UltrasoundImageStorage"),
+    *("UltrasoundMultiFrameImageStorage", "VLPhotographicImageStorage"),
+)  # fmt: skip
+
+
+@dataclass
+class Counts:
+    """What came in since the start."""
+
+    received: int = 0
+    repeated: int = 0
+    refused: int = 0
+
+
+class Receiver:
+    """A port on which images come in; open from :meth:`start` to :meth:`stop`."""
+
+    def __init__(
+        self, options: ServeOptions, listener: Listener, queue: DiskQueue, tell: Tell
+    ) -> None:
+        self.counts = Counts()
+        self._options, self._listener, self._queue, self._tell = options, listener, queue, tell
+        self._tls = listening_context(options)
+        self._is_stopping = False
+        self._most_bytes = min(options.object_mib * 2**20, MOST_IMAGE_BYTES)
+        self._ae = _entity(options, listener.title)
+        self._server: _Server | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        assert self._server is not None
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Open the port.
+
+        Raises:
+            UsageError: It is in use, may not be opened, or the host is none of this machine.
+        """
+        handlers: list[Any] = [
+            (evt.EVT_CONN_OPEN, self._bound_size),
+            (evt.EVT_CONN_CLOSE, _drop_rest),
+            (evt.EVT_PDU_RECV, self._to_disk),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_REJECTED, self._rejected),
+        ]
+        address = (self._options.host, self._listener.port)
+        try:
+            server = _Server(
+                *(self._ae, address, self._listener.title, self._ae.supported_contexts),
+                evt_handlers=handlers,
+                setup=self._setup(),
+            )
+        except OSError as error:
+            raise UsageError(
+                f"--dicom {self._listener.title}:{self._listener.port}",
+                got=f"{error.strerror or error} at {self._options.host}",
+                expected="a port that is free, of an address of this machine",
+                fix="Another program may have it; choose another port or --host.",
+            ) from error
+        self._server = server
+        server.begin()
+
+    def stop(self, patience_s: float) -> None:
+        """Take no more associations, let those under way end their object, then cut them."""
+        self._is_stopping = True
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        server.end()
+        end = time.monotonic() + patience_s
+        while left := server.active_associations:
+            for association in left:
+                _end(association, at_once=time.monotonic() > end)
+            time.sleep(_POLL_S)
+
+    def _setup(self) -> _Setup:
+        most = self._options.associations + _SPARE_CONNECTIONS
+        return _Setup(self._tls, self._options.timeout_s, most, self._refused_connection)
+
+    def _bound_size(self, event: Any) -> None:
+        """Refuse a unit that claims to be larger than what was agreed on."""
+        port = event.assoc.dul.socket
+        receive, most = port.recv, max(self._options.pdu_bytes, _MOST_OTHER_BYTES)
+
+        def bounded(count: int) -> bytearray:
+            if count > most:
+                with contextlib.suppress(OSError):
+                    port.socket.shutdown(socket.SHUT_RDWR)
+                raise OSError(f"a unit of {count} bytes, of at most {most}")
+            taken: bytearray = receive(count)
+            return taken
+
+        port.recv = bounded
+
+    def _to_disk(self, event: Any) -> None:
+        """Before the first piece of a message: have its data set written to the disk."""
+        if isinstance(event.pdu, P_DATA_TF) and event.assoc.dimse.message is None:
+            message = DIMSEMessage()
+            heading = partial(_heading, message, event.assoc)
+            message.data_set = IncomingObject(self._queue.new_file, heading, self._most_bytes)
+            event.assoc.dimse.message = message
+
+    def _store(self, event: Any) -> int:
+        content = event.request.DataSet
+        status, about = self._admit(content)
+        if isinstance(content, IncomingObject):
+            content.close()
+        if status != TAKEN:
+            self.counts.refused += 1
+            facts = {"reason": about, "status": f"{status:04x}", "from": _caller(event.assoc)}
+            self._tell(ServeEvent("refused", facts))
+        return status
+
+    def _admit(self, content: object) -> tuple[int, str]:
+        """The answer to an object, and why."""
+        if self._is_stopping:
+            return OUT_OF_RESOURCES, "stopping"
+        received = content.finish() if isinstance(content, IncomingObject) else None
+        if received is None:
+            problem = getattr(content, "problem", "protocol")
+            return (OUT_OF_RESOURCES if problem == "disk" else CANNOT_UNDERSTAND), problem
+        try:
+            is_new = self._queue.admit(received)
+        except QueueFullError:
+            return OUT_OF_RESOURCES, "queue-full"
+        except TROUBLE:
+            return OUT_OF_RESOURCES, "disk"
+        self.counts.received += is_new
+        self.counts.repeated += not is_new
+        name = "received" if is_new else "repeated"
+        self._tell(ServeEvent(name, {"id": short(received.digest), "bytes": received.size}))
+        return TAKEN, ""
+
+    def _rejected(self, event: Any) -> None:
+        called = str(getattr(event.assoc.requestor.primitive, "called_ae_title", "") or "")
+        facts = {"from": _caller(event.assoc), "called": called}
+        self._tell(ServeEvent("association-rejected", facts))
+
+    def _refused_connection(self, address: str, reason: str) -> None:
+        self._tell(ServeEvent("connection-refused", {"from": address, "reason": reason}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """What a server needs besides what pynetdicom knows."""
+
+    tls: ssl.SSLContext | None
+    timeout_s: float
+    most_connections: int
+    refused: Callable[[str, str], None]
+
+
+class _Server(ThreadedAssociationServer):
+    """pynetdicom's server, with a limit on connections, times for all of them, and TLS apart.
+
+    pynetdicom greets by TLS where it accepts, so that one who says nothing keeps others out.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, *args: Any, setup: _Setup, **named: Any) -> None:
+        self._setup = setup
+        self._greeted = threading.BoundedSemaphore(setup.most_connections)
+        super().__init__(*args, **named)
+        # What they log names objects, and costs time whether it is shown or not.
+        self.unbind(evt.EVT_DIMSE_RECV, standard_dimse_recv_handler)
+        self.unbind(evt.EVT_DIMSE_SENT, standard_dimse_sent_handler)
+        self.unbind(evt.EVT_PDU_RECV, standard_pdu_recv_handler)
+        self.unbind(evt.EVT_PDU_SENT, standard_pdu_sent_handler)
+
+    def begin(self) -> None:
+        """Serve in a thread of its own."""
+        threading.Thread(target=self.serve_forever, args=(_POLL_S,), daemon=True).start()
+
+    def end(self) -> None:
+        """Close the port; associations go on."""
+        BaseServer.shutdown(self)
+        self.server_close()
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        assert self.socket is not None
+        client, address = self.socket.accept()
+        client.settimeout(self._setup.timeout_s)
+        return client, address
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        has_room = len(self.active_associations) < self._setup.most_connections
+        if has_room and self._greeted.acquire(blocking=False):
+            return True
+        self._setup.refused(str(client_address[0]), "too-many-connections")
+        return False
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        try:
+            if self._setup.tls is not None:
+                request = self._setup.tls.wrap_socket(request, server_side=True)
+            super().finish_request(request, client_address)
+        finally:
+            self._greeted.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        self._setup.refused(str(client_address[0]), "tls" if self._setup.tls else "broken")
+
+
+def _entity(options: ServeOptions, title: str) -> AE:
+    """What pynetdicom calls an application entity: titles, limits, and what it understands."""
+    entity = AE(title)
+    entity.require_called_aet = True
+    entity.require_calling_aet = [checked_title(each, "--allow") for each in options.allow]
+    entity.maximum_associations = options.associations
+    entity.maximum_pdu_size = options.pdu_bytes
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = options.timeout_s
+    entity.add_supported_context(sop_class.Verification)  # type: ignore[attr-defined]
+    syntaxes = supported_syntaxes()
+    for name in CLASSES:
+        entity.add_supported_context(getattr(sop_class, name), syntaxes)
+    return entity
+
+
+def supported_syntaxes() -> list[str]:
+    """Transfer syntaxes that can be decoded here: some need packages of the extra ``dicom``."""
+    known = [UID(each) for each in SYNTAXES]
+    return [each for each in known if not each.is_encapsulated or get_decoder(each).is_available]
+
+
+def _heading(message: DIMSEMessage, association: Association) -> Heading:
+    """What goes before the data set of a C-STORE request (DICOM PS3.10 7.1)."""
+    command, used = message.command_set, message.context_id
+    (context,) = (each for each in association.accepted_contexts if each.context_id == used)
+    syntax, instance = context.transfer_syntax[0], UID(command.AffectedSOPInstanceUID)
+    if not instance:
+        raise ValueError("no SOP Instance UID")
+    meta = create_file_meta(
+        sop_class_uid=UID(command.AffectedSOPClassUID),
+        sop_instance_uid=instance,
+        transfer_syntax=syntax,
+    )
+    content = b"".join((bytes(128), b"DICM", encode_file_meta(meta)))
+    return Heading(content, str(syntax), str(instance))
+
+
+def _end(association: Association, *, at_once: bool) -> None:
+    """End an association between two objects, or at once."""
+    waiting: Any = association.dul.to_user_queue
+    if not association.is_established:
+        waiting.put(None)  # in place of the request that never came
+        return
+    messages = association.dimse
+    if at_once or (messages.message is None and messages.msg_queue.empty()):
+        association.abort()
+
+
+def _drop_rest(event: Any) -> None:
+    """Remove what had come of an object when its association ended."""
+    content = getattr(event.assoc.dimse.message, "data_set", None)
+    if isinstance(content, IncomingObject):
+        with contextlib.suppress(OSError):
+            content.close()
+
+
+def _caller(association: Association) -> str:
+    other = association.requestor
+    return f"{other.ae_title}@{other.address}"

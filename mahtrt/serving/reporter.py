@@ -1,0 +1,140 @@
+"""From the file of an image to the file of its report, by one open session."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from pathlib import Path
+
+from mahtrt.bundle.bundle import Bundle
+from mahtrt.bundle.golden import read_golden
+from mahtrt.data.dicom import read_dicom
+from mahtrt.dicom.algorithm import algorithm_of
+from mahtrt.dicom.remarks import without_remarks
+from mahtrt.dicom.structured_report import ReportContent, structured_report
+from mahtrt.errors import (
+    GateError,
+    ImageError,
+    IntegrityError,
+    MahtrtError,
+    MissingComponentError,
+    UsageError,
+    require,
+)
+from mahtrt.measure.quantity_file import quantities_for
+from mahtrt.runtime.decode import landmark_names
+from mahtrt.runtime.replay import replay, replay_limits
+from mahtrt.runtime.session import Session
+from mahtrt.targets.backend import compile_here
+
+# Reasons that are kept with an image of which no report can be made; none names anything in it.
+_REASONS = (
+    (MissingComponentError, "no-decoder"),
+    (ImageError, "image"),
+    (MahtrtError, "network"),
+    (MemoryError, "memory"),
+)
+
+
+class Reporter:
+    """Makes reports.
+
+    Args:
+        session: The open engine.
+        bundle: Where it was opened from.
+        quantities: As :class:`mahtrt.serving.options.ServeOptions` has it.
+
+    Raises:
+        UsageError: The network gives no landmarks, or takes several images.
+        MissingComponentError: highdicom is not installed.
+    """
+
+    def __init__(self, session: Session, bundle: Path, quantities: Path | str = "none") -> None:
+        check_network(session)
+        require("highdicom", extra="dicom", needed_for="DICOM structured reports")
+        self._session = session
+        self._algorithm = algorithm_of(session, bundle)
+        self._selection = quantities_for(quantities, landmark_names(session.spec))
+
+    def report(self, image: bytes, subject: str) -> bytes:
+        """The report of a DICOM image, as a DICOM file.
+
+        Raises:
+            MahtrtError: It cannot be read, or no report can be made of it.
+        """
+        with without_remarks():
+            pixels, spacing = read_dicom(image, subject)
+            found = self._session.run(pixels, spacing_mm=spacing)
+            asked = self._selection
+            values = asked.values(found.points, found.names, spacing) if asked else ()
+            content = ReportContent(quantities=values, subject=subject)
+            return structured_report(image, found, self._algorithm, content)
+
+
+def reason_of(error: Exception) -> str:
+    """Why no report was made, in a word that names nothing."""
+    found = (reason for kind, reason in _REASONS if isinstance(error, kind))
+    return next(found, "defect")
+
+
+def of_variant(report: bytes, digest: str) -> bytes:
+    """The report of an image that came with the SOP Instance UID of another one.
+
+    Its own SOP Instance UID is derived from both, since two reports must not share one.
+
+    Args:
+        digest: Of the image.
+    """
+    pydicom = require("pydicom", extra="dicom", needed_for="DICOM structured reports")
+    with without_remarks():
+        dataset = pydicom.dcmread(io.BytesIO(report))
+        name = f"{dataset.SOPInstanceUID} {digest}"
+        dataset.SOPInstanceUID = f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, name).int}"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        content = io.BytesIO()
+        dataset.save_as(content, enforce_file_format=True)
+    return content.getvalue()
+
+
+def check_network(session: Session) -> None:
+    """Refuse networks that no report can be made by.
+
+    Raises:
+        UsageError: It is one.
+    """
+    spec = session.spec
+    given = ", ".join(dict.fromkeys(output.kind for output in spec.outputs))
+    if not landmark_names(spec):
+        got = f"a network that gives {given}"
+        raise UsageError("mahtrt serve", got=got, expected="one with landmarks")
+    if len(spec.input_names) != 1:
+        got = f"a network of {len(spec.input_names)} images"
+        raise UsageError("mahtrt serve", got=got, expected="one that takes one image")
+
+
+def check_golden(session: Session, bundle: Bundle) -> int:
+    """Replay the golden images of a bundle, so that an engine that is damaged serves nobody.
+
+    Returns:
+        How many there are; 0 where the bundle keeps none.
+
+    Raises:
+        GateError: The engine is further from them than it may be.
+        IntegrityError: The session has no record in the bundle.
+    """
+    vectors = read_golden(bundle)
+    if not vectors:
+        return 0
+    record = session.engine
+    if record is None:
+        raise IntegrityError(str(bundle.path), got="an engine that it does not list")
+    found = replay(session, vectors)
+    limits = replay_limits(bundle.manifest, found.mean_mm is not None, record)
+    if over := limits.over(found, record.precision):
+        raise GateError(
+            f"{record.name} on golden images",
+            got="; ".join(over),
+            expected="what the build's gate allows, or what it gave then",
+            fix=compile_here(record.target),
+        )
+    return len(vectors)

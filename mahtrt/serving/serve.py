@@ -1,0 +1,113 @@
+"""The verb ``serve``: a bundle that answers on a network until it is told to end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mahtrt.bundle.bundle import read_bundle
+from mahtrt.errors import require
+from mahtrt.interrupt import Terminated
+from mahtrt.runtime.opening import open_engine
+from mahtrt.runtime.session import Session
+from mahtrt.serving.addresses import Listener, destination_from_text, listener_from_text
+from mahtrt.serving.disk_queue import DiskQueue, QueueLimits
+from mahtrt.serving.events import Fact, ServeEvent, Tell, unheard
+from mahtrt.serving.options import ServeOptions, ServeResult, check_options
+from mahtrt.serving.reporter import Reporter, check_golden, check_network
+
+if TYPE_CHECKING:
+    from mahtrt.serving.node import Node
+
+_TITLE = "MAHTRT"  # ours, where nothing is received
+_LOOPBACK = ("127.", "::1", "localhost")
+
+
+def serve(options: ServeOptions, tell: Tell = unheard) -> ServeResult:
+    """Serve a bundle until Ctrl-C or SIGTERM; with ``drain``, until nothing waits.
+
+    Args:
+        options: What to serve, and to whom.
+        tell: Is called with every event, from several threads.
+
+    Returns:
+        What was done, and what is left in the queue.
+
+    Raises:
+        UsageError: Options that contradict each other, a port in use, a queue that another service
+            has, a network without landmarks.
+        InputError: Certificates that cannot be used.
+        GateError: The engine is further from the bundle's golden images than it may be.
+        DataError, IntegrityError, MissingComponentError: As ``mahtrt.open`` raises them.
+    """
+    with opened(options, tell) as node:
+        with contextlib.suppress(KeyboardInterrupt, Terminated):
+            node.wait(drain=options.drain)
+        tell(ServeEvent("ending"))
+        node.stop()
+        result = node.result()
+    tell(ServeEvent("ended", {"sent": result.sent, "waiting": result.waiting}))
+    return result
+
+
+@contextlib.contextmanager
+def opened(options: ServeOptions, tell: Tell = unheard) -> Iterator[Node]:
+    """A service that works while the block runs; raises as :func:`serve` does."""
+    check_options(options)
+    listener = Listener(_TITLE, 0) if options.dicom is None else listener_from_text(options.dicom)
+    destination = destination_from_text(options.send_to)
+    require("pynetdicom", extra="dicom", needed_for="mahtrt serve --dicom")
+    from mahtrt.serving.node import Node
+    from mahtrt.serving.receiver import Receiver
+    from mahtrt.serving.sender import Backoff, Sender
+
+    sender = Sender(options, listener.title, destination)
+    limits = QueueLimits(options.queue_mib * 2**20, options.queue_entries)
+    with _checked_session(options, tell) as session, DiskQueue.open(options.queue, limits) as queue:
+        reporter = Reporter(session, options.bundle, options.quantities)
+        _deal_with_failed(queue, options)
+        backoff = partial(Backoff, options.retry_s, options.retry_most_s)
+        node = Node(queue, reporter, sender, backoff, tell)
+        try:
+            if not options.drain:
+                node.receiver = Receiver(options, listener, queue, tell)
+                node.receiver.start()
+            node.start()
+            _tell_ready(node, session, options, tell)
+            yield node
+        finally:
+            node.stop()
+
+
+@contextlib.contextmanager
+def _checked_session(options: ServeOptions, tell: Tell) -> Iterator[Session]:
+    """The engine, which gave its golden images as it should."""
+    bundle = read_bundle(options.bundle, verify=False, trust=options.trust)
+    with open_engine(
+        bundle, engine=options.engine, threads=options.threads, require=options.require
+    ) as session:
+        check_network(session)
+        count = check_golden(session, bundle)
+        tell(ServeEvent("golden", {"engine": session.name, "images": count}))
+        yield session
+
+
+def _deal_with_failed(queue: DiskQueue, options: ServeOptions) -> None:
+    if options.failed == "retry":
+        queue.retry_failed()
+    elif options.failed == "remove":
+        queue.remove_failed()
+
+
+def _tell_ready(node: Node, session: Session, options: ServeOptions, tell: Tell) -> None:
+    result = node.result()
+    facts: dict[str, Fact] = {"engine": session.name, "device": session.device}
+    if node.receiver is not None:
+        facts |= {"host": options.host, "port": node.receiver.port}
+    facts |= {"waiting": result.waiting, "failed": sum(result.failed.values())}
+    tell(ServeEvent("ready", facts))
+    is_open = node.receiver is not None and not options.host.startswith(_LOOPBACK)
+    if is_open and not (options.allow or options.tls_client_ca):
+        tell(ServeEvent("open-to-all", {"host": options.host, "advice": "use --allow, --tls-cert"}))

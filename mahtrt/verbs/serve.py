@@ -1,0 +1,179 @@
+"""``mahtrt serve``: a bundle that takes DICOM images and sends reports, and its log lines."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from mahtrt.errors import UsageError
+from mahtrt.verbs.choices import one_of
+from mahtrt.verbs.command import DATA, ENGINES, GENERAL, SERVICE, TLS, argument, as_command, option
+from mahtrt.verbs.console import answer, say, write_json
+from mahtrt.verbs.options import Json, RequiredDevice, Threads, TrustArguments, device_from_text
+
+if TYPE_CHECKING:
+    from mahtrt.serving.events import ServeEvent, Tell
+    from mahtrt.serving.options import ServeOptions
+
+_LIBRARIES = ("pydicom", "pynetdicom", "highdicom")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeArguments(TrustArguments):
+    """What ``mahtrt serve`` is given."""
+
+    bundle: Annotated[Path, argument("Bundle: the .mahtrt folder.")]
+    send_to: Annotated[str, option(SERVICE, "Who gets the reports: AE@HOST:PORT.")]
+    dicom: Annotated[
+        str | None,
+        option(SERVICE, "Our AE title, and the port on which images are received: AE:PORT."),
+    ] = None
+    host: Annotated[str, option(SERVICE, "Address to listen on.")] = "127.0.0.1"
+    allow: Annotated[
+        list[str] | None,
+        option(SERVICE, "AE title that may send images. May be repeated; all may without it."),
+    ] = None
+    queue: Annotated[
+        Path,
+        option(SERVICE, "Folder for what is received and not yet sent, patients' images among it."),
+    ] = Path("mahtrt-queue")
+    drain: Annotated[
+        bool,
+        option(SERVICE, "Nothing is received: what waits is worked off, then it ends.", "--drain"),
+    ] = False
+    failed: Annotated[
+        str,
+        option(
+            SERVICE,
+            "What becomes of images and reports that failed earlier: keep, retry or remove.",
+            complete=one_of("keep", "retry", "remove"),
+        ),
+    ] = "keep"
+    associations: Annotated[int, option(SERVICE, "Most associations at a time.", least=1)] = 8
+    pdu_bytes: Annotated[int, option(SERVICE, "Largest PDU that is taken.", least=4096)] = 65_536
+    timeout_s: Annotated[float, option(SERVICE, "Longest silence of the other end.")] = 60.0
+    object_mib: Annotated[int, option(SERVICE, "Largest image, in MiB.", least=1)] = 256
+    queue_mib: Annotated[int, option(SERVICE, "Most MiB that wait.", least=1)] = 10_240
+    queue_entries: Annotated[
+        int, option(SERVICE, "Most images and reports that wait.", least=1)
+    ] = 100_000
+    retry_s: Annotated[
+        float, option(SERVICE, "First pause where the destination is down; each doubles.")
+    ] = 1.0
+    retry_most_s: Annotated[float, option(SERVICE, "Longest such pause.")] = 300.0
+    tls_cert: Annotated[
+        Path | None, option(TLS, "Certificate chain (PEM) that senders are shown: listens by TLS.")
+    ] = None
+    tls_key: Annotated[
+        Path | None, option(TLS, "Its private key (PEM), where it is in a file of its own.")
+    ] = None
+    tls_client_ca: Annotated[
+        Path | None, option(TLS, "Certificates (PEM) that those of senders have to come from.")
+    ] = None
+    send_ca: Annotated[
+        Path | None,
+        option(TLS, "Certificates (PEM) that the destination's has to come from: sends by TLS."),
+    ] = None
+    send_cert: Annotated[
+        Path | None, option(TLS, "Certificate chain (PEM) that the destination is shown.")
+    ] = None
+    send_key: Annotated[
+        Path | None, option(TLS, "Its private key (PEM), where it is in a file of its own.")
+    ] = None
+    engine: Annotated[
+        str | None,
+        option(ENGINES, "Engine of the bundle, or a target; the bundle's default without it."),
+    ] = None
+    require: RequiredDevice = "any"
+    quantities: Annotated[
+        str,
+        option(
+            DATA,
+            "File (TOML) that defines clinical quantities for the reports; auto: those that mahtrt "
+            "ships and the landmarks allow; none.",
+        ),
+    ] = "none"
+    threads: Threads = None
+    log: Annotated[
+        str,
+        option(GENERAL, "Form of the log lines on stderr: text (key=value) or json.",
+               complete=one_of("text", "json")),
+    ] = "text"  # fmt: skip
+    json: Json = None
+
+    def options(self) -> ServeOptions:
+        """What Python takes."""
+        from mahtrt.serving.options import ServeOptions
+
+        same = (
+            *("bundle", "send_to", "dicom", "host", "queue", "drain", "engine", "threads"),
+            *("associations", "pdu_bytes", "timeout_s", "object_mib", "queue_mib"),
+            *("queue_entries", "retry_s", "retry_most_s", "failed", "quantities"),
+            *("tls_cert", "tls_key", "tls_client_ca", "send_ca", "send_cert", "send_key"),
+        )
+        return ServeOptions(
+            **{name: getattr(self, name) for name in same},
+            allow=tuple(self.allow or ()),
+            trust=self.trust(),
+            require=device_from_text(self.require),
+        )
+
+
+@as_command
+def command(arguments: ServeArguments) -> None:
+    """Serve a bundle: take DICOM images, find landmarks, send structured reports.
+
+    Ctrl-C or SIGTERM end it in good order; whatever ends it, nothing that was received is lost.
+    """
+    from mahtrt.serving.serve import serve
+
+    if arguments.log not in ("text", "json"):
+        raise UsageError("--log", got=arguments.log, expected="text or json")
+    with _quiet_libraries():
+        result = serve(arguments.options(), _writer(arguments.log))
+    if arguments.json is not None:
+        write_json(result.to_dict(), arguments.json)
+        return
+    failed = ", ".join(f"{count} {reason}" for reason, count in result.failed.items())
+    answer(
+        f"{result.received} received, {result.sent} sent, {result.waiting} waiting, "
+        f"{failed or 'none'} failed"
+    )
+
+
+def _writer(form: str) -> Tell:
+    """What writes events as lines, one at a time."""
+    from mahtrt.serving.events import json_line, text_line
+
+    line, lock = json_line if form == "json" else text_line, threading.Lock()
+
+    def write(event: ServeEvent, /) -> None:
+        with lock:
+            say(line(event))
+
+    return write
+
+
+@contextlib.contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keep what libraries warn of from stderr: it may quote an image's header."""
+    loggers = [logging.getLogger(name) for name in _LIBRARIES]
+    before = [(logger, logger.propagate) for logger in loggers]
+    handler = logging.NullHandler()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.addHandler(handler)
+            logger.propagate = False
+        try:
+            yield
+        finally:
+            for logger, propagate in before:
+                logger.removeHandler(handler)
+                logger.propagate = propagate
