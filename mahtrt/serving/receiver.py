@@ -19,8 +19,13 @@ from functools import partial
 from socketserver import BaseServer
 from typing import Any
 
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 from pynetdicom import AE, evt, sop_class
 from pynetdicom._handlers import (
     standard_dimse_recv_handler,
@@ -34,8 +39,9 @@ from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.transport import ThreadedAssociationServer
 
+from mahtrt.data.dicom_syntaxes import COMPRESSED, need_decoder
 from mahtrt.data.limits import MOST_IMAGE_BYTES
-from mahtrt.errors import UsageError
+from mahtrt.errors import MissingComponentError, UsageError
 from mahtrt.serving.addresses import Listener, checked_title
 from mahtrt.serving.disk_queue import TROUBLE, DiskQueue, QueueFullError
 from mahtrt.serving.events import ServeEvent, Tell, short
@@ -48,12 +54,8 @@ TAKEN, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC001
 _MOST_OTHER_BYTES = 2**20
 _SPARE_CONNECTIONS = 8  # that wait for an answer beside those that have one
 _POLL_S = 0.05
-SYNTAXES = (
-    *("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"),
-    *("1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"),
-    *("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80"),
-    *("1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"),
-)
+_MOST_BITS = 16  # of a sample
+_UNCOMPRESSED = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 CLASSES = (
     *("ComputedRadiographyImageStorage", "DigitalXRayImageStorageForPresentation"),
     *("DigitalXRayImageStorageForProcessing", "DigitalMammographyXRayImageStorageForPresentation"),
@@ -289,8 +291,12 @@ def _entity(options: ServeOptions, title: str) -> AE:
 
 def supported_syntaxes() -> list[str]:
     """Transfer syntaxes that can be decoded here: some need packages of the extra ``dicom``."""
-    known = [UID(each) for each in SYNTAXES]
-    return [each for each in known if not each.is_encapsulated or get_decoder(each).is_available]
+    found = [*_UNCOMPRESSED, DeflatedExplicitVRLittleEndian]
+    for uid, syntax in COMPRESSED.items():
+        with contextlib.suppress(MissingComponentError):
+            need_decoder(syntax, _MOST_BITS, "an image")
+            found.append(UID(uid))
+    return [str(each) for each in found]
 
 
 def _heading(message: DIMSEMessage, association: Association) -> Heading:

@@ -20,7 +20,7 @@ def test_fifty_headers_leave_no_trace(
     # Every tenth cannot be read, and every tenth is refused by the destination.
     images = [make_image(1000 + i, PatientComments=f"Secret{i}") for i in range(COUNT)]
     for image in images[::10]:
-        image.Rows = 7
+        image.Rows = 700
     kept = {str(image.PatientID) for image in images[5::10]}
     archive.answer = lambda report: 0xC000 if report.PatientID in kept else 0
     log, queue = Log(), tmp_path / "queue"
