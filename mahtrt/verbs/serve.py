@@ -127,7 +127,7 @@ class ServeArguments(TrustArguments):
 
 @as_command
 def command(arguments: ServeArguments) -> None:
-    """Serve a bundle: take DICOM images, find landmarks, send structured reports.
+    """Take DICOM images and send reports of landmarks.
 
     Ctrl-C or SIGTERM end it in good order; whatever ends it, nothing that was received is lost.
     """
