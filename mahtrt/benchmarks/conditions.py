@@ -12,9 +12,11 @@ from mahtrt.benchmarks.options import TIMED_IMAGES, CompareOptions
 from mahtrt.benchmarks.report import ReportFacts, Row
 from mahtrt.cuda.state import GpuState, read_gpu
 from mahtrt.machine import usable_cores
+from mahtrt.measure.timing import TimingWarning
 from mahtrt.schema import plain
 
 BUSY_LOAD = 0.5  # of the usable cores, over the minute before
+MOST_ROWS_NAMED = 3  # in one warning
 
 Load = tuple[float, float, float]
 
@@ -76,15 +78,27 @@ def find_warnings(
         for name, stand_in in untimed.items()
     ]
     timed = [(f"{row.name} {row.scope}", row.timings) for row in rows if row.timings is not None]
-    by_text: dict[str, list[str]] = {}
+    by_kind: dict[str, dict[str, TimingWarning]] = {}
     for name, timings in timed:
         for warning in timings.warnings():
-            by_text.setdefault(warning, []).append(name)
-    # What is true of every row is said once.
-    return found + [
-        text if len(names) == len(timed) else f"{', '.join(names)}: {text}"
-        for text, names in by_text.items()
-    ]
+            by_kind.setdefault(warning.kind, {})[name] = warning
+    return found + [_told_together(each, len(timed)) for each in by_kind.values()]
+
+
+def _told_together(warnings: Mapping[str, TimingWarning], rows: int) -> str:
+    """One sentence of warnings of one kind: what is true of every row is said once.
+
+    Args:
+        warnings: Each with the row that it is about.
+        rows: How many rows there are.
+    """
+    worst = max(warnings.values(), key=lambda each: each.size)
+    text = worst.of_several or worst.text if len(warnings) > 1 else worst.text
+    if len(warnings) == rows:
+        return text
+    if len(warnings) > MOST_ROWS_NAMED:
+        return f"{len(warnings)} of {rows} rows: {text}"
+    return f"{', '.join(warnings)}: {text}"
 
 
 @dataclass(frozen=True, slots=True)

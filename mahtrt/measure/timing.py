@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import math
 import random
 import statistics
 import time
@@ -87,28 +88,65 @@ class Timings:
         """By which share the medians of the last windows differ; None of too few rounds."""
         return window_spread(self.samples_ms)
 
-    def warnings(self) -> list[str]:
-        """What a reader of these numbers has to know, as sentences without a subject."""
+    def warnings(self) -> list[TimingWarning]:
+        """What a reader of these numbers has to know."""
         found = []
         if self.runs < RUNS_FOR_P99:
-            found.append(f"only {self.runs} runs: p99 is the maximum")
-        if self.p90_ms > NOISY_RATIO * self.p50_ms:
-            ratio = self.p90_ms / self.p50_ms
-            found.append(f"noisy: p90 is {ratio:.1f} times p50, other work shares the machine")
+            found.append(TimingWarning(f"only {self.runs} runs: p99 is the maximum"))
+        noise = self.p90_ms / self.p50_ms if self.p50_ms else 1.0
+        if noise > NOISY_RATIO:
+            found.append(_noisy(noise))
         if self.unstable and self.window_spread is not None:
-            found.append(
-                f"unstable: p50 of the last {WINDOWS} windows of rounds differs by "
-                f"{100 * self.window_spread:.0f}%"
-            )
+            found.append(_unstable(self.window_spread))
         if 2 * self.restless > self.runs:
-            found.append("its threads stay busy after a call, which slows what is timed next")
+            text = "its threads stay busy after a call, which slows what is timed next"
+            found.append(TimingWarning(text))
         third = self.runs // 3
         if third >= 5:
             first = statistics.median(self.samples_ms[:third])
             last = statistics.median(self.samples_ms[-third:])
             if max(first, last) > DRIFT_RATIO * min(first, last):
-                found.append(f"drifts: p50 went from {first:.3g} to {last:.3g} ms during the run")
+                found.append(_drifting(first, last))
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class TimingWarning:
+    """What a reader of a row's times has to know.
+
+    Attributes:
+        text: A sentence without a subject.
+        of_several: The same of several rows of which this is the worst; "" where all rows have the
+            same text.
+        size: How bad it is beside others of its kind.
+    """
+
+    text: str
+    of_several: str = ""
+    size: float = 0.0
+
+    @property
+    def kind(self) -> str:
+        """What it is about: warnings of one kind can be told together."""
+        return self.text.partition(":")[0]
+
+
+def _noisy(ratio: float) -> TimingWarning:
+    times, why = f"{ratio:.1f} times p50", "other work shares the machine"
+    return TimingWarning(
+        f"noisy: p90 is {times}, {why}", f"noisy: p90 is up to {times}, {why}", ratio
+    )
+
+
+def _unstable(spread: float) -> TimingWarning:
+    what, size = f"p50 of the last {WINDOWS} windows of rounds differs by", f"{100 * spread:.0f}%"
+    return TimingWarning(f"unstable: {what} {size}", f"unstable: {what} up to {size}", spread)
+
+
+def _drifting(first_ms: float, last_ms: float) -> TimingWarning:
+    went = f"p50 went from {first_ms:.3g} to {last_ms:.3g} ms during the run"
+    ratio = max(first_ms, last_ms) / min(first_ms, last_ms) if min(first_ms, last_ms) else math.inf
+    return TimingWarning(f"drifts: {went}", f"drifts: {went}, in the worst of them", ratio)
 
 
 def window_spread(samples_ms: Sequence[float]) -> float | None:

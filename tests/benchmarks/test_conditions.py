@@ -41,6 +41,21 @@ def test_what_concerns_some_rows_names_them() -> None:
     assert find_warnings(rows[:2], load=None) == ["only 10 runs: p99 is the maximum"]
 
 
+def test_warnings_of_one_kind_are_one_line_about_the_worst() -> None:
+    def noisy(name: str, ratio: float) -> Row:
+        return row(name, (1.0, 1.0, 1.0, ratio) * 25)
+
+    rows = [noisy("a", 2.0), noisy("b", 3.0), row("c", (1.0,) * 100)]
+    noise = "noisy: p90 is up to 3.0 times p50, other work shares the machine"
+    assert find_warnings(rows, load=None) == [f"a engine, b engine: {noise}"]
+    assert find_warnings(rows[:2], load=None) == [noise]
+    many = [*rows, noisy("d", 2.5), noisy("e", 1.6)]
+    assert find_warnings(many, load=None) == [f"4 of 5 rows: {noise}"]
+    drifting = [row(name, (1.0,) * 50 + (end,) * 50) for name, end in (("a", 1.4), ("b", 1.3))]
+    told = "drifts: p50 went from 1 to 1.4 ms during the run, in the worst of them"
+    assert find_warnings(drifting, load=None) == [told]
+
+
 def test_batches_that_differ() -> None:
     (warning,) = find_warnings([row("a"), row("b", batch=4)], load=None)
     assert "batch sizes differ" in warning

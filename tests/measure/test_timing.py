@@ -154,10 +154,11 @@ def test_who_does_not_come_to_rest_is_named() -> None:
     assert timings["spins"].restless >= 18
     slowed = "stay busy after a call"
     assert any(
-        slowed in warning
+        slowed in warning.text
         for warning in replace(timings["spins"], samples_ms=(1.0,) * 20).warnings()
     )
-    assert not any(slowed in w for w in replace(timings["calm"], samples_ms=(1.0,) * 20).warnings())
+    calm = replace(timings["calm"], samples_ms=(1.0,) * 20)
+    assert not any(slowed in warning.text for warning in calm.warnings())
 
 
 def test_progress_ends_complete() -> None:
@@ -201,9 +202,10 @@ def test_drift_that_both_share_does_not_change_the_speedup(
 
 def test_warnings_say_what_is_wrong_with_the_numbers() -> None:
     assert Timings((1.0,) * 100).warnings() == []
-    assert Timings((1.0,) * 10).warnings() == ["only 10 runs: p99 is the maximum"]
-    assert "p90 is 3.0 times p50" in Timings((1.0, 1.0, 1.0, 3.0) * 25).warnings()[0]
-    assert "from 1 to 1.4 ms" in Timings((1.0,) * 50 + (1.4,) * 50).warnings()[0]
+    (few,) = Timings((1.0,) * 10).warnings()
+    assert few.text == "only 10 runs: p99 is the maximum"
+    assert "p90 is 3.0 times p50" in Timings((1.0, 1.0, 1.0, 3.0) * 25).warnings()[0].text
+    assert "from 1 to 1.4 ms" in Timings((1.0,) * 50 + (1.4,) * 50).warnings()[0].text
 
 
 def settled(times_ms: Callable[[int], float], **options: Any) -> Timings:
@@ -233,9 +235,9 @@ def test_what_never_settles_is_told_unstable_with_the_spread() -> None:
     assert found.unstable
     assert found.window_spread is not None
     assert found.window_spread > 0.4
-    (warning,) = (w for w in found.warnings() if w.startswith("unstable"))
+    (warning,) = (w for w in found.warnings() if w.kind == "unstable")
     told = "unstable: p50 of the last 3 windows of rounds differs by "
-    assert warning == f"{told}{100 * found.window_spread:.0f}%"
+    assert warning.text == f"{told}{100 * found.window_spread:.0f}%"
 
 
 def test_nobody_waits_where_nobody_asked_or_the_time_is_up() -> None:
