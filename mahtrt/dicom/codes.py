@@ -6,6 +6,7 @@ landmark is; a site is the structure that it lies on, in a coding scheme that ar
 
 from __future__ import annotations
 
+import functools
 import importlib.resources
 import unicodedata
 from collections.abc import Iterable
@@ -114,8 +115,12 @@ def codes_for(path: Path | None = None) -> CodeTable:
             there twice, a text that DICOM does not allow.
         IntegrityError: A newer format.
     """
-    shipped = _read(Path(str(importlib.resources.files("mahtrt") / "assets" / SHIPPED)))
-    return CodeTable(shipped | (_read(path) if path is not None else {}))
+    return CodeTable(_shipped() | (_read(path) if path is not None else {}))
+
+
+@functools.cache
+def _shipped() -> dict[tuple[_Kind, str], Entry]:
+    return _read(Path(str(importlib.resources.files("mahtrt") / "assets" / SHIPPED)))
 
 
 def _read(path: Path) -> dict[tuple[_Kind, str], Entry]:
