@@ -14,7 +14,8 @@ from contextlib import contextmanager
 
 from mahtrt.errors import ImageError, MissingComponentError
 
-_LOGS = logging.getLogger("pydicom")
+# The libraries that quote headers.
+_LOGS = tuple(map(logging.getLogger, ("pydicom", "highdicom")))
 
 
 class DicomDamageError(ValueError):
@@ -22,14 +23,15 @@ class DicomDamageError(ValueError):
 
 
 class _Silence:
-    """Switches off warnings, and the passing on of pydicom's logs, while any thread reads DICOM.
+    """Switches off warnings, and the passing on of logs, while any thread handles DICOM.
 
-    Both switches are the process's: the first thread turns them, the last one turns them back.
+    These switches are the process's: the first thread turns them, the last one turns them back.
     """
 
     def __init__(self) -> None:
         self._lock, self._inside = threading.Lock(), 0
-        self._filters, self._passes_on = warnings.catch_warnings(), True
+        self._nowhere = logging.NullHandler()  # without any handler, Python shows warnings itself
+        self._filters, self._pass_on = warnings.catch_warnings(), [True for _ in _LOGS]
 
     def __enter__(self) -> None:
         with self._lock:
@@ -37,18 +39,30 @@ class _Silence:
                 self._filters = warnings.catch_warnings()
                 self._filters.__enter__()
                 warnings.simplefilter("ignore")
-                self._passes_on, _LOGS.propagate = _LOGS.propagate, False
+                self._pass_on = [log.propagate for log in _LOGS]
+                for log in _LOGS:
+                    log.addHandler(self._nowhere)
+                    log.propagate = False
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                _LOGS.propagate = self._passes_on
+                for log, passes_on in zip(_LOGS, self._pass_on, strict=True):
+                    log.propagate = passes_on
+                    log.removeHandler(self._nowhere)
                 self._filters.__exit__(None, None, None)
 
 
 _SILENCE = _Silence()
+
+
+@contextmanager
+def silent_dicom() -> Iterator[None]:
+    """The block's libraries tell nobody what they think of a header; errors are raised as ever."""
+    with _SILENCE:
+        yield
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from mahtrt.names import text_of_path
 from mahtrt.reading import Wanted, open_regular, read_regular
 from mahtrt.runtime.case_writers import CaseResult
 from mahtrt.runtime.decode import landmark_names
+from mahtrt.runtime.named_cases import image_name
 from mahtrt.runtime.session import Session
 from mahtrt.spec import ModelSpec
 
@@ -46,7 +47,7 @@ class ReportWriter:
     landmark_codes: Path | None = None
     _algorithm: Algorithm | None = field(default=None, init=False, repr=False)
     _codes: CodeTable | None = field(default=None, init=False, repr=False)
-    _written: dict[str, Path] = field(default_factory=dict, init=False, repr=False)
+    _written: dict[str, tuple[Path, str]] = field(default_factory=dict, init=False, repr=False)
     _left_out: dict[str, int] = field(default_factory=dict, init=False, repr=False)
 
     def begin(self, session: Session, bundle: Path, cases: Sequence[Entry]) -> None:
@@ -64,7 +65,7 @@ class ReportWriter:
         self._codes = codes_for(self.landmark_codes)
         self._algorithm = algorithm_of(session, bundle)
         for case in cases:
-            _check_dicom(case.path)
+            _check_dicom(case)
 
     def write(self, case: CaseResult) -> Mapping[str, Any]:
         """Write the report of a case.
@@ -76,7 +77,7 @@ class ReportWriter:
         assert self._algorithm is not None
         path = case.entry.path
         file, frame = split_frame(path)
-        subject = case.entry.called or str(path)
+        subject = image_name(case.entry)
         content = ReportContent(
             frame=frame,
             quantities=case.quantities,
@@ -87,11 +88,11 @@ class ReportWriter:
         source = read_regular(file, _WANTED, MOST_IMAGE_BYTES)
         report = make_report(source, case.found, self._algorithm, content)
         uid = report.sop_instance_uid
-        other = self._written.setdefault(uid, path)
+        other, other_name = self._written.setdefault(uid, (path, subject))
         if other != path:
             raise DataError(
                 subject,
-                got=f"the same SOP Instance UID as {other}",
+                got=f"the same SOP Instance UID as {other_name}",
                 expected="another one for another image",
                 fix="Leave one of them out.",
             )
@@ -144,9 +145,7 @@ class MarkupsWriter:
         file, frame = split_frame(case.entry.path)
         content = read_regular(file, _WANTED, MOST_IMAGE_BYTES)
         with without_remarks():
-            header = None
-            if is_dicom(content):
-                header = read_header(content, case.entry.called or str(case.entry.path))
+            header = read_header(content, image_name(case.entry)) if is_dicom(content) else None
             plane = plane_of_image(header, frame, case.found.spacing_mm)
         self._without_spacing += not plane.has_spacing
         place = self.place if self._is_file() else self.place / f"{case.stem}.mrk.json"
@@ -177,8 +176,8 @@ def check_landmarks(option: str, spec: ModelSpec) -> None:
         raise UsageError(option, got=f"a network that gives {given}", expected="one with landmarks")
 
 
-def _check_dicom(path: Path) -> None:
-    with open_regular(split_frame(path)[0], _WANTED) as file:
+def _check_dicom(case: Entry) -> None:
+    with open_regular(split_frame(case.path)[0], _WANTED) as file:
         start = file.read(132)
     if not is_dicom(start):
-        raise not_dicom(str(path))
+        raise not_dicom(image_name(case))

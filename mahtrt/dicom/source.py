@@ -6,6 +6,8 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
+from mahtrt.data.dicom_damage import reading_dicom
+from mahtrt.data.dicom_file import inflated
 from mahtrt.errors import ImageError, require
 
 NEEDED_FOR = "DICOM structured reports"
@@ -59,14 +61,11 @@ def read_source(content: bytes, subject: str, frame: int | None = None) -> Sourc
         MissingComponentError: pydicom is not installed.
     """
     header = read_header(content, subject)
-    try:
+    with reading_dicom(subject, "header"):
         rows, columns = int(header.Rows), int(header.Columns)
         several = "NumberOfFrames" in header
         frames = int(header.get("NumberOfFrames") or 1)
         missing = [name for key, name in _UIDS.items() if not _is_uid(header.get(key))]
-    # pydicom raises almost anything on damaged data; its text may hold values of the file.
-    except Exception as error:
-        raise _unreadable(subject, error) from error
     if missing:
         raise ImageError(
             subject,
@@ -87,10 +86,8 @@ def read_header(content: bytes, subject: str) -> Any:
     pydicom = require("pydicom", extra="dicom", needed_for=NEEDED_FOR)
     if not is_dicom(content):
         raise not_dicom(subject)
-    try:
-        return pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
-    except Exception as error:  # as above
-        raise _unreadable(subject, error) from error
+    with reading_dicom(subject, "header"):
+        return pydicom.dcmread(io.BytesIO(inflated(content, subject)), stop_before_pixels=True)
 
 
 def not_dicom(subject: str) -> ImageError:
@@ -100,14 +97,6 @@ def not_dicom(subject: str) -> ImageError:
         got="a file that is not DICOM",
         expected="a DICOM image, to whose patient and study a report can belong",
         fix="Leave it out, or write its landmarks with --json or --csv.",
-    )
-
-
-def _unreadable(subject: str, error: Exception) -> ImageError:
-    return ImageError(
-        subject,
-        got=f"a DICOM header that cannot be read ({type(error).__name__})",
-        expected="a DICOM file with one image",
     )
 
 

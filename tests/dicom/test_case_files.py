@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def images(folder: Path, count: int = 2) -> list[Path]:
     return made
 
 
-def predict(bundle: Path, paths: list[Path], *writers: ReportWriter | MarkupsWriter) -> object:
+def predict(bundle: Path, paths: list[Path], *writers: ReportWriter | MarkupsWriter) -> Any:
     options = mahtrt.PredictOptions(bundle, paths, engine="onnxruntime", threads=1)
     return mahtrt.predict(options, writers=writers)
 
@@ -68,6 +69,67 @@ def test_again_gives_the_same_files(tiny_bundle: Path, tmp_path: Path) -> None:
         predict(tiny_bundle, paths, ReportWriter(tmp_path / "sr"))
         names = sorted(place.name for place in (tmp_path / "sr").iterdir())
         assert len(names) == 2
+
+
+def test_each_frame_has_a_report(tiny_bundle: Path, tmp_path: Path) -> None:
+    frames = np.stack([make_image(i)[0].max(axis=2) for i in range(3)])
+    size = {"Rows": 32, "Columns": 48, "NumberOfFrames": "3"}
+    path = write_patient_image(tmp_path / "run.dcm", frames, **size)
+    writers = (ReportWriter(tmp_path / "sr"), MarkupsWriter(tmp_path / "slicer"))
+    result = predict(tiny_bundle, [path], *writers)
+    referred = []
+    for prediction in result.predictions:
+        report = sr.srread(prediction.extra["dicom_sr"])
+        for group in report.content.get_planar_roi_measurement_groups():
+            reference = group.roi.ContentSequence[0].ReferencedSOPSequence[0]
+            referred.append(int(reference.ReferencedFrameNumber))
+    assert referred == [1] * 3 + [2] * 3 + [3] * 3
+    assert len(list((tmp_path / "slicer").iterdir())) == 3
+
+
+def test_without_a_spacing_angles_are_there_and_lengths_are_not(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    quantities = tmp_path / "own.toml"
+    quantities.write_text(
+        """schema = "mahtrt.quantities/1"
+title = "Own"
+[points]
+R = ["red"]
+G = ["green"]
+B = ["blue"]
+[[quantity]]
+name = "RGB"
+kind = "angle"
+unit = "deg"
+points = ["R", "G", "B"]
+source = "a test"
+[[quantity]]
+name = "RG"
+kind = "distance"
+unit = "mm"
+points = ["R", "G"]
+source = "a test"
+"""
+    )
+    for spacing_mm, kept in ((None, ["RGB"]), (0.5, ["RGB", "RG"])):
+        out = tmp_path / str(spacing_mm)
+        options = mahtrt.PredictOptions(
+            tiny_bundle,
+            images(tmp_path / "in", 1),
+            engine="onnxruntime",
+            threads=1,
+            quantities=quantities,
+            spacing_mm=spacing_mm,
+        )
+        result = mahtrt.predict(options, writers=[ReportWriter(out)])
+        (place,) = out.iterdir()
+        (group,) = sr.srread(place).content.get_image_measurement_groups()
+        assert [each.name.value for each in group.get_measurements()] == kept
+        rests = group.get_measurements()[0].referenced_coordinates[0]
+        assert np.abs(rests.value - 0.5 - result.predictions[0].landmarks.points).max() < 0.001
+        told = "left out of the DICOM reports: RG (no value)."
+        assert (told in result.notes) == (spacing_mm is None)
 
 
 def test_what_names_the_patient_is_in_the_report_alone(
