@@ -30,7 +30,7 @@ from mahtrt.reading import Wanted, read_regular
 
 RESERVE_BYTES = 2**26  # of the disk, left for reports and states of what was taken
 MOST_REMEMBERED = 1_000_000  # sent entries, whose images are known when they come again
-MOST_TRIES = 5  # computations that ended with the process
+MOST_TRIES = 5  # processes that may end while they compute one report
 _VERSION = 1
 _LAYOUT = """
 CREATE TABLE IF NOT EXISTS entry (
@@ -88,7 +88,7 @@ class Entry:
         digest: Of the image, as received.
         state: ``received``, ``computed``, or ``sending``: then it may be sent already.
         is_variant: Another content with the same SOP Instance UID came before it.
-        tries: Computations that were begun.
+        tries: Processes that began to compute its report before.
     """
 
     number: int
@@ -108,6 +108,7 @@ class DiskQueue:
     def __init__(self, folder: Path, limits: QueueLimits, table: sqlite3.Connection) -> None:
         self.folder, self.limits = folder, limits
         self._table, self._lock = table, threading.RLock()
+        self._begun = 0  # the last entry that this process began
         self.changed = threading.Condition(self._lock)
 
     @classmethod
@@ -173,11 +174,12 @@ class DiskQueue:
             return True
 
     def next_received(self) -> Entry | None:
-        """The oldest image without a report; that a computation begins is noted."""
+        """The oldest image without a report; that this process begins it is noted once."""
         with self._lock:
             entry = self._entry("state = 'received'", 0)
-            if entry is not None:
+            if entry is not None and entry.number != self._begun:
                 self._set(entry, "received", tries=entry.tries + 1)
+                self._begun = entry.number
             return entry
 
     def keep_report(self, entry: Entry, report: bytes) -> None:

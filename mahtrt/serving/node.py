@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _TROUBLE_S = 5.0  # until a disk that is full is tried again
 _POLL_S = 0.5
+_LINGER_S = 1.0  # that an association stays open for the next report
 PATIENCE_S = 10.0  # for an object that is coming in when the service ends
 
 
@@ -119,7 +120,7 @@ class Node:
         if entry is None:
             self._wait_for_change(_POLL_S)
             return
-        if entry.tries > MOST_TRIES:
+        if entry.tries >= MOST_TRIES:
             self._fail(entry, "ends-process")
             return
         began = time.monotonic()
@@ -165,6 +166,9 @@ class Node:
         after, later, sent = 0, 0, 0
         while not self._ending.is_set() and connection.is_open:
             entry = self._queue.next_report(after)
+            if entry is None and not later:
+                self._wait_for_change(_LINGER_S)
+                entry = self._queue.next_report(after)
             if entry is None:
                 break
             after = entry.number

@@ -34,6 +34,7 @@ class ServeOptions:
         trust: Whose signature the bundle has to have; None asks for none.
         require: Kind of device that the engine has to run on.
         quantities: A file that defines clinical quantities for the reports; "auto"; "none".
+        landmark_codes: A table of codes for the reports, before the one that mahtrt ships.
         tls_cert: Certificate chain (PEM) that we show to those who send; None listens without TLS.
         tls_key: Its private key, where it is not in the same file.
         tls_client_ca: Certificates (PEM) that those who send have to have theirs from.
@@ -63,6 +64,7 @@ class ServeOptions:
     trust: Trust | None = None
     require: Require = "any"
     quantities: Path | str = "none"
+    landmark_codes: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import uuid
-from pathlib import Path
 
 from mahtrt.bundle.bundle import Bundle
 from mahtrt.bundle.golden import read_golden
 from mahtrt.data.dicom import read_dicom
 from mahtrt.dicom.algorithm import algorithm_of
+from mahtrt.dicom.case_files import check_landmarks
+from mahtrt.dicom.codes import codes_for
 from mahtrt.dicom.remarks import without_remarks
+from mahtrt.dicom.report_groups import load_highdicom_sr
 from mahtrt.dicom.structured_report import ReportContent, structured_report
 from mahtrt.errors import (
     GateError,
@@ -25,6 +27,7 @@ from mahtrt.measure.quantity_file import quantities_for
 from mahtrt.runtime.decode import landmark_names
 from mahtrt.runtime.replay import replay, replay_limits
 from mahtrt.runtime.session import Session
+from mahtrt.serving.options import ServeOptions
 from mahtrt.targets.backend import compile_here
 
 # Reasons that are kept with an image of which no report can be made; none names anything in it.
@@ -41,20 +44,25 @@ class Reporter:
 
     Args:
         session: The open engine.
-        bundle: Where it was opened from.
-        quantities: As :class:`mahtrt.serving.options.ServeOptions` has it.
+        options: Where it was opened from, and what the reports hold besides landmarks.
 
     Raises:
         UsageError: The network gives no landmarks, or takes several images.
         MissingComponentError: highdicom is not installed.
+        SpecError: A file of quantities or codes that is not clear.
     """
 
-    def __init__(self, session: Session, bundle: Path, quantities: Path | str = "none") -> None:
+    def __init__(self, session: Session, options: ServeOptions) -> None:
         check_network(session)
-        require("highdicom", extra="dicom", needed_for="DICOM structured reports")
+        load_highdicom_sr()
         self._session = session
-        self._algorithm = algorithm_of(session, bundle)
-        self._selection = quantities_for(quantities, landmark_names(session.spec))
+        self._algorithm = algorithm_of(session, options.bundle)
+        self._codes = codes_for(options.landmark_codes)
+        asked = quantities_for(options.quantities, landmark_names(session.spec))
+        self._asked = asked
+        defined = asked.definitions if asked else ()
+        points = asked.quantities.landmark_points if asked else None
+        self._points = {each.name: points(each) for each in defined} if points else {}
 
     def report(self, image: bytes, subject: str) -> bytes:
         """The report of a DICOM image, as a DICOM file.
@@ -65,9 +73,13 @@ class Reporter:
         with without_remarks():
             pixels, spacing = read_dicom(image, subject)
             found = self._session.run(pixels, spacing_mm=spacing)
-            asked = self._selection
-            values = asked.values(found.points, found.names, spacing) if asked else ()
-            content = ReportContent(quantities=values, subject=subject)
+            asked = self._asked
+            content = ReportContent(
+                quantities=asked.values(found.points, found.names, spacing) if asked else (),
+                quantity_points=self._points,
+                codes=self._codes,
+                subject=subject,
+            )
             return structured_report(image, found, self._algorithm, content)
 
 
@@ -102,13 +114,9 @@ def check_network(session: Session) -> None:
     Raises:
         UsageError: It is one.
     """
-    spec = session.spec
-    given = ", ".join(dict.fromkeys(output.kind for output in spec.outputs))
-    if not landmark_names(spec):
-        got = f"a network that gives {given}"
-        raise UsageError("mahtrt serve", got=got, expected="one with landmarks")
-    if len(spec.input_names) != 1:
-        got = f"a network of {len(spec.input_names)} images"
+    check_landmarks("mahtrt serve", session.spec)
+    if (count := len(session.spec.input_names)) != 1:
+        got = f"a network of {count} images"
         raise UsageError("mahtrt serve", got=got, expected="one that takes one image")
 
 

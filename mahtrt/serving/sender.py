@@ -23,6 +23,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
 )
 
+from mahtrt.dicom.remarks import without_remarks
 from mahtrt.serving.addresses import Destination
 from mahtrt.serving.options import ServeOptions
 from mahtrt.serving.tls import sending_context
@@ -107,7 +108,7 @@ class Connection:
     def send(self, report: bytes) -> tuple[Outcome, str]:
         """Send a report; what became of it, and the status in hexadecimal."""
         try:
-            answer = self._association.send_c_store(dcmread(io.BytesIO(report)))
+            answer = self._association.send_c_store(_read(report))
         except (RuntimeError, OSError):  # the association ended before
             return Outcome.LATER, ""
         status = answer.get("Status")
@@ -121,7 +122,7 @@ class Connection:
         Returns:
             None where the destination does not answer that.
         """
-        wanted = dcmread(io.BytesIO(report), stop_before_pixels=True)
+        wanted = _read(report)
         query = Dataset()
         query.QueryRetrieveLevel = "IMAGE"
         for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
@@ -154,6 +155,11 @@ class Backoff:
     def reset(self) -> None:
         """The next pause is the first again."""
         self._count = 0
+
+
+def _read(report: bytes) -> Dataset:
+    with without_remarks():
+        return dcmread(io.BytesIO(report))
 
 
 def _outcome(status: int) -> Outcome:

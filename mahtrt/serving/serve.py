@@ -66,7 +66,7 @@ def opened(options: ServeOptions, tell: Tell = unheard) -> Iterator[Node]:
     sender = Sender(options, listener.title, destination)
     limits = QueueLimits(options.queue_mib * 2**20, options.queue_entries)
     with _checked_session(options, tell) as session, DiskQueue.open(options.queue, limits) as queue:
-        reporter = Reporter(session, options.bundle, options.quantities)
+        reporter = Reporter(session, options)
         _deal_with_failed(queue, options)
         backoff = partial(Backoff, options.retry_s, options.retry_most_s)
         node = Node(queue, reporter, sender, backoff, tell)

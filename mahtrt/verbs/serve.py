@@ -99,6 +99,10 @@ class ServeArguments(TrustArguments):
             "ships and the landmarks allow; none.",
         ),
     ] = "none"
+    landmark_codes: Annotated[
+        Path | None,
+        option(DATA, "File (TOML) with codes of landmarks and quantities, for the reports."),
+    ] = None
     threads: Threads = None
     log: Annotated[
         str,
@@ -115,6 +119,7 @@ class ServeArguments(TrustArguments):
             *("bundle", "send_to", "dicom", "host", "queue", "drain", "engine", "threads"),
             *("associations", "pdu_bytes", "timeout_s", "object_mib", "queue_mib"),
             *("queue_entries", "retry_s", "retry_most_s", "failed", "quantities"),
+            "landmark_codes",
             *("tls_cert", "tls_key", "tls_client_ca", "send_ca", "send_cert", "send_key"),
         )
         return ServeOptions(
