@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dicom_nodes import Log, free_port, make_image, until
+from dicom_nodes import Log, free_port, is_open, make_image, until
 from orthanc import find_orthanc, running_orthanc
 from pydicom import dcmread
 
@@ -52,12 +51,6 @@ def storescp(program: str, folder: Path) -> Iterator[int]:
             yield port
         finally:
             process.terminate()
-
-
-def is_open(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
 
 
 def test_dcmtk_sends_images_and_gets_reports(bundle: Path, tmp_path: Path) -> None:

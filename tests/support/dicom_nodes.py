@@ -64,6 +64,13 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+def is_open(port: int) -> bool:
+    """Whether somebody listens on a port of the loopback interface."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
 def until(happens: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
     """Wait until something is true."""
     end = time.monotonic() + patience_s

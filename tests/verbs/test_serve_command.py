@@ -1,0 +1,86 @@
+"""``mahtrt serve`` as a process: its log lines, its signals and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dicom_nodes import Archive, free_port, is_open, make_image, send, until
+from foreign_network import run
+from tiny_bundle import write_tiny
+
+PATIENCE_S = 30
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("bundle") / "tiny.mahtrt", golden=())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_good_order(
+    number: signal.Signals, bundle: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    with Archive().open() as archive:
+        command = [
+            *(sys.executable, "-m", "mahtrt.cli", "serve", str(bundle), f"--dicom=MAHTRT:{port}"),
+            *(f"--send-to=PACS@127.0.0.1:{archive.port}", f"--queue={tmp_path / 'queue'}"),
+            *("--engine=onnxruntime-int8", "--log=json", "--json=-", "--allow=CT1"),
+        ]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            until(lambda: is_open(port), PATIENCE_S)
+            assert send([make_image(1)], port) == [0]
+            until(lambda: len(archive.stored) == 1)
+            process.send_signal(number)
+            document, lines = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, lines
+    assert json.loads(document) == {
+        "schema": "mahtrt.serve/1",
+        "received": 1,
+        "repeated": 0,
+        "refused": 0,
+        "sent": 1,
+        "waiting": 0,
+        "failed": {},
+    }
+    events = [json.loads(line)["event"] for line in lines.splitlines()]
+    wanted = ["golden", "ready", "received", "computed", "sent", "ending", "ended"]
+    assert set(wanted) <= set(events)
+    assert (events[0], events[-1]) == ("golden", "ended")
+
+
+def test_what_cannot_be_served_is_one_line(bundle: Path, tmp_path: Path) -> None:
+    usual = ("serve", bundle, "--send-to=PACS@127.0.0.1:104", f"--queue={tmp_path / 'queue'}")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        cases = {
+            (f"--dicom=MAHTRT:{taken.getsockname()[1]}",): (2, "got Address already in use"),
+            (): (2, "got no service; expected --dicom AE:PORT"),
+            ("--dicom=MAHTRT",): (2, "--dicom: got 'MAHTRT'; expected AE:PORT"),
+            ("--drain", "--log=xml"): (2, "--log: got xml; expected text or json"),
+            ("--drain", "--failed=x"): (2, "--failed: got x; expected keep, retry or remove"),
+            ("--drain", "--send-ca=x.pem"): (1, "--send-ca x.pem: got no such file"),
+        }
+        for options, (code, said) in cases.items():
+            result = run(*usual, *options)
+            assert result.exit_code == code, result.stderr
+            (line,) = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+            assert said in line
+
+
+def test_without_work_a_drain_ends_at_once(bundle: Path, tmp_path: Path) -> None:
+    usual = ("serve", bundle, "--send-to=PACS@127.0.0.1:104", f"--queue={tmp_path / 'queue'}")
+    result = run(*usual, "--drain", "--engine=onnxruntime-int8")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "0 received, 0 sent, 0 waiting, none failed\n"
+    assert "event=ready engine=onnxruntime-int8 device=cpu waiting=0 failed=0" in result.stderr
