@@ -51,12 +51,14 @@ class DicomHeader:
         frames: How many an image has.
         study: Its Study Instance UID; "" where it has none.
         identities: Texts of the header that name the patient or the study; never shown.
+        whole: Whether it could be read up to the image's size, so that nothing of it is missing.
     """
 
     kind: str = ""
     frames: int = 1
     study: str = ""
     identities: tuple[str, ...] = ()
+    whole: bool = True
 
 
 def has_dicom_magic(path: Path) -> bool:
@@ -68,8 +70,8 @@ def dicom_header(path: Path) -> DicomHeader | None:
     """What a file is by its start.
 
     Returns:
-        None where it is no DICOM file, cannot be looked into, or pydicom is not installed: whoever
-        reads it as an image is told then.
+        None where it is no DICOM file or pydicom is not installed: whoever reads it as an image is
+        told then.
     """
     for most in (_LOOK_BYTES, MOST_IMAGE_BYTES):
         content = _start(path, most)
@@ -80,9 +82,11 @@ def dicom_header(path: Path) -> DicomHeader | None:
                 dataset, whole = _dataset(content)
                 if whole or len(content) < most:
                     return _header(dataset)
-        except (ImageError, MissingComponentError):
+        except ImageError:
+            return DicomHeader(whole=False)
+        except MissingComponentError:
             return None
-    return None
+    return DicomHeader(whole=False)
 
 
 def _start(path: Path, most: int) -> bytes:
@@ -118,8 +122,15 @@ def _header(dataset: Any) -> DicomHeader:
     )
     study = str(dataset.get("StudyInstanceUID") or "")
     kind = _kind(dataset)
-    frames = 1 if kind else max(1, int(dataset.get("NumberOfFrames") or 1))
-    return DicomHeader(kind, frames, study, identities)
+    return DicomHeader(kind, 1 if kind else _frames(dataset), study, identities, "Rows" in dataset)
+
+
+def _frames(dataset: Any) -> int:
+    """How many frames there are; 1 where the file says nothing that can be: reading it tells."""
+    try:
+        return max(1, int(dataset.get("NumberOfFrames") or 1))
+    except (TypeError, ValueError):
+        return 1
 
 
 def _several(value: Any) -> bool:

@@ -111,12 +111,15 @@ def passed_over_note(passed_over: Mapping[str, int]) -> str:
 
 
 def hidden(name: str, header: DicomHeader) -> str:
-    """The name of a file below a folder, with digests in place of what names a patient or study."""
+    """The name of a file below a folder, with digests in place of what names a patient or study.
+
+    Of a file whose header cannot be read, every part may name its patient.
+    """
     sought = {piece for text in header.identities for piece in _pieces(text)}
     parts = []
     for part in PurePosixPath(name).parts:
         plain = _plain(part)
-        if any(piece in plain for piece in sought):
+        if not header.whole or any(piece in plain for piece in sought):
             suffix = Path(part).suffix.lower()
             kept = suffix if suffix in IMAGE_SUFFIXES else ""
             salted = f"{header.study}/{part}".encode(errors="surrogateescape")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -89,11 +90,12 @@ def test_a_folder_of_other_objects_says_so(tmp_path: Path) -> None:
 def test_a_damaged_file_is_told_when_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM" + b"\x02\x00\xff\xff" * 100)
     write_dicom(tmp_path / "b.dcm", PIXELS)
-    with pytest.raises(ImageError, match=r"a\.dcm"):
+    with pytest.raises(ImageError, match=r"[0-9a-f]{12}\.dcm: got no pixel data"):
         open_dataset(tmp_path)[0]
     rest = open_dataset(tmp_path, skip_bad=True)
     assert isinstance(rest, FileDataset)
-    assert rest.skipped == ("a.dcm",)
+    (hidden_name,) = rest.skipped  # nobody knows whether it names a patient
+    assert re.fullmatch(r"[0-9a-f]{12}\.dcm", hidden_name)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
