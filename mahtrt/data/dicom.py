@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.data.dicom_damage import DicomDamageError, reading_dicom
+from mahtrt.data.dicom_decoding import stored_values
 from mahtrt.data.dicom_facts import DicomFacts, facts_from_dataset
-from mahtrt.data.dicom_file import OpenedFrame, open_dicom
+from mahtrt.data.dicom_file import open_dicom
 from mahtrt.data.preprocess import check_image
 from mahtrt.data.spacing import Spacing
 from mahtrt.errors import require
@@ -85,25 +86,11 @@ def read_dicom_image(content: bytes, subject: str, frame: int | None = None) -> 
         opened = open_dicom(content, subject, frame)
         facts = facts_from_dataset(opened.dataset, opened.frame, opened.frames)
     with reading_dicom(subject, "pixel data"):
-        stored = _stored(opened)
+        stored = stored_values(opened)
         shown = _colours if stored.ndim == 3 else _gray
         image = shown(opened.dataset, stored)
     check_image(image, subject)
     return DicomImage(image, facts)
-
-
-def _stored(opened: OpenedFrame) -> NDArray[np.generic]:
-    """The stored values of a frame, decoded: (H, W), or (H, W, 3) in RGB."""
-    pixels = require("pydicom.pixels", extra="dicom", needed_for=_NEEDED_FOR)
-    dataset, plugin = opened.dataset, ""
-    if opened.syntax is not None:
-        chosen = opened.syntax.decoder_of(int(dataset.BitsStored))
-        plugin, under = chosen.plugin, chosen.under
-        if under:
-            dataset.file_meta.TransferSyntaxUID = under
-    decoder = pixels.get_decoder(dataset.file_meta.TransferSyntaxUID)
-    array, _ = decoder.as_array(dataset, index=opened.index, decoding_plugin=plugin)
-    return np.asarray(array)
 
 
 def window_to_unit(

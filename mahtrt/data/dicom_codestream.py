@@ -19,6 +19,7 @@ _JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 # A marker of a JPEG that has a segment, with the bytes that may fill up before it.
 _MARKER = re.compile(rb"\xff+([\x02-\xcf\xda-\xfe])", re.DOTALL)
 _START_OF_SCAN = 0xDA
+_END_OF_IMAGE, _SPARE_BYTES = b"\xff\xd9", 64  # some writers fill up after the end
 _JPEG_LS_EXTENSION, _LARGE_IMAGE = 0xF8, 4  # ISO/IEC 14495-1 C.2.4.1.4: another place for a size
 _FRAME_MARKERS = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 _PROCESSES: dict[Codec, frozenset[int]] = {
@@ -85,6 +86,9 @@ def _check_jpeg(frame: bytes, codec: Codec, shape: FrameShape, subject: str) -> 
         raise DicomDamageError(f"a JPEG of over {_MOST_SEGMENTS} segments")
     if not sized:
         raise DicomDamageError("a JPEG that tells no size")
+    # Decoders fill up what is missing at the end.
+    if codec != "jpeg-ls" and _END_OF_IMAGE not in frame[-_SPARE_BYTES:]:
+        raise DicomDamageError("a JPEG without an end")
 
 
 def _check_jpeg_2000(frame: bytes, codec: Codec, shape: FrameShape, subject: str) -> None:

@@ -59,6 +59,7 @@ class OpenedFrame:
         frame: Which frame of the file it is, counted from 1.
         frames: How many the file has.
         syntax: How it is compressed; None where it is not.
+        codestream: The compressed frame; empty likewise.
     """
 
     dataset: Any
@@ -66,6 +67,7 @@ class OpenedFrame:
     frame: int
     frames: int
     syntax: Syntax | None
+    codestream: bytes = b""
 
 
 def open_dicom(content: bytes, subject: str, frame: int | None = None) -> OpenedFrame:
@@ -99,7 +101,7 @@ def open_dicom(content: bytes, subject: str, frame: int | None = None) -> Opened
     kept = _keep_frame(dataset, number - 1, frames)
     _check_frame(kept, syntax, shape, subject)
     need_decoder(syntax, int(dataset.BitsStored), subject)
-    return OpenedFrame(dataset, 0, number, frames, syntax)
+    return OpenedFrame(dataset, 0, number, frames, syntax, kept)
 
 
 def frame_count(dataset: Any) -> int:

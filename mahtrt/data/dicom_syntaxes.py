@@ -24,16 +24,14 @@ class Decoder:
     """What decodes.
 
     Attributes:
-        plugin: Its name among pydicom's decoding plugins.
+        plugin: Its name among pydicom's decoding plugins; "" where it is none of them.
         modules: What has to be importable.
         packages: What installs it.
-        under: Transfer syntax under whose name pydicom lets it decode; "" for the file's own.
     """
 
     plugin: str
     modules: tuple[str, ...] = ()
     packages: str = ""
-    under: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +59,13 @@ _PILLOW = Decoder("pillow")  # which mahtrt needs anyway
 _PYDICOM = Decoder("pydicom")
 _CHARLS = Decoder("pyjpegls", ("jpeg_ls",), "pyjpegls")
 _OPENJPEG = Decoder("pylibjpeg", ("pylibjpeg", "openjpeg"), "pylibjpeg and pylibjpeg-openjpeg")
-_GDCM = Decoder("gdcm", ("gdcm",), "python-gdcm")
-# GDCM decodes by what stands in the code stream. pydicom keeps 12 bits of JPEG Extended from it,
-# though what it gives is what dcmtk gives (tests/data/test_dicom_syntaxes.py).
-_GDCM_12 = Decoder("gdcm", ("gdcm",), "python-gdcm", under=f"{_STANDARD}.4.57")
+_TURBO = Decoder("", ("imagecodecs",), "imagecodecs")  # libjpeg-turbo, also beyond 8 bits
 
 COMPRESSED: Mapping[str, Syntax] = {
     f"{_STANDARD}.4.50": Syntax("JPEG Baseline", "jpeg", _PILLOW),
-    f"{_STANDARD}.4.51": Syntax("JPEG Extended", "jpeg", _PILLOW, _GDCM_12),
-    f"{_STANDARD}.4.57": Syntax("JPEG Lossless", "jpeg-lossless", _GDCM),
-    f"{_STANDARD}.4.70": Syntax("JPEG Lossless SV1", "jpeg-lossless", _GDCM),
+    f"{_STANDARD}.4.51": Syntax("JPEG Extended", "jpeg", _PILLOW, _TURBO),
+    f"{_STANDARD}.4.57": Syntax("JPEG Lossless", "jpeg-lossless", _TURBO),
+    f"{_STANDARD}.4.70": Syntax("JPEG Lossless SV1", "jpeg-lossless", _TURBO),
     f"{_STANDARD}.4.80": Syntax("JPEG-LS Lossless", "jpeg-ls", _CHARLS),
     f"{_STANDARD}.4.81": Syntax("JPEG-LS Near-lossless", "jpeg-ls", _CHARLS),
     f"{_STANDARD}.4.90": Syntax("JPEG 2000 Lossless", "jpeg-2000", _OPENJPEG),

@@ -1,0 +1,52 @@
+"""The stored values of a frame, by the decoder of its transfer syntax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mahtrt.data.dicom_damage import DicomDamageError
+from mahtrt.data.dicom_file import OpenedFrame
+from mahtrt.errors import require
+
+_NEEDED_FOR = "reading DICOM"
+_NATIVE = "1.2.840.10008.1.2.1"
+
+
+def stored_values(opened: OpenedFrame) -> NDArray[np.generic]:
+    """Decode a frame.
+
+    Returns:
+        (H, W), or (H, W, 3) in RGB; signed where the file says so, without unused bits.
+
+    Raises:
+        MissingComponentError: pydicom or the decoder is not installed.
+        Exception: Whatever the decoder raises on damaged data.
+    """
+    pixels = require("pydicom.pixels", extra="dicom", needed_for=_NEEDED_FOR)
+    dataset, plugin = opened.dataset, ""
+    if opened.syntax is not None:
+        plugin = opened.syntax.decoder_of(int(dataset.BitsStored)).plugin
+        if not plugin:
+            _unpack_jpeg(dataset, opened.codestream)
+    decoder = pixels.get_decoder(dataset.file_meta.TransferSyntaxUID)
+    array, _ = decoder.as_array(dataset, index=opened.index, decoding_plugin=plugin)
+    return np.asarray(array)
+
+
+def _unpack_jpeg(dataset: Any, codestream: bytes) -> None:
+    """Replace a JPEG by its samples, uncompressed; pydicom then knows signs and unused bits."""
+    codecs = require("imagecodecs", extra="dicom", needed_for=_NEEDED_FOR)
+    samples = np.asarray(codecs.jpeg8_decode(codestream))
+    count = int(dataset.get("SamplesPerPixel") or 1)
+    shape = (int(dataset.Rows), int(dataset.Columns), *((count,) if count > 1 else ()))
+    if samples.shape != shape:
+        raise DicomDamageError("a JPEG that decodes to another shape")
+    samples = samples.astype(f"<u{int(dataset.BitsAllocated) // 8}")
+    dataset["PixelData"].value = samples.tobytes()
+    dataset["PixelData"].VR = "OW"
+    dataset.file_meta.TransferSyntaxUID = _NATIVE
+    if count > 1:
+        dataset.PlanarConfiguration = 0
