@@ -126,7 +126,10 @@ class DiskQueue:
             files.make_folder(folder / name, mode=0o700, exist_ok=True)
         place = folder / "queue.sqlite"
         if not place.exists():
+            _refuse_contents(folder)
             files.create_private(place).close()
+            files.flush_folder(folder)
+            files.flush_folder(folder.parent)
         table = sqlite3.connect(place, timeout=0.5, isolation_level=None, check_same_thread=False)
         with contextlib.closing(table):
             _prepare(table, folder)
@@ -364,6 +367,22 @@ def make_private_folder(folder: Path) -> None:
             got=f"a folder of user {found.st_uid} with mode {mode:04o}",
             expected="one of yours that nobody else may read (mode 0700): it holds images",
             fix="Name a folder that does not exist yet, or change its mode.",
+        )
+
+
+def _refuse_contents(folder: Path) -> None:
+    """Refuse images and reports whose table is gone, in place of taking them for left over.
+
+    Raises:
+        IntegrityError: There are some.
+    """
+    count = sum(1 for name in ("images", "reports") for _ in (folder / name).iterdir())
+    if count:
+        raise IntegrityError(
+            f"--queue {folder}",
+            got=f"{count} images and reports without queue.sqlite",
+            expected="the table that tells what they are",
+            fix="Put it back, or move the folder away: images in it may have no report yet.",
         )
 
 

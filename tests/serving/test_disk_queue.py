@@ -169,3 +169,15 @@ def test_a_damaged_or_newer_table_is_refused(tmp_path: Path) -> None:
         DiskQueue.open(tmp_path / "queue", LIMITS),
     ):
         pass
+
+
+def test_images_without_their_table_are_not_removed(tmp_path: Path) -> None:
+    with DiskQueue.open(tmp_path / "queue", LIMITS) as queue:
+        queue.admit(receive(queue, b"image"))
+    (tmp_path / "queue/queue.sqlite").unlink()
+    with (
+        pytest.raises(IntegrityError, match=r"1 images and reports without queue\.sqlite"),
+        DiskQueue.open(tmp_path / "queue", LIMITS),
+    ):
+        pass
+    assert len(list((tmp_path / "queue/images").iterdir())) == 1

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from dicom_nodes import Archive, Log, free_port, make_image, options_for, send, until
-from pydicom.uid import EncapsulatedPDFStorage
+from pydicom.dataset import Dataset
+from pydicom.uid import EncapsulatedPDFStorage, RLELossless
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
@@ -31,6 +32,26 @@ def test_an_image_comes_in_and_its_report_goes_out(
     assert (result.received, result.sent, result.waiting, result.failed) == (1, 1, 0, {})
     left = [path.name for path in (tmp_path / "queue").rglob("*.dcm")]
     assert left == []
+
+
+def test_compressed_pixels_give_what_their_twins_give(
+    bundle: Path, archive: Archive, tmp_path: Path
+) -> None:
+    plain, packed = make_image(1), make_image(2)
+    packed.PixelData = plain.PixelData
+    packed.compress(RLELossless, generate_instance_uid=False)
+    with opened(options_for(bundle, tmp_path / "queue", archive)) as node:
+        assert send([plain], node.receiver.port) == send([packed], node.receiver.port) == [0]
+        until(lambda: len(archive.stored) == 2)
+    first, second = (points_of(report) for report in archive.stored.values())
+    assert len(first) == 3
+    assert first == second
+
+
+def points_of(report: Dataset) -> list[list[float]]:
+    """The points of a report, as they stand in it."""
+    found = [each.value for each in report.iterall() if each.keyword == "GraphicData"]
+    return [list(map(float, value)) for value in found]
 
 
 def test_it_answers_an_echo(bundle: Path, archive: Archive, tmp_path: Path) -> None:
