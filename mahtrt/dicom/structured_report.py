@@ -181,10 +181,7 @@ def _report(subject: Subject, groups: list[Any], made: datetime | None) -> Any:
         content_date=made.date(),
         content_time=made.time(),
     )
-    report.InstanceCreationDate, report.InstanceCreationTime = (
-        report.ContentDate,
-        report.ContentTime,
-    )
+    _set_times(report, made)
     for keyword in _AS_THEY_STAND:
         if keyword in header:
             report[keyword] = header[keyword]
@@ -193,6 +190,15 @@ def _report(subject: Subject, groups: list[Any], made: datetime | None) -> Any:
     elif "SpecificCharacterSet" in header:
         report["SpecificCharacterSet"] = header["SpecificCharacterSet"]
     return report
+
+
+def _set_times(report: Any, made: datetime) -> None:
+    """Give times that highdicom takes from the clock, its own contribution's among them."""
+    report.InstanceCreationDate = report.ContentDate
+    report.InstanceCreationTime = report.ContentTime
+    for item in report.get("ContributingEquipmentSequence") or ():
+        if item.get("ManufacturerModelName") == "highdicom":
+            item.ContributionDateTime = made
 
 
 def _content(subject: Subject, groups: list[Any]) -> Any:

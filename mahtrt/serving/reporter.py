@@ -24,6 +24,7 @@ from mahtrt.errors import (
     require,
 )
 from mahtrt.measure.quantity_file import quantities_for
+from mahtrt.runtime.case_writers import points_of_quantities
 from mahtrt.runtime.decode import landmark_names
 from mahtrt.runtime.replay import replay, replay_limits
 from mahtrt.runtime.session import Session
@@ -58,11 +59,9 @@ class Reporter:
         self._session = session
         self._algorithm = algorithm_of(session, options.bundle)
         self._codes = codes_for(options.landmark_codes)
-        asked = quantities_for(options.quantities, landmark_names(session.spec))
-        self._asked = asked
-        defined = asked.definitions if asked else ()
-        points = asked.quantities.landmark_points if asked else None
-        self._points = {each.name: points(each) for each in defined} if points else {}
+        names = landmark_names(session.spec)
+        self._asked = quantities_for(options.quantities, names)
+        self._points = points_of_quantities(self._asked, names) if self._asked else {}
 
     def report(self, image: bytes, subject: str) -> bytes:
         """The report of a DICOM image, as a DICOM file.

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from dicom_files import PATIENT, write_patient_image
 from foreign_network import run
+from own_quantities import write_quantities
 from PIL import Image
 from tiny_network import make_image
 
@@ -90,28 +91,6 @@ def test_each_frame_has_a_report(tiny_bundle: Path, tmp_path: Path) -> None:
 def test_without_a_spacing_angles_are_there_and_lengths_are_not(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    quantities = tmp_path / "own.toml"
-    quantities.write_text(
-        """schema = "mahtrt.quantities/1"
-title = "Own"
-[points]
-R = ["red"]
-G = ["green"]
-B = ["blue"]
-[[quantity]]
-name = "RGB"
-kind = "angle"
-unit = "deg"
-points = ["R", "G", "B"]
-source = "a test"
-[[quantity]]
-name = "RG"
-kind = "distance"
-unit = "mm"
-points = ["R", "G"]
-source = "a test"
-"""
-    )
     for spacing_mm, kept in ((None, ["RGB"]), (0.5, ["RGB", "RG"])):
         out = tmp_path / str(spacing_mm)
         options = mahtrt.PredictOptions(
@@ -119,7 +98,7 @@ source = "a test"
             images(tmp_path / "in", 1),
             engine="onnxruntime",
             threads=1,
-            quantities=quantities,
+            quantities=write_quantities(tmp_path),
             spacing_mm=spacing_mm,
         )
         result = mahtrt.predict(options, writers=[ReportWriter(out)])

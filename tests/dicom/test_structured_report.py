@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,12 @@ def test_the_same_work_gives_the_same_instance(tmp_path: Path) -> None:
         make_report(image(tmp_path, SOPInstanceUID="1.2.3"), found, MADE_BY),
     ]
     assert len({first.sop_instance_uid, *(each.sop_instance_uid for each in others)}) == 5
+
+
+def test_the_same_moment_gives_the_same_bytes(tmp_path: Path) -> None:
+    source, content = image(tmp_path), ReportContent(made=datetime(2026, 1, 2, 3, 4, 5, 678))
+    first, second = (structured_report(source, landmarks(), MADE_BY, content) for _ in range(2))
+    assert first == second
 
 
 def test_what_is_not_in_the_image_has_no_point(tmp_path: Path) -> None:
