@@ -163,7 +163,9 @@ def _report(subject: Subject, groups: list[Any], made: datetime | None) -> Any:
         header.decode()
     report = subject.sr.Comprehensive3DSR(
         evidence=[_evidence(header)],
-        content=content,
+        # highdicom copies the tree and walks through it four times, which takes as long as all the
+        # rest; of one group it makes the same document, which then gets the whole tree.
+        content=_content(subject, groups[:1])[0],
         series_instance_uid=derived_uid(
             "series", str(header.StudyInstanceUID), about.bundle_digest, about.engine
         ),
@@ -181,6 +183,7 @@ def _report(subject: Subject, groups: list[Any], made: datetime | None) -> Any:
         content_date=made.date(),
         content_time=made.time(),
     )
+    report.ContentSequence = content.ContentSequence
     _set_times(report, made)
     for keyword in _AS_THEY_STAND:
         if keyword in header:
