@@ -13,6 +13,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from numpy.typing import NDArray
 from mahtrt.data.file_dataset import Entry
 from mahtrt.data.images import IMAGE_SUFFIXES
 from mahtrt.data.limits import MOST_CELLS, MOST_IMAGES
-from mahtrt.data.listing import list_images, locate, points_from, read_text, too_many, unique
+from mahtrt.data.listing import find_images, locate, points_from, read_text, too_many, unique
+from mahtrt.data.studies import FoundImage
 from mahtrt.errors import DataError, some_of
 
 MAP = "map"
@@ -60,10 +62,10 @@ def read_case_folder(folder: Path, inputs: Sequence[str]) -> list[Entry]:
     entries = pair_folders([folder / name for name in inputs])
     if not (folder / MAP).is_dir():
         return entries
-    maps = _by_stem(folder / MAP)
-    _check_same(folder / inputs[0], _by_stem(folder / inputs[0]), folder / MAP, maps)
+    first, maps = folder / inputs[0], _by_stem(folder / MAP)
+    _check_same(first, _by_stem(first), folder / MAP, maps)
     return [
-        Entry(entry.name, entry.path, others=entry.others, map_path=maps[_stem(entry.name)])
+        replace(entry, map_path=maps[_stem(entry.path.relative_to(first).as_posix())].path)
         for entry in entries
     ]
 
@@ -77,14 +79,15 @@ def pair_folders(folders: Sequence[Path]) -> list[Entry]:
     first, *others = tables = [_by_stem(folder) for folder in folders]
     for folder, table in zip(folders[1:], others, strict=True):
         _check_same(folders[0], first, folder, table)
-    return [
-        Entry(
-            path.relative_to(folders[0]).as_posix(),
-            path,
-            others=tuple(table[stem] for table in tables[1:]),
+    entries = []
+    for stem, image in first.items():
+        rest = [table[stem] for table in tables[1:]]
+        called = [each.called(folder) for each, folder in zip((image, *rest), folders, strict=True)]
+        paths = tuple(each.path for each in rest)
+        entries.append(
+            Entry(image.name, image.path, others=paths, called=called[0], called_others=called[1:])
         )
-        for stem, path in first.items()
-    ]
+    return entries
 
 
 def read_case_csv(path: Path, inputs: Sequence[str]) -> list[Entry]:
@@ -154,17 +157,15 @@ def cases_of_paths(paths: Sequence[Path], inputs: Sequence[str]) -> list[Entry]:
     return [Entry(str(first), first, others=tuple(rest)) for first, *rest in groups]
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _by_stem(folder: Path) -> dict[str, FoundImage]:
     """The images of a folder by their path in it, without its ending."""
-    found: dict[str, Path] = {}
-    for path in list_images(folder):
-        stem = _stem(path.relative_to(folder).as_posix())
+    found: dict[str, FoundImage] = {}
+    for image in find_images(folder).images:
+        stem = _stem(image.path.relative_to(folder).as_posix())
         if stem in found:
-            expected = "one image of each name"
-            raise DataError(
-                str(folder), got=f"{found[stem].name} and {path.name}", expected=expected
-            )
-        found[stem] = path
+            names = (Path(each.name).name for each in (found[stem], image))
+            raise DataError(str(folder), got=" and ".join(names), expected="one image of each name")
+        found[stem] = image
     if not found:
         raise DataError(
             str(folder),
@@ -179,7 +180,7 @@ def _stem(name: str) -> str:
 
 
 def _check_same(
-    folder: Path, images: Mapping[str, Path], other: Path, others: Mapping[str, Path]
+    folder: Path, images: Mapping[str, object], other: Path, others: Mapping[str, object]
 ) -> None:
     lacking, more = sorted(set(images) - set(others)), sorted(set(others) - set(images))
     if not lacking and not more:

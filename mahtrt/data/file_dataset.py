@@ -16,6 +16,7 @@ from mahtrt.data.sample import Sample
 from mahtrt.data.screening import note_facts
 from mahtrt.data.spacing import Spacing
 from mahtrt.errors import DataError, ImageError
+from mahtrt.names import text_of_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Entry:
         labels: (L,) as in :class:`mahtrt.data.sample.Sample`, None where the data set has none.
         label_names: L names, likewise.
         called: What messages and results call the first image; "" for its path.
+        called_others: Likewise the others; empty where all are called by their paths.
     """
 
     name: str
@@ -45,6 +47,14 @@ class Entry:
     labels: NDArray[np.float32] | None = None
     label_names: tuple[str, ...] = ()
     called: str = ""
+    called_others: Sequence[str] = ()
+
+    @property
+    def names_of_others(self) -> list[str]:
+        """What messages and results call the further images."""
+        called = self.called_others or [""] * len(self.others)
+        pairs = zip(called, self.others, strict=True)
+        return [name or text_of_path(path) for name, path in pairs]
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -65,7 +75,10 @@ class Entry:
             image,
             self.points_px,
             self.spacing_mm or own_spacing,
-            others=tuple(read_image(path).pixels for path in self.others),
+            others=tuple(
+                read_image(path, name).pixels
+                for path, name in zip(self.others, self.names_of_others, strict=True)
+            ),
             visible=self.visible,
             target_map=None if self.map_path is None else _read_map(self.map_path, image),
             labels=self.labels,

@@ -44,15 +44,6 @@ def find_images(folder: Path) -> FoundImages:
     return found
 
 
-def list_images(folder: Path) -> list[Path]:
-    """The paths that :func:`find_images` gives.
-
-    Raises:
-        DataError: More than a data set may hold.
-    """
-    return [each.path for each in find_images(folder).images]
-
-
 def locate(name: object, bases: Sequence[Path], where: str) -> tuple[str, Path]:
     """The name of an image as a list gives it, and the file: the first place where there is one.
 

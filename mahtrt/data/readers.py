@@ -48,9 +48,9 @@ def read_folder(folder: Path, passed_over: Counter[str] | None = None) -> list[E
     found = find_images(folder)
     entries = []
     for each in found.images:
-        plain = each.name == each.path.relative_to(folder).as_posix()
+        called = each.called(folder)
         for name, path in each.each_frame():
-            entries.append(Entry(name, path, called="" if plain else str(folder / name)))
+            entries.append(Entry(name, path, called=str(folder / name) if called else ""))
     if len(entries) > MOST_IMAGES:
         raise too_many(folder)
     if passed_over is not None:

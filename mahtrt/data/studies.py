@@ -44,6 +44,11 @@ class FoundImage:
     name: str
     frames: int = 1
 
+    def called(self, folder: Path) -> str:
+        """What messages and results call the file; "" where that is its path."""
+        hidden_name = self.name != self.path.relative_to(folder).as_posix()
+        return str(folder / self.name) if hidden_name else ""
+
     def each_frame(self) -> list[tuple[str, Path]]:
         """Name and path of every frame; of a file with a single one, those of the file."""
         if not 1 < self.frames <= MOST_FRAMES:

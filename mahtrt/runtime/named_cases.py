@@ -72,7 +72,11 @@ def _telling(cases: Sequence[Entry]) -> Iterator[tuple[Path, ...]]:
     """The images that name a case: its first, or all of them where others begin with the same."""
     counts = Counter(case.path for case in cases)
     return (
-        (Path(image_name(case)), *(case.others if counts[case.path] > 1 else ())) for case in cases
+        (
+            Path(image_name(case)),
+            *(map(Path, case.names_of_others) if counts[case.path] > 1 else ()),
+        )
+        for case in cases
     )
 
 

@@ -206,7 +206,7 @@ def _predict_all(
         extra = _write_pictures(options, stem, sample.image, found)
         extra |= told.of_image(image, sample, source)
         if case.others:
-            extra["other_images"] = [text_of_path(path) for path in case.others]
+            extra["other_images"] = case.names_of_others
         values = selection.values(found.points, found.names, spacing) if selection else ()
         for writer in writers:
             extra |= writer.write(CaseResult(case, stem, found, values, rests_on))

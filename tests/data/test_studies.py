@@ -156,3 +156,20 @@ def test_messages_and_names_of_a_study_name_no_patient(tmp_path: Path) -> None:
         dataset[1]
     assert "uelle" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_pairs_of_a_study_name_no_patient(tmp_path: Path) -> None:
+    for visit in ("baseline", "followup"):
+        folder = tmp_path / visit / "Mueller^Hans"
+        folder.mkdir(parents=True)
+        write_dicom(folder / "IM1.dcm", PIXELS, PatientName="Mueller^Hans")
+        write_dicom(folder / "IM2.dcm", PIXELS, PatientName="Mueller^Hans")
+    broken = tmp_path / "followup/Mueller^Hans/IM2.dcm"
+    broken.write_bytes(broken.read_bytes()[:-20])
+    dataset = open_dataset(tmp_path, inputs=("baseline", "followup"))
+    assert len(dataset) == 2
+    assert not [name for name in dataset.names if "uelle" in name]
+    assert len(dataset[0].others) == 1
+    with pytest.raises(ImageError) as caught:
+        dataset[1]
+    assert "uelle" not in str(caught.value)
