@@ -145,6 +145,7 @@ KINDS = (
     Kind("image", 200, st.builds(FileCase, _NUMBER, byte_edits() | st.just(()), _SUFFIXES)),
     Kind("case_list", 100, byte_edits()),
     Kind("dicom", 150, st.builds(FileCase, _NUMBER, byte_edits())),
+    Kind("packed_dicom", 60, st.builds(FileCase, _NUMBER, byte_edits())),
     Kind("names", 40, st.builds(NamesCase, _names, _names, st.booleans())),
     Kind("arguments", 60, _arguments),
     Kind("array", 60, _arrays),

@@ -67,6 +67,7 @@ class SealedCase:
 
 def prepare(_: object, world: Path, __: Path) -> str:
     """Make the world."""
+    from packed_dicom import write_packed_dicom
     from tiny_network import build_bundle
 
     from mahtrt.runtime.opening import open_session
@@ -80,6 +81,7 @@ def prepare(_: object, world: Path, __: Path) -> str:
     _write_graphs(world / "graphs")
     _write_images(world / "images")
     _write_dicom(world / "dicom")
+    write_packed_dicom(world / "packed-dicom")
     _write_checkpoints(world / "checkpoints")
     return "made"
 
@@ -594,6 +596,12 @@ def case_list(case: Sequence[Bytes], world: Path, scratch: Path) -> str:
 def dicom(case: FileCase, world: Path, scratch: Path) -> str:
     """The same of DICOM."""
     return _read(_mutated(case, world / "dicom", scratch))
+
+
+def packed_dicom(case: FileCase, world: Path, scratch: Path) -> str:
+    """The same of DICOM with compressed frames, of which the second is read."""
+    place = _mutated(case, world / "packed-dicom", scratch)
+    return _read(place.with_name(f"{place.name}#2"))
 
 
 def _read(place: Path) -> str:
