@@ -17,7 +17,6 @@ import contextlib
 import os
 import shutil
 import sqlite3
-import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,26 +24,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mahtrt import files
-from mahtrt.errors import ImageError, IntegrityError, UsageError
+from mahtrt.digest import sha256_of_bytes
+from mahtrt.errors import ImageError
 from mahtrt.reading import Wanted, read_regular
+from mahtrt.serving.queue_folder import open_table
 
 RESERVE_BYTES = 2**26  # of the disk, left for reports and states of what was taken
 MOST_REMEMBERED = 1_000_000  # sent entries, whose images are known when they come again
 MOST_TRIES = 5  # processes that may end while they compute one report
-_VERSION = 1
-_LAYOUT = """
-CREATE TABLE IF NOT EXISTS entry (
-  number INTEGER PRIMARY KEY AUTOINCREMENT,
-  digest TEXT NOT NULL UNIQUE,   -- of transfer syntax and data set
-  instance TEXT NOT NULL,        -- digest of the SOP Instance UID
-  state TEXT NOT NULL,
-  reason TEXT NOT NULL DEFAULT '',
-  bytes INTEGER NOT NULL,        -- on disk
-  tries INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX IF NOT EXISTS waiting ON entry (state, number) WHERE state <> 'sent';
-CREATE INDEX IF NOT EXISTS instances ON entry (instance);
-"""
 # What a disk that is full or broken makes of a change.
 TROUBLE = (OSError, sqlite3.Error)
 
@@ -69,13 +56,11 @@ class Received:
     Attributes:
         path: Where, until the queue has it.
         digest: SHA-256 of its transfer syntax and data set.
-        instance: SHA-256 of its SOP Instance UID.
         size: Bytes of the file.
     """
 
     path: Path
     digest: str
-    instance: str
     size: int
 
 
@@ -87,14 +72,12 @@ class Entry:
         number: Its place in the order.
         digest: Of the image, as received.
         state: ``received``, ``computed``, or ``sending``: then it may be sent already.
-        is_variant: Another content with the same SOP Instance UID came before it.
         tries: Processes that began to compute its report before.
     """
 
     number: int
     digest: str
     state: str
-    is_variant: bool
     tries: int
 
 
@@ -118,21 +101,10 @@ class DiskQueue:
 
         Raises:
             UsageError: Others may read the folder, or another service has the queue.
-            IntegrityError: The table is damaged, or of a newer version.
+            IntegrityError: The table is damaged, of a newer version, or gone from its files.
             OSError: The folder cannot be made.
         """
-        make_private_folder(folder)
-        for name in ("incoming", "images", "reports"):
-            files.make_folder(folder / name, mode=0o700, exist_ok=True)
-        place = folder / "queue.sqlite"
-        if not place.exists():
-            _refuse_contents(folder)
-            files.create_private(place).close()
-            files.flush_folder(folder)
-            files.flush_folder(folder.parent)
-        table = sqlite3.connect(place, timeout=0.5, isolation_level=None, check_same_thread=False)
-        with contextlib.closing(table):
-            _prepare(table, folder)
+        with contextlib.closing(open_table(folder)) as table:
             queue = cls(folder, limits, table)
             queue._sweep()
             yield queue
@@ -170,8 +142,8 @@ class DiskQueue:
             files.rename(received.path, self.image(received.digest))
             files.flush_folder(self.folder / "images")
             self._table.execute(
-                "INSERT INTO entry (digest, instance, state, bytes) VALUES (?, ?, 'received', ?)",
-                (received.digest, received.instance, received.size),
+                "INSERT INTO entry (digest, state, bytes) VALUES (?, 'received', ?)",
+                (received.digest, received.size),
             )
             self.changed.notify_all()
             return True
@@ -185,8 +157,17 @@ class DiskQueue:
                 self._begun = entry.number
             return entry
 
-    def keep_report(self, entry: Entry, report: bytes) -> None:
+    def has_report(self, entry: Entry, uid: str) -> bool:
+        """Whether another entry has a report of this SOP Instance UID."""
+        taken = "SELECT 1 FROM entry WHERE report = ? AND number <> ?"
+        with self._lock:
+            return self._one(taken, _digest_of(uid), entry.number) is not None
+
+    def keep_report(self, entry: Entry, report: bytes, uid: str) -> None:
         """Keep a report in place of its image.
+
+        Args:
+            uid: The report's SOP Instance UID.
 
         Raises:
             OSError, sqlite3.Error: The disk; the image is still there.
@@ -201,7 +182,7 @@ class DiskQueue:
             files.remove(path)
             raise
         files.flush_folder(self.folder / "reports")
-        self._set(entry, "computed", size=len(report))
+        self._set(entry, "computed", size=len(report), uid=uid)
         files.remove(self.image(entry.digest))
 
     def new_report(self) -> tuple[Path, BinaryIO]:
@@ -307,15 +288,14 @@ class DiskQueue:
 
     def _entry(self, where: str, after: int) -> Entry | None:
         row = self._one(
-            "SELECT number, digest, state, tries, EXISTS (SELECT 1 FROM entry AS other WHERE "
-            "other.instance = entry.instance AND other.number < entry.number) FROM entry "
-            f"WHERE {where} AND number > ? ORDER BY number LIMIT 1",
+            f"SELECT number, digest, state, tries FROM entry WHERE {where} AND number > ? "
+            "ORDER BY number LIMIT 1",
             after,
         )
         if row is None:
             return None
-        number, digest, state, tries, is_variant = row
-        return Entry(int(str(number)), str(digest), str(state), bool(is_variant), int(str(tries)))
+        number, digest, state, tries = row
+        return Entry(int(str(number)), str(digest), str(state), int(str(tries)))
 
     def _set(
         self,
@@ -325,12 +305,14 @@ class DiskQueue:
         reason: str = "",
         size: int | None = None,
         tries: int | None = None,
+        uid: str | None = None,
     ) -> None:
+        report = None if uid is None else _digest_of(uid)
         with self._lock:
             self._table.execute(
                 "UPDATE entry SET state = ?, reason = ?, bytes = COALESCE(?, bytes), "
-                "tries = COALESCE(?, tries) WHERE number = ?",
-                (state, reason, size, tries, entry.number),
+                "tries = COALESCE(?, tries), report = COALESCE(?, report) WHERE number = ?",
+                (state, reason, size, tries, report, entry.number),
             )
             self.changed.notify_all()
 
@@ -349,74 +331,5 @@ class DiskQueue:
                     files.remove(path)
 
 
-def make_private_folder(folder: Path) -> None:
-    """Make a folder for this user alone, or see that it is one.
-
-    Raises:
-        UsageError: Somebody else owns it or may look into it.
-        OSError: It cannot be made.
-    """
-    files.make_folders(folder, mode=0o700)
-    if not hasattr(os, "geteuid"):
-        return
-    found = folder.stat()
-    mode = stat.S_IMODE(found.st_mode)
-    if found.st_uid != os.geteuid() or mode & 0o077:
-        raise UsageError(
-            f"--queue {folder}",
-            got=f"a folder of user {found.st_uid} with mode {mode:04o}",
-            expected="one of yours that nobody else may read (mode 0700): it holds images",
-            fix="Name a folder that does not exist yet, or change its mode.",
-        )
-
-
-def _refuse_contents(folder: Path) -> None:
-    """Refuse images and reports whose table is gone, in place of taking them for left over.
-
-    Raises:
-        IntegrityError: There are some.
-    """
-    count = sum(1 for name in ("images", "reports") for _ in (folder / name).iterdir())
-    if count:
-        raise IntegrityError(
-            f"--queue {folder}",
-            got=f"{count} images and reports without queue.sqlite",
-            expected="the table that tells what they are",
-            fix="Put it back, or move the folder away: images in it may have no report yet.",
-        )
-
-
-def _prepare(table: sqlite3.Connection, folder: Path) -> None:
-    """Lock the table and see that it is ours."""
-    try:
-        # The lock is held until the connection is closed, and ends with the process.
-        table.execute("PRAGMA locking_mode = EXCLUSIVE")
-        table.execute("PRAGMA journal_mode = WAL")
-        for setting in ("synchronous = FULL", "secure_delete = ON", "journal_size_limit = 0"):
-            table.execute(f"PRAGMA {setting}")
-        (version,) = table.execute("PRAGMA user_version").fetchone()
-        if version <= _VERSION:
-            table.executescript(f"BEGIN IMMEDIATE; {_LAYOUT} PRAGMA user_version = 1; COMMIT;")
-    except sqlite3.OperationalError as error:
-        if "locked" not in str(error):
-            raise _damaged(folder, str(error)) from error
-        raise UsageError(
-            f"--queue {folder}",
-            got="a queue that another process has open",
-            expected="one service for a queue",
-            fix="End the other one, or name another folder.",
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise _damaged(folder, str(error)) from error
-    if version > _VERSION:
-        got, expected = f"a queue of version {version}", f"at most version {_VERSION}"
-        raise IntegrityError(f"--queue {folder}", got=got, expected=expected)
-
-
-def _damaged(folder: Path, told: str) -> IntegrityError:
-    return IntegrityError(
-        f"--queue {folder}",
-        got=f"a table that cannot be used ({told})",
-        expected="queue.sqlite as mahtrt serve writes it",
-        fix="Keep a copy of the folder, since images in it may have no report yet; name another.",
-    )
+def _digest_of(uid: str) -> str:
+    return sha256_of_bytes(uid.encode())

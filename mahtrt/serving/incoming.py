@@ -28,12 +28,10 @@ class Heading:
     Attributes:
         content: Preamble and file meta information (DICOM PS3.10 7.1).
         syntax: Transfer syntax UID.
-        instance: SOP Instance UID.
     """
 
     content: bytes
     syntax: str
-    instance: str
 
 
 class IncomingObject(io.BytesIO):
@@ -54,7 +52,7 @@ class IncomingObject(io.BytesIO):
         self._new_file, self._heading, self._most_bytes = new_file, heading, most_bytes
         self._path: Path | None = None
         self._file: BinaryIO | None = None
-        self._hash, self._instance, self._size = hashlib.sha256(), "", 0
+        self._hash, self._size = hashlib.sha256(), 0
 
     def write(self, data: Any, /) -> int:
         """Take a piece. What goes wrong is kept for the answer to the whole object."""
@@ -79,8 +77,7 @@ class IncomingObject(io.BytesIO):
             self._give_up(DISK)
             return None
         path, self._path = self._path, None
-        instance = hashlib.sha256(self._instance.encode()).hexdigest()
-        return Received(path, self._hash.hexdigest(), instance, self._size)
+        return Received(path, self._hash.hexdigest(), self._size)
 
     def close(self) -> None:
         """Remove what nobody took, as when the association ends in the middle."""
@@ -92,7 +89,6 @@ class IncomingObject(io.BytesIO):
         if self._file is None:
             heading = self._heading()
             self._path, self._file = self._new_file()
-            self._instance = heading.instance
             self._hash.update(heading.syntax.encode() + b"\n")
             self._file.write(heading.content)
             self._size = len(heading.content)

@@ -127,7 +127,7 @@ class Node:
         try:
             image = self._queue.read_image(entry, MOST_IMAGE_BYTES)
             report = self._reporter.report(image, f"image {short(entry.digest)}")
-            if entry.is_variant:
+            if self._queue.has_report(entry, report.sop_instance_uid):
                 report = of_variant(report, entry.digest)
         except TROUBLE:
             raise
@@ -135,7 +135,7 @@ class Node:
         except Exception as error:
             self._fail(entry, reason_of(error), kind=type(error).__name__)
             return
-        self._queue.keep_report(entry, report)
+        self._queue.keep_report(entry, report.content, report.sop_instance_uid)
         took_ms = round((time.monotonic() - began) * 1000, 1)
         self._tell(ServeEvent("computed", {"id": short(entry.digest), "ms": took_ms}))
 

@@ -95,6 +95,7 @@ class Receiver:
         self._most_bytes = min(options.object_mib * 2**20, MOST_IMAGE_BYTES)
         self._ae = _entity(options, listener.title)
         self._server: _Server | None = None
+        self._coming_in: dict[Association, IncomingObject] = {}
 
     @property
     def port(self) -> int:
@@ -109,8 +110,8 @@ class Receiver:
             UsageError: It is in use, may not be opened, or the host is none of this machine.
         """
         handlers: list[Any] = [
-            (evt.EVT_CONN_OPEN, self._bound_size),
-            (evt.EVT_CONN_CLOSE, _drop_rest),
+            (evt.EVT_CONN_OPEN, self._open_connection),
+            (evt.EVT_CONN_CLOSE, self._close_connection),
             (evt.EVT_PDU_RECV, self._to_disk),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_REJECTED, self._rejected),
@@ -149,8 +150,11 @@ class Receiver:
         most = self._options.associations + _SPARE_CONNECTIONS
         return _Setup(self._tls, self._options.timeout_s, most, self._refused_connection)
 
-    def _bound_size(self, event: Any) -> None:
-        """Refuse a unit that claims to be larger than what was agreed on."""
+    def _open_connection(self, event: Any) -> None:
+        """Refuse units that claim to be larger than what was agreed on."""
+        # A thread of pynetdicom that ends by an error does not tell that the connection is closed.
+        for association in [each for each in self._coming_in if not each.is_alive()]:
+            self._drop_rest(association)
         port = event.assoc.dul.socket
         receive, most = port.recv, max(self._options.pdu_bytes, _MOST_OTHER_BYTES)
 
@@ -169,8 +173,18 @@ class Receiver:
         if isinstance(event.pdu, P_DATA_TF) and event.assoc.dimse.message is None:
             message = DIMSEMessage()
             heading = partial(_heading, message, event.assoc)
-            message.data_set = IncomingObject(self._queue.new_file, heading, self._most_bytes)
+            content = IncomingObject(self._queue.new_file, heading, self._most_bytes)
+            message.data_set = self._coming_in[event.assoc] = content
             event.assoc.dimse.message = message
+
+    def _close_connection(self, event: Any) -> None:
+        self._drop_rest(event.assoc)
+
+    def _drop_rest(self, association: Association) -> None:
+        """Remove what had come of an object when its association ended."""
+        content = self._coming_in.pop(association, None)
+        if content is not None:
+            content.close()
 
     def _store(self, event: Any) -> int:
         content = event.request.DataSet
@@ -312,7 +326,7 @@ def _heading(message: DIMSEMessage, association: Association) -> Heading:
         transfer_syntax=syntax,
     )
     content = b"".join((bytes(128), b"DICM", encode_file_meta(meta)))
-    return Heading(content, str(syntax), str(instance))
+    return Heading(content, str(syntax))
 
 
 def _end(association: Association, *, at_once: bool) -> None:
@@ -324,14 +338,6 @@ def _end(association: Association, *, at_once: bool) -> None:
     messages = association.dimse
     if at_once or (messages.message is None and messages.msg_queue.empty()):
         association.abort()
-
-
-def _drop_rest(event: Any) -> None:
-    """Remove what had come of an object when its association ended."""
-    content = getattr(event.assoc.dimse.message, "data_set", None)
-    if isinstance(content, IncomingObject):
-        with contextlib.suppress(OSError):
-            content.close()
 
 
 def _caller(association: Association) -> str:

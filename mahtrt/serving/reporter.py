@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import uuid
+from dataclasses import replace
 
 from mahtrt.bundle.bundle import Bundle
 from mahtrt.bundle.golden import read_golden
@@ -13,7 +14,7 @@ from mahtrt.dicom.case_files import check_landmarks
 from mahtrt.dicom.codes import codes_for
 from mahtrt.dicom.remarks import without_remarks
 from mahtrt.dicom.report_groups import load_highdicom_sr
-from mahtrt.dicom.structured_report import ReportContent, structured_report
+from mahtrt.dicom.structured_report import Report, ReportContent, make_report
 from mahtrt.errors import (
     GateError,
     ImageError,
@@ -63,8 +64,8 @@ class Reporter:
         self._asked = quantities_for(options.quantities, names)
         self._points = points_of_quantities(self._asked, names) if self._asked else {}
 
-    def report(self, image: bytes, subject: str) -> bytes:
-        """The report of a DICOM image, as a DICOM file.
+    def report(self, image: bytes, subject: str) -> Report:
+        """The report of a DICOM image.
 
         Raises:
             MahtrtError: It cannot be read, or no report can be made of it.
@@ -79,7 +80,7 @@ class Reporter:
                 codes=self._codes,
                 subject=subject,
             )
-            return structured_report(image, found, self._algorithm, content)
+            return make_report(image, found, self._algorithm, content)
 
 
 def reason_of(error: Exception) -> str:
@@ -88,8 +89,8 @@ def reason_of(error: Exception) -> str:
     return next(found, "defect")
 
 
-def of_variant(report: bytes, digest: str) -> bytes:
-    """The report of an image that came with the SOP Instance UID of another one.
+def of_variant(report: Report, digest: str) -> Report:
+    """The report of an image that has the SOP Instance UID of another one.
 
     Its own SOP Instance UID is derived from both, since two reports must not share one.
 
@@ -98,13 +99,13 @@ def of_variant(report: bytes, digest: str) -> bytes:
     """
     pydicom = require("pydicom", extra="dicom", needed_for="DICOM structured reports")
     with without_remarks():
-        dataset = pydicom.dcmread(io.BytesIO(report))
+        dataset = pydicom.dcmread(io.BytesIO(report.content))
         name = f"{dataset.SOPInstanceUID} {digest}"
         dataset.SOPInstanceUID = f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, name).int}"
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
         content = io.BytesIO()
         dataset.save_as(content, enforce_file_format=True)
-    return content.getvalue()
+    return replace(report, content=content.getvalue(), sop_instance_uid=str(dataset.SOPInstanceUID))
 
 
 def check_network(session: Session) -> None:

@@ -140,8 +140,9 @@ def command(arguments: ServeArguments) -> None:
 
     if arguments.log not in ("text", "json"):
         raise UsageError("--log", got=arguments.log, expected="text or json")
-    with _quiet_libraries():
-        result = serve(arguments.options(), _writer(arguments.log))
+    write = _writer(arguments.log)
+    with _quiet_libraries(write):
+        result = serve(arguments.options(), write)
     if arguments.json is not None:
         write_json(result.to_dict(), arguments.json)
         return
@@ -166,11 +167,17 @@ def _writer(form: str) -> Tell:
 
 
 @contextlib.contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """Keep what libraries warn of from stderr: it may quote an image's header."""
+def _quiet_libraries(tell: Tell) -> Iterator[None]:
+    """Keep what libraries warn of, and how their threads end, from stderr: it may quote headers."""
+    from mahtrt.serving.events import ServeEvent
+
+    def broken(arguments: threading.ExceptHookArgs, /) -> None:
+        tell(ServeEvent("connection-broken", {"kind": arguments.exc_type.__name__}))
+
     loggers = [logging.getLogger(name) for name in _LIBRARIES]
     before = [(logger, logger.propagate) for logger in loggers]
-    handler = logging.NullHandler()
+    handler, honest = logging.NullHandler(), threading.excepthook
+    threading.excepthook = broken
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for logger in loggers:
@@ -179,6 +186,7 @@ def _quiet_libraries() -> Iterator[None]:
         try:
             yield
         finally:
+            threading.excepthook = honest
             for logger, propagate in before:
                 logger.removeHandler(handler)
                 logger.propagate = propagate

@@ -16,12 +16,12 @@ from mahtrt.serving.disk_queue import DiskQueue, Entry, QueueFullError, QueueLim
 LIMITS = QueueLimits(most_bytes=1000, most_entries=5)
 
 
-def receive(queue: DiskQueue, content: bytes, instance: str = "") -> Received:
+def receive(queue: DiskQueue, content: bytes) -> Received:
     path, file = queue.new_file()
     with file:
         file.write(content)
     digest = sha256_of_bytes(content)
-    return Received(path, digest, instance or digest, len(content))
+    return Received(path, digest, len(content))
 
 
 def first_of(entry: Entry | None) -> Entry:
@@ -42,9 +42,9 @@ def test_an_entry_goes_from_image_to_report_to_nothing(tmp_path: Path) -> None:
         assert queue.next_received() is None
         assert queue.admit(receive(queue, b"image"))
         entry = first_of(queue.next_received())
-        assert (entry.state, entry.is_variant, queue.waiting()) == ("received", False, 1)
+        assert (entry.state, queue.waiting()) == ("received", 1)
         assert queue.read_image(entry, 10) == b"image"
-        queue.keep_report(entry, b"report")
+        queue.keep_report(entry, b"report", "1.2")
         assert names(queue) == {"reports"}
         entry = first_of(queue.next_report())
         assert queue.read_report(entry) == b"report"
@@ -70,17 +70,19 @@ def test_it_is_for_its_user_alone(tmp_path: Path) -> None:
         pass
 
 
-def test_order_variants_and_limits(tmp_path: Path) -> None:
+def test_order_limits_and_reports_of_one_uid(tmp_path: Path) -> None:
     with DiskQueue.open(tmp_path / "queue", LIMITS) as queue:
-        assert queue.admit(receive(queue, b"first", "one"))
-        assert queue.admit(receive(queue, b"second", "one"))
+        assert queue.admit(receive(queue, b"first"))
+        assert queue.admit(receive(queue, b"second"))
         with pytest.raises(QueueFullError):
             queue.admit(receive(queue, b"x" * 995))
-        assert not queue.admit(receive(queue, b"first", "one"))
+        assert not queue.admit(receive(queue, b"first"))
         first = first_of(queue.next_received())
         queue.fail(first, "image")
         second = first_of(queue.next_received())
-        assert (first.is_variant, second.is_variant) == (False, True)
+        queue.keep_report(second, b"report", "1.2.3")
+        assert queue.has_report(first, "1.2.3")
+        assert not queue.has_report(second, "1.2.3")
         for i in range(3):
             queue.admit(receive(queue, bytes([i])))
         with pytest.raises(QueueFullError):
@@ -94,7 +96,7 @@ def test_failed_entries_go_back_to_where_they_were(tmp_path: Path) -> None:
         queue.admit(receive(queue, b"one"))
         queue.admit(receive(queue, b"two"))
         one = first_of(queue.next_received())
-        queue.keep_report(one, b"report")
+        queue.keep_report(one, b"report", "1.2")
         queue.fail(one, "refused-a900")
         two = first_of(queue.next_received())
         queue.fail(two, "image")
@@ -115,7 +117,7 @@ def work(queue: DiskQueue) -> None:
     if not queue.next_report() and not queue.next_received():
         queue.admit(receive(queue, b"image"))
     if entry := queue.next_received():
-        queue.keep_report(entry, b"report")
+        queue.keep_report(entry, b"report", "1.2")
     if entry := queue.next_report():
         queue.mark_sending(entry)
         queue.mark_sent(entry)

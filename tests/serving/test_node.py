@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dicom_nodes import Archive, Log, free_port, make_image, options_for, send, until
@@ -217,3 +218,26 @@ def test_a_unit_that_claims_too_much_ends_its_connection(
             stranger.sendall(b"\x01\x00\xff\xff\xff\xff")
             assert stranger.recv(100) == b""
         assert send([make_image(1)], node.receiver.port) == [0]
+
+
+def test_a_request_that_names_another_image_overwrites_no_report(
+    bundle: Path, archive: Archive, tmp_path: Path
+) -> None:
+    image, other = make_image(1), make_image(1, PixelData=bytes(2 * 40 * 40))
+    with opened(options_for(bundle, tmp_path / "queue", archive)) as node:
+        assert send([image], node.receiver.port) == [0]
+        until(lambda: len(archive.stored) == 1)
+        entity = AE("CT1")
+        entity.add_requested_context(image.SOPClassUID)
+        association = entity.associate("127.0.0.1", node.receiver.port, ae_title="MAHTRT")
+        honest = association.dimse.send_msg
+
+        def renamed(request: Any, context: int) -> None:
+            request.AffectedSOPInstanceUID = "1.2.3"
+            honest(request, context)
+
+        association.dimse.send_msg = renamed  # type: ignore[method-assign,assignment]
+        assert association.send_c_store(other).Status == 0
+        association.release()
+        until(lambda: len(archive.stored) == 2)
+    assert list(archive.count.values()) == [1, 1]
