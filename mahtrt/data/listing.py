@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.data.file_dataset import Entry, natural_key
-from mahtrt.data.frames import is_image_file
+from mahtrt.data.frames import is_image_file, split_frame
+from mahtrt.data.images import IMAGE_SUFFIXES
 from mahtrt.data.limits import MOST_IMAGES, MOST_TEXT_BYTES
 from mahtrt.data.studies import FoundImages
 from mahtrt.errors import DataError
@@ -42,6 +43,12 @@ def find_images(folder: Path) -> FoundImages:
             raise too_many(folder)
     found.images.sort(key=lambda each: natural_key(each.path.relative_to(folder).as_posix()))
     return found
+
+
+def is_image_name(cell: str) -> bool:
+    """Whether a cell of a list is the name of an image, or of a frame, by its ending."""
+    name = Path(cell)
+    return name.suffix.lower() in IMAGE_SUFFIXES or split_frame(name)[1] is not None
 
 
 def locate(name: object, bases: Sequence[Path], where: str) -> tuple[str, Path]:

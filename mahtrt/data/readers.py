@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mahtrt.data.file_dataset import Entry
-from mahtrt.data.frames import is_image_file, split_frame
+from mahtrt.data.frames import is_image_file
 from mahtrt.data.images import IMAGE_SUFFIXES
 from mahtrt.data.limits import MOST_CELLS, MOST_IMAGES
 from mahtrt.data.listing import (
     LONGEST_NAME,
     find_images,
+    is_image_name,
     locate,
     points_from,
     read_text,
@@ -104,8 +105,7 @@ def read_csv(path: Path) -> list[Entry]:
 
 def _names_image(cell: str, bases: Sequence[Path]) -> bool:
     """Whether the first cell of a table names an image, and is not the head of a column."""
-    name = Path(cell)
-    if name.suffix.lower() in IMAGE_SUFFIXES or split_frame(name)[1] is not None:
+    if is_image_name(cell):
         return True
     return 0 < len(cell) <= LONGEST_NAME and any(is_image_file(base / cell) for base in bases)
 

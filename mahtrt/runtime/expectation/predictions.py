@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.data.images import IMAGE_SUFFIXES
-from mahtrt.data.listing import MOST_COORDINATE_PX, read_text
+from mahtrt.data.listing import MOST_COORDINATE_PX, is_image_name, read_text
 from mahtrt.data.readers import numbered_rows
 from mahtrt.errors import DataError, shown, some_of
 
@@ -63,7 +62,7 @@ def read_predictions(path: Path, landmarks: Sequence[str]) -> Predictions:
     if not rows:
         raise DataError(str(path), got="an empty file", expected=f"predictions: {FORMS}")
     header, file = [_plain(cell) for cell in rows[0][1]], 0
-    if Path(rows[0][1][0].strip()).suffix.lower() in IMAGE_SUFFIXES:
+    if is_image_name(rows[0][1][0].strip()):
         columns, rows = _numbered_columns(len(header) - 1, path), rows
     elif {"landmark", "x", "y"} <= set(header):
         return _from_long(rows[1:], header, landmarks, path)
