@@ -20,6 +20,9 @@ from outside_readers import (
 )
 from written_report import SPACING_MM, Written
 
+from mahtrt.dicom.algorithm import Algorithm
+from mahtrt.runtime.landmarks import Landmarks
+
 pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 
 
@@ -73,6 +76,34 @@ def test_pixelmed_accepts_it(written: Written) -> None:
     if "MAHTRT_PIXELMED" not in os.environ:
         pytest.skip("it takes 15 seconds, and runs where MAHTRT_PIXELMED is set")
     assert pixelmed_lines(written.report) == PIXELMED_IS_PLEASED
+
+
+@pytest.mark.parametrize("names", [("sella", "menton", "gone", "hidden"), ("sella",), ("gone",)])
+def test_landmarks_without_a_place_are_read(
+    written: Written, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    from mahtrt.dicom.structured_report import structured_report
+
+    needs("dciodvfy")
+    needs("tid1500reader")
+    points = {"sella": (5, 6), "menton": (6, 7), "gone": (-50, 6), "hidden": (7, 8)}
+    count = len(names)
+    found = Landmarks(
+        points=np.array([points[name] for name in names], np.float32),
+        confidence=np.full(count, np.nan, np.float32),
+        spread=np.full(count, np.nan, np.float32),
+        names=names,
+        visibility=np.array([0.9 * (name != "hidden") for name in names], np.float32),
+    )
+    report = tmp_path / "report.dcm"
+    made_by = Algorithm("net.mahtrt", "0.1.0", "ab" * 32, "fp32", "cpu", "It passed its gate.")
+    report.write_bytes(structured_report(written.image.read_bytes(), found, made_by))
+    assert dicom3tools_faults(report) == []
+    groups = dcmqi_numbers(report, tmp_path / "dcmqi.json")
+    located = [name for name in names if name in ("sella", "menton")]
+    assert [name for name in names if "column" in groups[name]] == located
+    if "MAHTRT_PIXELMED" in os.environ:
+        assert pixelmed_lines(report) == PIXELMED_IS_PLEASED
 
 
 @pytest.mark.slow
