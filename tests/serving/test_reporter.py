@@ -48,7 +48,7 @@ def test_a_node_and_predict_say_the_same(tiny_bundle: Path, tmp_path: Path) -> N
     written = Path(predicted.predictions[0].extra["dicom_sr"]).read_bytes()
     serving = ServeOptions(tiny_bundle, "PACS@127.0.0.1:104", queue=tmp_path / "queue", **asked)
     with mahtrt.open(tiny_bundle, engine="onnxruntime", threads=1) as session:
-        made = Reporter(session, serving).report(image.read_bytes(), "image")
+        made = Reporter(session, serving).report(image.read_bytes(), "image").content
     assert without_times(made) == without_times(written)
     numbers = without_times(made).ContentSequence[-1].ContentSequence[-1].ContentSequence
     points = [len(each.ContentSequence[0].GraphicData) // 2 for each in numbers[-2:]]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import warnings
 from pathlib import Path
 
 import pytest
-from dicom_nodes import Archive, free_port, is_open, make_image, send, until
+from dicom_nodes import Archive, Log, free_port, is_open, make_image, send, until
 from foreign_network import run
 from tiny_bundle import write_tiny
+
+from mahtrt.verbs.serve import _quiet_libraries
 
 PATIENCE_S = 30
 
@@ -84,3 +89,23 @@ def test_without_work_a_drain_ends_at_once(bundle: Path, tmp_path: Path) -> None
     assert result.exit_code == 0, result.stderr
     assert result.stdout == "0 received, 0 sent, 0 waiting, none failed\n"
     assert "event=ready engine=onnxruntime-int8 device=cpu waiting=0 failed=0" in result.stderr
+
+
+def test_a_thread_of_a_library_that_ends_says_nothing_of_what_it_read(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    log = Log()
+
+    def broken() -> None:
+        raise ValueError("Roe^Jane is no UID")
+
+    with _quiet_libraries(log):
+        warnings.warn("Roe^Jane is no UID", UserWarning, stacklevel=1)
+        logging.getLogger("pynetdicom.dul").error("Roe^Jane is no UID")
+        thread = threading.Thread(target=broken)
+        thread.start()
+        thread.join()
+    assert [(event.name, event.facts) for event in log.events] == [
+        ("connection-broken", {"kind": "ValueError"})
+    ]
+    assert "Roe" not in "".join(capfd.readouterr())
