@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dicom_nodes import Archive
+from dicom_nodes import Archive, forget_sockets
 from tiny_bundle import write_tiny
 
 
@@ -15,6 +15,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <:ResourceWarning"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_sockets_left() -> Iterator[None]:
+    yield
+    forget_sockets()
 
 
 @pytest.fixture(scope="session")

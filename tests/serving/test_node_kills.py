@@ -25,4 +25,5 @@ def test_a_node_that_is_killed_again_and_again(
     assert found.tries >= 20
     assert len(archive.stored) == 20
     assert set(archive.count.values()) == {1}
+    assert list((tmp_path / "queue").rglob("*.dcm")) == []
     assert "Roe" not in (tmp_path / "log").read_text()

@@ -81,6 +81,8 @@ def run_with_kills(plan: Plan, archive: Archive, folder: Path) -> Found:
                 _sample_memory(process.pid, archive, found)
                 is_done = not sending.is_alive() and len(archive.stored) == plan.images
                 if is_done and found.kills >= plan.kills:
+                    process.terminate()
+                    process.wait(PATIENCE_S)
                     return found
                 time.sleep(0.02)
             process.kill()
