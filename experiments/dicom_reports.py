@@ -115,10 +115,14 @@ def check(bundle: Path, count: int, seed: int) -> dict[str, Any]:
 
     with temporary_folder() as folder:
         options = mahtrt.PredictOptions(
-            bundle, write_images(folder, count, seed), quantities="auto", threads=1
+            bundle,
+            write_images(folder, count, seed),
+            quantities="auto",
+            threads=1,
+            writers=[ReportWriter(folder / "reports")],
         )
         begun = time.perf_counter()
-        result = mahtrt.predict(options, writers=[ReportWriter(folder / "reports")])
+        result = mahtrt.predict(options)
         seconds = time.perf_counter() - begun
         read = [read_report(each, folder / "dcmqi.json") for each in result.predictions]
         pixelmed = pixelmed_lines(Path(result.predictions[0].extra["dicom_sr"]))

@@ -69,15 +69,16 @@ def file_stems(cases: Sequence[Entry]) -> list[str]:
 
 
 def _telling(cases: Sequence[Entry]) -> Iterator[tuple[Path, ...]]:
-    """The images that name a case: its first, or all of them where others begin with the same."""
+    """The images that name a case: its first, or all of them where others begin with the same.
+
+    A path that hides nobody stays as it is: its bytes need not be text.
+    """
     counts = Counter(case.path for case in cases)
-    return (
-        (
-            Path(image_name(case)),
-            *(map(Path, case.names_of_others) if counts[case.path] > 1 else ()),
-        )
-        for case in cases
-    )
+    for case in cases:
+        called = (case.called, *(case.called_others or [""] * len(case.others)))
+        images = zip(called, (case.path, *case.others), strict=True)
+        shown = tuple(Path(name) if name else path for name, path in images)
+        yield shown if counts[case.path] > 1 else shown[:1]
 
 
 def _told_apart(names: Iterable[str], mark: str) -> list[str]:

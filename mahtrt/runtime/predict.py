@@ -70,6 +70,8 @@ class PredictOptions:
         require: Kind of device that the engine has to run on.
         quantities: A file that defines clinical quantities to measure (docs/quantities.md); "auto"
             for those that mahtrt ships and the landmarks allow; "none".
+        writers: What writes a file for each case beside the pictures, such as reports
+            (:mod:`mahtrt.dicom.case_files`).
     """
 
     bundle: Path
@@ -84,6 +86,7 @@ class PredictOptions:
     trust: Trust | None = None
     require: Require = "any"
     quantities: Path | str = "none"
+    writers: Sequence[CaseWriter] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +126,12 @@ class PredictResult:
         return csv_from_predictions(self.predictions)
 
 
-def predict(
-    options: PredictOptions,
-    progress: StageProgress = silent,
-    writers: Sequence[CaseWriter] = (),
-) -> PredictResult:
+def predict(options: PredictOptions, progress: StageProgress = silent) -> PredictResult:
     """Run a bundle on image files, one case in memory at a time.
 
     Pictures and the files of writers are written as their cases are done, and appear together when
     all of them are. Of maps the result keeps sizes and a few numbers alone: a session gives the
     maps themselves.
-
-    Args:
-        writers: What writes a file for each case beside the pictures, such as reports
-            (:mod:`mahtrt.dicom.case_files`).
 
     Raises:
         UsageError: Maps are asked for of a network without any, or rows of one with only maps.
@@ -158,12 +153,12 @@ def predict(
         together(),  # files appear all of them, or none after an error
     ):
         selection = quantities_for(options.quantities, landmark_names(session.spec))
-        predictions, skipped = _predict_all(session, options, selection, progress, writers)
+        predictions, skipped = _predict_all(session, options, selection, progress)
         name, verdict, device = session.name, session.verdict, session.device
         doubt = wide_heatmaps_note(predictions)
         notes = (*session.engine_notes, *notes_of(name, verdict), *([doubt] if doubt else []))
         notes = (*notes, *_notes_on_quantities(options, selection))
-        notes = (*notes, *(note for writer in writers for note in writer.notes()))
+        notes = (*notes, *(note for writer in options.writers for note in writer.notes()))
         if not predictions:
             raise DataError(
                 "predict",
@@ -179,7 +174,6 @@ def _predict_all(
     options: PredictOptions,
     selection: Selection | None,
     progress: StageProgress,
-    writers: Sequence[CaseWriter],
 ) -> tuple[list[Prediction], list[str]]:
     """What is found in every case, and what is told of those that were left out."""
     predictions, skipped, told = [], [], Told()
@@ -188,7 +182,7 @@ def _predict_all(
     sidecars = {} if options.spacing_mm else _read_sidecars(firsts)
     names, stems = case_names(cases), file_stems(cases)
     _check_outputs(options, session.spec, stems)
-    for writer in writers:
+    for writer in options.writers:
         writer.begin(session, Path(options.bundle), cases)
     rests_on = points_of_quantities(selection, landmark_names(session.spec)) if selection else {}
     for done, (case, name, stem) in enumerate(zip(cases, names, stems, strict=True)):
@@ -208,7 +202,7 @@ def _predict_all(
         if case.others:
             extra["other_images"] = case.names_of_others
         values = selection.values(found.points, found.names, spacing) if selection else ()
-        for writer in writers:
+        for writer in options.writers:
             extra |= writer.write(CaseResult(case, stem, found, values, rests_on))
         maps, found = found.map_summaries(), replace(found, maps={}, outputs=None)
         predictions.append(Prediction(image, found, extra, maps, name, quantities=values))

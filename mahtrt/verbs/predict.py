@@ -99,9 +99,10 @@ def command(arguments: PredictArguments) -> None:
         trust=arguments.trust(),
         require=device_from_text(arguments.require),
         quantities=arguments.quantities,
+        writers=_writers(arguments),
     )
     with together(), StageDisplay() as display:
-        result = predict(options, display, _writers(arguments))
+        result = predict(options, display)
         if arguments.json is not None:
             write_text(result.to_json(), arguments.json)
         if arguments.csv is not None:

@@ -39,17 +39,14 @@ def images(folder: Path, count: int = 2) -> list[Path]:
 
 
 def predict(bundle: Path, paths: list[Path], *writers: ReportWriter | MarkupsWriter) -> Any:
-    options = mahtrt.PredictOptions(bundle, paths, engine="onnxruntime", threads=1)
-    return mahtrt.predict(options, writers=writers)
+    options = mahtrt.PredictOptions(bundle, paths, engine="onnxruntime", threads=1, writers=writers)
+    return mahtrt.predict(options)
 
 
 def test_each_image_has_a_report_and_points(tiny_bundle: Path, tmp_path: Path) -> None:
     paths = images(tmp_path / "in")
     out, slicer = tmp_path / "sr", tmp_path / "slicer"
-    result = mahtrt.predict(
-        mahtrt.PredictOptions(tiny_bundle, paths, engine="onnxruntime", threads=1),
-        writers=(ReportWriter(out), MarkupsWriter(slicer)),
-    )
+    result = predict(tiny_bundle, paths, ReportWriter(out), MarkupsWriter(slicer))
     assert any("no pixel spacing" in note for note in result.notes)
     for i, prediction in enumerate(result.predictions):
         place = Path(prediction.extra["dicom_sr"])
@@ -100,8 +97,9 @@ def test_without_a_spacing_angles_are_there_and_lengths_are_not(
             threads=1,
             quantities=write_quantities(tmp_path),
             spacing_mm=spacing_mm,
+            writers=[ReportWriter(out)],
         )
-        result = mahtrt.predict(options, writers=[ReportWriter(out)])
+        result = mahtrt.predict(options)
         (place,) = out.iterdir()
         (group,) = sr.srread(place).content.get_image_measurement_groups()
         assert [each.name.value for each in group.get_measurements()] == kept

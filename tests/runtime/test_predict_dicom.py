@@ -83,7 +83,7 @@ def test_frames_are_images_with_names_and_pictures(bundle: Path, tmp_path: Path)
 def test_reports_are_of_frames(bundle: Path, tmp_path: Path) -> None:
     path = write_patient_image(tmp_path / "run.dcm", FRAMES, NumberOfFrames=3, BitsStored=12)
     writer = ReportWriter(tmp_path / "reports")
-    predict(PredictOptions(bundle, [path]), writers=[writer])
+    predict(PredictOptions(bundle, [path], writers=[writer]))
     reports = [pydicom.dcmread(each) for each in sorted((tmp_path / "reports").iterdir())]
     assert len({each.SOPInstanceUID for each in reports}) == 3
     text = "\n".join(str(each) for each in reports)

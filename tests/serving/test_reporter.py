@@ -43,8 +43,10 @@ def test_a_node_and_predict_say_the_same(tiny_bundle: Path, tmp_path: Path) -> N
         "threads": 1,
         "quantities": write_quantities(tmp_path),
     }
-    options = mahtrt.PredictOptions(tiny_bundle, [image], **asked)
-    predicted = mahtrt.predict(options, writers=[ReportWriter(tmp_path / "sr")])
+    options = mahtrt.PredictOptions(
+        tiny_bundle, [image], writers=[ReportWriter(tmp_path / "sr")], **asked
+    )
+    predicted = mahtrt.predict(options)
     written = Path(predicted.predictions[0].extra["dicom_sr"]).read_bytes()
     serving = ServeOptions(tiny_bundle, "PACS@127.0.0.1:104", queue=tmp_path / "queue", **asked)
     with mahtrt.open(tiny_bundle, engine="onnxruntime", threads=1) as session:

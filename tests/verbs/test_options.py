@@ -50,6 +50,7 @@ def test_options_of_the_same_name_have_the_same_default(arguments: Any, options:
     defaults = {field.name: field.default for field in dataclasses.fields(arguments)}
     fields = {field.name: field.default for field in dataclasses.fields(options)}
     assert fields.pop("trust", None) is None  # --trusted-key or --trusted-certificate
+    assert fields.pop("writers", ()) == ()  # --dicom-sr and --slicer
     assert set(fields) <= set(defaults)
     assert fields == {name: defaults[name] for name in fields}
 
