@@ -180,9 +180,10 @@ def _stem(name: str) -> str:
 
 
 def _check_same(
-    folder: Path, images: Mapping[str, object], other: Path, others: Mapping[str, object]
+    folder: Path, images: Mapping[str, FoundImage], other: Path, others: Mapping[str, FoundImage]
 ) -> None:
-    lacking, more = sorted(set(images) - set(others)), sorted(set(others) - set(images))
+    lacking = [_stem(images[stem].name) for stem in sorted(set(images) - set(others))]
+    more = [_stem(others[stem].name) for stem in sorted(set(others) - set(images))]
     if not lacking and not more:
         return
     words = [f"{len(images)} image(s) in {folder.name} and {len(others)} in {other.name}"]

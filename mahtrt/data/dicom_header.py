@@ -1,11 +1,11 @@
 """A short look into a file of a folder: is it DICOM, has it an image, and of how many frames?
 
-Only the start of a file is read, up to where an image's size stands. What names a patient is kept
-for one purpose: :mod:`mahtrt.data.studies` hides it in the names of files.
+Only the start of a file is read, up to where an image's size stands.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from mahtrt.data.dicom_damage import reading_dicom
 from mahtrt.data.dicom_file import inflated
 from mahtrt.data.dicom_groups import CountedReads
+from mahtrt.data.images import DICOM_SUFFIXES
 from mahtrt.data.limits import MOST_IMAGE_BYTES
 from mahtrt.errors import ImageError, MissingComponentError, require
 from mahtrt.reading import Wanted, open_regular
@@ -23,14 +24,7 @@ _NEEDED_FOR = "reading DICOM"
 _STANDARD = "1.2.840.10008."
 _LOOK_BYTES = 2**18  # the size of an image stands in the first few thousand
 _LAST_GROUP = 0x0028  # Image Pixel
-_IDENTITIES = (
-    *("PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName"),
-    *("PatientID", "OtherPatientIDs", "AccessionNumber", "StudyID", "IssuerOfPatientID"),
-    *("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"),
-    *("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"),
-    *("ReferringPhysicianName", "InstitutionName", "PatientAddress"),
-)
-_TAGS = ("SOPClassUID", "Rows", "NumberOfFrames", *_IDENTITIES)
+_TAGS = ("SOPClassUID", "StudyInstanceUID", "Rows", "NumberOfFrames")
 # Objects with pixels that are no picture of a patient (PS3.4 B.5).
 _NO_PICTURES = frozenset(
     {
@@ -49,16 +43,13 @@ class DicomHeader:
     Attributes:
         kind: What the object is, such as ``Basic Text SR Storage``; "" for an image.
         frames: How many an image has.
-        study: Its Study Instance UID; "" where it has none.
-        identities: Texts of the header that name the patient or the study; never shown.
-        whole: Whether it could be read up to the image's size, so that nothing of it is missing.
+        salt: What :func:`mahtrt.data.studies.hidden` salts with: the Study Instance UID, and
+            where none can be read a digest of the start of the file.
     """
 
     kind: str = ""
     frames: int = 1
-    study: str = ""
-    identities: tuple[str, ...] = ()
-    whole: bool = True
+    salt: str = ""
 
 
 def has_dicom_magic(path: Path) -> bool:
@@ -70,23 +61,28 @@ def dicom_header(path: Path) -> DicomHeader | None:
     """What a file is by its start.
 
     Returns:
-        None where it is no DICOM file or pydicom is not installed: whoever reads it as an image is
-        told then.
+        None where neither its start nor its ending is that of DICOM. Of a file that cannot be
+        read, also as pydicom is not installed, an image of one frame: whoever reads it is told.
     """
+    content = b""
     for most in (_LOOK_BYTES, MOST_IMAGE_BYTES):
         content = _start(path, most)
         if content[MAGIC_PLACE : MAGIC_PLACE + len(MAGIC)] != MAGIC:
-            return None
+            if path.suffix.lower() not in DICOM_SUFFIXES:
+                return None
+            break
         try:
             with reading_dicom(str(path), "header"):
                 dataset, whole = _dataset(content)
                 if whole or len(content) < most:
-                    return _header(dataset)
-        except ImageError:
-            return DicomHeader(whole=False)
-        except MissingComponentError:
-            return None
-    return DicomHeader(whole=False)
+                    return _header(dataset, content)
+        except (ImageError, MissingComponentError):
+            break
+    return DicomHeader(salt=_salt(content))
+
+
+def _salt(content: bytes) -> str:
+    return hashlib.sha256(content[:_LOOK_BYTES]).hexdigest()
 
 
 def _start(path: Path, most: int) -> bytes:
@@ -113,16 +109,10 @@ def _dataset(content: bytes) -> tuple[Any, bool]:
     return reader.read_partial(stream, stop_when=stop, specific_tags=tags), bool(passed)
 
 
-def _header(dataset: Any) -> DicomHeader:
-    identities = tuple(
-        str(each)
-        for keyword in _IDENTITIES
-        if (value := dataset.get(keyword))
-        for each in ([value] if isinstance(value, str) or not _several(value) else value)
-    )
-    study = str(dataset.get("StudyInstanceUID") or "")
+def _header(dataset: Any, content: bytes) -> DicomHeader:
     kind = _kind(dataset)
-    return DicomHeader(kind, 1 if kind else _frames(dataset), study, identities, "Rows" in dataset)
+    salt = str(dataset.get("StudyInstanceUID") or "") or _salt(content)
+    return DicomHeader(kind, 1 if kind else _frames(dataset), salt)
 
 
 def _frames(dataset: Any) -> int:
@@ -131,10 +121,6 @@ def _frames(dataset: Any) -> int:
         return max(1, int(dataset.get("NumberOfFrames") or 1))
     except (TypeError, ValueError):
         return 1
-
-
-def _several(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) or type(value).__name__ == "MultiValue"
 
 
 def _kind(dataset: Any) -> str:

@@ -3,9 +3,10 @@
 Studies come as exports of an archive: nested folders, files without an ending, and among the
 images a DICOMDIR, reports, and objects that are no pictures. Those are passed over and counted.
 
-Exports also name folders by patient. Where a folder or a file is called by something that its own
-header says of patient or study, a digest takes that place in the name of the image: names of images
-go into results, reports and bundles. What a user names himself stays as it is.
+Exports also name folders and files by patient, and nobody can tell which: a name may be shortened,
+transcribed, or missing in the header. So a digest takes the place of every part of a DICOM image's
+path below the folder: names of images go into results, reports and bundles. What a user names
+himself stays as it is.
 """
 
 from __future__ import annotations
@@ -19,14 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mahtrt.data.dicom_file import MOST_FRAMES
-from mahtrt.data.dicom_header import DicomHeader, dicom_header, has_dicom_magic
+from mahtrt.data.dicom_header import dicom_header, has_dicom_magic
 from mahtrt.data.frames import frame_path, split_frame
 from mahtrt.data.images import DICOM_SUFFIXES, IMAGE_SUFFIXES
 
-_SHORTEST = 3  # characters of what is looked for in a name; "Li" is in half of all words
 _DIGEST = 12
-_APART = re.compile(r"[\^=,\s\\]+")
-_NO_WORD = re.compile(r"[\W_]+")
 _NUMBER_ENDING = re.compile(r"\.[0-9]*|\.ima", re.IGNORECASE)
 
 
@@ -36,7 +34,7 @@ class FoundImage:
 
     Attributes:
         path: The file.
-        name: What it is called: its path within the folder, without what names a patient.
+        name: What it is called: its path within the folder; of a DICOM image, digests of it.
         frames: How many it has.
     """
 
@@ -91,13 +89,14 @@ class FoundImages:
     def _add(self, path: Path, top: Path) -> None:
         name = path.relative_to(top).as_posix()
         suffix = path.suffix.lower()
-        header = None if suffix in IMAGE_SUFFIXES - DICOM_SUFFIXES else dicom_header(path)
+        other = suffix in IMAGE_SUFFIXES - DICOM_SUFFIXES and not has_dicom_magic(path)
+        header = None if other else dicom_header(path)
         if header is None:
             self.images.append(FoundImage(path, name))
         elif header.kind:
             self.passed_over[header.kind] += 1
         else:
-            self.images.append(FoundImage(path, hidden(name, header), header.frames))
+            self.images.append(FoundImage(path, hidden(name, header.salt), header.frames))
 
 
 def frames_of_file(path: Path) -> list[Path]:
@@ -115,32 +114,21 @@ def passed_over_note(passed_over: Mapping[str, int]) -> str:
     return f"passed over {sum(passed_over.values())} DICOM object(s) without an image: {kinds}"
 
 
-def hidden(name: str, header: DicomHeader) -> str:
-    """The name of a file below a folder, with digests in place of what names a patient or study.
+def hidden(name: str, salt: str) -> str:
+    """The name of a file below a folder, with a digest in place of each part of its path.
 
-    Of a file whose header cannot be read, every part may name its patient.
+    Args:
+        name: The path, with ``/`` between its parts.
+        salt: What the digests are salted with, so that no table of digests finds a name.
+
+    Returns:
+        As many parts; the file keeps its ending where it is that of an image.
     """
-    sought = {piece for text in header.identities for piece in _pieces(text)}
-    parts = []
-    for part in PurePosixPath(name).parts:
-        plain = _plain(part)
-        if not header.whole or any(piece in plain for piece in sought):
-            suffix = Path(part).suffix.lower()
-            kept = suffix if suffix in IMAGE_SUFFIXES else ""
-            salted = f"{header.study}/{part}".encode(errors="surrogateescape")
-            part = hashlib.sha256(salted).hexdigest()[:_DIGEST] + kept
-        parts.append(part)
-    return "/".join(parts)
-
-
-def _pieces(text: str) -> list[str]:
-    """What a text of a header may look like in the name of a file."""
-    pieces = {_plain(text), *map(_plain, _APART.split(text))}
-    return [piece for piece in pieces if len(piece) >= _SHORTEST]
-
-
-def _plain(text: str) -> str:
-    return _NO_WORD.sub("", text).casefold()
+    parts = PurePosixPath(name).parts
+    salted = (f"{salt}/{part}".encode(errors="surrogateescape") for part in parts)
+    digests = "/".join(hashlib.sha256(each).hexdigest()[:_DIGEST] for each in salted)
+    suffix = PurePosixPath(name).suffix.lower()
+    return digests + (suffix if suffix in IMAGE_SUFFIXES else "")
 
 
 def _may_be_image(path: Path) -> bool:

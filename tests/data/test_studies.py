@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_files import write_dicom
+from PIL import Image
 from pydicom.uid import UID
 
 from mahtrt.data.datasets import open_dataset
-from mahtrt.data.dicom_header import DicomHeader, dicom_header
+from mahtrt.data.dicom_header import dicom_header
 from mahtrt.data.file_dataset import FileDataset
 from mahtrt.data.readers import read_folder
 from mahtrt.data.studies import hidden
@@ -54,8 +56,11 @@ def study(tmp_path: Path) -> Path:
 
 def test_images_are_found_and_the_rest_is_counted(study: Path) -> None:
     passed_over: Counter[str] = Counter()
-    names = [entry.name for entry in read_folder(study, passed_over)]
-    assert names == ["S1/10/1.2.826.0.1.3680043.8", "S1/10/IM9", "S1/10/IM10", "S1/a.dcm"]
+    entries = read_folder(study, passed_over)
+    paths = [entry.path.relative_to(study).as_posix() for entry in entries]
+    assert paths == ["S1/10/1.2.826.0.1.3680043.8", "S1/10/IM9", "S1/10/IM10", "S1/a.dcm"]
+    assert [Path(entry.name).suffix for entry in entries] == ["", "", "", ".dcm"]
+    assert [entry.name.count("/") for entry in entries] == [2, 2, 2, 1]
     assert passed_over == {
         "Basic Text SR Storage": 2,
         "Media Storage Directory Storage": 1,
@@ -75,7 +80,7 @@ def test_a_data_set_tells_what_it_passed_over(study: Path) -> None:
 def test_annotations_beside_them_name_the_files(study: Path) -> None:
     (study / "points.csv").write_text("file,x,y\nS1/10/IM9,1,2\nS1/a.dcm,3,4\n")
     dataset = open_dataset(study / "points.csv")
-    assert list(dataset.names) == ["S1/10/IM9", "S1/a.dcm"]
+    assert list(dataset.names) == ["S1/10/IM9", "S1/a.dcm"]  # named by the user
     assert dataset[0].points_px.tolist() == [[1, 2]]
     (study / "plain.csv").write_text("S1/10/IM9,1,2\n")
     assert len(open_dataset(study / "plain.csv")) == 1
@@ -116,32 +121,90 @@ def test_a_large_header_is_looked_through(tmp_path: Path) -> None:
     assert (header.kind, header.frames) == ("", 1)
 
 
-NAMED = DicomHeader(
-    study="1.2.3",
-    identities=("Müller^Hans Peter", "PAT-0815", "19700123", "1.2.3.4.5"),
+# A patient, a date, a number or a hospital as exports write them, which no header tells so.
+TELLING = (
+    *("MUELLER_JUERGEN", "mueller", "Muller", "muellerj", "17.03.2025", "17032025", "31.12.1951"),
+    *("03-17-2025", "170325", "4711-88", "998877", "H_Grubenw", "Müller^Jürgen", "MRN4711-88"),
 )
+HEADER = {
+    "PatientName": "Müller^Jürgen",
+    "SpecificCharacterSet": "ISO_IR 100",
+    "PatientID": "MRN4711-88",
+    "PatientBirthDate": "19511231",
+    "StudyDate": "20250317",
+    "AccessionNumber": "ACC998877",
+    "InstitutionName": "Klinik Grubenweg",
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "kept"),
-    [
-        ("export/S1/IM1.dcm", True),
-        ("export/MÜLLER_HANS/IM1.dcm", False),
-        ("export/hans/IM1.dcm", False),
-        ("pat 0815/IM1.dcm", False),
-        ("export/1970-01-23.dcm", False),
-        ("export/1.2.3.4.5", False),
-    ],
-)
-def test_names_that_name_the_patient_are_hidden(name: str, kept: bool) -> None:
-    found = hidden(name, NAMED)
-    assert (found == name) is kept
-    assert found.count("/") == name.count("/")
-    assert found.endswith(".dcm") == name.endswith(".dcm")
-    assert hidden(name, NAMED) == found
-    if not kept:
-        other = DicomHeader(study="1.2.4", identities=NAMED.identities)
-        assert hidden(name, other) != found  # nobody can look a name up in a table of digests
+@pytest.mark.parametrize("telling", TELLING)
+def test_no_part_of_a_path_below_a_folder_is_told(telling: str, tmp_path: Path) -> None:
+    for place in (f"{telling}/IM1", f"S1/{telling}.dcm", f"S2/{telling}/a.png"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        write_dicom(tmp_path / place, PIXELS, **HEADER)
+    dataset = open_dataset(tmp_path)
+    names = sorted(dataset.names, key=len)
+    assert len(names) == 3
+    assert all(re.fullmatch(r"([0-9a-f]{12}/)+[0-9a-f]{12}(\.dcm|\.png)?", name) for name in names)
+    assert open_dataset(tmp_path).names == dataset.names
+
+
+def test_one_folder_is_called_alike_whatever_its_files_say(tmp_path: Path) -> None:
+    folder = tmp_path / "MUELLER_JUERGEN"
+    folder.mkdir()
+    study = {"StudyInstanceUID": UID("1.2.3")}
+    write_dicom(folder / "a.dcm", PIXELS, **HEADER, **study)
+    write_dicom(folder / "b.dcm", PIXELS, **study)  # without its patient
+    (folder / "c.dcm").write_bytes((folder / "a.dcm").read_bytes()[:200])
+    (folder / "d.dcm").write_bytes(b"")
+    names = [entry.name for entry in read_folder(tmp_path)]
+    assert names[0].split("/")[0] == names[1].split("/")[0]
+    assert not [name for name in names if "MUELLER" in name]
+
+
+def test_other_files_keep_their_names(tmp_path: Path) -> None:
+    (tmp_path / "S1").mkdir()
+    Image.fromarray(PIXELS).save(tmp_path / "S1" / "a.png")
+    write_dicom(tmp_path / "S1" / "b.dcm", PIXELS)
+    names = [entry.name for entry in read_folder(tmp_path)]
+    assert names[0] == "S1/a.png"
+    assert not names[1].startswith("S1/")
+
+
+def test_names_are_hidden_where_pydicom_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dicom(tmp_path / "mueller", PIXELS)
+    monkeypatch.setitem(sys.modules, "pydicom.filereader", None)
+    (entry,) = read_folder(tmp_path)
+    assert re.fullmatch("[0-9a-f]{12}", entry.name)
+
+
+def test_folders_that_differ_name_nobody(tmp_path: Path) -> None:
+    for visit, name in (("baseline", "mueller.dcm"), ("followup", "meier.dcm")):
+        (tmp_path / visit).mkdir()
+        write_dicom(tmp_path / visit / name, PIXELS)
+    with pytest.raises(DataError, match="lacks") as caught:
+        open_dataset(tmp_path, inputs=("baseline", "followup"))
+    assert "mueller" not in str(caught.value)
+    assert "meier" not in str(caught.value)
+
+
+def test_digests_are_salted_with_the_study() -> None:
+    found = hidden("export/hans/IM1.dcm", "1.2.3")
+    assert hidden("export/hans/IM2.dcm", "1.2.3").split("/")[:2] == found.split("/")[:2]
+    # Nobody can look a name up in a table of digests.
+    assert not {*hidden("export/hans/IM1.dcm", "1.2.4").split("/")} & {*found.split("/")}
+
+
+def test_a_file_without_a_study_is_salted_with_its_content(tmp_path: Path) -> None:
+    names = set()
+    for number, content in enumerate((b"one", b"two")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "hans.dcm").write_bytes(content)
+        names |= {entry.name for entry in read_folder(folder)}
+    assert len(names) == 2
 
 
 def test_messages_and_names_of_a_study_name_no_patient(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_note_names_some_of_many_images_once(bundle: Path, tmp_path: Path) -> 
     write_dicom(tmp_path / "a.dcm", FRAMES[0], BitsStored=12, FieldOfViewHorizontalFlip="YES")
     notes = found_in(bundle, tmp_path).notes
     (spacing,) = [each for each in notes if "no pixel spacing" in each]
-    assert "a.dcm" in spacing
+    assert ".dcm" in spacing
     assert "and 1 more" in spacing
     (flip,) = [each for each in notes if "flipped" in each]
-    assert flip.startswith(str(tmp_path / "a.dcm"))
+    assert re.match(re.escape(f"{tmp_path}/") + r"[0-9a-f]{12}\.dcm: ", flip)
