@@ -18,9 +18,9 @@ from mahtrt.dicom.image_plane import plane_of_image
 from mahtrt.dicom.markups import markups_from_landmarks
 from mahtrt.dicom.remarks import without_remarks
 from mahtrt.dicom.report_groups import load_highdicom_sr
-from mahtrt.dicom.source import is_dicom, not_dicom, read_header
+from mahtrt.dicom.source import is_dicom, not_dicom, read_header, read_source
 from mahtrt.dicom.structured_report import ReportContent, make_report
-from mahtrt.errors import DataError, ImageError, UsageError, some_of
+from mahtrt.errors import ImageError, UsageError, some_of
 from mahtrt.names import text_of_path
 from mahtrt.reading import Wanted, open_regular, read_regular
 from mahtrt.runtime.case_writers import CaseResult
@@ -47,7 +47,10 @@ class ReportWriter:
     landmark_codes: Path | None = None
     _algorithm: Algorithm | None = field(default=None, init=False, repr=False)
     _codes: CodeTable | None = field(default=None, init=False, repr=False)
-    _written: dict[str, tuple[Path, str]] = field(default_factory=dict, init=False, repr=False)
+    _uids: dict[Path, str] = field(default_factory=dict, init=False, repr=False)
+    _images: dict[tuple[str, int | None], Entry] = field(
+        default_factory=dict, init=False, repr=False
+    )
     _left_out: dict[str, int] = field(default_factory=dict, init=False, repr=False)
 
     def begin(self, session: Session, bundle: Path, cases: Sequence[Entry]) -> None:
@@ -55,7 +58,6 @@ class ReportWriter:
 
         Raises:
             UsageError: A network without landmarks.
-            ImageError: An image that is not DICOM.
             SpecError: A table of codes that is not clear.
             MissingComponentError: highdicom is not installed.
         """
@@ -63,42 +65,56 @@ class ReportWriter:
         load_highdicom_sr()
         check_output(self.folder / "report.dcm")
         self._codes = codes_for(self.landmark_codes)
+        self._uids, self._images = {}, {}
         self._algorithm = algorithm_of(session, bundle)
-        for case in cases:
-            _check_dicom(case)
+
+    def check(self, case: Entry) -> None:
+        """Refuse an image that no report can belong to, or that another file claims to be.
+
+        Raises:
+            ImageError: It is one.
+        """
+        file, frame = split_frame(case.path)
+        subject = image_name(case)
+        if file not in self._uids:
+            with open_regular(file, _WANTED) as opened:
+                start = opened.read(132)
+            if not is_dicom(start):
+                raise not_dicom(subject)
+            with without_remarks():
+                content = read_regular(file, _WANTED, MOST_IMAGE_BYTES)
+                self._uids[file] = str(read_source(content, subject, frame).header.SOPInstanceUID)
+        other = self._images.setdefault((self._uids[file], frame), case)
+        if other.path != case.path:
+            raise ImageError(
+                subject,
+                got=f"the same SOP Instance UID as {image_name(other)}",
+                expected="another one for another image",
+                fix="Leave one of them out.",
+            )
 
     def write(self, case: CaseResult) -> Mapping[str, Any]:
         """Write the report of a case.
 
         Raises:
             ImageError: The header is not one that a report can belong to.
-            DataError: Two files claim to be the same image.
         """
         assert self._algorithm is not None
-        path = case.entry.path
-        file, frame = split_frame(path)
+        file, frame = split_frame(case.entry.path)
         subject = image_name(case.entry)
         content = ReportContent(
             frame=frame,
             quantities=case.quantities,
             quantity_points=case.quantity_points,
             codes=self._codes,
+            spacing=case.spacing,
             subject=subject,
         )
         source = read_regular(file, _WANTED, MOST_IMAGE_BYTES)
         report = make_report(source, case.found, self._algorithm, content)
-        uid = report.sop_instance_uid
-        other, other_name = self._written.setdefault(uid, (path, subject))
-        if other != path:
-            raise DataError(
-                subject,
-                got=f"the same SOP Instance UID as {other_name}",
-                expected="another one for another image",
-                fix="Leave one of them out.",
-            )
         for what, why in report.left_out.items():
             self._left_out[f"{what} ({why})"] = self._left_out.get(f"{what} ({why})", 0) + 1
-        place = self.folder / f"{uid}.dcm"
+        place = self.folder / f"{report.sop_instance_uid}.dcm"
         write_bytes_atomic(place, report.content)
         return {"dicom_sr": text_of_path(place)}
 
@@ -140,6 +156,9 @@ class MarkupsWriter:
             )
         check_output(self.place if self._is_file() else self.place / "points.mrk.json")
 
+    def check(self, case: Entry) -> None:
+        """Nothing: points can be written of any image."""
+
     def write(self, case: CaseResult) -> Mapping[str, Any]:
         """Write the list of a case."""
         file, frame = split_frame(case.entry.path)
@@ -174,10 +193,3 @@ def check_landmarks(option: str, spec: ModelSpec) -> None:
     if not landmark_names(spec):
         given = ", ".join(dict.fromkeys(output.kind for output in spec.outputs))
         raise UsageError(option, got=f"a network that gives {given}", expected="one with landmarks")
-
-
-def _check_dicom(case: Entry) -> None:
-    with open_regular(split_frame(case.path)[0], _WANTED) as file:
-        start = file.read(132)
-    if not is_dicom(start):
-        raise not_dicom(image_name(case))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mahtrt.data.dicom_spacing import Plane, SpacingChoice
 from mahtrt.dicom.algorithm import Algorithm
 from mahtrt.dicom.codes import Code, CodeTable, private_code, short_text
 from mahtrt.dicom.identifiers import derived_uid
@@ -43,6 +44,15 @@ REASONS = {
     "not visible": private_code("not_visible", "Not visible"),
 }
 QUANTITIES = private_code("quantities", "Quantities computed of landmarks")
+# Millimetres at the detector are larger than those in the patient: a number alone does not tell.
+SPACING_PLANE = private_code("spacing_plane", "Where the pixel spacing holds")
+SPACING_SOURCE = private_code("spacing_source", "Where the pixel spacing comes from")
+SPACING_NOTE = private_code("spacing_note", "Note on the pixel spacing")
+PLANES: Mapping[Plane, Code] = {
+    "patient": private_code("patient", "In the patient"),
+    "detector": private_code("detector", "At the detector"),
+    "unknown": private_code("unknown", "Not known"),
+}
 _YES = Code("SCT", "373066001", "Yes")
 
 
@@ -154,12 +164,14 @@ def quantity_groups(
     found: Landmarks,
     quantities: Sequence[QuantityValue],
     points: Mapping[str, Sequence[str]],
+    spacing: SpacingChoice,
 ) -> Iterator[Any]:
     """At most one group, with a number for each quantity that has a value.
 
     Args:
         quantities: Those to write (:func:`quantities_left_out` says which are not).
         points: Name of a quantity to the landmarks that it rests on, where that is known.
+        spacing: What millimetres rest on.
     """
     index = {name: i for i, name in enumerate(found.names)}
     numbers = []
@@ -174,11 +186,28 @@ def quantity_groups(
             ]
         name = subject.codes.quantity(each.name)
         numbers.append(subject.measurement(name, each.value, UNITS[each.unit], **more))
-    if numbers:
-        yield subject.sr.MeasurementsAndQualitativeEvaluations(
-            **subject.about(QUANTITIES.meaning, "quantities"),
-            finding_type=subject.concept(QUANTITIES),
-            measurements=numbers,
+    if not numbers:
+        return
+    in_mm = found.spacing_mm is not None
+    plane = subject.concept(PLANES[spacing.plane])
+    told = [subject.sr.QualitativeEvaluation(subject.concept(SPACING_PLANE), plane)]
+    group = subject.sr.MeasurementsAndQualitativeEvaluations(
+        **subject.about(QUANTITIES.meaning, "quantities"),
+        finding_type=subject.concept(QUANTITIES),
+        measurements=numbers,
+        qualitative_evaluations=told if in_mm else None,
+    )
+    if in_mm:
+        group[0].ContentSequence.extend(_texts_on_spacing(subject, spacing))
+    yield group
+
+
+def _texts_on_spacing(subject: Subject, spacing: SpacingChoice) -> Iterator[Any]:
+    """Evaluations that are texts, which TID 1501 allows and highdicom does not write."""
+    texts = [(SPACING_SOURCE, spacing.source or "not stated")]
+    for name, text in [*texts, *((SPACING_NOTE, note) for note in spacing.notes)]:
+        yield subject.sr.TextContentItem(
+            subject.concept(name), text, subject.sr.RelationshipTypeValues.CONTAINS
         )
 
 

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
+from mahtrt.data.dicom_spacing import SpacingChoice
 from mahtrt.dicom.algorithm import Algorithm
 from mahtrt.dicom.codes import PRIVATE, Code, CodeTable, codes_for, short_text
 from mahtrt.dicom.identifiers import derived_uid
@@ -26,6 +29,7 @@ from mahtrt.dicom.report_groups import (
     reasons_to_leave_out,
 )
 from mahtrt.dicom.source import NEEDED_FOR, Source, read_source
+from mahtrt.digest import sha256_of_bytes
 from mahtrt.errors import ImageError, InputError, require
 from mahtrt.measure.quantities import QuantityValue
 from mahtrt.runtime.landmarks import Landmarks
@@ -51,6 +55,8 @@ class ReportContent:
         quantity_points: Name of a quantity to the landmarks that it rests on, where that is known.
         frame: The frame that the landmarks are of, from 1; None for an image with one frame.
         codes: Codes of landmarks and quantities; those that mahtrt ships where None.
+        spacing: Where the spacing of the landmarks comes from, and in which plane it holds, which
+            stands beside what is measured in mm.
         subject: What messages call the image.
         made: When the report was made, in local time; now where None.
     """
@@ -59,6 +65,7 @@ class ReportContent:
     quantity_points: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     frame: int | None = None
     codes: CodeTable | None = None
+    spacing: SpacingChoice = field(default_factory=SpacingChoice)
     subject: str = "image"
     made: datetime | None = None
 
@@ -91,9 +98,9 @@ def make_report(
 ) -> Report:
     """Landmarks as a structured report.
 
-    The SOP Instance UID is derived from that of the image, the frame, the bundle and the engine,
-    the version of mahtrt, the spacing, and the names and codes of what is written. The report is
-    UNVERIFIED: nobody has looked at it.
+    The SOP Instance UID is derived from the image's bytes and its own UID, the frame, the bundle,
+    the engine, the version of mahtrt, the points, the spacing, and the names and codes of what is
+    written. The report is UNVERIFIED: nobody has looked at it.
 
     Args:
         source: The DICOM file that the landmarks are of.
@@ -113,7 +120,7 @@ def make_report(
     with without_remarks():
         image = read_source(source, options.subject, options.frame)
         codes = options.codes or codes_for()
-        uid = _uid(image, found, algorithm, options, codes)
+        uid = _uid(image, found, algorithm, options, sha256_of_bytes(source))
         subject = Subject(image, algorithm, codes, uid, sr)
         reasons = reasons_to_leave_out(found, image)
         left_out = quantities_left_out(options.quantities, options.quantity_points, reasons)
@@ -121,7 +128,7 @@ def make_report(
         try:
             groups = [
                 *landmark_groups(subject, found),
-                *quantity_groups(subject, found, kept, options.quantity_points),
+                *quantity_groups(subject, found, kept, options.quantity_points, options.spacing),
             ]
             content = _bytes_of(_report(subject, groups, options.made))
         # highdicom raises almost anything about a header; its text may hold values of the file.
@@ -135,9 +142,14 @@ def make_report(
 
 
 def _uid(
-    image: Source, found: Landmarks, algorithm: Algorithm, options: ReportContent, codes: CodeTable
+    image: Source, found: Landmarks, algorithm: Algorithm, options: ReportContent, digest: str
 ) -> str:
-    """The same for the same work: whatever else changes the report is part of it."""
+    """The same for the same work: whatever else changes the report is part of it.
+
+    Args:
+        digest: SHA-256 of the image's file, since two images may have one SOP Instance UID.
+    """
+    codes = options.codes or codes_for()
     coded = [
         *((codes.landmark(name), codes.site(name)) for name in found.names),
         *((codes.quantity(each.name), each.unit) for each in options.quantities),
@@ -145,11 +157,14 @@ def _uid(
     return derived_uid(
         "report",
         str(image.header.SOPInstanceUID),
+        digest,
         str(image.frame),
         algorithm.bundle_digest,
         algorithm.engine,
         algorithm.version,
+        np.ascontiguousarray(found.points, "<f4").tobytes().hex(),
         repr(found.spacing_mm and tuple(map(float, found.spacing_mm))),
+        repr((options.spacing.source, options.spacing.plane, options.spacing.notes)),
         repr((found.names, coded)),
     )
 

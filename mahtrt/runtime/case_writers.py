@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from mahtrt.data.dicom_spacing import SpacingChoice
 from mahtrt.data.file_dataset import Entry
 from mahtrt.measure.quantities import QuantityValue, Selection
 from mahtrt.runtime.landmarks import Landmarks
@@ -23,6 +24,7 @@ class CaseResult:
         found: What was found, in pixels of that image.
         quantities: Clinical quantities, where they were asked for.
         quantity_points: Name of a quantity to the landmarks that it rests on.
+        spacing: Where the image's spacing comes from, and in which plane it holds.
     """
 
     entry: Entry
@@ -30,6 +32,7 @@ class CaseResult:
     found: Landmarks
     quantities: tuple[QuantityValue, ...] = ()
     quantity_points: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    spacing: SpacingChoice = field(default_factory=SpacingChoice)
 
 
 class CaseWriter(Protocol):
@@ -42,8 +45,19 @@ class CaseWriter(Protocol):
             MahtrtError: It cannot.
         """
 
+    def check(self, case: Entry) -> None:
+        """Refuse a case of which no file can be made, before anything runs.
+
+        Raises:
+            ImageError: It is one; it is left out where bad images are.
+        """
+
     def write(self, case: CaseResult) -> Mapping[str, Any]:
-        """Write the file of a case; what the JSON says of it."""
+        """Write the file of a case; what the JSON says of it.
+
+        Raises:
+            ImageError: No file can be made of it; nothing of it is written.
+        """
 
     def notes(self) -> Iterator[str]:
         """What the user should know of the files, one sentence each."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mahtrt.atomic import together
 from mahtrt.data.datasets import SPACING_FILE, check_spacing, spacing_beside
+from mahtrt.data.dicom_spacing import SpacingChoice
 from mahtrt.data.file_dataset import Entry
 from mahtrt.data.frames import split_frame
 from mahtrt.data.sample import Sample
@@ -176,21 +177,26 @@ def _predict_all(
     progress: StageProgress,
 ) -> tuple[list[Prediction], list[str]]:
     """What is found in every case, and what is told of those that were left out."""
-    predictions, skipped, told = [], [], Told()
+    predictions: list[Prediction] = []
+    told = Told()
     cases = cases_of_images(options.images, session.spec.input_names, options.spacing_mm, told)
-    firsts = [case.path for case in cases]
-    sidecars = {} if options.spacing_mm else _read_sidecars(firsts)
+    sidecars = {} if options.spacing_mm else _read_sidecars([case.path for case in cases])
     names, stems = case_names(cases), file_stems(cases)
     _check_outputs(options, session.spec, stems)
-    for writer in options.writers:
-        writer.begin(session, Path(options.bundle), cases)
     rests_on = points_of_quantities(selection, landmark_names(session.spec)) if selection else {}
-    for done, (case, name, stem) in enumerate(zip(cases, names, stems, strict=True)):
-        progress("predicting", done, len(cases))
+    todo, skipped = _begin_to_write(session, options, list(zip(cases, names, stems, strict=True)))
+    for done, (case, name, stem) in enumerate(todo):
+        progress("predicting", done, len(todo))
         try:
             sample = case.read()
-            spacing, source = _spacing(options, case, sample, sidecars)
-            found = session.run(*sample.images, spacing_mm=spacing)
+            spacing = _spacing(options, case, sample, sidecars)
+            found = session.run(*sample.images, spacing_mm=spacing.spacing_mm)
+            values = (
+                selection.values(found.points, found.names, spacing.spacing_mm) if selection else ()
+            )
+            written = _write_files(
+                options, CaseResult(case, stem, found, values, rests_on, spacing)
+            )
         except ImageError as error:
             if not options.skip_bad:
                 raise
@@ -198,15 +204,45 @@ def _predict_all(
             continue
         image = image_name(case)
         extra = _write_pictures(options, stem, sample.image, found)
-        extra |= told.of_image(image, sample, source)
+        extra |= told.of_image(image, sample, spacing.source)
         if case.others:
             extra["other_images"] = case.names_of_others
-        values = selection.values(found.points, found.names, spacing) if selection else ()
-        for writer in options.writers:
-            extra |= writer.write(CaseResult(case, stem, found, values, rests_on))
+        extra |= written
         maps, found = found.map_summaries(), replace(found, maps={}, outputs=None)
         predictions.append(Prediction(image, found, extra, maps, name, quantities=values))
     return predictions, [*told.notes, *skipped]
+
+
+def _begin_to_write(
+    session: Session, options: PredictOptions, cases: list[tuple[Entry, str, str]]
+) -> tuple[list[tuple[Entry, str, str]], list[str]]:
+    """The cases of which every writer can make a file, and what is told of the others.
+
+    Raises:
+        ImageError: One is refused, and bad images are not left out.
+    """
+    for writer in options.writers:
+        writer.begin(session, Path(options.bundle), [case for case, *_ in cases])
+    fit, skipped = [], []
+    for each in cases:
+        try:
+            for writer in options.writers:
+                writer.check(each[0])
+        except ImageError as error:
+            if not options.skip_bad:
+                raise
+            skipped.append(f"left out: {error}")
+        else:
+            fit.append(each)
+    return fit, skipped
+
+
+def _write_files(options: PredictOptions, result: CaseResult) -> dict[str, Any]:
+    """What the JSON says of the files that writers made of a case."""
+    written: dict[str, Any] = {}
+    for writer in options.writers:
+        written |= writer.write(result)
+    return written
 
 
 def _notes_on_quantities(options: PredictOptions, selection: Selection | None) -> Iterator[str]:
@@ -255,15 +291,15 @@ def _write_pictures(
 
 def _spacing(
     options: PredictOptions, case: Entry, sample: Sample, sidecars: Mapping[Path, _Sidecar]
-) -> tuple[Spacing | None, str]:
+) -> SpacingChoice:
     """What the user says, the sidecar, or the file itself: the order of data sets; and which."""
     if options.spacing_mm is not None:
-        return (options.spacing_mm, options.spacing_mm), "--spacing-mm"
+        return SpacingChoice((options.spacing_mm, options.spacing_mm), "--spacing-mm")
     common, by_name = sidecars.get(case.path.parent, (None, {}))
     beside = by_name.get(split_frame(case.path)[0].name) or common
     if beside or case.spacing_mm:
-        return beside or case.spacing_mm, SPACING_FILE
-    return sample.spacing_mm, "" if sample.dicom is None else sample.dicom.spacing.source
+        return SpacingChoice(beside or case.spacing_mm, SPACING_FILE)
+    return SpacingChoice(sample.spacing_mm) if sample.dicom is None else sample.dicom.spacing
 
 
 def _read_sidecars(images: Sequence[Path]) -> dict[Path, _Sidecar]:

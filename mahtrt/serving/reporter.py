@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from mahtrt.bundle.bundle import Bundle
 from mahtrt.bundle.golden import read_golden
-from mahtrt.data.dicom import read_dicom
+from mahtrt.data.dicom import read_dicom_image
 from mahtrt.dicom.algorithm import algorithm_of
 from mahtrt.dicom.case_files import check_landmarks
 from mahtrt.dicom.codes import codes_for
@@ -71,13 +71,15 @@ class Reporter:
             MahtrtError: It cannot be read, or no report can be made of it.
         """
         with without_remarks():
-            pixels, spacing = read_dicom(image, subject)
-            found = self._session.run(pixels, spacing_mm=spacing)
+            read = read_dicom_image(image, subject)
+            spacing = read.spacing_mm
+            found = self._session.run(read.pixels, spacing_mm=spacing)
             asked = self._asked
             content = ReportContent(
                 quantities=asked.values(found.points, found.names, spacing) if asked else (),
                 quantity_points=self._points,
                 codes=self._codes,
+                spacing=read.facts.spacing,
                 subject=subject,
             )
             return make_report(image, found, self._algorithm, content)

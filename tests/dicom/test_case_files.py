@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tiny_network import make_image
 import mahtrt
 from mahtrt import files
 from mahtrt.dicom.case_files import MarkupsWriter, ReportWriter
-from mahtrt.errors import BuildError, DataError, ImageError, MissingComponentError, UsageError
+from mahtrt.errors import BuildError, ImageError, MissingComponentError, UsageError
 
 sr = pytest.importorskip("highdicom.sr", reason="the extra dicom is not installed")
 
@@ -156,8 +157,83 @@ def test_two_images_that_claim_to_be_one(tiny_bundle: Path, tmp_path: Path) -> N
     copied = tmp_path / "copied.dcm"
     copied.write_bytes(first.read_bytes())
     predict(tiny_bundle, [first, first], ReportWriter(tmp_path / "sr"))
-    with pytest.raises(DataError, match="the same SOP Instance UID"):
-        predict(tiny_bundle, [first, second, copied], ReportWriter(tmp_path / "sr"))
+    ran: list[str] = []
+
+    def note(stage: str, done: int, total: int, detail: str = "") -> None:
+        ran.append(stage)
+
+    options = mahtrt.PredictOptions(
+        tiny_bundle,
+        [first, second, copied],
+        engine="onnxruntime",
+        threads=1,
+        writers=[ReportWriter(tmp_path / "sr")],
+    )
+    with pytest.raises(ImageError, match=r"copied\.dcm: got the same SOP Instance UID as .*0\.dcm"):
+        mahtrt.predict(options, note)
+    assert "predicting" not in ran  # before the work, not after it
+    result = mahtrt.predict(replace(options, skip_bad=True))
+    assert [Path(each.image).name for each in result.predictions] == ["0.dcm", "1.dcm"]
+    assert any("copied.dcm: got the same SOP Instance UID" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\0" * 128 + b"DICM" + b"\xff" * 60])
+def test_a_broken_image_is_left_out_with_reports_too(
+    tiny_bundle: Path, tmp_path: Path, content: bytes
+) -> None:
+    good, broken = *images(tmp_path / "in", 1), tmp_path / "in" / "broken.dcm"
+    broken.write_bytes(content)
+    (tmp_path / "in" / "text.txt").write_text("no image")
+    out = (f"--dicom-sr={tmp_path / 'sr'}", f"--overlay={tmp_path / 'drawn'}", "--threads=1")
+    result = run("predict", tiny_bundle, good, broken, *out)
+    assert result.exit_code == 1
+    assert "broken.dcm" in result.stderr
+    assert not (tmp_path / "sr").exists()
+    result = run("predict", tiny_bundle, good, broken, *out, "--skip-bad")
+    assert result.exit_code == 0, result.output
+    assert "note: left out: " in result.stderr
+    assert len(list((tmp_path / "sr").iterdir())) == len(list((tmp_path / "drawn").iterdir())) == 1
+
+
+def test_an_image_that_no_report_can_belong_to_is_left_out_with_its_picture(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    pixels = make_image(0)[0].max(axis=2)
+    strange = write_patient_image(tmp_path / "strange.dcm", pixels, SOPClassUID="1.2.3.4")
+    out = (f"--dicom-sr={tmp_path / 'sr'}", f"--overlay={tmp_path / 'drawn'}", "--threads=1")
+    result = run("predict", tiny_bundle, strange, *images(tmp_path / "in", 1), *out, "--skip-bad")
+    assert result.exit_code == 0, result.output
+    assert "strange.dcm" in result.stderr
+    assert len(list((tmp_path / "sr").iterdir())) == len(list((tmp_path / "drawn").iterdir())) == 1
+
+
+def test_a_report_says_what_its_millimetres_rest_on(tiny_bundle: Path, tmp_path: Path) -> None:
+    pixels = make_image(0)[0].max(axis=2)
+    image = write_patient_image(
+        tmp_path / "a.dcm", pixels, ImagerPixelSpacing=["0.5", "0.5"], Modality="DX"
+    )
+    for given, plane, source, notes in (
+        (None, "detector", "ImagerPixelSpacing", 1),
+        (0.4, "unknown", "--spacing-mm", 0),
+    ):
+        out = tmp_path / str(given)
+        options = mahtrt.PredictOptions(
+            tiny_bundle,
+            [image],
+            engine="onnxruntime",
+            threads=1,
+            quantities=write_quantities(tmp_path),
+            spacing_mm=given,
+            writers=[ReportWriter(out)],
+        )
+        mahtrt.predict(options)
+        (place,) = out.iterdir()
+        (group,) = sr.srread(place).content.get_image_measurement_groups()
+        (evaluation,) = group.get_qualitative_evaluations()
+        assert evaluation.value.value == plane
+        texts = [str(each.TextValue) for each in group[0].ContentSequence if "TextValue" in each]
+        assert source in texts
+        assert sum("lengths in the patient are smaller" in text for text in texts) == notes
 
 
 def test_a_full_disk_leaves_what_was_there(

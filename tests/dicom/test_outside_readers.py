@@ -18,7 +18,7 @@ from outside_readers import (
     pixelmed_lines,
     said_by,
 )
-from written_report import SPACING_MM, Written
+from written_report import NOTES, SPACING_MM, Written
 
 from mahtrt.dicom.algorithm import Algorithm
 from mahtrt.runtime.landmarks import Landmarks
@@ -37,6 +37,9 @@ def test_dcmtk_reads_every_point(written: Written) -> None:
     points = dcmtk_points(written.report) - 0.5
     assert np.abs(points - written.found.points).max() < 0.001
     told = said_by("dsrdump", "+Pl", written.report)
+    assert '"Where the pixel spacing holds")=(unknown,99MAHTRT,"Not known")' in told
+    assert '"Where the pixel spacing comes from")="PixelSpacing"' in told
+    assert f'"Note on the pixel spacing")="{NOTES[0]}"' in told
     assert told.count('"Heatmap far wider than usual")=(373066001,SCT,"Yes")') == 1
 
 
@@ -63,6 +66,7 @@ def test_dcmqi_reads_points_and_measurements(written: Written, tmp_path: Path) -
         assert abs(groups[name]["confidence"] - written.found.confidence[i]) < 1e-6
     (quantities,) = (found for name, found in groups.items() if "N-Me" in found)
     assert set(quantities) == {each.name for each in written.quantities}
+    assert "Where the pixel spacing holds" in (tmp_path / "dcmqi.json").read_text()
     points = written.found.points.astype(np.float64) * SPACING_MM[::-1]
     s, n, a, _, _, menton, _ = points
     assert abs(quantities["N-Me"] - np.hypot(*(n - menton))) < 1e-3

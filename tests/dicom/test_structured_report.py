@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from dicom_files import PATIENT, write_patient_image
 
+from mahtrt.data.dicom_spacing import SpacingChoice
 from mahtrt.dicom.algorithm import Algorithm
 from mahtrt.dicom.structured_report import ReportContent, make_report, structured_report
 from mahtrt.errors import ImageError, InputError
@@ -77,13 +78,20 @@ def test_the_same_work_gives_the_same_instance(tmp_path: Path) -> None:
     source, found = image(tmp_path), landmarks()
     first = make_report(source, found, MADE_BY)
     assert first.sop_instance_uid == make_report(source, found, MADE_BY).sop_instance_uid
+    other_pixels = np.ones((ROWS, COLUMNS), np.uint8)
+    same_uid = write_patient_image(tmp_path / "image.dcm", other_pixels).read_bytes()
+    moved = replace(found, points=found.points + np.float32(1e-3))
+    chosen = SpacingChoice((1, 1), "ImagerPixelSpacing", "detector")
     others = [
+        make_report(same_uid, found, MADE_BY),
+        make_report(source, moved, MADE_BY),
+        make_report(source, found, MADE_BY, ReportContent(spacing=chosen)),
         make_report(source, found, replace(MADE_BY, engine="another")),
         make_report(source, found, replace(MADE_BY, bundle_digest="cd" * 32)),
         make_report(source, found, MADE_BY, ReportContent((QuantityValue("SNA", "deg", 80.0),))),
         make_report(image(tmp_path, SOPInstanceUID="1.2.3"), found, MADE_BY),
     ]
-    assert len({first.sop_instance_uid, *(each.sop_instance_uid for each in others)}) == 5
+    assert len({first.sop_instance_uid, *(each.sop_instance_uid for each in others)}) == 8
 
 
 def test_the_same_moment_gives_the_same_bytes(tmp_path: Path) -> None:

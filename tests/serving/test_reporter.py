@@ -52,6 +52,10 @@ def test_a_node_and_predict_say_the_same(tiny_bundle: Path, tmp_path: Path) -> N
     with mahtrt.open(tiny_bundle, engine="onnxruntime", threads=1) as session:
         made = Reporter(session, serving).report(image.read_bytes(), "image").content
     assert without_times(made) == without_times(written)
-    numbers = without_times(made).ContentSequence[-1].ContentSequence[-1].ContentSequence
-    points = [len(each.ContentSequence[0].GraphicData) // 2 for each in numbers[-2:]]
+    items = without_times(made).ContentSequence[-1].ContentSequence[-1].ContentSequence
+    numbers = [each for each in items if each.ValueType == "NUM"]
+    points = [len(each.ContentSequence[0].GraphicData) // 2 for each in numbers]
     assert points == [3, 2]
+    assert items[-3].ConceptCodeSequence[0].CodeValue == "unknown"  # a DX image, not calibrated
+    assert items[-2].TextValue == "PixelSpacing"
+    assert "does not tell whether it holds in the patient" in items[-1].TextValue

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from dicom_files import write_patient_image
 
+from mahtrt.data.dicom_spacing import SpacingChoice
 from mahtrt.data.phantom import PhantomDataset
 from mahtrt.dicom.algorithm import Algorithm
 from mahtrt.measure.quantities import QuantityValue
@@ -16,6 +17,7 @@ from mahtrt.runtime.case_writers import points_of_quantities
 from mahtrt.runtime.landmarks import Landmarks
 
 SPACING_MM = (0.25, 0.5)
+NOTES = ("Pixel Spacing: the file does not tell where it holds",)
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,11 @@ def write_report(folder: Path) -> Written:
     assert selection is not None
     values = selection.values(found.points, names, SPACING_MM)
     made_by = Algorithm("net.mahtrt", "0.1.0", "ab" * 32, "fp32", "cpu", "It passed its gate.")
-    content = ReportContent(values, points_of_quantities(selection, names))
+    content = ReportContent(
+        values,
+        points_of_quantities(selection, names),
+        spacing=SpacingChoice(SPACING_MM, "PixelSpacing", "unknown", NOTES),
+    )
     report = folder / "report.dcm"
     report.write_bytes(structured_report(image.read_bytes(), found, made_by, content))
     return Written(image, report, found, values)
