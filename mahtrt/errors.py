@@ -58,7 +58,18 @@ class InputError(MahtrtError):
 
 
 class ImageError(InputError):
-    """An image that cannot be read, or has a rank, dtype or size that cannot be used."""
+    """An image that cannot be read, or has a rank, dtype or size that cannot be used.
+
+    Args:
+        reason: What is wrong, in a word that quotes nothing of the image; "" where none was given.
+            docs/dicom.md lists them.
+    """
+
+    def __init__(
+        self, subject: str, *, got: str = "", expected: str = "", fix: str = "", reason: str = ""
+    ) -> None:
+        super().__init__(subject, got=got, expected=expected, fix=fix)
+        self.reason = reason
 
 
 class CheckpointError(InputError):

@@ -106,7 +106,10 @@ def _check_jpeg_2000(frame: bytes, codec: Codec, shape: FrameShape, subject: str
     check_image_size(max(right, right - left), max(below, below - above), subject)
     if components > _MOST_COMPONENTS:
         raise ImageError(
-            subject, got=f"{components} components", expected=f"at most {_MOST_COMPONENTS}"
+            subject,
+            got=f"{components} components",
+            expected=f"at most {_MOST_COMPONENTS}",
+            reason="other-pixels",
         )
     if codec != "jpeg-2000":
         raise _other_codec("a JPEG 2000", codec, subject)
@@ -135,6 +138,7 @@ def _check_fit(found: FrameShape, shape: FrameShape, subject: str) -> None:
         got=f"pixel data of {_words(found)} bits",
         expected=f"{_words(shape)} bits or fewer, as the header says",
         fix="Get the file again from where it was made.",
+        reason="other-pixels",
     )
 
 
@@ -148,4 +152,5 @@ def _other_codec(got: str, codec: Codec, subject: str) -> ImageError:
         got=f"{got} in a transfer syntax of {codec}",
         expected="pixel data of the transfer syntax",
         fix="Get the file again from where it was made.",
+        reason="other-pixels",
     )

@@ -92,6 +92,7 @@ def reading_dicom(subject: str, part: str) -> Iterator[None]:
             got=f"DICOM that cannot be read ({told})",
             expected="a DICOM file with an image",
             fix="Check the file; get it again from where it was made.",
+            reason=f"damaged-{'header' if part == 'header' else 'pixels'}",
         ) from None
 
 

@@ -112,13 +112,19 @@ def frame_count(dataset: Any) -> int:
 def _frame_number(frames: int, frame: int | None, subject: str) -> int:
     """The frame that is meant, counted from 1."""
     if not 1 <= frames <= MOST_FRAMES:
-        raise ImageError(subject, got=f"{frames} frames", expected=f"at most {MOST_FRAMES}")
+        raise ImageError(
+            subject,
+            got=f"{frames} frames",
+            expected=f"at most {MOST_FRAMES}",
+            reason="several-frames",
+        )
     if frame is None and frames > 1:
         raise ImageError(
             subject,
             got=f"{frames} frames",
             expected="one image per file, or the number of a frame",
             fix="Name a frame, counted from 1, behind the file: FILE#1.",
+            reason="several-frames",
         )
     if frame is not None and not 1 <= frame <= frames:
         raise ImageError(subject, got=f"frame {frame}", expected=f"a frame from 1 to {frames}")
@@ -127,10 +133,18 @@ def _frame_number(frames: int, frame: int | None, subject: str) -> int:
 
 def _check_image(dataset: Any, subject: str) -> None:
     if "PixelData" not in dataset:
-        raise ImageError(subject, got="no pixel data", expected="a DICOM file with an image")
+        raise ImageError(
+            subject,
+            got="no pixel data",
+            expected="a DICOM file with an image",
+            reason="no-pixels",
+        )
     if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
         raise ImageError(
-            subject, got="a palette of colours", expected="MONOCHROME1, MONOCHROME2 or RGB"
+            subject,
+            got="a palette of colours",
+            expected="MONOCHROME1, MONOCHROME2 or RGB",
+            reason="palette",
         )
     shape = _shape(dataset)
     check_image_size(shape.columns, shape.rows, subject)
@@ -140,6 +154,7 @@ def _check_image(dataset: Any, subject: str) -> None:
             got=f"{shape.columns}x{shape.rows} pixels in colours",
             expected=f"at most {MOST_COLOUR_PIXELS} in a DICOM file",
             fix="Save it as gray, or as PNG.",
+            reason="too-large",
         )
     if not 1 <= int(dataset.BitsStored) <= shape.bits:
         raise DicomDamageError(f"{int(dataset.BitsStored)} bits stored of {shape.bits} allocated")
@@ -164,6 +179,7 @@ def _check_native(dataset: Any, shape: FrameShape, frames: int, subject: str) ->
             got=f"{found} bytes of pixel data",
             expected=f"{wanted} for {several}{size}, as the header says",
             fix="Get the file again from where it was made.",
+            reason="short-pixels",
         )
 
 
@@ -242,7 +258,10 @@ def _check_run_lengths(frame: bytes, samples: int, subject: str) -> None:
     # A run of one takes two bytes; each segment may end with bytes that fill it up.
     if len(frame) > 2 * samples + _RLE_SPARE_BYTES:
         raise ImageError(
-            subject, got=f"{len(frame)} bytes of run lengths", expected=f"{samples} bytes of pixels"
+            subject,
+            got=f"{len(frame)} bytes of run lengths",
+            expected=f"{samples} bytes of pixels",
+            reason="damaged-pixels",
         )
     segments = min(struct.unpack_from("<L", frame)[0], 15)
     starts = [*struct.unpack_from(f"<{segments}L", frame, 4), len(frame)]
@@ -268,4 +287,5 @@ def _too_large(subject: str, what: str) -> ImageError:
         got=f"{what} that unpacks to over {MOST_IMAGE_BYTES} bytes",
         expected="no more than that",
         fix="Save the image in another transfer syntax.",
+        reason="too-large",
     )

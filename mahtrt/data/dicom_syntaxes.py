@@ -95,6 +95,7 @@ def syntax_of(dataset: Any, subject: str) -> Syntax | None:
         got=f"transfer syntax {_shown(dataset, uid)}" if uid else "no transfer syntax",
         expected="uncompressed pixels, JPEG, JPEG Lossless, JPEG-LS, JPEG 2000, HTJ2K or RLE",
         fix="Save it in another transfer syntax, such as Explicit VR Little Endian.",
+        reason="transfer-syntax",
     )
 
 

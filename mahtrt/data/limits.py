@@ -28,4 +28,5 @@ def check_image_size(width: int, height: int, subject: str) -> None:
             got=f"{width}x{height} pixels",
             expected=f"at most {MOST_PIXELS} pixels, and {MOST_SIDE_PX} on a side",
             fix="Make the image smaller first.",
+            reason="too-large",
         )

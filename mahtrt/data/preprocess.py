@@ -161,6 +161,7 @@ def check_image_form(shape: tuple[int, ...], dtype: np.dtype[Any], subject: str 
             got=f"shape {shape}",
             expected=_EXPECTED,
             fix="Give one image at a time, channels last; drop an alpha channel first.",
+            reason="shape",
         )
     if dtype.name not in _DTYPES:
         raise ImageError(
@@ -174,6 +175,7 @@ def check_image_form(shape: tuple[int, ...], dtype: np.dtype[Any], subject: str 
             subject,
             got=f"{shape[1]}x{shape[0]} pixels",
             expected=f"at least {MIN_SIDE_PX} pixels on each side",
+            reason="too-small",
         )
     check_image_size(shape[1], shape[0], subject)
 
@@ -200,6 +202,7 @@ def fit_of(shape: tuple[int, ...], spec: InputSpec) -> Fit:
             got=f"{width}x{height} pixels, which would be resized to {new_w}x{new_h}",
             expected=f"at most {MOST_PIXELS} pixels",
             fix="Crop the image nearer to the shape of the network's input first.",
+            reason="too-large",
         )
     return Fit((height, width), (new_h, new_w), (target_h, target_w))
 

@@ -19,6 +19,7 @@ from mahtrt import files
 from mahtrt.serving.disk_queue import Received
 
 TOO_LARGE, DISK, PROTOCOL = "too-large", "disk", "protocol"
+HEAD_BYTES = 2**20  # an image's header takes some thousand
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class IncomingObject(io.BytesIO):
 
     Attributes:
         problem: Why it is not kept, "" while it is: ``too-large``, ``disk`` or ``protocol``.
+        head: The first bytes of the data set, at most :data:`HEAD_BYTES`.
+        syntax: Its transfer syntax UID.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class IncomingObject(io.BytesIO):
     ) -> None:
         super().__init__()
         self.problem = ""
+        self.head, self.syntax = bytearray(), ""
         self._new_file, self._heading, self._most_bytes = new_file, heading, most_bytes
         self._path: Path | None = None
         self._file: BinaryIO | None = None
@@ -89,6 +93,7 @@ class IncomingObject(io.BytesIO):
         if self._file is None:
             heading = self._heading()
             self._path, self._file = self._new_file()
+            self.syntax = heading.syntax
             self._hash.update(heading.syntax.encode() + b"\n")
             self._file.write(heading.content)
             self._size = len(heading.content)
@@ -98,6 +103,7 @@ class IncomingObject(io.BytesIO):
             return
         self._hash.update(data)
         self._file.write(data)
+        self.head += data[: HEAD_BYTES - len(self.head)]
 
     def _give_up(self, problem: str) -> None:
         self.problem = problem

@@ -1,7 +1,7 @@
 """The receiving end: C-STORE and C-ECHO by pynetdicom, each object on the disk before its answer.
 
 Status codes are those of DICOM PS3.4 B.2.3 and PS3.7 C. A sender that gets 0xA700 (out of
-resources) keeps the object and sends it again; after 0xC001 it knows that it need not.
+resources) keeps the object and sends it again; after 0xC001 and 0xC002 it knows that it need not.
 
 This module needs pynetdicom: import it where a service starts.
 """
@@ -48,8 +48,9 @@ from mahtrt.serving.events import ServeEvent, Tell, short
 from mahtrt.serving.incoming import Heading, IncomingObject
 from mahtrt.serving.options import ServeOptions
 from mahtrt.serving.tls import listening_context
+from mahtrt.serving.unusable import why_never
 
-TAKEN, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC001
+TAKEN, OUT_OF_RESOURCES, CANNOT_UNDERSTAND, NEVER_A_REPORT = 0x0000, 0xA700, 0xC001, 0xC002
 # What is no object, such as a request for an association, takes less.
 _MOST_OTHER_BYTES = 2**20
 _SPARE_CONNECTIONS = 8  # that wait for an answer beside those that have one
@@ -194,13 +195,16 @@ class Receiver:
         if status != TAKEN:
             self.counts.refused += 1
             facts = {"reason": about, "status": f"{status:04x}", "from": _caller(event.assoc)}
-            self._tell(ServeEvent("refused", facts))
+            name = "unusable" if status == NEVER_A_REPORT else "refused"
+            self._tell(ServeEvent(name, facts))
         return status
 
     def _admit(self, content: object) -> tuple[int, str]:
         """The answer to an object, and why."""
         if self._is_stopping:
             return OUT_OF_RESOURCES, "stopping"
+        if why := why_never(content):
+            return NEVER_A_REPORT, why
         received = content.finish() if isinstance(content, IncomingObject) else None
         if received is None:
             problem = getattr(content, "problem", "protocol")

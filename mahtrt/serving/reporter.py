@@ -87,6 +87,8 @@ class Reporter:
 
 def reason_of(error: Exception) -> str:
     """Why no report was made, in a word that names nothing."""
+    if isinstance(error, ImageError) and error.reason:
+        return error.reason
     found = (reason for kind, reason in _REASONS if isinstance(error, kind))
     return next(found, "defect")
 

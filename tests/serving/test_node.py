@@ -109,13 +109,12 @@ def test_what_is_no_image_is_not_taken(bundle: Path, archive: Archive, tmp_path:
 def test_what_cannot_be_read_fails_and_is_kept(
     bundle: Path, archive: Archive, tmp_path: Path
 ) -> None:
-    without = make_image(1)
-    del without.PixelData
+    short = make_image(1, Rows=700)
     log, queue = Log(), tmp_path / "queue"
     with opened(options_for(bundle, queue, archive), log) as node:
-        assert send([without, make_image(2)], node.receiver.port) == [0, 0]
+        assert send([short, make_image(2)], node.receiver.port) == [0, 0]
         until(lambda: log.of("failed") and log.of("sent"))
-        assert node.result().failed == {"image": 1}
+        assert node.result().failed == {"short-pixels": 1}
     assert len(list((queue / "images").iterdir())) == 1
     with opened(options_for(bundle, queue, archive, failed="retry"), log) as node:
         until(lambda: len(log.of("failed")) == 2)
