@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mahtrt.data.dicom_damage import DicomDamageError
 from mahtrt.data.dicom_file import OpenedFrame
-from mahtrt.errors import require
+from mahtrt.errors import MissingComponentError, require
 
 _NEEDED_FOR = "reading DICOM"
 _NATIVE = "1.2.840.10008.1.2.1"
@@ -23,16 +23,24 @@ def stored_values(opened: OpenedFrame) -> NDArray[np.generic]:
 
     Raises:
         MissingComponentError: pydicom or the decoder is not installed.
-        Exception: Whatever the decoder raises on damaged data.
+        DicomDamageError: The data are damaged.
     """
     pixels = require("pydicom.pixels", extra="dicom", needed_for=_NEEDED_FOR)
     dataset, plugin = opened.dataset, ""
-    if opened.syntax is not None:
-        plugin = opened.syntax.decoder_of(int(dataset.BitsStored)).plugin
-        if not plugin:
+    syntax = opened.syntax
+    if syntax is not None:
+        plugin = syntax.decoder_of(int(dataset.BitsStored)).plugin
+    try:
+        if syntax is not None and not plugin:
             _unpack_jpeg(dataset, opened.codestream)
-    decoder = pixels.get_decoder(dataset.file_meta.TransferSyntaxUID)
-    array, _ = decoder.as_array(dataset, index=opened.index, decoding_plugin=plugin)
+        decoder = pixels.get_decoder(dataset.file_meta.TransferSyntaxUID)
+        array, _ = decoder.as_array(dataset, index=opened.index, decoding_plugin=plugin)
+    except (DicomDamageError, MissingComponentError, MemoryError):
+        raise
+    # Decoders raise almost anything on damaged frames: their errors have no common base.
+    except Exception:
+        what = "pixel data" if syntax is None else f"{syntax.name} data"
+        raise DicomDamageError(f"damaged {what}, which cannot be decoded") from None
     return np.asarray(array)
 
 

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from mahtrt.data.dicom_remarks import remarks_of
 from mahtrt.data.dicom_spacing import PROJECTION, TOMOGRAPHY, SpacingChoice, choose_spacing
 
 _MODALITIES = PROJECTION | TOMOGRAPHY | {"BI", "ECG", "ES", "OP", "OT", "PX", "SC", "US", "XC"}
@@ -67,6 +68,7 @@ class DicomFacts:
         modality: A Modality of the standard, such as ``DX``; "" for any other.
         frame: Which frame it is, counted from 1.
         frames: How many the file has.
+        remarks: What of the header needs care (:mod:`mahtrt.data.dicom_remarks`).
     """
 
     modality: str = ""
@@ -74,11 +76,17 @@ class DicomFacts:
     frames: int = 1
     spacing: SpacingChoice = field(default_factory=SpacingChoice)
     orientation: Orientation = field(default_factory=Orientation)
+    remarks: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know of spacing and orientation."""
-        return (*self.spacing.notes, *self.orientation.notes)
+        """What the user should know."""
+        return (*self.spacing.notes, *self.other_notes)
+
+    @property
+    def other_notes(self) -> tuple[str, ...]:
+        """What the user should know of all but the spacing."""
+        return (*self.orientation.notes, *self.remarks)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -97,12 +105,14 @@ def facts_from_dataset(dataset: Any, frame: int, frames: int) -> DicomFacts:
         frame: Counted from 1.
     """
     modality = str(dataset.get("Modality") or "")
+    spacing = choose_spacing(dataset)
     return DicomFacts(
         modality=modality if modality in _MODALITIES else "",
         frame=frame,
         frames=frames,
-        spacing=choose_spacing(dataset),
+        spacing=spacing,
         orientation=_orientation(dataset),
+        remarks=remarks_of(dataset, spacing.spacing_mm),
     )
 
 

@@ -17,6 +17,8 @@ from typing import Any
 from mahtrt.data.dicom_codestream import FrameShape, check_codestream
 from mahtrt.data.dicom_damage import DicomDamageError
 from mahtrt.data.dicom_groups import PER_FRAME, SHARED, CountedReads, apply_groups, sequence_of
+from mahtrt.data.dicom_remarks import check_numbers
+from mahtrt.data.dicom_start import PREAMBLE, is_dicom, with_preamble
 from mahtrt.data.dicom_syntaxes import Syntax, need_decoder, syntax_of
 from mahtrt.data.limits import MOST_IMAGE_BYTES, MOST_PIXELS, check_image_size
 from mahtrt.errors import ImageError, require
@@ -31,7 +33,6 @@ _MOST_META_ELEMENTS = 1000  # there are about ten
 _MOST_FRAGMENTS = 200_000
 _ITEM = b"\xfe\xff\x00\xe0"
 
-_PREAMBLE = bytes(128) + b"DICM"
 _TRANSFER_SYNTAX = (0x0002, 0x0010)
 _DEFLATED, _EXPLICIT = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0"
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # VRs with 32-bit lengths
@@ -46,6 +47,7 @@ _TAGS = (
     *("EstimatedRadiographicMagnificationFactor", "PixelSpacingCalibrationType"),
     *("PatientOrientation", "ImageOrientationPatient"),
     *("FieldOfViewRotation", "FieldOfViewHorizontalFlip"),
+    *("BurnedInAnnotation", "PresentationLUTShape"),
 )
 
 
@@ -85,14 +87,15 @@ def open_dicom(content: bytes, subject: str, frame: int | None = None) -> Opened
         MissingComponentError: pydicom or the decoder is not installed.
         Exception: Whatever pydicom raises on a damaged file.
     """
-    pydicom = require("pydicom", extra="dicom", needed_for="reading DICOM")
-    dataset = pydicom.dcmread(CountedReads(inflated(content, subject)), specific_tags=_TAGS)
+    dataset = _read(content, subject)
+    check_numbers(dataset)
     frames = frame_count(dataset)
     number = _frame_number(frames, frame, subject)
     _check_image(dataset, subject)
     for keyword in _LUTS:
         sequence_of(dataset, keyword)
     apply_groups(dataset, number - 1)
+    check_numbers(dataset)
     syntax = syntax_of(dataset, subject)
     shape = _shape(dataset)
     if syntax is None:
@@ -102,6 +105,30 @@ def open_dicom(content: bytes, subject: str, frame: int | None = None) -> Opened
     _check_frame(kept, syntax, shape, subject)
     need_decoder(syntax, int(dataset.BitsStored), subject)
     return OpenedFrame(dataset, 0, number, frames, syntax, kept)
+
+
+def _read(content: bytes, subject: str) -> Any:
+    """What a file has of the attributes that count.
+
+    Raises:
+        ImageError: The file is cut off.
+    """
+    pydicom = require("pydicom", extra="dicom", needed_for="reading DICOM")
+    stream = CountedReads(inflated(content, subject))
+    try:
+        dataset = pydicom.dcmread(stream, specific_tags=_TAGS)
+    except (struct.error, EOFError):
+        if not stream.cut_off:
+            raise
+        dataset = {}
+    if "PixelData" not in dataset and stream.cut_off:
+        raise ImageError(
+            subject,
+            got="a file that ends before its pixel data do",
+            expected="a whole DICOM file",
+            fix="Get the file again from where it was made.",
+        )
+    return dataset
 
 
 def frame_count(dataset: Any) -> int:
@@ -216,8 +243,9 @@ def inflated(content: bytes, subject: str) -> bytes:
 
     pydicom inflates without a limit, so it must not come to its own opinion of the meta group.
     """
-    if content[128:132] != b"DICM":
-        return content  # pydicom refuses it
+    content = with_preamble(content)
+    if not is_dicom(content):
+        raise DicomDamageError("it does not begin as DICOM files do: PS3.10, section 7.1")
     syntax, start = _meta_group(content)
     body: bytes | memoryview = memoryview(content)[start:]
     if syntax.rstrip(b"\0 ") == _DEFLATED:
@@ -226,15 +254,15 @@ def inflated(content: bytes, subject: str) -> bytes:
         if not inflater.eof and inflater.unconsumed_tail:
             raise _too_large(subject, "deflated data")
     if not syntax:
-        return b"".join((_PREAMBLE, body))
+        return b"".join((PREAMBLE, body))
     element = struct.pack("<HH2sH", *_TRANSFER_SYNTAX, b"UI", len(syntax)) + syntax
     length = struct.pack("<HH2sHL", 0x0002, 0x0000, b"UL", 4, len(element))
-    return b"".join((_PREAMBLE, length, element, body))
+    return b"".join((PREAMBLE, length, element, body))
 
 
 def _meta_group(content: bytes) -> tuple[bytes, int]:
     """The transfer syntax, empty where there is none, and where the data set begins."""
-    place, syntax = len(_PREAMBLE), b""
+    place, syntax = len(PREAMBLE), b""
     for _ in range(_MOST_META_ELEMENTS):
         if content[place : place + 2] != b"\x02\x00":
             return syntax, place

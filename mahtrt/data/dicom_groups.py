@@ -25,12 +25,20 @@ class CountedReads(io.BytesIO):
     """A file in memory that ends with an error when it is read in too many pieces."""
 
     _reads = 0
+    _cut_off = False
 
     def read(self, size: int | None = -1, /) -> bytes:
         self._reads += 1
         if self._reads > _MOST_READS:
             raise DicomDamageError(f"over {_MOST_READS} elements")
-        return super().read(size)
+        found = super().read(size)
+        self._cut_off |= size is not None and 0 < len(found) < size
+        return found
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether it ended within what was read or passed over."""
+        return self._cut_off or self.tell() > len(self.getbuffer())
 
 
 def sequence_of(dataset: Any, keyword: str) -> list[Any]:

@@ -14,12 +14,12 @@ from typing import Any
 from mahtrt.data.dicom_damage import reading_dicom
 from mahtrt.data.dicom_file import inflated
 from mahtrt.data.dicom_groups import CountedReads
+from mahtrt.data.dicom_start import START_BYTES, is_dicom
 from mahtrt.data.images import DICOM_SUFFIXES
 from mahtrt.data.limits import MOST_IMAGE_BYTES
 from mahtrt.errors import ImageError, MissingComponentError, require
 from mahtrt.reading import Wanted, open_regular
 
-MAGIC, MAGIC_PLACE = b"DICM", 128
 _NEEDED_FOR = "reading DICOM"
 _STANDARD = "1.2.840.10008."
 _LOOK_BYTES = 2**18  # the size of an image stands in the first few thousand
@@ -54,7 +54,7 @@ class DicomHeader:
 
 def has_dicom_magic(path: Path) -> bool:
     """Whether a file begins as DICOM files do."""
-    return _start(path, MAGIC_PLACE + len(MAGIC))[MAGIC_PLACE:] == MAGIC
+    return is_dicom(_start(path, START_BYTES))
 
 
 def dicom_header(path: Path) -> DicomHeader | None:
@@ -67,7 +67,7 @@ def dicom_header(path: Path) -> DicomHeader | None:
     content = b""
     for most in (_LOOK_BYTES, MOST_IMAGE_BYTES):
         content = _start(path, most)
-        if content[MAGIC_PLACE : MAGIC_PLACE + len(MAGIC)] != MAGIC:
+        if not is_dicom(content):
             if path.suffix.lower() not in DICOM_SUFFIXES:
                 return None
             break

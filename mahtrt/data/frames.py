@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-_FRAME = re.compile(r"(.+)#([1-9][0-9]{0,8})", re.DOTALL)
+_FRAME = re.compile(r"(.+)#(0|[1-9][0-9]{0,8})", re.DOTALL)
 
 
 def split_frame(path: Path) -> tuple[Path, int | None]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mahtrt.data.dicom_start import is_dicom
 from mahtrt.data.frames import split_frame
 from mahtrt.data.limits import MOST_IMAGE_BYTES
 from mahtrt.data.pictures import EXPECTED, open_picture
@@ -101,7 +102,7 @@ def read_image(path: Path, called: str = "") -> ReadImage:
     content = read_regular(
         file, Wanted("an image file", ImageError, called=called), MOST_IMAGE_BYTES
     )
-    if file.suffix.lower() in DICOM_SUFFIXES or content[128:132] == b"DICM":
+    if file.suffix.lower() in DICOM_SUFFIXES or is_dicom(content):
         from mahtrt.data.dicom import read_dicom_image
 
         shown = read_dicom_image(content, subject, frame)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mahtrt.atomic import write_bytes_atomic, write_text_atomic
+from mahtrt.data.dicom_start import START_BYTES, is_dicom
 from mahtrt.data.file_dataset import Entry
 from mahtrt.data.frames import split_frame
 from mahtrt.data.limits import MOST_IMAGE_BYTES
@@ -18,7 +19,7 @@ from mahtrt.dicom.image_plane import plane_of_image
 from mahtrt.dicom.markups import markups_from_landmarks
 from mahtrt.dicom.remarks import without_remarks
 from mahtrt.dicom.report_groups import load_highdicom_sr
-from mahtrt.dicom.source import is_dicom, not_dicom, read_header, read_source
+from mahtrt.dicom.source import not_dicom, read_header, read_source
 from mahtrt.dicom.structured_report import ReportContent, make_report
 from mahtrt.errors import ImageError, UsageError, some_of
 from mahtrt.names import text_of_path
@@ -78,7 +79,7 @@ class ReportWriter:
         subject = image_name(case)
         if file not in self._uids:
             with open_regular(file, _WANTED) as opened:
-                start = opened.read(132)
+                start = opened.read(START_BYTES)
             if not is_dicom(start):
                 raise not_dicom(subject)
             with without_remarks():

@@ -8,6 +8,7 @@ from typing import Any
 
 from mahtrt.data.dicom_damage import reading_dicom
 from mahtrt.data.dicom_file import inflated
+from mahtrt.data.dicom_start import is_dicom
 from mahtrt.errors import ImageError, require
 
 NEEDED_FOR = "DICOM structured reports"
@@ -37,15 +38,6 @@ class Source:
     def frames(self) -> list[int] | None:
         """Referenced Frame Number (DICOM PS3.3, table 10-3): only of an image with frames."""
         return None if self.frame is None else [self.frame]
-
-
-def is_dicom(start: bytes) -> bool:
-    """Whether a file that begins so is DICOM (PS3.10, section 7.1).
-
-    Args:
-        start: Its first 132 bytes, or more.
-    """
-    return start[128:132] == b"DICM"
 
 
 def read_source(content: bytes, subject: str, frame: int | None = None) -> Source:

@@ -35,7 +35,7 @@ class Told:
         if sample.dicom is None:
             return extra
         own = not spacing_source or spacing_source == sample.dicom.spacing.source
-        for note in sample.dicom.notes if own else sample.dicom.orientation.notes:
+        for note in sample.dicom.notes if own else sample.dicom.other_notes:
             self.images[note].append(image)
         return {**extra, "dicom": sample.dicom.to_dict()}
 
