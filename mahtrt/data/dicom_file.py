@@ -114,14 +114,14 @@ def _read(content: bytes, subject: str) -> Any:
         ImageError: The file is cut off.
     """
     pydicom = require("pydicom", extra="dicom", needed_for="reading DICOM")
-    stream = CountedReads(inflated(content, subject))
+    dataset, cut_off = {}, True
     try:
+        stream = CountedReads(inflated(content, subject))
         dataset = pydicom.dcmread(stream, specific_tags=_TAGS)
-    except (struct.error, EOFError):
-        if not stream.cut_off:
-            raise
-        dataset = {}
-    if "PixelData" not in dataset and stream.cut_off:
+        cut_off = stream.cut_off
+    except (struct.error, EOFError):  # fewer bytes than were to be read
+        pass
+    if "PixelData" not in dataset and cut_off:
         raise ImageError(
             subject,
             got="a file that ends before its pixel data do",

@@ -11,7 +11,7 @@ _NUMBERS = (
     *("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored"),
     *("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"),
 )
-_COARSEST_MM, _FINEST_MM = 20.0, 0.0005  # nuclear medicine has 10 mm, microscopes 0.00025
+_COARSEST_MM, _FINEST_MM = 20.0, 0.0001  # nuclear medicine has 10 mm, microscopes 0.00025
 
 
 def check_numbers(dataset: Any) -> None:
