@@ -14,14 +14,14 @@ from mahtrt.data.frames import split_frame
 from mahtrt.data.limits import MOST_IMAGE_BYTES
 from mahtrt.destination import check_output
 from mahtrt.dicom.algorithm import Algorithm, algorithm_of
-from mahtrt.dicom.codes import CodeTable, codes_for
+from mahtrt.dicom.codes import CodeTable, codes_for, entries_without_landmark
 from mahtrt.dicom.image_plane import plane_of_image
 from mahtrt.dicom.markups import markups_from_landmarks
 from mahtrt.dicom.remarks import without_remarks
 from mahtrt.dicom.report_groups import load_highdicom_sr
 from mahtrt.dicom.source import not_dicom, read_header, read_source
 from mahtrt.dicom.structured_report import ReportContent, make_report
-from mahtrt.errors import ImageError, UsageError, some_of
+from mahtrt.errors import ImageError, UsageError, shown, some_of
 from mahtrt.names import text_of_path
 from mahtrt.reading import Wanted, open_regular, read_regular
 from mahtrt.runtime.case_writers import CaseResult
@@ -52,21 +52,27 @@ class ReportWriter:
     _images: dict[tuple[str, int | None], Entry] = field(
         default_factory=dict, init=False, repr=False
     )
+    _unmatched: list[str] = field(default_factory=list, init=False, repr=False)
     _left_out: dict[str, int] = field(default_factory=dict, init=False, repr=False)
 
     def begin(self, session: Session, bundle: Path, cases: Sequence[Entry]) -> None:
         """Refuse what no report can be made of.
 
         Raises:
-            UsageError: A network without landmarks.
+            UsageError: A network without landmarks, or a file where the folder should be.
             SpecError: A table of codes that is not clear.
             MissingComponentError: highdicom is not installed.
         """
         check_landmarks("--dicom-sr", session.spec)
         load_highdicom_sr()
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UsageError("--dicom-sr", got=f"the file {self.folder}", expected="a folder")
         check_output(self.folder / "report.dcm")
         self._codes = codes_for(self.landmark_codes)
         self._uids, self._images = {}, {}
+        if self.landmark_codes is not None:
+            names = landmark_names(session.spec)
+            self._unmatched = entries_without_landmark(self.landmark_codes, names)
         self._algorithm = algorithm_of(session, bundle)
 
     def check(self, case: Entry) -> None:
@@ -120,7 +126,10 @@ class ReportWriter:
         return {"dicom_sr": text_of_path(place)}
 
     def notes(self) -> Iterator[str]:
-        """What reports leave out."""
+        """What reports leave out, and codes that no landmark has."""
+        if self._unmatched:
+            names = some_of([shown(name) for name in self._unmatched], 5)
+            yield f"{self.landmark_codes}: {names} matches no landmark of the network."
         if self._left_out:
             told = [
                 what if count == 1 else f"{what} in {count} images"

@@ -118,6 +118,17 @@ def codes_for(path: Path | None = None) -> CodeTable:
     return CodeTable(_shipped() | (_read(path) if path is not None else {}))
 
 
+def entries_without_landmark(path: Path, landmarks: Iterable[str]) -> list[str]:
+    """The first name of each landmark in the user's table that none of ``landmarks`` is.
+
+    Raises:
+        SpecError, IntegrityError: As :func:`codes_for`.
+    """
+    known = set(map(spelling, landmarks))
+    entries = {entry: None for (kind, _), entry in _read(path).items() if kind == "landmark"}
+    return [each.names[0] for each in entries if known.isdisjoint(map(spelling, each.names))]
+
+
 @functools.cache
 def _shipped() -> dict[tuple[_Kind, str], Entry]:
     return _read(Path(str(importlib.resources.files("mahtrt") / "assets" / SHIPPED)))

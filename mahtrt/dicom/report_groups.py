@@ -203,7 +203,7 @@ def quantity_groups(
 
 
 def _texts_on_spacing(subject: Subject, spacing: SpacingChoice) -> Iterator[Any]:
-    """Evaluations that are texts, which TID 1501 allows and highdicom does not write."""
+    """Evaluations that are texts (TID 1501, row 12), which highdicom does not write."""
     texts = [(SPACING_SOURCE, spacing.source or "not stated")]
     for name, text in [*texts, *((SPACING_NOTE, note) for note in spacing.notes)]:
         yield subject.sr.TextContentItem(

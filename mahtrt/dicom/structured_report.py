@@ -133,12 +133,25 @@ def make_report(
             content = _bytes_of(_report(subject, groups, options.made))
         # highdicom raises almost anything about a header; its text may hold values of the file.
         except Exception as error:
-            raise ImageError(
-                options.subject,
-                got=f"a DICOM header to which no report can belong ({type(error).__name__})",
-                expected="an image of a storage class of the standard, with patient and study",
-            ) from error
+            raise _no_report(image, options.subject, error) from error
     return Report(content, uid, {**reasons, **left_out})
+
+
+def _no_report(image: Source, subject: str, error: Exception) -> ImageError:
+    """The error about an image of which highdicom makes no report."""
+    uids = require("pydicom.uid", extra="dicom", needed_for=NEEDED_FOR)
+    if str(image.header.SOPClassUID) not in uids.UID_dictionary:
+        return ImageError(
+            subject,
+            got="an SOP Class UID that the DICOM standard does not list",
+            expected="an image of a storage class of the standard",
+            fix="Take the image from the archive, as it was stored there.",
+        )
+    return ImageError(
+        subject,
+        got=f"a DICOM header to which no report can belong ({type(error).__name__})",
+        expected="an image of a storage class of the standard, with patient and study",
+    )
 
 
 def _uid(
@@ -187,7 +200,7 @@ def _report(subject: Subject, groups: list[Any], made: datetime | None) -> Any:
         series_number=SERIES_NUMBER,
         series_description=SERIES_DESCRIPTION,
         sop_instance_uid=subject.uid,
-        instance_number=1,
+        instance_number=_instance_number(subject.image),
         manufacturer=MANUFACTURER,
         manufacturer_model_name=short_text(about.name),
         software_versions=short_text(about.version),
@@ -208,6 +221,17 @@ def _report(subject: Subject, groups: list[Any], made: datetime | None) -> Any:
     elif "SpecificCharacterSet" in header:
         report["SpecificCharacterSet"] = header["SpecificCharacterSet"]
     return report
+
+
+def _instance_number(image: Source) -> int:
+    """The frame, or the image's Instance Number, so that viewers list reports in that order."""
+    if image.frame is not None:
+        return image.frame
+    try:
+        number = int(image.header.get("InstanceNumber") or 1)
+    except (TypeError, ValueError):  # several values, or none that is a number
+        return 1
+    return number if 0 < number < 2**31 else 1
 
 
 def _set_times(report: Any, made: datetime) -> None:

@@ -82,6 +82,7 @@ def test_each_frame_has_a_report(tiny_bundle: Path, tmp_path: Path) -> None:
         for group in report.content.get_planar_roi_measurement_groups():
             reference = group.roi.ContentSequence[0].ReferencedSOPSequence[0]
             referred.append(int(reference.ReferencedFrameNumber))
+        assert report.InstanceNumber == prediction.extra["dicom"]["frame"]
     assert referred == [1] * 3 + [2] * 3 + [3] * 3
     assert len(list((tmp_path / "slicer").iterdir())) == 3
 
@@ -138,6 +139,24 @@ def test_an_image_that_is_no_dicom_is_named(tiny_bundle: Path, tmp_path: Path) -
     assert not (tmp_path / "sr").exists()
     predict(tiny_bundle, [picture], MarkupsWriter(tmp_path / "head.mrk.json"))
     assert (tmp_path / "head.mrk.json").is_file()
+
+
+def test_a_file_where_the_folder_of_reports_should_be(tiny_bundle: Path, tmp_path: Path) -> None:
+    (image,) = images(tmp_path / "in", 1)
+    with pytest.raises(UsageError, match=r"--dicom-sr: got the file .*0\.dcm; expected a folder"):
+        predict(tiny_bundle, [image], ReportWriter(image))
+
+
+def test_codes_of_no_landmark_are_told(tiny_bundle: Path, tmp_path: Path) -> None:
+    table = tmp_path / "codes.toml"
+    code = 'code = { scheme = "99X", value = "1", meaning = "One" }'
+    names = ('["Menton", "Me"]', '["Red", "red_one"]')
+    entries = "".join(f"[[landmark]]\nnames = {each}\n{code}\n" for each in names)
+    table.write_text(f'schema = "mahtrt.landmark-codes/1"\n{entries}')
+    result = predict(tiny_bundle, images(tmp_path / "in", 1), ReportWriter(tmp_path / "sr", table))
+    (note,) = (note for note in result.notes if "codes.toml" in note)
+    assert "Menton" in note
+    assert "Red" not in note
 
 
 def test_a_network_without_landmarks(maps_bundle: Path, tmp_path: Path) -> None:
@@ -203,7 +222,8 @@ def test_an_image_that_no_report_can_belong_to_is_left_out_with_its_picture(
     out = (f"--dicom-sr={tmp_path / 'sr'}", f"--overlay={tmp_path / 'drawn'}", "--threads=1")
     result = run("predict", tiny_bundle, strange, *images(tmp_path / "in", 1), *out, "--skip-bad")
     assert result.exit_code == 0, result.output
-    assert "strange.dcm" in result.stderr
+    assert "strange.dcm: got an SOP Class UID that the DICOM standard does not" in result.stderr
+    assert "KeyError" not in result.stderr
     assert len(list((tmp_path / "sr").iterdir())) == len(list((tmp_path / "drawn").iterdir())) == 1
 
 

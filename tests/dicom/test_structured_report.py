@@ -94,6 +94,15 @@ def test_the_same_work_gives_the_same_instance(tmp_path: Path) -> None:
     assert len({first.sop_instance_uid, *(each.sop_instance_uid for each in others)}) == 8
 
 
+@pytest.mark.parametrize(("stored", "number"), [("7", 7), ("", 1), ("-3", 1), (None, 1)])
+def test_reports_are_numbered_as_their_images(
+    tmp_path: Path, stored: str | None, number: int
+) -> None:
+    fields = {} if stored is None else {"InstanceNumber": stored}
+    report = read(structured_report(image(tmp_path, **fields), landmarks(), MADE_BY))
+    assert report.InstanceNumber == number
+
+
 def test_the_same_moment_gives_the_same_bytes(tmp_path: Path) -> None:
     source, content = image(tmp_path), ReportContent(made=datetime(2026, 1, 2, 3, 4, 5, 678))
     first, second = (structured_report(source, landmarks(), MADE_BY, content) for _ in range(2))

@@ -88,5 +88,8 @@ def pixelmed_lines(report: Path) -> list[str]:
         "JAVA_TOOL_OPTIONS",
         '"Heatmap far wider than usual"): Content Item not in template',
         '"Landmark without a place in the image"): Content Item not in template',
+        '"Where the pixel spacing holds"): Content Item not in template',
+        '"Where the pixel spacing comes from"): Content Item not in template',
+        '"Note on the pixel spacing"): Content Item not in template',
     )
     return sorted(line for line in told.splitlines() if not any(each in line for each in known))
