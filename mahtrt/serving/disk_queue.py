@@ -20,6 +20,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +28,7 @@ from mahtrt import files
 from mahtrt.digest import sha256_of_bytes
 from mahtrt.errors import ImageError
 from mahtrt.reading import Wanted, read_regular
+from mahtrt.serving.options import FailedEntry
 from mahtrt.serving.queue_folder import open_table
 
 RESERVE_BYTES = 2**26  # of the disk, left for reports and states of what was taken
@@ -100,9 +102,8 @@ class DiskQueue:
         """Open or make a queue; closed when the block ends.
 
         Raises:
-            UsageError: Others may read the folder, or another service has the queue.
+            UsageError: The folder cannot be made, others may read it, or another service has it.
             IntegrityError: The table is damaged, of a newer version, or gone from its files.
-            OSError: The folder cannot be made.
         """
         with contextlib.closing(open_table(folder)) as table:
             queue = cls(folder, limits, table)
@@ -119,8 +120,7 @@ class DiskQueue:
         """
         if shutil.disk_usage(self.folder).free < RESERVE_BYTES:
             raise OSError(28, "no space left for more images")
-        path = self.folder / "incoming" / os.urandom(16).hex()
-        return path, files.create_private(path)
+        return self.new_report()
 
     def admit(self, received: Received) -> bool:
         """Take an image whose file is flushed; afterwards nothing loses it.
@@ -263,6 +263,21 @@ class DiskQueue:
         with self._lock:
             found = self._rows("SELECT reason, COUNT(*) FROM entry WHERE", "failed", "reason")
             return {str(reason): int(count) for reason, count in found}
+
+    def failed_entries(self) -> tuple[FailedEntry, ...]:
+        """What failed, the oldest first."""
+        wanted = "SELECT digest, reason, bytes FROM entry WHERE state = 'failed' ORDER BY number"
+        with self._lock:
+            return tuple(
+                FailedEntry(str(digest), str(reason), int(size), self._since(str(digest)))
+                for digest, reason, size in self._table.execute(wanted).fetchall()
+            )
+
+    def _since(self, digest: str) -> str:
+        for path in (self.report(digest), self.image(digest)):
+            with contextlib.suppress(FileNotFoundError):
+                return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat("T", "seconds")
+        return ""
 
     def image(self, digest: str) -> Path:
         """Where the image of an entry is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "mahtrt.serve/1"
 QUEUE = Path("mahtrt-queue")
-Failed = Literal["keep", "retry", "remove"]
+Failed = Literal["keep", "retry", "remove", "list"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,8 @@ class ServeOptions:
         queue_entries: Most objects that wait.
         retry_s: First pause after a destination could not be reached, in seconds.
         retry_most_s: Longest such pause.
-        failed: What becomes of objects that failed earlier: kept, tried again, or removed.
+        failed: What becomes of objects that failed earlier: kept, tried again, or removed; or
+            "list", which tells what they are and serves nobody.
         drain: Work off what waits, then end; nothing is received.
     """
 
@@ -84,6 +85,24 @@ class ServeOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedEntry:
+    """An image or a report of the queue that cannot be worked off.
+
+    Attributes:
+        digest: Of the image, as received; log lines have its first letters.
+        reason: Why; docs/dicom.md lists the reasons.
+        size_bytes: On the disk.
+        since: When the image came in, or its report was made (ISO 8601, UTC); "" where the file
+            is gone.
+    """
+
+    digest: str
+    reason: str
+    size_bytes: int
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServeResult:
     """What a service did, and what it leaves in its queue.
 
@@ -94,6 +113,7 @@ class ServeResult:
         sent: Reports that the destination took since the service started.
         waiting: Objects in the queue whose report is not sent.
         failed: Objects in the queue that cannot be worked off, by reason.
+        listed: Each of these, where they were asked for (``failed="list"``).
     """
 
     received: int
@@ -102,11 +122,13 @@ class ServeResult:
     sent: int
     waiting: int
     failed: dict[str, int]
+    listed: tuple[FailedEntry, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The document of ``mahtrt serve --json``."""
         names = ("received", "repeated", "refused", "sent", "waiting", "failed")
-        return {"schema": SCHEMA, **{name: getattr(self, name) for name in names}}
+        listed = [asdict(each) for each in self.listed]
+        return {"schema": SCHEMA, **{name: getattr(self, name) for name in names}, "listed": listed}
 
 
 def check_options(options: ServeOptions) -> None:
@@ -115,7 +137,7 @@ def check_options(options: ServeOptions) -> None:
     Raises:
         UsageError: No service, halves of a certificate, or numbers that cannot be.
     """
-    if options.dicom is None and not options.drain:
+    if options.dicom is None and not options.drain and options.failed != "list":
         raise UsageError(
             "mahtrt serve",
             got="no service",
@@ -140,7 +162,7 @@ def check_options(options: ServeOptions) -> None:
             got = f"{getattr(options, name)} s"
             raise UsageError(_option(name), got=got, expected="a time above 0")
     if options.failed not in get_args(Failed):
-        raise UsageError("--failed", got=options.failed, expected="keep, retry or remove")
+        raise UsageError("--failed", got=options.failed, expected="keep, retry, remove or list")
 
 
 def _option(name: str) -> str:

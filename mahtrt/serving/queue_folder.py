@@ -32,10 +32,28 @@ def open_table(folder: Path) -> sqlite3.Connection:
     """Open or make the folder of a queue; the table in it is ours until it is closed.
 
     Raises:
-        UsageError: Others may read the folder, or another service has the queue.
+        UsageError: The folder cannot be made, others may read it, or another service has the queue.
         IntegrityError: The table is damaged, of a newer version, or gone from its files.
-        OSError: The folder cannot be made.
     """
+    try:
+        place = _made(folder)
+    except OSError as error:
+        raise UsageError(
+            f"--queue {folder}",
+            got=error.strerror or str(error),
+            expected="a folder, or a place where one can be made",
+        ) from error
+    table = sqlite3.connect(place, timeout=0.5, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(table, folder)
+    except BaseException:
+        table.close()
+        raise
+    return table
+
+
+def _made(folder: Path) -> Path:
+    """Make what is missing of a queue; gives the place of its table."""
     make_private_folder(folder)
     for name in FOLDERS:
         files.make_folder(folder / name, mode=0o700, exist_ok=True)
@@ -45,13 +63,7 @@ def open_table(folder: Path) -> sqlite3.Connection:
         files.create_private(place).close()
         files.flush_folder(folder)
         files.flush_folder(folder.parent)
-    table = sqlite3.connect(place, timeout=0.5, isolation_level=None, check_same_thread=False)
-    try:
-        _prepare(table, folder)
-    except BaseException:
-        table.close()
-        raise
-    return table
+    return place
 
 
 def make_private_folder(folder: Path) -> None:

@@ -9,14 +9,11 @@ This module needs pynetdicom: import it where a service starts.
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
-import ssl
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from socketserver import BaseServer
 from typing import Any
 
 from pydicom.uid import (
@@ -27,25 +24,20 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 from pynetdicom import AE, evt, sop_class
-from pynetdicom._handlers import (
-    standard_dimse_recv_handler,
-    standard_dimse_sent_handler,
-    standard_pdu_recv_handler,
-    standard_pdu_sent_handler,
-)
 from pynetdicom.association import Association
 from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.pdu import P_DATA_TF
-from pynetdicom.transport import ThreadedAssociationServer
 
 from mahtrt.data.dicom_syntaxes import COMPRESSED, need_decoder
 from mahtrt.data.limits import MOST_IMAGE_BYTES
 from mahtrt.errors import MissingComponentError, UsageError
+from mahtrt.names import visible
 from mahtrt.serving.addresses import Listener, checked_title
 from mahtrt.serving.disk_queue import TROUBLE, DiskQueue, QueueFullError
 from mahtrt.serving.events import ServeEvent, Tell, short
 from mahtrt.serving.incoming import Heading, IncomingObject
+from mahtrt.serving.listening import Server, Setup
 from mahtrt.serving.options import ServeOptions
 from mahtrt.serving.tls import listening_context
 from mahtrt.serving.unusable import why_never
@@ -84,7 +76,7 @@ class Counts:
 
 
 class Receiver:
-    """A port on which images come in; open from :meth:`start` to :meth:`stop`."""
+    """A port on which images come in; ours from :meth:`bind`, open from :meth:`start`."""
 
     def __init__(
         self, options: ServeOptions, listener: Listener, queue: DiskQueue, tell: Tell
@@ -95,7 +87,7 @@ class Receiver:
         self._is_stopping = False
         self._most_bytes = min(options.object_mib * 2**20, MOST_IMAGE_BYTES)
         self._ae = _entity(options, listener.title)
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._coming_in: dict[Association, IncomingObject] = {}
 
     @property
@@ -104,8 +96,8 @@ class Receiver:
         assert self._server is not None
         return int(self._server.server_address[1])
 
-    def start(self) -> None:
-        """Open the port.
+    def bind(self) -> None:
+        """Take the port, on which nobody is answered yet.
 
         Raises:
             UsageError: It is in use, may not be opened, or the host is none of this machine.
@@ -119,20 +111,39 @@ class Receiver:
         ]
         address = (self._options.host, self._listener.port)
         try:
-            server = _Server(
+            server = Server(
                 *(self._ae, address, self._listener.title, self._ae.supported_contexts),
                 evt_handlers=handlers,
                 setup=self._setup(),
             )
         except OSError as error:
-            raise UsageError(
-                f"--dicom {self._listener.title}:{self._listener.port}",
-                got=f"{error.strerror or error} at {self._options.host}",
-                expected="a port that is free, of an address of this machine",
-                fix="Another program may have it; choose another port or --host.",
-            ) from error
+            raise self._unusable(error) from error
         self._server = server
-        server.begin()
+
+    def start(self) -> None:
+        """Open the port.
+
+        Raises:
+            UsageError: Another program opened it in between.
+        """
+        assert self._server is not None
+        try:
+            self._server.begin()
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> UsageError:
+        host, port = self._options.host, self._listener.port
+        got = error.strerror or str(error)
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            expected = "an address or a name of this machine"
+            return UsageError(f"--host {visible(host)}", got=got, expected=expected)
+        return UsageError(
+            f"--dicom {self._listener.title}:{port}",
+            got=f"{got} at {visible(host)}",
+            expected="a port that is free",
+            fix="Another program may have it; choose another port or --host.",
+        )
 
     def stop(self, patience_s: float) -> None:
         """Take no more associations, let those under way end their object, then cut them."""
@@ -147,9 +158,9 @@ class Receiver:
                 _end(association, at_once=time.monotonic() > end)
             time.sleep(_POLL_S)
 
-    def _setup(self) -> _Setup:
+    def _setup(self) -> Setup:
         most = self._options.associations + _SPARE_CONNECTIONS
-        return _Setup(self._tls, self._options.timeout_s, most, self._refused_connection)
+        return Setup(self._tls, self._options.timeout_s, most, self._refused_connection)
 
     def _open_connection(self, event: Any) -> None:
         """Refuse units that claim to be larger than what was agreed on."""
@@ -228,68 +239,6 @@ class Receiver:
 
     def _refused_connection(self, address: str, reason: str) -> None:
         self._tell(ServeEvent("connection-refused", {"from": address, "reason": reason}))
-
-
-@dataclass(frozen=True, slots=True)
-class _Setup:
-    """What a server needs besides what pynetdicom knows."""
-
-    tls: ssl.SSLContext | None
-    timeout_s: float
-    most_connections: int
-    refused: Callable[[str, str], None]
-
-
-class _Server(ThreadedAssociationServer):
-    """pynetdicom's server, with a limit on connections, times for all of them, and TLS apart.
-
-    pynetdicom greets by TLS where it accepts, so that one who says nothing keeps others out.
-    """
-
-    daemon_threads = True
-
-    def __init__(self, *args: Any, setup: _Setup, **named: Any) -> None:
-        self._setup = setup
-        self._greeted = threading.BoundedSemaphore(setup.most_connections)
-        super().__init__(*args, **named)
-        # What they log names objects, and costs time whether it is shown or not.
-        self.unbind(evt.EVT_DIMSE_RECV, standard_dimse_recv_handler)
-        self.unbind(evt.EVT_DIMSE_SENT, standard_dimse_sent_handler)
-        self.unbind(evt.EVT_PDU_RECV, standard_pdu_recv_handler)
-        self.unbind(evt.EVT_PDU_SENT, standard_pdu_sent_handler)
-
-    def begin(self) -> None:
-        """Serve in a thread of its own."""
-        threading.Thread(target=self.serve_forever, args=(_POLL_S,), daemon=True).start()
-
-    def end(self) -> None:
-        """Close the port; associations go on."""
-        BaseServer.shutdown(self)
-        self.server_close()
-
-    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        assert self.socket is not None
-        client, address = self.socket.accept()
-        client.settimeout(self._setup.timeout_s)
-        return client, address
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        has_room = len(self.active_associations) < self._setup.most_connections
-        if has_room and self._greeted.acquire(blocking=False):
-            return True
-        self._setup.refused(str(client_address[0]), "too-many-connections")
-        return False
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        try:
-            if self._setup.tls is not None:
-                request = self._setup.tls.wrap_socket(request, server_side=True)
-            super().finish_request(request, client_address)
-        finally:
-            self._greeted.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        self._setup.refused(str(client_address[0]), "tls" if self._setup.tls else "broken")
 
 
 def _entity(options: ServeOptions, title: str) -> AE:

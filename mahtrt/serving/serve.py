@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mahtrt.bundle.bundle import read_bundle
-from mahtrt.errors import require
+from mahtrt.errors import UsageError, require
 from mahtrt.interrupt import Terminated
 from mahtrt.runtime.opening import open_engine
 from mahtrt.runtime.session import Session
@@ -16,6 +16,7 @@ from mahtrt.serving.addresses import Listener, destination_from_text, listener_f
 from mahtrt.serving.disk_queue import DiskQueue, QueueLimits
 from mahtrt.serving.events import Fact, ServeEvent, Tell, unheard
 from mahtrt.serving.options import ServeOptions, ServeResult, check_options
+from mahtrt.serving.queue_folder import TABLE
 from mahtrt.serving.reporter import Reporter, check_golden, check_network
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def serve(options: ServeOptions, tell: Tell = unheard) -> ServeResult:
         GateError: The engine is further from the bundle's golden images than it may be.
         DataError, IntegrityError, MissingComponentError: As ``mahtrt.open`` raises them.
     """
+    if options.failed == "list":
+        return _what_failed(options)
     with opened(options, tell) as node:
         with contextlib.suppress(KeyboardInterrupt, Terminated):
             node.wait(drain=options.drain)
@@ -50,6 +53,19 @@ def serve(options: ServeOptions, tell: Tell = unheard) -> ServeResult:
         result = node.result()
     tell(ServeEvent("ended", {"sent": result.sent, "waiting": result.waiting}))
     return result
+
+
+def _what_failed(options: ServeOptions) -> ServeResult:
+    """What failed, without an engine and without work."""
+    check_options(options)
+    if not (options.queue / TABLE).is_file():
+        raise UsageError(f"--queue {options.queue}", got="no queue", expected="one to list")
+    limits = QueueLimits(options.queue_mib * 2**20, options.queue_entries)
+    with DiskQueue.open(options.queue, limits) as queue:
+        listed, failed, waiting = queue.failed_entries(), queue.failed(), queue.waiting()
+    return ServeResult(
+        received=0, repeated=0, refused=0, sent=0, waiting=waiting, failed=failed, listed=listed
+    )
 
 
 @contextlib.contextmanager
@@ -65,15 +81,22 @@ def opened(options: ServeOptions, tell: Tell = unheard) -> Iterator[Node]:
 
     sender = Sender(options, listener.title, destination)
     limits = QueueLimits(options.queue_mib * 2**20, options.queue_entries)
-    with _checked_session(options, tell) as session, DiskQueue.open(options.queue, limits) as queue:
+    # What takes no time comes before the engine and its golden images.
+    with contextlib.ExitStack() as stack:
+        queue = stack.enter_context(DiskQueue.open(options.queue, limits))
+        receiver = None if options.drain else Receiver(options, listener, queue, tell)
+        if receiver is not None:
+            receiver.bind()
+            stack.callback(receiver.stop, 0.0)
+        session = stack.enter_context(_checked_session(options, tell))
         reporter = Reporter(session, options)
         _deal_with_failed(queue, options)
         backoff = partial(Backoff, options.retry_s, options.retry_most_s)
         node = Node(queue, reporter, sender, backoff, tell)
+        node.receiver = receiver
         try:
-            if not options.drain:
-                node.receiver = Receiver(options, listener, queue, tell)
-                node.receiver.start()
+            if receiver is not None:
+                receiver.start()
             node.start()
             _tell_ready(node, session, options, tell)
             yield node

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from mahtrt.errors import UsageError
+import typer
+
+from mahtrt.errors import MahtrtError, UsageError
 from mahtrt.verbs.choices import one_of
 from mahtrt.verbs.command import DATA, ENGINES, GENERAL, SERVICE, TLS, argument, as_command, option
-from mahtrt.verbs.console import answer, say, write_json
+from mahtrt.verbs.console import answer, complain, say, write_json
 from mahtrt.verbs.options import Json, RequiredDevice, Threads, TrustArguments, device_from_text
 
 if TYPE_CHECKING:
     from mahtrt.serving.events import ServeEvent, Tell
-    from mahtrt.serving.options import ServeOptions
+    from mahtrt.serving.options import ServeOptions, ServeResult
 
 _LIBRARIES = ("pydicom", "pynetdicom", "highdicom")
 
@@ -51,8 +53,9 @@ class ServeArguments(TrustArguments):
         str,
         option(
             SERVICE,
-            "What becomes of images and reports that failed earlier: keep, retry or remove.",
-            complete=one_of("keep", "retry", "remove"),
+            "What becomes of images and reports that failed earlier: keep, retry or remove; list "
+            "tells what they are and ends.",
+            complete=one_of("keep", "retry", "remove", "list"),
         ),
     ] = "keep"
     associations: Annotated[int, option(SERVICE, "Most associations at a time.", least=1)] = 8
@@ -145,11 +148,21 @@ def command(arguments: ServeArguments) -> None:
         result = serve(arguments.options(), write)
     if arguments.json is not None:
         write_json(result.to_dict(), arguments.json)
-        return
-    failed = ", ".join(f"{count} {reason}" for reason, count in result.failed.items())
-    answer(
+    else:
+        answer(*_words(result))
+    if arguments.drain and result.failed:
+        complain("error: the queue holds what failed; --failed list tells what it is")
+        raise typer.Exit(MahtrtError.exit_code)
+
+
+def _words(result: ServeResult) -> Iterator[str]:
+    for each in result.listed:
+        yield f"{each.digest} {each.reason} {each.size_bytes} bytes, since {each.since or '?'}"
+    count = sum(result.failed.values())
+    reasons = ", ".join(f"{reason}: {number}" for reason, number in result.failed.items())
+    yield (
         f"{result.received} received, {result.sent} sent, {result.waiting} waiting, "
-        f"{failed or 'none'} failed"
+        f"{count} failed{f' ({reasons})' if reasons else ''}"
     )
 
 

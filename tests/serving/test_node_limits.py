@@ -132,7 +132,7 @@ def test_a_damaged_engine_serves_nobody(archive: Archive, tmp_path: Path) -> Non
     options = options_for(bundle, tmp_path / "queue", archive)
     with pytest.raises(GateError, match="onnxruntime-fp32 on golden images"), opened(options):
         pass
-    assert not options.queue.exists()
+    assert list(options.queue.rglob("*.dcm")) == []
 
 
 def test_a_network_without_landmarks_is_refused(archive: Archive, tmp_path: Path) -> None:

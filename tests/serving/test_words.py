@@ -72,7 +72,7 @@ def test_lines_are_lines() -> None:
         ({"dicom": "A:1", "timeout_s": 0.0}, "--timeout-s: got 0.0 s; expected a time above 0"),
         ({"dicom": "A:1", "retry_s": float("nan")}, "--retry-s: got nan s"),
         ({"dicom": "A:1", "associations": 0}, "--associations: got 0; expected at least 1"),
-        ({"dicom": "A:1", "failed": "x"}, "--failed: got x; expected keep, retry or remove"),
+        ({"dicom": "A:1", "failed": "x"}, "--failed: got x; expected keep, retry, remove or list"),
     ],
 )
 def test_options_that_contradict_themselves(named: dict[str, Any], said: str) -> None:

@@ -1,0 +1,93 @@
+"""pynetdicom's server with limits, times and TLS of its own.
+
+This module needs pynetdicom: import it where a service starts.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from socketserver import BaseServer
+from typing import Any
+
+from pynetdicom import evt
+from pynetdicom._handlers import (
+    standard_dimse_recv_handler,
+    standard_dimse_sent_handler,
+    standard_pdu_recv_handler,
+    standard_pdu_sent_handler,
+)
+from pynetdicom.transport import ThreadedAssociationServer
+
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a server needs besides what pynetdicom knows."""
+
+    tls: ssl.SSLContext | None
+    timeout_s: float
+    most_connections: int
+    refused: Callable[[str, str], None]
+
+
+class Server(ThreadedAssociationServer):
+    """pynetdicom's server, with a limit on connections, times for all of them, and TLS apart.
+
+    pynetdicom greets by TLS where it accepts, so that one who says nothing keeps others out.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, *args: Any, setup: Setup, **named: Any) -> None:
+        self._setup, self._is_begun = setup, False
+        self._greeted = threading.BoundedSemaphore(setup.most_connections)
+        super().__init__(*args, **named)
+        # What they log names objects, and costs time whether it is shown or not.
+        self.unbind(evt.EVT_DIMSE_RECV, standard_dimse_recv_handler)
+        self.unbind(evt.EVT_DIMSE_SENT, standard_dimse_sent_handler)
+        self.unbind(evt.EVT_PDU_RECV, standard_pdu_recv_handler)
+        self.unbind(evt.EVT_PDU_SENT, standard_pdu_sent_handler)
+
+    def begin(self) -> None:
+        """Listen, and serve in a thread of its own."""
+        super().server_activate()
+        self._is_begun = True
+        threading.Thread(target=self.serve_forever, args=(_POLL_S,), daemon=True).start()
+
+    def end(self) -> None:
+        """Close the port; associations go on."""
+        if self._is_begun:  # else it would wait for a thread that is not there
+            BaseServer.shutdown(self)
+        self.server_close()
+
+    def server_activate(self) -> None:
+        """Not yet: the port is taken, and opens in :meth:`begin`."""
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        assert self.socket is not None
+        client, address = self.socket.accept()
+        client.settimeout(self._setup.timeout_s)
+        return client, address
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        has_room = len(self.active_associations) < self._setup.most_connections
+        if has_room and self._greeted.acquire(blocking=False):
+            return True
+        self._setup.refused(str(client_address[0]), "too-many-connections")
+        return False
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        try:
+            if self._setup.tls is not None:
+                request = self._setup.tls.wrap_socket(request, server_side=True)
+            super().finish_request(request, client_address)
+        finally:
+            self._greeted.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        self._setup.refused(str(client_address[0]), "tls" if self._setup.tls else "broken")
