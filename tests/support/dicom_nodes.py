@@ -178,7 +178,15 @@ def send(
         found.append(None if status is None else int(status))
     if association.is_established:
         association.release()
+    _close(association)
     return found
+
+
+def _close(association: Any) -> None:
+    """Close the socket that pynetdicom leaves open where nobody answered."""
+    transport = association.dul.socket
+    if transport is not None and transport.socket is not None:
+        transport.socket.close()
 
 
 def send_all(images: Sequence[Dataset], port: int, patience_s: float = 60.0) -> None:

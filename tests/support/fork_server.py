@@ -156,10 +156,12 @@ def serve() -> None:
             _run(request, calls)
         _tell({"pid": pid})
         _, status = os.waitpid(pid, 0)
+        counted_calls = calls.read_text() if calls.exists() else ""
         _tell(
             {
                 "status": os.waitstatus_to_exitcode(status),
-                "calls": int(calls.read_text()) if calls.exists() else None,
+                # A kill may come while the number is written, when the command has ended.
+                "calls": int(counted_calls) if counted_calls else None,
                 "seconds": time.monotonic() - started,
                 "pid": pid,
             }
