@@ -127,6 +127,7 @@ def _read(content: bytes, subject: str) -> Any:
             got="a file that ends before its pixel data do",
             expected="a whole DICOM file",
             fix="Get the file again from where it was made.",
+            reason="short-pixels",
         )
     return dataset
 
