@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mahtrt import files
-from mahtrt.digest import sha256_of_bytes
 from mahtrt.errors import ImageError
 from mahtrt.reading import Wanted, read_regular
 from mahtrt.serving.options import FailedEntry
@@ -43,8 +42,8 @@ class QueueLimits:
     """How much may wait.
 
     Attributes:
-        most_bytes: Of images and reports.
-        most_entries: Their number.
+        most_bytes: Bytes of images and reports on the disk.
+        most_entries: Number of images and reports.
     """
 
     most_bytes: int
@@ -72,7 +71,7 @@ class Entry:
 
     Attributes:
         number: Its place in the order.
-        digest: Of the image, as received.
+        digest: SHA-256 of the image, as received.
         state: ``received``, ``computed``, or ``sending``: then it may be sent already.
         tries: Processes that began to compute its report before.
     """
@@ -157,17 +156,8 @@ class DiskQueue:
                 self._begun = entry.number
             return entry
 
-    def has_report(self, entry: Entry, uid: str) -> bool:
-        """Whether another entry has a report of this SOP Instance UID."""
-        taken = "SELECT 1 FROM entry WHERE report = ? AND number <> ?"
-        with self._lock:
-            return self._one(taken, _digest_of(uid), entry.number) is not None
-
-    def keep_report(self, entry: Entry, report: bytes, uid: str) -> None:
+    def keep_report(self, entry: Entry, report: bytes) -> None:
         """Keep a report in place of its image.
-
-        Args:
-            uid: The report's SOP Instance UID.
 
         Raises:
             OSError, sqlite3.Error: The disk; the image is still there.
@@ -182,7 +172,7 @@ class DiskQueue:
             files.remove(path)
             raise
         files.flush_folder(self.folder / "reports")
-        self._set(entry, "computed", size=len(report), uid=uid)
+        self._set(entry, "computed", size=len(report))
         files.remove(self.image(entry.digest))
 
     def new_report(self) -> tuple[Path, BinaryIO]:
@@ -320,14 +310,12 @@ class DiskQueue:
         reason: str = "",
         size: int | None = None,
         tries: int | None = None,
-        uid: str | None = None,
     ) -> None:
-        report = None if uid is None else _digest_of(uid)
         with self._lock:
             self._table.execute(
                 "UPDATE entry SET state = ?, reason = ?, bytes = COALESCE(?, bytes), "
-                "tries = COALESCE(?, tries), report = COALESCE(?, report) WHERE number = ?",
-                (state, reason, size, tries, report, entry.number),
+                "tries = COALESCE(?, tries) WHERE number = ?",
+                (state, reason, size, tries, entry.number),
             )
             self.changed.notify_all()
 
@@ -344,7 +332,3 @@ class DiskQueue:
                 query = f"SELECT 1 FROM entry WHERE digest = ? AND ({states})"
                 if self._one(query, path.stem) is None:
                     files.remove(path)
-
-
-def _digest_of(uid: str) -> str:
-    return sha256_of_bytes(uid.encode())

@@ -15,7 +15,7 @@ from mahtrt.data.limits import MOST_IMAGE_BYTES
 from mahtrt.serving.disk_queue import MOST_TRIES, TROUBLE, DiskQueue, Entry
 from mahtrt.serving.events import Fact, ServeEvent, Tell, short
 from mahtrt.serving.options import ServeResult
-from mahtrt.serving.reporter import Reporter, of_variant, reason_of
+from mahtrt.serving.reporter import Reporter, reason_of
 
 if TYPE_CHECKING:
     from mahtrt.serving.receiver import Receiver
@@ -127,15 +127,13 @@ class Node:
         try:
             image = self._queue.read_image(entry, MOST_IMAGE_BYTES)
             report = self._reporter.report(image, f"image {short(entry.digest)}")
-            if self._queue.has_report(entry, report.sop_instance_uid):
-                report = of_variant(report, entry.digest)
         except TROUBLE:
             raise
         # Decoders and engines raise almost anything on an image that they cannot use.
         except Exception as error:
             self._fail(entry, reason_of(error), kind=type(error).__name__)
             return
-        self._queue.keep_report(entry, report.content, report.sop_instance_uid)
+        self._queue.keep_report(entry, report.content)
         took_ms = round((time.monotonic() - began) * 1000, 1)
         self._tell(ServeEvent("computed", {"id": short(entry.digest), "ms": took_ms}))
 

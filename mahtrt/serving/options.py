@@ -89,7 +89,7 @@ class FailedEntry:
     """An image or a report of the queue that cannot be worked off.
 
     Attributes:
-        digest: Of the image, as received; log lines have its first letters.
+        digest: SHA-256 of the image, as received; log lines have its first letters.
         reason: Why; docs/dicom.md lists the reasons.
         size_bytes: On the disk.
         since: When the image came in, or its report was made (ISO 8601, UTC); "" where the file

@@ -19,12 +19,10 @@ CREATE TABLE IF NOT EXISTS entry (
   digest TEXT NOT NULL UNIQUE,   -- of transfer syntax and data set
   state TEXT NOT NULL,
   reason TEXT NOT NULL DEFAULT '',
-  report TEXT NOT NULL DEFAULT '',  -- digest of the SOP Instance UID of its report
   bytes INTEGER NOT NULL,        -- on disk
   tries INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS waiting ON entry (state, number) WHERE state <> 'sent';
-CREATE INDEX IF NOT EXISTS reports ON entry (report);
 """
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import uuid
-from dataclasses import replace
-
 from mahtrt.bundle.bundle import Bundle
 from mahtrt.bundle.golden import read_golden
 from mahtrt.data.dicom import read_dicom_image
@@ -22,7 +18,6 @@ from mahtrt.errors import (
     MahtrtError,
     MissingComponentError,
     UsageError,
-    require,
 )
 from mahtrt.measure.quantity_file import quantities_for
 from mahtrt.runtime.case_writers import points_of_quantities
@@ -91,25 +86,6 @@ def reason_of(error: Exception) -> str:
         return error.reason
     found = (reason for kind, reason in _REASONS if isinstance(error, kind))
     return next(found, "defect")
-
-
-def of_variant(report: Report, digest: str) -> Report:
-    """The report of an image that has the SOP Instance UID of another one.
-
-    Its own SOP Instance UID is derived from both, since two reports must not share one.
-
-    Args:
-        digest: Of the image.
-    """
-    pydicom = require("pydicom", extra="dicom", needed_for="DICOM structured reports")
-    with without_remarks():
-        dataset = pydicom.dcmread(io.BytesIO(report.content))
-        name = f"{dataset.SOPInstanceUID} {digest}"
-        dataset.SOPInstanceUID = f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, name).int}"
-        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-        content = io.BytesIO()
-        dataset.save_as(content, enforce_file_format=True)
-    return replace(report, content=content.getvalue(), sop_instance_uid=str(dataset.SOPInstanceUID))
 
 
 def check_network(session: Session) -> None:
