@@ -11,9 +11,6 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_files import write_dicom, write_patient_image
-from pydicom.encaps import encapsulate
-from pydicom.pixels.encoders.base import get_encoder
-from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from tiny_bundle import write_tiny
 
 from mahtrt.dicom.case_files import ReportWriter
@@ -33,32 +30,6 @@ def found_in(bundle: Path, *images: Path, **options: Any) -> PredictResult:
 
 def images_of(result: PredictResult) -> list[dict[str, Any]]:
     return json.loads(result.to_json())["images"]
-
-
-def compressed(path: Path, syntax: UID) -> Path:
-    """A copy in another transfer syntax."""
-    dataset = pydicom.dcmread(path)
-    count = int(dataset.get("NumberOfFrames") or 1)
-    frames = [get_encoder(syntax).encode(dataset, index=index) for index in range(count)]
-    dataset.PixelData = encapsulate(frames)
-    dataset["PixelData"].is_undefined_length = True
-    dataset.file_meta.TransferSyntaxUID = syntax
-    out = path.with_suffix(f".{syntax.split('.')[-1]}.dcm")
-    dataset.save_as(out)
-    return out
-
-
-@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
-def test_landmarks_equal_those_of_the_uncompressed_twin(
-    syntax: UID, bundle: Path, tmp_path: Path
-) -> None:
-    plain = write_dicom(tmp_path / "plain.dcm", FRAMES, NumberOfFrames=3, BitsStored=12)
-    result = found_in(bundle, plain, compressed(plain, syntax))
-    points = [each.landmarks.points for each in result.predictions]
-    assert len(points) == 6
-    for k in range(3):
-        assert np.array_equal(points[k], points[k + 3])
-    assert not np.array_equal(points[0], points[1])
 
 
 def test_frames_are_images_with_names_and_pictures(bundle: Path, tmp_path: Path) -> None:
