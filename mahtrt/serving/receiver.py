@@ -40,11 +40,10 @@ from mahtrt.serving.incoming import Heading, IncomingObject
 from mahtrt.serving.listening import Server, Setup
 from mahtrt.serving.options import ServeOptions
 from mahtrt.serving.tls import listening_context
+from mahtrt.serving.transport import MOST_OTHER_BYTES, close_surely, limit_units
 from mahtrt.serving.unusable import why_never
 
 TAKEN, OUT_OF_RESOURCES, CANNOT_UNDERSTAND, NEVER_A_REPORT = 0x0000, 0xA700, 0xC001, 0xC002
-# What is no object, such as a request for an association, takes less.
-_MOST_OTHER_BYTES = 2**20
 _SPARE_CONNECTIONS = 8  # that wait for an answer beside those that have one
 _POLL_S = 0.05
 _MOST_BITS = 16  # of a sample
@@ -163,22 +162,14 @@ class Receiver:
         return Setup(self._tls, self._options.timeout_s, most, self._refused_connection)
 
     def _open_connection(self, event: Any) -> None:
-        """Refuse units that claim to be larger than what was agreed on."""
+        """Limit what comes in, and see to its end."""
         # A thread of pynetdicom that ends by an error does not tell that the connection is closed.
         for association in [each for each in self._coming_in if not each.is_alive()]:
             self._drop_rest(association)
-        port = event.assoc.dul.socket
-        receive, most = port.recv, max(self._options.pdu_bytes, _MOST_OTHER_BYTES)
-
-        def bounded(count: int) -> bytearray:
-            if count > most:
-                with contextlib.suppress(OSError):
-                    port.socket.shutdown(socket.SHUT_RDWR)
-                raise OSError(f"a unit of {count} bytes, of at most {most}")
-            taken: bytearray = receive(count)
-            return taken
-
-        port.recv = bounded
+        transport = event.assoc.dul.socket
+        most = max(self._options.pdu_bytes, MOST_OTHER_BYTES)
+        close_surely(transport)
+        limit_units(transport, most, self._options.timeout_s)
 
     def _to_disk(self, event: Any) -> None:
         """Before the first piece of a message: have its data set written to the disk."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pynetdicom import AE
+from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
@@ -27,6 +27,7 @@ from mahtrt.dicom.remarks import without_remarks
 from mahtrt.serving.addresses import Destination
 from mahtrt.serving.options import ServeOptions
 from mahtrt.serving.tls import sending_context
+from mahtrt.serving.transport import MOST_OTHER_BYTES, ClosingEntity, limit_units
 
 _PENDING = (0xFF00, 0xFF01)
 # Statuses of C-STORE (DICOM PS3.4 B.2.3, PS3.7 C.5): what was stored, perhaps with a warning, or
@@ -53,7 +54,8 @@ class Sender:
 
     def __init__(self, options: ServeOptions, title: str, destination: Destination) -> None:
         self._destination, self._tls = destination, sending_context(options)
-        self._ae = AE(title)
+        self._ae = ClosingEntity(title)
+        self._timeout_s = options.timeout_s
         self._ae.maximum_pdu_size = options.pdu_bytes
         self._ae.connection_timeout = options.timeout_s
         self._ae.acse_timeout = self._ae.dimse_timeout = options.timeout_s
@@ -70,8 +72,7 @@ class Sender:
         try:
             yield Connection(association)
         finally:
-            if association.is_established:
-                association.release()
+            _end(association)
 
     def _associate(self) -> Association:
         peer = self._destination
@@ -80,18 +81,33 @@ class Sender:
             build_context(Comprehensive3DSRStorage),
             build_context(StudyRootQueryRetrieveInformationModelFind),
         ]
+        opened: Any = [(evt.EVT_CONN_OPEN, self._limit)]
         try:
             made = self._ae.associate(
-                peer.host, peer.port, contexts, ae_title=peer.title, tls_args=tls
+                *(peer.host, peer.port, contexts, peer.title),
+                tls_args=tls,
+                evt_handlers=opened,
             )
         except (OSError, ssl.SSLError) as error:
             raise DestinationDownError("no-such-host") from error
         if made.is_established:
             if any(c.abstract_syntax == Comprehensive3DSRStorage for c in made.accepted_contexts):
                 return made
-            made.release()
+            _end(made)
             raise DestinationDownError("takes-no-reports")
+        _end(made)
         raise DestinationDownError("rejected" if made.is_rejected else "no-answer")
+
+    def _limit(self, event: Any) -> None:
+        limit_units(event.assoc.dul.socket, MOST_OTHER_BYTES, self._timeout_s)
+
+
+def _end(association: Association) -> None:
+    """Release an association that is there, and close its connection in any case."""
+    if association.is_established:
+        association.release()
+    if association.dul.socket is not None:
+        association.dul.socket.close()
 
 
 class Connection:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import socket
 import threading
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +26,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from mahtrt.serving.events import ServeEvent
 from mahtrt.serving.options import ServeOptions
+from mahtrt.serving.transport import ClosingEntity, close_surely
 
 UID = "1.2.826.0.1.3680043.8.498"
 PATIENCE_S = 20.0
@@ -73,16 +72,6 @@ def is_open(port: int) -> bool:
     return False
 
 
-def forget_sockets() -> None:
-    """Collect sockets that pynetdicom left open, before they are another test's business.
-
-    It shuts a socket down before it closes it, and does not where the other end was quicker.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-
-
 def until(happens: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
     """Wait until something is true."""
     end = time.monotonic() + patience_s
@@ -118,7 +107,10 @@ class Archive:
         entity.add_supported_context(Verification)
         if self.can_find:
             entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
-        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_FIND, self._find)]
+        handlers = [
+            *((evt.EVT_C_STORE, self._store), (evt.EVT_C_FIND, self._find)),
+            (evt.EVT_CONN_OPEN, lambda event: close_surely(event.assoc.dul.socket)),
+        ]
         server = entity.start_server(
             ("127.0.0.1", self.port),
             block=False,
@@ -161,7 +153,7 @@ def send(
     tls: Any = None,
 ) -> list[int | None]:
     """Send images in one association; the status of each, None where no answer came."""
-    entity = AE(calling)
+    entity = ClosingEntity(calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
     for image in images:
         entity.requested_contexts = [
@@ -178,15 +170,9 @@ def send(
         found.append(None if status is None else int(status))
     if association.is_established:
         association.release()
-    _close(association)
+    if association.dul.socket is not None:
+        association.dul.socket.close()
     return found
-
-
-def _close(association: Any) -> None:
-    """Close the socket that pynetdicom leaves open where nobody answered."""
-    transport = association.dul.socket
-    if transport is not None and transport.socket is not None:
-        transport.socket.close()
 
 
 def send_all(images: Sequence[Dataset], port: int, patience_s: float = 60.0) -> None:

@@ -10,11 +10,10 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dicom_nodes import Archive, Log, forget_sockets, free_port, is_open, make_image, send, until
+from dicom_nodes import Archive, Log, free_port, is_open, make_image, send, until
 from foreign_network import run
 from tiny_bundle import write_tiny
 
@@ -22,15 +21,6 @@ from mahtrt.serving.disk_queue import DiskQueue, QueueLimits, Received
 from mahtrt.verbs.serve import _quiet_libraries
 
 PATIENCE_S = 30
-
-
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <:ResourceWarning")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_sockets_left() -> Iterator[None]:
-    yield
-    forget_sockets()
 
 
 @pytest.fixture(scope="module")
