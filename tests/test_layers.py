@@ -15,7 +15,8 @@ GROUND = (
     *("cuda", "openvino_core", "cache", "progress", "parsing", "reading"),
 )
 LAYERS = (
-    *("ground", "data", "bundle", "measure", "targets", "runtime", "dicom", "serving"),
+    *("ground", "data", "bundle", "measure", "targets", "runtime", "dicom"),
+    *("monitoring", "serving"),
     *("graph", "precision", "calibration", "models", "export", "benchmarks", "planning", "build"),
     *("inspection", "reporting", "dossier", "evaluation", "training", "finetuning"),
     *("verbs", "cli"),
