@@ -7,7 +7,7 @@ from mahtrt.bundle.golden import read_golden
 from mahtrt.data.dicom import read_dicom_image
 from mahtrt.dicom.algorithm import algorithm_of
 from mahtrt.dicom.case_files import check_landmarks
-from mahtrt.dicom.codes import codes_for
+from mahtrt.dicom.codes import codes_for, entries_without_landmark
 from mahtrt.dicom.remarks import without_remarks
 from mahtrt.dicom.report_groups import load_highdicom_sr
 from mahtrt.dicom.structured_report import Report, ReportContent, make_report
@@ -43,6 +43,9 @@ class Reporter:
         session: The open engine.
         options: Where it was opened from, and what the reports hold besides landmarks.
 
+    Attributes:
+        unmatched: Names of the user's table of codes that no landmark of the network has.
+
     Raises:
         UsageError: The network gives no landmarks, or takes several images.
         MissingComponentError: highdicom is not installed.
@@ -56,6 +59,8 @@ class Reporter:
         self._algorithm = algorithm_of(session, options.bundle)
         self._codes = codes_for(options.landmark_codes)
         names = landmark_names(session.spec)
+        table = options.landmark_codes
+        self.unmatched = entries_without_landmark(table, names) if table is not None else []
         self._asked = quantities_for(options.quantities, names)
         self._points = points_of_quantities(self._asked, names) if self._asked else {}
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mahtrt.bundle.bundle import read_bundle
-from mahtrt.errors import UsageError, require
+from mahtrt.errors import UsageError, require, shown, some_of
 from mahtrt.interrupt import Terminated
 from mahtrt.runtime.opening import open_engine
 from mahtrt.runtime.session import Session
@@ -90,6 +90,9 @@ def opened(options: ServeOptions, tell: Tell = unheard) -> Iterator[Node]:
             stack.callback(receiver.stop, 0.0)
         session = stack.enter_context(_checked_session(options, tell))
         reporter = Reporter(session, options)
+        if reporter.unmatched:
+            names = some_of([shown(name) for name in reporter.unmatched], 5)
+            tell(ServeEvent("codes-without-landmark", {"names": names}))
         _deal_with_failed(queue, options)
         backoff = partial(Backoff, options.retry_s, options.retry_most_s)
         node = Node(queue, reporter, sender, backoff, tell)

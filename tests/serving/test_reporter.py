@@ -59,3 +59,28 @@ def test_a_node_and_predict_say_the_same(tiny_bundle: Path, tmp_path: Path) -> N
     assert items[-3].ConceptCodeSequence[0].CodeValue == "unknown"  # a DX image, not calibrated
     assert items[-2].TextValue == "PixelSpacing"
     assert "does not tell whether it holds in the patient" in items[-1].TextValue
+
+
+def test_codes_of_landmarks_that_the_network_lacks_are_told(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    from dicom_nodes import Log
+
+    from mahtrt.serving.serve import opened
+
+    table, log = tmp_path / "codes.toml", Log()
+    table.write_text(
+        'schema = "mahtrt.landmark-codes/1"\n[[landmark]]\nnames = ["pogonion"]\n'
+        'code = { scheme = "99A", value = "1", meaning = "Pogonion" }\n'
+    )
+    options = ServeOptions(
+        *(tiny_bundle, "PACS@127.0.0.1:104"),
+        queue=tmp_path / "queue",
+        engine="onnxruntime",
+        drain=True,
+        landmark_codes=table,
+    )
+    with opened(options, log):
+        pass
+    (told,) = log.of("codes-without-landmark")
+    assert told.facts == {"names": "'pogonion'"}
