@@ -90,7 +90,7 @@ def test_each_frame_has_a_report(tiny_bundle: Path, tmp_path: Path) -> None:
 def test_without_a_spacing_angles_are_there_and_lengths_are_not(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    for spacing_mm, kept in ((None, ["RGB"]), (0.5, ["RGB", "RG"])):
+    for spacing_mm, kept in ((None, ["RGB"]), (0.5, ["RGB", "R-G"])):
         out = tmp_path / str(spacing_mm)
         options = mahtrt.PredictOptions(
             tiny_bundle,
@@ -107,7 +107,7 @@ def test_without_a_spacing_angles_are_there_and_lengths_are_not(
         assert [each.name.value for each in group.get_measurements()] == kept
         rests = group.get_measurements()[0].referenced_coordinates[0]
         assert np.abs(rests.value - 0.5 - result.predictions[0].landmarks.points).max() < 0.001
-        told = "left out of the DICOM reports: RG (no value)."
+        told = "left out of the DICOM reports: R-G (no value)."
         assert (told in result.notes) == (spacing_mm is None)
 
 

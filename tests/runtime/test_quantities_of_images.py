@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bench_fakes import FakeDataset
+from own_quantities import write_quantities
 from PIL import Image
 from rendering import text_of
 from tiny_bundle import write_tiny
@@ -22,30 +23,6 @@ from mahtrt.errors import SpecError
 from mahtrt.runtime.predict import PredictOptions, PredictResult, predict
 from mahtrt.verbs.prediction_tables import table_of
 
-OWN = """
-schema = "mahtrt.quantities/1"
-title = "a test"
-
-[points]
-R = ["sella"]
-G = ["nasion"]
-B = ["menton"]
-
-[[quantity]]
-name = "RGB"
-kind = "angle"
-unit = "deg"
-points = ["R", "G", "B"]
-source = "a test"
-
-[[quantity]]
-name = "R-G"
-kind = "distance"
-unit = "mm"
-points = ["R", "G"]
-source = "a test"
-"""
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -54,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_tiny(found / "tiny.mahtrt")
     image = np.random.default_rng(0).integers(0, 255, (64, 48), np.uint8)
     Image.fromarray(image).save(found / "image.png")
-    (found / "own.toml").write_text(OWN, encoding="utf-8")
+    write_quantities(found, ("sella", "nasion", "menton"))
     return found
 
 
@@ -102,10 +79,8 @@ def test_what_is_unknown_is_said(folder: Path) -> None:
 def test_bench_compares_them_and_refuses_what_fits_nothing(
     folder: Path,
 ) -> None:
-    other = folder / "other.toml"
-    other.write_text(
-        OWN.replace('"sella"', '"orbitale"').replace('"nasion"', '"gonion"'), encoding="utf-8"
-    )
+    (folder / "others").mkdir()
+    other = write_quantities(folder / "others", ("orbitale", "gonion", "menton"))
     options = BenchOptions(
         folder / "tiny.mahtrt",
         data=FakeDataset(),

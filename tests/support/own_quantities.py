@@ -1,15 +1,16 @@
-"""A file of quantities for the tiny network, whose landmarks are called by colours."""
+"""A file of quantities for a network of three landmarks, as tests' networks are."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 _TEXT = """schema = "mahtrt.quantities/1"
 title = "Own"
 [points]
-R = ["red"]
-G = ["green"]
-B = ["blue"]
+R = ["{0}"]
+G = ["{1}"]
+B = ["{2}"]
 [[quantity]]
 name = "RGB"
 kind = "angle"
@@ -17,7 +18,7 @@ unit = "deg"
 points = ["R", "G", "B"]
 source = "a test"
 [[quantity]]
-name = "RG"
+name = "R-G"
 kind = "distance"
 unit = "mm"
 points = ["R", "G"]
@@ -25,8 +26,8 @@ source = "a test"
 """
 
 
-def write_quantities(folder: Path) -> Path:
-    """An angle of all three landmarks and a distance of two."""
+def write_quantities(folder: Path, landmarks: Sequence[str] = ("red", "green", "blue")) -> Path:
+    """An angle of all three landmarks and a distance of the first two."""
     path = folder / "own.toml"
-    path.write_text(_TEXT, encoding="utf-8")
+    path.write_text(_TEXT.format(*landmarks), encoding="utf-8")
     return path
