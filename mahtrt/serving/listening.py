@@ -20,6 +20,7 @@ from pynetdicom._handlers import (
     standard_pdu_recv_handler,
     standard_pdu_sent_handler,
 )
+from pynetdicom.association import Association
 from pynetdicom.transport import ThreadedAssociationServer
 
 _POLL_S = 0.05
@@ -68,6 +69,18 @@ class Server(ThreadedAssociationServer):
     def server_activate(self) -> None:
         """Not yet: the port is taken, and opens in :meth:`begin`."""
 
+    def service_actions(self) -> None:
+        """Let go of connections that ended before they asked for an association.
+
+        pynetdicom waits for that request until its time is over, so that a few who look whether
+        the port is open, as balancers do, would keep everybody else out.
+        """
+        super().service_actions()
+        for association in self.active_associations:
+            if _is_over(association):
+                waiting: Any = association.dul.to_user_queue
+                waiting.put(None)  # in place of the request that never came
+
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         assert self.socket is not None
         client, address = self.socket.accept()
@@ -91,3 +104,11 @@ class Server(ThreadedAssociationServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         self._setup.refused(str(client_address[0]), "tls" if self._setup.tls else "broken")
+
+
+def _is_over(association: Association) -> bool:
+    """Whether no request can come any more: the connection is closed, or its thread has ended."""
+    if not association._started_dul or association.requestor.primitive is not None:
+        return False
+    transport = association.dul.socket
+    return not association.dul.is_alive() or transport is None or transport.socket is None

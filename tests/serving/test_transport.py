@@ -90,3 +90,15 @@ def test_a_destination_that_falls_silent_is_given_up(bundle: Path, tmp_path: Pat
             assert node.result().waiting == 1
         for connection in kept:
             connection.close()
+
+
+def test_who_only_looks_whether_the_port_is_open_holds_no_place(
+    bundle: Path, archive: Archive, tmp_path: Path
+) -> None:
+    options = options_for(bundle, tmp_path / "queue", archive, timeout_s=60.0, associations=2)
+    with opened(options) as node:
+        port = node.receiver.port
+        for content in (b"", b"\x01\x00\x00\x00", b"GET / HTTP/1.0\r\n\r\n") * 4:
+            with socket.create_connection(("127.0.0.1", port)) as stranger:
+                stranger.sendall(content)
+        until(lambda: send([make_image(1)], port) == [0], 5)
