@@ -43,6 +43,7 @@ class Server(ThreadedAssociationServer):
     """
 
     daemon_threads = True
+    request_queue_size = 128  # with 5, who comes in a burst waits a second for another try
 
     def __init__(self, *args: Any, setup: Setup, **named: Any) -> None:
         self._setup, self._is_begun = setup, False

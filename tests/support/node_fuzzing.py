@@ -118,7 +118,7 @@ def fuzz(plan: FuzzPlan, archive: Archive, folder: Path) -> FuzzFound:
     return found
 
 
-def problems(found: FuzzFound, archive: Archive, most_growth_mib: float = 16.0) -> list[str]:
+def problems(found: FuzzFound, archive: Archive, most_growth_mib: float = 24.0) -> list[str]:
     """Which bars were missed.
 
     Args:
