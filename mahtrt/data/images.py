@@ -98,11 +98,28 @@ def read_image(path: Path, called: str = "") -> ReadImage:
             not installed.
     """
     file, frame = split_frame(Path(path))
-    subject = called or str(path)
     content = read_regular(
         file, Wanted("an image file", ImageError, called=called), MOST_IMAGE_BYTES
     )
-    if file.suffix.lower() in DICOM_SUFFIXES or is_dicom(content):
+    is_named_so = file.suffix.lower() in DICOM_SUFFIXES
+    return image_from_bytes(content, called or str(path), frame, as_dicom=is_named_so)
+
+
+def image_from_bytes(
+    content: bytes, subject: str, frame: int | None = None, *, as_dicom: bool = False
+) -> ReadImage:
+    """The image of a file that is in memory; its first bytes say what it is.
+
+    Args:
+        content: The file.
+        subject: What messages call it.
+        frame: Which of several frames of a DICOM file, counted from 1; None where there is one.
+        as_dicom: Whether to read it as DICOM whatever its first bytes are.
+
+    Raises:
+        ImageError, MissingComponentError: As :func:`read_image`.
+    """
+    if as_dicom or is_dicom(content):
         from mahtrt.data.dicom import read_dicom_image
 
         shown = read_dicom_image(content, subject, frame)
