@@ -79,6 +79,9 @@ if TYPE_CHECKING:
     from mahtrt.training.options import TrainOptions as TrainOptions
     from mahtrt.training.train import TrainResult as TrainResult
     from mahtrt.training.train import train as train
+    from mahtrt.triton.export import export_triton as export_triton
+    from mahtrt.triton.options import TritonOptions as TritonOptions
+    from mahtrt.triton.options import TritonResult as TritonResult
     from mahtrt.verbs.calibrate import CalibrateOptions as CalibrateOptions
     from mahtrt.verbs.calibrate import CalibrateResult as CalibrateResult
     from mahtrt.verbs.calibrate import calibrate as calibrate
@@ -137,6 +140,8 @@ _PLACES = {
     "mahtrt.targets.tensorrt.options": ("TensorRtOptions",),
     "mahtrt.training.options": ("TrainOptions",),
     "mahtrt.training.train": ("train", "TrainResult"),
+    "mahtrt.triton.export": ("export_triton",),
+    "mahtrt.triton.options": ("TritonOptions", "TritonResult"),
     "mahtrt.verbs.calibrate": ("calibrate", "CalibrateOptions", "CalibrateResult"),
     "mahtrt.verbs.demo": ("demo", "DemoOptions", "DemoResult"),
     "mahtrt.verbs.diagnosis": ("doctor", "DoctorResult"),

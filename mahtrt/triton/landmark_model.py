@@ -9,8 +9,8 @@ from typing import Any
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.data.feed import Case
 from mahtrt.errors import MahtrtError
+from mahtrt.monitoring.self_test import SelfTest
 from mahtrt.parsing import read_json
-from mahtrt.runtime.golden_check import check_golden
 from mahtrt.runtime.opening import open_engine
 from mahtrt.runtime.session import Session
 from mahtrt.triton.replies import Replies, outputs_of, parameter
@@ -50,7 +50,7 @@ class LandmarkModel:
         self._session = open_engine(
             bundle, engine=engine, threads=None if threads is None else int(threads), verify=False
         )
-        count = check_golden(self._session, bundle)
+        count = SelfTest(self._session, bundle, hours=0).run().images
         session = self._session
         told = f"{session.name} on {session.device}, {count} golden images replayed"
         for line in (told, *session.engine_notes):

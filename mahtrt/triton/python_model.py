@@ -42,7 +42,7 @@ __all__ = ["TritonPythonModel"]
 '''
 
 
-def model_code(about: str, module: str, name: str, readme: str = README_FILE) -> str:
+def model_code(about: str, module: str, name: str, readme: str) -> str:
     """The ``model.py`` that Triton's Python backend loads."""
     return _MODEL_CODE.format(
         about=about, version=__version__, module=module, name=name, readme=readme
@@ -63,10 +63,9 @@ def write_python_model(
     folder = writer.model(name, ModelMark(name, options.backend), config.to_text())
     version = folder / str(options.version)
     files.make_folder(version)
-    packed = pack(
-        PackOptions(bundle.path, version / BUNDLE, engine.name, options.trust), progress
-    )
-    code = model_code("Landmarks of images.", "landmark_model", "LandmarkModel", f"{name}/README.md")
+    packed = pack(PackOptions(bundle.path, version / BUNDLE, engine.name, options.trust), progress)
+    readme = f"{name}/{README_FILE}"
+    code = model_code("Landmarks of images.", "landmark_model", "LandmarkModel", readme)
     files.write_text(version / MODEL_FILE, code)
     write_front(folder, bundle, engine, config, options)
     return packed.notes

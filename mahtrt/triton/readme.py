@@ -15,18 +15,20 @@ _RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorr
 
 _TEXT = """# {name}
 
-Landmarks of images, for NVIDIA Triton Inference Server. Written by `mahtrt export-triton` {version}
-from the bundle `{bundle}`, engine `{engine}`, backend `{backend}`.
+Landmarks of images, for NVIDIA Triton Inference Server. Written by `mahtrt export-triton`
+{version} from the bundle `{bundle}`, engine `{engine}`, backend `{backend}`.
 
 ## Request
 
-{batch}
-An image comes as the bytes of its file (PNG, JPEG, DICOM, …), or as pixels (rows, columns, 1 or 3) of 8 or of
-16 bits: exactly one of the inputs for it.
+The first dimension of every tensor is the number of images, at most {most}; a request of one image
+has 1 there. An image comes as the bytes of its file (PNG, JPEG, DICOM and others), or as pixels
+(rows, columns, 1 or 3) of 8 or of 16 bits: exactly one of the inputs for it.
 
 | input | type | shape of one image |
 |---|---|---|
 {inputs}
+
+`spacing_mm` is (row, column) in mm per pixel; without it, that of a DICOM file is taken.
 
 ## Answer
 
@@ -34,27 +36,31 @@ An image comes as the bytes of its file (PNG, JPEG, DICOM, …), or as pixels (r
 |---|---|---|
 {outputs}
 
-`landmarks` are x and y in pixels of the image, pixel centres at integers, in the order of the names below; `spread_px`
-is the standard deviation in the same pixels; a number that the network does not give is NaN. `document` is JSON with
-all of it, millimetres included where the spacing is known.
+`landmarks` are x and y in pixels of the image, pixel centres at integers, in the order of the names
+below; `spread_px` is the standard deviation in the same pixels; a number that the network does not
+give is NaN. `document` is JSON with all of it, millimetres included where the spacing is known.
 
 Names: {names}.
 
 ## Python environment
 
-Triton's Python backend runs `model.py` by a program of its own, `triton_python_backend_stub`, which is made for one
-version of Python (containers of Triton: that of their Ubuntu; each Triton release note tells it). The environment has to
-be of that version and to hold mahtrt {version} and what runs the engine: `pip install '{extra}'`. The stub finds it
-- by `EXECUTION_ENV_PATH` in `config.pbtxt` (`mahtrt export-triton --environment PATH`): a folder or an archive made by
-  `conda-pack` whose `bin/activate` it can run; or else
-- as the environment of the `python3` that is first on the server's `PATH`. `PYTHONPATH` is not read.
+Triton's Python backend runs `model.py` by a program of its own, `triton_python_backend_stub`, which
+is made for one version of Python: a container's is that of its Ubuntu. The environment has to be of
+that version and to hold mahtrt {version} and what runs the engine: `pip install '{extra}'`.
+The stub finds it
+
+- by `EXECUTION_ENV_PATH` in `config.pbtxt` (`mahtrt export-triton --environment PATH`): an archive
+  made by `conda-pack`, or a folder, with a `bin/activate`; or else
+- as the environment of the `python3` that is first on the server's `PATH`. The stub does not read
+  `PYTHONPATH`.
 {rest}"""
 
 _ENSEMBLE = """
 ## Parts
 
-`{name}` is an ensemble of `{name}_prepare` (Python), `{name}_network` (Triton's `{runtime}` backend) and `{name}_decode`
-(Python). All four have to be loaded; under explicit model control, load `{name}` last.
+`{name}` is an ensemble of `{name}_prepare` (Python), `{name}_network` (Triton's `{runtime}`
+backend) and `{name}_decode` (Python). All have to be loaded; under explicit model control, load
+`{name}`, and Triton loads its parts.
 """
 
 
@@ -71,7 +77,7 @@ def readme_text(
         bundle=visible(bundle.path.name),
         engine=engine.name,
         backend=options.backend,
-        batch=_batch(config, engine.batch),
+        most=config.max_batch_size or engine.batch,
         inputs="\n".join(_row(tensor, config) for tensor in config.inputs),
         outputs="\n".join(_row(tensor, config) for tensor in config.outputs),
         names=visible(names),
@@ -80,20 +86,13 @@ def readme_text(
     )
 
 
-def _batch(config: ModelConfig, batch: int) -> str:
-    most = config.max_batch_size or batch
-    return (
-        f"The first dimension of every tensor is the number of images, at most {most}. "
-        "A request of one image has 1 there."
-    )
-
-
 def _row(tensor: Tensor, config: ModelConfig) -> str:
     dims = tensor.dims if config.max_batch_size else tensor.dims[1:]
     shape = ", ".join("any" if size < 0 else str(size) for size in dims)
     kind = tensor.data_type.removeprefix("TYPE_")
     kind = "BYTES" if kind == "STRING" else kind
-    return f"| `{visible(tensor.name)}`{' (optional)' if tensor.optional else ''} | {kind} | ({shape}) |"
+    optional = " (optional)" if tensor.optional else ""
+    return f"| `{visible(tensor.name)}`{optional} | {kind} | ({shape}) |"
 
 
 def _rest(config: ModelConfig, options: TritonOptions) -> str:

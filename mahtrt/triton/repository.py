@@ -95,7 +95,8 @@ def _swap(repository: Path, names: Sequence[str], new: Path) -> None:
     done: list[tuple[str, bool]] = []
     try:
         for each in names:
-            done.append((each, move_into_place(new / each, repository / each)))
+            was_there = move_into_place(new / each, repository / each)
+            done.append((each, was_there))
     except BaseException:
         for each, was_there in reversed(done):
             with contextlib.suppress(OSError):

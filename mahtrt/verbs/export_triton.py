@@ -30,7 +30,9 @@ class ExportTritonArguments(TrustArguments):
             complete=one_of("python", "onnx", "openvino", "tensorrt"),
         ),
     ] = "python"
-    name: Annotated[str | None, option(SERVICE, "The model's name; the bundle's without it.")] = None
+    name: Annotated[str | None, option(SERVICE, "The model's name; the bundle's without it.")] = (
+        None
+    )
     model_version: Annotated[int, option(SERVICE, "The model's version.", least=1)] = 1
     engine: Annotated[
         str | None,

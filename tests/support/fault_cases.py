@@ -23,7 +23,7 @@ from mahtrt.models.checkpoint import load_checkpoint
 # How many faults are tried, where it is more than the usual few: make faults.
 FAULTS = int(os.environ.get("MAHTRT_FAULTS", "0"))
 # Folders whose files appear one by one.
-SHARED = ("demo", "cache")
+SHARED = ("demo", "cache", "models")
 OLD = b"what was there before"
 
 
@@ -153,6 +153,13 @@ CASES = {
         lambda world, out: (
             *("serve", world.bundle, "--threads=1", "--drain"),
             *("--send-to=PACS@127.0.0.1:1", f"--queue={out / 'cache'}", f"--json={out / 'a.json'}"),
+        ),
+        ("a.json",),
+    ),
+    "export-triton": Case(
+        lambda world, out: (
+            *("export-triton", world.tiny, "--name=net", f"--out={out / 'models'}"),
+            f"--json={out / 'a.json'}",
         ),
         ("a.json",),
     ),
