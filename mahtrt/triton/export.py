@@ -7,7 +7,8 @@ from functools import partial
 from mahtrt.bundle.bundle import check_apart, read_bundle
 from mahtrt.bundle.signature import notes_on_signature
 from mahtrt.progress import StageProgress, silent
-from mahtrt.triton.ensemble import engine_for, write_ensemble
+from mahtrt.triton.ensemble import write_ensemble
+from mahtrt.triton.native_backends import engine_for
 from mahtrt.triton.options import TritonOptions, TritonResult, check_options
 from mahtrt.triton.python_model import write_python_model
 from mahtrt.triton.repository import check_repository, write_models

@@ -79,6 +79,7 @@ def python_config(
 ) -> ModelConfig:
     """What Triton is told of the model."""
     most = options.max_batch or engine.batch
+    threads = {} if options.threads is None else {THREADS: str(options.threads)}
     return ModelConfig(
         name=options.model_name,
         backend="python",
@@ -88,7 +89,7 @@ def python_config(
         instances=options.instances,
         kind=instance_kind(engine),
         queue_delay_us=options.queue_delay_us if most > 1 else None,
-        parameters=python_parameters(options),
+        parameters=threads | environment_parameter(options),
         warmups=tuple(warmups),
     )
 
@@ -98,10 +99,9 @@ def instance_kind(engine: EngineRecord) -> InstanceKind:
     return "KIND_CPU" if find_target(engine.target).device == "cpu" else "KIND_GPU"
 
 
-def python_parameters(options: TritonOptions) -> dict[str, str]:
-    """What a model of the Python backend is told besides."""
-    found = {} if options.threads is None else {THREADS: str(options.threads)}
-    return found | ({ENVIRONMENT: options.environment} if options.environment else {})
+def environment_parameter(options: TritonOptions) -> dict[str, str]:
+    """What the Python backend is told of its environment."""
+    return {ENVIRONMENT: options.environment} if options.environment else {}
 
 
 def warmup_inputs(bundle: Bundle) -> tuple[tuple[WarmupInput, ...], ...]:
