@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from mahtrt.bundle.bundle import Bundle
-from mahtrt.bundle.golden import read_golden
 from mahtrt.data.dicom import read_dicom_image
 from mahtrt.dicom.algorithm import algorithm_of
 from mahtrt.dicom.case_files import check_landmarks
@@ -12,9 +10,7 @@ from mahtrt.dicom.remarks import without_remarks
 from mahtrt.dicom.report_groups import load_highdicom_sr
 from mahtrt.dicom.structured_report import Report, ReportContent, make_report
 from mahtrt.errors import (
-    GateError,
     ImageError,
-    IntegrityError,
     MahtrtError,
     MissingComponentError,
     UsageError,
@@ -22,10 +18,8 @@ from mahtrt.errors import (
 from mahtrt.measure.quantity_file import quantities_for
 from mahtrt.runtime.case_writers import points_of_quantities
 from mahtrt.runtime.decode import landmark_names
-from mahtrt.runtime.replay import replay, replay_limits
 from mahtrt.runtime.session import Session
 from mahtrt.serving.options import ServeOptions
-from mahtrt.targets.backend import compile_here
 
 # Reasons that are kept with an image of which no report can be made; none names anything in it.
 _REASONS = (
@@ -103,31 +97,3 @@ def check_network(session: Session) -> None:
     if (count := len(session.spec.input_names)) != 1:
         got = f"a network of {count} images"
         raise UsageError("mahtrt serve", got=got, expected="one that takes one image")
-
-
-def check_golden(session: Session, bundle: Bundle) -> int:
-    """Replay the golden images of a bundle, so that an engine that is damaged serves nobody.
-
-    Returns:
-        How many there are; 0 where the bundle keeps none.
-
-    Raises:
-        GateError: The engine is further from them than it may be.
-        IntegrityError: The session has no record in the bundle.
-    """
-    vectors = read_golden(bundle)
-    if not vectors:
-        return 0
-    record = session.engine
-    if record is None:
-        raise IntegrityError(str(bundle.path), got="an engine that it does not list")
-    found = replay(session, vectors)
-    limits = replay_limits(bundle.manifest, found.mean_mm is not None, record)
-    if over := limits.over(found, record.precision):
-        raise GateError(
-            f"{record.name} on golden images",
-            got="; ".join(over),
-            expected="what the build's gate allows, or what it gave then",
-            fix=compile_here(record.target),
-        )
-    return len(vectors)

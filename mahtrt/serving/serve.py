@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.errors import UsageError, require, shown, some_of
 from mahtrt.interrupt import Terminated
+from mahtrt.runtime.golden_check import check_golden
 from mahtrt.runtime.opening import open_engine
 from mahtrt.runtime.session import Session
 from mahtrt.serving.addresses import Listener, destination_from_text, listener_from_text
@@ -17,7 +18,7 @@ from mahtrt.serving.disk_queue import DiskQueue, QueueLimits
 from mahtrt.serving.events import Fact, ServeEvent, Tell, unheard
 from mahtrt.serving.options import ServeOptions, ServeResult, check_options
 from mahtrt.serving.queue_folder import TABLE
-from mahtrt.serving.reporter import Reporter, check_golden, check_network
+from mahtrt.serving.reporter import Reporter, check_network
 
 if TYPE_CHECKING:
     from mahtrt.serving.node import Node

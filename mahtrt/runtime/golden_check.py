@@ -1,0 +1,38 @@
+"""A service's self-test: an engine that left its golden images serves nobody."""
+
+from __future__ import annotations
+
+from mahtrt.bundle.bundle import Bundle
+from mahtrt.bundle.golden import read_golden
+from mahtrt.errors import GateError, IntegrityError
+from mahtrt.runtime.replay import replay, replay_limits
+from mahtrt.runtime.session import Session
+from mahtrt.targets.backend import compile_here
+
+
+def check_golden(session: Session, bundle: Bundle) -> int:
+    """Replay the golden images of a bundle, so that an engine that is damaged serves nobody.
+
+    Returns:
+        How many there are; 0 where the bundle keeps none.
+
+    Raises:
+        GateError: The engine is further from them than it may be.
+        IntegrityError: The session has no record in the bundle.
+    """
+    vectors = read_golden(bundle)
+    if not vectors:
+        return 0
+    record = session.engine
+    if record is None:
+        raise IntegrityError(str(bundle.path), got="an engine that it does not list")
+    found = replay(session, vectors)
+    limits = replay_limits(bundle.manifest, found.mean_mm is not None, record)
+    if over := limits.over(found, record.precision):
+        raise GateError(
+            f"{record.name} on golden images",
+            got="; ".join(over),
+            expected="what the build's gate allows, or what it gave then",
+            fix=compile_here(record.target),
+        )
+    return len(vectors)
