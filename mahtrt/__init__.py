@@ -52,6 +52,9 @@ if TYPE_CHECKING:
     from mahtrt.finetuning.options import QatOptions as QatOptions
     from mahtrt.finetuning.qat import QatResult as QatResult
     from mahtrt.finetuning.qat import qat as qat
+    from mahtrt.http.options import HttpOptions as HttpOptions
+    from mahtrt.http.options import HttpResult as HttpResult
+    from mahtrt.http.serve import serve as serve
     from mahtrt.inspection.inspect import Inspection as Inspection
     from mahtrt.inspection.inspect import InspectOptions as InspectOptions
     from mahtrt.inspection.inspect import inspect as inspect
@@ -74,7 +77,6 @@ if TYPE_CHECKING:
     from mahtrt.runtime.verify import verify as verify
     from mahtrt.serving.options import ServeOptions as ServeOptions
     from mahtrt.serving.options import ServeResult as ServeResult
-    from mahtrt.serving.serve import serve as serve
     from mahtrt.targets.tensorrt.options import TensorRtOptions as TensorRtOptions
     from mahtrt.training.options import TrainOptions as TrainOptions
     from mahtrt.training.train import TrainResult as TrainResult
@@ -124,6 +126,8 @@ _PLACES = {
     "mahtrt.export.parity": ("ParityError",),
     "mahtrt.finetuning.options": ("QatOptions",),
     "mahtrt.finetuning.qat": ("qat", "QatResult"),
+    "mahtrt.http.options": ("HttpOptions", "HttpResult"),
+    "mahtrt.http.serve": ("serve",),
     "mahtrt.inspection.inspect": ("inspect", "Inspection", "InspectOptions"),
     "mahtrt.measure.limits": ("Limits",),
     "mahtrt.models.reference": ("ModelSource",),
@@ -136,7 +140,6 @@ _PLACES = {
     "mahtrt.runtime.session": ("Session",),
     "mahtrt.runtime.verify": ("verify", "VerifyOptions", "VerifyResult"),
     "mahtrt.serving.options": ("ServeOptions", "ServeResult"),
-    "mahtrt.serving.serve": ("serve",),
     "mahtrt.targets.tensorrt.options": ("TensorRtOptions",),
     "mahtrt.training.options": ("TrainOptions",),
     "mahtrt.training.train": ("train", "TrainResult"),

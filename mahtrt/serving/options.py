@@ -141,7 +141,7 @@ def check_options(options: ServeOptions) -> None:
         raise UsageError(
             "mahtrt serve",
             got="no service",
-            expected="--dicom AE:PORT",
+            expected="--dicom AE:PORT, or --http PORT",
             fix="Or --drain, which works off what waits in the queue and ends.",
         )
     for name, needed in (

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Protocol
 
 from mahtrt.errors import InputError
 from mahtrt.serving.options import ServeOptions
 
 
-def listening_context(options: ServeOptions) -> ssl.SSLContext | None:
+class Listens(Protocol):
+    """The files of one who listens."""
+
+    @property
+    def tls_cert(self) -> Path | None: ...
+    @property
+    def tls_key(self) -> Path | None: ...
+    @property
+    def tls_client_ca(self) -> Path | None: ...
+
+
+def listening_context(options: Listens) -> ssl.SSLContext | None:
     """What we show to those who send, and ask of them; None without TLS.
 
     Raises:

@@ -26,10 +26,12 @@ REFERENCE, TRAINING, OUTPUT, GENERAL = "PyTorch reference", "Training", "Output"
 PLAN, INT8, TENSORRT = "Precision plan", "INT8 (expert)", "TensorRT (expert)"
 SIGNATURE, LOSS = "Signature", "Loss"
 SERVICE, TLS = "Service", "TLS"
+DICOM_NODE = "DICOM node"
 GROUPS = (
     *(
         "Arguments",
         SERVICE,
+        DICOM_NODE,
         NETWORK,
         ENGINES,
         DATA,

@@ -1,4 +1,4 @@
-"""``mahtrt serve``: a bundle that takes DICOM images and sends reports, and its log lines."""
+"""``mahtrt serve``: a bundle as a DICOM node, or bundles over HTTP, and its log lines."""
 
 from __future__ import annotations
 
@@ -7,152 +7,55 @@ import logging
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from mahtrt.errors import MahtrtError, UsageError
-from mahtrt.verbs.choices import one_of
-from mahtrt.verbs.command import DATA, ENGINES, GENERAL, SERVICE, TLS, argument, as_command, option
+from mahtrt.verbs.command import as_command
 from mahtrt.verbs.console import answer, complain, say, write_json
-from mahtrt.verbs.options import Json, RequiredDevice, Threads, TrustArguments, device_from_text
+from mahtrt.verbs.serve_arguments import ServeArguments
 
 if TYPE_CHECKING:
+    from mahtrt.http.options import HttpResult
     from mahtrt.serving.events import ServeEvent, Tell
-    from mahtrt.serving.options import ServeOptions, ServeResult
+    from mahtrt.serving.options import ServeResult
 
-_LIBRARIES = ("pydicom", "pynetdicom", "highdicom")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServeArguments(TrustArguments):
-    """What ``mahtrt serve`` is given."""
-
-    bundle: Annotated[Path, argument("Bundle: the .mahtrt folder.")]
-    send_to: Annotated[str, option(SERVICE, "Who gets the reports: AE@HOST:PORT.")]
-    dicom: Annotated[
-        str | None,
-        option(SERVICE, "Our AE title, and the port on which images are received: AE:PORT."),
-    ] = None
-    host: Annotated[str, option(SERVICE, "Address to listen on.")] = "127.0.0.1"
-    allow: Annotated[
-        list[str] | None,
-        option(SERVICE, "AE title that may send images. May be repeated; all may without it."),
-    ] = None
-    queue: Annotated[
-        Path,
-        option(SERVICE, "Folder for what is received and not yet sent, patients' images among it."),
-    ] = Path("mahtrt-queue")
-    drain: Annotated[
-        bool,
-        option(SERVICE, "Nothing is received: what waits is worked off, then it ends.", "--drain"),
-    ] = False
-    failed: Annotated[
-        str,
-        option(
-            SERVICE,
-            "What becomes of images and reports that failed earlier: keep, retry or remove; list "
-            "tells what they are and ends.",
-            complete=one_of("keep", "retry", "remove", "list"),
-        ),
-    ] = "keep"
-    associations: Annotated[int, option(SERVICE, "Most associations at a time.", least=1)] = 8
-    pdu_bytes: Annotated[int, option(SERVICE, "Largest PDU that is taken.", least=4096)] = 65_536
-    timeout_s: Annotated[float, option(SERVICE, "Longest silence of the other end.")] = 60.0
-    object_mib: Annotated[int, option(SERVICE, "Largest image, in MiB.", least=1)] = 256
-    queue_mib: Annotated[int, option(SERVICE, "Most MiB that wait.", least=1)] = 10_240
-    queue_entries: Annotated[
-        int, option(SERVICE, "Most images and reports that wait.", least=1)
-    ] = 100_000
-    retry_s: Annotated[
-        float, option(SERVICE, "First pause where the destination is down; each doubles.")
-    ] = 1.0
-    retry_most_s: Annotated[float, option(SERVICE, "Longest such pause.")] = 300.0
-    tls_cert: Annotated[
-        Path | None, option(TLS, "Certificate chain (PEM) that senders are shown: listens by TLS.")
-    ] = None
-    tls_key: Annotated[
-        Path | None, option(TLS, "Its private key (PEM), where it is in a file of its own.")
-    ] = None
-    tls_client_ca: Annotated[
-        Path | None, option(TLS, "Certificates (PEM) that those of senders have to come from.")
-    ] = None
-    send_ca: Annotated[
-        Path | None,
-        option(TLS, "Certificates (PEM) that the destination's has to come from: sends by TLS."),
-    ] = None
-    send_cert: Annotated[
-        Path | None, option(TLS, "Certificate chain (PEM) that the destination is shown.")
-    ] = None
-    send_key: Annotated[
-        Path | None, option(TLS, "Its private key (PEM), where it is in a file of its own.")
-    ] = None
-    engine: Annotated[
-        str | None,
-        option(ENGINES, "Engine of the bundle, or a target; the bundle's default without it."),
-    ] = None
-    require: RequiredDevice = "any"
-    quantities: Annotated[
-        str,
-        option(
-            DATA,
-            "File (TOML) that defines clinical quantities for the reports; auto: those that mahtrt "
-            "ships and the landmarks allow; none.",
-        ),
-    ] = "none"
-    landmark_codes: Annotated[
-        Path | None,
-        option(DATA, "File (TOML) with codes of landmarks and quantities, for the reports."),
-    ] = None
-    threads: Threads = None
-    log: Annotated[
-        str,
-        option(GENERAL, "Form of the log lines on stderr: text (key=value) or json.",
-               complete=one_of("text", "json")),
-    ] = "text"  # fmt: skip
-    json: Json = None
-
-    def options(self) -> ServeOptions:
-        """What Python takes."""
-        from mahtrt.serving.options import ServeOptions
-
-        same = (
-            *("bundle", "send_to", "dicom", "host", "queue", "drain", "engine", "threads"),
-            *("associations", "pdu_bytes", "timeout_s", "object_mib", "queue_mib"),
-            *("queue_entries", "retry_s", "retry_most_s", "failed", "quantities"),
-            "landmark_codes",
-            *("tls_cert", "tls_key", "tls_client_ca", "send_ca", "send_cert", "send_key"),
-        )
-        return ServeOptions(
-            **{name: getattr(self, name) for name in same},
-            allow=tuple(self.allow or ()),
-            trust=self.trust(),
-            require=device_from_text(self.require),
-        )
+_LIBRARIES = (
+    *("pydicom", "pynetdicom", "highdicom"),
+    *("asyncio", "fastapi", "grpc", "kserve", "uvicorn"),
+)
 
 
 @as_command
 def command(arguments: ServeArguments) -> None:
-    """Take DICOM images and send reports of landmarks.
+    """Answer with landmarks, over HTTP and gRPC, or as a DICOM node that sends reports.
 
-    Ctrl-C or SIGTERM end it in good order; whatever ends it, nothing that was received is lost.
+    Ctrl-C or SIGTERM end it in good order: over HTTP every request that came gets its answer; of
+    DICOM, whatever ends it, nothing that was received is lost.
     """
-    from mahtrt.serving.serve import serve
+    from mahtrt.http.serve import serve
+    from mahtrt.serving.options import ServeResult
 
     if arguments.log not in ("text", "json"):
         raise UsageError("--log", got=arguments.log, expected="text or json")
-    write = _writer(arguments.log)
+    write, options = _writer(arguments.log), arguments.options()
     with _quiet_libraries(write):
-        result = serve(arguments.options(), write)
+        result = serve(options, write)
     if arguments.json is not None:
         write_json(result.to_dict(), arguments.json)
     else:
-        answer(*_words(result))
-    if arguments.drain and result.failed:
+        answer(*(_words(result) if isinstance(result, ServeResult) else _http_words(result)))
+    if arguments.drain and isinstance(result, ServeResult) and result.failed:
         complain("error: the queue holds what failed; --failed list tells what it is")
         raise typer.Exit(MahtrtError.exit_code)
+
+
+def _http_words(result: HttpResult) -> Iterator[str]:
+    yield (
+        f"{result.requests} requests answered, {result.failed} of them with an error, "
+        f"{result.cancelled} given up by their clients; {result.cases} cases"
+    )
 
 
 def _words(result: ServeResult) -> Iterator[str]:

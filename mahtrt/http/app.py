@@ -1,0 +1,147 @@
+"""The REST endpoints: kserve's routes of the protocol, and ours beside and before them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mahtrt.errors import InputError, MahtrtError, shown
+from mahtrt.http.guard import Guard, error_answer
+from mahtrt.http.image_work import ImageWork, asked_from_query
+from mahtrt.http.kserve_parts import (
+    ModelNotFound,
+    ModelNotReady,
+    ServerNotReady,
+    register_v2_endpoints,
+)
+from mahtrt.http.model import Plane
+from mahtrt.http.refusals import (
+    INPUT,
+    METHOD,
+    NOT_HERE,
+    NOT_READY,
+    UNKNOWN,
+    Refusal,
+    refusal_of,
+)
+from mahtrt.http.rest_tensors import JSON_LENGTH, RestAnswer, RestTensorWork
+from mahtrt.http.state import Service
+
+_JSON = "application/json"
+
+
+def make_app(service: Service, plane: Plane) -> Guard:
+    """All endpoints, behind the guard."""
+    app = FastAPI(title="mahtrt", openapi_url=None, docs_url=None, redoc_url=None)
+    ours = Endpoints(service, plane)
+    app.add_route("/metrics", ours.metrics, methods=["GET"])
+    app.add_route("/v1/landmarks/{model}", ours.landmarks, methods=["POST"])
+    model = "/v2/models/{model}"
+    for path in (f"{model}/infer", f"{model}/versions/{{version}}/infer"):
+        app.add_route(path, ours.infer, methods=["POST"])
+    # kserve's have no versions; any client could load and unload by its repository routes.
+    app.add_route(f"{model}/versions/{{version}}", ours.metadata, methods=["GET"])
+    app.add_route(f"{model}/versions/{{version}}/ready", ours.model_ready, methods=["GET"])
+    app.add_route("/v2/repository/{rest:path}", ours.repository, methods=["GET", "POST"])
+    register_v2_endpoints(app, plane, None)
+    kinds = (HTTPException, RequestValidationError, ModelNotFound, ModelNotReady, ServerNotReady)
+    for kind in (Exception, Refusal, MahtrtError, *kinds):
+        app.add_exception_handler(kind, ours.error)
+    return Guard(app, service)
+
+
+class Endpoints:
+    """Our endpoints, and the answers to errors of all."""
+
+    def __init__(self, service: Service, plane: Plane) -> None:
+        self._service, self._plane = service, plane
+        self._most_pixels = int(service.options.megapixels * 1e6)
+
+    async def landmarks(self, request: Request) -> Response:
+        """The image endpoint: the bytes of an image to the document of ``mahtrt predict``."""
+        queue = self._service.queue(request.path_params["model"])
+        query: dict[str, str] = {}
+        for name, value in request.query_params.multi_items():
+            if name in query:
+                raise InputError(f"query {shown(name)}", got="it twice", expected="it once")
+            query[name] = value
+        asked = asked_from_query(query, self._service.options.quantities)
+        kind = request.headers.get("content-type", "")
+        work = ImageWork(await request.body(), kind, asked, self._most_pixels)
+        body: bytes = await asyncio.wrap_future(queue.put(work))
+        return Response(body, media_type=_JSON)
+
+    async def infer(self, request: Request) -> Response:
+        """The tensor endpoint."""
+        model, version = request.path_params["model"], request.path_params.get("version", "")
+        queue = self._service.queue(model, version)
+        work = RestTensorWork(
+            await request.body(),
+            request.headers.get(JSON_LENGTH),
+            model,
+            request.scope["state"]["request_id"],
+            self._service.options.body_mib * 2**20,
+        )
+        answer: RestAnswer = await asyncio.wrap_future(queue.put(work))
+        if answer.json_bytes is None:
+            return Response(answer.body, media_type=_JSON)
+        headers = {JSON_LENGTH: str(answer.json_bytes)}
+        return Response(answer.body, headers=headers, media_type="application/octet-stream")
+
+    async def metadata(self, request: Request) -> Response:
+        """A model's metadata, by its version."""
+        model = request.path_params["model"]
+        self._service.queue(model, request.path_params["version"])
+        return _json(await self._plane.model_metadata(model))
+
+    async def model_ready(self, request: Request) -> Response:
+        """Whether a model answers, by its version."""
+        model = request.path_params["model"]
+        queue = self._service.queue(model, request.path_params["version"])
+        if not queue.served.is_ready:
+            raise queue.served.refusal()
+        return _json({"name": model, "ready": True})
+
+    async def repository(self, request: Request) -> Response:
+        """Triton's extension that loads and unloads, which no client may do here."""
+        raise Refusal(NOT_HERE, "repository: bundles are loaded by who starts the service")
+
+    async def metrics(self, request: Request) -> Response:
+        """What Prometheus reads."""
+        body, kind = self._service.metrics.text(request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": kind})
+
+    async def error(self, request: Request, error: Exception) -> Response:
+        """The protocol's error for whatever an endpoint raised, kserve's among them."""
+        refusal = self._refusal(request, error)
+        status, headers, body = error_answer(refusal)
+        response = Response(body, status)
+        response.raw_headers = headers
+        return response
+
+    def _refusal(self, request: Request, error: Exception) -> Refusal:
+        if isinstance(error, (Refusal, MahtrtError)):
+            return refusal_of(error)
+        if isinstance(error, HTTPException):
+            kinds = {404: UNKNOWN, 405: METHOD}
+            return Refusal(kinds.get(error.status_code, INPUT), str(error.detail))
+        if isinstance(error, RequestValidationError):
+            return Refusal(INPUT, "the request is not as the protocol has it")
+        if isinstance(error, ServerNotReady):
+            return Refusal(NOT_READY, self._service.why_not)
+        if isinstance(error, ModelNotReady):
+            return self._service.queue(error.model_name).served.refusal()
+        if isinstance(error, ModelNotFound):
+            return Refusal(UNKNOWN, error.reason)
+        return refusal_of(error)
+
+
+def _json(document: Any) -> Response:
+    return Response(json.dumps(document), media_type=_JSON)

@@ -1,0 +1,188 @@
+"""The gRPC port: kserve's servicer over our data plane, with token, limits and errors of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from typing import Any
+
+import grpc
+from grpc.aio import ServerInterceptor
+
+from mahtrt.errors import UsageError
+from mahtrt.http.addresses import Address
+from mahtrt.http.guard import REQUEST_ID
+from mahtrt.http.kserve_parts import (
+    InferenceServicer,
+    ModelNotFound,
+    add_servicer,
+    messages,
+)
+from mahtrt.http.model import Plane
+from mahtrt.http.refusals import ENDING, GONE, NOT_HERE, UNKNOWN, Refusal, refusal_of
+from mahtrt.http.security import check_token, grpc_credentials
+from mahtrt.http.state import Service
+from mahtrt.serving.events import Fact, ServeEvent
+
+_HEAD_BYTES = 2**20  # of a message, beside its tensors
+_RIGHT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_OPEN = frozenset({"/inference.GRPCInferenceService/ServerLive"})
+_OPEN |= {"/inference.GRPCInferenceService/ServerReady"}
+
+
+class Servicer(InferenceServicer):
+    """kserve's servicer, with versions, and without what only who starts a service may do."""
+
+    def __init__(self, service: Service, plane: Plane) -> None:
+        super().__init__(plane, None)
+        self._service, self._plane = service, plane
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802 (of the protocol)
+        self._service.queue(request.name, request.version)
+        return await super().ModelReady(request, context)
+
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802 (of the protocol)
+        self._service.queue(request.name, request.version)
+        found = await self._plane.model_metadata(request.name)
+        return messages.ModelMetadataResponse(**found)
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802 (of the protocol)
+        if self._service.is_ending.is_set():
+            raise Refusal(ENDING, "the service ends")
+        answer, _ = await self._plane.infer(request.model_name, request)
+        return answer
+
+    async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:  # noqa: N802 (of the protocol)
+        raise Refusal(NOT_HERE, "bundles are loaded by who starts the service")
+
+    async def RepositoryModelUnload(self, request: Any, context: Any) -> Any:  # noqa: N802 (of the protocol)
+        raise Refusal(NOT_HERE, "bundles are loaded by who starts the service")
+
+
+class Interceptor(ServerInterceptor):
+    """Token, errors, metrics and log line of every call."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        handler = await continuation(details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        metadata = dict(details.invocation_metadata or ())
+        endpoint = "infer" if details.method.endswith("/ModelInfer") else "other"
+        is_open = details.method in _OPEN
+
+        async def call(request: Any, context: Any) -> Any:
+            return await self._call(handler.unary_unary, request, context, metadata, endpoint)
+
+        async def checked(request: Any, context: Any) -> Any:
+            return await call(request, context)
+
+        if not is_open:
+            try:
+                check_token(str(metadata.get("authorization", "")).encode(), self._service.tokens)
+            except Refusal as refusal:
+                return self._refusing(handler, refusal, endpoint)
+        return _same(handler, checked)
+
+    def _refusing(self, handler: Any, refusal: Refusal, endpoint: str) -> Any:
+        async def refuse(request: Any, context: Any) -> None:
+            self._tell("", endpoint, secrets.token_hex(8), time.perf_counter(), refusal)
+            await context.abort(grpc.StatusCode[refusal.kind.code], refusal.message)
+
+        return _same(handler, refuse)
+
+    async def _call(
+        self, method: Any, request: Any, context: Any, metadata: dict[str, Any], endpoint: str
+    ) -> Any:
+        begun, refusal = time.perf_counter(), None
+        given = str(metadata.get(REQUEST_ID, ""))
+        request_id = given if _RIGHT_ID.fullmatch(given) else secrets.token_hex(8)
+        name = getattr(request, "model_name", "")
+        model = name if endpoint == "infer" and name in self._service.queues else ""
+        context.set_trailing_metadata(((REQUEST_ID, request_id),))
+        try:
+            return await method(request, context)
+        except asyncio.CancelledError:
+            refusal = Refusal(GONE, "the client went away")
+            raise
+        except Exception as error:
+            refusal = _refusal(error)
+            await context.abort(grpc.StatusCode[refusal.kind.code], refusal.message)
+        finally:
+            self._tell(model, endpoint, request_id, begun, refusal)
+
+    def _tell(
+        self, model: str, endpoint: str, request_id: str, begun: float, refusal: Refusal | None
+    ) -> None:
+        service, lasted_s = self._service, time.perf_counter() - begun
+        if refusal is not None and refusal.kind is GONE:
+            service.tally.cancelled += 1
+            service.metrics.cancelled.labels(model).inc()
+        else:
+            service.tally.requests += 1
+            code = refusal.kind.code if refusal else "OK"
+            service.metrics.requests.labels(model, f"grpc-{endpoint}", code).inc()
+        if refusal is None:
+            if endpoint == "infer":
+                times = service.metrics.request_seconds.labels(model, "grpc-infer")
+                times.observe(lasted_s)
+        elif refusal.kind is not GONE:
+            service.tally.failed += 1
+            service.metrics.errors.labels(model, refusal.word).inc()
+        if refusal or service.options.log_requests:
+            facts: dict[str, Fact] = {"id": request_id, "endpoint": f"grpc-{endpoint}"}
+            facts |= {"model": model} if model else {}
+            facts |= {"ms": lasted_s * 1e3}
+            facts |= {"status": refusal.kind.code, "error": refusal.word} if refusal else {}
+            service.tell(ServeEvent("request", facts))
+
+
+def _same(handler: Any, behaviour: Any) -> Any:
+    return grpc.unary_unary_rpc_method_handler(
+        behaviour,
+        request_deserializer=handler.request_deserializer,
+        response_serializer=handler.response_serializer,
+    )
+
+
+def _refusal(error: Exception) -> Refusal:
+    if isinstance(error, ModelNotFound):
+        return Refusal(UNKNOWN, error.reason)
+    return refusal_of(error)
+
+
+def make_grpc_server(service: Service, plane: Plane, address: Address) -> tuple[Any, int]:
+    """A server that is bound and not started, and its port; call it in the running event loop.
+
+    Raises:
+        UsageError: The port is in use.
+    """
+    options = service.options
+    most = options.body_mib * 2**20 + _HEAD_BYTES
+    server = grpc.aio.server(
+        interceptors=(Interceptor(service),),
+        options=(
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", most),
+            ("grpc.max_concurrent_streams", options.connections),
+            ("grpc.so_reuseport", 0),
+            ("grpc.keepalive_time_ms", 60_000),
+        ),
+        maximum_concurrent_rpcs=max(options.connections, 1),
+    )
+    add_servicer(Servicer(service, plane), server)
+    credentials = grpc_credentials(options)
+    try:
+        if credentials is None:
+            port = server.add_insecure_port(str(address))
+        else:
+            port = server.add_secure_port(str(address), credentials)
+    except RuntimeError as error:
+        raise UsageError(
+            f"--grpc {address}", got="a port that cannot be opened", expected="a free one"
+        ) from error
+    return server, int(port)
