@@ -29,7 +29,7 @@ _LIBRARIES = (
 
 @as_command
 def command(arguments: ServeArguments) -> None:
-    """Answer with landmarks, over HTTP and gRPC, or as a DICOM node that sends reports.
+    """Find landmarks over HTTP and gRPC, or as a DICOM node.
 
     Ctrl-C or SIGTERM end it in good order: over HTTP every request that came gets its answer; of
     DICOM, whatever ends it, nothing that was received is lost.
