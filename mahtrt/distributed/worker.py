@@ -7,7 +7,6 @@ rows are the same.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import platform
 import time
@@ -31,7 +30,7 @@ from mahtrt.measure.quantity_file import quantities_for
 from mahtrt.runtime.decode import landmark_names
 from mahtrt.runtime.landmarks import Landmarks
 from mahtrt.runtime.opening import open_engine
-from mahtrt.runtime.overlay import draw_overlay
+from mahtrt.runtime.overlay import overlay_content
 
 WORKER_DIED = "WorkerDied"
 _FEW = 3  # unexpected errors of a chunk that say nothing of the engine
@@ -201,10 +200,9 @@ class Worker:
     def _draw(self, image: Image, read: ReadImage, landmarks: Landmarks) -> None:
         if self.job.overlay is None:
             return
-        picture = io.BytesIO()
-        draw_overlay(read.pixels, landmarks).save(picture, "PNG")
         place = joined(self.job.overlay, image.picture)
-        storage_of(place).write(place, picture.getvalue())
+        content = overlay_content(image.picture, read.pixels, landmarks)
+        storage_of(place).write(place, content)
 
 
 MakeWorker = Callable[[Job, DigestSet], Worker]
