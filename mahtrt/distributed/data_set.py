@@ -209,7 +209,7 @@ def _told(name: str, value: Any, bundle: str) -> str:
 
 
 def _refuse_others(storage: Storage, place: str) -> None:
-    folders, names = [], []
+    folders, names = list[str](), list[str]()
     if storage.exists(place):
         if not storage.is_folder(place):
             raise DataError(place, got="a file", expected="a folder, or a free name")

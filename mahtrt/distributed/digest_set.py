@@ -81,10 +81,10 @@ def _sorted(digests: Sequence[bytes]) -> NDArray[np.void]:
     # A padded text compares as its bytes do: all are of one length.
     array = np.array(digests, f"S{_BYTES}")
     array.sort()
-    return array  # type: ignore[return-value]
+    return array
 
 
 def _holds(array: NDArray[np.void], digest: bytes) -> bool:
     wanted = np.array(digest, f"S{_BYTES}")
-    place = int(np.searchsorted(array, wanted))  # type: ignore[call-overload]
+    place = int(np.searchsorted(array, wanted))
     return place < len(array) and bool(array[place] == wanted)

@@ -67,7 +67,7 @@ class LocalFiles:
         return os.path.exists(place)
 
     def look_into(self, folder: str) -> tuple[list[str], list[str]]:
-        folders, names = [], []
+        folders, names = list[str](), list[str]()
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 is_folder = entry.is_dir(follow_symlinks=False)
@@ -115,7 +115,7 @@ class StoredObjects:
                 found = self.system.ls(folder, detail=True)
             except FileNotFoundError:
                 return [], []
-        folders, names = [], []
+        folders, names = list[str](), list[str]()
         for each in found:
             name = str(each["name"]).rstrip("/").rpartition("/")[2]
             (folders if each["type"] == "directory" else names).append(name)
