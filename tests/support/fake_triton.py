@@ -17,7 +17,7 @@ import pytest
 from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 
-ModelConfig: Any = model_config_pb2.ModelConfig  # type: ignore[attr-defined,unused-ignore]
+ModelConfig: Any = model_config_pb2.ModelConfig
 
 
 class Tensor:
@@ -65,7 +65,7 @@ def install(patch: pytest.MonkeyPatch) -> list[str]:
         InferenceResponse=InferenceResponse,
         Logger=SimpleNamespace(log_info=lines.append, log_error=lines.append),
     )
-    patch.setitem(sys.modules, "triton_python_backend_utils", module)  # type: ignore[arg-type]
+    patch.setitem(sys.modules, "triton_python_backend_utils", module)
     return lines
 
 

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicom_nodes import free_port
+from dicom_nodes import free_port, is_open
 
 VARIABLE = "MAHTRT_TRITON_PYTHON"
 ROOT = Path(__file__).parents[2]
@@ -170,7 +170,8 @@ def _lay_backends(wheel: Path, folder: Path, version: str) -> Path:
 def _wait(server: Server, patience_s: float = 120.0) -> None:
     """Until every model was loaded, or could not be."""
     end = time.monotonic() + patience_s
-    while "Started HTTPService" not in server.log:
+    ports = [int(address.rpartition(":")[2]) for address in (server.http, server.grpc)]
+    while not ("Started HTTPService" in server.log and all(map(is_open, ports))):
         assert server.process.poll() is None, server.log
         assert time.monotonic() < end, server.log
         time.sleep(0.1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mahtrt import files
+from mahtrt.atomic import move_into_place
 from mahtrt.errors import DataError, IntegrityError, MahtrtError, UsageError
 from mahtrt.triton.export import export_triton
 from mahtrt.triton.options import TritonOptions
@@ -138,20 +139,19 @@ def test_a_write_that_fails_leaves_what_was_there(
     out: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, failing: int
 ) -> None:
     """The fourth of the four models of an ensemble is the last that can fail."""
-    from mahtrt.triton import repository
 
     def content() -> dict[str, bytes]:
         return {name: (out / name).read_bytes() for name in tree(out) if (out / name).is_file()}
 
-    before, real, calls = content(), repository.move_into_place, []
+    before, calls = content(), list[Path]()
 
     def failing_move(new: Path, path: Path) -> bool:
         calls.append(path)
         if len(calls) == failing:
             raise OSError(28, "No space left on device", str(path))
-        return real(new, path)
+        return move_into_place(new, path)
 
-    monkeypatch.setattr(repository, "move_into_place", failing_move)
+    monkeypatch.setattr("mahtrt.triton.repository.move_into_place", failing_move)
     with pytest.raises(MahtrtError):
         export_triton(TritonOptions(tiny_bundle, out, name="onnx", backend="openvino", instances=2))
     assert content() == before

@@ -120,7 +120,7 @@ def test_an_ensemble_answers_as_a_session_does(
     np.testing.assert_array_equal(reply.arrays["landmarks"], found.points[None])
     document = json.loads(reply.arrays["document"][0, 0])
     assert document["landmarks"] == found.to_dict()["landmarks"]
-    assert document["spacing_mm"] == list(read.spacing_mm)
+    assert document["spacing_mm"] == [0.1, 0.2]
     assert document["device"] == "triton onnxruntime"
 
 
