@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections import Counter
@@ -291,3 +292,23 @@ def test_an_invalid_graph_is_not_written(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ModelError, match=r"exported graph of test-net: got .*NoSuchOp"):
         export(Siamese(), spec_for(MAP), tmp_path / "out.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_the_collector_is_as_it_was_after_a_network_that_cannot_be_traced(was_on: bool) -> None:
+    class Broken(nn.Module):
+        def forward(self, image: Tensor) -> dict[str, Tensor]:
+            seen.append(gc.isenabled())
+            raise RuntimeError("no")
+
+    seen: list[bool] = []
+    before = gc.isenabled()
+    (gc.enable if was_on else gc.disable)()
+    try:
+        with pytest.raises(ModelError):
+            tracing.trace(Broken(), spec_for(HEATMAPS), batch=1, opset=20)
+        assert gc.isenabled() is was_on
+        assert seen
+        assert not any(seen)
+    finally:
+        (gc.enable if before else gc.disable)()
