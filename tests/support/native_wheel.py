@@ -27,7 +27,7 @@ def built_wheel() -> Path:
         run(
             *(sys.executable, "-m", "pip", "wheel", NATIVE, "--wheel-dir", _FOLDER / "dist"),
             *("--no-build-isolation", "--no-deps", "--no-index", "--quiet"),
-            *("-C", f"build-dir={_FOLDER / 'build'}", "-C", "cmake.build-type=Debug"),
+            *("-C", f"build-dir={_FOLDER / 'build'}", "-C", "cmake.build-type=None"),
         )
     (wheel,) = (_FOLDER / "dist").glob("*.whl")
     return wheel
