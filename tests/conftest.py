@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from foreign_network import ForeignNetwork, make_network
 from hypothesis import settings
+from made_once import made_once
 from tiny_network import build_bundle
 
 pytest_plugins = ["cpus", "graph_fixtures", "planning_fixtures"]
@@ -59,6 +60,18 @@ def _one_timed_round() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _one_round_of_tuning() -> Iterator[None]:
+    """A bench looks for PyTorch's fastest setting, and a build for OpenVINO's; any will do here."""
+    from mahtrt.models import torch_tuning
+    from mahtrt.targets.openvino import tune
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch_tuning, "ROUNDS", 1)
+        patch.setattr(tune, "ROUNDS", 1)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _no_cold_starts() -> Iterator[None]:
     """A bench starts a few processes of each engine; its tests have one that does."""
     from mahtrt.benchmarks import measuring as measuring_module
@@ -71,16 +84,18 @@ def _no_cold_starts() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the tiny network, batch 1. Not to be changed: copy it first."""
-    return build_bundle(tmp_path_factory.mktemp("tiny") / "tiny.mahtrt")
+    return made_once(tmp_path_factory, "tiny", lambda at: build_bundle(at / "tiny.mahtrt"))
 
 
 @pytest.fixture(scope="session")
 def tiny_batch_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with batch 4."""
-    return build_bundle(tmp_path_factory.mktemp("tiny4") / "tiny.mahtrt", batch=4)
+    return made_once(
+        tmp_path_factory, "tiny4", lambda at: build_bundle(at / "tiny.mahtrt", batch=4)
+    )
 
 
 @pytest.fixture(scope="session")
 def foreign_network(tmp_path_factory: pytest.TempPathFactory) -> ForeignNetwork:
     """A U-Net outside the package, exported through the command line. Not to be changed."""
-    return make_network(tmp_path_factory.mktemp("foreign"))
+    return made_once(tmp_path_factory, "foreign", make_network)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from family_table import FAMILY_CASES, FamilyCase, write_checkpoint
+from made_once import made_once
 
 from mahtrt.build.build import build
 from mahtrt.build.options import BuildOptions
@@ -25,7 +26,11 @@ def case(request: pytest.FixtureRequest) -> FamilyCase:
 @pytest.fixture(scope="session")
 def checkpoint(case: FamilyCase, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its weights. Not to be changed."""
-    return write_checkpoint(case, tmp_path_factory.mktemp(case.family) / "net.safetensors")
+    return made_once(
+        tmp_path_factory,
+        f"{case.name}/checkpoint",
+        lambda folder: write_checkpoint(case, folder / "net.safetensors"),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +38,12 @@ def exported(
     case: FamilyCase, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> ExportResult:
     """Its ONNX file, which has passed parity. Not to be changed."""
-    out = tmp_path_factory.mktemp(case.family) / "net.onnx"
-    return export(ExportOptions(case.source(checkpoint), out, data=case.data(2, 3)))
+
+    def make(folder: Path) -> ExportResult:
+        source = case.source(checkpoint)
+        return export(ExportOptions(source, folder / "net.onnx", data=case.data(2, 3)))
+
+    return made_once(tmp_path_factory, f"{case.name}/exported", make)
 
 
 @pytest.fixture(scope="session")

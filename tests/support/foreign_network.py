@@ -119,6 +119,7 @@ def make_network(folder: Path) -> ForeignNetwork:
         "--kwarg=landmarks=3",
         f"--out={onnx}",
     )
+    exported.exc_info = None  # a traceback cannot be pickled, and exit_code says how it ended
     return ForeignNetwork(folder, code, spec, checkpoint, onnx, exported)
 
 
