@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,6 @@ from mahtrt.data.images import DICOM_SUFFIXES
 from mahtrt.data.limits import MOST_IMAGE_BYTES
 from mahtrt.errors import ImageError, MissingComponentError, require
 from mahtrt.reading import Wanted, open_regular
-
-# The first bytes of a file, as many as are asked for at most; nothing of one that cannot be read.
-Start = Callable[[int], bytes]
 
 _NEEDED_FOR = "reading DICOM"
 _STANDARD = "1.2.840.10008."
@@ -56,22 +52,13 @@ class DicomHeader:
     salt: str = ""
 
 
-def start_of_file(path: Path) -> Start:
-    """What reads the start of a regular file."""
-    return lambda most: _start(path, most)
-
-
-def has_dicom_magic(start: Start) -> bool:
+def has_dicom_magic(path: Path) -> bool:
     """Whether a file begins as DICOM files do."""
-    return is_dicom(start(START_BYTES))
+    return is_dicom(_start(path, START_BYTES))
 
 
-def dicom_header(start: Start, suffix: str) -> DicomHeader | None:
+def dicom_header(path: Path) -> DicomHeader | None:
     """What a file is by its start.
-
-    Args:
-        start: What reads it.
-        suffix: The ending of the file's name.
 
     Returns:
         None where neither its start nor its ending is that of DICOM. Of a file that cannot be
@@ -79,13 +66,13 @@ def dicom_header(start: Start, suffix: str) -> DicomHeader | None:
     """
     content = b""
     for most in (_LOOK_BYTES, MOST_IMAGE_BYTES):
-        content = start(most)
+        content = _start(path, most)
         if not is_dicom(content):
-            if suffix.lower() not in DICOM_SUFFIXES:
+            if path.suffix.lower() not in DICOM_SUFFIXES:
                 return None
             break
         try:
-            with reading_dicom("DICOM file", "header"):
+            with reading_dicom(str(path), "header"):
                 dataset, whole = _dataset(content)
                 if whole or len(content) < most:
                     return _header(dataset, content)

@@ -42,15 +42,10 @@ def write_overlay(path: Path, image: NDArray[Any], landmarks: Landmarks) -> None
     Raises:
         BuildError: The place cannot be written.
     """
-    write_bytes_atomic(path, overlay_content(path.name, image, landmarks))
-
-
-def overlay_content(name: str, image: NDArray[Any], landmarks: Landmarks) -> bytes:
-    """The picture file of an overlay; the suffix of its name gives its kind."""
     content = _NamedBytes()
-    content.name = name
+    content.name = path.name
     draw_overlay(image, landmarks).save(content)
-    return content.getvalue()
+    write_bytes_atomic(path, content.getbuffer())
 
 
 def draw_overlay(image: NDArray[Any], landmarks: Landmarks) -> Image.Image:

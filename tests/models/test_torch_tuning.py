@@ -19,6 +19,12 @@ from mahtrt.models.torch_tuning import tune_torch
 SPEC = make_spec()
 
 
+@pytest.fixture(autouse=True)
+def _rounds_that_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as outside of tests: here it matters which setting is the fastest."""
+    monkeypatch.setattr(torch_tuning, "ROUNDS", 15)
+
+
 class Slow(torch.nn.Module):
     """A convolution that is slow in one layout, or does not take channels last at all."""
 

@@ -24,7 +24,7 @@ def test_the_demo_of_a_family_goes_the_whole_way(
 ) -> None:
     """Of one with two inputs and a map; the contract suite takes all families through the verbs."""
     family = "longitudinal"
-    sizes = {"CALIBRATION": ":8@11", "CHECK": ":2@12", "BENCH": ":2@13"}
+    sizes = {"PARITY": ":1@3", "CALIBRATION": ":8@11", "CHECK": ":2@12", "BENCH": ":2@13"}
     for name, value in {**sizes, "SHOWN_CASES": 2, "BENCH_SECONDS": 1.0, "COLD_STARTS": 0}.items():
         monkeypatch.setattr(demo, name, value)
     module = families._family(family)

@@ -1,1 +1,0 @@
-"""Predictions of large archives into a data set of Parquet files, on one machine or on many."""
