@@ -30,6 +30,7 @@ from mahtrt.bundle.golden import copy_golden, read_golden
 from mahtrt.bundle.manifest import SCHEMA, GraphRecord
 from mahtrt.bundle.plan import plan_name
 from mahtrt.bundle.records import AccuracyRecord
+from mahtrt.bundle.reference_statistics import copy_reference
 from mahtrt.bundle.signature import Trust, notes_on_signature
 from mahtrt.data.datasets import open_dataset
 from mahtrt.data.sample import Dataset
@@ -289,6 +290,7 @@ def _write(
         writer.adopt(work.bundle)
         files.write_text(writer.place("report.json"), report_text(judged))
         golden = copy_golden(writer, bundle)
+        copy_reference(writer, bundle)
         manifest = writer.finish(
             replace(
                 old,

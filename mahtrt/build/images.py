@@ -25,10 +25,12 @@ class ImageSets:
     Attributes:
         calib: Images that INT8 is calibrated on; None without DATA.
         evaluation: Images that every engine is judged on.
+        given: Whether any of them are the caller's; others only stand in for them.
     """
 
     calib: Dataset | None
     evaluation: Dataset
+    given: bool = True
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -69,7 +71,8 @@ def split_images(options: BuildOptions, spec: ModelSpec, progress: StageProgress
         judged = max(options.check_images, GOLDEN_IMAGES)
         evaluation: Dataset = spread_out(given, judged) if len(given) else given
     elif calib is None:
-        return ImageSets(None, Unannotated(open_dataset(DEFAULT_EVAL), len(spec.inputs)))
+        stand_in = Unannotated(open_dataset(DEFAULT_EVAL), len(spec.inputs))
+        return ImageSets(None, stand_in, given=False)
     else:
         calib, evaluation = hold_back(calib, min(options.check_images, max(1, len(calib) // 4)))
     if calib is not None:

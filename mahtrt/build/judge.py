@@ -17,10 +17,12 @@ from mahtrt.build.engines import BuiltEngine
 from mahtrt.build.images import GOLDEN_IMAGES, ImageSets
 from mahtrt.build.request import Request
 from mahtrt.build.stand_in import StandInGraph, open_stand_in
+from mahtrt.build.watched import describe_images
 from mahtrt.build.workspace import Workspace
 from mahtrt.bundle.golden import GoldenVector
 from mahtrt.bundle.golden_outputs import golden_values
 from mahtrt.bundle.records import AccuracyRecord, VerdictRecord
+from mahtrt.bundle.reference_statistics import ReferenceStatistics
 from mahtrt.data.sample import Dataset
 from mahtrt.errors import GateError
 from mahtrt.measure.limits import Limits
@@ -59,6 +61,8 @@ class Judged:
         reference: What the engines were held against, in words.
         golden: Some of the images with what the reference gives.
         replays: Engine name to how far it is from these; of engines whose replay was judged.
+        watched: How the images, and what the default engine found in them, look; None where they
+            were not described.
     """
 
     report: BenchReport
@@ -66,6 +70,7 @@ class Judged:
     reference: str
     golden: tuple[GoldenVector, ...] = ()
     replays: Mapping[str, AccuracyRecord] = field(default_factory=dict)
+    watched: ReferenceStatistics | None = None
 
     @property
     def default_engine(self) -> str:
@@ -114,7 +119,9 @@ def judge_engines(
         # What nobody judged must not widen the limits of a replay.
         judges_enough = options.check_images >= len(golden)
         replays = replays_of(contenders, golden) if judges_enough else {}
-        return dataclasses.replace(judged, golden=golden, replays=replays)
+        default = next(e.record for e, _ in engines if e.record.name == judged.default_engine)
+        watched = describe_images(contenders, default, judged.report, images, progress)
+        return dataclasses.replace(judged, golden=golden, replays=replays, watched=watched)
 
 
 def _advice(contenders: Sequence[Contender], judged: Judged) -> str:

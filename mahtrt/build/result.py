@@ -23,6 +23,7 @@ from mahtrt.bundle.bundle import write_bundle
 from mahtrt.bundle.golden import write_golden
 from mahtrt.bundle.manifest import Manifest
 from mahtrt.bundle.records import VerdictRecord
+from mahtrt.bundle.reference_statistics import write_reference
 from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.machine import describe_machine, package_versions
 from mahtrt.targets.table import find_target
@@ -67,6 +68,8 @@ def write_result(
         writer.adopt(work.bundle)
         golden = write_golden(writer, judged.reference, judged.golden) if judged.golden else None
         files.write_text(writer.place("report.json"), report_text(judged))
+        if judged.watched is not None:
+            write_reference(writer, judged.watched)
         manifest = replace(_manifest(request, graphs, engines, judged, writer.root), golden=golden)
         manifest = writer.finish(manifest)
     notes = (*images.notes, *graphs.notes, *notes_of(engines))

@@ -9,6 +9,7 @@ from pathlib import Path
 from mahtrt.bundle.bundle import check_apart, read_bundle, write_bundle
 from mahtrt.bundle.golden import copy_golden
 from mahtrt.bundle.manifest import SCHEMA, Manifest
+from mahtrt.bundle.reference_statistics import copy_reference
 from mahtrt.bundle.signature import Trust, notes_on_signature
 from mahtrt.progress import StageProgress, silent
 
@@ -48,7 +49,8 @@ class PackResult:
 
 
 def pack(options: PackOptions, progress: StageProgress = silent) -> PackResult:
-    """Write a bundle that holds one engine, its graph, its verdict and the golden vectors.
+    """Write a bundle that holds one engine, its graph, its verdict, the golden vectors and the
+    reference statistics.
 
     Raises:
         DataError: There is no bundle.
@@ -67,6 +69,7 @@ def pack(options: PackOptions, progress: StageProgress = silent) -> PackResult:
     with write_bundle(options.out) as writer:
         writer.take(bundle, sorted(needed))
         golden = copy_golden(writer, bundle)
+        copy_reference(writer, bundle)
         manifest = writer.finish(
             replace(
                 old,

@@ -73,7 +73,7 @@ def test_every_stage_is_told(built: Built) -> None:
         "correcting biases",
         "opening the reference",
     )
-    assert built.stages[-2:] == ("checking engines", "writing")
+    assert built.stages[-3:] == ("checking engines", "describing images", "writing")
     assert {f"building {target}-{p}" for target in ON_CPUS for p in PRECISIONS} <= {*built.stages}
 
 
@@ -88,6 +88,7 @@ def test_what_the_bundle_holds(built: Built) -> None:
         "model.onnx",
         "plan.json",
         "ranges.json",
+        "reference-statistics.json",
         "report.json",
     }
     read_bundle(built.path)  # hashes everything
