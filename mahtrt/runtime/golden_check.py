@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mahtrt.bundle.bundle import Bundle
-from mahtrt.bundle.golden import read_golden
+from mahtrt.bundle.golden import GoldenVector, read_golden
+from mahtrt.bundle.records import AccuracyRecord
 from mahtrt.errors import GateError, IntegrityError
 from mahtrt.runtime.replay import replay, replay_limits
 from mahtrt.runtime.session import Session
@@ -21,8 +24,22 @@ def check_golden(session: Session, bundle: Bundle) -> int:
         IntegrityError: The session has no record in the bundle.
     """
     vectors = read_golden(bundle)
-    if not vectors:
-        return 0
+    if vectors:
+        check_vectors(session, bundle, vectors)
+    return len(vectors)
+
+
+def check_vectors(
+    session: Session, bundle: Bundle, vectors: Sequence[GoldenVector]
+) -> AccuracyRecord:
+    """Replay golden vectors that were read before, at least one.
+
+    Returns:
+        How far the engine is from them; no further than it may be.
+
+    Raises:
+        GateError, IntegrityError: As :func:`check_golden`.
+    """
     record = session.engine
     if record is None:
         raise IntegrityError(str(bundle.path), got="an engine that it does not list")
@@ -35,4 +52,4 @@ def check_golden(session: Session, bundle: Bundle) -> int:
             expected="what the build's gate allows, or what it gave then",
             fix=compile_here(record.target),
         )
-    return len(vectors)
+    return found

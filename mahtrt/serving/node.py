@@ -116,6 +116,7 @@ class Node:
                 self._queue.changed.wait(seconds)
 
     def _make_reports(self) -> None:
+        self._reporter.test_if_due()
         entry = self._queue.next_received()
         if entry is None:
             self._wait_for_change(_POLL_S)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mahtrt.errors import UsageError
+from mahtrt.monitoring.self_test import HOURS, check_hours
 from mahtrt.runtime.engine_choice import Require
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class ServeOptions:
         queue_entries: Most objects that wait.
         retry_s: First pause after a destination could not be reached, in seconds.
         retry_most_s: Longest such pause.
+        replay_hours: Time between two replays of the golden images, in hours; 0 replays them at
+            the start alone.
         failed: What becomes of objects that failed earlier: kept, tried again, or removed; or
             "list", which tells what they are and serves nobody.
         drain: Work off what waits, then end; nothing is received.
@@ -80,6 +83,7 @@ class ServeOptions:
     queue_entries: int = 100_000
     retry_s: float = 1.0
     retry_most_s: float = 300.0
+    replay_hours: float = HOURS
     failed: Failed = "keep"
     drain: bool = False
 
@@ -157,6 +161,7 @@ def check_options(options: ServeOptions) -> None:
         if not getattr(options, name) >= number:
             got = str(getattr(options, name))
             raise UsageError(_option(name), got=got, expected=f"at least {number}")
+    check_hours(options.replay_hours)
     for name in ("timeout_s", "retry_s", "retry_most_s"):
         if not 0 < getattr(options, name) < 1e6:
             got = f"{getattr(options, name)} s"

@@ -20,6 +20,7 @@ from mahtrt.runtime.case_writers import points_of_quantities
 from mahtrt.runtime.decode import landmark_names
 from mahtrt.runtime.session import Session
 from mahtrt.serving.options import ServeOptions
+from mahtrt.serving.watch import Watch
 
 # Reasons that are kept with an image of which no report can be made; none names anything in it.
 _REASONS = (
@@ -36,6 +37,7 @@ class Reporter:
     Args:
         session: The open engine.
         options: Where it was opened from, and what the reports hold besides landmarks.
+        watch: Is shown every image; None where nobody watches.
 
     Attributes:
         unmatched: Names of the user's table of codes that no landmark of the network has.
@@ -46,10 +48,10 @@ class Reporter:
         SpecError: A file of quantities or codes that is not clear.
     """
 
-    def __init__(self, session: Session, options: ServeOptions) -> None:
+    def __init__(self, session: Session, options: ServeOptions, watch: Watch | None = None) -> None:
         check_network(session)
         load_highdicom_sr()
-        self._session = session
+        self._session, self._watch = session, watch
         self._algorithm = algorithm_of(session, options.bundle)
         self._codes = codes_for(options.landmark_codes)
         names = landmark_names(session.spec)
@@ -57,6 +59,15 @@ class Reporter:
         self.unmatched = entries_without_landmark(table, names) if table is not None else []
         self._asked = quantities_for(options.quantities, names)
         self._points = points_of_quantities(self._asked, names) if self._asked else {}
+
+    def test_if_due(self) -> None:
+        """Replay the golden images where it is time.
+
+        Raises:
+            GateError: The engine is further from them than it may be.
+        """
+        if self._watch is not None:
+            self._watch.test_if_due()
 
     def report(self, image: bytes, subject: str) -> Report:
         """The report of a DICOM image.
@@ -68,6 +79,8 @@ class Reporter:
             read = read_dicom_image(image, subject)
             spacing = read.spacing_mm
             found = self._session.run(read.pixels, spacing_mm=spacing)
+            if self._watch is not None:
+                self._watch.observe(read.pixels, spacing, found)
             asked = self._asked
             content = ReportContent(
                 quantities=asked.values(found.points, found.names, spacing) if asked else (),

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.errors import UsageError, require, shown, some_of
 from mahtrt.interrupt import Terminated
-from mahtrt.runtime.golden_check import check_golden
 from mahtrt.runtime.opening import open_engine
 from mahtrt.runtime.session import Session
 from mahtrt.serving.addresses import Listener, destination_from_text, listener_from_text
@@ -19,6 +18,7 @@ from mahtrt.serving.events import Fact, ServeEvent, Tell, unheard
 from mahtrt.serving.options import ServeOptions, ServeResult, check_options
 from mahtrt.serving.queue_folder import TABLE
 from mahtrt.serving.reporter import Reporter, check_network
+from mahtrt.serving.watch import Watch
 
 if TYPE_CHECKING:
     from mahtrt.serving.node import Node
@@ -41,7 +41,8 @@ def serve(options: ServeOptions, tell: Tell = unheard) -> ServeResult:
         UsageError: Options that contradict each other, a port in use, a queue that another service
             has, a network without landmarks.
         InputError: Certificates that cannot be used.
-        GateError: The engine is further from the bundle's golden images than it may be.
+        GateError: The engine is further from the bundle's golden images than it may be, at the
+            start or when they are replayed later.
         DataError, IntegrityError, MissingComponentError: As ``mahtrt.open`` raises them.
     """
     if options.failed == "list":
@@ -89,8 +90,8 @@ def opened(options: ServeOptions, tell: Tell = unheard) -> Iterator[Node]:
         if receiver is not None:
             receiver.bind()
             stack.callback(receiver.stop, 0.0)
-        session = stack.enter_context(_checked_session(options, tell))
-        reporter = Reporter(session, options)
+        session, watch = stack.enter_context(_checked_session(options, tell))
+        reporter = Reporter(session, options, watch)
         if reporter.unmatched:
             names = some_of([shown(name) for name in reporter.unmatched], 5)
             tell(ServeEvent("codes-without-landmark", {"names": names}))
@@ -109,16 +110,16 @@ def opened(options: ServeOptions, tell: Tell = unheard) -> Iterator[Node]:
 
 
 @contextlib.contextmanager
-def _checked_session(options: ServeOptions, tell: Tell) -> Iterator[Session]:
-    """The engine, which gave its golden images as it should."""
+def _checked_session(options: ServeOptions, tell: Tell) -> Iterator[tuple[Session, Watch]]:
+    """The engine, which gave its golden images as it should, and what goes on watching it."""
     bundle = read_bundle(options.bundle, verify=False, trust=options.trust)
     with open_engine(
         bundle, engine=options.engine, threads=options.threads, require=options.require
     ) as session:
         check_network(session)
-        count = check_golden(session, bundle)
-        tell(ServeEvent("golden", {"engine": session.name, "images": count}))
-        yield session
+        watch = Watch(session, bundle, options.replay_hours, tell)
+        watch.start()
+        yield session, watch
 
 
 def _deal_with_failed(queue: DiskQueue, options: ServeOptions) -> None:

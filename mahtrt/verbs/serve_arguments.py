@@ -64,10 +64,6 @@ class HttpArguments:
         float,
         option(SERVICE, "Seconds between looks whether a bundle was replaced; 0 does not look."),
     ] = 2.0
-    replay_hours: Annotated[
-        float,
-        option(SERVICE, "Hours between replays of the golden images; 0: at the start alone."),
-    ] = 24.0
     log_requests: Annotated[
         bool, option(SERVICE, "Every request gets a log line, not only a failed one.",
                      "--log-requests")
@@ -170,6 +166,10 @@ class ServeArguments(HttpArguments, DicomArguments, TrustArguments):
         ),
     ] = "none"
     threads: Threads = None
+    replay_hours: Annotated[
+        float,
+        option(SERVICE, "Hours between replays of the golden images; 0: at the start alone."),
+    ] = 24.0
     log: Annotated[
         str,
         option(GENERAL, "Form of the log lines on stderr: text (key=value) or json.",
@@ -215,7 +215,7 @@ class ServeArguments(HttpArguments, DicomArguments, TrustArguments):
         same = (
             *("send_to", "dicom", "host", "queue", "drain", "engine", "threads"),
             *("associations", "pdu_bytes", "timeout_s", "object_mib", "queue_mib"),
-            *("queue_entries", "retry_s", "retry_most_s", "failed", "quantities"),
+            *("queue_entries", "retry_s", "retry_most_s", "replay_hours", "failed", "quantities"),
             "landmark_codes",
             *("tls_cert", "tls_key", "tls_client_ca", "send_ca", "send_cert", "send_key"),
         )

@@ -169,7 +169,7 @@ def test_a_pack_is_one_engine_and_nothing_else(whole: Path, tmp_path: Path) -> N
     result = pack(PackOptions(whole, tmp_path / "packed.mahtrt", "onnxruntime-int8"))
     names = {p.relative_to(result.path).as_posix() for p in result.path.rglob("*") if p.is_file()}
     golden = {f"golden/{i}.{kind}" for i in range(3) for kind in ("png", "f32")}
-    assert names == {"manifest.json", "model.int8.onnx", *golden}
+    assert names == {"manifest.json", "model.int8.onnx", "reference-statistics.json", *golden}
     assert result.bytes_after < result.bytes_before
     old = read_bundle(whole)
     assert result.manifest.engines == (old.engine("onnxruntime-int8"),)
