@@ -1,4 +1,4 @@
-"""The bars of drift: how soon planted shifts are flagged, and false alarms on images of the same kind.
+"""The bars of drift: how soon shifts are flagged, and false alarms on images of the same kind.
 
     python experiments/drift_bars.py nano.mahtrt --out drift.json [--work FOLDER]
 
@@ -154,13 +154,13 @@ def watched(reference: ReferenceStatistics, rows: Rows) -> list[tuple[int, str]]
     """Image and statistic of each alarm that is raised."""
     chance = 0.01 / (3 * len(reference.statistics))
     charts = [Charts(each, chance) for each in reference.statistics]
-    alarms = []
-    for image, row in enumerate(rows, start=1):
-        for each in charts:
-            for change in each.add(row.get(each.record.name, np.nan)):
-                if each.is_alarmed(change):
-                    alarms.append((image, f"{each.record.name} {change}"))
-    return alarms
+    return [
+        (image, f"{each.record.name} {change}")
+        for image, row in enumerate(rows, start=1)
+        for each in charts
+        for change in each.add(row.get(each.record.name, np.nan))
+        if each.is_alarmed(change)
+    ]
 
 
 def of_shift(name: str, runs: list[Rows], refs: Iterable[ReferenceStatistics]) -> dict[str, Any]:
