@@ -46,7 +46,12 @@ REPLICATIONS = 20_000
 
 def gamma(exponent: float) -> Change:
     table = np.rint(255 * (np.arange(256) / 255.0) ** exponent).astype(np.uint8)
-    return (lambda image, rng: table[image]), 1.0
+
+    def change(image: Image, rng: np.random.Generator) -> Image:
+        changed: Image = table[image]
+        return changed
+
+    return change, 1.0
 
 
 def spacing(factor: float) -> Change:
@@ -57,7 +62,8 @@ def resized(factor: float) -> Change:
     """Another detector, whose spacing is right."""
 
     def change(image: Image, rng: np.random.Generator) -> Image:
-        return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+        changed: Image = cv2.resize(image, None, fx=factor, fy=factor)
+        return changed
 
     return change, 1 / factor
 
@@ -221,7 +227,7 @@ def main() -> None:
     document: dict[str, Any] = {"rates": [], "same": {}, "shifts": {}}
     for images in (16, *SIZES):
         for kind in ("place", "width"):
-            document["rates"].append(rate(images, kind, 0.01))  # type: ignore[arg-type]
+            document["rates"].append(rate(images, kind, 0.01))
             print(document["rates"][-1], flush=True)
     for size, each in refs.items():
         document["same"][size] = of_same(same, each)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.manifest import EngineRecord, Manifest, as_integrity_error
 from mahtrt.bundle.plan import plan_from_json, plan_name
+from mahtrt.bundle.reference_statistics import ReferenceStatistics, read_reference
 from mahtrt.inspection.engine_file import layers_beside
+from mahtrt.monitoring.drift import smallest_shift
 from mahtrt.schema import plain
 from mahtrt.targets.graph_kinds import HALVES
 from mahtrt.targets.layers import EngineLayers
@@ -65,6 +67,7 @@ class BundleSummary:
     Attributes:
         bytes: Size of all its files.
         plan: The plan of INT8, None in a bundle without one.
+        reference: How the images of the build look; None in a bundle that does not tell.
         half_plans: The plans of half precisions, by precision.
         onnx: Name of a graph to what is inside, of those that were asked for.
     """
@@ -75,6 +78,7 @@ class BundleSummary:
     plan: PlanBlocks | None = None
     half_plans: Mapping[str, PlanBlocks] = field(default_factory=dict)
     onnx: Mapping[str, GraphSummary] = field(default_factory=dict)
+    reference: ReferenceStatistics | None = None
 
     def to_dict(self, top: int = 10) -> dict[str, Any]:
         return {
@@ -83,6 +87,7 @@ class BundleSummary:
             "bytes": self.bytes,
             "plan": plain(self.plan),
             "half_plans": plain(self.half_plans),
+            "reference_statistics": _reference(self.reference),
             "onnx": {name: graph.to_dict(top) for name, graph in self.onnx.items()},
         }
 
@@ -113,7 +118,18 @@ def describe_bundle(
         plan=_plan(bundle, "int8"),
         half_plans={p: plan for p in HALVES if (plan := _plan(bundle, p)) is not None},
         onnx=_graphs(bundle) if graphs else {},
+        reference=read_reference(bundle),
     )
+
+
+def _reference(found: ReferenceStatistics | None) -> dict[str, Any] | None:
+    """The statistics without the values that charts are made of."""
+    if found is None:
+        return None
+    table = plain(found)
+    for row in table["statistics"]:
+        del row["knots"]
+    return {**table, "smallest_shift": smallest_shift(found)}
 
 
 def _engine(bundle: Bundle, record: EngineRecord) -> EngineSummary:

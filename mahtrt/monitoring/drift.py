@@ -191,6 +191,17 @@ class DriftMonitor:
         )
 
 
+def smallest_shift(reference: ReferenceStatistics) -> float | None:
+    """Shift of a mean, in deviations of the reference, that is found within 200 images as a rule.
+
+    Returns:
+        None where the reference is too small to find any.
+    """
+    monitor = DriftMonitor(reference)
+    shifts = [each.smallest_shift for each in monitor._charts.values()]
+    return min((shift for shift in shifts if shift is not None), default=None)
+
+
 def _row(charts: Charts) -> StatisticReport:
     record, shift = charts.record, charts.smallest_shift
     reach = None if shift is None else shift * record.deviation

@@ -13,7 +13,7 @@ from mahtrt.monitoring.facts import facts_of
 from mahtrt.monitoring.self_test import SelfTest
 from mahtrt.runtime.landmarks import Landmarks
 from mahtrt.runtime.session import Session
-from mahtrt.serving.events import ServeEvent, Tell
+from mahtrt.serving.events import Fact, ServeEvent, Tell
 
 
 class Watch:
@@ -60,5 +60,5 @@ class Watch:
 
     def _replay(self) -> None:
         outcome = self._test.run()
-        facts = {"engine": self._name, "images": outcome.images, "ms": outcome.took_ms}
-        self._tell(ServeEvent("golden", facts))
+        facts: dict[str, Fact] = {"engine": self._name, "images": outcome.images}
+        self._tell(ServeEvent("golden", facts | {"ms": outcome.took_ms}))

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from mahtrt.inspection.bundle import BundleSummary, EngineSummary, PlanBlocks
 from mahtrt.inspection.engine_file import EngineFileSummary
+from mahtrt.monitoring.drift import smallest_shift
 from mahtrt.schema import plain
 from mahtrt.spec import upgraded_spec
 from mahtrt.targets.layers import EngineLayers
@@ -19,6 +20,7 @@ from mahtrt.verbs.tables import Column, FittedTable, numbers
 
 if TYPE_CHECKING:
     from mahtrt.bundle.records import AccuracyRecord
+    from mahtrt.bundle.reference_statistics import ReferenceStatistics
     from mahtrt.graph.describe import GraphSummary, LayerCost, TensorInfo
     from mahtrt.inspection.inspect import Inspection
 
@@ -123,6 +125,7 @@ def _bundle(bundle: BundleSummary, top: int) -> list[RenderableType]:
         "calibration": _line(plain(manifest.calibration)) if manifest.calibration else "",
         "plan": _plan_line(bundle.plan),
         **{f"plan of {p}": _half_plan_line(plan) for p, plan in bundle.half_plans.items()},
+        "reference": _reference_line(bundle.reference),
         "gate": f"{'passed' if manifest.passed else 'FAILED'} against {gate.reference}"
         if gate
         else "not judged",
@@ -221,6 +224,15 @@ def _plan_line(plan: PlanBlocks | None) -> str:
     kept = f", {len(plan.fp32_blocks)} FP32 blocks" if plan.fp32_blocks else ""
     int8 = f"{len(plan.int8_blocks)} INT8 blocks ({share})"
     return f"{int8}, {len(plan.float_blocks)} float blocks{kept}"
+
+
+def _reference_line(found: ReferenceStatistics | None) -> str:
+    if found is None:
+        return ""
+    shift = smallest_shift(found)
+    told = "too few to watch drift" if shift is None else f"drift from {shift:.2f} deviations"
+    count = len(found.statistics)
+    return f"{count} statistics of {found.images} images through {found.engine}: {told}"
 
 
 def _half_plan_line(plan: PlanBlocks) -> str:

@@ -22,6 +22,7 @@ from mahtrt.bundle.bundle import read_bundle
 from mahtrt.bundle.golden import read_golden
 from mahtrt.bundle.manifest import Manifest
 from mahtrt.bundle.plan import Plan
+from mahtrt.bundle.reference_statistics import ReferenceStatistics
 from mahtrt.data.preprocess import preprocess
 from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.schema import Between
@@ -78,7 +79,7 @@ def rows(name: str) -> dict[str, tuple[str, str]]:
     return {field.strip("`"): (kind, meaning) for field, kind, meaning in lines}
 
 
-RECORDS = records(Manifest) | records(Plan) | records(KernelDecode)
+RECORDS = records(Manifest) | records(Plan) | records(KernelDecode) | records(ReferenceStatistics)
 
 
 @pytest.mark.parametrize("name", RECORDS)
