@@ -227,8 +227,9 @@ def main() -> None:
     document: dict[str, Any] = {"rates": [], "same": {}, "shifts": {}}
     for images in (16, *SIZES):
         for kind in ("place", "width"):
-            document["rates"].append(rate(images, kind, 0.01))
-            print(document["rates"][-1], flush=True)
+            for chance in (0.01, 0.001):
+                document["rates"].append(rate(images, kind, chance))
+                print(document["rates"][-1], flush=True)
     for size, each in refs.items():
         document["same"][size] = of_same(same, each)
         print(size, document["same"][size], flush=True)

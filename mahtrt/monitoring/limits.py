@@ -1,27 +1,27 @@
 """The limits of a control chart that hold a false-alarm rate with a reference of any size.
 
 A chart is Page's cumulative sum (1954, *Continuous inspection schemes*): scores less an
-*allowance* are added up, never below 0, and where the sum passes its *limit*, there is an alarm.
-With a reference of n images the mean of scores of the same kind is itself unknown, by
-:attr:`mahtrt.monitoring.scores.Scores.error`: limits for a known mean would raise false alarms
-(Jensen et al. 2006, *Effects of parameter estimation on control chart properties*). So the chance
-of an alarm is taken over all means that the reference leaves possible.
+*allowance* are added up, never below 0, and where the sum reaches its *limit*, there is an alarm.
+With a reference of n images the mean of scores of the same kind is itself unknown, and limits for
+a known mean would raise false alarms (Jensen et al. 2006, *Effects of parameter estimation on
+control chart properties*). So the chance of an alarm is taken over all means that the reference
+leaves possible (:mod:`mahtrt.monitoring.reference_error`).
 
-Given a mean, the time to an alarm is exponential to a good approximation, with the mean
-``exp(t h) / (t d)``: h the limit, d the downward drift per image, t the root of
+Given the chances of the cells, the time to an alarm is exponential to a good approximation, with
+the mean ``exp(t h) / (t d)``: h the limit, d the downward drift per image, t the root of
 ``E exp(t (score - allowance)) = 1`` (Siegmund 1985, *Sequential Analysis*, chapter 2, without the
 overshoot, which makes it too short, and so the limit too high rather than too low).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.monitoring.reference_error import PossibleMeans, possible_means
 from mahtrt.monitoring.scores import Kind, scores_of
 
 SAME_KIND_IMAGES = 2_000
@@ -30,10 +30,10 @@ FOUND_IN_IMAGES = 200
 
 Floats = NDArray[np.float64]
 
-_ERRORS = np.linspace(-1.0, 6.0, 141)  # possible means, in deviations; below, no alarm is likely
-_ALLOWANCES = 24  # that are tried
-_HALVINGS = 50
+_ALLOWANCES = 16  # that are tried
+_HALVINGS = 32
 _MOST_EXPONENT = 8.0
+_MOST_LIMIT = 400.0
 # Between a shift that is just found within so many images and one that is found earlier.
 _TYPICAL_IMAGES = 100
 
@@ -69,12 +69,12 @@ def chart_limits(
     Returns:
         None where the reference is too small for any shift to be found.
     """
-    scores = scores_of(images, ranks, kind)
+    scores, means = scores_of(images, ranks, kind), possible_means(images, ranks, kind)
     largest = float(scores.values.max())
     found: tuple[float, ChartLimits] | None = None
-    for allowance in np.linspace(scores.error, min(largest, 0.3 + 6 * scores.error), _ALLOWANCES):
-        rates = _rates(scores.values, scores.chances, scores.error, float(allowance))
-        limit = _limit(*rates, scores.error, chance)
+    for allowance in np.linspace(scores.error, min(largest, 0.3 + 8 * scores.error), _ALLOWANCES):
+        exponents = _exponents(scores.values, means, float(allowance))
+        limit = _limit(exponents, means, float(allowance), chance)
         if limit is None:
             continue
         limits = ChartLimits(float(allowance), limit)
@@ -84,31 +84,29 @@ def chart_limits(
     return found[1] if found else None
 
 
-def _rates(
-    values: Floats, chances: Floats, error: float, allowance: float
-) -> tuple[Floats, Floats]:
-    """Exponent and downward drift of the chart for each possible mean; 0 where it drifts up."""
-    drift = allowance - _ERRORS * error
-    steps = values[None] - drift[:, None]  # (E, C)
-    low, high = np.zeros(len(drift)), np.full(len(drift), _MOST_EXPONENT)
+def _exponents(values: Floats, means: PossibleMeans, allowance: float) -> Floats:
+    """Exponent of the chart for each possible mean; 0 where the sum drifts up."""
+    steps = values - allowance
+    low, high = np.zeros(len(means.means)), np.full(len(means.means), _MOST_EXPONENT)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        above = np.exp(middle[:, None] * steps) @ chances > 1
+        above = (np.exp(middle[:, None] * steps) * means.chances).sum(axis=1) > 1
         low, high = np.where(above, low, middle), np.where(above, middle, high)
-    return np.where(drift > 0, low, 0.0), drift
+    return np.where(means.means < allowance, low, 0.0)
 
 
-def _limit(exponents: Floats, drift: Floats, error: float, chance: float) -> float | None:
+def _limit(
+    exponents: Floats, means: PossibleMeans, allowance: float, chance: float
+) -> float | None:
     """The lowest limit that holds a chance of alarms; None where none does."""
-    weights = np.exp(-(_ERRORS**2) / 2)
-    weights *= (_ERRORS[1] - _ERRORS[0]) / math.sqrt(2 * math.pi)
+    drift = np.maximum(allowance - means.means, 0)
 
     def alarms(limit: float) -> float:
-        per_image = exponents * np.maximum(drift, 0) * np.exp(-exponents * limit)
+        per_image = exponents * drift * np.exp(-exponents * limit)
         odds = np.where(drift > 0, -np.expm1(-SAME_KIND_IMAGES * per_image), 1.0)
-        return float(weights @ odds)
+        return float(means.weights @ odds)
 
-    low, high = 1.0, 400.0
+    low, high = 1.0, _MOST_LIMIT
     if alarms(high) > chance:
         return None
     for _ in range(_HALVINGS):
