@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.bundle.reference_statistics import ReferenceStatistics, knot_ranks, read_reference
 from mahtrt.data.datasets import open_dataset
-from mahtrt.monitoring.chart import Charts
+from mahtrt.monitoring.chart import CHANGES, Charts
 from mahtrt.monitoring.facts import facts_of
-from mahtrt.monitoring.limits import SAME_KIND_IMAGES, chart_limits
+from mahtrt.monitoring.limits import FALSE_ALARMS, SAME_KIND_IMAGES, chart_limits
 from mahtrt.monitoring.reference import reference_of
 from mahtrt.monitoring.scores import Kind, scores_of
 from mahtrt.monitoring.statistics import values_of
@@ -158,7 +158,7 @@ def references(pool: Rows, own: ReferenceStatistics | None) -> dict[str, list[Re
 
 def watched(reference: ReferenceStatistics, rows: Rows) -> list[tuple[int, str]]:
     """Image and statistic of each alarm that is raised."""
-    chance = 0.01 / (3 * len(reference.statistics))
+    chance = FALSE_ALARMS / (len(CHANGES) * len(reference.statistics))
     charts = [Charts(each, chance) for each in reference.statistics]
     return [
         (image, f"{each.record.name} {change}")

@@ -4,7 +4,7 @@ A bundle keeps statistics of the images that it was built with
 (:mod:`mahtrt.bundle.reference_statistics`). Every new image moves the control charts of each of
 them (:mod:`mahtrt.monitoring.chart`), and one that leaves its range is an alarm: raised once,
 cleared once. The chance of any false alarm within 2,000 independent images of the same kind is at
-most 1 percent, over all statistics together; docs/drift.md tells what that means in practice.
+most 1 in 1,000, over all statistics together; docs/drift.md tells what that means in practice.
 
     monitor = DriftMonitor.of_bundle(read_bundle("model.mahtrt"))
     found = session.run(pixels, spacing_mm=spacing)

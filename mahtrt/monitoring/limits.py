@@ -25,7 +25,7 @@ from mahtrt.monitoring.reference_error import PossibleMeans, possible_means
 from mahtrt.monitoring.scores import Kind, scores_of
 
 SAME_KIND_IMAGES = 2_000
-FALSE_ALARMS = 0.01  # chance of any alarm in so many images of the same kind
+FALSE_ALARMS = 0.001  # chance of any alarm in so many images of the same kind
 FOUND_IN_IMAGES = 200
 
 Floats = NDArray[np.float64]
