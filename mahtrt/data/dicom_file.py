@@ -33,7 +33,7 @@ _MOST_META_ELEMENTS = 1000  # there are about ten
 _MOST_FRAGMENTS = 200_000
 _ITEM = b"\xfe\xff\x00\xe0"
 
-_TRANSFER_SYNTAX = (0x0002, 0x0010)
+_TRANSFER_SYNTAX, _STORAGE_CLASS = (0x0002, 0x0010), (0x0002, 0x0002)
 _DEFLATED, _EXPLICIT = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0"
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # VRs with 32-bit lengths
 _LUTS = ("ModalityLUTSequence", "VOILUTSequence")
@@ -102,7 +102,11 @@ def open_dicom(content: bytes, subject: str, frame: int | None = None) -> Opened
         _check_native(dataset, shape, frames, subject)
         return OpenedFrame(dataset, number - 1, number, frames, None)
     kept = _keep_frame(dataset, number - 1, frames)
-    _check_frame(kept, syntax, shape, subject)
+    if syntax.codec == "rle":
+        size = shape.rows * shape.columns * shape.samples * shape.bits // 8
+        _check_run_lengths(kept, size, subject)
+    else:
+        check_codestream(kept, syntax.codec, shape, subject)
     need_decoder(syntax, int(dataset.BitsStored), subject)
     return OpenedFrame(dataset, 0, number, frames, syntax, kept)
 
@@ -230,15 +234,6 @@ def _keep_frame(dataset: Any, index: int, frames: int) -> bytes:
     return kept
 
 
-def _check_frame(frame: bytes, syntax: Syntax, shape: FrameShape, subject: str) -> None:
-    """Hold a compressed frame against the header of its file."""
-    if syntax.codec == "rle":
-        size = shape.rows * shape.columns * shape.samples * shape.bits // 8
-        _check_run_lengths(frame, size, subject)
-    else:
-        check_codestream(frame, syntax.codec, shape, subject)
-
-
 def inflated(content: bytes, subject: str) -> bytes:
     """The file with a meta group that says only how it is encoded, and never deflated.
 
@@ -247,7 +242,8 @@ def inflated(content: bytes, subject: str) -> bytes:
     content = with_preamble(content)
     if not is_dicom(content):
         raise DicomDamageError("it does not begin as DICOM files do: PS3.10, section 7.1")
-    syntax, start = _meta_group(content)
+    values, start = _meta_group(content)
+    syntax = values.get(_TRANSFER_SYNTAX[1], b"")
     body: bytes | memoryview = memoryview(content)[start:]
     if syntax.rstrip(b"\0 ") == _DEFLATED:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -261,19 +257,26 @@ def inflated(content: bytes, subject: str) -> bytes:
     return b"".join((PREAMBLE, length, element, body))
 
 
-def _meta_group(content: bytes) -> tuple[bytes, int]:
-    """The transfer syntax, empty where there is none, and where the data set begins."""
-    place, syntax = len(PREAMBLE), b""
+def storage_class(content: bytes) -> str:
+    """Media Storage SOP Class UID (PS3.10, 7.1), all that a DICOMDIR has; "" without one."""
+    content = with_preamble(content)
+    value = _meta_group(content)[0].get(_STORAGE_CLASS[1], b"") if is_dicom(content) else b""
+    return value.strip(b"\0 ").decode("ascii", errors="replace")
+
+
+def _meta_group(content: bytes) -> tuple[dict[int, bytes], int]:
+    """Values of elements that count here, and where the data set begins."""
+    place, values = len(PREAMBLE), dict[int, bytes]()
     for _ in range(_MOST_META_ELEMENTS):
         if content[place : place + 2] != b"\x02\x00":
-            return syntax, place
+            return values, place
         _, element, vr, length = struct.unpack_from("<HH2sH", content, place)
         place += 8
         if vr in _LONG:
             (length,) = struct.unpack_from("<L", content, place)
             place += 4
-        if element == _TRANSFER_SYNTAX[1]:
-            syntax = content[place : place + length]
+        if element in (_TRANSFER_SYNTAX[1], _STORAGE_CLASS[1]):
+            values[element] = content[place : place + length]
         place += length
     raise DicomDamageError(f"a meta group of over {_MOST_META_ELEMENTS} elements")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mahtrt.data.dicom_damage import reading_dicom
-from mahtrt.data.dicom_file import inflated
+from mahtrt.data.dicom_file import inflated, storage_class
 from mahtrt.data.dicom_groups import CountedReads
 from mahtrt.data.dicom_start import START_BYTES, is_dicom
 from mahtrt.data.images import DICOM_SUFFIXES
@@ -25,6 +25,8 @@ _STANDARD = "1.2.840.10008."
 _LOOK_BYTES = 2**18  # the size of an image stands in the first few thousand
 _LAST_GROUP = 0x0028  # Image Pixel
 _TAGS = ("SOPClassUID", "StudyInstanceUID", "Rows", "NumberOfFrames")
+# A DICOMDIR has no class in its data set (PS3.3 F.3.2.2), which may be as long as a disc is full.
+_BY_META_GROUP = {"1.2.840.10008.1.3.10": "Media Storage Directory Storage"}
 # Objects with pixels that are no picture of a patient (PS3.4 B.5).
 _NO_PICTURES = frozenset(
     {
@@ -73,11 +75,17 @@ def dicom_header(path: Path) -> DicomHeader | None:
             break
         try:
             with reading_dicom(str(path), "header"):
-                dataset, whole = _dataset(content)
-                if whole or len(content) < most:
-                    return _header(dataset, content)
-        except (ImageError, MissingComponentError):
+                stored_as = storage_class(content)
+                if stored_as in _BY_META_GROUP:
+                    return DicomHeader(_BY_META_GROUP[stored_as], salt=_salt(content))
+                dataset, passed = _dataset(content)
+                if passed or len(content) < most:
+                    return _header(dataset, content, stored_as)
+        except MissingComponentError:
             break
+        except ImageError:
+            if len(content) < most:  # else it may go on behind the first look
+                break
     return DicomHeader(salt=_salt(content))
 
 
@@ -109,8 +117,8 @@ def _dataset(content: bytes) -> tuple[Any, bool]:
     return reader.read_partial(stream, stop_when=stop, specific_tags=tags), bool(passed)
 
 
-def _header(dataset: Any, content: bytes) -> DicomHeader:
-    kind = _kind(dataset)
+def _header(dataset: Any, content: bytes, stored_as: str) -> DicomHeader:
+    kind = _kind(dataset, stored_as)
     salt = str(dataset.get("StudyInstanceUID") or "") or _salt(content)
     return DicomHeader(kind, 1 if kind else _frames(dataset), salt)
 
@@ -123,10 +131,15 @@ def _frames(dataset: Any) -> int:
         return 1
 
 
-def _kind(dataset: Any) -> str:
-    """What an object without an image is; "" for an image, also for a damaged one."""
-    uid = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
-    name = str(getattr(uid, "name", ""))  # the number itself where the standard has no such class
+def _kind(dataset: Any, stored_as: str) -> str:
+    """What an object without an image is; "" for an image, also for a damaged one.
+
+    Args:
+        stored_as: Its class by the meta group, for what has none in its data set.
+    """
+    uid_from = require("pydicom.uid", extra="dicom", needed_for=_NEEDED_FOR).UID
+    uid = uid_from(str(dataset.get("SOPClassUID") or stored_as))
+    name = uid.name  # the number itself where the standard has no such class
     if str(uid) not in _NO_PICTURES and ("Rows" in dataset or not name or "Image" in name):
         return ""
     return name if str(uid).startswith(_STANDARD) and name != str(uid) else "other"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -68,6 +70,37 @@ def test_images_are_found_and_the_rest_is_counted(study: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("undefined_length", [False, True])
+def test_a_directory_says_what_it_is_in_its_meta_group_alone(
+    undefined_length: bool, tmp_path: Path
+) -> None:
+    directory = without_pixels(tmp_path / "DICOMDIR", UID("1.2.840.10008.1.3.10"))
+    dataset = pydicom.dcmread(directory)
+    del dataset.SOPClassUID, dataset.SOPInstanceUID  # PS3.3 F.3.2.2: it has none
+    record = pydicom.Dataset()
+    record.DirectoryRecordType, record.PatientName = "PATIENT", "Zzyzx^Quillan"
+    dataset.FileSetID, dataset.DirectoryRecordSequence = "DISC", [record] * 20_000
+    dataset["DirectoryRecordSequence"].is_undefined_length = undefined_length
+    dataset.save_as(directory)
+    assert directory.stat().st_size > 2**18  # more than the first look takes
+    header = dicom_header(directory)
+    assert header is not None
+    assert header.kind == "Media Storage Directory Storage"
+
+
+@pytest.mark.skipif(shutil.which("dcmmkdir") is None, reason="no program dcmmkdir (dcmtk)")
+def test_a_directory_of_dcmtk_is_no_image(tmp_path: Path) -> None:
+    uids = {name: f"1.2.3.{n}" for n, name in enumerate(("StudyInstanceUID", "SeriesInstanceUID"))}
+    told = {"PatientID": "1", "PatientName": "A", "StudyDate": "20200101", "StudyTime": "1200"}
+    numbers = {"StudyID": "1", "SeriesNumber": 1, "InstanceNumber": 1, "Modality": "OT"}
+    write_dicom(tmp_path / "IM1", PIXELS, **uids, **told, **numbers)
+    subprocess.run(["dcmmkdir", "+r", "+I"], cwd=tmp_path, check=True, capture_output=True)
+    passed_over: Counter[str] = Counter()
+    (image,) = read_folder(tmp_path, passed_over)
+    assert image.path.name == "IM1"
+    assert passed_over == {"Media Storage Directory Storage": 1}
+
+
 def test_a_data_set_tells_what_it_passed_over(study: Path) -> None:
     dataset = open_dataset(study)
     assert isinstance(dataset, FileDataset)
@@ -119,6 +152,18 @@ def test_a_large_header_is_looked_through(tmp_path: Path) -> None:
     header = dicom_header(path)
     assert header is not None
     assert (header.kind, header.frames) == ("", 1)
+
+
+def test_a_report_is_known_behind_a_long_sequence(tmp_path: Path) -> None:
+    report = without_pixels(tmp_path / "report.dcm", SR)
+    dataset, item = pydicom.dcmread(report), pydicom.Dataset()
+    item.CodeMeaning = "x" * 60
+    dataset.ProcedureCodeSequence = [item] * 5000
+    dataset["ProcedureCodeSequence"].is_undefined_length = True  # cut off by the first look
+    dataset.save_as(report)
+    header = dicom_header(report)
+    assert header is not None
+    assert header.kind == "Basic Text SR Storage"
 
 
 # A patient, a date, a number or a hospital as exports write them, which no header tells so.
