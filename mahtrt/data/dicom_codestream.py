@@ -44,27 +44,29 @@ class FrameShape:
     bits: int
 
 
-def check_codestream(frame: bytes, codec: Codec, shape: FrameShape, subject: str) -> None:
+def check_codestream(frame: bytes, codec: Codec, shape: FrameShape, subject: str) -> int:
     """Refuse a compressed frame that does not fit the header of its file.
+
+    Returns:
+        Bits of a sample, as the frame itself says.
 
     Raises:
         ImageError: Another codec, size, number of components or depth, or too large.
         DicomDamageError: No JPEG and no JPEG 2000.
     """
     if frame.startswith(b"\xff\xd8"):
-        _check_jpeg(frame, codec, shape, subject)
-    else:
-        _check_jpeg_2000(frame, codec, shape, subject)
+        return _check_jpeg(frame, codec, shape, subject)
+    return _check_jpeg_2000(frame, codec, shape, subject)
 
 
-def _check_jpeg(frame: bytes, codec: Codec, shape: FrameShape, subject: str) -> None:
+def _check_jpeg(frame: bytes, codec: Codec, shape: FrameShape, subject: str) -> int:
     """Walk to the first scan: the size that a JPEG or JPEG-LS tells is what its decoder believes.
 
     Decoders differ in what they do with bytes between segments, so that none may be there.
     """
     for part in ("scans", "EXIF segments"):
         refuse_many_parts(frame, part, subject)
-    place, sized = 2, False
+    place, precision = 2, 0
     for _ in range(_MOST_SEGMENTS):
         found = _MARKER.match(frame, place)
         if found is None:
@@ -80,18 +82,19 @@ def _check_jpeg(frame: bytes, codec: Codec, shape: FrameShape, subject: str) -> 
             if marker not in _PROCESSES.get(codec, ()):
                 raise _other_codec(f"a JPEG of process SOF{marker - 0xC0}", codec, subject)
             _check_fit(FrameShape(height, width, components, bits), shape, subject)
-            sized = True
+            precision = bits
         place += max(2, *struct.unpack_from(">H", frame, place))
     else:
         raise DicomDamageError(f"a JPEG of over {_MOST_SEGMENTS} segments")
-    if not sized:
+    if not precision:
         raise DicomDamageError("a JPEG that tells no size")
     # libjpeg-turbo fills up what is missing at the end, CharLS may compute for seconds.
     if _END_OF_IMAGE not in frame[-_SPARE_BYTES:]:
         raise DicomDamageError("a JPEG without an end")
+    return int(precision)
 
 
-def _check_jpeg_2000(frame: bytes, codec: Codec, shape: FrameShape, subject: str) -> None:
+def _check_jpeg_2000(frame: bytes, codec: Codec, shape: FrameShape, subject: str) -> int:
     """A code stream, or a JP2 file around one: decoders believe the sizes of both."""
     start = 0
     if frame.startswith(_JP2):
@@ -115,6 +118,7 @@ def _check_jpeg_2000(frame: bytes, codec: Codec, shape: FrameShape, subject: str
         raise _other_codec("a JPEG 2000", codec, subject)
     bits = (frame[start + 42] & 0x7F) + 1
     _check_fit(FrameShape(below - above, right - left, components, bits), shape, subject)
+    return bits
 
 
 def _code_stream_in_jp2(frame: bytes) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.data.dicom_bits import bits_below, values_within
 from mahtrt.data.dicom_damage import DicomDamageError
 from mahtrt.data.dicom_file import OpenedFrame
 from mahtrt.errors import MissingComponentError, require
@@ -28,20 +29,23 @@ def stored_values(opened: OpenedFrame) -> NDArray[np.generic]:
     pixels = require("pydicom.pixels", extra="dicom", needed_for=_NEEDED_FOR)
     dataset, plugin = opened.dataset, ""
     syntax = opened.syntax
+    below = bits_below(dataset) if syntax is None or syntax.codec == "rle" else 0
     if syntax is not None:
         plugin = syntax.decoder_of(int(dataset.BitsStored)).plugin
     try:
         if syntax is not None and not plugin:
             _unpack_jpeg(dataset, opened.codestream)
         decoder = pixels.get_decoder(dataset.file_meta.TransferSyntaxUID)
-        array, _ = decoder.as_array(dataset, index=opened.index, decoding_plugin=plugin)
+        # What pydicom takes for unused bits is right where High Bit is that of today.
+        how = {"correct_unused_bits": False} if below else {}
+        array, _ = decoder.as_array(dataset, index=opened.index, decoding_plugin=plugin, **how)
     except (DicomDamageError, MissingComponentError, MemoryError):
         raise
     # Decoders raise almost anything on damaged frames: their errors have no common base.
     except Exception:
         what = "pixel data" if syntax is None else f"{syntax.name} data"
         raise DicomDamageError(f"damaged {what}, which cannot be decoded") from None
-    return np.asarray(array)
+    return values_within(array, dataset, below) if below else np.asarray(array)
 
 
 def _unpack_jpeg(dataset: Any, codestream: bytes) -> None:

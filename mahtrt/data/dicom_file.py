@@ -14,6 +14,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
+from mahtrt.data.dicom_bits import bits_below, check_precision
 from mahtrt.data.dicom_codestream import FrameShape, check_codestream
 from mahtrt.data.dicom_damage import DicomDamageError
 from mahtrt.data.dicom_groups import PER_FRAME, SHARED, CountedReads, apply_groups, sequence_of
@@ -99,14 +100,16 @@ def open_dicom(content: bytes, subject: str, frame: int | None = None) -> Opened
     syntax = syntax_of(dataset, subject)
     shape = _shape(dataset)
     if syntax is None:
+        bits_below(dataset)
         _check_native(dataset, shape, frames, subject)
         return OpenedFrame(dataset, number - 1, number, frames, None)
     kept = _keep_frame(dataset, number - 1, frames)
     if syntax.codec == "rle":
+        bits_below(dataset)
         size = shape.rows * shape.columns * shape.samples * shape.bits // 8
         _check_run_lengths(kept, size, subject)
     else:
-        check_codestream(kept, syntax.codec, shape, subject)
+        check_precision(dataset, check_codestream(kept, syntax.codec, shape, subject))
     need_decoder(syntax, int(dataset.BitsStored), subject)
     return OpenedFrame(dataset, 0, number, frames, syntax, kept)
 

@@ -9,7 +9,7 @@ from mahtrt.errors import require
 
 _NUMBERS = (
     *("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored"),
-    *("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"),
+    *("HighBit", "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"),
 )
 _COARSEST_MM, _FINEST_MM = 20.0, 0.0001  # nuclear medicine has 10 mm, microscopes 0.00025
 

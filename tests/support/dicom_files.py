@@ -27,7 +27,7 @@ def write_dicom(path: Path, pixels: np.ndarray[Any, Any], **fields: object) -> P
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
     for name, value in fields.items():
         setattr(dataset, name, value)
-    dataset.HighBit = dataset.BitsStored - 1
+    dataset.HighBit = fields.get("HighBit", dataset.BitsStored - 1)
     dataset.PixelData = pixels.tobytes()
     dataset.save_as(path, enforce_file_format=True)
     return path
