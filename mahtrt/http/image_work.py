@@ -79,6 +79,7 @@ class ImageWork:
 
     def answer(self, opened: Opened, prepared: Case, found: Landmarks) -> bytes:
         names, session = opened.spec.input_names, opened.session
+        opened.observe(prepared.images[0].pixels, prepared.spacing.spacing_mm, found)
         selection = opened.selection(self.asked.quantities)
         spacing = prepared.spacing
         values = (

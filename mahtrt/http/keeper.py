@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from mahtrt.bundle.manifest import MANIFEST_NAME
 from mahtrt.digest import sha256_of_file
@@ -14,7 +15,7 @@ from mahtrt.errors import MahtrtError
 from mahtrt.http.metrics import Metrics
 from mahtrt.http.options import HttpOptions
 from mahtrt.http.served import Opened, Served
-from mahtrt.runtime.golden_check import check_golden
+from mahtrt.monitoring.drift import DriftAlarm
 from mahtrt.serving.events import ServeEvent, Tell
 
 _MOST_OPENED_AT_A_TIME = 4
@@ -91,12 +92,13 @@ class Keeper:
         except Exception as error:
             self._refuse(watch, error, is_first)
             return
+        opened.alarmed = partial(self._alarmed, served.name)
         served.swap(opened)
         watch.told, watch.pause_s = "", self._options.reload_s
         self._plan(watch)
         self._note(served, opened)
         facts = {"model": served.name, "version": opened.version, "engine": opened.session.name}
-        self._tell(ServeEvent("golden", {**facts, "images": opened.golden}))
+        self._tell(ServeEvent("golden", {**facts, "images": opened.self_test.images}))
         self._metrics.replays.labels(served.name, "passed").inc()
         if not is_first:
             self._metrics.reloads.labels(served.name, "taken").inc()
@@ -114,7 +116,8 @@ class Keeper:
         if why == watch.told:
             return
         watch.told = why
-        self._metrics.reloads.labels(served.name, "refused").inc()
+        if not is_first:
+            self._metrics.reloads.labels(served.name, "refused").inc()
         event = "not-ready" if is_first else "replacement-refused"
         self._tell(ServeEvent(event, {"model": served.name, "why": why}))
 
@@ -139,7 +142,7 @@ class Keeper:
             return
         try:
             with opened.used():
-                count = check_golden(opened.session, opened.bundle)
+                count = opened.self_test.run().images
         except Exception as error:
             why = _reason(error)
             served.fail(why)
@@ -152,6 +155,11 @@ class Keeper:
         self._metrics.replays.labels(served.name, "passed").inc()
         facts = {"model": served.name, "version": opened.version, "engine": opened.session.name}
         self._tell(ServeEvent("golden", {**facts, "images": count}))
+
+    def _alarmed(self, name: str, alarm: DriftAlarm) -> None:
+        """Tell of a statistic that left its range, or is back in it."""
+        self._metrics.drift_alarms.labels(name, alarm.statistic, alarm.state).inc()
+        self._tell(ServeEvent("drift", {"model": name, **alarm.to_dict()}))
 
     def _plan(self, watch: _Watch) -> None:
         now = time.monotonic()

@@ -39,6 +39,8 @@ class Metrics:
         self.info = self._gauge("model_info", "1.", "model", "version", "engine", "device")
         self.replays = self._counter("replays", "Replays of golden images.", "model", "outcome")
         self.reloads = self._counter("reloads", "Bundles that were replaced.", "model", "outcome")
+        drift = ("model", "statistic", "state")
+        self.drift_alarms = self._counter("drift_alarms", "Statistics that left a range.", *drift)
         self._gauge("build_info", "1.", "version").labels(version).set(1)
 
     def text(self, accept: str) -> tuple[bytes, str]:

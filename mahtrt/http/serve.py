@@ -79,6 +79,7 @@ def living(options: HttpOptions, tell: Tell = unheard) -> Iterator[tuple[Life, S
     require("prometheus_client", extra="http", needed_for="mahtrt serve --http")
     for each in served:
         each.check()
+    from mahtrt.http.drift_metrics import DriftCollector
     from mahtrt.http.keeper import Keeper
     from mahtrt.http.metrics import Metrics
     from mahtrt.http.state import Service
@@ -89,6 +90,7 @@ def living(options: HttpOptions, tell: Tell = unheard) -> Iterator[tuple[Life, S
         _check_free(grpc)
         _warn_if_open(options, (rest, grpc), tell)
         metrics = Metrics(mahtrt.__version__)
+        metrics.registry.register(DriftCollector(served))
         queues = {each.name: Queue(each, options, metrics) for each in served}
         keeper = Keeper(served, options, metrics, tell)
         for each in served:

@@ -5,19 +5,26 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mahtrt.bundle.bundle import Bundle, read_bundle
+from mahtrt.data.spacing import Spacing
 from mahtrt.errors import UsageError, shown
 from mahtrt.http.options import HttpOptions
 from mahtrt.http.refusals import NOT_READY, Refusal
 from mahtrt.measure.quantities import Selection
 from mahtrt.measure.quantity_file import quantities_for
+from mahtrt.monitoring.drift import DriftAlarm, DriftMonitor
+from mahtrt.monitoring.facts import facts_of
+from mahtrt.monitoring.self_test import SelfTest
 from mahtrt.runtime.decode import landmark_names
 from mahtrt.runtime.engine_choice import choose_engine
-from mahtrt.runtime.golden_check import check_golden
+from mahtrt.runtime.landmarks import Landmarks
 from mahtrt.runtime.opening import open_engine
 from mahtrt.runtime.session import Session
 from mahtrt.spec import ModelSpec
@@ -41,12 +48,18 @@ class Opened:
     Attributes:
         version: The first twelve letters of the manifest's digest: what the protocol calls the
             version of a model.
-        golden: How many golden images were replayed.
+        self_test: Replays the golden images.
+        drift: Watches the images and what is found in them; None where the bundle keeps nothing to
+            hold them against.
+        alarmed: Is told of every statistic that leaves its range or comes back.
     """
 
-    def __init__(self, bundle: Bundle, session: Session, golden: int) -> None:
-        self.bundle, self.session, self.golden = bundle, session, golden
+    def __init__(self, bundle: Bundle, session: Session) -> None:
+        self.bundle, self.session = bundle, session
         self.version = bundle.manifest_sha256[:12]
+        self.self_test = SelfTest(session, bundle)
+        self.drift = DriftMonitor.of_bundle(bundle)
+        self.alarmed: Callable[[DriftAlarm], None] = lambda alarm: None
         self._lock = threading.Lock()
         self._users, self._is_dropped = 0, False
         self._selections: dict[str, Selection | None] = {}
@@ -61,6 +74,14 @@ class Opened:
             found = quantities_for(quantities, landmark_names(self.spec))
             self._selections[quantities] = found
         return self._selections[quantities]
+
+    def observe(
+        self, image: NDArray[np.generic], spacing_mm: Spacing | None, found: Landmarks
+    ) -> None:
+        """Watch an image and what was found in it; nothing of its pixels is kept."""
+        if self.drift is not None:
+            for alarm in self.drift.observe(facts_of(image, spacing_mm), found):
+                self.alarmed(alarm)
 
     @contextlib.contextmanager
     def used(self) -> Iterator[Opened]:
@@ -156,7 +177,9 @@ class Served:
             require=options.require,
         )
         try:
-            return Opened(bundle, session, check_golden(session, bundle))
+            opened = Opened(bundle, session)
+            opened.self_test.run()
+            return opened
         except BaseException:
             session.close()
             raise
