@@ -94,12 +94,12 @@ class Guard:
             body = await self._body(asked, headers, receive)
             await self._watched(scope, body, receive, answer)
         except Refusal as refusal:
-            await self._refuse(asked, refusal, answer, receive)
+            await self._refuse(asked, refusal, answer, headers, receive)
         except asyncio.CancelledError:
             asked.word = ENDING.word
             raise
         except Exception as error:
-            await self._refuse(asked, refusal_of(error), answer, receive)
+            await self._refuse(asked, refusal_of(error), answer, headers, receive)
         finally:
             self._hold(-asked.body_bytes)
             self._tell(asked)
@@ -117,9 +117,8 @@ class Guard:
 
     def _check_head(self, asked: Asked, headers: dict[bytes, bytes]) -> None:
         """Refuse what the head of a request says enough of."""
-        # One who waits for a "100 Continue" sends no body behind a refusal.
         has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
-        asked.is_whole = not has_body or b"expect" in headers
+        asked.is_whole = not has_body
         if asked.path not in _OPEN:
             check_token(headers.get(b"authorization", b""), self._service.tokens)
         if asked.endpoint == "other":
@@ -144,10 +143,10 @@ class Guard:
                     if message["type"] == "http.disconnect":
                         raise Refusal(GONE, "the client went away")
                     part: bytes = message.get("body", b"")
+                    if asked.body_bytes + len(part) > most:
+                        raise Refusal(TOO_LARGE, f"body: got more than {most} bytes")
                     self._hold(len(part))
                     asked.body_bytes += len(part)
-                    if asked.body_bytes > most:
-                        raise Refusal(TOO_LARGE, f"body: got more than {most} bytes")
                     parts.append(part)
                     more = message.get("more_body", False)
         except TimeoutError as error:
@@ -185,7 +184,12 @@ class Guard:
             await asyncio.gather(task, watch, return_exceptions=True)
 
     async def _refuse(
-        self, asked: Asked, refusal: Refusal, answer: _Answer, receive: Receive
+        self,
+        asked: Asked,
+        refusal: Refusal,
+        answer: _Answer,
+        headers: dict[bytes, bytes],
+        receive: Receive,
     ) -> None:
         """Send the protocol's error, and let the client finish what it sends."""
         asked.status, asked.word, asked.where = refusal.kind.status, refusal.word, refusal.where
@@ -193,6 +197,9 @@ class Guard:
             return
         await answer.refuse(refusal, is_last=asked.is_whole)
         if asked.is_whole:
+            return
+        if b"expect" in headers:  # who waits for a "100 Continue" sends nothing behind a refusal
+            await answer.finish()
             return
         try:  # closing while it sends would take the answer from it
             async with asyncio.timeout(_LINGER_S):

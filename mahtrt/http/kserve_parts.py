@@ -13,6 +13,7 @@ import sys
 import warnings
 
 from mahtrt.errors import require
+from mahtrt.http.own_messages import keep_apart
 
 _NEEDED_FOR = "mahtrt serve --http"
 _EXTRA = "http"
@@ -22,6 +23,7 @@ sys.argv = _before[:1] or [""]
 try:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the packages that kserve brings
+        keep_apart()
         for _module in ("kserve", "prometheus_client"):
             require(_module, extra=_EXTRA, needed_for=_NEEDED_FOR)
         from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady, ServerNotReady

@@ -115,8 +115,7 @@ class GrpcTensorWork:
             response_id=self.message.id,
             model_name=self.model,
             model_version=opened.version,
-            infer_outputs=outputs,
-            use_binary_outputs=True,
+            infer_outputs=outputs,  # raw, since they are arrays
         ).to_grpc()
 
 

@@ -56,7 +56,7 @@ class Queue:
         self._batch_wait_s = options.batch_wait_ms / 1e3
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
-        self._is_closed = False
+        self._is_closed = self._is_gathering = False
         self._engine = threading.BoundedSemaphore(options.streams)
         self._threads = [
             threading.Thread(target=self._work, name=f"work-{served.name}-{i}", daemon=True)
@@ -123,18 +123,31 @@ class Queue:
         while (job := self._first()) is not None:
             try:
                 with self.served.used() as opened:
-                    self._do(job, opened)
+                    jobs, cases = self._gather(job, opened)
+                    if jobs:
+                        self._run(jobs, opened, cases)
             except Exception as error:
+                self._gathered()
                 _fail([job], error)
 
     def _first(self) -> _Job | None:
-        """The next job that nobody gave up; None when there will be no more."""
+        """The next job that nobody gave up; None when there will be no more.
+
+        While another thread gathers cases that go together, what comes is for that one.
+        """
         with self._changed:
             while not self._is_closed:
-                if (job := self._pop()) is not None:
+                if not self._is_gathering and (job := self._pop()) is not None:
+                    self._is_gathering = True
                     return job
                 self._changed.wait()
         return None
+
+    def _gathered(self) -> None:
+        """Let the other threads take what comes."""
+        with self._changed:
+            self._is_gathering = False
+            self._changed.notify_all()
 
     def _pop(self, kind: type[Work] | None = None) -> _Job | None:
         """The first job, if it is of a kind, out of the queue; the lock is held."""
@@ -147,18 +160,21 @@ class Queue:
                 return job
         return None
 
-    def _do(self, job: _Job, opened: Opened) -> None:
-        """Run a job, with those that can go along with it."""
-        jobs, kind, most = [job], type(job.work), opened.session.batch
-        ready = _prepared(jobs, opened)
+    def _gather(self, job: _Job, opened: Opened) -> tuple[list[_Job], int]:
+        """A job and those that can go along with it, decoded, and how many cases they are."""
+        kind, most = type(job.work), opened.session.batch
+        if most == 1:
+            self._gathered()
+        ready = _prepared([job], opened)
         cases = sum(each.work.cases(each.prepared) for each in ready)
         until = time.monotonic() + self._batch_wait_s
         while cases < most and (other := self._next_of(kind, until)) is not None:
             for each in _prepared([other], opened):
                 ready.append(each)
                 cases += each.work.cases(each.prepared)
-        if ready:
-            self._run(ready, opened, cases)
+        if most > 1:
+            self._gathered()
+        return ready, cases
 
     def _next_of(self, kind: type[Work], until: float) -> _Job | None:
         """Another job of the kind that comes before a time."""

@@ -209,9 +209,10 @@ class ServeArguments(HttpArguments, DicomArguments, TrustArguments):
             got = f"{len(self.bundles)} bundles"
             raise UsageError("mahtrt serve --dicom", got=got, expected="one")
         if self.send_to is None:
-            fix = "Or --http PORT, which answers those who ask."
-            expected = "--send-to AE@HOST:PORT, where reports go"
-            raise UsageError("mahtrt serve", got="no destination", expected=expected, fix=fix)
+            is_dicom = self.dicom is not None or self.drain
+            got = "no destination" if is_dicom else "no service"
+            expected = "--send-to AE@HOST:PORT" if is_dicom else "--http PORT, or --dicom AE:PORT"
+            raise UsageError("mahtrt serve", got=got, expected=expected)
         same = (
             *("send_to", "dicom", "host", "queue", "drain", "engine", "threads"),
             *("associations", "pdu_bytes", "timeout_s", "object_mib", "queue_mib"),
