@@ -131,8 +131,8 @@ def test_an_unknown_output_is_refused(client: Any) -> None:
 
 def test_numbers_that_json_cannot_say_are_null(service: Running) -> None:
     tensor = np.full((1, 3, 32, 48), np.nan, np.float32).tobytes()
-    given = {"name": "image", "datatype": "FP32", "shape": [1, 3, 32, 48]}
-    given["parameters"] = {"binary_data_size": len(tensor)}
+    size = {"binary_data_size": len(tensor)}
+    given = {"name": "image", "datatype": "FP32", "shape": [1, 3, 32, 48], "parameters": size}
     head = json.dumps({"inputs": [given], "outputs": [{"name": "points_px"}]}).encode()
     answer = service.ask(INFER, head + tensor, {RAW: str(len(head))})
     assert answer.json["outputs"][0]["data"] == [None] * 6

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -106,7 +105,8 @@ def test_a_port_in_use_is_one_line(tiny_bundle: Path, option: str) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        options = replace(HttpOptions([tiny_bundle], http="0"), **{option: port})
+        ports: dict[str, Any] = {"http": "0", option: port}
+        options = HttpOptions([tiny_bundle], **ports)
         with (
             pytest.raises(UsageError, match=f"--{option} .*Address already in use"),
             living(options),
