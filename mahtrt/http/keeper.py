@@ -99,6 +99,9 @@ class Keeper:
         self._note(served, opened)
         facts = {"model": served.name, "version": opened.version, "engine": opened.session.name}
         self._tell(ServeEvent("golden", {**facts, "images": opened.self_test.images}))
+        if opened.drift is None:
+            reason = {"model": served.name, "reason": "no-reference-statistics"}
+            self._tell(ServeEvent("drift-unwatched", reason))
         self._metrics.replays.labels(served.name, "passed").inc()
         if not is_first:
             self._metrics.reloads.labels(served.name, "taken").inc()

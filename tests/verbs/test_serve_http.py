@@ -46,8 +46,8 @@ def test_a_signal_ends_it_in_good_order(tiny_bundle: Path) -> None:
         "cases": 1,
     }
     events = [line["event"] for line in lines]
-    assert events == ["golden", "ready", "request", "request", "ending", "ended"]
-    assert lines[3]["error"] == "image"
+    assert events == ["golden", "drift-unwatched", "ready", "request", "request", "ending", "ended"]
+    assert lines[4]["error"] == "image"
 
 
 @pytest.mark.parametrize(
