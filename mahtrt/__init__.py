@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from mahtrt.bundle.signature import SignResult as SignResult
     from mahtrt.bundle.signature import Trust as Trust
     from mahtrt.bundle.signature import sign as sign
+    from mahtrt.distributed.options import DatasetOptions as DatasetOptions
+    from mahtrt.distributed.options import DatasetResult as DatasetResult
+    from mahtrt.distributed.predict_dataset import predict_dataset as predict_dataset
     from mahtrt.dossier.dossier import write_dossier as write_dossier
     from mahtrt.dossier.options import DossierOptions as DossierOptions
     from mahtrt.dossier.options import DossierResult as DossierResult
@@ -111,6 +114,8 @@ _PLACES = {
     "mahtrt.build.result": ("BuildResult",),
     "mahtrt.bundle.pack": ("pack", "PackOptions", "PackResult"),
     "mahtrt.bundle.signature": ("sign", "SignOptions", "SignResult", "Trust"),
+    "mahtrt.distributed.options": ("DatasetOptions", "DatasetResult"),
+    "mahtrt.distributed.predict_dataset": ("predict_dataset",),
     "mahtrt.dossier.dossier": ("write_dossier",),
     "mahtrt.dossier.options": ("DossierOptions", "DossierResult"),
     "mahtrt.errors": (

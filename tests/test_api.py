@@ -16,8 +16,9 @@ import pytest
 import mahtrt
 from mahtrt.cli import VERBS
 
-# A session is for programs alone; a dossier is an option of ``mahtrt report``.
-PYTHON_ONLY = {"open", "write_dossier"}
+# A session is for programs alone; a dossier is an option of ``mahtrt report``, a data set of
+# ``mahtrt predict``.
+PYTHON_ONLY = {"open", "write_dossier", "predict_dataset"}
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, types, mahtrt
 for module in pkgutil.walk_packages(mahtrt.__path__, "mahtrt."):

@@ -16,7 +16,7 @@ GROUND = (
 )
 LAYERS = (
     *("ground", "data", "bundle", "measure", "targets", "runtime", "dicom"),
-    *("monitoring", "serving", "http", "triton"),
+    *("monitoring", "serving", "http", "triton", "distributed"),
     *("graph", "precision", "calibration", "models", "export", "benchmarks", "planning", "build"),
     *("inspection", "reporting", "dossier", "evaluation", "training", "finetuning"),
     *("verbs", "cli"),

@@ -10,25 +10,21 @@ The same pass notes what the ranges were after a part of the images, for the cal
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mahtrt.calibration.histogram import StreamingHistogram
 from mahtrt.calibration.methods import DEFAULT_PERCENTILE, amax_by_method
+from mahtrt.calibration.seen import RangeLooker, SeenPart, SeenTensor
 from mahtrt.data.preprocess_version import PREPROCESS_VERSION
+from mahtrt.digest import sha256_of_bytes
 from mahtrt.errors import DataError, UsageError
-from mahtrt.graph.graph_file import load_onnx
-from mahtrt.graph.runner import ImageRunner, Images
-from mahtrt.graph.taps import STATISTICS, tap
+from mahtrt.graph.runner import Images
 
 SCHEMA = "mahtrt.ranges/1"
 
@@ -70,7 +66,7 @@ class Ranges:
         tensors: Tensor name -> its range.
         images: How many images were seen.
         percentile: What the method ``percentile`` means.
-        digest: SHA-256 over the preprocessed images, in their order.
+        digest: SHA-256 over the SHA-256 of each preprocessed image, in their order.
         preprocess_version: ``PREPROCESS_VERSION`` of the preprocessing that made them.
         snapshots: Numbers of images after which the ranges were noted on the way.
     """
@@ -116,109 +112,116 @@ def collect_ranges(
         DataError: No images, an image of the wrong shape, or activations that are not finite.
         ModelError: A model that cannot be run, or lacks one of the tensors.
     """
+    check_percentile(percentile)
+    looker, total = RangeLooker(model_path, tensors, threads), len(images)
+    remaining = iter(images)
+
+    def told(done: int) -> None:
+        if progress:
+            progress(done, total)
+
+    def parts() -> Iterator[SeenPart]:
+        for start, stop in segments(total, looker.batch):
+            yield looker.look_at(islice(remaining, stop - start), start, told)
+
+    return ranges_of_parts(parts(), percentile, snapshots_of(total, looker.batch))
+
+
+def check_percentile(percentile: float) -> None:
+    """Refuse what no percentile can be.
+
+    Raises:
+        UsageError: Not in (0, 100].
+    """
     if not 0 < percentile <= 100:
         raise UsageError("percentile", got=str(percentile), expected="more than 0, at most 100")
-    tapped, values = tap(load_onnx(model_path), tensors)
-    runner = ImageRunner(tapped, str(model_path), threads)
-    del tapped  # as large as the weights
-    seen = _AllSeen(values, percentile, len(images))
-    digest, done = hashlib.sha256(), 0
-    for group in runner.groups(images):
-        for feed in group:
-            for image in feed.values():
-                digest.update(np.ascontiguousarray(image, np.float32).tobytes())
-        seen.add(runner.run(group), done, done + len(group))
-        done += len(group)
-        if progress:
-            progress(done, len(images))
-    if not done:
+
+
+def snapshots_of(images: int, batch: int) -> tuple[int, ...]:
+    """After how many images ranges are noted on the way: after whole batches."""
+    shares = SNAPSHOT_SHARES if images >= SNAPSHOT_IMAGES else ()
+    found = {_whole(int(share * images), batch) for share in shares}
+    return tuple(sorted(number for number in found if number < images))
+
+
+def segments(images: int, batch: int, longest: int | None = None) -> list[tuple[int, int]]:
+    """Parts of a number of images, start and end, that no batch and no snapshot lies across.
+
+    Args:
+        batch: Images per inference.
+        longest: About the most images of a part; None for no limit.
+    """
+    ends = {0, images, *snapshots_of(images, batch)}
+    if longest is not None:
+        ends |= set(range(0, images, _whole(longest, batch)))
+    return list(pairwise(sorted(ends)))
+
+
+def _whole(images: int, batch: int) -> int:
+    """The number of images that fill whole batches, at least so many."""
+    return -(-images // batch) * batch
+
+
+def ranges_of_parts(
+    parts: Iterable[SeenPart], percentile: float, snapshots: Sequence[int]
+) -> Ranges:
+    """The ranges of all images, of what was seen in parts of them.
+
+    Args:
+        parts: In the order of the images; no part lies across a snapshot.
+        snapshots: Numbers of images after which the ranges are noted on the way.
+
+    Raises:
+        DataError: No images.
+    """
+    whole: SeenPart | None = None
+    before: dict[int, dict[str, tuple[StreamingHistogram, float]]] = {}
+    for part in parts:
+        if whole is None:
+            whole = part
+        else:
+            whole.merge(part)
+        if whole.images in snapshots:
+            noted = {k: (s.histogram.copy(), s.largest) for k, s in whole.tensors.items()}
+            before[whole.images] = noted
+    if whole is None or not whole.images:
         raise DataError("calibration images", got="none", expected="at least one image")
-    return seen.result(done, digest.hexdigest())
+    past = list(before.values())
+    return Ranges(
+        tensors={
+            name: _range_of(seen, percentile, [each[name] for each in past])
+            for name, seen in whole.tensors.items()
+        },
+        images=whole.images,
+        digest=sha256_of_bytes(b"".join(whole.digests)),
+        preprocess_version=PREPROCESS_VERSION,
+        percentile=percentile,
+        snapshots=tuple(before),
+    )
+
+
+def _range_of(
+    seen: SeenTensor, percentile: float, before: Sequence[tuple[StreamingHistogram, float]]
+) -> TensorRange:
+    """The range, with its history from histograms and largest magnitudes of before."""
+    amax = amax_by_method(seen.histogram, seen.largest, percentile)
+    past = [amax_by_method(*part, percentile) for part in before]
+    return TensorRange(
+        minimum=seen.minimum,
+        maximum=seen.maximum,
+        amax=amax,
+        saturation={method: _saturation(seen, a) for method, a in amax.items()},
+        values=seen.values,
+        sampled=seen.histogram.total,
+        history={method: tuple(p[method] for p in past) for method in amax} if past else {},
+    )
+
+
+def _saturation(seen: SeenTensor, amax: float) -> float:
+    # Within its last bin the histogram does not know that nothing is above the maximum.
+    return 0.0 if amax >= seen.largest else round(seen.histogram.fraction_above(amax), 9)
 
 
 def _without(table: dict[str, Any], *names: str) -> dict[str, Any]:
     """A table without those of the named fields that are empty."""
     return {k: v for k, v in table.items() if k not in names or v not in (None, {}, ())}
-
-
-class _AllSeen:
-    """What was seen of all tensors so far, and what had been seen on the way."""
-
-    def __init__(self, values: Mapping[str, int], percentile: float, total: int) -> None:
-        self.values, self.percentile = values, percentile
-        self.tensors = {name: _Seen() for name in values}
-        self.snapshots: dict[int, dict[str, tuple[StreamingHistogram, float]]] = {}
-        shares = SNAPSHOT_SHARES if total >= SNAPSHOT_IMAGES else ()
-        self._due = [int(share * total) for share in shares]
-
-    def add(self, tapped: Sequence[NDArray[np.float32]], image: int, done: int) -> None:
-        """Note the taps of the images ``image`` to ``done - 1``."""
-        for (name, seen), part in zip(self.tensors.items(), tapped, strict=True):
-            seen.add(part, name, image, self.values[name])
-        if self._due and done >= self._due[0]:
-            self.snapshots[done] = {
-                k: (s.histogram.copy(), s.largest) for k, s in self.tensors.items()
-            }
-            self._due = [n for n in self._due if n > done]
-
-    def result(self, images: int, digest: str) -> Ranges:
-        # A batch may have carried a snapshot to the end.
-        before = {n: s for n, s in self.snapshots.items() if n < images}
-        return Ranges(
-            tensors={
-                name: seen.result(self.percentile, [parts[name] for parts in before.values()])
-                for name, seen in self.tensors.items()
-            },
-            images=images,
-            digest=digest,
-            preprocess_version=PREPROCESS_VERSION,
-            percentile=self.percentile,
-            snapshots=tuple(before),
-        )
-
-
-class _Seen:
-    """What was seen of one tensor so far."""
-
-    def __init__(self) -> None:
-        self.histogram = StreamingHistogram()
-        self.minimum, self.maximum, self.values = math.inf, -math.inf, 0
-
-    @property
-    def largest(self) -> float:
-        """The largest magnitude of all values."""
-        return max(abs(self.minimum), abs(self.maximum))
-
-    def add(self, tapped: NDArray[np.float32], name: str, image: int, values: int) -> None:
-        low, high, magnitude = (float(v) for v in tapped[:STATISTICS])
-        # A sum is not finite as soon as one of its values is not; a maximum may hide a NaN.
-        if not (math.isfinite(low) and math.isfinite(high) and math.isfinite(magnitude)):
-            raise DataError(
-                f"calibration image {image}",
-                got=f"values that are not finite in tensor {name!r}",
-                expected="finite activations",
-                fix="Check the image and the model's weights; the FP32 model fails here already.",
-            )
-        self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
-        self.values += values
-        self.histogram.add(tapped[STATISTICS:])
-
-    def result(
-        self, percentile: float, before: Sequence[tuple[StreamingHistogram, float]]
-    ) -> TensorRange:
-        """The range, with its history from histograms and largest magnitudes of before."""
-        amax = amax_by_method(self.histogram, self.largest, percentile)
-        past = [amax_by_method(*part, percentile) for part in before]
-        return TensorRange(
-            minimum=self.minimum,
-            maximum=self.maximum,
-            amax=amax,
-            saturation={method: self._saturation(a) for method, a in amax.items()},
-            values=self.values,
-            sampled=self.histogram.total,
-            history={method: tuple(p[method] for p in past) for method in amax} if past else {},
-        )
-
-    def _saturation(self, amax: float) -> float:
-        # Within its last bin the histogram does not know that nothing is above the maximum.
-        return 0.0 if amax >= self.largest else round(self.histogram.fraction_above(amax), 9)

@@ -24,6 +24,7 @@ from mahtrt.parsing import MOST_DATA_SET_BYTES, read_json_file
 from mahtrt.reading import Wanted
 
 SPACING_FILE = "spacing.json"
+SPACING_FORM = '{"spacing_mm": 0.1, "images": {"name": 0.1}}, or [row, column] for a number'
 # Synthetic DATA: the name, and the class of (count, seed, points) that draws it.
 PHANTOMS: Mapping[str, str] = {
     "phantom": "mahtrt.data.phantom:PhantomDataset",
@@ -98,17 +99,28 @@ def read_spacing_file(path: Path) -> tuple[Spacing | None, dict[str, Spacing]]:
     Raises:
         DataError: Unreadable, or not of this form.
     """
-    form = '{"spacing_mm": 0.1, "images": {"name": 0.1}}, or [row, column] for a number'
-    document = read_json_file(path, Wanted(form, DataError), most_bytes=MOST_DATA_SET_BYTES)
+    document = read_json_file(path, Wanted(SPACING_FORM, DataError), most_bytes=MOST_DATA_SET_BYTES)
+    return spacings_from_document(document, str(path))
+
+
+def spacings_from_document(document: Any, where: str) -> tuple[Spacing | None, dict[str, Spacing]]:
+    """What the JSON of a spacing sidecar says, as :func:`read_spacing_file` gives it.
+
+    Args:
+        where: Where it was read, for messages.
+
+    Raises:
+        DataError: It is of another form.
+    """
     if not isinstance(document, Mapping) or set(document) - {"spacing_mm", "images"}:
-        raise DataError(str(path), got="JSON of another form", expected=form)
+        raise DataError(where, got="JSON of another form", expected=SPACING_FORM)
     images = document.get("images", {})
     if not isinstance(images, Mapping):
-        raise DataError(str(path), got="'images' of another form", expected=form)
+        raise DataError(where, got="'images' of another form", expected=SPACING_FORM)
     common = document.get("spacing_mm")
     return (
-        None if common is None else _spacing_from_json(common, path),
-        {str(name): _spacing_from_json(value, path) for name, value in images.items()},
+        None if common is None else _spacing_from_json(common, where),
+        {str(name): _spacing_from_json(value, where) for name, value in images.items()},
     )
 
 
@@ -227,7 +239,6 @@ def _file_dataset(
     return FileDataset(source, kept)
 
 
-def _spacing_from_json(value: Any, path: Path) -> Spacing:
-    return spacing_pair(
-        value if isinstance(value, list) else [value, value], str(path), error=DataError
-    )
+def _spacing_from_json(value: Any, where: str) -> Spacing:
+    pair = value if isinstance(value, list) else [value, value]
+    return spacing_pair(pair, where, error=DataError)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from mahtrt.data.images import DICOM_SUFFIXES
 from mahtrt.data.limits import MOST_IMAGE_BYTES
 from mahtrt.errors import ImageError, MissingComponentError, require
 from mahtrt.reading import Wanted, open_regular
+
+# The first bytes of a file, as many as are asked for at most; nothing of one that cannot be read.
+Start = Callable[[int], bytes]
 
 _NEEDED_FOR = "reading DICOM"
 _STANDARD = "1.2.840.10008."
@@ -54,13 +58,22 @@ class DicomHeader:
     salt: str = ""
 
 
-def has_dicom_magic(path: Path) -> bool:
+def start_of_file(path: Path) -> Start:
+    """What reads the start of a regular file."""
+    return lambda most: _start(path, most)
+
+
+def has_dicom_magic(start: Start) -> bool:
     """Whether a file begins as DICOM files do."""
-    return is_dicom(_start(path, START_BYTES))
+    return is_dicom(start(START_BYTES))
 
 
-def dicom_header(path: Path) -> DicomHeader | None:
+def dicom_header(start: Start, suffix: str) -> DicomHeader | None:
     """What a file is by its start.
+
+    Args:
+        start: What reads it.
+        suffix: The ending of the file's name.
 
     Returns:
         None where neither its start nor its ending is that of DICOM. Of a file that cannot be
@@ -68,13 +81,13 @@ def dicom_header(path: Path) -> DicomHeader | None:
     """
     content = b""
     for most in (_LOOK_BYTES, MOST_IMAGE_BYTES):
-        content = _start(path, most)
+        content = start(most)
         if not is_dicom(content):
-            if path.suffix.lower() not in DICOM_SUFFIXES:
+            if suffix.lower() not in DICOM_SUFFIXES:
                 return None
             break
         try:
-            with reading_dicom(str(path), "header"):
+            with reading_dicom("DICOM file", "header"):
                 stored_as = storage_class(content)
                 if stored_as in _BY_META_GROUP:
                     return DicomHeader(_BY_META_GROUP[stored_as], salt=_salt(content))

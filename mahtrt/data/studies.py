@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mahtrt.data.dicom_file import MOST_FRAMES
-from mahtrt.data.dicom_header import dicom_header, has_dicom_magic
+from mahtrt.data.dicom_header import Start, dicom_header, has_dicom_magic, start_of_file
 from mahtrt.data.frames import frame_path, split_frame
 from mahtrt.data.images import DICOM_SUFFIXES, IMAGE_SUFFIXES
 
@@ -87,21 +87,35 @@ class FoundImages:
         return folders
 
     def _add(self, path: Path, top: Path) -> None:
-        name = path.relative_to(top).as_posix()
-        suffix = path.suffix.lower()
-        other = suffix in IMAGE_SUFFIXES - DICOM_SUFFIXES and not has_dicom_magic(path)
-        header = None if other else dicom_header(path)
-        if header is None:
-            self.images.append(FoundImage(path, name))
-        elif header.kind:
-            self.passed_over[header.kind] += 1
+        found = look_at(start_of_file(path), path, path.relative_to(top).as_posix())
+        if isinstance(found, str):
+            self.passed_over[found] += 1
         else:
-            self.images.append(FoundImage(path, hidden(name, header.salt), header.frames))
+            self.images.append(found)
+
+
+def look_at(start: Start, path: Path, name: str) -> FoundImage | str:
+    """What a file below a folder is, by its start.
+
+    Args:
+        start: What reads it.
+        path: The file.
+        name: Its path within the folder, with ``/`` between its parts.
+
+    Returns:
+        The image; of a DICOM object without one, its kind.
+    """
+    suffix = path.suffix.lower()
+    other = suffix in IMAGE_SUFFIXES - DICOM_SUFFIXES and not has_dicom_magic(start)
+    header = None if other else dicom_header(start, suffix)
+    if header is None:
+        return FoundImage(path, name)
+    return header.kind or FoundImage(path, hidden(name, header.salt), header.frames)
 
 
 def frames_of_file(path: Path) -> list[Path]:
     """The frames of an image file that a user names: of one with several, each; else the file."""
-    header = None if split_frame(path)[1] else dicom_header(path)
+    header = None if split_frame(path)[1] else dicom_header(start_of_file(path), path.suffix)
     frames = 1 if header is None else header.frames
     return [each for _, each in FoundImage(path, "", frames).each_frame()]
 
@@ -131,9 +145,19 @@ def hidden(name: str, salt: str) -> str:
     return digests + (suffix if suffix in IMAGE_SUFFIXES else "")
 
 
+def may_be_image(name: str) -> bool:
+    """Whether a file may be an image by its name: its ending is that of one, or tells nothing."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix in IMAGE_SUFFIXES or not suffix or bool(_NUMBER_ENDING.fullmatch(suffix))
+
+
+def tells_image(name: str) -> bool:
+    """Whether a file is an image by its ending; of others the start decides."""
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
 def _may_be_image(path: Path) -> bool:
     """Whether a file is an image by its ending; one without a telling ending, by its content."""
-    suffix = path.suffix.lower()
-    if suffix in IMAGE_SUFFIXES:
+    if tells_image(path.name):
         return os.path.isfile(path)
-    return (not suffix or bool(_NUMBER_ENDING.fullmatch(suffix))) and has_dicom_magic(path)
+    return may_be_image(path.name) and has_dicom_magic(start_of_file(path))

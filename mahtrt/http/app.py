@@ -22,6 +22,7 @@ from mahtrt.http.kserve_parts import (
     register_v2_endpoints,
 )
 from mahtrt.http.model import Plane
+from mahtrt.http.page_route import page
 from mahtrt.http.refusals import (
     INPUT,
     METHOD,
@@ -41,6 +42,7 @@ def make_app(service: Service, plane: Plane) -> Guard:
     """All endpoints, behind the guard."""
     app = FastAPI(title="mahtrt", openapi_url=None, docs_url=None, redoc_url=None)
     ours = Endpoints(service, plane)
+    app.add_route("/", page, methods=["GET"])
     app.add_route("/metrics", ours.metrics, methods=["GET"])
     app.add_route("/v1/landmarks/{model}", ours.landmarks, methods=["POST"])
     model = "/v2/models/{model}"

@@ -42,10 +42,15 @@ def write_overlay(path: Path, image: NDArray[Any], landmarks: Landmarks) -> None
     Raises:
         BuildError: The place cannot be written.
     """
+    write_bytes_atomic(path, overlay_content(path.name, image, landmarks))
+
+
+def overlay_content(name: str, image: NDArray[Any], landmarks: Landmarks) -> bytes:
+    """The picture file of an overlay; the suffix of its name gives its kind."""
     content = _NamedBytes()
-    content.name = path.name
+    content.name = name
     draw_overlay(image, landmarks).save(content)
-    write_bytes_atomic(path, content.getbuffer())
+    return content.getvalue()
 
 
 def draw_overlay(image: NDArray[Any], landmarks: Landmarks) -> Image.Image:

@@ -76,7 +76,7 @@ def _read_input(arrays: Arrays, spec: ModelSpec, index: int) -> list[ReadImage]:
     names = image_tensor_names(spec, index)
     there = [name for name in names if name in arrays]
     if len(there) != 1:
-        got = f"the inputs {', '.join(there)}" if there else "none of them"
+        got = f"the inputs {', '.join(there)}" if there else "no image"
         raise InputError("request", got=got, expected=f"exactly one of {', '.join(names)}")
     (name,) = there
     array = arrays[name]

@@ -27,6 +27,7 @@ PLAN, INT8, TENSORRT = "Precision plan", "INT8 (expert)", "TensorRT (expert)"
 SIGNATURE, LOSS = "Signature", "Loss"
 SERVICE, TLS = "Service", "TLS"
 DICOM_NODE = "DICOM node"
+CLUSTER = "Large archives"
 GROUPS = (
     *(
         "Arguments",
@@ -41,11 +42,15 @@ GROUPS = (
         BUDGETS,
         PLAN,
         OUTPUT,
+        CLUSTER,
         REFERENCE,
     ),
     *(GENERAL, TLS, SIGNATURE, INT8, TENSORRT),
 )
 
+# --ray alone is --ray=local; what is behind it belongs to it where it is an address.
+_RAY, _RAY_ALONE = "--ray", "local"
+_RAY_ADDRESS = re.compile(r"local|auto|[^/\\]+:[0-9]{1,5}")
 _EMPTY = re.compile(r"(--[^=]+)=")
 
 # Of the package click, or of the copy that newer versions of typer have.
@@ -161,6 +166,8 @@ class GroupedCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         """Refuse empty names and values: an empty path would be the working folder."""
         _refuse_empty(args, ctx)
+        if any(_RAY in parameter.opts for parameter in self.params):
+            args = _with_ray_value(args)
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -175,6 +182,17 @@ class GroupedCommand(TyperCommand):
             if group in found:
                 with formatter.section(group):
                     formatter.write_dl(found[group])
+
+
+def _with_ray_value(args: Sequence[str]) -> list[str]:
+    """Arguments in which --ray has a value."""
+    end_of_options = args.index("--") if "--" in args else len(args)
+    given = list(args)
+    for index, word in enumerate(given[:end_of_options]):
+        following = given[index + 1] if index + 1 < len(given) else ""
+        if word == _RAY and not _RAY_ADDRESS.fullmatch(following):
+            given[index] = f"{_RAY}={_RAY_ALONE}"
+    return given
 
 
 def _refuse_empty(args: Sequence[str], ctx: Any) -> None:

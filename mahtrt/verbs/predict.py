@@ -7,8 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from mahtrt.errors import UsageError
-from mahtrt.verbs.command import DATA, ENGINES, OUTPUT, ResultFile, argument, as_command, option
-from mahtrt.verbs.console import StageDisplay, say, show, write_text
+from mahtrt.verbs.command import (
+    CLUSTER,
+    DATA,
+    ENGINES,
+    OUTPUT,
+    ResultFile,
+    argument,
+    as_command,
+    option,
+)
+from mahtrt.verbs.console import StageDisplay, answer, say, show, write_json, write_text
 from mahtrt.verbs.options import (
     Json,
     RequiredDevice,
@@ -77,11 +86,42 @@ class PredictArguments(TrustArguments):
     ] = "none"
     skip_bad: SkipBad = False
     threads: Threads = None
+    out: Annotated[
+        str | None,
+        option(
+            OUTPUT,
+            "Data set for archives of any size: a folder or URL of Parquet files, with a row for "
+            "each image, bad ones included. A run that ended early goes on where it was.",
+        ),
+    ] = None
+    ray: Annotated[
+        str | None,
+        option(
+            CLUSTER,
+            "Ray, with --out: local (also without a value), auto, or HOST:PORT of a cluster of "
+            "which this machine is a node.",
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        option(CLUSTER, "Number of workers of --ray; as many as there are cores.", least=1),
+    ] = None
+    files_per_part: Annotated[
+        int, option(CLUSTER, "Files of which the rows go into one Parquet file.", least=1)
+    ] = 256
 
 
 @as_command
 def command(arguments: PredictArguments) -> None:
-    """Find landmarks, labels and maps in images."""
+    """Find landmarks, labels and maps in images.
+
+    With --out, IMAGES may also be CSV lists of files and URLs such as s3://bucket/archive.
+    """
+    if arguments.out is not None:
+        _into_data_set(arguments, arguments.out)
+        return
+    if arguments.ray is not None:
+        raise UsageError("--ray", got="no --out", expected="a data set to write")
     from mahtrt.atomic import together
     from mahtrt.runtime.predict import PredictOptions, predict
     from mahtrt.verbs.prediction_tables import table_of
@@ -111,6 +151,48 @@ def command(arguments: PredictArguments) -> None:
         say(f"note: {note}")
     if arguments.json is None and arguments.csv is None:
         show(table_of(result))
+
+
+def _into_data_set(arguments: PredictArguments, out: str) -> None:
+    """The verb for archives of any size.
+
+    Raises:
+        UsageError: An option that says nothing of data sets.
+    """
+    from mahtrt.distributed.options import DatasetOptions
+    from mahtrt.distributed.predict_dataset import predict_dataset
+
+    for name in ("csv", "maps", "dicom_sr", "slicer", "landmark_codes", "skip_bad"):
+        if getattr(arguments, name):
+            raise UsageError(
+                f"--{name.replace('_', '-')}", got="--out", expected="one of the two alone"
+            )
+    options = DatasetOptions(
+        bundle=arguments.bundle,
+        archives=arguments.images,
+        out=out,
+        ray=arguments.ray,
+        engine=arguments.engine,
+        overlay=arguments.overlay,
+        spacing_mm=arguments.spacing_mm,
+        threads=arguments.threads,
+        workers=arguments.workers,
+        trust=arguments.trust(),
+        require=device_from_text(arguments.require),
+        quantities=arguments.quantities,
+        files_per_part=arguments.files_per_part,
+    )
+    with StageDisplay() as display:
+        result = predict_dataset(options, display)
+    if arguments.json is not None:
+        write_json(result.to_dict(), arguments.json)
+    for note in result.notes:
+        say(f"note: {note}")
+    before = f", {result.done_before} files were done before" if result.done_before else ""
+    answer(
+        f"{result.out}: {result.rows} rows by {result.engine} ({result.errors} with an error)"
+        f"{before}; {result.images_per_s:.1f} images/s with {result.workers} worker(s)"
+    )
 
 
 def _writers(arguments: PredictArguments) -> list[CaseWriter]:

@@ -71,3 +71,23 @@ def test_fraction_above() -> None:
     assert histogram.fraction_above(0.9) == pytest.approx(0.1, abs=1e-4)
     assert histogram.fraction_above(0.0) == 1.0
     assert histogram.fraction_above(2.0) == 0.0
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 6))
+def test_histograms_of_parts_merge_into_that_of_the_whole(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    # Powers of two lie on the edges of bins, and at the limit itself.
+    parts = [
+        np.concatenate([part, 2.0 ** rng.integers(-6, 6, 3)]) for part in random_parts(seed, count)
+    ]
+    whole, merged = StreamingHistogram(64), StreamingHistogram(64)
+    whole.add(np.concatenate(parts))
+    for part in rng.permutation(len(parts)):
+        alone = StreamingHistogram(64)
+        for value in rng.permutation(parts[part]):
+            alone.add(np.array([value]))
+        merged.merge(alone)
+    assert (merged.limit, merged.zeros) == (whole.limit, whole.zeros)
+    np.testing.assert_array_equal(merged.counts, whole.counts)
+    assert merged.fraction_above(0.3) == whole.fraction_above(0.3)

@@ -10,7 +10,15 @@ import pytest
 from tiny_graphs import SIZE, Builder, feeds, smooth_images
 
 from mahtrt.calibration.methods import METHODS
-from mahtrt.calibration.ranges import Ranges, TensorRange, collect_ranges
+from mahtrt.calibration.ranges import (
+    Ranges,
+    TensorRange,
+    collect_ranges,
+    ranges_of_parts,
+    segments,
+    snapshots_of,
+)
+from mahtrt.calibration.seen import RangeLooker
 from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.errors import DataError, ModelError, UsageError
 
@@ -169,3 +177,19 @@ def test_what_was_seen_on_the_way_is_what_fewer_images_give(tmp_path: Path) -> N
         past = {m: h[place] for m, h in whole.tensors[TENSOR].history.items()}
         assert past == part.tensors[TENSOR].amax
     assert collect_ranges(path, [TENSOR], feeds(images[:7]), threads=1).snapshots == ()
+
+
+@pytest.mark.parametrize(("batch", "longest"), [(1, 1), (1, 3), (2, 3), (3, 1)])
+def test_ranges_of_parts_are_those_of_the_whole(tmp_path: Path, batch: int, longest: int) -> None:
+    path, images = small_model(tmp_path / "m.onnx", batch=batch), feeds(smooth_images(9))
+    whole = collect_ranges(path, [TENSOR, "image"], images, threads=1)
+    places = segments(len(images), batch, longest)
+    assert len(places) >= 3
+    parts = [
+        RangeLooker(path, [TENSOR, "image"], 1).look_at(images[start:stop], start)
+        for start, stop in places
+    ]
+    merged = ranges_of_parts(parts, whole.percentile, snapshots_of(len(images), batch))
+    assert merged == whole
+    assert merged.to_json() == whole.to_json()
+    assert whole.snapshots

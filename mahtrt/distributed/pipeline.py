@@ -1,0 +1,186 @@
+"""The run on Ray: Ray Data streams chunks of files from a task that lists them to actors.
+
+An actor holds a session and writes the parts of its chunks itself, so that only names and counts go
+through Ray's object store. Ray Data keeps a few chunks per actor in flight and stops the listing
+when they are not taken. A worker that dies is started again, and its chunk is done again, whole:
+parts appear whole or not at all, so no row of it is there yet, or the same part is written twice.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mahtrt.bundle.bundle import read_bundle
+from mahtrt.distributed.cluster import Cluster
+from mahtrt.distributed.digest_set import DigestSet
+from mahtrt.distributed.guard import Deaths
+from mahtrt.distributed.listing import Chunk, chunks_of, files_of
+from mahtrt.distributed.options import DatasetOptions
+from mahtrt.distributed.worker import ChunkReport, Job, MakeWorker, Worker
+from mahtrt.errors import BuildError, MahtrtError, require
+from mahtrt.targets.table import find_target
+
+_CHUNK, _REPORT = "chunk", "report"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRun:
+    """What is run on a cluster.
+
+    Attributes:
+        make_worker: What actors make; tests give one that dies.
+    """
+
+    job: Job
+    done: DigestSet
+    archives: Sequence[str]
+    options: DatasetOptions
+    make_worker: MakeWorker = Worker
+
+
+class Board:
+    """An actor of its own that outlives workers: at which files they died."""
+
+    def __init__(self) -> None:
+        self._chunks: dict[int, Deaths] = {}
+
+    def begin_chunk(self, chunk: int) -> int:
+        """Note that a chunk is begun; gives how often it was before."""
+        return self._chunks.setdefault(chunk, Deaths()).begin_chunk()
+
+    def begin_file(self, chunk: int, place: int) -> int:
+        """Note that a file of a chunk is begun; gives how many workers died at it."""
+        return self._chunks.setdefault(chunk, Deaths()).begin_file(place)
+
+    def end_chunk(self, chunk: int) -> None:
+        """Forget a chunk."""
+        self._chunks.pop(chunk, None)
+
+
+@dataclass(frozen=True, slots=True)
+class BoardGuard:
+    """The board, as the worker of one chunk asks it."""
+
+    ray: Any
+    board: Any
+    chunk: int
+
+    def begin_file(self, place: int) -> int:
+        deaths: int = self.ray.get(self.board.begin_file.remote(self.chunk, place))
+        return deaths
+
+
+class PredictActor:
+    """What Ray Data calls with a chunk at a time.
+
+    Args:
+        job: What to do.
+        done: Reference to the sorted digests of the files that have rows, in a list, so that Ray
+            does not put a copy into every call.
+        board: The board.
+        make_worker: What makes the worker.
+    """
+
+    def __init__(self, job: Job, done: list[Any], board: Any, make_worker: MakeWorker) -> None:
+        import ray
+
+        self._ray, self._board = ray, board
+        self._worker: Worker | MahtrtError
+        try:
+            self._worker = make_worker(job, DigestSet.of_array(ray.get(done[0])))
+        except MahtrtError as error:  # told by the first chunk: Ray would start us again and again
+            self._worker = error
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(self._worker, MahtrtError):
+            raise self._worker
+        reports = [self._run(pickle.loads(raw)) for raw in batch[_CHUNK]]
+        return {_REPORT: np.array([pickle.dumps(report) for report in reports], dtype=object)}
+
+    def _run(self, numbered: tuple[int, Chunk]) -> ChunkReport:
+        assert isinstance(self._worker, Worker)
+        number, chunk = numbered
+        before = self._ray.get(self._board.begin_chunk.remote(number))
+        guard = BoardGuard(self._ray, self._board, number) if before else None
+        report = self._worker.run(chunk, guard)
+        self._board.end_chunk.remote(number)
+        return replace(report, begun_before=before)
+
+
+def reports_of_cluster(cluster: Cluster, run: ClusterRun) -> Iterator[ChunkReport]:
+    """What the chunks of some archives report, as they are done.
+
+    Raises:
+        MahtrtError: What a worker raised, where that is one of ours.
+        BuildError: What else ended the run.
+    """
+    ray, threads = cluster.ray, run.job.threads or 1
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.target_max_block_size, context.target_min_block_size = 1, 0  # a chunk is a block
+    record = read_bundle(run.options.bundle, verify=False).engine(run.job.data_set.run.engine)
+    gpus = int(find_target(record.target).device == "cuda")
+    workers = run.options.workers or cluster.workers(threads, gpus)
+    board = ray.remote(Board).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
+    done = ray.put(run.done.array())
+    stream = ray.data.read_datasource(
+        _source(run.archives, run.options.files_per_part), num_cpus=0, override_num_blocks=1
+    ).map_batches(
+        PredictActor,
+        batch_size=1,
+        fn_constructor_args=(run.job, [done], board, run.make_worker),
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_cpus=threads,
+        **({"num_gpus": gpus} if gpus else {}),
+    )
+    try:
+        for row in stream.iter_rows():
+            yield pickle.loads(row[_REPORT])
+    except ray.exceptions.RayError as error:
+        raise _cause(error) from error
+
+
+def _cause(error: BaseException) -> MahtrtError:
+    """What a worker raised, or what became of the run."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MahtrtError):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    told = str(error).strip().splitlines()
+    return BuildError(
+        "--ray",
+        got=f"a run that Ray ended ({told[-1][:300] if told else type(error).__name__})",
+        expected="workers that run",
+        fix="Start it again with the same options: it goes on where it was.",
+    )
+
+
+def _source(archives: Sequence[str], size: int) -> Any:
+    """A source of Ray Data with one task, which lists files as long as chunks are taken."""
+    data = require("ray.data", extra="ray", needed_for="--ray")
+    block = require("ray.data.block", extra="ray", needed_for="--ray")
+    pa = require("pyarrow", extra="ray", needed_for="--ray")
+
+    def listed() -> Iterator[Any]:
+        for number, chunk in enumerate(chunks_of(files_of(archives), size)):
+            yield pa.table({_CHUNK: [pickle.dumps((number, chunk))]})
+
+    class Archives(data.Datasource):  # type: ignore[misc, name-defined]
+        """The only kind of source that may list while it is read."""
+
+        def estimate_inmemory_data_size(self) -> int | None:
+            return None
+
+        def get_read_tasks(self, *_: Any, **__: Any) -> list[Any]:
+            about = block.BlockMetadata(
+                num_rows=None, size_bytes=None, input_files=None, exec_stats=None
+            )
+            return [data.ReadTask(listed, about)]
+
+    return Archives()

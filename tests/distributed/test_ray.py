@@ -1,0 +1,56 @@
+"""The run on Ray: the rows of a plain loop, also where a worker dies in the middle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import dying_worker
+import pytest
+from archives import make_archive, same_rows
+from dying_worker import DiesOnce
+
+from mahtrt.distributed.cluster import Cluster, joined_cluster
+from mahtrt.distributed.options import DatasetOptions
+from mahtrt.distributed.predict_dataset import predict_dataset
+
+pytest.importorskip("ray")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning:ray.data.context"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Ray on this machine, for all tests here."""
+    support = str(Path(dying_worker.__file__).parent)
+    paths = os.pathsep.join(filter(None, (support, os.environ.get("PYTHONPATH"))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", paths)  # where workers find the one that dies
+        with joined_cluster("local", cores=1) as found:
+            yield found
+
+
+@pytest.mark.usefixtures("cluster")
+def test_rows_are_those_of_a_plain_loop_also_where_a_worker_dies(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    options = DatasetOptions(
+        tiny_bundle,
+        [make_archive(tmp_path / "archive")],
+        tmp_path / "plain",
+        engine="onnxruntime-fp32",
+        files_per_part=3,
+        threads=1,
+    )
+    told = []
+    plain = predict_dataset(options)
+    on_ray = replace(options, out=tmp_path / "rows", ray="local")
+    made = predict_dataset(on_ray, lambda *each: told.append(each), make_worker=DiesOnce)
+    assert (tmp_path / "rows.died").exists()
+    assert (made.rows, made.errors, made.restarts) == (plain.rows, plain.errors, 1)
+    assert same_rows(tmp_path / "plain", tmp_path / "rows")
+    assert told[-1][1:3] == (10, 10)
