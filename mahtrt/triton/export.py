@@ -31,10 +31,11 @@ def export_triton(options: TritonOptions, progress: StageProgress = silent) -> T
     check_apart(options.bundle, options.out)
     check_repository(options.out, options.model_name)
     progress("hashing, MiB", 0, 0)
-    bundle = read_bundle(
-        options.bundle, trust=options.trust, progress=partial(progress, "hashing, MiB")
-    )
     is_python = options.backend == "python"
+    hashing = partial(progress, "hashing, MiB")
+    # Packing the bundle hashes it, and asks for the signature.
+    trust = None if is_python else options.trust
+    bundle = read_bundle(options.bundle, verify=not is_python, trust=trust, progress=hashing)
     engine = bundle.engine(options.engine) if is_python else engine_for(bundle, options)
     progress("writing", 0, 0)
     with write_models(options.out, options.model_name, options.version) as writer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,13 @@ import pytest
 from fake_triton import ModelConfig, read_config
 from google.protobuf import text_format
 
+from mahtrt import files
+from mahtrt.bundle.bundle import read_bundle, write_bundle
+from mahtrt.errors import UsageError
 from mahtrt.triton.config import ModelConfig as Written
 from mahtrt.triton.config import Tensor
+from mahtrt.triton.export import export_triton
+from mahtrt.triton.options import TritonOptions
 
 IMAGES = {
     "image": ("TYPE_STRING", [1]),
@@ -90,6 +96,49 @@ def test_the_openvino_backend_is_told_threads_and_opens_the_ir(models: Path) -> 
         "model.xml",
         "model.bin",
     }
+
+
+def with_tensorrt(bundle: Path, out: Path, *more: str) -> Path:
+    """A bundle that says of itself that it has a TensorRT engine."""
+    old = read_bundle(bundle)
+    with write_bundle(out) as writer:
+        writer.take(old, [record.path for record in old.manifest.files])
+        roles = {"onnx": "model.onnx"}
+        for role in ("plan", *more):
+            roles[role] = f"engines/tensorrt-fp16/{role}"
+            files.write_bytes(writer.place(roles[role]), role.encode())
+        engine = replace(
+            old.engine("onnxruntime"),
+            name="tensorrt-fp16",
+            target="tensorrt",
+            files=roles,
+            versions={"tensorrt": "10.16.1"},
+        )
+        engines = (*old.manifest.engines, engine)
+        writer.finish(replace(old.manifest, engines=engines, files=()))
+    return out
+
+
+def test_the_tensorrt_backend_gets_the_plan_and_a_gpu(
+    tiny_batch_bundle: Path, tmp_path: Path
+) -> None:
+    bundle = with_tensorrt(tiny_batch_bundle, tmp_path / "b.mahtrt")
+    result = export_triton(TritonOptions(bundle, tmp_path / "models", backend="tensorrt"))
+    assert "tensorrt 10.16.1" in " ".join(result.notes)
+    network = read_config(tmp_path / "models/b_network")
+    (group,) = network.instance_group
+    assert (network.backend, group.kind, list(group.gpus)) == ("tensorrt", group.KIND_GPU, [0])
+    assert (tmp_path / "models/b_network/1/model.plan").read_bytes() == b"plan"
+    assert tensors(network.output)["heatmaps"] == ("TYPE_FP32", [4, 3, 16, 24])
+    steps = read_config(tmp_path / "models/b").ensemble_scheduling.step
+    assert set(steps[1].output_map) == set(tensors(network.output))
+    assert "heatmaps" not in tensors(read_config(tmp_path / "models/b_decode").input)
+
+
+def test_an_engine_whose_decoding_is_ours_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = with_tensorrt(tiny_bundle, tmp_path / "b.mahtrt", "decode")
+    with pytest.raises(UsageError, match="a kernel of mahtrt's own"):
+        export_triton(TritonOptions(bundle, tmp_path / "models", backend="tensorrt"))
 
 
 def test_golden_images_warm_a_model_up_and_landmarks_are_its_labels(models: Path) -> None:

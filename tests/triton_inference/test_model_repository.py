@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from mahtrt import files
 from mahtrt.atomic import move_into_place
+from mahtrt.cli import app
 from mahtrt.errors import DataError, IntegrityError, MahtrtError, UsageError
 from mahtrt.triton.export import export_triton
 from mahtrt.triton.options import TritonOptions
@@ -171,3 +174,16 @@ def test_copies_of_versions_keep_their_folders(tmp_path: Path) -> None:
     files.write_bytes(tmp_path / "a/b/c", b"x")
     copy_folder(tmp_path / "a", tmp_path / "z")
     assert tree(tmp_path / "z") == {"b", "b/c"}
+
+
+def test_the_command_writes_its_document(tiny_bundle: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "models")
+    asked = ["export-triton", str(tiny_bundle), f"--out={out}", "--backend=onnx", "--name=net"]
+    result = CliRunner().invoke(app, [*asked, "--json=-"])
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    parts = ["net", "net_decode", "net_network", "net_prepare"]
+    assert (document["schema"], document["models"]) == ("mahtrt.export-triton/1", parts)
+    refused = CliRunner().invoke(app, [*asked, "--model-version=2"])
+    assert refused.exit_code == 2
+    assert "another configuration" in refused.stderr
