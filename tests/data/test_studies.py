@@ -83,7 +83,7 @@ def test_a_directory_says_what_it_is_in_its_meta_group_alone(
     dataset["DirectoryRecordSequence"].is_undefined_length = undefined_length
     dataset.save_as(directory)
     assert directory.stat().st_size > 2**18  # more than the first look takes
-    header = dicom_header(directory)
+    header = dicom_header(start_of_file(directory), directory.suffix)
     assert header is not None
     assert header.kind == "Media Storage Directory Storage"
 
@@ -161,7 +161,7 @@ def test_a_report_is_known_behind_a_long_sequence(tmp_path: Path) -> None:
     dataset.ProcedureCodeSequence = [item] * 5000
     dataset["ProcedureCodeSequence"].is_undefined_length = True  # cut off by the first look
     dataset.save_as(report)
-    header = dicom_header(report)
+    header = dicom_header(start_of_file(report), report.suffix)
     assert header is not None
     assert header.kind == "Basic Text SR Storage"
 
