@@ -11,6 +11,7 @@ from mahtrt.data.feed import Case
 from mahtrt.errors import MahtrtError
 from mahtrt.monitoring.self_test import SelfTest
 from mahtrt.parsing import read_json
+from mahtrt.runtime.landmarks import Landmarks
 from mahtrt.runtime.opening import open_engine
 from mahtrt.runtime.session import Session
 from mahtrt.triton.replies import Replies, outputs_of, parameter
@@ -84,7 +85,7 @@ class LandmarkModel:
         except Exception as error:
             return error
 
-    def _run(self, cases: Sequence[GivenCase]) -> list[Any]:
+    def _run(self, cases: Sequence[GivenCase]) -> list[Landmarks]:
         images: list[Case] = [case.images for case in cases]
         spacings = [case.spacing_mm for case in cases]
         return self._session.run_batch(images, spacing_mm=spacings) if cases else []
@@ -97,6 +98,9 @@ class LandmarkModel:
         except Exception as error:
             return self._replies.refusal(error)
 
-    def _answer(self, found: Sequence[Any]) -> Any:
-        arrays = answer_arrays(found, self._session.spec, self._names)
-        return self._replies.answer(arrays)
+    def _answer(self, found: Sequence[Landmarks]) -> Any:
+        try:
+            arrays = answer_arrays(found, self._session.spec, self._names)
+            return self._replies.answer(arrays)
+        except Exception as error:  # that of one request alone
+            return self._replies.refusal(error)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.http
-from dicom_files import write_dicom
+from dicom_files import PATIENT, write_dicom, write_patient_image
 from PIL import Image
 from tiny_network import make_image
 from triton_server import Server, tritonserver, why_not
@@ -182,3 +182,14 @@ def test_bad_requests_get_the_protocol_s_error_and_the_server_lives(
         assert caught.value.status() in ("400", "StatusCode.INVALID_ARGUMENT")
     assert ask(server, kind, model, image=as_bytes(png))["landmarks"].shape == (1, 3, 2)
     assert server.process.poll() is None
+
+
+def test_neither_errors_nor_the_log_name_a_patient(server: Server, tmp_path: Path) -> None:
+    content = write_patient_image(tmp_path / "a.dcm", np.zeros((40, 50), np.uint8)).read_bytes()
+    assert ask(server, "grpc", "tiny", image=as_bytes(content))["landmarks"].shape == (1, 3, 2)
+    names = [value for value in PATIENT.values() if len(value) > 3]
+    for bad in (content[:-500], content.replace(b"MONOCHROME2", b"MONOCHROME9")):
+        with pytest.raises(InferenceServerException) as caught:
+            ask(server, "grpc", "tiny", image=as_bytes(bad))
+        assert not [name for name in names if name in str(caught.value)]
+    assert not [name for name in names if name in server.log]
