@@ -22,8 +22,10 @@ from __future__ import annotations
 
 import importlib
 import reprlib
+import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import cast
 
 from mahtrt.names import visible
 
@@ -151,6 +153,10 @@ def require(module: str, *, extra: str, needed_for: str) -> ModuleType:
     """
     from mahtrt.interrupt import interrupt_later
 
+    if module.partition(".")[0] == "openvino":
+        # Its import would send a message to its makers, from a fork of this process that keeps our
+        # ports open and may never end. Without this package it sends none.
+        sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
     try:
         with interrupt_later():  # some native modules abort the process when interrupted here
             return importlib.import_module(module)

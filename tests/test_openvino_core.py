@@ -36,6 +36,19 @@ except KeyboardInterrupt:
     print("interrupted")
 """
 
+TELEMETRY = """
+import sys, threading
+from mahtrt.openvino_core import shared_core
+shared_core()
+print([name for name in sys.modules if name.startswith("openvino_telemetry.")])
+print(threading.active_count())
+"""
+
+
+def test_openvino_sends_nothing_to_its_makers() -> None:
+    """The import would fork the process, and send who uses which version."""
+    assert run_python("-c", TELEMETRY).stdout.split("\n")[:2] == ["[]", "1"]
+
 
 def _made_in(path: Path) -> Iterator[str]:
     """Places of a file that make a core of OpenVINO."""

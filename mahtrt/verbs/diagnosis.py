@@ -7,7 +7,6 @@ the process.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -18,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from mahtrt.cuda.probe import NEED_GPU, CudaProbe, probe_cuda
+from mahtrt.errors import require
 from mahtrt.machine import ISA_LIMIT, Machine, describe_machine, isa_limit, package_version
 from mahtrt.parsing import read_toml
 from mahtrt.targets.cpu import weight_bits_here
@@ -85,12 +85,16 @@ class DoctorResult:
         return {"schema": SCHEMA, "ok": self.ok, "checks": checks}
 
 
+def _import(module: str) -> object:
+    return require(module, extra="", needed_for="mahtrt doctor")
+
+
 def doctor(
     *,
     machine: Machine | None = None,
     version_of: Lookup = package_version,
     has_module: Callable[[str], bool] = has_module,
-    import_module: Callable[[str], object] = importlib.import_module,
+    import_module: Callable[[str], object] = _import,
     cuda: CudaProbe | None = None,
 ) -> DoctorResult:
     """Look at CPU, packages, CUDA and TensorRT. The arguments replace the real machine in tests."""
