@@ -78,7 +78,7 @@ def throughput(given: argparse.Namespace, folder: Path) -> tuple[dict[str, Any],
         served(given.bundle, folder, _options(given)) as service,
     ):
         pixels = image_from_bytes(content, "image").pixels
-        tensor = preprocess(pixels, session.spec.input)[0]
+        tensor = preprocess(pixels, session.spec.input)[0][None]  # (1, C, h, w)
         name = session.spec.input_names[0]
         works = {
             "image": (image_work(session, content), image_request(content)),

@@ -9,9 +9,10 @@ import time
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc.aio import ServerInterceptor
 
-from mahtrt.errors import UsageError
+from mahtrt.errors import InputError, UsageError
 from mahtrt.http.addresses import Address
 from mahtrt.http.guard import REQUEST_ID
 from mahtrt.http.kserve_parts import (
@@ -75,11 +76,8 @@ class Interceptor(ServerInterceptor):
         endpoint = "infer" if details.method.endswith("/ModelInfer") else "other"
         is_open = details.method in _OPEN
 
-        async def call(request: Any, context: Any) -> Any:
-            return await self._call(handler.unary_unary, request, context, metadata, endpoint)
-
-        async def checked(request: Any, context: Any) -> Any:
-            return await call(request, context)
+        async def checked(content: bytes, context: Any) -> Any:
+            return await self._call(handler, content, context, metadata, endpoint)
 
         if not is_open:
             try:
@@ -96,16 +94,18 @@ class Interceptor(ServerInterceptor):
         return _same(handler, refuse)
 
     async def _call(
-        self, method: Any, request: Any, context: Any, metadata: dict[str, Any], endpoint: str
+        self, handler: Any, content: bytes, context: Any, metadata: dict[str, Any], endpoint: str
     ) -> Any:
         begun, refusal = time.perf_counter(), None
         given = str(metadata.get(REQUEST_ID, ""))
         request_id = given if _RIGHT_ID.fullmatch(given) else secrets.token_hex(8)
-        name = getattr(request, "model_name", "")
-        model = name if endpoint == "infer" and name in self._service.queues else ""
+        model = ""
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         try:
-            return await method(request, context)
+            request = _message(handler, content)
+            name = getattr(request, "model_name", "")
+            model = name if endpoint == "infer" and name in self._service.queues else ""
+            return await handler.unary_unary(request, context)
         except asyncio.CancelledError:
             refusal = Refusal(GONE, "the client went away")
             raise
@@ -142,11 +142,23 @@ class Interceptor(ServerInterceptor):
 
 
 def _same(handler: Any, behaviour: Any) -> Any:
+    """A handler that is given the bytes of the message, so that bad ones get our answer."""
     return grpc.unary_unary_rpc_method_handler(
-        behaviour,
-        request_deserializer=handler.request_deserializer,
-        response_serializer=handler.response_serializer,
+        behaviour, response_serializer=handler.response_serializer
     )
+
+
+def _message(handler: Any, content: bytes) -> Any:
+    """The message of a call.
+
+    Raises:
+        InputError: The bytes are none of its kind.
+    """
+    try:
+        return handler.request_deserializer(content)
+    except DecodeError as error:
+        got, expected = "bytes that are no such message", "a message of the protocol"
+        raise InputError("request", got=got, expected=expected) from error
 
 
 def _refusal(error: Exception) -> Refusal:

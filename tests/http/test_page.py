@@ -12,9 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from dicom_files import write_dicom
-from http_service import Running, running
-
-from mahtrt.http.options import HttpOptions
+from http_services import Running, running
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -51,7 +49,7 @@ def service(tiny_bundle: Path, folder: Path) -> Iterator[Running]:
     tokens = folder / "tokens"
     tokens.write_text(TOKEN + "\n", encoding="utf-8")
     bundles = [f"first={tiny_bundle}", f"second={tiny_bundle}"]
-    with running(HttpOptions(bundles, http="0", token_file=tokens, body_mib=1)) as found:
+    with running(*bundles, token_file=tokens, body_mib=1) as found:
         yield found
 
 
@@ -70,14 +68,14 @@ class Tab:
     def __init__(self, browser: Any, service: Running, **looks: Any) -> None:
         self.said: list[str] = []
         self.asked: list[str] = []
-        self.service = service
+        self.address = f"http://127.0.0.1:{service.port}"
         self.page = browser.new_page(**looks)
         self.page.set_default_timeout(10_000)
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
         self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(service.address + "/")
+        self.page.goto(self.address + "/")
 
     def give_token(self) -> None:
         self.page.fill("#token", TOKEN)
@@ -89,7 +87,7 @@ class Tab:
 
     def foreign(self) -> list[str]:
         """Requests to anything but the service."""
-        ours = (self.service.address, f"blob:{self.service.address}", "data:")
+        ours = (self.address, f"blob:{self.address}", "data:")
         return [url for url in self.asked if not url.startswith(ours)]
 
 
