@@ -43,7 +43,9 @@ def main() -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for line in sys.stdin:
         seconds, most = line.split()
-        end, statuses, times_ms = time.monotonic() + float(seconds), {}, []
+        end = time.monotonic() + float(seconds)
+        statuses: dict[int, int] = {}
+        times_ms: list[float] = []
         while len(times_ms) < int(most) and time.monotonic() < end:
             begun = time.monotonic()
             status, _ = exchange(connection, request)
