@@ -164,8 +164,7 @@ def watched(reference: ReferenceStatistics, rows: Rows) -> list[tuple[int, str]]
         (image, f"{each.record.name} {change}")
         for image, row in enumerate(rows, start=1)
         for each in charts
-        for change in each.add(row.get(each.record.name, np.nan))
-        if each.is_alarmed(change)
+        if (change := each.add(row.get(each.record.name, np.nan))) and each.alarmed
     ]
 
 

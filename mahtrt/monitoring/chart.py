@@ -13,6 +13,7 @@ from mahtrt.monitoring.scores import Kind, Scorer
 from mahtrt.monitoring.statistics import step_of
 
 WINDOW = 200  # values that "now" is told of
+_IS_SHIFT = 0.4  # share of a limit from which values lie on one side
 
 Change = Literal["higher", "lower", "wider"]
 CHANGES: tuple[Change, ...] = ("higher", "lower", "wider")
@@ -30,12 +31,16 @@ class _Sum:
     sum: float = 0.0
     alarmed: bool = False
 
-    def add(self, score: float) -> bool:
-        """Add a score; True where an alarm begins or ends."""
+    def add(self, score: float) -> None:
+        """Add a score."""
         limit = self.limits.limit
         self.sum = min(limit, max(0.0, self.sum + score - self.limits.allowance))
-        was, self.alarmed = self.alarmed, self.sum >= limit or (self.alarmed and self.sum > 0)
-        return was != self.alarmed
+        self.alarmed = self.sum >= limit or (self.alarmed and self.sum > 0)
+
+    @property
+    def level(self) -> float:
+        """Share of the limit."""
+        return self.sum / self.limits.limit
 
 
 class Charts:
@@ -47,12 +52,14 @@ class Charts:
 
     Attributes:
         seen: Values so far.
+        alarmed: Whether an alarm lasts.
         smallest_shift: Shift of the mean that is found within 200 images, in deviations of the
             reference; None where the reference is too small to find any.
     """
 
     def __init__(self, record: StatisticRecord, chance: float) -> None:
-        self.record, self.seen = record, 0
+        self.record, self.seen, self.alarmed = record, 0, False
+        self._change: Change = "wider"
         self._scorer = Scorer(record, step_of(record.name, record.mean))
         place, width = self._limits("place", chance), self._limits("width", chance)
         self._sums: dict[Change, _Sum] = {}
@@ -63,29 +70,50 @@ class Charts:
         self.smallest_shift = place.smallest_shift if place else None
         self._window: deque[float] = deque(maxlen=WINDOW)
 
-    def add(self, value: float) -> list[Change]:
-        """Take a value, and tell which alarms begin or end; one that is not known is passed by."""
+    def add(self, value: float) -> Change | None:
+        """Take a value; one that is not known is passed by.
+
+        Returns:
+            The change whose alarm begins or ends with it (:attr:`alarmed` tells which); None for
+            nearly all values. A statistic has one alarm, however many of its charts have theirs.
+        """
         if math.isnan(value):
-            return []
+            return None
         self.seen += 1
         self._window.append(value)
         place, width = self._scorer.score(value)
         scores: dict[Change, float] = {"higher": place, "lower": -place, "wider": width}
-        return [change for change, kept in self._sums.items() if kept.add(scores[change])]
+        for change, kept in self._sums.items():
+            kept.add(scores[change])
+        drifted = self.drifted
+        if bool(drifted) == self.alarmed:
+            return None
+        self.alarmed = bool(drifted)
+        if drifted:
+            self._change = self._told(drifted[0])
+        return self._change
 
-    def is_alarmed(self, change: Change) -> bool:
-        """Whether an alarm of this change lasts."""
-        return change in self._sums and self._sums[change].alarmed
+    @property
+    def drifted(self) -> tuple[Change, ...]:
+        """The changes that last; none where all is well."""
+        return tuple(change for change, kept in self._sums.items() if kept.alarmed)
 
     @property
     def level(self) -> float:
         """How near an alarm is: 0 for nothing, 1 for an alarm."""
-        return max((kept.sum / kept.limits.limit for kept in self._sums.values()), default=0.0)
+        return max((kept.level for kept in self._sums.values()), default=0.0)
 
     @property
     def now(self) -> float:
         """Mean of the last values, NaN before the first."""
         return math.fsum(self._window) / len(self._window) if self._window else math.nan
+
+    def _told(self, change: Change) -> Change:
+        """What an alarm is called: a large shift is first seen as wider, but is a shift."""
+        known: tuple[Change, ...] = ("higher", "lower")
+        sides = [side for side in known if side in self._sums]
+        nearest = max(sides, key=lambda side: self._sums[side].level, default=change)
+        return nearest if sides and self._sums[nearest].level >= _IS_SHIFT else change
 
     def _limits(self, kind: Kind, chance: float) -> ChartLimits | None:
         return chart_limits(self.record.images, self.record.ranks, kind, chance)

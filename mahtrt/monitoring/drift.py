@@ -169,7 +169,7 @@ class DriftMonitor:
             alarms = [
                 self._alarm(charts, change)
                 for name, charts in self._charts.items()
-                for change in charts.add(values.get(name, math.nan))
+                if (change := charts.add(values.get(name, math.nan))) is not None
             ]
             self._alarms += sum(alarm.state == "raised" for alarm in alarms)
         return alarms
@@ -184,7 +184,7 @@ class DriftMonitor:
         return DriftAlarm(
             charts.record.name,
             change,
-            "raised" if charts.is_alarmed(change) else "cleared",
+            "raised" if charts.alarmed else "cleared",
             charts.record.mean,
             charts.now,
             self._images,
@@ -213,6 +213,6 @@ def _row(charts: Charts) -> StatisticReport:
         low=None if reach is None else record.mean - reach,
         high=None if reach is None else record.mean + reach,
         level=charts.level,
-        drifted=tuple(change for change in CHANGES if charts.is_alarmed(change)),
+        drifted=charts.drifted,
         images=charts.seen,
     )

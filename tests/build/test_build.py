@@ -17,10 +17,13 @@ from foreign_network import SEED, ForeignNetwork
 import mahtrt
 from mahtrt.build import request as request_module
 from mahtrt.build.build import build
+from mahtrt.build.images import ImageSets
 from mahtrt.build.judge import AccuracyError, default_engine
 from mahtrt.build.result import BuildResult
+from mahtrt.build.watched import describe_images
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.bundle.golden import read_golden
+from mahtrt.bundle.reference_statistics import read_reference
 from mahtrt.data.phantom import PhantomDataset
 from mahtrt.data.preprocess_version import PREPROCESS_VERSION
 from mahtrt.data.subset import NetworkTensors, hold_back
@@ -29,6 +32,8 @@ from mahtrt.errors import MissingComponentError, UsageError
 from mahtrt.machine import describe_machine, package_versions
 from mahtrt.measure.limits import Limits
 from mahtrt.models.reference import ModelSource
+from mahtrt.monitoring.drift import DriftMonitor
+from mahtrt.progress import silent
 from mahtrt.targets.cpu import weight_bits_here
 from mahtrt.targets.openvino.run import has_native_bf16
 from mahtrt.targets.tensorrt.options import TensorRtOptions
@@ -94,6 +99,24 @@ def test_what_the_bundle_holds(built: Built) -> None:
     read_bundle(built.path)  # hashes everything
     report = json.loads((built.path / "report.json").read_text())
     assert report == json.loads(json.dumps(built.result.report.to_dict()))
+
+
+def test_images_and_results_are_described_for_a_service(built: Built) -> None:
+    bundle = read_bundle(built.path)
+    found = read_reference(bundle)
+    assert found is not None
+    assert (found.engine, found.images) == (bundle.manifest.default_engine, 6)
+    named = {each.name: each for each in found.statistics}
+    assert {"image.p50", "landmarks.spread", "landmarks.extent_mm"} <= set(named)
+    assert f"landmark.{bundle.spec.landmarks[0]}.two_peaks" in named
+    assert named["image.bits"].mean == 8
+    assert DriftMonitor.of_bundle(bundle) is not None
+
+
+def test_images_that_stand_in_for_the_callers_are_not_described(built: Built) -> None:
+    report, record = built.result.report, read_bundle(built.path).engine()
+    stand_in = ImageSets(None, PhantomDataset(2), given=False)
+    assert describe_images((), record, report, stand_in, silent) is None
 
 
 def test_the_manifest(built: Built, foreign_network: ForeignNetwork) -> None:
