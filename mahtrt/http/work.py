@@ -92,7 +92,8 @@ class Queue:
             self.check_room()
             self._jobs.append(job)
             self._metrics.waiting.labels(self._name).set(len(self._jobs))
-            self._changed.notify_all()
+            # One who gathers has to hear of it, whoever else waits.
+            self._changed.notify(len(self._threads) if self._is_gathering else 1)
         job.future.add_done_callback(lambda future: self._forget(job, future))
         return job.future
 
@@ -120,34 +121,43 @@ class Queue:
             self._metrics.waiting.labels(self._name).set(len(self._jobs))
 
     def _work(self) -> None:
-        while (job := self._first()) is not None:
+        while jobs := self._next():
             try:
                 with self.served.used() as opened:
-                    jobs, cases = self._gather(job, opened)
-                    if jobs:
-                        self._run(jobs, opened, cases)
+                    if ready := _prepared(jobs, opened):
+                        self._run(ready, opened)
             except Exception as error:
-                self._gathered()
-                _fail([job], error)
+                _fail(jobs, error)
 
-    def _first(self) -> _Job | None:
-        """The next job that nobody gave up; None when there will be no more.
+    def _next(self) -> list[_Job]:
+        """The next jobs that go together and that nobody gave up; none when no more will come.
 
-        While another thread gathers cases that go together, what comes is for that one.
+        While one thread gathers as many as the engine takes at once, what comes is for that one.
         """
         with self._changed:
             while not self._is_closed:
                 if not self._is_gathering and (job := self._pop()) is not None:
-                    self._is_gathering = True
-                    return job
+                    opened = self.served.opened
+                    most = 1 if opened is None else opened.session.batch
+                    return [job] if most == 1 else self._gathered(job, most)
                 self._changed.wait()
-        return None
+        return []
 
-    def _gathered(self) -> None:
-        """Let the other threads take what comes."""
-        with self._changed:
-            self._is_gathering = False
-            self._changed.notify_all()
+    def _gathered(self, job: _Job, most: int) -> list[_Job]:
+        """A job and others of its kind that come soon enough; the lock is held."""
+        jobs, kind, until = [job], type(job.work), time.monotonic() + self._batch_wait_s
+        self._is_gathering = True
+        while len(jobs) < most:
+            if (other := self._pop(kind)) is not None:
+                jobs.append(other)
+                continue
+            left = until - time.monotonic()
+            if left <= 0 or self._jobs or self._is_closed:
+                break
+            self._changed.wait(left)
+        self._is_gathering = False
+        self._changed.notify_all()
+        return jobs
 
     def _pop(self, kind: type[Work] | None = None) -> _Job | None:
         """The first job, if it is of a kind, out of the queue; the lock is held."""
@@ -160,35 +170,9 @@ class Queue:
                 return job
         return None
 
-    def _gather(self, job: _Job, opened: Opened) -> tuple[list[_Job], int]:
-        """A job and those that can go along with it, decoded, and how many cases they are."""
-        kind, most = type(job.work), opened.session.batch
-        if most == 1:
-            self._gathered()
-        ready = _prepared([job], opened)
-        cases = sum(each.work.cases(each.prepared) for each in ready)
-        until = time.monotonic() + self._batch_wait_s
-        while cases < most and (other := self._next_of(kind, until)) is not None:
-            for each in _prepared([other], opened):
-                ready.append(each)
-                cases += each.work.cases(each.prepared)
-        if most > 1:
-            self._gathered()
-        return ready, cases
-
-    def _next_of(self, kind: type[Work], until: float) -> _Job | None:
-        """Another job of the kind that comes before a time."""
-        with self._changed:
-            while True:
-                if (job := self._pop(kind)) is not None:
-                    return job
-                left = until - time.monotonic()
-                if left <= 0 or self._jobs or self._is_closed:
-                    return None
-                self._changed.wait(left)
-
-    def _run(self, jobs: Sequence[_Job], opened: Opened, cases: int) -> None:
+    def _run(self, jobs: Sequence[_Job], opened: Opened) -> None:
         prepared = [job.prepared for job in jobs]
+        cases = sum(job.work.cases(job.prepared) for job in jobs)
         try:
             with self._engine:
                 begun = time.perf_counter()
@@ -199,7 +183,7 @@ class Queue:
                 _fail(jobs, error)
                 return
             for job in jobs:  # one of them may have spoilt it for the others
-                self._run([job], opened, job.work.cases(job.prepared))
+                self._run([job], opened)
             return
         self._metrics.inference_seconds.labels(self._name).observe(lasted_s)
         self._metrics.batch_cases.labels(self._name).observe(cases)
