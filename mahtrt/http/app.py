@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mahtrt.errors import InputError, MahtrtError, shown
-from mahtrt.http.guard import Guard, error_answer
+from mahtrt.http.guard import BODY, Guard, error_answer
 from mahtrt.http.image_work import ImageWork, asked_from_query
 from mahtrt.http.kserve_parts import (
     ModelNotFound,
@@ -76,7 +76,7 @@ class Endpoints:
             query[name] = value
         asked = asked_from_query(query, self._service.options.quantities)
         kind = request.headers.get("content-type", "")
-        work = ImageWork(await request.body(), kind, asked, self._most_pixels)
+        work = ImageWork(request.scope["state"][BODY], kind, asked, self._most_pixels)
         body: bytes = await asyncio.wrap_future(queue.put(work))
         return Response(body, media_type=_JSON)
 
@@ -85,7 +85,7 @@ class Endpoints:
         model, version = request.path_params["model"], request.path_params.get("version", "")
         queue = self._service.queue(model, version)
         work = RestTensorWork(
-            await request.body(),
+            request.scope["state"][BODY],
             request.headers.get(JSON_LENGTH),
             model,
             request.scope["state"]["request_id"],

@@ -27,6 +27,7 @@ from mahtrt.http.security import check_token, grpc_credentials
 from mahtrt.http.state import Service
 from mahtrt.serving.events import Fact, ServeEvent
 
+_SPARE_CALLS = 8
 _HEAD_BYTES = 2**20  # of a message, beside its tensors
 _RIGHT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OPEN = frozenset({"/inference.GRPCInferenceService/ServerLive"})
@@ -167,6 +168,12 @@ def _refusal(error: Exception) -> Refusal:
     return refusal_of(error)
 
 
+def _most_calls(service: Service) -> int:
+    """Calls at a time, each with a message in memory: what may wait, and some for health."""
+    options = service.options
+    return min(options.connections, options.most_waiting * len(service.queues)) + _SPARE_CALLS
+
+
 def make_grpc_server(service: Service, plane: Plane, address: Address) -> tuple[Any, int]:
     """A server that is bound and not started, and its port; call it in the running event loop.
 
@@ -184,7 +191,7 @@ def make_grpc_server(service: Service, plane: Plane, address: Address) -> tuple[
             ("grpc.so_reuseport", 0),
             ("grpc.keepalive_time_ms", 60_000),
         ),
-        maximum_concurrent_rpcs=max(options.connections, 1),
+        maximum_concurrent_rpcs=_most_calls(service),
     )
     add_servicer(Servicer(service, plane), server)
     credentials = grpc_credentials(options)

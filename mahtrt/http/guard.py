@@ -38,6 +38,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 REQUEST_ID = "x-request-id"
+BODY = "body"  # in the state of a request, for endpoints that want no copy of it
 _RIGHT_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _MODEL = re.compile(
     r"/v2/models/(?P<model>[^/]+)(?:/versions/[^/]+)?/infer|/v1/landmarks/(?P<image>[^/]+)"
@@ -53,7 +54,8 @@ class Asked:
 
     Attributes:
         endpoint: ``infer``, ``landmarks`` or ``other``.
-        model: The bundle that is asked, "" where it is none of ours.
+        named: What the client calls the bundle that it asks.
+        model: The same, "" where it is none of ours.
         is_whole: Whether all of its body came.
         where: The line of ours that failed; "" for what is no defect.
     """
@@ -61,6 +63,7 @@ class Asked:
     id: str
     path: str
     endpoint: str = "other"
+    named: str = ""
     model: str = ""
     since: float = field(default_factory=time.perf_counter)
     body_bytes: int = 0
@@ -111,8 +114,8 @@ class Guard:
         scope.setdefault("state", {})["request_id"] = request_id
         if found := _MODEL.fullmatch(asked.path):
             asked.endpoint = "infer" if found["model"] else "landmarks"
-            model = found["model"] or found["image"]
-            asked.model = model if model in self._service.queues else ""
+            asked.named = found["model"] or found["image"]
+            asked.model = asked.named if asked.named in self._service.queues else ""
         return asked
 
     def _check_head(self, asked: Asked, headers: dict[bytes, bytes]) -> None:
@@ -125,8 +128,7 @@ class Guard:
             return
         if self._service.is_ending.is_set():
             raise Refusal(ENDING, "the service ends")
-        if asked.model:
-            self._service.queues[asked.model].check_room()
+        self._service.queue(asked.named).check_room()
 
     async def _body(self, asked: Asked, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """The whole body, within its limits of size and time."""
@@ -171,6 +173,7 @@ class Guard:
     ) -> None:
         """Run the endpoint; give it up when the client goes away."""
         given = _Given(body)
+        scope["state"][BODY] = body
         task = asyncio.ensure_future(self._app(scope, given.receive, answer.send))
         watch = asyncio.ensure_future(_gone(receive))
         try:

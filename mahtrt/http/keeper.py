@@ -70,11 +70,19 @@ class Keeper:
         self.is_opened.set()
         while not self._is_ended.wait(self._pause_s()):
             for watch in self._watches:
-                now = time.monotonic()
-                if self._options.reload_s and now >= watch.next_look_s:
-                    self._look(watch)
-                if self._options.replay_hours and now >= watch.next_replay_s:
-                    self._replay(watch)
+                self._care(watch, time.monotonic())
+
+    def _care(self, watch: _Watch, now_s: float) -> None:
+        """Look after a bundle, where it is time."""
+        try:
+            if self._options.reload_s and now_s >= watch.next_look_s:
+                self._look(watch)
+            if self._options.replay_hours and now_s >= watch.next_replay_s:
+                self._replay(watch)
+        except Exception as error:  # the other bundles are looked after all the same
+            self._plan(watch)
+            facts = {"model": watch.served.name, "error": type(error).__name__}
+            self._tell(ServeEvent("keeper-defect", facts))
 
     def _pause_s(self) -> float | None:
         """Until the next thing to do; None where there is none."""
