@@ -7,12 +7,13 @@ told of them is where they happened; only the messages of :class:`DicomDamageErr
 from __future__ import annotations
 
 import logging
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mahtrt.errors import ImageError, MissingComponentError
+from mahtrt.errors import ImageError, MissingComponentError, require
 
 # The libraries that quote headers.
 _LOGS = tuple(map(logging.getLogger, ("pydicom", "highdicom")))
@@ -86,7 +87,7 @@ def reading_dicom(subject: str, part: str) -> Iterator[None]:
     # pydicom raises almost anything on damaged data: its errors have no common base. They are cut
     # off the traceback too, which would show them.
     except Exception as error:
-        told = str(error) if isinstance(error, DicomDamageError) else f"{part}: {_kind(error)}"
+        told = str(error) if isinstance(error, DicomDamageError) else damage_words(error, part)
         raise ImageError(
             subject,
             got=f"DICOM that cannot be read ({told})",
@@ -96,5 +97,15 @@ def reading_dicom(subject: str, part: str) -> Iterator[None]:
         ) from None
 
 
-def _kind(error: Exception) -> str:
-    return type(error).__name__
+def damage_words(error: Exception, part: str) -> str:
+    """What an error about a file means, as far as its kind tells: its text quotes the file.
+
+    Args:
+        part: What was being read, such as ``"header"``.
+    """
+    if isinstance(error, (struct.error, EOFError)):
+        return f"a {part} that ends too early"
+    words = require("pydicom.datadict", extra="dicom", needed_for="reading DICOM")
+    if isinstance(error, AttributeError) and words.tag_for_keyword(str(error.name)):
+        return f"no {words.dictionary_description(error.name)}"
+    return f"damaged {part}"

@@ -18,7 +18,7 @@ from mahtrt.data.dicom_bits import bits_below, check_precision
 from mahtrt.data.dicom_codestream import FrameShape, check_codestream
 from mahtrt.data.dicom_damage import DicomDamageError
 from mahtrt.data.dicom_groups import PER_FRAME, SHARED, CountedReads, apply_groups, sequence_of
-from mahtrt.data.dicom_remarks import check_numbers
+from mahtrt.data.dicom_remarks import check_needed, check_numbers
 from mahtrt.data.dicom_start import PREAMBLE, is_dicom, with_preamble
 from mahtrt.data.dicom_syntaxes import Syntax, need_decoder, syntax_of
 from mahtrt.data.limits import MOST_IMAGE_BYTES, MOST_PIXELS, check_image_size
@@ -129,14 +129,19 @@ def _read(content: bytes, subject: str) -> Any:
     except (struct.error, EOFError):  # fewer bytes than were to be read
         pass
     if "PixelData" not in dataset and cut_off:
-        raise ImageError(
-            subject,
-            got="a file that ends before its pixel data do",
-            expected="a whole DICOM file",
-            fix="Get the file again from where it was made.",
-            reason="short-pixels",
-        )
+        raise cut_off_error(subject)
     return dataset
+
+
+def cut_off_error(subject: str) -> ImageError:
+    """The error about a file of which the end is missing."""
+    return ImageError(
+        subject,
+        got="a file that ends before its pixel data do",
+        expected="a whole DICOM file",
+        fix="Get the file again from where it was made.",
+        reason="short-pixels",
+    )
 
 
 def frame_count(dataset: Any) -> int:
@@ -174,6 +179,7 @@ def _check_image(dataset: Any, subject: str) -> None:
             expected="a DICOM file with an image",
             reason="no-pixels",
         )
+    check_needed(dataset)
     if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
         raise ImageError(
             subject,

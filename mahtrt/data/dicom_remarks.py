@@ -11,6 +11,7 @@ _NUMBERS = (
     *("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored"),
     *("HighBit", "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"),
 )
+_NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored")
 _COARSEST_MM, _FINEST_MM = 20.0, 0.0001  # nuclear medicine has 10 mm, microscopes 0.00025
 
 
@@ -28,6 +29,18 @@ def check_numbers(dataset: Any) -> None:
             words = require("pydicom.datadict", extra="dicom", needed_for="reading DICOM")
             name = words.dictionary_description(keyword)
             raise DicomDamageError(f"{name} is no number") from None
+
+
+def check_needed(dataset: Any) -> None:
+    """Refuse pixels without their size, or with several of them.
+
+    Raises:
+        DicomDamageError: It names the attribute.
+    """
+    for keyword in _NEEDED:
+        if len(_numbers(dataset.get(keyword))) != 1:
+            words = require("pydicom.datadict", extra="dicom", needed_for="reading DICOM")
+            raise DicomDamageError(f"no {words.dictionary_description(keyword)}, or several")
 
 
 def remarks_of(dataset: Any, spacing_mm: tuple[float, float] | None) -> tuple[str, ...]:

@@ -140,7 +140,7 @@ def _read_picture(content: bytes, subject: str) -> NDArray[np.generic]:
         raise
     # Decoders raise almost anything on damaged data: their errors have no common base.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()) or "damaged"
         raise ImageError(
             subject,
             got=f"a file that cannot be decoded ({reason})",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
 from mahtrt.data.dicom_damage import reading_dicom
-from mahtrt.data.dicom_file import inflated
+from mahtrt.data.dicom_file import cut_off_error, inflated
+from mahtrt.data.dicom_groups import CountedReads
 from mahtrt.data.dicom_start import is_dicom
 from mahtrt.errors import ImageError, require
 
@@ -26,7 +26,7 @@ class Source:
 
     Attributes:
         header: Its data set, without the pixels.
-        frame: The frame that the landmarks are of, from 1; None of an image without frames.
+        frame: The frame that the landmarks are of, from 1; None of an image with one.
     """
 
     header: Any
@@ -36,7 +36,7 @@ class Source:
 
     @property
     def frames(self) -> list[int] | None:
-        """Referenced Frame Number (DICOM PS3.3, table 10-3): only of an image with frames."""
+        """Referenced Frame Number (DICOM PS3.3, table 10-3), where there are other frames."""
         return None if self.frame is None else [self.frame]
 
 
@@ -54,9 +54,6 @@ def read_source(content: bytes, subject: str, frame: int | None = None) -> Sourc
     """
     header = read_header(content, subject)
     with reading_dicom(subject, "header"):
-        rows, columns = int(header.Rows), int(header.Columns)
-        several = "NumberOfFrames" in header
-        frames = int(header.get("NumberOfFrames") or 1)
         missing = [name for key, name in _UIDS.items() if not _is_uid(header.get(key))]
     if missing:
         raise ImageError(
@@ -65,6 +62,10 @@ def read_source(content: bytes, subject: str, frame: int | None = None) -> Sourc
             expected="an image that a report can refer to, of a study and a series",
             fix="Take the image from the archive, as it was stored there.",
         )
+    with reading_dicom(subject, "header"):
+        rows, columns = int(header.Rows), int(header.Columns)
+        several = "NumberOfFrames" in header
+        frames = int(header.get("NumberOfFrames") or 1)
     return Source(header, rows, columns, _checked_frame(frame, frames, several, subject))
 
 
@@ -79,7 +80,11 @@ def read_header(content: bytes, subject: str) -> Any:
     if not is_dicom(content):
         raise not_dicom(subject)
     with reading_dicom(subject, "header"):
-        return pydicom.dcmread(io.BytesIO(inflated(content, subject)), stop_before_pixels=True)
+        stream = CountedReads(inflated(content, subject))
+        header = pydicom.dcmread(stream, stop_before_pixels=True)
+        if stream.cut_off and "Rows" not in header:
+            raise cut_off_error(subject)
+    return header
 
 
 def not_dicom(subject: str) -> ImageError:
@@ -93,7 +98,7 @@ def not_dicom(subject: str) -> ImageError:
 
 
 def _checked_frame(frame: int | None, frames: int, several: bool, subject: str) -> int | None:
-    """The frame to refer to; None where the image has none."""
+    """The frame to refer to; None of a single one, as a reference is to all frames."""
     if frame is None and frames > 1:
         raise ImageError(subject, got=f"{frames} frames", expected="one of them to be named")
     if frame is not None and not 1 <= frame <= frames:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mahtrt.data.dicom_damage import damage_words
 from mahtrt.data.dicom_spacing import SpacingChoice
 from mahtrt.dicom.algorithm import Algorithm
 from mahtrt.dicom.codes import PRIVATE, Code, CodeTable, codes_for, short_text
@@ -131,9 +132,10 @@ def make_report(
                 *quantity_groups(subject, found, kept, options.quantity_points, options.spacing),
             ]
             content = _bytes_of(_report(subject, groups, options.made))
-        # highdicom raises almost anything about a header; its text may hold values of the file.
+        # highdicom raises almost anything about a header. Its text may hold values of the file, and
+        # so is cut off the traceback too.
         except Exception as error:
-            raise _no_report(image, options.subject, error) from error
+            raise _no_report(image, options.subject, error) from None
     return Report(content, uid, {**reasons, **left_out})
 
 
@@ -149,7 +151,7 @@ def _no_report(image: Source, subject: str, error: Exception) -> ImageError:
         )
     return ImageError(
         subject,
-        got=f"a DICOM header to which no report can belong ({type(error).__name__})",
+        got=f"a DICOM header to which no report can belong ({damage_words(error, 'header')})",
         expected="an image of a storage class of the standard, with patient and study",
     )
 

@@ -15,7 +15,8 @@ from mahtrt.data.limits import MOST_IMAGE_BYTES
 from mahtrt.serving.disk_queue import MOST_TRIES, TROUBLE, DiskQueue, Entry
 from mahtrt.serving.events import Fact, ServeEvent, Tell, short
 from mahtrt.serving.options import ServeResult
-from mahtrt.serving.reporter import Reporter, reason_of
+from mahtrt.serving.queue_folder import reason_of_trouble
+from mahtrt.serving.reporter import DEFECT, Reporter, reason_of
 
 if TYPE_CHECKING:
     from mahtrt.serving.receiver import Receiver
@@ -103,7 +104,7 @@ class Node:
             try:
                 work()
             except TROUBLE as error:
-                self._tell(ServeEvent("disk", {"kind": type(error).__name__}))
+                self._tell(ServeEvent("disk", {"reason": reason_of_trouble(error)}))
                 self._ending.wait(_TROUBLE_S)
             except BaseException as error:
                 self._failure = error
@@ -132,7 +133,8 @@ class Node:
             raise
         # Decoders and engines raise almost anything on an image that they cannot use.
         except Exception as error:
-            self._fail(entry, reason_of(error), kind=type(error).__name__)
+            reason = reason_of(error)
+            self._fail(entry, reason, kind=type(error).__name__ if reason == DEFECT else "")
             return
         self._queue.keep_report(entry, report.content)
         took_ms = round((time.monotonic() - began) * 1000, 1)

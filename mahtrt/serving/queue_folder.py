@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -10,6 +11,15 @@ from pathlib import Path
 from mahtrt import files
 from mahtrt.errors import IntegrityError, UsageError
 
+# What the system says of a disk, in words that name no file.
+_TROUBLES = {
+    errno.ENOSPC: "full",
+    errno.EDQUOT: "full",
+    errno.EROFS: "read-only",
+    errno.EACCES: "not-allowed",
+    errno.EPERM: "not-allowed",
+    errno.ENOENT: "file-is-gone",
+}
 FOLDERS = ("incoming", "images", "reports")
 TABLE = "queue.sqlite"
 _VERSION = 1
@@ -135,3 +145,11 @@ def _damaged(folder: Path, told: str) -> IntegrityError:
         expected="queue.sqlite as mahtrt serve writes it",
         fix="Keep a copy of the folder, since images in it may have no report yet; name another.",
     )
+
+
+def reason_of_trouble(error: OSError | sqlite3.Error) -> str:
+    """What is wrong with the disk of a queue, in a word that names no file."""
+    if isinstance(error, OSError):
+        return _TROUBLES.get(error.errno or 0, "broken")
+    code = getattr(error, "sqlite_errorcode", None)  # missing where Python itself raised it
+    return "full" if code == sqlite3.SQLITE_FULL else "table"

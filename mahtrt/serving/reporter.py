@@ -22,6 +22,7 @@ from mahtrt.runtime.session import Session
 from mahtrt.serving.options import ServeOptions
 from mahtrt.serving.watch import Watch
 
+DEFECT = "defect"  # of mahtrt, or of what it uses
 # Reasons that are kept with an image of which no report can be made; none names anything in it.
 _REASONS = (
     (MissingComponentError, "no-decoder"),
@@ -97,7 +98,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, ImageError) and error.reason:
         return error.reason
     found = (reason for kind, reason in _REASONS if isinstance(error, kind))
-    return next(found, "defect")
+    return next(found, DEFECT)
 
 
 def check_network(session: Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import UID, JPEGLosslessSV1, JPEGLSLossless
 
 from mahtrt.data.datasets import open_dataset
+from mahtrt.data.dicom_damage import reading_dicom
 from mahtrt.data.images import read_image
 from mahtrt.errors import ImageError
 
@@ -85,6 +87,39 @@ def test_a_file_that_is_cut_off_says_so(place: str, tmp_path: Path) -> None:
     path.write_bytes(content[:at])
     with pytest.raises(ImageError, match="got a file that ends before its pixel data do"):
         read_image(path)
+
+
+@pytest.mark.parametrize("keyword", ["Rows", "Columns", "BitsAllocated", "BitsStored"])
+@pytest.mark.parametrize("value", ["absent", None, [8, 8]])
+def test_an_attribute_that_is_needed_is_named(keyword: str, value: object, tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(write_dicom(tmp_path / "a.dcm", PIXELS))
+    if value == "absent":
+        del dataset[keyword]
+    else:
+        setattr(dataset, keyword, value)
+    dataset.save_as(tmp_path / "a.dcm")
+    with pytest.raises(ImageError) as caught:
+        read_image(tmp_path / "a.dcm")
+    name = pydicom.datadict.dictionary_description(keyword)
+    assert f"(no {name}, or several)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("Zzyzx"), "damaged header"),
+        (EOFError("Zzyzx"), "a header that ends too early"),
+        (struct.error("Zzyzx"), "a header that ends too early"),
+        (AttributeError("Zzyzx", name="PhotometricInterpretation"), "no Photometric Interpr"),
+        (AttributeError("Zzyzx", name="Zzyzx"), "damaged header"),
+    ],
+)
+def test_errors_of_libraries_are_words(error: Exception, words: str) -> None:
+    with pytest.raises(ImageError) as caught, reading_dicom("a.dcm", "header"):
+        raise error
+    assert words in str(caught.value)
+    assert "Zzyzx" not in str(caught.value)
+    assert "Error" not in str(caught.value)
 
 
 def test_frames_are_counted_from_one(tmp_path: Path) -> None:

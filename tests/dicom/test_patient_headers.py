@@ -13,6 +13,7 @@ import pytest
 from dicom_files import PATIENT, write_patient_image
 
 from mahtrt.dicom.algorithm import Algorithm
+from mahtrt.dicom.source import read_source
 from mahtrt.dicom.structured_report import make_report
 from mahtrt.errors import ImageError
 from mahtrt.runtime.landmarks import Landmarks
@@ -114,6 +115,26 @@ def test_errors_and_logs_hold_no_value(tmp_path: Path, caplog: pytest.LogCapture
         told = str(caught.value) + caplog.text
         sought = ("Zzyzx", "female", "7781", "1.2.3.4.5", *map(str, PATIENT.values()))
         assert not [value for value in sought if len(value) > 3 and value in told]
+
+
+@pytest.mark.parametrize(
+    ("absent", "words"),
+    [
+        (("SOPInstanceUID",), "got no SOP Instance UID, or none that can be one"),
+        (("SOPInstanceUID", "Rows", "Columns"), "got no SOP Instance UID, or none that"),
+        (("Rows",), r"got DICOM that cannot be read \(no Rows\)"),
+    ],
+)
+def test_what_is_missing_is_named(absent: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=words):
+        read_source(image(tmp_path, *absent), "a.dcm")
+
+
+@pytest.mark.parametrize("length", [300, 400, 480, 500, 700])
+def test_a_header_that_is_cut_off(length: int, tmp_path: Path) -> None:
+    words = "ends before its pixel data do|ends too early|got no .* UID"
+    with pytest.raises(ImageError, match=words):
+        read_source(image(tmp_path)[:length], "a.dcm")
 
 
 def test_a_frame_is_referred_to(tmp_path: Path) -> None:

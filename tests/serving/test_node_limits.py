@@ -63,6 +63,7 @@ def test_a_report_waits_for_room_on_the_disk(
         is_full = full_disk(monkeypatch, lambda place: "incoming" in place and second(place))
         assert send([make_image(1)], node.receiver.port) == [0]
         until(lambda: len(log.of("disk")) > MOST_TRIES)
+        assert {event.facts["reason"] for event in log.of("disk")} == {"full"}
         is_full[0] = False
         until(lambda: len(archive.stored) == 1)
     assert log.of("failed") == []
