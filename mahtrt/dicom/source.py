@@ -64,9 +64,8 @@ def read_source(content: bytes, subject: str, frame: int | None = None) -> Sourc
         )
     with reading_dicom(subject, "header"):
         rows, columns = int(header.Rows), int(header.Columns)
-        several = "NumberOfFrames" in header
         frames = int(header.get("NumberOfFrames") or 1)
-    return Source(header, rows, columns, _checked_frame(frame, frames, several, subject))
+    return Source(header, rows, columns, _checked_frame(frame, frames, subject))
 
 
 def read_header(content: bytes, subject: str) -> Any:
@@ -97,13 +96,13 @@ def not_dicom(subject: str) -> ImageError:
     )
 
 
-def _checked_frame(frame: int | None, frames: int, several: bool, subject: str) -> int | None:
+def _checked_frame(frame: int | None, frames: int, subject: str) -> int | None:
     """The frame to refer to; None of a single one, as a reference is to all frames."""
     if frame is None and frames > 1:
         raise ImageError(subject, got=f"{frames} frames", expected="one of them to be named")
     if frame is not None and not 1 <= frame <= frames:
         raise ImageError(subject, got=f"frame {frame}", expected=f"a frame from 1 to {frames}")
-    return (frame or 1) if several else None
+    return frame if frames > 1 else None
 
 
 def _is_uid(value: object) -> bool:

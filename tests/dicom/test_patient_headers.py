@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from dicom_files import PATIENT, write_patient_image
+from outside_readers import dicom3tools_faults
 
 from mahtrt.dicom.algorithm import Algorithm
 from mahtrt.dicom.source import read_source
@@ -22,6 +24,7 @@ pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installe
 pytest.importorskip("highdicom", reason="the extra dicom is not installed")
 
 MADE_BY = Algorithm("net.mahtrt", "0.1.0", "ab" * 32, "fp32", "cpu", "It passed.")
+_ONE_FRAME, _MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.7.2"
 PLAIN, GREEK = ("sella",), ("φ",)
 
 
@@ -115,6 +118,19 @@ def test_errors_and_logs_hold_no_value(tmp_path: Path, caplog: pytest.LogCapture
         told = str(caught.value) + caplog.text
         sought = ("Zzyzx", "female", "7781", "1.2.3.4.5", *map(str, PATIENT.values()))
         assert not [value for value in sought if len(value) > 3 and value in told]
+
+
+@pytest.mark.parametrize("frames", ["0", "1", "", None])
+@pytest.mark.parametrize("kind", [_ONE_FRAME, _MULTI_FRAME])
+def test_a_single_frame_is_no_frame(kind: str, frames: str | None, tmp_path: Path) -> None:
+    number = {} if frames is None else {"NumberOfFrames": frames}
+    report = make_report(image(tmp_path, SOPClassUID=kind, **number), landmarks(PLAIN), MADE_BY)
+    dataset = pydicom.dcmread(io.BytesIO(report.content))
+    assert not [each for each in dataset.iterall() if each.keyword == "ReferencedFrameNumber"]
+    assert dataset.InstanceNumber == 1
+    if shutil.which("dciodvfy") is not None:
+        (tmp_path / "report.dcm").write_bytes(report.content)
+        assert dicom3tools_faults(tmp_path / "report.dcm") == []
 
 
 @pytest.mark.parametrize(
