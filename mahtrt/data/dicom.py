@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mahtrt.data.alike import ALL_ALIKE, is_alike
 from mahtrt.data.dicom_damage import DicomDamageError, reading_dicom
 from mahtrt.data.dicom_decoding import stored_values
 from mahtrt.data.dicom_facts import DicomFacts, facts_from_dataset
@@ -90,7 +91,19 @@ def read_dicom_image(content: bytes, subject: str, frame: int | None = None) -> 
         shown = _colours if stored.ndim == 3 else _gray
         image = shown(opened.dataset, stored)
     check_image(image, subject)
-    return DicomImage(image, facts)
+    return DicomImage(image, _with_remark(facts, image, stored))
+
+
+def _with_remark(
+    facts: DicomFacts, image: NDArray[np.generic], stored: NDArray[np.generic]
+) -> DicomFacts:
+    """The facts of an image; where all of it is alike, with a remark that says so."""
+    told = any(remark.startswith(ALL_ALIKE) for remark in facts.remarks)
+    if told or not is_alike(image):
+        return facts
+    why = ": the rescaling, the window or the table of the file makes them so"
+    remark = ALL_ALIKE if is_alike(stored) else ALL_ALIKE + why
+    return replace(facts, remarks=(*facts.remarks, remark))
 
 
 def window_to_unit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mahtrt.data.alike import ALL_ALIKE
 from mahtrt.data.dicom_damage import DicomDamageError
 from mahtrt.errors import require
 
@@ -61,7 +62,7 @@ def remarks_of(dataset: Any, spacing_mm: tuple[float, float] | None) -> tuple[st
         f"a pixel of {spacing_mm[0]:g} x {spacing_mm[1]:g} mm is not likely: check the pixel "
         "spacing" if spacing_mm else "": odd,
         "the window is ignored: Window Width is not above 0": widths and widths[0] <= 0,
-        "all pixels are alike: Rescale Slope is 0": slopes and slopes[0] == 0,
+        f"{ALL_ALIKE}: Rescale Slope is 0": slopes and slopes[0] == 0,
         "Presentation LUT Shape INVERSE is ignored: it belongs to MONOCHROME1, and the file has "
         "MONOCHROME2": inverse and bright,
     }  # fmt: skip

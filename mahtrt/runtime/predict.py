@@ -38,7 +38,7 @@ from mahtrt.runtime.results import (
     wide_heatmaps_note,
 )
 from mahtrt.runtime.session import Session
-from mahtrt.runtime.told import Told
+from mahtrt.runtime.told import Told, left_out_notes
 from mahtrt.runtime.verdict import EngineVerdict, notes_of
 from mahtrt.schema import plain
 from mahtrt.spec import ModelSpec
@@ -154,8 +154,9 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
         together(),  # files appear all of them, or none after an error
     ):
         selection = quantities_for(options.quantities, landmark_names(session.spec))
-        predictions, skipped = _predict_all(session, options, selection, progress)
+        predictions, told, skipped = _predict_all(session, options, selection, progress)
         name, verdict, device = session.name, session.verdict, session.device
+        left_out = left_out_notes(skipped)
         doubt = wide_heatmaps_note(predictions)
         notes = (*session.engine_notes, *notes_of(name, verdict), *([doubt] if doubt else []))
         notes = (*notes, *_notes_on_quantities(options, selection))
@@ -163,11 +164,12 @@ def predict(options: PredictOptions, progress: StageProgress = silent) -> Predic
         if not predictions:
             raise DataError(
                 "predict",
-                got=f"{len(skipped)} image(s) of which none can be used ({skipped[0]})",
+                got=f"{len(skipped)} image(s) of which none can be used ({left_out[0]})",
                 expected="at least one",
             )
     bundle = text_of_path(Path(options.bundle).name)
-    return PredictResult(bundle, name, tuple(predictions), (*notes, *skipped), verdict, device)
+    notes = (*notes, *told, *left_out)
+    return PredictResult(bundle, name, tuple(predictions), notes, verdict, device)
 
 
 def _predict_all(
@@ -175,8 +177,8 @@ def _predict_all(
     options: PredictOptions,
     selection: Selection | None,
     progress: StageProgress,
-) -> tuple[list[Prediction], list[str]]:
-    """What is found in every case, and what is told of those that were left out."""
+) -> tuple[list[Prediction], list[str], list[ImageError]]:
+    """What is found in every case, what is told of them, and why others were left out."""
     predictions: list[Prediction] = []
     told = Told()
     cases = cases_of_images(options.images, session.spec.input_names, options.spacing_mm, told)
@@ -200,7 +202,7 @@ def _predict_all(
         except ImageError as error:
             if not options.skip_bad:
                 raise
-            skipped.append(f"left out: {error}")
+            skipped.append(error)
             continue
         image = image_name(case)
         extra = _write_pictures(options, stem, sample.image, found)
@@ -210,20 +212,20 @@ def _predict_all(
         extra |= written
         maps, found = found.map_summaries(), replace(found, maps={}, outputs=None)
         predictions.append(Prediction(image, found, extra, maps, name, quantities=values))
-    return predictions, [*told.notes, *skipped]
+    return predictions, list(told.notes), skipped
 
 
 def _begin_to_write(
     session: Session, options: PredictOptions, cases: list[tuple[Entry, str, str]]
-) -> tuple[list[tuple[Entry, str, str]], list[str]]:
-    """The cases of which every writer can make a file, and what is told of the others.
+) -> tuple[list[tuple[Entry, str, str]], list[ImageError]]:
+    """The cases of which every writer can make a file, and why the others are left out.
 
     Raises:
         ImageError: One is refused, and bad images are not left out.
     """
     for writer in options.writers:
         writer.begin(session, Path(options.bundle), [case for case, *_ in cases])
-    fit, skipped = [], []
+    fit, skipped = [], list[ImageError]()
     for each in cases:
         try:
             for writer in options.writers:
@@ -231,7 +233,7 @@ def _begin_to_write(
         except ImageError as error:
             if not options.skip_bad:
                 raise
-            skipped.append(f"left out: {error}")
+            skipped.append(error)
         else:
             fit.append(each)
     return fit, skipped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -36,6 +37,33 @@ def test_what_needs_care_is_noted(fields: dict[str, object], expected: str, tmp_
     (note,) = found.remarks
     assert note.startswith(expected)
     assert note in found.to_dict()["notes"]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "fields", "expected"),
+    [
+        (
+            PIXELS,
+            {"WindowCenter": "1e30", "WindowWidth": 10},
+            "all pixels are alike: the rescaling",
+        ),
+        (np.full((8, 8), 5, np.uint16), {}, "all pixels are alike"),
+        (np.full((8, 8, 3), 5, np.uint8), {"SamplesPerPixel": 3}, "all pixels are alike"),
+    ],
+)
+def test_pixels_that_are_alike_are_noted(
+    pixels: np.ndarray[Any, Any], fields: dict[str, object], expected: str, tmp_path: Path
+) -> None:
+    if "SamplesPerPixel" in fields:
+        colours = {"PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+        path = write_dicom(tmp_path / "a.dcm", pixels[None], **fields, **colours)
+    else:
+        path = write_dicom(tmp_path / "a.dcm", pixels, **fields)
+    found = read_image(path).dicom
+    assert found is not None
+    (remark,) = found.remarks
+    assert remark.startswith(expected)
+    assert (":" in remark) == (":" in expected)
 
 
 def test_an_ordinary_header_has_no_remark(tmp_path: Path) -> None:
