@@ -17,10 +17,11 @@ from typing import Any
 import grpc
 import numpy as np
 from dicom_files import write_dicom
-from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 from PIL import Image
 from service_attacks import KINDS, Reply, Target
 from service_process import Look, ServiceProcess, served
+
+from mahtrt.http.kserve_parts import messages  # in a pool of its own, beside Triton's client
 
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
 _PASS = {"request_serializer": None, "response_deserializer": None}
