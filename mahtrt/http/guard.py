@@ -16,8 +16,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mahtrt.errors import shown
 from mahtrt.http.refusals import (
     DEFECT,
+    ENCODING,
     ENDING,
     FULL,
     GONE,
@@ -128,6 +130,9 @@ class Guard:
             return
         if self._service.is_ending.is_set():
             raise Refusal(ENDING, "the service ends")
+        if (encoding := headers.get(b"content-encoding", b"identity")) != b"identity":
+            told = f"content-encoding: got {shown(encoding.decode('latin-1'))}; expected none"
+            raise Refusal(ENCODING, told)  # what it unpacks to is known too late
         self._service.queue(asked.named).check_room()
 
     async def _body(self, asked: Asked, headers: dict[bytes, bytes], receive: Receive) -> bytes:

@@ -106,6 +106,7 @@ RAW = "inference-header-content-length"
         ("/v2/models/other/ready", None, {}, 404, "no such model"),
         (INFER, None, {}, 405, "Method Not Allowed"),
         ("/v2/repository/models/tiny/unload", b"{}", {}, 501, "bundles are loaded by"),
+        (INFER, b"x", {"content-encoding": "gzip"}, 415, "content-encoding: got 'gzip'"),
         ("/docs", None, {}, 404, "Not Found"),
     ],
 )
