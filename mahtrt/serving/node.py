@@ -151,14 +151,15 @@ class Node:
             try:
                 with self._sender.connected() as connection:
                     is_well = self._send_over(connection)
-                reason = "" if is_well else "asks-to-wait"
+                reason, cause = "" if is_well else "asks-to-wait", ""
             except DestinationDownError as error:
-                reason = str(error)
+                reason, cause = error.reason, error.cause
             if not reason:
                 pauses.reset()
                 continue
             pause_s = pauses.next_s()
-            facts: dict[str, Fact] = {"reason": reason, "again_in_s": round(pause_s, 1)}
+            facts: dict[str, Fact] = {"reason": reason, **({"cause": cause} if cause else {})}
+            facts["again_in_s"] = round(pause_s, 1)
             self._tell(ServeEvent("destination-waits", facts))
             self._ending.wait(pause_s)
 

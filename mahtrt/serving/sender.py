@@ -17,6 +17,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import evt
 from pynetdicom.association import Association
+from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Comprehensive3DSRStorage,
@@ -33,6 +34,15 @@ _PENDING = (0xFF00, 0xFF01)
 # Statuses of C-STORE (DICOM PS3.4 B.2.3, PS3.7 C.5): what was stored, perhaps with a warning, or
 # was there already; and what will be refused whenever it is sent.
 _STORED = (0x0000, 0x0111, 0x0107, 0x0116)
+# Source and diagnostic of a rejection (DICOM PS3.8 9.3.4).
+_CAUSES = {
+    (1, 2): "application-context",
+    (1, 3): "calling-title",
+    (1, 7): "called-title",
+    (2, 2): "protocol-version",
+    (3, 1): "congestion",
+    (3, 2): "local-limit",
+}
 _NEVER = (range(0xA900, 0xAA00), range(0xC000, 0xD000))
 
 
@@ -46,7 +56,16 @@ class Outcome(Enum):
 
 
 class DestinationDownError(Exception):
-    """There is no association with the destination; the text is a reason code."""
+    """There is no association with the destination.
+
+    Attributes:
+        reason: Why, as docs/dicom.md lists it.
+        cause: What is known beyond that, in words of machines; "" for nothing.
+    """
+
+    def __init__(self, reason: str, cause: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.cause = reason, cause
 
 
 class Sender:
@@ -55,7 +74,7 @@ class Sender:
     def __init__(self, options: ServeOptions, title: str, destination: Destination) -> None:
         self._destination, self._tls = destination, sending_context(options)
         self._ae = ClosingEntity(title)
-        self._timeout_s = options.timeout_s
+        self._timeout_s, self._is_aborted = options.timeout_s, False
         self._ae.maximum_pdu_size = options.pdu_bytes
         self._ae.connection_timeout = options.timeout_s
         self._ae.acse_timeout = self._ae.dimse_timeout = options.timeout_s
@@ -81,25 +100,50 @@ class Sender:
             build_context(Comprehensive3DSRStorage),
             build_context(StudyRootQueryRetrieveInformationModelFind),
         ]
-        opened: Any = [(evt.EVT_CONN_OPEN, self._limit)]
+        handlers: Any = [(evt.EVT_CONN_OPEN, self._limit), (evt.EVT_PDU_RECV, self._look)]
+        self._is_aborted = False
         try:
             made = self._ae.associate(
                 *(peer.host, peer.port, contexts, peer.title),
                 tls_args=tls,
-                evt_handlers=opened,
+                evt_handlers=handlers,
             )
         except (OSError, ssl.SSLError) as error:
             raise DestinationDownError("no-such-host") from error
-        if made.is_established:
-            if any(c.abstract_syntax == Comprehensive3DSRStorage for c in made.accepted_contexts):
-                return made
-            _end(made)
-            raise DestinationDownError("takes-no-reports")
+        if made.is_established and _takes_reports(made):
+            return made
         _end(made)
-        raise DestinationDownError("rejected" if made.is_rejected else "no-answer")
+        raise self._why_none(made)
+
+    def _why_none(self, made: Association) -> DestinationDownError:
+        failure, answer = self._ae.failure, made.acceptor.primitive
+        if isinstance(failure, ssl.SSLError):
+            told = getattr(failure, "verify_message", "") or failure.reason or ""
+            return DestinationDownError("tls", told)
+        if made.is_rejected:
+            return DestinationDownError("refused", _cause_of(answer))
+        if self._is_aborted:
+            return DestinationDownError("aborted")
+        if answer is not None and not _takes_reports(made):
+            return DestinationDownError("no-context")
+        if isinstance(failure, TimeoutError):
+            return DestinationDownError("no-answer", "timed out")
+        return DestinationDownError("no-answer", (failure and failure.strerror) or "")
+
+    def _look(self, event: Any) -> None:
+        self._is_aborted |= isinstance(event.pdu, A_ABORT_RQ)
 
     def _limit(self, event: Any) -> None:
         limit_units(event.assoc.dul.socket, MOST_OTHER_BYTES, self._timeout_s)
+
+
+def _takes_reports(made: Association) -> bool:
+    return any(c.abstract_syntax == Comprehensive3DSRStorage for c in made.accepted_contexts)
+
+
+def _cause_of(rejection: Any) -> str:
+    place = rejection.result_source, rejection.diagnostic
+    return _CAUSES.get(place, "no-reason-given")
 
 
 def _end(association: Association) -> None:
@@ -159,7 +203,7 @@ class Backoff:
     """Pauses that double, up to a longest one, and differ by chance between services."""
 
     def __init__(self, first_s: float, most_s: float) -> None:
-        self._first_s, self._most_s = first_s, max(first_s, most_s)
+        self._first_s, self._most_s = first_s, most_s
         self._count = 0
 
     def next_s(self) -> float:

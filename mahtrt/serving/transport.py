@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from pynetdicom import AE
@@ -19,23 +21,41 @@ _PIECE_BYTES = 2**16
 
 
 class ClosingEntity(AE):
-    """An application entity whose sockets are closed also where nobody answered."""
+    """An application entity whose sockets are closed also where nobody answered.
+
+    Attributes:
+        failure: Why the last connection that it asked for did not come about; None where it did.
+    """
+
+    failure: OSError | None = None
 
     def _create_socket(self, *named: Any) -> AssociationSocket:
+        self.failure = None
         made = super()._create_socket(*named)
-        close_surely(made)
+        close_surely(made, self._note)
         return made
 
+    def _note(self, error: OSError) -> None:
+        self.failure = self.failure or error
 
-def close_surely(transport: AssociationSocket) -> None:
+
+def close_surely(
+    transport: AssociationSocket, note: Callable[[OSError], None] | None = None
+) -> None:
     """Have a connection's socket closed when pynetdicom is done with it.
 
     pynetdicom shuts it down first, which fails where the other end is not there or was quicker,
     and then leaves the socket to Python's garbage collector.
+
+    Args:
+        note: Is told why the socket is closed, where that is an error: pynetdicom only logs it.
     """
     shut_down = transport._shutdown_socket
 
     def shut_down_and_close() -> None:
+        error = sys.exc_info()[1]
+        if note is not None and isinstance(error, OSError):
+            note(error)
         held = transport.socket
         shut_down()
         if held is not None:

@@ -72,6 +72,9 @@ def test_a_destination_with_another_certificate_gets_nothing(
         assert send([make_image(1)], node.receiver.port) == [0]
         until(lambda: log.of("destination-waits"))
         assert (node.result().waiting, archive.stored) == (1, {})
+    facts = log.of("destination-waits")[0].facts
+    assert facts["reason"] == "tls"
+    assert "certificate" in str(facts["cause"])
 
 
 def test_one_who_says_nothing_keeps_nobody_out(

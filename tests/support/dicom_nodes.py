@@ -91,7 +91,9 @@ class Archive:
     """
 
     port: int = 0
+    title: str = "PACS"
     can_find: bool = True
+    takes_reports: bool = True
     answer: Callable[[Dataset], int] = lambda report: 0x0000
     stored: dict[str, Dataset] = field(default_factory=dict)
     count: Counter[str] = field(default_factory=Counter)
@@ -102,8 +104,10 @@ class Archive:
     @contextlib.contextmanager
     def open(self) -> Iterator[Archive]:
         """Listen while the block runs."""
-        entity = AE("PACS")
-        entity.add_supported_context(Comprehensive3DSRStorage)
+        entity = AE(self.title)
+        entity.require_called_aet = True
+        if self.takes_reports:
+            entity.add_supported_context(Comprehensive3DSRStorage)
         entity.add_supported_context(Verification)
         if self.can_find:
             entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
