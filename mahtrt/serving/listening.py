@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from socketserver import BaseServer
 from typing import Any
@@ -23,6 +22,8 @@ from pynetdicom._handlers import (
 from pynetdicom.association import Association
 from pynetdicom.transport import ThreadedAssociationServer
 
+from mahtrt.serving.summing import RefusedConnections
+
 _POLL_S = 0.05
 
 
@@ -33,7 +34,7 @@ class Setup:
     tls: ssl.SSLContext | None
     timeout_s: float
     most_connections: int
-    refused: Callable[[str, str], None]
+    refused: RefusedConnections
 
 
 class Server(ThreadedAssociationServer):
@@ -77,6 +78,7 @@ class Server(ThreadedAssociationServer):
         the port is open, as balancers do, would keep everybody else out.
         """
         super().service_actions()
+        self._setup.refused.tell_due()
         for association in self.active_associations:
             if _is_over(association):
                 waiting: Any = association.dul.to_user_queue
@@ -92,7 +94,7 @@ class Server(ThreadedAssociationServer):
         has_room = len(self.active_associations) < self._setup.most_connections
         if has_room and self._greeted.acquire(blocking=False):
             return True
-        self._setup.refused(str(client_address[0]), "too-many-connections")
+        self._setup.refused.add(str(client_address[0]), "too-many-connections")
         return False
 
     def finish_request(self, request: Any, client_address: Any) -> None:
@@ -104,7 +106,7 @@ class Server(ThreadedAssociationServer):
             self._greeted.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        self._setup.refused(str(client_address[0]), "tls" if self._setup.tls else "broken")
+        self._setup.refused.add(str(client_address[0]), "tls" if self._setup.tls else "broken")
 
 
 def _is_over(association: Association) -> bool:

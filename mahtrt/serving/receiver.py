@@ -39,6 +39,7 @@ from mahtrt.serving.events import ServeEvent, Tell, short
 from mahtrt.serving.incoming import Heading, IncomingObject
 from mahtrt.serving.listening import Server, Setup
 from mahtrt.serving.options import ServeOptions
+from mahtrt.serving.summing import RefusedConnections
 from mahtrt.serving.tls import listening_context
 from mahtrt.serving.transport import MOST_OTHER_BYTES, close_surely, limit_units
 from mahtrt.serving.unusable import why_never
@@ -83,6 +84,7 @@ class Receiver:
         self.counts = Counts()
         self._options, self._listener, self._queue, self._tell = options, listener, queue, tell
         self._tls = listening_context(options)
+        self._refused = RefusedConnections(tell)
         self._is_stopping = False
         self._most_bytes = min(options.object_mib * 2**20, MOST_IMAGE_BYTES)
         self._ae = _entity(options, listener.title)
@@ -156,10 +158,11 @@ class Receiver:
             for association in left:
                 _end(association, at_once=time.monotonic() > end)
             time.sleep(_POLL_S)
+        self._refused.tell_due(all_of_them=True)
 
     def _setup(self) -> Setup:
         most = self._options.associations + _SPARE_CONNECTIONS
-        return Setup(self._tls, self._options.timeout_s, most, self._refused_connection)
+        return Setup(self._tls, self._options.timeout_s, most, self._refused)
 
     def _open_connection(self, event: Any) -> None:
         """Limit what comes in, and see to its end."""
@@ -227,9 +230,6 @@ class Receiver:
         called = str(getattr(event.assoc.requestor.primitive, "called_ae_title", "") or "")
         facts = {"from": _caller(event.assoc), "called": called}
         self._tell(ServeEvent("association-rejected", facts))
-
-    def _refused_connection(self, address: str, reason: str) -> None:
-        self._tell(ServeEvent("connection-refused", {"from": address, "reason": reason}))
 
 
 def _entity(options: ServeOptions, title: str) -> AE:
