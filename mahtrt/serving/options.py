@@ -26,7 +26,8 @@ class ServeOptions:
     Attributes:
         bundle: The ``.mahtrt`` folder.
         send_to: ``AE@HOST:PORT`` that gets the reports.
-        dicom: ``AE:PORT`` to receive images on; None receives none.
+        dicom: ``AE:PORT`` to receive images on; port 0 takes a free one, which the event ``ready``
+            tells; None receives none.
         queue: Folder for what was received and not sent yet, for this user alone.
         host: Address to listen on.
         allow: AE titles that may send images; none given allows all.
@@ -166,6 +167,18 @@ def check_options(options: ServeOptions) -> None:
         if not 0 < getattr(options, name) < 1e6:
             got = f"{getattr(options, name)} s"
             raise UsageError(_option(name), got=got, expected="a time above 0")
+    if options.retry_s > options.retry_most_s:
+        raise UsageError(
+            "--retry-s",
+            got=f"{options.retry_s:g} s",
+            expected=f"at most --retry-most-s, {options.retry_most_s:g} s",
+        )
+    if options.failed == "list" and options.drain:
+        raise UsageError(
+            "--failed list",
+            got="--drain too",
+            expected="one of them: the one only lists, the other works off what waits",
+        )
     if options.failed not in get_args(Failed):
         raise UsageError("--failed", got=options.failed, expected="keep, retry, remove or list")
 

@@ -77,7 +77,11 @@ class DicomArguments:
     send_to: Annotated[str | None, option(DICOM_NODE, "Who gets the reports: AE@HOST:PORT.")] = None
     dicom: Annotated[
         str | None,
-        option(DICOM_NODE, "Our AE title, and the port on which images are received: AE:PORT."),
+        option(
+            DICOM_NODE,
+            "Our AE title, and the port on which images are received: AE:PORT. Port 0 takes a free "
+            "one, which the event ready tells.",
+        ),
     ] = None
     host: Annotated[str, option(DICOM_NODE, "Address to listen on.")] = "127.0.0.1"
     allow: Annotated[

@@ -72,6 +72,8 @@ def test_lines_are_lines() -> None:
         ({"dicom": "A:1", "timeout_s": 0.0}, "--timeout-s: got 0.0 s; expected a time above 0"),
         ({"dicom": "A:1", "retry_s": float("nan")}, "--retry-s: got nan s"),
         ({"dicom": "A:1", "associations": 0}, "--associations: got 0; expected at least 1"),
+        ({"dicom": "A:1", "retry_s": 400}, "--retry-s: got 400 s; expected at most --retry-most-s"),
+        ({"failed": "list", "drain": True}, "--failed list: got --drain too"),
         ({"dicom": "A:1", "failed": "x"}, "--failed: got x; expected keep, retry, remove or list"),
     ],
 )
