@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mahtrt.serving.events import ServeEvent, Tell
+from mahtrt.serving.events import Fact, ServeEvent, Tell
 
 PAUSE_S = 1.0
 
@@ -40,7 +40,11 @@ class RefusedConnections:
             now, due = self._clock(), []
             for reason, kept in self._kept.items():
                 if kept.count and (all_of_them or now - kept.told_at >= PAUSE_S):
-                    facts = {"from": kept.address, "reason": reason, "count": kept.count}
+                    facts: dict[str, Fact] = {
+                        "from": kept.address,
+                        "reason": reason,
+                        "count": kept.count,
+                    }
                     due.append(ServeEvent("connection-refused", facts))
                     kept.count, kept.told_at = 0, now
         for event in due:
