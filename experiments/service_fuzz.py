@@ -37,6 +37,7 @@ def main() -> int:
         "replies": found.replies,
         "events": found.events,
         "longest_check_s": round(max(found.checks_s), 2),
+        "resident_mib": [round(look.resident_bytes / 2**20) for look in found.looks],
         "settled": asdict(found.looks[0]),
         "end": asdict(found.looks[-1]),
     }
