@@ -8,6 +8,7 @@ parts appear whole or not at all, so no row of it is there yet, or the same part
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -120,32 +121,51 @@ def reports_of_cluster(cluster: Cluster, run: ClusterRun) -> Iterator[ChunkRepor
         BuildError: What else ended the run.
     """
     ray, threads = cluster.ray, run.job.threads or 1
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.target_max_block_size, context.target_min_block_size = 1, 0  # a chunk is a block
     record = read_bundle(run.options.bundle, verify=False).engine(run.job.data_set.run.engine)
     gpus = int(find_target(record.target).device == "cuda")
     workers = run.options.workers or cluster.workers(threads, gpus)
-    board = ray.remote(Board).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
     done = ray.put(run.done.array())
-    stream = ray.data.read_datasource(
-        _source(run.archives, run.options.files_per_part), num_cpus=0, override_num_blocks=1
-    ).map_batches(
-        PredictActor,
-        batch_size=1,
-        fn_constructor_args=(run.job, [done], board, run.make_worker),
-        compute=ray.data.ActorPoolStrategy(size=workers),
-        num_cpus=threads,
-        **({"num_gpus": gpus} if gpus else {}),
+    source = _source(run.archives, run.options.files_per_part)
+    with chunk_is_block(ray):
+        stream = ray.data.read_datasource(source, num_cpus=0, override_num_blocks=1).map_batches(
+            PredictActor,
+            batch_size=1,
+            fn_constructor_args=(run.job, [done], new_board(ray), run.make_worker),
+            compute=ray.data.ActorPoolStrategy(size=workers),
+            num_cpus=threads,
+            **({"num_gpus": gpus} if gpus else {}),
+        )
+        try:
+            for row in stream.iter_rows():
+                yield pickle.loads(row[_REPORT])
+        except ray.exceptions.RayError as error:
+            raise cause_of(error) from error
+
+
+def new_board(ray: Any) -> Any:
+    """A board that any node may hold, and that comes back empty where its node dies."""
+    return ray.remote(Board).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
+
+
+@contextlib.contextmanager
+def chunk_is_block(ray: Any, *, in_order: bool = False) -> Iterator[None]:
+    """Let Ray Data give every row to whichever actor is free, without joining or splitting."""
+    context = ray.data.DataContext.get_current()
+    options = context.execution_options
+    before = (
+        *(context.enable_progress_bars, context.target_max_block_size),
+        *(context.target_min_block_size, options.preserve_order),
     )
+    context.enable_progress_bars, context.target_max_block_size = False, 1
+    context.target_min_block_size, options.preserve_order = 0, in_order
     try:
-        for row in stream.iter_rows():
-            yield pickle.loads(row[_REPORT])
-    except ray.exceptions.RayError as error:
-        raise _cause(error) from error
+        yield
+    finally:
+        context.enable_progress_bars, context.target_max_block_size = before[:2]
+        context.target_min_block_size, options.preserve_order = before[2:]
 
 
-def _cause(error: BaseException) -> MahtrtError:
+def cause_of(error: BaseException) -> MahtrtError:
     """What a worker raised, or what became of the run."""
     cause: BaseException | None = error
     while cause is not None:

@@ -22,6 +22,7 @@ from mahtrt.verbs.options import (
     CalibrationArguments,
     Explain,
     Json,
+    Ray,
     SkipBad,
     Threads,
 )
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from mahtrt.build.options import CalibrationOptions
     from mahtrt.build.planned import Attribution
     from mahtrt.bundle.origin import CardRecord
+    from mahtrt.bundle.plan import Plan
+    from mahtrt.calibration.ranges import Ranges
     from mahtrt.data.subset import NetworkTensors
     from mahtrt.graph.graph_file import GraphFile
     from mahtrt.planning.matrix import Sensitivity
@@ -70,6 +73,8 @@ class CalibrateOptions:
         cache: Keep sensitivities between runs.
         cache_dir: Folder in which they are kept; None is the user's cache.
         threads: Threads of one inference.
+        ray: Collect the ranges on Ray: ``local``, ``auto`` or HOST:PORT of a cluster
+            (docs/scale.md); None collects them in this process.
     """
 
     onnx: Path
@@ -86,6 +91,7 @@ class CalibrateOptions:
     cache: bool = True
     cache_dir: Path | None = None
     threads: int | None = None
+    ray: str | None = None
 
     @property
     def calibration(self) -> CalibrationOptions:
@@ -130,6 +136,7 @@ def calibrate(options: CalibrateOptions, progress: StageProgress = silent) -> Ca
     from mahtrt.targets.cpu import weight_bits_here
 
     check_calibration(options.calibration)
+    _check_cluster(options)
     if options.half not in HALVES:
         raise UsageError("--half", got=repr(options.half), expected=" or ".join(HALVES))
     if options.out.exists() and not options.out.is_dir():
@@ -141,17 +148,53 @@ def calibrate(options: CalibrateOptions, progress: StageProgress = silent) -> Ca
     bits = options.weight_bits or weight_bits_here(describe_machine())
     plan = load_plan(options.plan) if options.plan else default_plan(graph.proto, graph.spec)
     measured = _attribution(graph, images, options, bits, progress) if options.sensitivity else None
-    found = calibrate(
-        graph,
-        images,
-        plan,
-        replace(options.calibration, trial_bits=bits),
-        progress,
-        measured.network.recipe.ranges if measured else None,
-    )
+    ranges = measured.network.recipe.ranges if measured else None
+    if options.ray is not None:
+        ranges = _ranges_on_cluster(graph, plan, len(calib), options, progress)
+    how = replace(options.calibration, trial_bits=bits)
+    found = calibrate(graph, images, plan, how, progress, ranges)
     sensitivity = measured.sensitivity if measured else None
     written = _write(options.out, found, sensitivity)
     return CalibrateResult(found.card, sensitivity, written, measured.notes if measured else ())
+
+
+def _check_cluster(options: CalibrateOptions) -> None:
+    """Refuse what a cluster does not do.
+
+    Raises:
+        UsageError: Sensitivities, or images to leave out, are asked for.
+    """
+    for name, asked in (("--sensitivity", options.sensitivity), ("--skip-bad", options.skip_bad)):
+        if options.ray is not None and asked:
+            raise UsageError("--ray", got=name, expected="one of the two alone")
+
+
+def _ranges_on_cluster(
+    graph: GraphFile, plan: Plan, images: int, options: CalibrateOptions, progress: StageProgress
+) -> Ranges:
+    """The ranges of the plan's tensors, collected by many workers."""
+    from mahtrt.calibration.methods import DEFAULT_PERCENTILE
+    from mahtrt.calibration.on_cluster import RangeWork, collect_on_cluster
+    from mahtrt.calibration.qdq import tensors_to_calibrate
+
+    assert options.ray is not None
+    tensors = tuple(tensors_to_calibrate(graph.proto, plan))
+    work = RangeWork(
+        options.onnx.absolute(),
+        graph.sha256,
+        options.calib,
+        images,
+        tensors,
+        options.threads or 1,
+    )
+    percentile = DEFAULT_PERCENTILE if options.percentile is None else options.percentile
+    return collect_on_cluster(
+        options.ray,
+        graph,
+        work,
+        percentile,
+        lambda done, of: progress("calibrating", done, of),
+    )
 
 
 def _attribution(
@@ -229,6 +272,7 @@ class CalibrateArguments(CalibrationArguments):
     cache: Cache = True
     cache_dir: CacheDir = None
     threads: Threads = None
+    ray: Ray = None
     out: Annotated[Path, option(OUTPUT, "Folder to write.")] = Path("calibration")
     explain: Explain = False
     json: Json = None

@@ -12,6 +12,7 @@ from mahtrt.errors import UsageError
 from mahtrt.verbs.choices import one_of
 from mahtrt.verbs.command import (
     BUDGETS,
+    CLUSTER,
     DATA,
     ENGINES,
     GENERAL,
@@ -64,6 +65,14 @@ Setting = Annotated[
     option(NETWORK, "Setting of the family's config, as key=value. May be repeated."),
 ]
 Threads = Annotated[int | None, option(GENERAL, "Threads of one inference.", least=1)]
+Ray = Annotated[
+    str | None,
+    option(
+        CLUSTER,
+        "Images on the cores of many machines (docs/scale.md): local (also without a value) for "
+        "this one, auto or HOST:PORT for a Ray cluster of which it is a node.",
+    ),
+]
 RequiredDevice = Annotated[
     str,
     option(

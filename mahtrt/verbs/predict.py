@@ -20,6 +20,7 @@ from mahtrt.verbs.command import (
 from mahtrt.verbs.console import StageDisplay, answer, say, show, write_json, write_text
 from mahtrt.verbs.options import (
     Json,
+    Ray,
     RequiredDevice,
     SkipBad,
     SpacingMm,
@@ -94,14 +95,7 @@ class PredictArguments(TrustArguments):
             "each image, bad ones included. A run that ended early goes on where it was.",
         ),
     ] = None
-    ray: Annotated[
-        str | None,
-        option(
-            CLUSTER,
-            "Ray, with --out: local (also without a value), auto, or HOST:PORT of a cluster of "
-            "which this machine is a node.",
-        ),
-    ] = None
+    ray: Ray = None
     workers: Annotated[
         int | None,
         option(CLUSTER, "Number of workers of --ray; as many as there are cores.", least=1),

@@ -1,0 +1,101 @@
+"""A function over many tasks on a cluster, with the results in the order of the tasks.
+
+For work whose parts are put together afterwards: what a calibration sees, what a bench finds.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from mahtrt.distributed.cluster import Cluster
+from mahtrt.distributed.guard import MOST_DEATHS
+from mahtrt.distributed.pipeline import cause_of, chunk_is_block, new_board
+from mahtrt.errors import BuildError, MahtrtError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_TASK, _RESULT = "task", "result"
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping(Generic[Task, Result]):
+    """What is done on a cluster.
+
+    Attributes:
+        make: Called once in each worker; gives what is called with each task. It, the tasks and the
+            results are pickled.
+        tasks: In order.
+        threads: Cores of a worker.
+        workers: How many; None for as many as there is room for.
+    """
+
+    make: Callable[[], Callable[[Task], Result]]
+    tasks: Sequence[Task]
+    threads: int = 1
+    gpus: int = 0
+    workers: int | None = None
+
+    def results(self, cluster: Cluster) -> Iterator[Result]:
+        """The result of each task, in order; a few of them are kept at a time.
+
+        A task whose worker dies is done by another one.
+
+        Raises:
+            MahtrtError: What a task raised, where that is one of ours.
+            BuildError: What else ended the work, such as a task at which three workers died.
+        """
+        ray = cluster.ray
+        room = self.workers or cluster.workers(self.threads, self.gpus)
+        items = [{_TASK: pickle.dumps(each)} for each in enumerate(self.tasks)]
+        with chunk_is_block(ray, in_order=True):
+            stream = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+                TaskActor,
+                batch_size=1,
+                fn_constructor_args=(self.make, new_board(ray)),
+                compute=ray.data.ActorPoolStrategy(size=min(room, len(items))),
+                num_cpus=self.threads,
+                **({"num_gpus": self.gpus} if self.gpus else {}),
+            )
+            try:
+                for row in stream.iter_rows():
+                    yield pickle.loads(row[_RESULT])
+            except ray.exceptions.RayError as error:
+                raise cause_of(error) from error
+
+
+class TaskActor:
+    """What Ray Data calls with a task at a time."""
+
+    def __init__(self, make: Callable[[], Callable[[Any], Any]], board: Any) -> None:
+        import ray
+
+        self._ray, self._board = ray, board
+        self._problem: MahtrtError | None = None
+        try:
+            self._work = make()
+        except MahtrtError as error:  # told by the first task: Ray would start us again and again
+            self._problem = error
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if self._problem is not None:
+            raise self._problem
+        done = [pickle.dumps(self._run(*pickle.loads(raw))) for raw in batch[_TASK]]
+        return {_RESULT: np.array(done, dtype=object)}
+
+    def _run(self, number: int, task: Any) -> Any:
+        if self._ray.get(self._board.begin_chunk.remote(number)) >= MOST_DEATHS:
+            raise BuildError(
+                "--ray",
+                got=f"{MOST_DEATHS} workers that died at the same images ({task})",
+                expected="images that can be run",
+                fix="Leave them out of the data.",
+            )
+        result = self._work(task)
+        self._board.end_chunk.remote(number)
+        return result
