@@ -51,6 +51,27 @@ class Cohort:
     reference: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AccuracyPart:
+    """What was found in images that follow each other, to be put together with other parts.
+
+    Attributes:
+        points, tallies: By contender.
+        truths: What is annotated of the images.
+        worst_maps: As of the whole pass.
+    """
+
+    points: Mapping[str, list[LandmarkSet]]
+    tallies: Mapping[str, OutputTally]
+    truths: list[Annotations]
+    worst_maps: WorstMaps
+
+    @property
+    def images(self) -> int:
+        """How many images it is of."""
+        return sum(len(each.names) for each in self.truths)
+
+
 class AccuracyPass:
     """What is known so far of every contender's accuracy.
 
@@ -105,6 +126,22 @@ class AccuracyPass:
             self._tallies[contender.name].add(ours, theirs, truth, annotations.names)
             if contender.is_default:
                 self.worst_maps.add(ours, theirs, annotations.names)
+
+    def part(self) -> AccuracyPart:
+        """What was found so far, without the sessions."""
+        return AccuracyPart(self._points, self._tallies, self._truths, self.worst_maps)
+
+    def take(self, part: AccuracyPart) -> None:
+        """Add what another pass of the same contenders found in the images that follow.
+
+        Nothing is computed before all images are there, so that it does not matter which pass
+        they were in.
+        """
+        for name, points in part.points.items():
+            self._points[name] += points
+            self._tallies[name].merge(part.tallies[name])
+        self._truths += part.truths
+        self.worst_maps.merge(part.worst_maps)
 
     def _results(self, contender: Contender, samples: Sequence[Sample]) -> list[Landmarks] | None:
         """What the session finds; None where it is a peer that fails, which is noted."""

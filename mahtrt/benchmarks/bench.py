@@ -19,6 +19,7 @@ from mahtrt.benchmarks.baseline import compare_with_baseline, notes_on, read_bas
 from mahtrt.benchmarks.compare import Contender, compare
 from mahtrt.benchmarks.golden import GoldenImages
 from mahtrt.benchmarks.measuring import Measured, check_measuring, measure_more, read_sweep
+from mahtrt.benchmarks.on_cluster import check_cluster, parts_on_cluster
 from mahtrt.benchmarks.options import BenchOptions, CompareOptions
 from mahtrt.benchmarks.peer_images import peer_images
 from mahtrt.benchmarks.peers import ALL_CPU, check_peers, named_peers, open_peer
@@ -70,6 +71,7 @@ def bench(options: BenchOptions, progress: StageProgress = silent) -> BenchRepor
     options.limits.check()
     check_peers(options.peers, options.peer_device)
     check_measuring(options)
+    check_cluster(options)
     for name, share in (("--tolerance", options.tolerance), ("--settle", options.settle)):
         if not 0 <= share < 1:
             raise UsageError(name, got=f"{share:g}", expected="a share in [0, 1)")
@@ -100,7 +102,7 @@ def _measured(
         peer_device = _peer_device(bundle, records, options)
         devices = [*_devices(bundle, records), *([peer_device] if options.peers else [])]
         references = _references(bundle, options, devices, warnings)
-        contenders = _named_by_device(references)
+        contenders = named_by_device(references)
         for reference in contenders:
             stack.callback(reference.session.close)
         for record in records:
@@ -115,6 +117,9 @@ def _measured(
             if not isinstance(peer, str):
                 stack.callback(peer.session.close)
                 contenders.append(peer)
+        if options.ray is not None:
+            parts = parts_on_cluster(bundle, contenders, references, options)
+            comparison = replace(comparison, parts=parts)
         roof = raise_roof(bundle, contenders, stack) if options.roofline else Roof()
         report = compare(
             contenders,
@@ -198,13 +203,13 @@ def _references(
     """
     references = []
     for device in _devices_of_torch(devices, warnings):
-        found = _network(bundle, options)
+        found = network_of(bundle, options)
         if found is None:
             warnings.append(
                 "no PyTorch reference at hand (--reference CHECKPOINT): engines are compared with "
                 "the bundle's FP32 ONNX"
             )
-            return [_onnx_reference(bundle, options.threads)]
+            return [onnx_reference(bundle, options.threads)]
         batch = options.batch or 1
         references.append(
             tuned_torch_as_reference(
@@ -241,7 +246,7 @@ def _peers(
         peer_images(options, data, spec, version), options.limits.budget_px, options.peer_minutes
     )
     setting = PeerSetting(device, options.batch or 1, options.threads, calibration)
-    network = _network(bundle, options)
+    network = network_of(bundle, options)
     found = {}
     for done, name in enumerate(names):
         progress("peers", done, len(names), name)
@@ -249,7 +254,7 @@ def _peers(
     return found
 
 
-def _network(bundle: Bundle, options: BenchOptions) -> tuple[Any, str] | None:
+def network_of(bundle: Bundle, options: BenchOptions) -> tuple[Any, str] | None:
     """The PyTorch network and what its weights are; None where they are not at hand."""
     return find_reference(
         bundle.spec,
@@ -277,7 +282,7 @@ def _devices_of_torch(devices: Sequence[str], warnings: list[str]) -> list[str]:
     return list(dict.fromkeys(devices))
 
 
-def _onnx_reference(bundle: Bundle, threads: int | None) -> Reference:
+def onnx_reference(bundle: Bundle, threads: int | None) -> Reference:
     graph = bundle.manifest.graph("fp32")
     if graph is None:
         raise UsageError(
@@ -294,7 +299,7 @@ def _onnx_reference(bundle: Bundle, threads: int | None) -> Reference:
     return Reference(contender, f"the bundle's FP32 ONNX, {contender.backend} {version}".strip())
 
 
-def _named_by_device(references: Sequence[Reference]) -> list[Contender]:
+def named_by_device(references: Sequence[Reference]) -> list[Contender]:
     """The contenders; where there are several, their names say the device."""
     contenders = [reference.contender for reference in references]
     if len(contenders) == 1:

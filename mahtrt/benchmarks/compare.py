@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mahtrt.benchmarks.accuracy_pass import AccuracyPass
+from mahtrt.benchmarks.accuracy_pass import AccuracyPart, AccuracyPass
 from mahtrt.benchmarks.conditions import (
     conditions_of_gpu,
     describe_conditions,
@@ -123,7 +123,7 @@ def compare(
     images, tell = _check(spec, dataset, options), progress or (lambda *_: None)
     dataset = spread_out(dataset, images)  # the first of a sorted folder may all be one patient's
     found, timed = _accuracy_pass(
-        contenders, dataset, images, lambda n: tell(n, images + options.rounds)
+        contenders, dataset, options.parts, lambda n: tell(n, images + options.rounds)
     )
     clocks = watch_gpu(any(contender.on_gpu for contender in contenders))
     timings, failures = _timed_together(
@@ -175,13 +175,20 @@ def _check(spec: ModelSpec, dataset: Dataset, options: CompareOptions) -> int:
 def _accuracy_pass(
     contenders: Sequence[Contender],
     dataset: Dataset,
-    images: int,
+    parts: Callable[[int, int], Iterator[AccuracyPart]] | None,
     progress: Callable[[int], None],
 ) -> tuple[AccuracyPass, list[tuple[Image, ...]]]:
     """What every contender finds beside the reference, and the cases to time with."""
-    step = max(contender.batch for contender in contenders)
+    step, images = max(contender.batch for contender in contenders), len(dataset)
     found = AccuracyPass(contenders, dataset.source)
     timed: list[tuple[Image, ...]] = []
+    if parts is not None:
+        done = 0
+        for part in parts(images, step):
+            found.take(part)
+            done += part.images
+            progress(done)
+        return found, [dataset[i].images for i in range(min(TIMED_IMAGES, images))]
     for first in range(0, images, step):
         samples = [dataset[i] for i in range(first, min(first + step, images))]
         timed += [sample.images for sample in samples[: max(0, TIMED_IMAGES - len(timed))]]

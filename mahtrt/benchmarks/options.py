@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from mahtrt.models.reference import ModelSource
 from mahtrt.runtime.engine_choice import Require
 
 if TYPE_CHECKING:
+    from mahtrt.benchmarks.accuracy_pass import AccuracyPart
     from mahtrt.bundle.signature import Trust
 
 DEFAULT_IMAGES = 64
@@ -39,6 +40,8 @@ class CompareOptions(TimingOptions):
         threads: Threads that the sessions were opened with; None is each runtime's default.
         quantities: Clinical quantities that are compared; None compares none.
         beside: What else runs once in every round, by a name that no session has.
+        parts: What finds the landmarks of all images elsewhere, part by part, in their order, of
+            (images, images per inference); None runs them through the sessions.
     """
 
     images: int = DEFAULT_IMAGES
@@ -47,6 +50,7 @@ class CompareOptions(TimingOptions):
     threads: int | None = None
     quantities: Selection | None = None
     beside: Mapping[str, Callable[[], object]] = field(default_factory=dict)
+    parts: Callable[[int, int], Iterator[AccuracyPart]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,8 @@ class BenchOptions:
             that mahtrt ships, as far as the network has their points; "none".
         roofline: Whether large operations are timed beside the engines, to tell how far those are
             from what the machine reaches.
+        ray: Run the images of accuracy on Ray: ``local``, ``auto`` or HOST:PORT of a cluster
+            (docs/scale.md); None runs them in this process. Times are measured here.
     """
 
     bundle: Path
@@ -124,6 +130,7 @@ class BenchOptions:
     sweep: tuple[Path, ...] = ()
     quantities: Path | str = "auto"
     roofline: bool = False
+    ray: str | None = None
 
     @property
     def comparison(self) -> CompareOptions:

@@ -78,6 +78,28 @@ def tuned_torch_as_reference(
     return Reference(contender, f"{_torch_in_words(weights)}, {tuned.setting}", facts)
 
 
+def torch_as_set(
+    found: tuple[Any, str],
+    spec: ModelSpec,
+    batch: int,
+    facts: Mapping[str, Any],
+    preprocess_version: int = PREPROCESS_VERSION,
+) -> Reference:
+    """PyTorch as :func:`tuned_torch_as_reference` found it to be fastest elsewhere.
+
+    Args:
+        facts: The ``facts`` of that reference.
+    """
+    from mahtrt.models.torch_reference import TorchBackend, TorchSetting
+
+    module, weights = found
+    setting = TorchSetting(facts["device"], facts["layout"], facts["threads"])
+    backend = TorchBackend(module, spec, batch, setting)
+    session = Session(backend, spec, preprocess_version=preprocess_version)
+    contender = _contender("pytorch", "pytorch", session, setting.device)
+    return Reference(contender, f"{_torch_in_words(weights)}, {setting}", facts)
+
+
 def open_export(
     onnx: Content,
     spec: ModelSpec,

@@ -65,6 +65,11 @@ class WorstMaps:
             self._cases += [_case(image, output, ours, theirs) for image, ours, theirs in pairs]
         self._cases = list(self.ranked())
 
+    def merge(self, later: WorstMaps) -> None:
+        """Add the worst of the images that follow; equal ones stay in the order of the images."""
+        self._cases += later._cases
+        self._cases = list(self.ranked())
+
     def ranked(self) -> tuple[MapCase, ...]:
         """The worst maps, the one with the largest mean difference first."""
         return tuple(sorted(self._cases, key=lambda case: -case.mean)[:KEPT])

@@ -133,6 +133,17 @@ class MapTally:
             self._errors.append((ours, theirs))
             self._known += int(known.sum())
 
+    def merge(self, later: MapTally) -> None:
+        """Add what was compared of the images that follow; exact, as lists and whole counts are."""
+        self._sums += later._sums
+        self._largest = max(self._largest, later._largest)
+        self._values += later._values
+        self._broken += later._broken
+        self._counts += later._counts
+        self._similarities += later._similarities
+        self._errors += later._errors
+        self._known += later._known
+
     def record(self) -> MapRecord:
         """What was found of at least one image."""
         lowest, image = min(self._similarities, key=lambda pair: pair[0])

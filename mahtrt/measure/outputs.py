@@ -80,6 +80,16 @@ class OutputTally:
             table.theirs.append(reference[name])
             table.truth.append(truth.get(name, unknown))
 
+    def merge(self, later: OutputTally) -> None:
+        """Add what was compared of the images that follow."""
+        for name, tally in self._maps.items():
+            tally.merge(later._maps[name])
+        for name, table in self._tables.items():
+            other = later._tables[name]
+            table.ours += other.ours
+            table.theirs += other.theirs
+            table.truth += other.truth
+
     def into(self, found: AccuracyRecord) -> AccuracyRecord:
         """A record with what was compared, which is of at least one image."""
         by_kind: dict[str, list[OutputSpec]] = {kind: [] for kind in JUDGED}

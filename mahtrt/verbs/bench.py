@@ -28,6 +28,7 @@ from mahtrt.verbs.options import (
     Explain,
     Json,
     Points,
+    Ray,
     ReferenceArguments,
     RequiredDevice,
     SkipBad,
@@ -94,6 +95,7 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
         float, option(MEASURING, "Share by which two runs of one build may differ.")
     ] = 0.05
     threads: Threads = None
+    ray: Ray = None
     peer: Annotated[
         list[str] | None,
         option(
@@ -213,6 +215,7 @@ class BenchArguments(TrustArguments, ReferenceArguments, BudgetArguments):
             sweep=tuple(self.sweep or ()),
             quantities=self.quantities,
             roofline=self.roofline,
+            ray=self.ray,
         )
 
 
