@@ -41,6 +41,8 @@ class DatasetOptions:
         quantities: A file that defines clinical quantities; "auto"; "none".
         files_per_part: Files of which the rows go into one Parquet file. What is killed loses the
             parts that it was at.
+        watch: Go on until the run is ended by a signal, with the files that appear in the archives
+            (:mod:`mahtrt.distributed.watching`); not with ``ray``.
     """
 
     bundle: Path
@@ -56,12 +58,13 @@ class DatasetOptions:
     require: Require = "any"
     quantities: Path | str = "none"
     files_per_part: int = FILES_PER_PART
+    watch: bool = False
 
     def check(self) -> None:
-        """Refuse numbers that cannot be.
+        """Refuse what cannot be.
 
         Raises:
-            UsageError: One is out of its range.
+            UsageError: A number is out of its range, or two options contradict each other.
         """
         if not 1 <= self.files_per_part <= MOST_FILES_PER_PART:
             raise UsageError(
@@ -69,6 +72,8 @@ class DatasetOptions:
                 got=str(self.files_per_part),
                 expected=f"a number from 1 to {MOST_FILES_PER_PART}",
             )
+        if self.watch and self.ray is not None:
+            raise UsageError("--watch", got="--ray", expected="one of the two alone")
         for name, count in (("threads", self.threads), ("workers", self.workers)):
             if count is not None and count < 1:
                 raise UsageError(name, got=str(count), expected="a whole number of at least 1")

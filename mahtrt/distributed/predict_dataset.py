@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -18,8 +19,10 @@ from mahtrt.distributed.listing import Chunk, check_archives, chunks_of, files_o
 from mahtrt.distributed.options import DatasetOptions, DatasetResult
 from mahtrt.distributed.rows import Columns
 from mahtrt.distributed.storage import text_of_location
+from mahtrt.distributed.watching import Watching, chunks_as_they_appear
 from mahtrt.distributed.worker import ChunkReport, Job, MakeWorker, Worker, bundle_of
 from mahtrt.errors import UsageError
+from mahtrt.interrupt import Terminated
 from mahtrt.measure.quantity_file import quantities_for
 from mahtrt.names import text_of_path
 from mahtrt.progress import StageProgress, silent
@@ -31,7 +34,11 @@ STAGE = "predicting"
 
 
 def predict_dataset(
-    options: DatasetOptions, progress: StageProgress = silent, *, make_worker: MakeWorker = Worker
+    options: DatasetOptions,
+    progress: StageProgress = silent,
+    *,
+    make_worker: MakeWorker = Worker,
+    watching: Watching | None = None,
 ) -> DatasetResult:
     """Run a bundle on every image of some archives, and write a row for each.
 
@@ -42,6 +49,7 @@ def predict_dataset(
     Args:
         progress: Told of the files that are done, with the rate.
         make_worker: What makes a worker.
+        watching: How folders are watched, where they are.
 
     Raises:
         DataError: An archive that is not there, or a data set of another run.
@@ -63,16 +71,19 @@ def predict_dataset(
         data_set = open_data_set(text_of_location(options.out), plan.run)
         job = plan.job(data_set)
         done = data_set.done()
-        total = _Total(archives)
-        seen = Seen(len(done), total, progress)
-        if options.ray is None:
-            chunks = chunks_of(files_of(archives), options.files_per_part)
-            seen.take(_reports_here(make_worker(job, done), chunks))
-        else:
+        seen = Seen(len(done), _Total([] if options.watch else archives), progress)
+        if options.ray is not None:
             from mahtrt.distributed.pipeline import ClusterRun, reports_of_cluster
 
             run = ClusterRun(job, done, archives, options, make_worker)
             seen.take(reports_of_cluster(cluster, run))
+        elif options.watch:
+            chunks = chunks_as_they_appear(archives, options.files_per_part, watching or Watching())
+            with contextlib.suppress(KeyboardInterrupt, Terminated):  # how such a run ends
+                seen.take(_reports_here(make_worker(job, done), chunks))
+        else:
+            chunks = chunks_of(files_of(archives), options.files_per_part)
+            seen.take(_reports_here(make_worker(job, done), chunks))
         return seen.result(data_set, plan)
 
 

@@ -96,6 +96,14 @@ class PredictArguments(TrustArguments):
         ),
     ] = None
     ray: Ray = None
+    watch: Annotated[
+        bool,
+        option(
+            CLUSTER,
+            "Folders are watched, with --out: files are run as they appear, until Ctrl-C.",
+            "--watch",
+        ),
+    ] = False
     workers: Annotated[
         int | None,
         option(CLUSTER, "Number of workers of --ray; as many as there are cores.", least=1),
@@ -114,8 +122,9 @@ def command(arguments: PredictArguments) -> None:
     if arguments.out is not None:
         _into_data_set(arguments, arguments.out)
         return
-    if arguments.ray is not None:
-        raise UsageError("--ray", got="no --out", expected="a data set to write")
+    if arguments.ray is not None or arguments.watch:
+        name = "--watch" if arguments.watch else "--ray"
+        raise UsageError(name, got="no --out", expected="a data set to write")
     from mahtrt.atomic import together
     from mahtrt.runtime.predict import PredictOptions, predict
     from mahtrt.verbs.prediction_tables import table_of
@@ -175,6 +184,7 @@ def _into_data_set(arguments: PredictArguments, out: str) -> None:
         require=device_from_text(arguments.require),
         quantities=arguments.quantities,
         files_per_part=arguments.files_per_part,
+        watch=arguments.watch,
     )
     with StageDisplay() as display:
         result = predict_dataset(options, display)
