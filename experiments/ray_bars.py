@@ -166,11 +166,11 @@ def stage_whole(options: DatasetOptions, images: list[Path], work: Path) -> dict
 def stage_kill(options: DatasetOptions, images: list[Path], work: Path) -> dict[str, Any]:
     """A run of the command that is killed, and its resumption."""
     out, rng = work / "killed", random.Random(17)
-    command = [sys.executable, "-m", "mahtrt", "predict", str(options.bundle)]
+    command = [sys.executable, "-m", "mahtrt.cli", "predict", str(options.bundle)]
     command += [*map(str, options.archives), "--ray", "--out", str(out)]
     begun = time.monotonic()
     with subprocess.Popen(command, start_new_session=True) as running:
-        while len(list(out.glob("part-*"))) < 3:
+        while len(list(out.glob("part-*"))) < 3 and running.poll() is None:
             time.sleep(0.1)
         time.sleep(rng.uniform(0.2, 0.5) * len(images) / 150)
         killed = kill_tree(running.pid)

@@ -128,6 +128,7 @@ def calibrate(options: CalibrateOptions, progress: StageProgress = silent) -> Ca
     from mahtrt.build.options import check_calibration
     from mahtrt.bundle.plan import load_plan
     from mahtrt.calibration.plan import default_plan
+    from mahtrt.calibration.qdq import tensors_to_calibrate
     from mahtrt.data.datasets import open_dataset
     from mahtrt.data.screening import refuse_unreal_images
     from mahtrt.data.subset import NetworkTensors
@@ -149,7 +150,7 @@ def calibrate(options: CalibrateOptions, progress: StageProgress = silent) -> Ca
     plan = load_plan(options.plan) if options.plan else default_plan(graph.proto, graph.spec)
     measured = _attribution(graph, images, options, bits, progress) if options.sensitivity else None
     ranges = measured.network.recipe.ranges if measured else None
-    if options.ray is not None:
+    if options.ray is not None and tensors_to_calibrate(graph.proto, plan):
         ranges = _ranges_on_cluster(graph, plan, len(calib), options, progress)
     how = replace(options.calibration, trial_bits=bits)
     found = calibrate(graph, images, plan, how, progress, ranges)
