@@ -207,8 +207,8 @@ def stage_nodes(options: DatasetOptions, images: list[Path], work: Path) -> dict
     from ray.cluster_utils import Cluster
 
     listed = work / "few.csv"
-    listed.write_text("".join(f"{place}\n" for place in images[:2_000]))
-    options = replace(options, archives=[listed], threads=1, files_per_part=64)
+    listed.write_text("".join(f"{place}\n" for place in images))
+    options = replace(options, archives=[listed], threads=1, files_per_part=16)
     predict_dataset(replace(options, out=work / "here"))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     cluster.add_node(num_cpus=1)
@@ -318,7 +318,7 @@ def main() -> None:
     parser.add_argument("--onnx", type=Path)
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--files-per-part", type=int, default=256)
-    parser.add_argument("--most", type=int, default=20_000, help="images of the stage rate")
+    parser.add_argument("--most", type=int, default=20_000, help="images of the stages rate and nodes")
     parser.add_argument("--stage", choices=("rate", "whole", "kill", "nodes", "merge"))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -331,7 +331,7 @@ def main() -> None:
         "rate": lambda: stage_rate(options, images[: given.most], work),
         "whole": lambda: stage_whole(options, images, work),
         "kill": lambda: stage_kill(options, images, work),
-        "nodes": lambda: stage_nodes(options, images, work),
+        "nodes": lambda: stage_nodes(options, images[: given.most], work),
         "merge": lambda: stage_merge(options, given.onnx, given.images, work),
     }
     if given.stage is None:
