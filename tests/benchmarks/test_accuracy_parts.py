@@ -10,17 +10,15 @@ from bench_fakes import FakeDataset, FakeSession
 from map_pairs import Pairs, session
 
 from mahtrt.benchmarks.accuracy_pass import AccuracyPass
-from mahtrt.benchmarks.compare import Contender
+from mahtrt.benchmarks.compare import Contender, Runner
 from mahtrt.data.sample import Dataset
 
 
 def contenders(kind: str) -> list[Contender]:
     """A reference and an engine, opened anew."""
+    pair: list[Runner] = [session(), session(0.05)]
     if kind == "landmarks":
-        first, second = FakeSession(spread_px=2.0), FakeSession(0.5, spread_px=2.0, jumps=(3,))
-        pair = [first, second]
-    else:
-        pair = [session(), session(0.05)]
+        pair = [FakeSession(spread_px=2.0), FakeSession(0.5, spread_px=2.0, jumps=(3,))]
     return [
         Contender("pytorch", "pytorch", "fp32", 1, pair[0], is_reference=True),
         Contender("engine", "onnxruntime", "int8", 1, pair[1], is_default=True),

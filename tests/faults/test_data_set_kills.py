@@ -25,6 +25,7 @@ def test_a_killed_run_goes_on_where_it_was(
 
     whole = servers[0].run(command("whole"))
     assert whole.status == 0, whole.said
+    assert whole.calls is not None
     count = max(FAULTS // 10, 1)
     for number in range(count):
         out = f"killed{number}"
