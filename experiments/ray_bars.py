@@ -318,9 +318,7 @@ def main() -> None:
     parser.add_argument("--onnx", type=Path)
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--files-per-part", type=int, default=256)
-    parser.add_argument(
-        "--most", type=int, default=20_000, help="images of the stages rate and nodes"
-    )
+    parser.add_argument("--most", type=int, default=20_000, help="for rate and nodes")
     parser.add_argument("--stage", choices=("rate", "whole", "kill", "nodes", "merge"))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
