@@ -29,6 +29,10 @@ from typing import cast
 
 from mahtrt.names import visible
 
+# Package to what its import must not bring along. OpenVINO's would send a message to its makers,
+# from a fork of this process that keeps our ports open and may never end; without this, none.
+_KEPT_OUT = {"openvino": "openvino_telemetry"}
+
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
@@ -153,10 +157,8 @@ def require(module: str, *, extra: str, needed_for: str) -> ModuleType:
     """
     from mahtrt.interrupt import interrupt_later
 
-    if module.partition(".")[0] == "openvino":
-        # Its import would send a message to its makers, from a fork of this process that keeps our
-        # ports open and may never end. Without this package it sends none.
-        sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
+    if (kept_out := _KEPT_OUT.get(module.partition(".")[0])) is not None:
+        sys.modules.setdefault(kept_out, cast(ModuleType, None))
     try:
         with interrupt_later():  # some native modules abort the process when interrupted here
             return importlib.import_module(module)

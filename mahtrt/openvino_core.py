@@ -1,4 +1,4 @@
-"""The one OpenVINO core of the process.
+"""The one OpenVINO core of the process, and its reader of ONNX.
 
 Its CPU plugin gives the thread that loads it another stack for signals, and takes it away when it
 is destroyed (``SigAltStackSetup`` in OpenVINO's sources). Two cores that are not destroyed in the
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from pathlib import Path
 from typing import Any
 
 from mahtrt.errors import require
@@ -31,3 +32,21 @@ def shared_core() -> Any:
 @functools.cache
 def _core() -> Any:
     return require("openvino", extra="", needed_for="target openvino").Core()
+
+
+def read_onnx(place: Path) -> Any:
+    """An ONNX file as an OpenVINO model.
+
+    Only OpenVINO's reader of ONNX sees the file: ``Core.read_model`` would also hand it to the
+    readers of TensorFlow, Paddle and others, until one takes it.
+
+    Raises:
+        MissingComponentError: OpenVINO is not installed.
+        RuntimeError: OpenVINO's own error.
+    """
+    readers: Any = require("openvino.frontend", extra="", needed_for="target openvino")
+    try:
+        reader = readers.FrontEndManager().load_by_framework("onnx")
+        return reader.convert(reader.load(str(place)))
+    except Exception as error:  # the readers' errors have no base of their own
+        raise RuntimeError(str(error)) from error

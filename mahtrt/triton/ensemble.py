@@ -123,9 +123,9 @@ def _network_config(
     options: TritonOptions,
     shapes: Mapping[str, tuple[int, ...]],
 ) -> ModelConfig:
-    """The network by names and whole shapes; of TensorRT every output, of others what is read."""
-    native, every = BACKENDS[options.backend], options.backend == "tensorrt"
-    wanted = [name for name in shapes if every or name in needed_outputs(bundle.spec)]
+    """The network by names and whole shapes; every output where the backend wants all."""
+    native = BACKENDS[options.backend]
+    wanted = [name for name in shapes if native.is_bound or name in needed_outputs(bundle.spec)]
     return ModelConfig(
         f"{options.model_name}_network",
         native.name,

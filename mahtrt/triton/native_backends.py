@@ -7,12 +7,14 @@ The parameters are those of the READMEs of Triton's ``onnxruntime_backend`` and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mahtrt.bundle.bundle import Bundle
+from mahtrt.bundle.contents import held
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.errors import ModelError, UsageError
-from mahtrt.targets.kernel_decode.record import DECODE_ROLE
+from mahtrt.openvino_core import read_onnx
+from mahtrt.targets.table import find_target
 from mahtrt.triton.options import TritonOptions
 
 
@@ -26,12 +28,19 @@ class NativeBackend:
         files: Role of the engine's file to the file's name in the version's folder; the first is
             the one that the backend opens.
         threads: Its parameter for the threads of one inference; "" where it has none.
+        parameters: What it is told of every engine.
+        bf16: What it is told besides of an engine that was judged in BF16.
+        is_bound: Whether its engines run only with what made them, on such a GPU, and have to give
+            every output that they have.
     """
 
     name: str
     target: str
     files: Mapping[str, str]
     threads: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    bf16: Mapping[str, str] = field(default_factory=dict)
+    is_bound: bool = False
 
     @property
     def file(self) -> str:
@@ -48,8 +57,10 @@ BACKENDS = {
         "openvino",
         {"ir": "model.xml", "weights": "model.bin"},
         "INFERENCE_NUM_THREADS",
+        parameters={"PERFORMANCE_HINT": "LATENCY"},
+        bf16={"HINT_BF16": "YES"},
     ),
-    "tensorrt": NativeBackend("tensorrt", "tensorrt", {"plan": "model.plan"}),
+    "tensorrt": NativeBackend("tensorrt", "tensorrt", {"plan": "model.plan"}, is_bound=True),
 }
 
 
@@ -70,7 +81,8 @@ def engine_for(bundle: Bundle, options: TritonOptions) -> EngineRecord:
             fix=f"Compile one (mahtrt compile BUNDLE --target {native.target}), or use "
             "--backend python.",
         )
-    if DECODE_ROLE in engine.files:
+    # Whatever stands behind such an engine, Triton's backend would leave out.
+    if native.is_bound and set(find_target(engine.target).roles(engine)) - native.files.keys():
         raise UsageError(
             f"engine {engine.name}",
             got="an engine whose decoding is a kernel of mahtrt's own",
@@ -82,11 +94,10 @@ def engine_for(bundle: Bundle, options: TritonOptions) -> EngineRecord:
 
 def network_parameters(engine: EngineRecord, options: TritonOptions) -> dict[str, str]:
     """What the backend of the network is told besides the model's tensors."""
-    found, native = dict[str, str](), BACKENDS[options.backend]
-    if options.backend == "openvino":
-        found["PERFORMANCE_HINT"] = "LATENCY"
-        if engine.device.inference_precision == "bf16":
-            found["HINT_BF16"] = "YES"
+    native = BACKENDS[options.backend]
+    found = dict(native.parameters)
+    if engine.device.inference_precision == "bf16":
+        found |= native.bf16
     if options.threads is not None and native.threads:
         found[native.threads] = str(options.threads)
     return found
@@ -94,11 +105,12 @@ def network_parameters(engine: EngineRecord, options: TritonOptions) -> dict[str
 
 def backend_notes(engine: EngineRecord, options: TritonOptions) -> tuple[str, ...]:
     """What the user should know of an engine on Triton's own backend."""
+    native = BACKENDS[options.backend]
     found = ["The engine was judged on mahtrt's runtime, not on Triton's backend."]
-    if options.backend == "tensorrt":
+    if native.is_bound:
         made = ", ".join(f"{name} {version}" for name, version in engine.versions.items())
         found.append(f"Triton has to have what made the engine ({made}), and such a GPU.")
-    if options.backend == "openvino" and engine.device.inference_precision != "bf16":
+    if native.bf16 and engine.device.inference_precision != "bf16":
         # The backend's README knows a hint for BF16 and none against it.
         found.append("On a CPU with BF16, OpenVINO takes BF16 where nothing asks for FP32.")
     return tuple(found)
@@ -113,10 +125,10 @@ def output_shapes(bundle: Bundle, engine: EngineRecord) -> dict[str, tuple[int, 
     Raises:
         ModelError: The graph lacks an output of the spec, or has one without a fixed shape.
     """
-    from mahtrt.targets.openvino.run import read_model
-
     graph = bundle.file(engine.files["onnx"])
-    model, found = read_model(graph), dict[str, tuple[int, ...]]()
+    with held(graph) as place:
+        model = read_onnx(place)
+    found = dict[str, tuple[int, ...]]()
     by_name = {name: output for output in model.outputs for name in output.get_names()}
     for name in (output.name for output in bundle.spec.outputs):
         if name not in by_name or by_name[name].get_partial_shape().is_dynamic:

@@ -10,7 +10,14 @@ from mahtrt.runtime.decode import landmark_names
 from mahtrt.triton.config import ModelConfig, Tensor
 from mahtrt.triton.options import TritonOptions
 
-_EXTRAS = {"onnxruntime-cuda": "gpu", "tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt-rtx"}
+# What mahtrt's runtime needs for engines of a target, besides what it comes with.
+_EXTRAS = {
+    "openvino": "",
+    "onnxruntime": "cpu",
+    "onnxruntime-cuda": "gpu",
+    "tensorrt": "tensorrt",
+    "tensorrt-rtx": "tensorrt-rtx",
+}
 _RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
 
 _TEXT = """# {name}
@@ -69,8 +76,8 @@ def readme_text(
 ) -> str:
     """The README of the model that is asked for landmarks."""
     names = ", ".join(landmark_names(bundle.spec)) or "the network gives no landmarks"
-    own = options.backend != "python" or engine.target == "openvino"
-    extras = "dicom" if own else f"dicom,{_EXTRAS.get(engine.target, 'cpu')}"
+    own = _EXTRAS.get(engine.target, "cpu") if options.backend == "python" else ""
+    extras = f"dicom,{own}" if own else "dicom"
     return _TEXT.format(
         name=config.name,
         version=__version__,

@@ -13,9 +13,9 @@ from mahtrt.bundle.contents import held
 from mahtrt.bundle.manifest import EngineRecord
 from mahtrt.bundle.records import DeviceRecord
 from mahtrt.data.feed import Feed
-from mahtrt.errors import BuildError, MahtrtError, ModelError, require
+from mahtrt.errors import BuildError, ModelError, require
 from mahtrt.machine import describe_machine, usable_cores
-from mahtrt.openvino_core import shared_core
+from mahtrt.openvino_core import read_onnx, shared_core
 from mahtrt.reading import Content
 from mahtrt.spec import ModelSpec
 from mahtrt.targets.backend import (
@@ -207,24 +207,14 @@ def compile_ir(
 def read_model(onnx: Content, *, without: Collection[str] = ()) -> Any:
     """An ONNX as an OpenVINO model that computes what the file says.
 
-    Only OpenVINO's reader of ONNX sees the file: ``Core.read_model`` would also hand it to the
-    readers of TensorFlow, Paddle and others, until one takes it.
-
     Args:
         without: Rewrites for speed to leave out, of :data:`REWRITES`.
 
     Raises:
         RuntimeError: OpenVINO's own error.
     """
-    readers: Any = require("openvino.frontend", extra="", needed_for="target openvino")
-    try:
-        reader = readers.FrontEndManager().load_by_framework("onnx")
-        with held(onnx) as place:
-            model = reader.convert(reader.load(str(place)))
-    except MahtrtError:
-        raise
-    except Exception as error:  # the readers' errors have no base of their own
-        raise RuntimeError(str(error)) from error
+    with held(onnx) as place:
+        model = read_onnx(place)
     if CONCATS not in without:
         quantize_before_concats(model)
     keep_concats_float(model)  # what is still quantised behind a Concat
