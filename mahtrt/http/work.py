@@ -20,6 +20,7 @@ from mahtrt.http.metrics import Metrics
 from mahtrt.http.options import HttpOptions
 from mahtrt.http.refusals import ENDING, FULL, Refusal
 from mahtrt.http.served import Opened, Served
+from mahtrt.http.turns import Turns
 
 
 class Work(Protocol):
@@ -57,7 +58,7 @@ class Queue:
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._is_closed = self._is_gathering = False
-        self._engine = threading.BoundedSemaphore(options.streams)
+        self._engine = Turns(options.streams)
         self._threads = [
             threading.Thread(target=self._work, name=f"work-{served.name}-{i}", daemon=True)
             for i in range(options.streams + 1)
