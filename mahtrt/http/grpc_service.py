@@ -22,7 +22,7 @@ from mahtrt.http.kserve_parts import (
     messages,
 )
 from mahtrt.http.model import Plane
-from mahtrt.http.refusals import ENDING, GONE, NOT_HERE, UNKNOWN, Refusal, refusal_of
+from mahtrt.http.refusals import ENDING, GONE, NOT_HERE, SLOW, UNKNOWN, Refusal, refusal_of
 from mahtrt.http.security import check_token, grpc_credentials
 from mahtrt.http.state import Service
 from mahtrt.serving.events import Fact, ServeEvent
@@ -77,8 +77,8 @@ class Interceptor(ServerInterceptor):
         endpoint = "infer" if details.method.endswith("/ModelInfer") else "other"
         is_open = details.method in _OPEN
 
-        async def checked(content: bytes, context: Any) -> Any:
-            return await self._call(handler, content, context, metadata, endpoint)
+        async def checked(_: Any, context: Any) -> Any:
+            return await self._call(handler, context, metadata, endpoint)
 
         if not is_open:
             try:
@@ -88,14 +88,14 @@ class Interceptor(ServerInterceptor):
         return _same(handler, checked)
 
     def _refusing(self, handler: Any, refusal: Refusal, endpoint: str) -> Any:
-        async def refuse(request: Any, context: Any) -> None:
+        async def refuse(_: Any, context: Any) -> None:
             self._tell("", endpoint, secrets.token_hex(8), time.perf_counter(), refusal)
             await context.abort(grpc.StatusCode[refusal.kind.code], refusal.message)
 
         return _same(handler, refuse)
 
     async def _call(
-        self, handler: Any, content: bytes, context: Any, metadata: dict[str, Any], endpoint: str
+        self, handler: Any, context: Any, metadata: dict[str, Any], endpoint: str
     ) -> Any:
         begun, refusal = time.perf_counter(), None
         given = str(metadata.get(REQUEST_ID, ""))
@@ -103,7 +103,7 @@ class Interceptor(ServerInterceptor):
         model = ""
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         try:
-            request = _message(handler, content)
+            request = _message(handler, await self._content(context))
             name = getattr(request, "model_name", "")
             model = name if endpoint == "infer" and name in self._service.queues else ""
             return await handler.unary_unary(request, context)
@@ -115,6 +115,22 @@ class Interceptor(ServerInterceptor):
             await context.abort(grpc.StatusCode[refusal.kind.code], refusal.message)
         finally:
             self._tell(model, endpoint, request_id, begun, refusal)
+
+    async def _content(self, context: Any) -> bytes:
+        """The bytes of a call's message.
+
+        Raises:
+            Refusal: They did not come in time.
+            InputError: The call ended without a message.
+        """
+        seconds = self._service.options.timeout_s
+        try:
+            content = await asyncio.wait_for(context.read(), seconds)
+        except TimeoutError as error:
+            raise Refusal(SLOW, f"message: not whole after {seconds:g} s") from error
+        if not isinstance(content, bytes):
+            raise InputError("request", got="a call without a message", expected="one message")
+        return content
 
     def _tell(
         self, model: str, endpoint: str, request_id: str, begun: float, refusal: Refusal | None
@@ -143,8 +159,12 @@ class Interceptor(ServerInterceptor):
 
 
 def _same(handler: Any, behaviour: Any) -> Any:
-    """A handler that is given the bytes of the message, so that bad ones get our answer."""
-    return grpc.unary_unary_rpc_method_handler(
+    """A handler that reads the bytes of the message itself.
+
+    So a bad message gets our answer, and one that never comes ends. On the wire, a call of one
+    message and a stream of one are the same.
+    """
+    return grpc.stream_unary_rpc_method_handler(
         behaviour, response_serializer=handler.response_serializer
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,28 @@ def test_a_token_is_asked_for_but_of_those_who_ask_for_health(
         right = (("authorization", "Bearer fedcba9876543210"),)
         assert stub.ModelInfer(request, metadata=right).outputs[0].name == "points_px"
         assert "fedcba" not in str(service.events)
+
+
+def test_a_call_that_sends_no_message_is_ended(tiny_bundle: Path) -> None:
+    """Others' calls are numbered, so one that is never ended would take a place for ever."""
+    sent = threading.Event()
+
+    def nothing_for_long() -> Iterator[bytes]:
+        sent.wait(30)
+        yield from ()
+
+    with (
+        running(f"tiny={tiny_bundle}", timeout_s=0.3) as service,
+        grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel,
+    ):
+        call = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
+        for messages, code, told in (
+            (nothing_for_long(), grpc.StatusCode.DEADLINE_EXCEEDED, "not whole after 0.3 s"),
+            (iter(()), grpc.StatusCode.INVALID_ARGUMENT, "got a call without a message"),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                call(messages, timeout=20)
+            assert caught.value.code() is code
+            assert told in caught.value.details()
+        sent.set()
+        assert 'kind="slow"' in service.ask("/metrics").body.decode()
