@@ -10,22 +10,22 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.signature import Trust
-from mahtrt.data.images import ReadImage
 from mahtrt.distributed.archive_file import ArchiveFile, Image, open_file
+from mahtrt.distributed.chunk_rows import ChunkRows, Decoded
 from mahtrt.distributed.data_set import DataSet
 from mahtrt.distributed.digest_set import DigestSet
 from mahtrt.distributed.guard import MOST_DEATHS, Guard, Unguarded
 from mahtrt.distributed.listing import Chunk, ListedFile
-from mahtrt.distributed.rows import Columns, ImageFacts, Maker, Row, error_row, row_of_error
+from mahtrt.distributed.rows import Columns, ImageFacts, Maker, Row, error_row
 from mahtrt.distributed.spacings import Spacings
 from mahtrt.distributed.storage import joined, storage_of
-from mahtrt.errors import InputError, IntegrityError
+from mahtrt.errors import IntegrityError
 from mahtrt.measure.quantity_file import quantities_for
 from mahtrt.runtime.decode import landmark_names
 from mahtrt.runtime.landmarks import Landmarks
@@ -33,7 +33,6 @@ from mahtrt.runtime.opening import open_engine
 from mahtrt.runtime.overlay import overlay_content
 
 WORKER_DIED = "WorkerDied"
-_FEW = 3  # unexpected errors of a chunk that say nothing of the engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +125,17 @@ class Worker:
                 image: the engine is broken, and no row of it is written.
         """
         begun = time.monotonic()
+        # Who looks for the file that kills workers wants one at a time in the engine.
+        together = self.session.batch if guard is None else 1
         guard = guard or Unguarded()
-        chunk_rows = _Rows()
+        chunk_rows = ChunkRows(self._rows_of, together)
         for place, listed in enumerate(chunk):
             deaths = guard.begin_file(place)
             if deaths < MOST_DEATHS:
                 self._run_file(listed, chunk_rows)
             else:
                 chunk_rows.add(*_row_of_deaths(listed, deaths))
+        chunk_rows.run_waiting()
         chunk_rows.check()
         part = self._write(chunk_rows)
         return ChunkReport(
@@ -148,14 +150,14 @@ class Worker:
             node=platform.node(),
         )
 
-    def _write(self, found: _Rows) -> str:
+    def _write(self, found: ChunkRows) -> str:
         if not found.rows:
             return ""
         data_set = self.job.data_set
         content = self._columns.parquet(found.rows, self._maker, data_set.run.identity)
         return data_set.write_part(list(found.files), content)
 
-    def _run_file(self, listed: ListedFile, found: _Rows) -> None:
+    def _run_file(self, listed: ListedFile, found: ChunkRows) -> None:
         """Add the rows of a file: one for each frame, or one with the error of the file."""
         file = open_file(listed)
         if file is None:
@@ -174,69 +176,67 @@ class Worker:
         except Exception as error:
             found.add(file.called, [found.error_row(facts, error)])
             return
-        rows = [self._row(file, content, each, facts, found) for each in images]
-        found.add(file.called, rows)
+        found.add(
+            file.called, (self._decoded(file, content, each, facts, found) for each in images)
+        )
 
-    def _row(
-        self, file: ArchiveFile, content: bytes, image: Image, facts: ImageFacts, found: _Rows
-    ) -> Row:
+    def _decoded(
+        self, file: ArchiveFile, content: bytes, image: Image, facts: ImageFacts, found: ChunkRows
+    ) -> Row | Decoded:
+        """An image for the engine, or the row of one that cannot be read."""
         facts = replace(facts, image=image.called)
         try:
             read = file.decode(content, image)
             rows, columns = read.pixels.shape[:2]
             spacing = self._spacings.of(file.listed, image.within, read)
-            facts = replace(facts, size=(rows, columns), spacing=spacing)
-            landmarks = self.session.run(read.pixels, spacing_mm=spacing.spacing_mm)
-            self._draw(image, read, landmarks)
         except Exception as error:
             return found.error_row(facts, error)
+        return Decoded(replace(facts, size=(rows, columns), spacing=spacing), image, read)
+
+    def _rows_of(self, images: Sequence[Decoded], found: ChunkRows) -> list[Row]:
+        """The rows of images that go through the engine together."""
+        return [
+            self._row(each, landmarks, found)
+            for each, landmarks in zip(images, self._landmarks(images), strict=True)
+        ]
+
+    def _landmarks(self, images: Sequence[Decoded]) -> list[Landmarks | Exception]:
+        """What is found in each image, or what is wrong with it."""
+        spacings = [each.facts.spacing.spacing_mm for each in images]
+        try:
+            if len(images) == 1:
+                return [self.session.run(images[0].read.pixels, spacing_mm=spacings[0])]
+            return [*self.session.run_batch([e.read.pixels for e in images], spacing_mm=spacings)]
+        except Exception as error:
+            if len(images) == 1:
+                return [error]
+            # One of them may have spoilt it for the others.
+            return [found for each in images for found in self._landmarks([each])]
+
+    def _row(self, image: Decoded, landmarks: Landmarks | Exception, found: ChunkRows) -> Row:
+        if isinstance(landmarks, Exception):
+            return found.error_row(image.facts, landmarks)
+        try:
+            self._draw(image, landmarks)
+        except Exception as error:
+            return found.error_row(image.facts, error)
+        spacing_mm = image.facts.spacing.spacing_mm
         values = (
-            self._selection.values(landmarks.points, landmarks.names, spacing.spacing_mm)
+            self._selection.values(landmarks.points, landmarks.names, spacing_mm)
             if self._selection
             else ()
         )
-        return self._columns.row(facts, landmarks, values)
+        return self._columns.row(image.facts, landmarks, values)
 
-    def _draw(self, image: Image, read: ReadImage, landmarks: Landmarks) -> None:
+    def _draw(self, image: Decoded, landmarks: Landmarks) -> None:
         if self.job.overlay is None:
             return
-        place = joined(self.job.overlay, image.picture)
-        content = overlay_content(image.picture, read.pixels, landmarks)
-        storage_of(place).write(place, content)
+        picture = image.image.picture
+        place = joined(self.job.overlay, picture)
+        storage_of(place).write(place, overlay_content(picture, image.read.pixels, landmarks))
 
 
 MakeWorker = Callable[[Job, DigestSet], Worker]
-
-
-@dataclass(slots=True)
-class _Rows:
-    """The rows of a chunk so far."""
-
-    rows: list[Row] = field(default_factory=list)
-    files: dict[str, None] = field(default_factory=dict)
-    done_before: int = 0
-    passed_over: dict[str, int] = field(default_factory=dict)
-    unexpected: list[Exception] = field(default_factory=list)
-
-    def add(self, file: str, rows: list[Row]) -> None:
-        """Add the rows of a file; one that has some already, under another path, is left out."""
-        if file not in self.files:
-            self.files[file] = None
-            self.rows += rows
-
-    def error_row(self, facts: ImageFacts, error: Exception) -> Row:
-        if not isinstance(error, InputError):
-            self.unexpected.append(error)
-        return row_of_error(facts, error)
-
-    def check(self) -> None:
-        """Raise what most of the images ended with, where it says more of the engine than of them.
-
-        Raises:
-            Exception: The first of these errors.
-        """
-        if len(self.unexpected) > max(_FEW, len(self.rows) // 2):
-            raise self.unexpected[0]
 
 
 def _row_of_deaths(listed: ListedFile, deaths: int) -> tuple[str, list[Row]]:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import fsspec
+import numpy as np
 import pytest
 from archives import make_archive, rows_of, same_rows
 
 import mahtrt
+from mahtrt.data.images import read_image
 from mahtrt.distributed.data_set import MANIFEST, WRITER
 from mahtrt.distributed.options import DatasetOptions, DatasetResult
 from mahtrt.distributed.predict_dataset import predict_dataset
 from mahtrt.errors import DataError, IntegrityError, MahtrtError, UsageError
+from mahtrt.runtime.session import Session
 
 
 @pytest.fixture
@@ -70,6 +74,36 @@ def test_parts_of_other_sizes_give_the_same_rows(options: DatasetOptions, tmp_pa
     predict_dataset(options)
     predict_dataset(replace(options, out=tmp_path / "other", files_per_part=100))
     assert same_rows(Path(options.out), tmp_path / "other")
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_an_engine_of_a_batch_runs_images_together(
+    options: DatasetOptions, tiny_batch_bundle: Path, monkeypatch: pytest.MonkeyPatch, spoilt: bool
+) -> None:
+    """Four at a time, also across files that give no row; one that fails does not take others."""
+    singly, sizes = Session.run, list[int]()
+
+    def run_batch(session: Session, images: Any, **named: Any) -> Any:
+        sizes.append(len(images))
+        if spoilt:
+            raise RuntimeError("one of them")
+        return together(session, images, **named)
+
+    together = Session.run_batch
+    monkeypatch.setattr(Session, "run_batch", run_batch)
+    four = replace(options, bundle=tiny_batch_bundle, engine=None, files_per_part=100)
+    written = predict_dataset(four)
+    assert (written.rows, written.errors) == (11, 1)
+    assert sizes == [4, 4, 2]
+    rows = rows_of(Path(four.out)).set_index("image")
+    with mahtrt.open(tiny_batch_bundle) as session:
+        for place in sorted(Path(four.archives[0]).rglob("*.png")):
+            if place.name == "bad.png":
+                continue
+            found = singly(session, read_image(place).pixels)
+            name = found.names[0]
+            point = rows.loc[str(place), [f"{name}_x", f"{name}_y"]].astype(float)
+            np.testing.assert_allclose(point, found.points[0], atol=1e-3)
 
 
 @pytest.mark.parametrize("change", [{"engine": "openvino-fp32"}, {"spacing_mm": 0.1}])
