@@ -102,9 +102,15 @@ class PlainLoops:
 
 
 class Pace:
-    """A progress that notes when how many files were done."""
+    """A progress that notes when how many files were done.
 
-    def __init__(self) -> None:
+    Args:
+        begun: Files of the first part of every actor together: before they are done, actors start,
+            and what they hold at that moment was counted for nobody.
+    """
+
+    def __init__(self, begun: int) -> None:
+        self._begun = begun
         self.moments: list[tuple[float, int]] = []
 
     def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
@@ -113,8 +119,9 @@ class Pace:
 
     @property
     def steady(self) -> float:
-        """Files a second between the first and the last part."""
-        (first, before), (last, done) = self.moments[0], self.moments[-1]
+        """Files a second from when every actor has done a part, until all are done."""
+        first, before = next(each for each in self.moments if each[1] >= self._begun)
+        last, done = self.moments[-1]
         return (done - before) / (last - first)
 
 
@@ -134,7 +141,7 @@ def stage_rate(options: DatasetOptions, images: list[Path], work: Path) -> dict[
             listed = work / f"part{turn}.csv"
             listed.write_text("".join(f"{place}\n" for place in part))
             plain.append(loops.rate(part))
-            pace, begun = Pace(), time.perf_counter()
+            pace, begun = Pace(CORES * options.files_per_part), time.perf_counter()
             out = work / f"rows{turn}"
             done = predict_dataset(replace(options, archives=[listed], out=out, ray="local"), pace)
             wall.append(done.rows / (time.perf_counter() - begun))
@@ -149,15 +156,18 @@ def stage_rate(options: DatasetOptions, images: list[Path], work: Path) -> dict[
 
 
 def stage_whole(options: DatasetOptions, images: list[Path], work: Path) -> dict[str, Any]:
-    """All images once by the loop and once by Ray, start and end of Ray included."""
+    """All images by Ray, start and end included, between two halves of them by the loop."""
+    loops = PlainLoops(options.bundle)
+    halves = [loops.rate(images[::2])]
     begun = time.perf_counter()
     done = predict_dataset(replace(options, out=work / "whole", ray="local"))
     ray_s = time.perf_counter() - begun
-    loops = PlainLoops(options.bundle)
-    plain = loops.rate(images)
+    halves.append(loops.rate(images[1::2]))
     loops.close()
+    plain = 2 / sum(1 / rate for rate in halves)
     ours = done.rows / ray_s
     return {"images": done.rows, "errors": done.errors, "ray_s": ray_s} | {
+        "plain_per_s": halves,
         "plain_s": len(images) / plain,
         "ratio": ours / plain,
     }
