@@ -9,7 +9,7 @@ from mahtrt.http.turns import Turns
 
 
 def test_a_place_goes_to_who_waits_and_not_back_to_who_gave_it() -> None:
-    turns, served = Turns(1), []
+    turns, served = Turns(1), list[str]()
     threads = [threading.Thread(target=_take, args=(turns, name, served)) for name in "abc"]
     with turns:
         for number, thread in enumerate(threads, 1):
