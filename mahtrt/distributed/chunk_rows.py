@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mahtrt.data.images import ReadImage
-from mahtrt.distributed.archive_file import Image
+from mahtrt.distributed.loading import Decoded, Failed, LoadedFile, PassedOver
 from mahtrt.distributed.rows import ImageFacts, Row, row_of_error
 from mahtrt.errors import InputError
 
 _FEW = 3  # unexpected errors of a chunk that say nothing of the engine
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """An image that waits for the engine."""
-
-    facts: ImageFacts
-    image: Image
-    read: ReadImage
 
 
 @dataclass(slots=True)
@@ -45,7 +35,16 @@ class ChunkRows:
         """The rows that are done, in the order of their images."""
         return [row for row in self.done_rows if row is not None]
 
-    def add(self, file: str, images: Iterable[Row | Decoded]) -> None:
+    def take(self, loaded: LoadedFile | PassedOver) -> None:
+        """Add the images of a file, or note why it has none."""
+        if isinstance(loaded, LoadedFile):
+            self.add(loaded.called, loaded.images)
+        elif loaded.is_done:
+            self.done_before += 1
+        elif loaded.kind:
+            self.passed_over[loaded.kind] = self.passed_over.get(loaded.kind, 0) + 1
+
+    def add(self, file: str, images: Iterable[Row | Decoded | Failed]) -> None:
         """Add the images of a file; one that has some already, under another path, is left out."""
         if file in self.files:
             return
@@ -56,6 +55,8 @@ class ChunkRows:
                 self.done_rows.append(None)
                 if len(self.waiting) == self.together:
                     self.run_waiting()
+            elif isinstance(each, Failed):
+                self.done_rows.append(self.error_row(each.facts, each.error))
             else:
                 self.done_rows.append(each)
 
@@ -68,6 +69,7 @@ class ChunkRows:
                 self.done_rows[place] = row
 
     def error_row(self, facts: ImageFacts, error: Exception) -> Row:
+        """The row of an image that gave none; an error that is none of an image is noted."""
         if not isinstance(error, InputError):
             self.unexpected.append(error)
         return row_of_error(facts, error)

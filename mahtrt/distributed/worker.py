@@ -6,26 +6,27 @@ rows are the same.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.signature import Trust
-from mahtrt.distributed.archive_file import ArchiveFile, Image, open_file
-from mahtrt.distributed.chunk_rows import ChunkRows, Decoded
+from mahtrt.distributed.archive_file import ArchiveFile, open_file
+from mahtrt.distributed.chunk_rows import ChunkRows
 from mahtrt.distributed.data_set import DataSet
 from mahtrt.distributed.digest_set import DigestSet
-from mahtrt.distributed.guard import MOST_DEATHS, Guard, Unguarded
+from mahtrt.distributed.guard import MOST_DEATHS, Guard
 from mahtrt.distributed.listing import Chunk, ListedFile
+from mahtrt.distributed.loading import Decoded, Loader
 from mahtrt.distributed.rows import Columns, ImageFacts, Maker, Row, error_row
 from mahtrt.distributed.spacings import Spacings
 from mahtrt.distributed.storage import joined, storage_of
 from mahtrt.errors import IntegrityError
+from mahtrt.machine import usable_cores
 from mahtrt.measure.quantity_file import quantities_for
 from mahtrt.runtime.decode import landmark_names
 from mahtrt.runtime.landmarks import Landmarks
@@ -90,7 +91,7 @@ class Worker:
     """
 
     def __init__(self, job: Job, done: DigestSet) -> None:
-        self.job, self._done = job, done
+        self.job = job
         run = job.data_set.run
         bundle = bundle_of(job.bundle, job.trust)
         if bundle.manifest_sha256 != run.bundle_sha256:
@@ -102,7 +103,9 @@ class Worker:
         self.session = open_engine(bundle, engine=run.engine, threads=job.threads)
         self._selection = quantities_for(job.quantities, landmark_names(bundle.spec))
         self._columns = Columns(bundle.spec, self._selection)
-        self._spacings = Spacings(job.spacing_mm)
+        self._loader = Loader(done, Spacings(job.spacing_mm))
+        # A core of its own decodes while the engine runs; one core alone gains nothing by that.
+        self._ahead = job.threads or usable_cores()
         self._maker = Maker(
             run.bundle,
             run.bundle_sha256,
@@ -125,25 +128,21 @@ class Worker:
                 image: the engine is broken, and no row of it is written.
         """
         begun = time.monotonic()
-        # Who looks for the file that kills workers wants one at a time in the engine.
-        together = self.session.batch if guard is None else 1
-        guard = guard or Unguarded()
-        chunk_rows = ChunkRows(self._rows_of, together)
-        for place, listed in enumerate(chunk):
-            deaths = guard.begin_file(place)
-            if deaths < MOST_DEATHS:
-                self._run_file(listed, chunk_rows)
-            else:
-                chunk_rows.add(*_row_of_deaths(listed, deaths))
-        chunk_rows.run_waiting()
-        chunk_rows.check()
-        part = self._write(chunk_rows)
+        if guard is None:
+            found = ChunkRows(self._rows_of, self.session.batch)
+            for loaded in self._loader.load_all(chunk, self._ahead):
+                found.take(loaded)
+        else:
+            found = self._guarded(chunk, guard)
+        found.run_waiting()
+        found.check()
+        part = self._write(found)
         return ChunkReport(
             files=len(chunk),
-            rows=len(chunk_rows.rows),
-            errors=sum("error" in row for row in chunk_rows.rows),
-            done_before=chunk_rows.done_before,
-            passed_over=chunk_rows.passed_over,
+            rows=len(found.rows),
+            errors=sum("error" in row for row in found.rows),
+            done_before=found.done_before,
+            passed_over=found.passed_over,
             part=part,
             seconds=time.monotonic() - begun,
             pid=os.getpid(),
@@ -157,41 +156,16 @@ class Worker:
         content = self._columns.parquet(found.rows, self._maker, data_set.run.identity)
         return data_set.write_part(list(found.files), content)
 
-    def _run_file(self, listed: ListedFile, found: ChunkRows) -> None:
-        """Add the rows of a file: one for each frame, or one with the error of the file."""
-        file = open_file(listed)
-        if file is None:
-            return
-        if isinstance(file, str):
-            found.passed_over[file] = found.passed_over.get(file, 0) + 1
-            return
-        if file.called in self._done:
-            found.done_before += 1
-            return
-        facts = ImageFacts(file.called, file.called)
-        try:
-            content = file.read()
-            facts = replace(facts, sha256=hashlib.sha256(content).hexdigest())
-            images = file.images()
-        except Exception as error:
-            found.add(file.called, [found.error_row(facts, error)])
-            return
-        found.add(
-            file.called, (self._decoded(file, content, each, facts, found) for each in images)
-        )
-
-    def _decoded(
-        self, file: ArchiveFile, content: bytes, image: Image, facts: ImageFacts, found: ChunkRows
-    ) -> Row | Decoded:
-        """An image for the engine, or the row of one that cannot be read."""
-        facts = replace(facts, image=image.called)
-        try:
-            read = file.decode(content, image)
-            rows, columns = read.pixels.shape[:2]
-            spacing = self._spacings.of(file.listed, image.within, read)
-        except Exception as error:
-            return found.error_row(facts, error)
-        return Decoded(replace(facts, size=(rows, columns), spacing=spacing), image, read)
+    def _guarded(self, chunk: Chunk, guard: Guard) -> ChunkRows:
+        """The rows of a chunk at which a worker died: one file, and one image, after the other."""
+        found = ChunkRows(self._rows_of, together=1)
+        for place, listed in enumerate(chunk):
+            deaths = guard.begin_file(place)
+            if deaths < MOST_DEATHS:
+                found.take(self._loader.load(listed))
+            else:
+                found.add(*_row_of_deaths(listed, deaths))
+        return found
 
     def _rows_of(self, images: Sequence[Decoded], found: ChunkRows) -> list[Row]:
         """The rows of images that go through the engine together."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from archives import make_archive, rows_of, same_rows
 import mahtrt
 from mahtrt.data.images import read_image
 from mahtrt.distributed.data_set import MANIFEST, WRITER
+from mahtrt.distributed.listing import ListedFile
+from mahtrt.distributed.loading import Loader
 from mahtrt.distributed.options import DatasetOptions, DatasetResult
 from mahtrt.distributed.predict_dataset import predict_dataset
 from mahtrt.errors import DataError, IntegrityError, MahtrtError, UsageError
@@ -104,6 +107,31 @@ def test_an_engine_of_a_batch_runs_images_together(
             name = found.names[0]
             point = rows.loc[str(place), [f"{name}_x", f"{name}_y"]].astype(float)
             np.testing.assert_allclose(point, found.points[0], atol=1e-3)
+
+
+def test_files_are_decoded_while_the_engine_runs(
+    options: DatasetOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more than one thread, and with the rows of one."""
+    predict_dataset(replace(options, threads=1, files_per_part=100))
+    loading, running = set[str](), set[str]()
+    load, run = Loader.load, Session.run
+
+    def load_and_note(loader: Loader, listed: ListedFile) -> Any:
+        loading.add(threading.current_thread().name)
+        return load(loader, listed)
+
+    def run_and_note(session: Session, *args: Any, **named: Any) -> Any:
+        running.add(threading.current_thread().name)
+        return run(session, *args, **named)
+
+    monkeypatch.setattr(Loader, "load", load_and_note)
+    monkeypatch.setattr(Session, "run", run_and_note)
+    several = replace(options, threads=3, files_per_part=100, out=tmp_path / "several")
+    predict_dataset(several)
+    assert len(loading) > 1
+    assert loading.isdisjoint(running)
+    assert same_rows(Path(options.out), tmp_path / "several")
 
 
 @pytest.mark.parametrize("change", [{"engine": "openvino-fp32"}, {"spacing_mm": 0.1}])

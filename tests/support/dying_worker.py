@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
-from mahtrt.distributed.chunk_rows import ChunkRows
+from mahtrt.distributed.digest_set import DigestSet
 from mahtrt.distributed.listing import ListedFile
-from mahtrt.distributed.worker import Worker
+from mahtrt.distributed.loading import LoadedFile, Loader, PassedOver
+from mahtrt.distributed.worker import Job, Worker
 
 
 class DiesOnce(Worker):
     """Dies at the first file of a name, once: a file beside the data set notes that it did."""
 
-    def _run_file(self, listed: ListedFile, found: ChunkRows) -> None:
-        mark = Path(f"{self.job.data_set.place}.died")
-        if listed.location.endswith("run.dcm") and not mark.exists():
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        super()._run_file(listed, found)
+    def __init__(self, job: Job, done: DigestSet) -> None:
+        super().__init__(job, done)
+        mark = Path(f"{job.data_set.place}.died")
+        self._loader = _DyingLoader(self._loader.done, self._loader.spacings, "run.dcm", mark)
 
 
 class DiesAlways(Worker):
     """Dies at every file of a name."""
 
-    def _run_file(self, listed: ListedFile, found: ChunkRows) -> None:
-        if "killer" in listed.location:
+    def __init__(self, job: Job, done: DigestSet) -> None:
+        super().__init__(job, done)
+        self._loader = _DyingLoader(self._loader.done, self._loader.spacings, "killer")
+
+
+@dataclass(frozen=True, slots=True)
+class _DyingLoader(Loader):
+    at: str
+    mark: Path | None = None
+
+    def load(self, listed: ListedFile) -> LoadedFile | PassedOver:
+        if self.at in listed.location and not (self.mark and self.mark.exists()):
+            if self.mark:
+                self.mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        super()._run_file(listed, found)
+        return Loader.load(self, listed)
