@@ -96,7 +96,7 @@ class Keeper:
         served, is_first = watch.served, watch.served.opened is None
         watch.seen = _manifest_of(served)
         try:
-            opened = served.open_beside()
+            opened = self._opened(served)
         except Exception as error:
             self._refuse(watch, error, is_first)
             return
@@ -110,10 +110,21 @@ class Keeper:
         if opened.drift is None:
             reason = {"model": served.name, "reason": "no-reference-statistics"}
             self._tell(ServeEvent("drift-unwatched", reason))
-        self._metrics.replays.labels(served.name, "passed").inc()
         if not is_first:
             self._metrics.reloads.labels(served.name, "taken").inc()
             self._tell(ServeEvent("reloaded", facts))
+
+    def _opened(self, served: Served) -> Opened:
+        """What lies at the place, open and true to its golden images; raises as these two do."""
+        opened = served.open_beside()
+        try:
+            opened.self_test.run()
+        except BaseException:
+            self._metrics.replays.labels(served.name, "failed").inc()
+            opened.drop()
+            raise
+        self._metrics.replays.labels(served.name, "passed").inc()
+        return opened
 
     def _refuse(self, watch: _Watch, error: Exception, is_first: bool) -> None:
         """Keep what answers; say once why what lies there does not."""

@@ -162,10 +162,10 @@ class Served:
         find_target(record.target).require()
 
     def open_beside(self) -> Opened:
-        """Open what lies at the place now, and replay its golden images; nothing is swapped yet.
+        """Open what lies at the place now; nothing is replayed or swapped yet.
 
         Raises:
-            MahtrtError: As ``mahtrt.open`` and the replay raise it.
+            MahtrtError: As ``mahtrt.open`` raises it.
         """
         options = self._options
         bundle = read_bundle(self.path, verify=False, trust=options.trust)
@@ -177,9 +177,7 @@ class Served:
             require=options.require,
         )
         try:
-            opened = Opened(bundle, session)
-            opened.self_test.run()
-            return opened
+            return Opened(bundle, session)
         except BaseException:
             session.close()
             raise

@@ -54,6 +54,8 @@ def test_a_bundle_that_leaves_its_golden_images_answers_nobody(
         text = service.ask("/metrics").body.decode()
         assert 'mahtrt_model_ready{model="wrong"} 0.0' in text
         assert 'mahtrt_model_ready{model="good"} 1.0' in text
+        assert 'mahtrt_replays_total{model="good",outcome="passed"} 1.0' in text
+        assert 'mahtrt_replays_total{model="wrong",outcome="failed"} 1.0' in text
 
 
 def test_a_replaced_bundle_is_taken_over_and_a_bad_one_is_not(tmp_path: Path) -> None:
@@ -64,6 +66,8 @@ def test_a_replaced_bundle_is_taken_over_and_a_bad_one_is_not(tmp_path: Path) ->
         until(lambda: service.told("replacement-refused"))
         assert service.ask("/v2/models/net").json["versions"] == before
         assert service.ask("/v1/landmarks/net", PNG).status == 200
+        failed = 'mahtrt_replays_total{model="net",outcome="failed"}'
+        assert failed in service.ask("/metrics").body.decode()
         _write(place, off_px=0.01)
         until(lambda: service.told("reloaded"))
         after = service.ask("/v2/models/net").json["versions"]
