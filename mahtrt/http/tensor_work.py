@@ -78,7 +78,8 @@ def feed_of(asked: TensorAsked, spec: ModelSpec) -> Feed:
     """Check a request.
 
     Raises:
-        InputError: Inputs or outputs that the network does not have, or a wrong type or shape.
+        InputError: Inputs or outputs that the network does not have, a wrong type or shape, or
+            numbers that are not finite: of these a network gives landmarks that look like any.
     """
     names = output_names(spec)
     if unknown := [name for name in asked.outputs if name not in names]:
@@ -137,6 +138,10 @@ def _array(given: GivenTensor) -> Array:
     if numbers.size != count:
         expected = f"{count}, as the shape {list(shape)} says"
         raise InputError(subject, got=f"{numbers.size} numbers", expected=expected)
+    is_finite = np.isfinite(numbers)
+    if not is_finite.all():
+        got = f"{count - np.count_nonzero(is_finite)} of {count} numbers not finite as float32"
+        raise InputError(subject, got=got, expected="finite ones")
     return numbers.reshape(shape)
 
 
@@ -145,6 +150,9 @@ def _numbers(data: Sequence[Any], subject: str) -> Array:
         numbers = np.asarray(data)
     except ValueError as error:
         raise InputError(subject, got="rows of unequal length", expected="equal ones") from error
-    if numbers.size and numbers.dtype.kind not in "iuf":
+    # Integers of more than 64 bits, which numpy keeps as objects of Python.
+    is_long = numbers.dtype.kind == "O" and all(type(n) in (int, float) for n in numbers.flat)
+    if numbers.size and numbers.dtype.kind not in "iuf" and not is_long:
         raise InputError(subject, got="data that are no numbers", expected="numbers")
-    return numbers.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 does not hold is infinite, and refused as that
+        return (numbers.astype(np.float64) if is_long else numbers).astype(np.float32)

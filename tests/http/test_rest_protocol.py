@@ -14,6 +14,7 @@ from http_services import Running, dotted_image
 from tritonclient.utils import InferenceServerException
 
 import mahtrt
+from mahtrt.http import rest_tensors
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gevent")
 TENSOR = np.ascontiguousarray(dotted_image().transpose(2, 0, 1)[None].astype(np.float32) / 255)
@@ -93,6 +94,9 @@ RAW = "inference-header-content-length"
         (INFER, _body(shape=[-1, 3, 32, 48]), {}, 400, "shape [-1, 3, 32, 48]"),
         (INFER, _body(shape=[2**40] * 4), {}, 400, "shape"),
         (INFER, _body(data=["a"] * 4608), {}, 400, "data that are no numbers"),
+        (INFER, _body(data=[2**65, None] * 2304), {}, 400, "data that are no numbers"),
+        (INFER, _body(data=[1e39, 0.5] * 2304), {}, 400, "2304 of 4608 numbers not finite"),
+        (INFER, _body(data=[2**200, -1] * 2304), {}, 400, "2304 of 4608 numbers not finite"),
         (INFER, _body(data=[[1.0], []]), {}, 400, "rows of unequal length"),
         (INFER, _body(data=7), {}, 400, "no data"),
         (INFER, _body(parameters={"binary_data_size": 4}), {}, 400, "data twice"),
@@ -130,10 +134,22 @@ def test_an_unknown_output_is_refused(client: Any) -> None:
         client.infer("tiny", _input(TENSOR), outputs=asked)
 
 
-def test_numbers_that_json_cannot_say_are_null(service: Running) -> None:
-    tensor = np.full((1, 3, 32, 48), np.nan, np.float32).tobytes()
-    size = {"binary_data_size": len(tensor)}
-    given = {"name": "image", "datatype": "FP32", "shape": [1, 3, 32, 48], "parameters": size}
-    head = json.dumps({"inputs": [given], "outputs": [{"name": "points_px"}]}).encode()
-    answer = service.ask(INFER, head + tensor, {RAW: str(len(head))})
-    assert answer.json["outputs"][0]["data"] == [None] * 6
+@pytest.mark.parametrize("number", [np.nan, -np.inf])
+def test_raw_numbers_that_are_not_finite_are_refused(client: Any, number: float) -> None:
+    tensor = TENSOR.copy()
+    tensor[0, 1, 2, 3] = number
+    with pytest.raises(InferenceServerException, match="got 1 of 4608 numbers not finite"):
+        client.infer("tiny", _input(tensor))
+
+
+def test_integers_of_any_length_are_numbers(service: Running) -> None:
+    assert service.ask(INFER, _body(data=[2**65, -1] * 2304)).status == 200
+
+
+def test_numbers_that_json_cannot_say_are_null(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"points_px": np.array([[[np.nan, 1.0], [-np.inf, 2.0]]], np.float32)}
+    monkeypatch.setattr(rest_tensors, "run_feeds", lambda opened, feeds: [found])
+    answer = service.ask(INFER, _body())
+    assert answer.json["outputs"][0]["data"] == [None, 1.0, None, 2.0]
