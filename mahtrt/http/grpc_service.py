@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -63,6 +64,33 @@ class Servicer(InferenceServicer):
         raise Refusal(NOT_HERE, "bundles are loaded by who starts the service")
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the head of a call says.
+
+    Attributes:
+        endpoint: ``infer`` or ``other``.
+        is_open: Whether it is answered without a token.
+    """
+
+    id: str
+    endpoint: str
+    is_open: bool
+    authorization: bytes = field(repr=False)
+    since: float = field(default_factory=time.perf_counter)
+
+
+def _asked(details: Any) -> _Asked:
+    metadata = dict(details.invocation_metadata or ())
+    given = str(metadata.get(REQUEST_ID, ""))
+    return _Asked(
+        given if _RIGHT_ID.fullmatch(given) else secrets.token_hex(8),
+        "infer" if details.method.endswith("/ModelInfer") else "other",
+        details.method in _OPEN,
+        str(metadata.get("authorization", "")).encode(),
+    )
+
+
 class Interceptor(ServerInterceptor):
     """Token, errors, metrics and log line of every call."""
 
@@ -70,39 +98,22 @@ class Interceptor(ServerInterceptor):
         self._service = service
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        asked = _asked(details)
         handler = await continuation(details)
         if handler is None or handler.unary_unary is None:
             return handler
-        metadata = dict(details.invocation_metadata or ())
-        endpoint = "infer" if details.method.endswith("/ModelInfer") else "other"
-        is_open = details.method in _OPEN
 
         async def checked(_: Any, context: Any) -> Any:
-            return await self._call(handler, context, metadata, endpoint)
+            return await self._call(handler, context, asked)
 
-        if not is_open:
-            try:
-                check_token(str(metadata.get("authorization", "")).encode(), self._service.tokens)
-            except Refusal as refusal:
-                return self._refusing(handler, refusal, endpoint)
         return _same(handler, checked)
 
-    def _refusing(self, handler: Any, refusal: Refusal, endpoint: str) -> Any:
-        async def refuse(_: Any, context: Any) -> None:
-            self._tell("", endpoint, secrets.token_hex(8), time.perf_counter(), refusal)
-            await context.abort(grpc.StatusCode[refusal.kind.code], refusal.message)
-
-        return _same(handler, refuse)
-
-    async def _call(
-        self, handler: Any, context: Any, metadata: dict[str, Any], endpoint: str
-    ) -> Any:
-        begun, refusal = time.perf_counter(), None
-        given = str(metadata.get(REQUEST_ID, ""))
-        request_id = given if _RIGHT_ID.fullmatch(given) else secrets.token_hex(8)
-        model = ""
-        context.set_trailing_metadata(((REQUEST_ID, request_id),))
+    async def _call(self, handler: Any, context: Any, asked: _Asked) -> Any:
+        refusal, model, endpoint = None, "", asked.endpoint
+        context.set_trailing_metadata(((REQUEST_ID, asked.id),))
         try:
+            if not asked.is_open:  # before anything of its message is read
+                check_token(asked.authorization, self._service.tokens)
             request = _message(handler, await self._content(context))
             name = getattr(request, "model_name", "")
             model = name if endpoint == "infer" and name in self._service.queues else ""
@@ -114,7 +125,7 @@ class Interceptor(ServerInterceptor):
             refusal = _refusal(error)
             await context.abort(grpc.StatusCode[refusal.kind.code], refusal.message)
         finally:
-            self._tell(model, endpoint, request_id, begun, refusal)
+            self._tell(asked, model, refusal)
 
     async def _content(self, context: Any) -> bytes:
         """The bytes of a call's message.
@@ -132,10 +143,9 @@ class Interceptor(ServerInterceptor):
             raise InputError("request", got="a call without a message", expected="one message")
         return content
 
-    def _tell(
-        self, model: str, endpoint: str, request_id: str, begun: float, refusal: Refusal | None
-    ) -> None:
-        service, lasted_s = self._service, time.perf_counter() - begun
+    def _tell(self, asked: _Asked, model: str, refusal: Refusal | None) -> None:
+        service, lasted_s = self._service, time.perf_counter() - asked.since
+        endpoint = asked.endpoint
         if refusal is not None and refusal.kind is GONE:
             service.tally.cancelled += 1
             service.metrics.cancelled.labels(model).inc()
@@ -151,7 +161,7 @@ class Interceptor(ServerInterceptor):
             service.tally.failed += 1
             service.metrics.errors.labels(model, refusal.word).inc()
         if refusal or service.options.log_requests:
-            facts: dict[str, Fact] = {"id": request_id, "endpoint": f"grpc-{endpoint}"}
+            facts: dict[str, Fact] = {"id": asked.id, "endpoint": f"grpc-{endpoint}"}
             facts |= {"model": model} if model else {}
             facts |= {"ms": lasted_s * 1e3}
             facts |= {"status": refusal.kind.code, "error": refusal.word} if refusal else {}

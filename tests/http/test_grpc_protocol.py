@@ -96,6 +96,15 @@ def test_messages_that_say_two_things_are_refused(stub: Any) -> None:
         assert "inputs without their data" in caught.value.details()
 
 
+def test_numbers_that_are_not_finite_are_refused(stub: Any) -> None:
+    request = _request()
+    request.raw_input_contents.append(np.full_like(TENSOR, np.nan).tobytes())
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.ModelInfer(request)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "4608 of 4608 numbers not finite" in caught.value.details()
+
+
 def test_a_call_carries_its_id_and_is_counted(stub: Any, service: Running) -> None:
     request = _request()
     request.raw_input_contents.append(TENSOR.tobytes())
@@ -122,8 +131,11 @@ def test_a_token_is_asked_for_but_of_those_who_ask_for_health(
         stub = GRPCInferenceServiceStub(channel)
         assert stub.ServerReady(messages.ServerReadyRequest()).ready
         with pytest.raises(grpc.RpcError) as caught:
-            stub.ModelInfer(request)
+            stub.ModelInfer(request, metadata=(("x-request-id", "abc-3"),))
         assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert ("x-request-id", "abc-3") in list(caught.value.trailing_metadata())
+        (told,) = service.told("request")
+        assert (told["id"], told["error"]) == ("abc-3", "token")
         right = (("authorization", "Bearer fedcba9876543210"),)
         assert stub.ModelInfer(request, metadata=right).outputs[0].name == "points_px"
         assert "fedcba" not in str(service.events)
