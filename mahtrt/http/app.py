@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mahtrt.errors import InputError, MahtrtError, shown
-from mahtrt.http.guard import BODY, Guard, error_answer
+from mahtrt.http.guard import BODY, App, Guard, Message, Receive, Send, error_answer
 from mahtrt.http.image_work import ImageWork, asked_from_query
 from mahtrt.http.kserve_parts import (
     ModelNotFound,
@@ -33,14 +33,17 @@ from mahtrt.http.refusals import (
     refusal_of,
 )
 from mahtrt.http.rest_tensors import JSON_LENGTH, RestAnswer, RestTensorWork
+from mahtrt.http.security import check_token
 from mahtrt.http.state import Service
 
 _JSON = "application/json"
+_ENDPOINTS = "one that docs/service.md lists, such as /v1/landmarks/NAME"
 
 
 def make_app(service: Service, plane: Plane) -> Guard:
     """All endpoints, behind the guard."""
     app = FastAPI(title="mahtrt", openapi_url=None, docs_url=None, redoc_url=None)
+    app.router.redirect_slashes = False  # it would redirect to whatever host a request names
     ours = Endpoints(service, plane)
     app.add_route("/", page, methods=["GET"])
     app.add_route("/metrics", ours.metrics, methods=["GET"])
@@ -56,7 +59,20 @@ def make_app(service: Service, plane: Plane) -> Guard:
     kinds = (HTTPException, RequestValidationError, ModelNotFound, ModelNotReady, ServerNotReady)
     for kind in (Exception, Refusal, MahtrtError, *kinds):
         app.add_exception_handler(kind, ours.error)
-    return Guard(app, service)
+    return Guard(_head_as_get(app), service)
+
+
+def _head_as_get(app: App) -> App:
+    """The endpoints, of which those for GET answer HEAD too (RFC 9110, 9.3.2).
+
+    The content is left out where the answer is written, by uvicorn.
+    """
+
+    async def asked(scope: Message, receive: Receive, send: Send) -> None:
+        is_head = scope["method"] == "HEAD"
+        await app({**scope, "method": "GET"} if is_head else scope, receive, send)
+
+    return asked
 
 
 class Endpoints:
@@ -126,23 +142,49 @@ class Endpoints:
         status, headers, body = error_answer(refusal)
         response = Response(body, status)
         response.raw_headers = headers
+        if isinstance(error, HTTPException) and error.status_code == METHOD.status:
+            response.headers["allow"] = ", ".join(_methods(error))  # RFC 9110, 15.5.6
         return response
+
+    def _why_not(self, request: Request) -> str:
+        """Why the service is not ready; who has no token is told of which bundles alone."""
+        try:
+            check_token(request.headers.get("authorization", "").encode(), self._service.tokens)
+        except Refusal:
+            return self._service.which_not
+        return self._service.why_not
 
     def _refusal(self, request: Request, error: Exception) -> Refusal:
         if isinstance(error, (Refusal, MahtrtError)):
             return refusal_of(error)
         if isinstance(error, HTTPException):
-            kinds = {404: UNKNOWN, 405: METHOD}
-            return Refusal(kinds.get(error.status_code, INPUT), str(error.detail))
+            return _refusal_of_routes(request, error)
         if isinstance(error, RequestValidationError):
             return Refusal(INPUT, "the request is not as the protocol has it")
         if isinstance(error, ServerNotReady):
-            return Refusal(NOT_READY, self._service.why_not)
+            return Refusal(NOT_READY, self._why_not(request))
         if isinstance(error, ModelNotReady):
             return self._service.queue(error.model_name).served.refusal()
         if isinstance(error, ModelNotFound):
             return Refusal(UNKNOWN, error.reason)
         return refusal_of(error)
+
+
+def _refusal_of_routes(request: Request, error: HTTPException) -> Refusal:
+    """What a client is told of a path, or a method, for which there is no endpoint."""
+    path = f"path {shown(request.scope['path'])}"
+    if error.status_code == UNKNOWN.status:
+        return Refusal(UNKNOWN, f"{path}: got no endpoint; expected {_ENDPOINTS}")
+    if error.status_code == METHOD.status:
+        methods = " or ".join(_methods(error))
+        return Refusal(METHOD, f"{path}: got {shown(request.method)}; expected {methods}")
+    return Refusal(INPUT, str(error.detail))
+
+
+def _methods(error: HTTPException) -> list[str]:
+    """The methods that a path has."""
+    allowed = {each.strip() for each in (error.headers or {}).get("Allow", "").split(",")}
+    return sorted(allowed | {"HEAD"} if "GET" in allowed else allowed)
 
 
 def _json(document: Any) -> Response:

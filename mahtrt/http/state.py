@@ -10,6 +10,7 @@ from mahtrt.errors import shown
 from mahtrt.http.metrics import Metrics
 from mahtrt.http.options import HttpOptions
 from mahtrt.http.refusals import UNKNOWN, Refusal
+from mahtrt.http.served import Served
 from mahtrt.http.work import Queue
 from mahtrt.serving.events import Tell
 
@@ -52,12 +53,19 @@ class Service:
         """Why the service is not ready, in sentences."""
         if self.is_ending.is_set():
             return "the service ends"
-        told = [
-            f"{name}: {queue.served.why_not}"
-            for name, queue in self.queues.items()
-            if not queue.served.is_ready
-        ]
+        told = [f"{each.name}: {each.why_not}" for each in self._not_ready()]
         return "not ready. " + " ".join(told)
+
+    @property
+    def which_not(self) -> str:
+        """The same for who shows no token: names of bundles, and nothing of files and engines."""
+        if self.is_ending.is_set():
+            return "the service ends"
+        names = ", ".join(each.name for each in self._not_ready())
+        return f"not ready: {names}. Who shows a token is told why."
+
+    def _not_ready(self) -> list[Served]:
+        return [queue.served for queue in self.queues.values() if not queue.served.is_ready]
 
     def queue(self, model: str, version: str = "") -> Queue:
         """What waits for a bundle.

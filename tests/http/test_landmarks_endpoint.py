@@ -62,7 +62,7 @@ def test_a_dicom_file_brings_its_spacing(service: Running, tmp_path: Path) -> No
         (f"{PATH}?frame=0", b"x", 400, "frame: got '0'"),
         (f"{PATH}?quantities=/etc/passwd", b"x", 400, "expected auto or none"),
         ("/v1/landmarks/other", b"x", 404, "no such model; expected tiny"),
-        ("/v1/landmarks", b"x", 404, "Not Found"),
+        ("/v1/landmarks", b"x", 404, "path '/v1/landmarks': got no endpoint"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_the_protocols_form(

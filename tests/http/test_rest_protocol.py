@@ -108,10 +108,19 @@ RAW = "inference-header-content-length"
         ("/v2/models/tiny/versions/1", None, {}, 404, "got version '1'; expected"),
         ("/v2/models/other", None, {}, 404, "no such model"),
         ("/v2/models/other/ready", None, {}, 404, "no such model"),
-        (INFER, None, {}, 405, "Method Not Allowed"),
+        (INFER, None, {}, 405, "infer': got 'GET'; expected POST"),
         ("/v2/repository/models/tiny/unload", b"{}", {}, 501, "bundles are loaded by"),
         (INFER, b"x", {"content-encoding": "gzip"}, 415, "content-encoding: got 'gzip'"),
-        ("/docs", None, {}, 404, "Not Found"),
+        ("/v2/models/tiny", b"{}", {}, 405, "tiny': got 'POST'; expected GET or HEAD"),
+        (
+            "/docs",
+            None,
+            {},
+            404,
+            "path '/docs': got no endpoint; expected one that docs/service.md",
+        ),
+        ("/v2/", None, {"host": "evil.example"}, 404, "path '/v2/': got no endpoint"),
+        ("/" + "x" * 300, None, {}, 404, "xxx...xxx"),
     ],
 )
 def test_errors_are_as_the_protocol_has_them(
@@ -126,6 +135,20 @@ def test_errors_are_as_the_protocol_has_them(
     assert answer.status == status
     assert list(answer.json) == ["error"]
     assert told in answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/tiny"]
+)
+def test_head_is_get_without_its_content(service: Running, path: str) -> None:
+    head, whole = service.ask(path, method="HEAD"), service.ask(path)
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["content-length"] == str(len(whole.body))
+
+
+def test_another_method_is_told_which_there_are(service: Running) -> None:
+    assert service.ask(INFER, method="HEAD").headers["allow"] == "POST"
+    assert service.ask("/v2", method="DELETE").headers["allow"] == "GET, HEAD"
 
 
 def test_an_unknown_output_is_refused(client: Any) -> None:

@@ -35,6 +35,12 @@ def test_a_token_is_asked_for_but_of_those_who_ask_for_health(
         assert service.ask("/v2/health/ready").status == 200
         assert service.ask(PATH, PNG, {"authorization": f"bearer {TOKEN}"}).status == 200
         assert TOKEN not in str(service.events)
+        service.service.queues["tiny"].served.fail("/a/place: got another digest.")
+        stranger = service.ask("/v2/health/ready", headers={"authorization": "Bearer x"})
+        known = service.ask("/v2/health/ready", headers={"authorization": f"Bearer {TOKEN}"})
+        assert (stranger.status, known.status) == (503, 503)
+        assert stranger.json["error"] == "not ready: tiny. Who shows a token is told why."
+        assert known.json["error"] == "not ready. tiny: /a/place: got another digest."
 
 
 @pytest.mark.parametrize(
