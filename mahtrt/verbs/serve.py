@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ _LIBRARIES = (
     *("pydicom", "pynetdicom", "highdicom"),
     *("asyncio", "fastapi", "grpc", "kserve", "uvicorn"),
 )
+_GRPC_LINES = "GRPC_VERBOSITY"
 
 
 @as_command
@@ -84,7 +86,11 @@ def _writer(form: str) -> Tell:
 
 @contextlib.contextmanager
 def _quiet_libraries(tell: Tell) -> Iterator[None]:
-    """Keep what libraries warn of, and how their threads end, from stderr: it may quote headers."""
+    """Keep what libraries warn of, and how their threads end, from stderr: it may quote headers.
+
+    gRPC's core writes to stderr itself, of each handshake that fails among others, unless the
+    environment says otherwise when grpc is imported (gRPC's "environment variables").
+    """
     from mahtrt.serving.events import ServeEvent
 
     def broken(arguments: threading.ExceptHookArgs, /) -> None:
@@ -94,6 +100,8 @@ def _quiet_libraries(tell: Tell) -> Iterator[None]:
     before = [(logger, logger.propagate) for logger in loggers]
     handler, honest = logging.NullHandler(), threading.excepthook
     threading.excepthook = broken
+    is_chosen = _GRPC_LINES in os.environ
+    os.environ.setdefault(_GRPC_LINES, "NONE")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for logger in loggers:
@@ -103,6 +111,8 @@ def _quiet_libraries(tell: Tell) -> Iterator[None]:
             yield
         finally:
             threading.excepthook = honest
+            if not is_chosen:
+                os.environ.pop(_GRPC_LINES, None)
             for logger, propagate in before:
                 logger.removeHandler(handler)
                 logger.propagate = propagate

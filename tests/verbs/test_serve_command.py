@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -135,6 +136,19 @@ def test_without_work_a_drain_ends_at_once(bundle: Path, tmp_path: Path) -> None
     assert result.exit_code == 0, result.stderr
     assert result.stdout == "0 received, 0 sent, 0 waiting, 0 failed\n"
     assert "event=ready engine=onnxruntime-int8 device=cpu waiting=0 failed=0" in result.stderr
+
+
+@pytest.mark.parametrize("chosen", [None, "INFO"])
+def test_the_core_of_grpc_is_silent_unless_somebody_wants_to_hear_it(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None
+) -> None:
+    if chosen is None:
+        monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
+    else:
+        monkeypatch.setenv("GRPC_VERBOSITY", chosen)
+    with _quiet_libraries(Log()):
+        assert os.environ["GRPC_VERBOSITY"] == (chosen or "NONE")
+    assert os.environ.get("GRPC_VERBOSITY") == chosen
 
 
 def test_a_thread_of_a_library_that_ends_says_nothing_of_what_it_read(
