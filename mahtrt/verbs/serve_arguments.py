@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mahtrt.http.options import HttpOptions
     from mahtrt.serving.options import ServeOptions
 
+_ONE_SERVICE = "A process is one service: a DICOM node (--dicom) or one over HTTP (--http)."
+
 
 @dataclass(frozen=True, kw_only=True)
 class HttpArguments:
@@ -111,7 +113,6 @@ class DicomArguments:
     ] = "keep"
     associations: Annotated[int, option(DICOM_NODE, "Most associations at a time.", least=1)] = 8
     pdu_bytes: Annotated[int, option(DICOM_NODE, "Largest PDU that is taken.", least=4096)] = 65_536
-    timeout_s: Annotated[float, option(DICOM_NODE, "Longest silence of the other end.")] = 60.0
     object_mib: Annotated[int, option(DICOM_NODE, "Largest image, in MiB.", least=1)] = 256
     queue_mib: Annotated[int, option(DICOM_NODE, "Most MiB that wait.", least=1)] = 10_240
     queue_entries: Annotated[
@@ -174,6 +175,14 @@ class ServeArguments(HttpArguments, DicomArguments, TrustArguments):
         float,
         option(SERVICE, "Hours between replays of the golden images; 0: at the start alone."),
     ] = 24.0
+    timeout_s: Annotated[
+        float,
+        option(
+            SERVICE,
+            "Longest time for the head of a request, and again for its body; of a DICOM node, "
+            "longest silence of the other end.",
+        ),
+    ] = 60.0
     log: Annotated[
         str,
         option(GENERAL, "Form of the log lines on stderr: text (key=value) or json.",
@@ -190,7 +199,14 @@ class ServeArguments(HttpArguments, DicomArguments, TrustArguments):
         if self.http is None:
             _refuse_others(self, HttpArguments, "--http")
             return self._dicom_options()
-        _refuse_others(self, DicomArguments, "--dicom", but=("timeout_s",))
+        if self.dicom is not None:
+            raise UsageError(
+                "mahtrt serve",
+                got="--http and --dicom",
+                expected="one of them",
+                fix=_ONE_SERVICE,
+            )
+        _refuse_others(self, DicomArguments, "--dicom")
         from mahtrt.http.options import HttpOptions
 
         same = (
@@ -233,17 +249,15 @@ class ServeArguments(HttpArguments, DicomArguments, TrustArguments):
         )
 
 
-def _refuse_others(
-    arguments: ServeArguments, kind: type, option_of_kind: str, but: tuple[str, ...] = ()
-) -> None:
+def _refuse_others(arguments: ServeArguments, kind: type, option_of_kind: str) -> None:
     """Refuse options of a service that is not asked for."""
     for each in fields(kind):
-        if each.name not in but and getattr(arguments, each.name) != each.default:
+        if getattr(arguments, each.name) != each.default:
             name = "--" + each.name.replace("_", "-")
             asked = "--http" if option_of_kind == "--dicom" else "--dicom"
             raise UsageError(
                 name,
                 got=f"it with {asked}" if arguments.http is not None else "it without --http",
                 expected=f"{option_of_kind}, whose option it is",
-                fix="A process is one service: a DICOM node (--dicom) or one over HTTP (--http).",
+                fix=_ONE_SERVICE,
             )

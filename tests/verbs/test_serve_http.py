@@ -53,8 +53,11 @@ def test_a_signal_ends_it_in_good_order(tiny_bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--http=8000", "--dicom=A:1"), "--dicom: got it with --http; expected --dicom"),
-        (("--http=8000", "--send-to=A@b:1"), "--send-to: got it with --http"),
+        (
+            ("--http=8000", "--dicom=A:1", "--send-to=A@b:1"),
+            "mahtrt serve: got --http and --dicom; expected one of them. A process is one service",
+        ),
+        (("--http=8000", "--send-to=A@b:1"), "--send-to: got it with --http; expected --dicom"),
         (("--grpc=8001",), "--grpc: got it without --http; expected --http"),
         (("--send-to=A@b:1", "--streams=2"), "--streams: got it without --http"),
         (("--http=x",), "--http: got 'x'; expected [HOST:]PORT"),
