@@ -8,6 +8,7 @@ endpoint works, the connection is watched, and work for a client that went away 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import secrets
@@ -47,6 +48,7 @@ _MODEL = re.compile(
 )
 _OPEN = frozenset({"/", "/v2/health/live", "/v2/health/ready"})  # to those who have no token
 _SMALL_BYTES = 2**16  # of a body that no endpoint reads
+_LAST_S = 0.5  # for an answer when the service ends
 _LINGER_S = 2.0  # for what a client still sends while it is refused
 
 
@@ -100,9 +102,12 @@ class Guard:
             await self._watched(scope, body, receive, answer)
         except Refusal as refusal:
             await self._refuse(asked, refusal, answer, headers, receive)
-        except asyncio.CancelledError:
-            asked.word = ENDING.word
-            raise
+        except asyncio.CancelledError:  # the service ends, and waits no longer
+            refusal = Refusal(ENDING, "the service ends")
+            asked.is_whole = True  # what it still sends is not waited for
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_S):
+                    await self._refuse(asked, refusal, answer, headers, receive)
         except Exception as error:
             await self._refuse(asked, refusal_of(error), answer, headers, receive)
         finally:

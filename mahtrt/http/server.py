@@ -76,7 +76,7 @@ class Life:
         options = self._service.options
         config = uvicorn.Config(
             make_app(self._service, plane),
-            http=connection_class(options.timeout_s),
+            http=connection_class(options.timeout_s, options.connections),
             loop="asyncio",
             ws="none",
             lifespan="off",
@@ -84,7 +84,6 @@ class Life:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=options.connections,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, round(options.drain_s)),
         )

@@ -176,6 +176,8 @@ class Queue:
         cases = sum(job.work.cases(job.prepared) for job in jobs)
         try:
             with self._engine:
+                if self._is_closed:  # its client was told already
+                    raise Refusal(ENDING, "the service ends")
                 begun = time.perf_counter()
                 found = jobs[0].work.run(opened, prepared)
                 lasted_s = time.perf_counter() - begun

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from http_services import Answer, Running, dotted_image, png_of, running, until
 
-from mahtrt.http import guard
+from mahtrt.http import connections, guard
 from mahtrt.http.image_work import ImageWork
 from mahtrt.runtime.session import Session
 
@@ -28,6 +29,7 @@ def hasty(tiny_bundle: Path) -> Iterator[Running]:
     """A service that waits for nobody."""
     patch = pytest.MonkeyPatch()
     patch.setattr(guard, "_LINGER_S", 0.1)
+    patch.setattr(connections, "_LINGER_S", 0.1)
     with running(tiny_bundle, grpc=None, timeout_s=0.3, body_mib=1, bodies_mib=2) as found:
         yield found
     patch.undo()
@@ -43,6 +45,16 @@ def _say(port: int, *parts: bytes, pause_s: float = 0.0) -> bytes:
         while part := spoken.recv(65536):
             said += part
         return bytes(said)
+
+
+def _deaf(port: int) -> socket.socket:
+    """A client that asks for the page many times, and reads nothing."""
+    client = socket.socket()
+    client.settimeout(10)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", port))
+    client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 400)
+    return client
 
 
 def _status(said: bytes) -> int:
@@ -62,9 +74,11 @@ def _status(said: bytes) -> int:
         ((b"",), 408),
         ((b"GET /v2 HTTP/1.1\r\nHost",), 408),
         ((b"GET /v2 HTTP/1.1\r\nContent-Length: 70000\r\n\r\n",), 413),
+        ((b"GET /v2 HTTP/1.1\r\n", b"X-Many: abc\r\n" * 30_000), 431),
+        ((b"GET /v2 HTTP/1.1\r\nX-Long: ", b"a" * 400_000), 431),
     ],
     ids=["announced", "expects", "chunked", "slow", "no-number", "no-http", "mute", "half-a-head",
-         "body-of-get"],
+         "body-of-get", "many-headers", "long-header"],
 )  # fmt: skip
 def test_what_breaks_a_limit_gets_its_status(
     hasty: Running, parts: tuple[bytes, ...], status: int
@@ -148,6 +162,56 @@ def test_what_is_under_way_is_finished_when_the_service_ends(
             threading.Timer(0.3, gate.open.set).start()
         assert asked.result().status == 200
     assert service.service.is_ending.is_set()
+
+
+def test_what_is_not_done_when_the_time_for_it_is_over_is_told_so(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = _Gate(monkeypatch)
+    with ThreadPoolExecutor(2) as pool:
+        with running(tiny_bundle, grpc=None, drain_s=1) as service:
+            asked = [pool.submit(service.ask, PATH, PNG)]
+            until(lambda: gate.runs == 1)
+            asked.append(pool.submit(service.ask, PATH, PNG))
+            until(lambda: gate.taken == 2)  # decoded, and not in the engine
+            threading.Timer(2, gate.open.set).start()
+        answers = [each.result() for each in asked]
+    assert [(each.status, each.headers["x-error-kind"]) for each in answers] == [
+        (503, "ending")
+    ] * 2
+    assert gate.runs == 1
+
+
+def test_who_does_not_take_answers_is_left(hasty: Running) -> None:
+    with _deaf(hasty.port) as client:
+        time.sleep(1.5)  # more than twice the time that a client has
+        with contextlib.suppress(ConnectionResetError):
+            said = b""
+            while part := client.recv(65536):
+                said += part
+                assert said.count(b"HTTP/1.1 200 OK") < 400
+    assert hasty.ask(PATH, PNG).status == 200
+
+
+def test_who_does_not_take_answers_keeps_no_service_from_its_end(tiny_bundle: Path) -> None:
+    with running(tiny_bundle, grpc=None, drain_s=1) as service:
+        client = _deaf(service.port)
+        time.sleep(0.2)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 6
+    client.close()
+
+
+def test_connections_are_numbered(tiny_bundle: Path) -> None:
+    with running(tiny_bundle, grpc=None, connections=2) as service:
+        first, second = (http.client.HTTPConnection("127.0.0.1", service.port) for _ in range(2))
+        with contextlib.closing(first), contextlib.closing(second):
+            first.connect()
+            second.connect()
+            assert _status(_say(service.port)) == 503
+            second.request("GET", "/v2/health/live")
+            assert second.getresponse().status == 200
+        until(lambda: service.ask("/v2/health/live").status == 200)
 
 
 def test_a_defect_tells_its_place_and_nothing_else(

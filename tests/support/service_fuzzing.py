@@ -149,12 +149,6 @@ def _why_wrong(reply: Reply) -> str:
         return f"no answer ({status})"
     if status in ("500", "502"):
         return f"status {status}"
-    # What is no HTTP at all is answered by the reader of HTTP, in words; a head that does not
-    # come has no body.
-    if reply.headers.get("content-type", "").startswith("text/plain") and status == "400":
-        return ""
-    if status == "408" and not reply.body:
-        return ""
     try:
         document = json.loads(reply.body)
     except ValueError:
