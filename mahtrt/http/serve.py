@@ -46,6 +46,16 @@ def serve(options: ServeOptions | HttpOptions, tell: Tell = unheard) -> ServeRes
     """
     if isinstance(options, ServeOptions):
         return serve_dicom(options, tell)
+    result = HttpResult(0, 0, 0, 0)
+    # A signal while bundles are being opened ends the service as one does later.
+    with contextlib.suppress(KeyboardInterrupt, Terminated):
+        result = _served(options, tell)
+    tell(ServeEvent("ended", {"requests": result.requests, "failed": result.failed}))
+    return result
+
+
+def _served(options: HttpOptions, tell: Tell) -> HttpResult:
+    """What was done until the service was told to end."""
     ended = contextlib.suppress(KeyboardInterrupt, Terminated)
     with living(options, tell) as (life, service), ended:
         life.run(listening_context(options))
@@ -56,9 +66,7 @@ def serve(options: ServeOptions | HttpOptions, tell: Tell = unheard) -> ServeRes
         for sample in metric.samples
         if sample.name.endswith("_total")
     )
-    result = HttpResult(tally.requests, tally.failed, tally.cancelled, int(cases))
-    tell(ServeEvent("ended", {"requests": result.requests, "failed": result.failed}))
-    return result
+    return HttpResult(tally.requests, tally.failed, tally.cancelled, int(cases))
 
 
 @contextlib.contextmanager

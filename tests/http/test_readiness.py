@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from mahtrt.bundle.golden import GoldenVector
 from mahtrt.errors import DataError, GateError, UsageError
 from mahtrt.http.options import HttpOptions
 from mahtrt.http.serve import living
+from mahtrt.http.served import Served
+from mahtrt.interrupt import Terminated
 from mahtrt.monitoring.self_test import SelfTest
+from mahtrt.serving.events import ServeEvent
 
 PNG = png_of(dotted_image())
 
@@ -112,3 +116,16 @@ def test_what_nobody_could_serve_is_refused_at_once(
 ) -> None:
     with pytest.raises(error, match=told), living(HttpOptions(bundles, http="0")):
         pass
+
+
+def test_a_signal_while_bundles_are_opened_ends_the_service_in_good_order(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told_to_end(*_: object) -> None:
+        raise Terminated(signal.SIGTERM)
+
+    monkeypatch.setattr(Served, "check", told_to_end)
+    events: list[ServeEvent] = []
+    result = mahtrt.serve(HttpOptions([str(tiny_bundle)], http="0"), events.append)
+    assert (result.requests, result.cases) == (0, 0)
+    assert [event.name for event in events] == ["ended"]
