@@ -103,11 +103,11 @@ class Guard:
         except Refusal as refusal:
             await self._refuse(asked, refusal, answer, headers, receive)
         except asyncio.CancelledError:  # the service ends, and waits no longer
-            refusal = Refusal(ENDING, "the service ends")
+            over = Refusal(ENDING, "the service ends")
             asked.is_whole = True  # what it still sends is not waited for
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_S):
-                    await self._refuse(asked, refusal, answer, headers, receive)
+                    await self._refuse(asked, over, answer, headers, receive)
         except Exception as error:
             await self._refuse(asked, refusal_of(error), answer, headers, receive)
         finally:
