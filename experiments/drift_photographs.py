@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from drift_bars import SHIFTS, Rows, of_same, of_shift, rows_of, spacing, watched
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import numpy as np
+
+from experiments.drift_bars import SHIFTS, Rows, of_same, of_shift, rows_of, spacing, watched
 from mahtrt.bundle.bundle import read_bundle
 from mahtrt.monitoring.reference import reference_of
 from mahtrt.runtime.opening import open_engine
