@@ -58,6 +58,18 @@ class MahtrtError(Exception):
         message = f"{subject}: {facts}" if facts else subject
         super().__init__(f"{message}. {fix}" if fix else message)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """How it goes to another process, whatever the arguments of its class."""
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(
+    kind: type[MahtrtError], message: tuple[str, ...], facts: dict[str, object]
+) -> MahtrtError:
+    error = kind.__new__(kind, *message)
+    error.__dict__.update(facts)
+    return error
+
 
 class InputError(MahtrtError):
     """Something the user gave cannot be used."""

@@ -14,8 +14,9 @@ import numpy as np
 
 from mahtrt.distributed.cluster import Cluster
 from mahtrt.distributed.guard import MOST_DEATHS
-from mahtrt.distributed.pipeline import cause_of, chunk_is_block, new_board
-from mahtrt.errors import BuildError, MahtrtError
+from mahtrt.distributed.outcome import Failure, ended_by_ray, outcome_of, packed, unpacked
+from mahtrt.distributed.pipeline import chunk_is_block, new_board
+from mahtrt.errors import BuildError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -47,7 +48,7 @@ class Mapping(Generic[Task, Result]):
         A task whose worker dies is done by another one.
 
         Raises:
-            MahtrtError: What a task raised, where that is one of ours.
+            MahtrtError, OSError: What a task ended with.
             BuildError: What else ended the work, such as a task at which three workers died.
         """
         ray = cluster.ray
@@ -64,9 +65,9 @@ class Mapping(Generic[Task, Result]):
             )
             try:
                 for row in stream.iter_rows():
-                    yield pickle.loads(row[_RESULT])
+                    yield unpacked(row[_RESULT])
             except ray.exceptions.RayError as error:
-                raise cause_of(error) from error
+                raise ended_by_ray(error) from error
 
 
 class TaskActor:
@@ -76,19 +77,20 @@ class TaskActor:
         import ray
 
         self._ray, self._board = ray, board
-        self._problem: MahtrtError | None = None
-        try:
-            self._work = make()
-        except MahtrtError as error:  # told by the first task: Ray would start us again and again
-            self._problem = error
+        # A failure is told by the first task: Ray would start an actor that fails again and again.
+        self._work = outcome_of(make)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        if self._problem is not None:
-            raise self._problem
-        done = [pickle.dumps(self._run(*pickle.loads(raw))) for raw in batch[_TASK]]
+        done = [packed(self._outcome(*pickle.loads(raw))) for raw in batch[_TASK]]
         return {_RESULT: np.array(done, dtype=object)}
 
-    def _run(self, number: int, task: Any) -> Any:
+    def _outcome(self, number: int, task: Any) -> Any:
+        work = self._work
+        return (
+            work if isinstance(work, Failure) else outcome_of(lambda: self._run(work, number, task))
+        )
+
+    def _run(self, work: Callable[[Any], Any], number: int, task: Any) -> Any:
         if self._ray.get(self._board.begin_chunk.remote(number)) >= MOST_DEATHS:
             raise BuildError(
                 "--ray",
@@ -96,6 +98,6 @@ class TaskActor:
                 expected="images that can be run",
                 fix="Leave them out of the data.",
             )
-        result = self._work(task)
+        result = work(task)
         self._board.end_chunk.remote(number)
         return result

@@ -22,8 +22,9 @@ from mahtrt.distributed.digest_set import DigestSet
 from mahtrt.distributed.guard import Deaths
 from mahtrt.distributed.listing import Chunk, chunks_of, files_of
 from mahtrt.distributed.options import DatasetOptions
+from mahtrt.distributed.outcome import Failure, ended_by_ray, outcome_of, packed, unpacked
 from mahtrt.distributed.worker import ChunkReport, Job, MakeWorker, Worker
-from mahtrt.errors import BuildError, MahtrtError, require
+from mahtrt.errors import require
 from mahtrt.targets.table import find_target
 
 _CHUNK, _REPORT = "chunk", "report"
@@ -91,24 +92,26 @@ class PredictActor:
         import ray
 
         self._ray, self._board = ray, board
-        self._worker: Worker | MahtrtError
-        try:
-            self._worker = make_worker(job, DigestSet.of_array(ray.get(done[0])))
-        except MahtrtError as error:  # told by the first chunk: Ray would start us again and again
-            self._worker = error
+        # A failure is told by the first chunk: Ray would start an actor that fails again and again.
+        self._worker = outcome_of(lambda: make_worker(job, DigestSet.of_array(ray.get(done[0]))))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        if isinstance(self._worker, MahtrtError):
-            raise self._worker
-        reports = [self._run(pickle.loads(raw)) for raw in batch[_CHUNK]]
-        return {_REPORT: np.array([pickle.dumps(report) for report in reports], dtype=object)}
+        reports = [packed(self._report(pickle.loads(raw))) for raw in batch[_CHUNK]]
+        return {_REPORT: np.array(reports, dtype=object)}
 
-    def _run(self, numbered: tuple[int, Chunk]) -> ChunkReport:
-        assert isinstance(self._worker, Worker)
-        number, chunk = numbered
+    def _report(self, listed: tuple[int, Chunk] | Failure) -> ChunkReport | Failure:
+        worker = self._worker
+        if isinstance(worker, Failure):
+            return worker
+        if isinstance(listed, Failure):
+            return listed
+        number, chunk = listed
+        return outcome_of(lambda: self._run(worker, number, chunk))
+
+    def _run(self, worker: Worker, number: int, chunk: Chunk) -> ChunkReport:
         before = self._ray.get(self._board.begin_chunk.remote(number))
         guard = BoardGuard(self._ray, self._board, number) if before else None
-        report = self._worker.run(chunk, guard)
+        report = worker.run(chunk, guard)
         self._board.end_chunk.remote(number)
         return replace(report, begun_before=before)
 
@@ -117,7 +120,7 @@ def reports_of_cluster(cluster: Cluster, run: ClusterRun) -> Iterator[ChunkRepor
     """What the chunks of some archives report, as they are done.
 
     Raises:
-        MahtrtError: What a worker raised, where that is one of ours.
+        MahtrtError, OSError: What a worker or the listing ended with.
         BuildError: What else ended the run.
     """
     ray, threads = cluster.ray, run.job.threads or 1
@@ -137,9 +140,9 @@ def reports_of_cluster(cluster: Cluster, run: ClusterRun) -> Iterator[ChunkRepor
         )
         try:
             for row in stream.iter_rows():
-                yield pickle.loads(row[_REPORT])
+                yield unpacked(row[_REPORT])
         except ray.exceptions.RayError as error:
-            raise cause_of(error) from error
+            raise ended_by_ray(error) from error
 
 
 def new_board(ray: Any) -> Any:
@@ -165,22 +168,6 @@ def chunk_is_block(ray: Any, *, in_order: bool = False) -> Iterator[None]:
         context.target_min_block_size, options.preserve_order = before[2:]
 
 
-def cause_of(error: BaseException) -> MahtrtError:
-    """What a worker raised, or what became of the run."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MahtrtError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    told = str(error).strip().splitlines()
-    return BuildError(
-        "--ray",
-        got=f"a run that Ray ended ({told[-1][:300] if told else type(error).__name__})",
-        expected="workers that run",
-        fix="Start it again with the same options: it goes on where it was.",
-    )
-
-
 def _source(archives: Sequence[str], size: int) -> Any:
     """A source of Ray Data with one task, which lists files as long as chunks are taken."""
     data = require("ray.data", extra="ray", needed_for="--ray")
@@ -188,8 +175,11 @@ def _source(archives: Sequence[str], size: int) -> Any:
     pa = require("pyarrow", extra="ray", needed_for="--ray")
 
     def listed() -> Iterator[Any]:
-        for number, chunk in enumerate(chunks_of(files_of(archives), size)):
-            yield pa.table({_CHUNK: [pickle.dumps((number, chunk))]})
+        try:
+            for numbered in enumerate(chunks_of(files_of(archives), size)):
+                yield pa.table({_CHUNK: [packed(numbered)]})
+        except Exception as error:  # a worker hands it on
+            yield pa.table({_CHUNK: [packed(Failure.of(error))]})
 
     class Archives(data.Datasource):  # type: ignore[misc, name-defined]
         """The only kind of source that may list while it is read."""

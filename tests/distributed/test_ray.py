@@ -11,10 +11,13 @@ import dying_worker
 import pytest
 from archives import make_archive, same_rows
 from dying_worker import DiesOnce
+from failing_work import failing_work
 
 from mahtrt.distributed.cluster import Cluster, joined_cluster
+from mahtrt.distributed.mapping import Mapping
 from mahtrt.distributed.options import DatasetOptions
 from mahtrt.distributed.predict_dataset import predict_dataset
+from mahtrt.errors import DataError, IntegrityError
 
 pytest.importorskip("ray")
 pytestmark = [
@@ -54,3 +57,28 @@ def test_rows_are_those_of_a_plain_loop_also_where_a_worker_dies(
     assert (made.rows, made.errors, made.restarts) == (plain.rows, plain.errors, 1)
     assert same_rows(tmp_path / "plain", tmp_path / "rows")
     assert told[-1][1:3] == (10, 10)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_what_the_listing_ends_with_is_the_error_of_the_run(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    listed = tmp_path / "p.csv"
+    listed.write_text("a.png\n" + "b" * 140_000)  # a longer cell than csv reads
+    options = DatasetOptions(tiny_bundle, [listed], tmp_path / "rows", engine="onnxruntime-fp32")
+    told = []
+    for ray in (None, "local"):
+        with pytest.raises(DataError, match="field larger") as caught:
+            predict_dataset(replace(options, ray=ray))
+        told.append(str(caught.value))
+    assert told[0] == told[1]
+
+
+def test_what_a_task_ends_with_is_the_error_of_the_work(cluster: Cluster) -> None:
+    mapping = Mapping(failing_work, ["a", "b"])
+    results = mapping.results(cluster)
+    assert next(results) == "a"
+    with pytest.raises(IntegrityError, match="another file") as caught:
+        next(results)
+    assert caught.value.exit_code == 5
+    assert "in work" in "".join(caught.value.__notes__)
