@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mahtrt.data.dicom_file import MOST_FRAMES
-from mahtrt.data.dicom_header import dicom_header, has_dicom_magic
+from mahtrt.data.dicom_header import dicom_header
+from mahtrt.data.dicom_start import START_BYTES, is_dicom
 from mahtrt.data.frames import frame_stem, split_frame
 from mahtrt.data.images import DICOM_SUFFIXES, ReadImage, image_from_bytes
 from mahtrt.data.limits import MOST_IMAGE_BYTES
 from mahtrt.data.studies import look_at, tells_image
 from mahtrt.distributed.listing import ListedFile
-from mahtrt.distributed.storage import is_url, joined, storage_of
+from mahtrt.distributed.storage import Storage, is_url, joined, storage_of
 from mahtrt.errors import ImageError
 from mahtrt.names import text_of_path
 from mahtrt.reading import Wanted
 
 _FRAME = re.compile(r"(.+)#([1-9][0-9]{0,8})", re.DOTALL)
+_NO_FILE = (FileNotFoundError, IsADirectoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,15 @@ def open_file(listed: ListedFile) -> ArchiveFile | str | None:
     Returns:
         The kind of a DICOM object without an image; None for a file below a folder that is no
         image at all.
+
+    Raises:
+        ImageError: Nobody can say what it is: a folder that cannot be listed, or a file without a
+            telling name that cannot be read.
+        UsageError, MissingComponentError, DataError: As ``storage_of``.
     """
+    if listed.problem:
+        told = f"a folder that cannot be listed ({listed.problem})"
+        raise ImageError(listed.called, got=told, expected="one that may be read")
     place, frame = _file_and_frame(listed.location)
     storage = storage_of(place)
     path = Path(place)
@@ -107,14 +117,44 @@ def open_file(listed: ListedFile) -> ArchiveFile | str | None:
         called = text_of_path(listed.location)
         frames = 1 if header is None else header.frames
         return ArchiveFile(listed, place, called, called, frames, frame)
-    if not tells_image(listed.within) and not has_dicom_magic(start):
-        return None
+    if not tells_image(listed.within):
+        first = start(START_BYTES)
+        if not first:
+            _refuse_unreadable(storage, place, listed.called)
+        if not is_dicom(first):
+            return None
     found = look_at(start, path, listed.within)
     if isinstance(found, str):
         return found
     within = text_of_path(found.name)
     called = text_of_path(joined(listed.top, found.name))
     return ArchiveFile(listed, place, called, within, found.frames)
+
+
+def name_of(listed: ListedFile) -> str:
+    """What the rows of a file of an archive call it."""
+    try:
+        file = open_file(listed)
+    except Exception:  # its row says what is wrong
+        return listed.called
+    return file.called if isinstance(file, ArchiveFile) else listed.called
+
+
+def _refuse_unreadable(storage: Storage, place: str, called: str) -> None:
+    """Tell a file that cannot be read from an empty one, a link to a folder or one that is gone.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
+    wanted = Wanted("an image file", ImageError, "Check who may read it.", called)
+    try:
+        with storage.open(place, wanted) as file:
+            file.read(1)
+    except ImageError as error:
+        if error.__cause__ and not isinstance(error.__cause__, _NO_FILE):
+            raise
+    except Exception as error:  # stores raise errors of their own packages
+        raise wanted.refuse(Path(place), type(error).__name__) from error
 
 
 def _file_and_frame(location: str) -> tuple[str, int | None]:

@@ -20,8 +20,15 @@ from mahtrt.data.file_dataset import natural_key
 from mahtrt.data.frames import is_image_file, split_frame
 from mahtrt.data.studies import may_be_image, tells_image
 from mahtrt.distributed.digest_set import DigestSet
-from mahtrt.distributed.storage import LocalFiles, Storage, is_url, joined, storage_of
-from mahtrt.errors import DataError
+from mahtrt.distributed.storage import (
+    LocalFiles,
+    Storage,
+    is_url,
+    joined,
+    storage_of,
+    text_of_location,
+)
+from mahtrt.errors import DataError, UsageError
 from mahtrt.names import text_of_path
 from mahtrt.reading import Wanted
 
@@ -37,11 +44,13 @@ class ListedFile:
         location: Its path or URL; of a frame that a user named, with its number.
         within: Its path within the folder that the user gave; "" for a file that he named.
         top: That folder, as it was given.
+        problem: Of a folder in its place: why nobody can say which files are in it.
     """
 
     location: str
     within: str = ""
     top: str = ""
+    problem: str = ""
 
     @property
     def called(self) -> str:
@@ -73,6 +82,8 @@ def check_archives(archives: Sequence[str]) -> None:
                 expected="a folder, a CSV list of image files, or an image file",
                 fix="Check the path.",
             )
+        if local and os.path.isdir(archive) and not os.access(archive, os.R_OK | os.X_OK):
+            raise DataError(archive, got="Permission denied", expected="a folder that may be read")
 
 
 def files_of(archives: Sequence[str]) -> Iterator[ListedFile]:
@@ -105,11 +116,19 @@ def chunks_of(listed: Iterable[ListedFile], size: int) -> Iterator[Chunk]:
 
 
 def _walk(storage: Storage, top: str) -> Iterator[ListedFile]:
-    """Files below a folder, depth first; without recursion, folders may lie deeper than a stack."""
+    """Files below a folder, depth first; without recursion, folders may lie deeper than a stack.
+
+    A folder that cannot be listed comes itself, so that its row says that files are missing.
+    """
     pending = [""]
     while pending:
         within = pending.pop()
-        folders, names = storage.look_into(joined(top, within) if within else top)
+        place = joined(top, within) if within else top
+        try:
+            folders, names = storage.look_into(place)
+        except DataError as error:
+            yield ListedFile(place, within, top if within else "", _problem(error))
+            continue
         for name in sorted(names, key=natural_key):
             if not name.startswith(".") and may_be_image(name):
                 path = f"{within}/{name}" if within else name
@@ -123,7 +142,8 @@ def _rows(storage: Storage, place: str) -> Iterator[ListedFile]:
     """The files that a list names in the first cell of each row.
 
     Relative names begin at the list's folder, or in a folder beside it named like the list or
-    ``images``. A first row whose first cell is no name of an image is a header.
+    ``images``. A first row whose first cell is no name of an image, and names no file that is
+    there, is a header.
     """
     with storage.open(place, _LIST) as file:
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
@@ -133,11 +153,25 @@ def _rows(storage: Storage, place: str) -> Iterator[ListedFile]:
         try:
             for number, row in enumerate(reader, start=1):
                 name = row[0].strip() if row else ""
-                if name and (number > 1 or _is_name(name)):
-                    yield ListedFile(_located(storage, place, name))
+                if name:
+                    location = _located(storage, place, name)
+                    if number > 1 or _is_name(name) or _is_file(location):
+                        yield ListedFile(location)
         except csv.Error as error:
             where = f"{place} row {reader.line_num}"
             raise DataError(where, got=str(error), expected=_LIST.expected) from error
+        except UsageError as error:
+            where = f"{place} row {reader.line_num}: {error.subject}"
+            told = {"got": error.got, "expected": error.expected, "fix": error.fix}
+            raise UsageError(where, **told) from error
+
+
+def _problem(error: DataError) -> str:
+    """Why a folder cannot be listed, in words of the system: a store's may quote names."""
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno:
+        return os.strerror(cause.errno)
+    return type(cause or error).__name__
 
 
 def _is_name(cell: str) -> bool:
@@ -145,9 +179,22 @@ def _is_name(cell: str) -> bool:
     return frame is not None or tells_image(file.name) or "/" in cell
 
 
+def _is_file(location: str) -> bool:
+    if not is_url(location):
+        return is_image_file(Path(location))
+    storage = storage_of(location)
+    return storage.exists(location) and not storage.is_folder(location)
+
+
 def _located(storage: Storage, place: str, name: str) -> str:
-    """Where a file of a list is: an absolute path, a URL, or a path from the list's folder."""
-    if os.path.isabs(name) or is_url(name):
+    """Where a file of a list is: an absolute path, a URL, or a path from the list's folder.
+
+    Raises:
+        UsageError: A URL that :func:`text_of_location` refuses.
+    """
+    if is_url(name):
+        return text_of_location(name)
+    if os.path.isabs(name):
         return name
     folder = place.rpartition("/")[0]
     if not isinstance(storage, LocalFiles):

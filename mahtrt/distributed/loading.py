@@ -12,6 +12,7 @@ from mahtrt.distributed.digest_set import DigestSet
 from mahtrt.distributed.listing import ListedFile
 from mahtrt.distributed.rows import ImageFacts
 from mahtrt.distributed.spacings import Spacings
+from mahtrt.errors import ImageError, MahtrtError, MissingComponentError
 from mahtrt.runtime.stream import in_order
 
 
@@ -72,8 +73,17 @@ class Loader:
         return map(self.load, files)
 
     def load(self, listed: ListedFile) -> LoadedFile | PassedOver:
-        """Read a file, and decode its image where it has a single one."""
-        file = open_file(listed)
+        """Read a file, and decode its image where it has a single one.
+
+        Raises:
+            MissingComponentError: The package of its store is not installed.
+        """
+        try:
+            file = open_file(listed)
+        except MissingComponentError:  # a store's package: of every file of the store
+            raise
+        except Exception as error:
+            return self._unopened(listed, error)
         if not isinstance(file, ArchiveFile):
             return PassedOver(kind=file or "")
         if file.called in self.done:
@@ -87,6 +97,17 @@ class Loader:
             return LoadedFile(file.called, [Failed(facts, error)])
         decoded = (self._decoded(file, content, image, facts) for image in images)
         return LoadedFile(file.called, decoded if len(images) > 1 else list(decoded))
+
+    def _unopened(self, listed: ListedFile, error: Exception) -> LoadedFile | PassedOver:
+        """What becomes of a file of which nobody can say what it is, as a URL of no store."""
+        called = listed.called
+        if called in self.done:
+            return PassedOver(is_done=True)
+        if isinstance(error, MahtrtError) and not isinstance(error, ImageError):
+            cause = error if not listed.top else error.__cause__ or error  # which may quote a name
+            got = error.got if cause is error else type(cause).__name__
+            error = ImageError(called, got=got, expected=error.expected)
+        return LoadedFile(called, [Failed(ImageFacts(called, called), error)])
 
     def _decoded(
         self, file: ArchiveFile, content: bytes, image: Image, facts: ImageFacts

@@ -22,7 +22,8 @@ from mahtrt.errors import DataError, MissingComponentError, UsageError, require
 from mahtrt.reading import Wanted, open_regular, read_regular
 
 # A path on Windows begins with one letter; Path leaves one slash of a URL's two.
-_URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?!/)(.*)|([a-z][a-z0-9+.-]+):///?(.*)", re.DOTALL)
+_PROTOCOL = r"((?:[a-z][a-z0-9+._-]+::)*[a-z][a-z0-9+._-]+)"  # of several file systems, all
+_URL = re.compile(rf"{_PROTOCOL}:/{{1,2}}(?!/)(.*)|{_PROTOCOL}:///?(.*)", re.DOTALL | re.IGNORECASE)
 
 
 class Storage(Protocol):
@@ -35,7 +36,13 @@ class Storage(Protocol):
         """Whether there is a file or a folder."""
 
     def look_into(self, folder: str) -> tuple[list[str], list[str]]:
-        """Names of the folders and of the files in a folder, unsorted; none of a link's."""
+        """Names of the folders and of the files in a folder, unsorted; none of a link's.
+
+        A folder that is not there has none.
+
+        Raises:
+            DataError: It cannot be listed.
+        """
 
     def start(self, place: str, most: int) -> bytes:
         """The first bytes of a file; nothing of one that cannot be read."""
@@ -68,10 +75,16 @@ class LocalFiles:
 
     def look_into(self, folder: str) -> tuple[list[str], list[str]]:
         folders, names = list[str](), list[str]()
-        with contextlib.suppress(OSError), os.scandir(folder) as entries:
-            for entry in entries:
-                is_folder = entry.is_dir(follow_symlinks=False)
-                (folders if is_folder else names).append(entry.name)
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    (folders if is_folder else names).append(entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return [], []
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise DataError(folder, got=reason, expected="a folder that may be read") from error
         return folders, names
 
     def start(self, place: str, most: int) -> bytes:
@@ -173,10 +186,10 @@ def text_of_location(location: str | os.PathLike[str]) -> str:
     protocol, rest = (found[1], found[2]) if found[1] else (found[3], found[4])
     if protocol == "file":
         return "/" + rest.strip("/")
-    if "@" in rest.partition("/")[0] or "::" in rest:
+    if "@" in rest.partition("/")[0] or "::" in text:
         raise UsageError(
             f"a URL of {protocol}",
-            got="a user in it" if "@" in rest else "several file systems in one another",
+            got="several file systems in one another" if "::" in text else "a user in it",
             expected="PROTOCOL://PLACE",
             fix="Credentials come from the environment of the store's package.",
         )
@@ -201,14 +214,15 @@ def storage_of(location: str) -> Storage:
     Raises:
         UsageError: A protocol that ``fsspec`` does not know.
         MissingComponentError: ``fsspec``, or the package of the store, is not installed.
+        DataError: A store that cannot be reached.
     """
     if not is_url(location):
         return LocalFiles()
     fsspec = require("fsspec", extra="ray", needed_for=f"reading {location}")
+    protocol = location.partition("://")[0]
     try:
-        return StoredObjects(fsspec.core.url_to_fs(location)[0])
+        fsspec.get_filesystem_class(protocol)
     except ValueError as error:
-        protocol = location.partition("://")[0]
         raise UsageError(
             location, got=f"the protocol {protocol}", expected="one that fsspec knows"
         ) from error
@@ -216,6 +230,8 @@ def storage_of(location: str) -> Storage:
         raise MissingComponentError(
             location, got=str(error), expected="the store's package to be installed"
         ) from error
+    with _naming(location):
+        return StoredObjects(fsspec.core.url_to_fs(location)[0])
 
 
 @contextlib.contextmanager

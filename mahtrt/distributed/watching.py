@@ -72,6 +72,8 @@ def _given(chunks: Iterator[Chunk], given: DigestSet) -> Iterator[Chunk]:
 
 def _state(file: ListedFile) -> tuple[int, float] | None:
     """Size and time of a file; None of one that is gone again."""
+    if file.problem:
+        return 0, 0.0
     try:
         return storage_of(file.location).size_and_time(file.location)
     except (OSError, KeyError):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mahtrt.bundle.bundle import Bundle, read_bundle
 from mahtrt.bundle.signature import Trust
-from mahtrt.distributed.archive_file import ArchiveFile, open_file
+from mahtrt.distributed.archive_file import name_of
 from mahtrt.distributed.chunk_rows import ChunkRows
 from mahtrt.distributed.data_set import DataSet
 from mahtrt.distributed.digest_set import DigestSet
@@ -218,8 +218,7 @@ def _row_of_deaths(listed: ListedFile, deaths: int) -> tuple[str, list[Row]]:
 
     Its name is in its start, unless that is where they die.
     """
-    file = open_file(listed) if deaths < 2 * MOST_DEATHS else None
-    called = file.called if isinstance(file, ArchiveFile) else listed.called
+    called = name_of(listed) if deaths < 2 * MOST_DEATHS else listed.called
     told = f"{deaths} workers died at this file"
     return called, [error_row(ImageFacts(called, called), WORKER_DIED, told)]
 
