@@ -17,9 +17,11 @@ from mahtrt.benchmarks.accuracy_pass import AccuracyPart, AccuracyPass
 from mahtrt.benchmarks.options import BenchOptions
 from mahtrt.benchmarks.reference import Reference, torch_as_set
 from mahtrt.bundle.bundle import Bundle, read_bundle
+from mahtrt.data.datasets import is_phantom
 from mahtrt.data.subset import Subset, spread_out
 from mahtrt.distributed.cluster import joined_cluster
 from mahtrt.distributed.mapping import Mapping as ClusterMapping
+from mahtrt.distributed.working_folder import files_of_trust
 from mahtrt.errors import DataError, IntegrityError, UsageError
 from mahtrt.runtime.opening import open_engine
 from mahtrt.targets.table import find_target
@@ -90,12 +92,26 @@ def parts_on_cluster(
         gpus = int(any(each.on_gpu for each in contenders))
         tasks = [(start, stop, step) for start, stop in places]
         mapping = ClusterMapping(
-            partial(_runner, work), tasks, threads=options.threads or 1, gpus=gpus
+            partial(_runner, work),
+            tasks,
+            _locations(options),
+            threads=options.threads or 1,
+            gpus=gpus,
         )
         with joined_cluster(options.ray) as cluster:
             yield from mapping.results(cluster)
 
     return parts
+
+
+def _locations(options: BenchOptions) -> list[str]:
+    """What workers open; a network's code may be a package, which is found without its path."""
+    named = [str(options.bundle), *files_of_trust(options.trust)]
+    if isinstance(options.data, (str, Path)) and not is_phantom(options.data):
+        named.append(str(options.data))
+    if options.reference is not None:
+        named.append(str(options.reference))
+    return named
 
 
 def _runner(work: AccuracyWork) -> Callable[[tuple[int, int, int]], AccuracyPart]:

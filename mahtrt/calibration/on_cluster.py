@@ -19,7 +19,7 @@ from mahtrt.calibration.ranges import (
     snapshots_of,
 )
 from mahtrt.calibration.seen import RangeLooker, SeenPart
-from mahtrt.data.datasets import open_dataset
+from mahtrt.data.datasets import is_phantom, open_dataset
 from mahtrt.data.subset import NetworkTensors, Subset
 from mahtrt.distributed.cluster import joined_cluster
 from mahtrt.distributed.mapping import Mapping
@@ -69,7 +69,8 @@ def collect_on_cluster(
     check_percentile(percentile)
     batch = graph.batch
     places = segments(work.images, batch, IMAGES_PER_PART)
-    mapping = Mapping(partial(_looker, work), places, threads=work.threads)
+    named = [str(work.onnx), *([] if is_phantom(work.data) else [work.data])]
+    mapping = Mapping(partial(_looker, work), places, named, threads=work.threads)
     with joined_cluster(address) as cluster:
 
         def told() -> Iterator[SeenPart]:

@@ -16,6 +16,7 @@ from mahtrt.distributed.cluster import Cluster
 from mahtrt.distributed.guard import MOST_DEATHS
 from mahtrt.distributed.outcome import Failure, ended_by_ray, outcome_of, packed, unpacked
 from mahtrt.distributed.pipeline import chunk_is_block, new_board
+from mahtrt.distributed.working_folder import WorkingFolder
 from mahtrt.errors import BuildError
 
 Task = TypeVar("Task")
@@ -32,12 +33,14 @@ class Mapping(Generic[Task, Result]):
         make: Called once in each worker; gives what is called with each task. It, the tasks and the
             results are pickled.
         tasks: In order.
+        locations: What workers open by its path, so that relative ones are found.
         threads: Cores of a worker.
         workers: How many; None for as many as there is room for.
     """
 
     make: Callable[[], Callable[[Task], Result]]
     tasks: Sequence[Task]
+    locations: Sequence[str] = ()
     threads: int = 1
     gpus: int = 0
     workers: int | None = None
@@ -53,12 +56,13 @@ class Mapping(Generic[Task, Result]):
         """
         ray = cluster.ray
         room = self.workers or cluster.workers(self.threads, self.gpus)
+        folder = WorkingFolder.of_command(self.locations)
         items = [{_TASK: pickle.dumps(each)} for each in enumerate(self.tasks)]
         with chunk_is_block(ray, in_order=True):
             stream = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
                 TaskActor,
                 batch_size=1,
-                fn_constructor_args=(self.make, new_board(ray)),
+                fn_constructor_args=(self.make, folder, new_board(ray)),
                 compute=ray.data.ActorPoolStrategy(size=min(room, len(items))),
                 num_cpus=self.threads,
                 **({"num_gpus": self.gpus} if self.gpus else {}),
@@ -73,12 +77,18 @@ class Mapping(Generic[Task, Result]):
 class TaskActor:
     """What Ray Data calls with a task at a time."""
 
-    def __init__(self, make: Callable[[], Callable[[Any], Any]], board: Any) -> None:
+    def __init__(
+        self, make: Callable[[], Callable[[Any], Any]], folder: WorkingFolder, board: Any
+    ) -> None:
         import ray
+
+        def made() -> Callable[[Any], Any]:
+            folder.enter()
+            return make()
 
         self._ray, self._board = ray, board
         # A failure is told by the first task: Ray would start an actor that fails again and again.
-        self._work = outcome_of(make)
+        self._work = outcome_of(made)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         done = [packed(self._outcome(*pickle.loads(raw))) for raw in batch[_TASK]]

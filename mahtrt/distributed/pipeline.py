@@ -24,6 +24,7 @@ from mahtrt.distributed.listing import Chunk, chunks_of, files_of
 from mahtrt.distributed.options import DatasetOptions
 from mahtrt.distributed.outcome import Failure, ended_by_ray, outcome_of, packed, unpacked
 from mahtrt.distributed.worker import ChunkReport, Job, MakeWorker, Worker
+from mahtrt.distributed.working_folder import WorkingFolder, files_of_trust
 from mahtrt.errors import require
 from mahtrt.targets.table import find_target
 
@@ -43,6 +44,15 @@ class ClusterRun:
     archives: Sequence[str]
     options: DatasetOptions
     make_worker: MakeWorker = Worker
+
+    def folder(self) -> WorkingFolder:
+        """Where its relative paths begin."""
+        named = [*self.archives, self.job.data_set.place, *files_of_trust(self.job.trust)]
+        if self.job.overlay is not None:
+            named.append(self.job.overlay)
+        if self.job.quantities not in ("auto", "none"):
+            named.append(self.job.quantities)
+        return WorkingFolder.of_command(named)
 
 
 class Board:
@@ -82,18 +92,30 @@ class PredictActor:
 
     Args:
         job: What to do.
+        folder: Where its relative paths begin.
         done: Reference to the sorted digests of the files that have rows, in a list, so that Ray
             does not put a copy into every call.
         board: The board.
         make_worker: What makes the worker.
     """
 
-    def __init__(self, job: Job, done: list[Any], board: Any, make_worker: MakeWorker) -> None:
+    def __init__(
+        self,
+        job: Job,
+        folder: WorkingFolder,
+        done: list[Any],
+        board: Any,
+        make_worker: MakeWorker,
+    ) -> None:
         import ray
+
+        def made() -> Worker:
+            folder.enter()
+            return make_worker(job, DigestSet.of_array(ray.get(done[0])))
 
         self._ray, self._board = ray, board
         # A failure is told by the first chunk: Ray would start an actor that fails again and again.
-        self._worker = outcome_of(lambda: make_worker(job, DigestSet.of_array(ray.get(done[0]))))
+        self._worker = outcome_of(made)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         reports = [packed(self._report(pickle.loads(raw))) for raw in batch[_CHUNK]]
@@ -128,12 +150,13 @@ def reports_of_cluster(cluster: Cluster, run: ClusterRun) -> Iterator[ChunkRepor
     gpus = int(find_target(record.target).device == "cuda")
     workers = run.options.workers or cluster.workers(threads, gpus)
     done = ray.put(run.done.array())
-    source = _source(run.archives, run.options.files_per_part)
+    folder = run.folder()
+    source = _source(run.archives, run.options.files_per_part, folder)
     with chunk_is_block(ray):
         stream = ray.data.read_datasource(source, num_cpus=0, override_num_blocks=1).map_batches(
             PredictActor,
             batch_size=1,
-            fn_constructor_args=(run.job, [done], new_board(ray), run.make_worker),
+            fn_constructor_args=(run.job, folder, [done], new_board(ray), run.make_worker),
             compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=threads,
             **({"num_gpus": gpus} if gpus else {}),
@@ -168,7 +191,7 @@ def chunk_is_block(ray: Any, *, in_order: bool = False) -> Iterator[None]:
         context.target_min_block_size, options.preserve_order = before[2:]
 
 
-def _source(archives: Sequence[str], size: int) -> Any:
+def _source(archives: Sequence[str], size: int, folder: WorkingFolder) -> Any:
     """A source of Ray Data with one task, which lists files as long as chunks are taken."""
     data = require("ray.data", extra="ray", needed_for="--ray")
     block = require("ray.data.block", extra="ray", needed_for="--ray")
@@ -176,6 +199,7 @@ def _source(archives: Sequence[str], size: int) -> Any:
 
     def listed() -> Iterator[Any]:
         try:
+            folder.enter()
             for numbered in enumerate(chunks_of(files_of(archives), size)):
                 yield pa.table({_CHUNK: [packed(numbered)]})
         except Exception as error:  # a worker hands it on

@@ -39,19 +39,21 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.mark.usefixtures("cluster")
 def test_rows_are_those_of_a_plain_loop_also_where_a_worker_dies(
-    tiny_bundle: Path, tmp_path: Path
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # workers start in another folder
+    make_archive(tmp_path / "archive")
     options = DatasetOptions(
         tiny_bundle,
-        [make_archive(tmp_path / "archive")],
-        tmp_path / "plain",
+        ["archive"],
+        "plain",
         engine="onnxruntime-fp32",
         files_per_part=3,
         threads=1,
     )
     told = []
     plain = predict_dataset(options)
-    on_ray = replace(options, out=tmp_path / "rows", ray="local")
+    on_ray = replace(options, out="rows", ray="local")
     made = predict_dataset(on_ray, lambda *each: told.append(each), make_worker=DiesOnce)
     assert (tmp_path / "rows.died").exists()
     assert (made.rows, made.errors, made.restarts) == (plain.rows, plain.errors, 1)
