@@ -99,8 +99,7 @@ class DataSet:
         """
         told = "\n".join(sorted(files)).encode("utf-8", "surrogatepass")
         name = f"part-{hashlib.sha256(told).hexdigest()[:24]}.parquet"
-        self.check_writer()
-        self.storage.write(f"{self.place}/{name}", content)
+        self.replace_part(name, content)
         return name
 
     def check_writer(self) -> None:
@@ -132,25 +131,49 @@ class DataSet:
         return DigestSet(name for names in self._files_of_parts() for name in names)
 
     def _files_of_parts(self) -> Iterator[list[str]]:
+        for name in self.parts():
+            table = self.read_part(name, ["file"])
+            if table is not None:
+                yield list(dict.fromkeys(table.column("file").to_pylist()))
+
+    def read_part(self, name: str, columns: list[str] | None = None) -> Any:
+        """A part as a ``pyarrow.Table``; None of one that cannot be read, which is removed.
+
+        Args:
+            columns: Which of them; None for all.
+
+        Raises:
+            IntegrityError: It is of another run.
+        """
         pa, pq = (
             require(name, extra="ray", needed_for="reading Parquet")
             for name in ("pyarrow", "pyarrow.parquet")
         )
-        for name in self.parts():
-            place = f"{self.place}/{name}"
-            content = self.storage.read(place, _WANTED, _MOST_PART_BYTES)
-            try:
-                file = pq.ParquetFile(pa.BufferReader(content))
-                of_run = (file.schema_arrow.metadata or {}).get(b"mahtrt", b"").decode()
-                names = file.read(columns=["file"]).column("file").to_pylist()
-            except pa.ArrowInvalid:  # a power failure left it so: its files are done again
-                self.storage.remove(place)
-                continue
-            if of_run != self.run.identity:
-                raise IntegrityError(
-                    place, got="rows of another run", expected=f"rows of {self.run.engine}"
-                )
-            yield list(dict.fromkeys(names))
+        place = f"{self.place}/{name}"
+        content = self.storage.read(place, _WANTED, _MOST_PART_BYTES)
+        try:
+            table = pq.ParquetFile(pa.BufferReader(content)).read(columns=columns)
+            of_run = (table.schema.metadata or {}).get(b"mahtrt", b"").decode()
+        except pa.ArrowInvalid:  # a power failure left it so: its files are done again
+            self.storage.remove(place)
+            return None
+        if of_run != self.run.identity:
+            raise IntegrityError(
+                place, got="rows of another run", expected=f"rows of {self.run.engine}"
+            )
+        return table
+
+    def replace_part(self, name: str, content: bytes | None) -> None:
+        """Write a part anew, or remove it where nothing is left of it.
+
+        Raises:
+            IntegrityError: Somebody else writes into the data set by now.
+        """
+        self.check_writer()
+        if content is None:
+            self.storage.remove(f"{self.place}/{name}")
+        else:
+            self.storage.write(f"{self.place}/{name}", content)
 
 
 def open_data_set(place: str, run: Run) -> DataSet:

@@ -43,6 +43,7 @@ class DatasetOptions:
             parts that it was at.
         watch: Go on until the run is ended by a signal, with the files that appear in the archives
             (:mod:`mahtrt.distributed.watching`); not with ``ray``.
+        retry_errors: Do files of these archives again of which a row has an error.
     """
 
     bundle: Path
@@ -59,6 +60,7 @@ class DatasetOptions:
     quantities: Path | str = "none"
     files_per_part: int = FILES_PER_PART
     watch: bool = False
+    retry_errors: bool = False
 
     def check(self) -> None:
         """Refuse what cannot be.

@@ -17,6 +17,7 @@ from mahtrt.digest import sha256_of_file
 from mahtrt.distributed.data_set import DataSet, Run, open_data_set
 from mahtrt.distributed.listing import Chunk, check_archives, chunks_of, files_of
 from mahtrt.distributed.options import DatasetOptions, DatasetResult
+from mahtrt.distributed.retrying import drop_errors
 from mahtrt.distributed.rows import Columns
 from mahtrt.distributed.storage import text_of_location
 from mahtrt.distributed.watching import Watching, chunks_as_they_appear
@@ -70,8 +71,9 @@ def predict_dataset(
             cluster = stack.enter_context(joined_cluster(options.ray))
         data_set = open_data_set(text_of_location(options.out), plan.run)
         job = plan.job(data_set)
+        again = drop_errors(data_set, archives) if options.retry_errors else 0
         done = data_set.done()
-        seen = Seen(len(done), _Total([] if options.watch else archives), progress)
+        seen = Seen(len(done), _Total([] if options.watch else archives), progress, again=again)
         if options.ray is not None:
             from mahtrt.distributed.pipeline import ClusterRun, reports_of_cluster
 
@@ -163,6 +165,7 @@ class Seen:
     Attributes:
         done_before: Files of which there were rows at the start.
         total: How many files the archives hold, as far as that is known.
+        again: How many files are done again.
     """
 
     done_before: int
@@ -173,6 +176,7 @@ class Seen:
     errors: int = 0
     skipped: int = 0
     restarts: int = 0
+    again: int = 0
     passed_over: Counter[str] = field(default_factory=Counter)
     workers: dict[tuple[str, int], None] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
@@ -195,6 +199,8 @@ class Seen:
     def result(self, data_set: DataSet, plan: Plan) -> DatasetResult:
         """What the run added."""
         notes = [*plan.notes]
+        if self.again:
+            notes.append(f"rows of {self.again} file(s) with an error were removed, for a retry")
         if self.passed_over:
             notes.append(passed_over_note(self.passed_over))
         if self.errors:

@@ -144,10 +144,7 @@ class Columns:
         Args:
             run: What the file's metadata says of the run (:mod:`mahtrt.distributed.data_set`).
         """
-        pa, pq = (
-            require(name, extra="ray", needed_for="writing Parquet")
-            for name in ("pyarrow", "pyarrow.parquet")
-        )
+        pa = require("pyarrow", extra="ray", needed_for="writing Parquet")
         kinds = {"timestamp": pa.timestamp("ms", "UTC"), "bool": pa.bool_()}
         fields = [
             pa.field(name, kinds.get(kind) or getattr(pa, kind)())
@@ -155,11 +152,19 @@ class Columns:
         ]
         schema = pa.schema(fields, {"mahtrt": run})
         made = {name: getattr(maker, name) for name in _MAKER}
-        table = pa.Table.from_pylist([{**row, **made} for row in rows], schema)
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", use_dictionary=list(_FACTS | _MAKER))
-        content: bytes = sink.getvalue().to_pybytes()
-        return content
+        return parquet_of_table(pa.Table.from_pylist([{**row, **made} for row in rows], schema))
+
+
+def parquet_of_table(table: Any) -> bytes:
+    """A Parquet file of a table of rows."""
+    pa, pq = (
+        require(name, extra="ray", needed_for="writing Parquet")
+        for name in ("pyarrow", "pyarrow.parquet")
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", use_dictionary=list(_FACTS | _MAKER))
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 def error_row(facts: ImageFacts, kind: str, message: str) -> Row:

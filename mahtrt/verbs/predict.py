@@ -95,6 +95,15 @@ class PredictArguments(TrustArguments):
             "each image, bad ones included. A run that ended early goes on where it was.",
         ),
     ] = None
+    retry_errors: Annotated[
+        bool,
+        option(
+            OUTPUT,
+            "Files of IMAGES that have a row with an error in the data set are done again, with "
+            "--out.",
+            "--retry-errors",
+        ),
+    ] = False
     ray: Ray = None
     watch: Annotated[
         bool,
@@ -122,9 +131,11 @@ def command(arguments: PredictArguments) -> None:
     if arguments.out is not None:
         _into_data_set(arguments, arguments.out)
         return
-    if arguments.ray is not None or arguments.watch:
-        name = "--watch" if arguments.watch else "--ray"
-        raise UsageError(name, got="no --out", expected="a data set to write")
+    for name in ("watch", "ray", "retry_errors"):
+        if getattr(arguments, name):
+            raise UsageError(
+                f"--{name.replace('_', '-')}", got="no --out", expected="a data set to write"
+            )
     from mahtrt.atomic import together
     from mahtrt.runtime.predict import PredictOptions, predict
     from mahtrt.verbs.prediction_tables import table_of
@@ -185,6 +196,7 @@ def _into_data_set(arguments: PredictArguments, out: str) -> None:
         quantities=arguments.quantities,
         files_per_part=arguments.files_per_part,
         watch=arguments.watch,
+        retry_errors=arguments.retry_errors,
     )
     with StageDisplay() as display:
         result = predict_dataset(options, display)
