@@ -23,6 +23,7 @@ from mahtrt.distributed.digest_set import DigestSet
 from mahtrt.distributed.storage import (
     LocalFiles,
     Storage,
+    is_below,
     is_url,
     joined,
     storage_of,
@@ -84,6 +85,24 @@ def check_archives(archives: Sequence[str]) -> None:
             )
         if local and os.path.isdir(archive) and not os.access(archive, os.R_OK | os.X_OK):
             raise DataError(archive, got="Permission denied", expected="a folder that may be read")
+
+
+def check_overlay(overlay: str | os.PathLike[str] | None, archives: Sequence[str]) -> None:
+    """Refuse pictures that would be images of the archive themselves, and have pictures of theirs.
+
+    Raises:
+        UsageError: They would be written below one of the archives.
+    """
+    if overlay is None:
+        return
+    place = text_of_location(overlay)
+    for archive in archives:
+        if is_below(place, archive):
+            raise UsageError(
+                "--overlay",
+                got=f"{place}, which lies in the archive {archive}",
+                expected="a folder outside of it, since pictures in it would be run too",
+            )
 
 
 def files_of(archives: Sequence[str]) -> Iterator[ListedFile]:

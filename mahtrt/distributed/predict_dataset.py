@@ -15,7 +15,7 @@ from mahtrt.data.datasets import check_spacing
 from mahtrt.data.studies import passed_over_note
 from mahtrt.digest import sha256_of_file
 from mahtrt.distributed.data_set import DataSet, Run, open_data_set
-from mahtrt.distributed.listing import Chunk, check_archives, chunks_of, files_of
+from mahtrt.distributed.listing import Chunk, check_archives, check_overlay, chunks_of, files_of
 from mahtrt.distributed.options import DatasetOptions, DatasetResult
 from mahtrt.distributed.retrying import drop_errors
 from mahtrt.distributed.rows import Columns
@@ -63,6 +63,7 @@ def predict_dataset(
         check_spacing(options.spacing_mm)
     archives = [text_of_location(archive) for archive in options.archives]
     check_archives(archives)
+    check_overlay(options.overlay, archives)
     plan = _plan(options)
     with ExitStack() as stack:
         if options.ray is not None:
@@ -201,6 +202,11 @@ class Seen:
         notes = [*plan.notes]
         if self.again:
             notes.append(f"rows of {self.again} file(s) with an error were removed, for a retry")
+        if self.skipped and plan.options.overlay is not None:
+            notes.append(
+                f"pictures are drawn of images that are done in this run: of the {self.skipped} "
+                "file(s) that were done before, none was drawn"
+            )
         if self.passed_over:
             notes.append(passed_over_note(self.passed_over))
         if self.errors:

@@ -203,6 +203,15 @@ def joined(folder: str, within: str) -> str:
     return f"{folder}/{within}" if within else folder
 
 
+def is_below(location: str, folder: str) -> bool:
+    """Whether a location is a folder, or within it, also by way of links."""
+    if is_url(location) != is_url(folder):
+        return False
+    if not is_url(location):
+        location, folder = os.path.realpath(location), os.path.realpath(folder)
+    return f"{location}/".startswith(f"{folder.rstrip('/')}/")
+
+
 def is_url(location: str) -> bool:
     """Whether a location is in an object store."""
     return "://" in location and not os.path.lexists(location)
