@@ -11,26 +11,23 @@ import contextlib
 import functools
 import logging
 import os
-import re
 import secrets
-import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mahtrt.errors import MissingComponentError, UsageError, require
+from mahtrt.distributed.answers import first_line, unreachable, wants_token
+from mahtrt.errors import MissingComponentError, require
 from mahtrt.machine import describe_machine
 from mahtrt.scratch import scratch_folder
 
 LOCAL, AUTO = "local", "auto"
 _LOOPBACK = "127.0.0.1"
 _STORE_BYTES = 200 * 2**20  # of shared memory: chunks are lists of names, and results stay small
-_CONNECT_S, _ANSWER_S, _END_S = 5.0, 30.0, 5.0
-_ADDRESS = re.compile(r"\[?([^\[\]/]+?)\]?:([0-9]{1,5})")
+_END_S = 5.0
 _LONGEST_FOLDER = 45  # characters; Ray's sockets lie 60 deeper, and their names hold 107 bytes
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -40,12 +37,6 @@ _QUIET = {
 }
 _LOGGERS = ("ray", "ray.data")
 _MODE = "RAY_AUTH_MODE"
-# Whether a cluster answers: a client that finds none tries for minutes, and ends its process.
-_ASK = """
-import sys
-from ray._raylet import GcsClient
-print(len(GcsClient(address=sys.argv[1]).get_all_node_info()))
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +74,7 @@ def joined_cluster(address: str, *, cores: int | None = None) -> Iterator[Cluste
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_environment(_QUIET))
+        stack.enter_context(_mode_as_before())
         if address == LOCAL:
             stack.enter_context(_own_token())
         ray = require("ray", extra="ray", needed_for="--ray")
@@ -104,6 +96,7 @@ def _start(ray: Any, cores: int | None, stack: contextlib.ExitStack) -> None:
     system = tempfile.gettempdir()
     parent = Path(system if len(system) < _LONGEST_FOLDER - 35 else "/tmp")
     folder = stack.enter_context(scratch_folder(parent))
+    _read_again(ray)
     try:
         with _without_native_lines():
             ray.init(
@@ -119,7 +112,7 @@ def _start(ray: Any, cores: int | None, stack: contextlib.ExitStack) -> None:
     except Exception as error:  # of many kinds, from the processes that it starts
         raise MissingComponentError(
             "--ray local",
-            got=f"a Ray that does not start ({_first_line(error)})",
+            got=f"a Ray that does not start ({first_line(error)})",
             expected="one on this machine",
         ) from error
 
@@ -139,50 +132,14 @@ def _shut_down(ray: Any) -> None:
 
 
 def _join(ray: Any, address: str) -> None:
-    if address != AUTO:
-        found = _ADDRESS.fullmatch(address)
-        if found is None:
-            raise UsageError(
-                f"--ray {address}", got="no address", expected="local, auto or HOST:PORT"
-            )
-        _check_answers(address, found[1], int(found[2]))
+    if address != AUTO and wants_token(address):
+        os.environ[_MODE] = "token"  # as Ray does it for ``auto``
+    _read_again(ray)
     try:
         with _without_native_lines():
             ray.init(address=address, log_to_driver=False, configure_logging=False)
     except Exception as error:
-        raise _unreachable(address, _first_line(error)) from error
-
-
-def _check_answers(address: str, host: str, port: int) -> None:
-    """Refuse an address where no cluster answers, within a bounded time.
-
-    Raises:
-        MissingComponentError: Nothing listens, or what listens is no Ray.
-    """
-    try:
-        socket.create_connection((host, port), _CONNECT_S).close()
-    except (OSError, OverflowError) as error:
-        raise _unreachable(address, _first_line(error)) from error
-    command = (sys.executable, "-c", _ASK, address)
-    try:
-        asked = subprocess.run(command, capture_output=True, timeout=_ANSWER_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise _unreachable(address, f"no answer in {_ANSWER_S:.0f} s") from error
-    if asked.returncode:
-        raise _unreachable(address, "something that is no Ray of this version")
-
-
-def _unreachable(address: str, got: str) -> MissingComponentError:
-    return MissingComponentError(
-        f"--ray {address}",
-        got=f"no cluster that can be reached ({got})",
-        expected="a Ray cluster of which this machine is a node",
-        fix="Start one with ray start, or give --ray local.",
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise unreachable(address, first_line(error)) from error
 
 
 @contextlib.contextmanager
@@ -190,16 +147,28 @@ def _own_token() -> Iterator[None]:
     """A word that only our processes know: other users of this machine cannot join.
 
     Ray asks for one by itself where the user did not say otherwise, and would keep it in the user's
-    home folder. It reads it once in a process.
+    home folder.
     """
-    if _MODE in os.environ:
+    wanted = {} if _MODE in os.environ else {"RAY_AUTH_TOKEN": _token()}
+    with _environment(wanted):
         yield
-        return
+
+
+@contextlib.contextmanager
+def _mode_as_before() -> Iterator[None]:
+    """Undo what is set so that Ray uses a token, by itself or by us."""
+    before = os.environ.get(_MODE)
     try:
-        with _environment({"RAY_AUTH_TOKEN": _token()}):
-            yield
+        yield
     finally:
-        os.environ.pop(_MODE, None)
+        if before is None:
+            os.environ.pop(_MODE, None)
+
+
+def _read_again(ray: Any) -> None:
+    """Let Ray read whether and which token this run uses: a process keeps those of its last run."""
+    ray._raylet.Config.initialize("")
+    ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 @functools.cache

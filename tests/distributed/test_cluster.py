@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 
 import pytest
 
-from mahtrt.distributed import cluster
+from mahtrt.distributed import answers, cluster
+from mahtrt.distributed.answers import wants_token
 from mahtrt.errors import MissingComponentError, UsageError
 from mahtrt.verbs.command import _with_ray_value
 
@@ -15,7 +17,7 @@ from mahtrt.verbs.command import _with_ray_value
 @pytest.mark.parametrize("address", ["head", "head:port", "http://head:1", "head:123456"])
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="no address"):
-        cluster._join(None, address)
+        wants_token(address)
 
 
 def test_a_port_where_nobody_listens() -> None:
@@ -23,16 +25,36 @@ def test_a_port_where_nobody_listens() -> None:
         closed.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{closed.getsockname()[1]}"
         with pytest.raises(MissingComponentError, match="no cluster that can be reached"):
-            cluster._join(None, address)
+            wants_token(address)
 
 
 def test_a_port_that_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_ANSWER_S", 0.2)
+    monkeypatch.setattr(answers, "_ANSWER_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(MissingComponentError, match="no answer in") as caught:
-            cluster._join(None, address)
+            wants_token(address)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("missing", "it wants a token, and there is none here"),
+        ("refused", "it wants another token than the one here"),
+        ("disabled", "it wants a token, which RAY_AUTH_MODE=disabled keeps back"),
+        ("?", "something that is no Ray of this version"),
+    ],
+)
+def test_a_cluster_that_keeps_us_out(
+    answer: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "_ASK", f"print('{answer}')")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        pytest.raises(MissingComponentError, match=re.escape(told)),
+    ):
+        wants_token(f"127.0.0.1:{listening.getsockname()[1]}")
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,12 @@ from archives import make_archive, same_rows
 from dying_worker import DiesOnce
 from failing_work import failing_work
 
+from mahtrt.distributed.answers import wants_token
 from mahtrt.distributed.cluster import Cluster, joined_cluster
 from mahtrt.distributed.mapping import Mapping
 from mahtrt.distributed.options import DatasetOptions
 from mahtrt.distributed.predict_dataset import predict_dataset
-from mahtrt.errors import DataError, IntegrityError
+from mahtrt.errors import DataError, IntegrityError, MissingComponentError
 
 pytest.importorskip("ray")
 pytestmark = [
@@ -84,3 +85,14 @@ def test_what_a_task_ends_with_is_the_error_of_the_work(cluster: Cluster) -> Non
         next(results)
     assert caught.value.exit_code == 5
     assert "in work" in "".join(caught.value.__notes__)
+
+
+def test_a_cluster_with_a_token_is_asked_with_that_of_the_user(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = cluster.ray.get_runtime_context().gcs_address
+    monkeypatch.delenv("RAY_AUTH_MODE")  # the cluster has a token all the same
+    assert wants_token(address)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "another")
+    with pytest.raises(MissingComponentError, match="another token"):
+        wants_token(address)
