@@ -34,6 +34,7 @@ _QUIET = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # lines of other processes; our result tells of dead workers
 }
 _LOGGERS = ("ray", "ray.data")
 _MODE = "RAY_AUTH_MODE"

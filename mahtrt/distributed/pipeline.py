@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +30,7 @@ from mahtrt.errors import require
 from mahtrt.targets.table import find_target
 
 _CHUNK, _REPORT = "chunk", "report"
+_FEWER_CHUNKS = "The minimum number of concurrent actors"  # than actors: what Ray Data warns of
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,10 @@ def new_board(ray: Any) -> Any:
 
 @contextlib.contextmanager
 def chunk_is_block(ray: Any, *, in_order: bool = False) -> Iterator[None]:
-    """Let Ray Data give every row to whichever actor is free, without joining or splitting."""
+    """Let Ray Data give every row to whichever actor is free, without joining or splitting.
+
+    How many chunks there are is known when all are listed: fewer than actors are no cause to warn.
+    """
     context = ray.data.DataContext.get_current()
     options = context.execution_options
     before = (
@@ -185,7 +190,9 @@ def chunk_is_block(ray: Any, *, in_order: bool = False) -> Iterator[None]:
     context.enable_progress_bars, context.target_max_block_size = False, 1
     context.target_min_block_size, options.preserve_order = 0, in_order
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", _FEWER_CHUNKS, UserWarning, r"ray\.data\.")
+            yield
     finally:
         context.enable_progress_bars, context.target_max_block_size = before[:2]
         context.target_min_block_size, options.preserve_order = before[2:]

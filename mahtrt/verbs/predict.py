@@ -208,7 +208,16 @@ def _into_data_set(arguments: PredictArguments, out: str) -> None:
     answer(
         f"{result.out}: {result.rows} rows by {result.engine} ({result.errors} with an error)"
         f"{before}; {result.images_per_s:.1f} images/s with {result.workers} worker(s)"
+        f"{_told_deaths(result.restarts)}"
     )
+
+
+def _told_deaths(restarts: int) -> str:
+    """What became of the files of workers that died, as the end of a line."""
+    if not restarts:
+        return ""
+    who = "1 worker died; its" if restarts == 1 else f"{restarts} workers died; their"
+    return f"; {who} files were done again"
 
 
 def _writers(arguments: PredictArguments) -> list[CaseWriter]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import dying_worker
@@ -17,11 +19,12 @@ from mahtrt.distributed.answers import wants_token
 from mahtrt.distributed.cluster import Cluster, joined_cluster
 from mahtrt.distributed.mapping import Mapping
 from mahtrt.distributed.options import DatasetOptions
+from mahtrt.distributed.pipeline import chunk_is_block
 from mahtrt.distributed.predict_dataset import predict_dataset
 from mahtrt.errors import DataError, IntegrityError, MissingComponentError
 
-pytest.importorskip("ray")
 pytestmark = [
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed"),
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning:ray.data.context"),
 ]
@@ -40,7 +43,10 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.mark.usefixtures("cluster")
 def test_rows_are_those_of_a_plain_loop_also_where_a_worker_dies(
-    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)  # workers start in another folder
     make_archive(tmp_path / "archive")
@@ -60,6 +66,7 @@ def test_rows_are_those_of_a_plain_loop_also_where_a_worker_dies(
     assert (made.rows, made.errors, made.restarts) == (plain.rows, plain.errors, 1)
     assert same_rows(tmp_path / "plain", tmp_path / "rows")
     assert told[-1][1:3] == (10, 10)
+    assert capfd.readouterr() == ("", "")  # Ray itself would tell of the worker
 
 
 @pytest.mark.usefixtures("cluster")
@@ -96,3 +103,12 @@ def test_a_cluster_with_a_token_is_asked_with_that_of_the_user(
     monkeypatch.setenv("RAY_AUTH_TOKEN", "another")
     with pytest.raises(MissingComponentError, match="another token"):
         wants_token(address)
+
+
+def test_ray_data_does_not_warn_of_fewer_chunks_than_actors(cluster: Cluster) -> None:
+    module = "ray.data._internal.execution.operators.actor_pool_map_operator"
+    told = "The minimum number of concurrent actors for 'MapBatches(PredictActor)' is set to 2, …"
+    with chunk_is_block(cluster.ray):
+        warnings.warn_explicit(told, UserWarning, "actor_pool_map_operator.py", 551, module)
+        with pytest.raises(UserWarning, match="another"):
+            warnings.warn_explicit("another", UserWarning, "context.py", 1, "ray.data.context")
