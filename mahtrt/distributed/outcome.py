@@ -68,6 +68,8 @@ def unpacked(raw: bytes) -> Any:
 
 def ended_by_ray(error: BaseException) -> BuildError:
     """What became of a run that Ray itself ended, as where no worker can be started."""
+    cause = getattr(error, "cause", None)  # of what Ray raises for a task
+    error = cause if isinstance(cause, BaseException) else error
     told = f"{type(error).__name__}: {_line(error)}"
     return _failed(f"a run that Ray ended ({told[:_MOST]})")
 

@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from mahtrt.cuda.device import CudaError
-from mahtrt.distributed.outcome import Failure, outcome_of, packed, unpacked
+from mahtrt.distributed.outcome import Failure, ended_by_ray, outcome_of, packed, unpacked
 from mahtrt.errors import BuildError, ImageError, IntegrityError, MahtrtError
 
 
@@ -40,6 +40,13 @@ def test_an_error_that_nobody_expected_is_named() -> None:
     assert isinstance(outcome, Failure)
     with pytest.raises(BuildError, match=r"a worker on .* that failed \(ValueError: a shape\)"):
         unpacked(packed(outcome))
+
+
+def test_a_run_that_ray_itself_ends_names_the_cause() -> None:
+    error = RuntimeError("ray::task() (pid=1)")
+    assert "(RuntimeError: ray::task() (pid=1))" in str(ended_by_ray(error))
+    error.cause = MemoryError("a node is full\nand more")  # type: ignore[attr-defined]
+    assert "(MemoryError: a node is full)" in str(ended_by_ray(error))
 
 
 def test_a_result_is_given() -> None:
