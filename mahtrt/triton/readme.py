@@ -20,6 +20,9 @@ _EXTRAS = {
 }
 _RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
 
+# Of the extra dicom, without the versions that want numpy 2 (docs/triton.md).
+_DICOM_BESIDE_NUMPY_1 = "'pydicom>=3' imagecodecs pyjpegls pylibjpeg pylibjpeg-openjpeg"
+
 _TEXT = """# {name}
 
 Landmarks of images, for NVIDIA Triton Inference Server. Written by `mahtrt export-triton`
@@ -54,6 +57,8 @@ Names: {names}.
 Triton's Python backend runs `model.py` by a program of its own, `triton_python_backend_stub`, which
 is made for one version of Python: a container's is that of its Ubuntu. The environment has to be of
 that version and to hold mahtrt {version} and what runs the engine: `pip install '{extra}'`.
+Where the server wants numpy below 2, as that of `nvidia-pytriton` 0.7.0, the extra `dicom` cannot
+be installed: `pip install 'numpy<2' {plain} {dicom}`.
 The stub finds it
 
 - by `EXECUTION_ENV_PATH` in `config.pbtxt` (`mahtrt export-triton --environment PATH`): an archive
@@ -89,6 +94,8 @@ def readme_text(
         outputs="\n".join(_row(tensor, config) for tensor in config.outputs),
         names=visible(names),
         extra=f"mahtrt[{extras}]",
+        plain=f"'mahtrt[{own}]'" if own else "mahtrt",
+        dicom=_DICOM_BESIDE_NUMPY_1,
         rest=_rest(config, options),
     )
 

@@ -43,6 +43,14 @@ def test_the_name_is_the_bundle_s(tiny_bundle: Path, tmp_path: Path) -> None:
     assert result.to_dict()["schema"] == "mahtrt.export-triton/1"
 
 
+def test_the_readme_says_what_can_be_installed(models: Path) -> None:
+    """The extra dicom asks for packages that want numpy 2; Triton's wheel wants numpy 1."""
+    told = (models / "tiny" / "README.md").read_text()
+    assert "pip install 'mahtrt[dicom]'" in told
+    (line,) = (line for line in told.splitlines() if "numpy<2" in line)
+    assert "pip install 'numpy<2' mahtrt 'pydicom>=3' imagecodecs" in line
+
+
 def test_a_version_joins_those_that_are_there(out: Path, tiny_bundle: Path) -> None:
     before = tree(out / "tiny/1")
     export_triton(TritonOptions(tiny_bundle, out, name="tiny", version=7, engine="openvino"))
