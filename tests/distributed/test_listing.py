@@ -140,3 +140,44 @@ def test_what_may_not_be_read_is_not_lost(tmp_path: Path, monkeypatch: pytest.Mo
         patch.setattr(os, "access", lambda *_: False)
         with pytest.raises(DataError, match="may be read"):
             check_archives([str(top)])
+
+
+def test_what_a_store_refuses_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prefix and an object without an ending, without the store's words, which quote names."""
+    store = fsspec.filesystem("memory")
+    store.pipe_file("/shelf/a/1.png", b"x")
+    store.pipe_file("/shelf/b/2.png", b"x")
+    store.pipe_file("/shelf/empty", b"")
+    store.pipe_file("/shelf/shut", b"x" * 200)
+    listing, opened, reading = type(store).ls, type(store).open, type(store).cat_file
+
+    def refuse(path: str) -> None:
+        if path.rstrip("/").endswith(("/shelf/a", "/shut")):
+            raise PermissionError(f"403 for {path}")
+
+    def ls(self: Any, path: str, *args: Any, **named: Any) -> Any:
+        refuse(path)
+        return listing(self, path, *args, **named)
+
+    def open_object(self: Any, path: str, *args: Any, **named: Any) -> Any:
+        refuse(path)
+        return opened(self, path, *args, **named)
+
+    def cat_file(self: Any, path: str, *args: Any, **named: Any) -> Any:
+        refuse(path)
+        return reading(self, path, *args, **named)
+
+    for name, made in (("ls", ls), ("open", open_object), ("cat_file", cat_file)):
+        monkeypatch.setattr(type(store), name, made)
+    found = list(files_of(["memory://shelf"]))
+    assert [each.location.rpartition("/")[2] for each in found] == ["empty", "shut", "a", "2.png"]
+    (folder,) = (each for each in found if each.problem)
+    chosen = [rows_of_file(each) for each in (found[1], folder)]
+    for ((name, told),) in chosen:
+        assert "PermissionError" in told
+        assert told.startswith(f"ImageError: {name}: got ")
+        assert "403" not in told
+        assert "shut" not in told
+    assert rows_of_file(found[0]) == []
+    monkeypatch.undo()
+    store.rm("/shelf", recursive=True)

@@ -16,6 +16,7 @@ from mahtrt.distributed import data_set
 from mahtrt.distributed.data_set import DataSet
 from mahtrt.distributed.options import DatasetOptions
 from mahtrt.distributed.predict_dataset import predict_dataset
+from mahtrt.distributed.retrying import _Names
 
 
 @pytest.fixture
@@ -88,3 +89,14 @@ def test_files_of_a_list_are_known_by_their_names(options: DatasetOptions, tmp_p
     result = predict_dataset(replace(options, archives=[listed], retry_errors=True))
     assert (result.rows, result.errors) == (1, 0)
     assert rows_of(Path(options.out))["image"].is_unique
+
+
+def test_which_names_are_of_an_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    here, folder = _Names(["."]), _Names(["in", "one.png"])
+    assert "a/b.png" in here
+    assert "/a/b.png" not in here
+    assert "s3://bucket/b.png" not in here
+    assert all(name in folder for name in ("in", "in/b.png", "one.png"))
+    assert not any(name in folder for name in ("inner/b.png", "two.png"))
