@@ -70,7 +70,7 @@ class Tab:
         self.asked: list[str] = []
         self.address = f"http://127.0.0.1:{service.port}"
         self.page = browser.new_page(**looks)
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(30_000)
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
@@ -136,7 +136,7 @@ def test_nothing_is_cut_off(
 
 
 def test_errors_are_told_in_words(tab: Tab, folder: Path) -> None:
-    assert "asks for a token" in tab.page.locator("#state").inner_text(timeout=5_000)
+    assert "asks for a token" in tab.page.locator("#state").inner_text(timeout=30_000)
     message = tab.page.locator("#message.bad")
     tab.choose(folder / "a.png")
     assert "No bundle is ready" in message.inner_text()
